@@ -1,0 +1,112 @@
+"""A prepared dataset: `dataset.json` and the volumes it names."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from volseg.atomic import write_text
+from volseg.data import volume
+from volseg.data.volume import Array, Volume
+from volseg.errors import UserError, nearest
+from volseg.schema import Section, explain
+
+FILE = "dataset.json"
+
+
+class Sample(Section):
+    """One prepared scan. Paths are relative to the dataset's folder.
+
+    `images` has a path a channel; `labels` a path a class, or None where the scan has no truth;
+    `slices` the source number of each slice along Z (empty where it did not come from slices).
+    """
+
+    case: str
+    day: int
+    name: str
+    part: Literal["train", "test"]
+    source: str
+    images: tuple[str, ...]
+    labels: dict[str, str] | None
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    slices: tuple[int, ...] = ()
+    excluded: bool = False
+
+
+class Facts(Section):
+    """What `dataset.json` holds. `exclusive` says that classes never overlap."""
+
+    name: str
+    layout: str
+    classes: tuple[str, ...]
+    exclusive: bool
+    channels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+
+class Dataset:
+    """The facts of a prepared dataset and the folder its paths start from."""
+
+    def __init__(self, folder: Path, facts: Facts) -> None:
+        self.folder = folder
+        self.facts = facts
+        self.classes = facts.classes
+        self.samples = facts.samples
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Read `dataset.json`.
+
+        Raises:
+            UserError: no such file, or not one that `volseg prepare` wrote.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            raise UserError(
+                f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`"
+            )
+        try:
+            return cls(folder, Facts.model_validate_json(path.read_bytes()))
+        except ValidationError as error:
+            raise UserError.of(f"{path}: {line}" for line in explain(error, Facts)) from error
+
+    def save(self) -> None:
+        """Write `dataset.json` atomically."""
+        write_text(self.folder / FILE, self.facts.model_dump_json(indent=1) + "\n")
+
+    def of(self, name: str) -> tuple[Sample, ...]:
+        """All days of a case (`case123`) or one scan (`case123_day20`).
+
+        Raises:
+            UserError: neither a case nor a scan of this dataset; names the nearest.
+        """
+        found = tuple(sample for sample in self.samples if name in (sample.case, sample.name))
+        if not found:
+            known = dict.fromkeys([s.case for s in self.samples] + [s.name for s in self.samples])
+            raise UserError(f"{name}: no such case or scan in {self.folder}{nearest(name, known)}")
+        return found
+
+    def image(self, sample: Sample, channel: int = 0) -> Volume:
+        """One channel of a scan on its native grid."""
+        return volume.read(self.folder / sample.images[channel])
+
+    def label(self, sample: Sample, name: str) -> Array:
+        """The truth of one class, bool (X, Y, Z).
+
+        Raises:
+            UserError: the scan has no truth, or the file is damaged.
+        """
+        if sample.labels is None:
+            raise UserError(f"{sample.name}: has no labels in {self.folder}")
+        voxels = volume.read(self.folder / sample.labels[name]).voxels
+        if voxels.shape != sample.shape:
+            raise UserError(
+                f"{self.folder / sample.labels[name]}: shape {voxels.shape}; expected {sample.shape}"
+            )
+        return voxels.astype(bool, copy=False)
+
+    def labels(self, sample: Sample) -> Array:
+        """The truth of all classes, bool (C, X, Y, Z)."""
+        return np.stack([self.label(sample, name) for name in self.classes])

@@ -1,0 +1,81 @@
+"""A volume: voxels on a grid that knows its place in the patient (NIfTI, RAS+ millimetres)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.atomic import replacing
+from volseg.errors import UserError
+
+Array = npt.NDArray[Any]
+TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels (X, Y, Z) = (column, row, slice) and the affine (4, 4) from voxel index to RAS+ mm."""
+
+    voxels: Array
+    affine: npt.NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along X, Y, Z in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    def same_grid(self, other: "Volume") -> bool:
+        """Whether both have one shape and one affine (to a thousandth of a mm)."""
+        return self.voxels.shape == other.voxels.shape and np.allclose(
+            self.affine, other.affine, atol=TOLERANCE_MM, rtol=0
+        )
+
+    def with_voxels(self, voxels: Array) -> "Volume":
+        """Other voxels of the same shape on this grid."""
+        return Volume(voxels, self.affine)
+
+    def write(self, path: Path) -> None:
+        """Write NIfTI atomically, keeping the voxels' type; `.nii.gz` is compressed.
+
+        Raises:
+            UserError: the disk is full or the folder can't be written.
+        """
+        import nibabel
+
+        image = nibabel.nifti1.Nifti1Image(self.voxels, self.affine)
+        image.header.set_xyzt_units("mm")
+        with replacing(path) as temporary:
+            nibabel.save(image, temporary)
+
+
+def read(path: Path) -> Volume:
+    """Read a 3D NIfTI file with its stored type; scaled integers become float32.
+
+    Raises:
+        UserError: missing, unreadable, truncated or not 3D.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a NIfTI volume")
+    try:
+        image = nibabel.nifti1.Nifti1Image.from_filename(path)
+        slope, intercept = image.header.get_slope_inter()
+        plain = (slope, intercept) in ((None, None), (1.0, 0.0))
+        voxels = np.asarray(image.dataobj) if plain else image.get_fdata(dtype=np.float32)
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        raise UserError(f"{path}: not a readable NIfTI volume ({error})") from error
+    if voxels.ndim != 3:
+        raise UserError(f"{path}: has {voxels.ndim} dimensions; expected a 3D volume")
+    if image.affine is None or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
+        raise UserError(f"{path}: its affine has no volume; expected voxel sizes above 0 mm")
+    return Volume(voxels, np.asarray(image.affine, dtype=np.float64))
+
+
+def stack_affine(pixel_mm: tuple[float, float], slice_mm: float) -> npt.NDArray[np.float64]:
+    """The affine of a stack whose columns run to the patient's left, rows to the back, slices to the feet."""
+    return np.diag([-pixel_mm[0], -pixel_mm[1], -slice_mm, 1.0])

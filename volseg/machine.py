@@ -1,0 +1,36 @@
+"""What this machine lets us use: cores by affinity and cgroup quota, and free memory."""
+
+import os
+from pathlib import Path
+
+
+def cores() -> int:
+    """Processor cores this process may use, at least 1."""
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, min(allowed, _quota(Path("/sys/fs/cgroup/cpu.max"))))
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be taken without swapping, within the cgroup's limit."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    limit = _number(Path("/sys/fs/cgroup/memory.max"))
+    used = _number(Path("/sys/fs/cgroup/memory.current"))
+    if limit is None or used is None:
+        return available
+    return max(0, min(available, limit - used))
+
+
+def _quota(path: Path) -> int:
+    fields = path.read_text().split() if path.is_file() else []
+    if len(fields) != 2 or not fields[0].isdigit():
+        return 1 << 20
+    return max(1, round(int(fields[0]) / int(fields[1])))
+
+
+def _number(path: Path) -> int | None:
+    text = path.read_text().strip() if path.is_file() else ""
+    return int(text) if text.isdigit() else None
