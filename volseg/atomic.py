@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from volseg.errors import UserError
+from volseg.errors import OutputError
 
 PREFIX = ".partial-"
 
@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     `path` stays as it was.
 
     Raises:
-        UserError: the disk is full or the folder can't be written.
+        OutputError: the disk is full or the folder can't be written.
     """
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
     try:
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         reason = _REASONS.get(error.errno or 0)
         if reason is None:
             raise
-        raise UserError(f"{path}: can't be written: {reason}") from error
+        raise OutputError(f"{path}: can't be written: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

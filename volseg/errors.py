@@ -16,7 +16,21 @@ class UserError(Exception):
         return cls("\n".join(problems))
 
 
+class OutputError(UserError):
+    """The output can't be written (a full disk, no permission): a fault of the whole command."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The hint to append to a message about an unknown name: `, did you mean ...?` or nothing."""
+    return hint(closest(name, known))
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is spelt most like this one, if any is."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]}?" if close else ""
+    return close[0] if close else None
+
+
+def hint(name: str | None) -> str:
+    """`, did you mean ...?`, or nothing for None."""
+    return f", did you mean {name}?" if name else ""

@@ -24,6 +24,15 @@ def free_memory() -> int:
     return max(0, min(available, limit - used))
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm's)."""
+    listing = Path("/proc/cpuinfo")
+    if not listing.is_file():
+        return False
+    flags = set(listing.read_text().split())
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
 def _quota(path: Path) -> int:
     fields = path.read_text().split() if path.is_file() else []
     if len(fields) != 2 or not fields[0].isdigit():

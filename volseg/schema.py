@@ -1,13 +1,14 @@
-"""Settings as frozen, strict classes: `Section`, the union `choice()`, and errors people can read."""
+"""Settings as frozen, strict classes: `Section`, unions by name, and errors people can read."""
 
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
-from volseg.errors import nearest
+from volseg.errors import closest, hint, nearest
 
 
 class Section(BaseModel):
@@ -16,20 +17,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def choice(union: Any) -> Any:
-    """A union of Sections told apart by their `name`; a bare name stands for its defaults."""
+class Choice:
+    """Marks a union of Sections told apart by `name`; in YAML a bare name stands for its defaults.
 
-    def named(value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    Written `Network = Annotated[UNet | SegResNet, Choice()]`, so that type checkers see the union.
+    """
 
-    members = get_args(union) or (union,)
-    if len(members) == 1:
-        return Annotated[union, BeforeValidator(named)]
-    return Annotated[union, Field(discriminator="name"), BeforeValidator(named)]
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Pydantic's hook: the union's schema behind a validator that takes bare names."""
+        single = isinstance(source, type)
+        tagged = source if single else Annotated[source, Field(discriminator="name")]
+        return core_schema.no_info_before_validator_function(
+            _named, handler.generate_schema(tagged)
+        )
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
 
 
 def members(kind: Any) -> dict[str, type[Section]]:
-    """The classes of a `choice()`, by name."""
+    """The classes of a union marked with Choice, by name."""
     union = get_args(kind)[0]
     classes = get_args(union) or (union,)
     return {member.model_fields["name"].default: member for member in classes}
@@ -45,8 +55,8 @@ def explain(error: ValidationError, model: type[Section]) -> Iterator[str]:
         elif mistake["type"] == "union_tag_invalid":
             context = mistake["ctx"]
             names = context["expected_tags"].replace("'", "")
-            hint = nearest(str(context["tag"]), names.split(", "))
-            yield f"{place}: unknown name '{context['tag']}'{hint} (known: {names})"
+            close = nearest(str(context["tag"]), names.split(", "))
+            yield f"{place}: unknown name '{context['tag']}'{close} (known: {names})"
         elif mistake["type"] == "missing":
             yield f"{place}: missing"
         else:
@@ -73,28 +83,25 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
 
 def _place(location: tuple[int | str, ...], known: Mapping[str, None]) -> str:
     """The dotted place of a mistake, without the union's tags that pydantic puts into it."""
-    place = ""
+    place, key = "", ""  # `key` is the place without positions in lists
     for position, part in enumerate(location):
-        longer = f"{place}.{part}".lstrip(".")
-        tag = longer not in known and place in known and position < len(location) - 1
-        place = place if tag and isinstance(part, str) else longer
+        longer = key if isinstance(part, int) else f"{key}.{part}".lstrip(".")
+        is_tag = longer not in known and key in known and position < len(location) - 1
+        if not is_tag:
+            place, key = f"{place}.{part}".lstrip("."), longer
     return place
 
 
 def _nearest_key(place: str, known: Mapping[str, None]) -> str:
-    """Prefer the same word in its right section, then the closest spelling."""
-    word = place.rsplit(".", 1)[-1]
-    same = [key for key in known if key.rsplit(".", 1)[-1] == word and key != place]
-    return f", did you mean {same[0]}?" if same else nearest(place, known) or _by_word(word, known)
+    """A hint by the last word: the same word in its right section, else the closest spelling.
 
-
-def _by_word(word: str, known: Mapping[str, None]) -> str:
-    words = {key.rsplit(".", 1)[-1]: key for key in known}
-    hint = nearest(word, words)
-    for last, key in words.items():
-        if hint == f", did you mean {last}?":
-            return f", did you mean {key}?"
-    return ""
+    Keys beside the unknown one come before those of other sections.
+    """
+    section, _, word = place.rpartition(".")
+    words: dict[str, str] = {}
+    for key in sorted(known, key=lambda key: key.rpartition(".")[0] != section):
+        words.setdefault(key.rpartition(".")[2], key)
+    return hint(words.get(closest(word, words) or ""))
 
 
 def _got(mistake: Any) -> str:

@@ -1,0 +1,35 @@
+# make demo: set up and run the demo.  make test: set up, lint, type-check, run all tests.
+# PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--index-url ..." for a CUDA build of torch.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: demo test check fast clean
+
+demo: .venv/installed
+	$(BIN)/volseg demo
+
+test: .venv/installed-dev check
+	$(BIN)/python -m pytest -m ""
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fast: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo

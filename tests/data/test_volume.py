@@ -1,0 +1,81 @@
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import affines, shapes
+from volseg.atomic import PREFIX
+from volseg.data import volume
+from volseg.data.volume import Volume, stack_affine
+from volseg.errors import OutputError, UserError
+
+
+@given(shapes, affines(), st.sampled_from([np.uint8, np.uint16, np.int16, np.float32]))
+def test_writing_and_reading_is_the_identity(tmp_path_factory, shape, affine, dtype) -> None:
+    path = tmp_path_factory.mktemp("volume") / "v.nii.gz"
+    voxels = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+
+    Volume(voxels, affine).write(path)
+    back = volume.read(path)
+
+    assert back.voxels.dtype == dtype
+    assert np.array_equal(back.voxels, voxels)
+    assert np.allclose(back.affine, affine, atol=1e-4)
+
+
+def test_the_stack_affine_is_the_documented_one() -> None:
+    expected = np.diag([-1.5, -1.63, -3.0, 1.0])
+
+    affine = stack_affine((1.5, 1.63), 3.0)
+
+    assert np.array_equal(affine, expected)
+    assert Volume(np.zeros((2, 2, 2)), affine).spacing_mm == (1.5, 1.63, 3.0)
+
+
+def test_same_grid_sees_shape_and_place() -> None:
+    here = Volume(np.zeros((2, 3, 4)), np.eye(4))
+    moved = np.eye(4)
+    moved[0, 3] = 0.5
+
+    assert here.same_grid(Volume(np.ones((2, 3, 4)), np.eye(4)))
+    assert not here.same_grid(Volume(np.zeros((3, 2, 4)), np.eye(4)))
+    assert not here.same_grid(Volume(np.zeros((2, 3, 4)), moved))
+
+
+@pytest.mark.parametrize("content", [b"", b"no volume", None])
+def test_what_is_no_volume_is_named(tmp_path: Path, content) -> None:
+    path = tmp_path / "v.nii.gz"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(UserError, match=r"v\.nii\.gz"):
+        volume.read(path)
+
+
+def test_a_truncated_volume_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "v.nii.gz"
+    voxels = np.random.default_rng(0).integers(0, 9999, (20, 20, 20)).astype(np.uint16)
+    Volume(voxels, np.eye(4)).write(path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+    with pytest.raises(UserError, match=r"v\.nii\.gz: not a readable NIfTI volume"):
+        volume.read(path)
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "v.nii.gz"
+    Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)).write(path)
+    before = path.read_bytes()
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nibabel.save", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        Volume(np.ones((2, 2, 2), np.uint8), np.eye(4)).write(path)
+
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(f"{PREFIX}*"))

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.strategies import affines
+from volseg.data.grid import Window
+from volseg.data.settings import Data
+from volseg.data.volume import Volume
+from volseg.masks.postprocess import KeepLargest, Threshold
+from volseg.model.device import Device
+from volseg.model.predict import Predictor, Seconds, eight_bit, sliding_window
+from volseg.model.settings import Inference
+
+sizes = st.tuples(*[st.integers(1, 20)] * 3)
+windows = st.tuples(*[st.sampled_from([4, 6, 8])] * 3)
+
+
+@given(sizes, windows, st.sampled_from([0.0, 0.25, 0.5, 0.7]), st.integers(1, 3))
+def test_an_identity_network_returns_its_input(shape, window, overlap, batch) -> None:
+    image = torch.rand(1, 1, *shape)
+
+    # A copy, since MONAI weights what the network returns in place.
+    found = sliding_window(torch.clone, image, window, Inference(overlap=overlap, batch=batch))
+
+    assert found.shape == image.shape
+    assert torch.allclose(found, image, atol=1e-5)
+
+
+class Bright(nn.Module):
+    """Logits that are positive where the image is above one half; a second class below."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([image - 0.5, 0.5 - image], dim=1) * 100
+
+
+def predictor(*steps, data: Data | None = None) -> Predictor:
+    return Predictor(
+        Bright(),
+        Device(torch.device("cpu"), torch.float32),
+        data or Data(intensity=Window(low=0, high=1)),
+        Inference(),
+        (8, 8, 8),
+        ("bright", "dark"),
+        steps or (Threshold(),),
+    )
+
+
+@given(sizes, affines(), st.integers(0, 99))
+def test_masks_lie_on_the_native_grid_whatever_its_orientation(shape, affine, seed) -> None:
+    voxels = np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
+
+    masks = dict(predictor().masks([Volume(voxels, affine)]))
+
+    assert np.array_equal(masks["bright"], voxels == 1)
+    assert np.array_equal(masks["dark"], voxels == 0)
+
+
+def test_masks_come_back_from_another_spacing_on_the_native_grid() -> None:
+    voxels = np.zeros((20, 16, 10), np.float32)
+    voxels[5:15, 4:12, 3:8] = 1
+    volume = Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))
+
+    found = dict(
+        predictor(data=Data(spacing_mm=(1.2, 1.3, 2.5), intensity=Window(low=0, high=1))).masks(
+            [volume]
+        )
+    )["bright"]
+
+    assert found.shape == voxels.shape
+    assert 2 * (found & (voxels == 1)).sum() / (found.sum() + voxels.sum()) > 0.85
+
+
+def test_each_step_of_post_processing_is_applied_and_its_time_told() -> None:
+    voxels = np.zeros((12, 12, 12), np.float32)
+    voxels[1:6, 1:6, 1:6] = voxels[9:11, 9:11, 9:11] = 1
+    seconds = Seconds()
+
+    masks = dict(
+        predictor(Threshold(), KeepLargest(k=1)).masks([Volume(voxels, np.eye(4))], seconds)
+    )
+
+    assert masks["bright"].sum() == 125
+    assert set(seconds.by_step) == {"normalise", "network", "restore", "postprocess"}
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.5, 128), (0.499, 127), (1.0, 255)])
+def test_eight_bits_round_to_the_nearest(probability: float, expected: int) -> None:
+    assert eight_bit(np.array([probability], np.float32))[0] == expected

@@ -1,0 +1,70 @@
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import ValidationError
+
+from volseg.schema import Choice, Section, explain, keys, members
+
+
+class Round(Section):
+    name: Literal["round"] = "round"
+    radius: float = 1.0
+
+
+class Square(Section):
+    name: Literal["square"] = "square"
+    side: float = 2.0
+
+
+class Drawing(Section):
+    shape: Annotated[Round | Square, Choice()] = Round()
+    extra: tuple[Annotated[Round | Square, Choice()], ...] = ()
+    scale: float = 1.0
+
+
+def lines(values: object) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Drawing.model_validate(values)
+    return list(explain(caught.value, Drawing))
+
+
+def test_a_bare_name_stands_for_its_defaults() -> None:
+    assert Drawing.model_validate({"shape": "square", "extra": ["round"]}) == Drawing(
+        shape=Square(), extra=(Round(),)
+    )
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    told = lines({"shape": {"name": "square", "sid": 2}, "scale": "big", "scales": 1})
+
+    assert told == [
+        "shape.sid: unknown key, did you mean shape.side?",
+        "scale: Input should be a valid number, unable to parse string as a number (got 'big')",
+        "scales: unknown key, did you mean scale?",
+    ]
+
+
+def test_a_key_in_the_wrong_section_is_sent_to_its_own() -> None:
+    assert lines({"radius": 2}) == ["radius: unknown key, did you mean shape.radius?"]
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    assert lines({"shape": "sqare"}) == [
+        "shape: unknown name 'sqare', did you mean square? (known: round, square)"
+    ]
+
+
+def test_a_mistake_in_a_list_names_its_place() -> None:
+    assert lines({"extra": ["round", {"name": "round", "radius": "x"}]})[0].startswith(
+        "extra.1.radius: Input should be a valid number"
+    )
+
+
+def test_members_and_keys_follow_the_union() -> None:
+    assert members(Annotated[Round | Square, Choice()]) == {"round": Round, "square": Square}
+    assert {"shape.radius", "shape.side", "scale"} <= set(keys(Drawing))
+
+
+def test_settings_can_not_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Drawing().scale = 3  # type: ignore[misc]

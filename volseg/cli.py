@@ -1,0 +1,336 @@
+"""The commands: each is one typed function that calls its stage and prints what it returns."""
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from volseg import __version__
+from volseg.errors import UserError
+
+if TYPE_CHECKING:
+    from volseg.stages.train import Fold
+
+app = App(
+    name="volseg",
+    help="Outlines of organs from stacks of MR slices. A research tool, not a medical device.",
+    version=__version__,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
+SOME_FAILED, INTERRUPTED = 3, 130
+SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code; a fault of ours keeps its traceback."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _say(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
+        return 2
+    except UserError as error:
+        _say(f"volseg: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("volseg: stopped; run the command again to go on")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # the reader is gone: `volseg ... | head`
+        return 0
+    return code or 0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PrepareArguments:
+    """Options of prepare."""
+
+    layout: str = "gi-tract"
+    """How the source is laid out: `volseg options layout` lists them."""
+    out: Path = DATA
+    """The folder for the volumes and dataset.json."""
+    workers: int | None = None
+    """Processes; by default one a core."""
+    check: bool = False
+    """Read everything, write nothing, report all that is wrong."""
+    strict: bool = False
+    """Stop before anything is written if any scan is spoilt."""
+    allow_gaps: bool = False
+    """Take scans with missing slices as they are."""
+    exclude: tuple[str, ...] = ()
+    """Scans to flag as excluded beside the data author's list of bad labels."""
+
+
+@app.command
+def prepare(
+    source: Path = Path("data/raw"), /, *, options: PrepareArguments = PrepareArguments()
+) -> int:
+    """Stack each scan's PNG slices into a NIfTI volume and decode its masks.
+
+    Parameters
+    ----------
+    source:
+        The folder that holds train/, test/ and train.csv.
+    """
+    console = _console()
+    from volseg.stages import prepare as stage
+
+    with console.progress("preparing", 1) as advance:
+        done = stage.prepare(source, options=options, advance=advance)
+    return len(done.failures) and SOME_FAILED
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainArguments:
+    """Options of train."""
+
+    data: Path = DATA
+    """The prepared dataset."""
+    run: str | None = None
+    """The run's name under runs/, or a path; by default the config's name."""
+    fold: Literal["0", "1", "2", "3", "4", "all"] = "0"
+    """The fold that is kept for validation; `all` trains on everything."""
+    resume: bool = False
+    """Go on with a run that was stopped."""
+    max_time: str | None = None
+    """Finish within this time, e.g. 30m or 2h; the learning rate follows it."""
+
+
+@app.command
+def train(
+    config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()
+) -> None:
+    """Train a network as a config says.
+
+    Parameters
+    ----------
+    config:
+        A YAML file; those that come with volseg are found by name, e.g. configs/unet.yaml.
+    overrides:
+        Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
+    """
+    from volseg import config as configs
+
+    settings = configs.load(config, overrides)
+    seconds = _seconds(options.max_time)
+    _console()
+    from volseg.model.runs import RUNS
+    from volseg.stages import train as stage
+
+    name = options.run or config.stem
+    done = stage.train(
+        settings,
+        stage.Options(
+            data=options.data,
+            run=Path(name) if "/" in name else RUNS / name,
+            fold=_fold(options.fold),
+            resume=options.resume,
+            max_seconds=seconds,
+        ),
+    )
+    score = "no validation" if done.best is None else f"best score {done.best:.4f}"
+    print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InferArguments:
+    """Options of infer: what to predict is one of case, all, split and input."""
+
+    case: tuple[str, ...] = ()
+    """A case (all its days) or one scan: case123 or case123_day20."""
+    all: bool = False
+    """Every scan of the dataset."""
+    split: SPLITS | None = None
+    """The scans of one of the run's sets, or the dataset's test part."""
+    input: tuple[Path, ...] = ()
+    """Folders of slices or NIfTI files."""
+    run: str | None = None
+    """A run's name under runs/, or a path; by default the newest."""
+    data: Path = DATA
+    """The prepared dataset."""
+    out: Path = PREDICTIONS
+    """The folder for the masks."""
+
+
+@app.command
+def infer(*, options: InferArguments = InferArguments()) -> int:
+    """Predict masks on each scan's native grid, and their run-length codes."""
+    asked = [bool(options.case), options.all, bool(options.split), bool(options.input)]
+    if sum(asked) != 1:
+        raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
+    _console()
+    from volseg.stages import infer as stage
+
+    done = stage.infer(
+        stage.Options(
+            run=options.run,
+            data=options.data,
+            out=options.out,
+            case=options.case,
+            everything=options.all,
+            split=options.split,
+            inputs=options.input,
+        )
+    )
+    for note in done.notes:
+        _say(f"note: {note}")
+    for record in done.failed:
+        _say(f"failed: {record.scan}: {record.reason}")
+    print(f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.run}")
+    return SOME_FAILED if done.failed else 0
+
+
+@app.command
+def evaluate(
+    predictions: Path = PREDICTIONS, /, *, data: Path = DATA, out: Path | None = None
+) -> None:
+    """Score predictions: Dice, distances in mm, volumes and the competition's score.
+
+    Parameters
+    ----------
+    predictions:
+        The folder that `volseg infer` wrote.
+    data:
+        The prepared dataset that holds the truth.
+    out:
+        The folder for scores.csv and summary.json; by default the predictions' folder.
+    """
+    _console()
+    from volseg.stages import evaluate as stage
+
+    scores = stage.evaluate(predictions, data, out=out)
+    _print(stage.table(scores))
+
+
+@app.command
+def submit(
+    predictions: Path = PREDICTIONS,
+    /,
+    *,
+    data: Path = DATA,
+    sample: Path | None = None,
+    out: Path = Path("submission.csv"),
+) -> None:
+    """Merge the scans' run-length codes into the competition's file.
+
+    Parameters
+    ----------
+    predictions:
+        The folder that `volseg infer` wrote.
+    data:
+        The prepared dataset.
+    sample:
+        The competition's sample_submission.csv; its rows give the order.
+    out:
+        The file to write.
+    """
+    _console()
+    from volseg.stages import submit as stage
+
+    done = stage.submit(predictions, data, sample=sample, out=out)
+    for warning in done.warnings:
+        _say(f"note: {warning}")
+    print(f"{out}: {done.rows} rows")
+
+
+@app.command
+def demo(*, out: Path = Path("demo")) -> None:
+    """Make a phantom dataset with case123 and run every stage on it, in about five minutes.
+
+    Parameters
+    ----------
+    out:
+        The folder for everything the demo writes.
+    """
+    _console()
+    from volseg.stages import demo as stage
+
+    done = stage.demo(out)
+    _print(done.table)
+    for path, text in done.paths.items():
+        print(f"{path}  {text}")
+
+
+@app.command
+def phantom(
+    out: Path, /, *, cases: int = 10, days: int = 3, full_size: bool = False, seed: int = 0
+) -> None:
+    """Write a synthetic dataset in the raw layout, case123 among its cases.
+
+    Parameters
+    ----------
+    out:
+        A new or empty folder.
+    cases:
+        How many labelled patients.
+    days:
+        How many scans each has.
+    full_size:
+        Slices of the real sizes instead of small ones.
+    seed:
+        The same seed gives the same dataset.
+    """
+    from volseg.data.phantom import write
+
+    facts = write(out, cases=cases, days=days, full_size=full_size, seed=seed)
+    print(f"{out}: {facts.scans} labelled and {facts.test_scans} test scans, {facts.slices} slices")
+
+
+@app.command
+def options(kind: str | None = None, /) -> None:
+    """List the components a config can name and their settings.
+
+    Parameters
+    ----------
+    kind:
+        One of network, loss, optimizer, intensity, step, layout, metric; all by default.
+    """
+    from volseg.stages.options import listing
+
+    for line in listing(kind):
+        print(line)
+
+
+def _fold(text: str) -> "Fold":
+    return "all" if text == "all" else int(text)
+
+
+def _seconds(text: str | None) -> float | None:
+    """`90s`, `30m` or `2h` in seconds."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match or not float(match[1]):
+        raise UserError(f"--max-time: {text!r} is no time; expected e.g. 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _console() -> None:
+    from volseg import console
+
+    console.configure()
+
+
+def _print(table: object) -> None:
+    """A table on stdout; not folded to a terminal's width where there is none."""
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

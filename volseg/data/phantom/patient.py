@@ -1,0 +1,147 @@
+"""Who lies on the table: what a case's anatomy is, and what it has become on one day. All in mm."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from volseg.data.phantom.curves import Path, coil, through
+from volseg.data.phantom.grids import Floats
+
+# How much a day differs from the case. These figures were tuned until masks copied from one day to
+# another overlap as little as real ones do (DOMAIN.md); tests/data/test_phantom.py holds them there.
+SHIFT_MM = (5.0, 4.0, 8.0)
+STOMACH_MOVE_MM = (9.0, 8.0, 9.0)
+STOMACH_GROWTH = (
+    0.3  # of the logarithm of its volume: one real stomach held 214 to 821 ml in a week
+)
+COLON_MOVE_MM = (14.0, 14.0, 15.0)
+BOWEL_MOVE_MM = 4.0
+
+COIL_PITCH_MM = 29.5
+BOWEL_RADIUS_MM = 13.0
+HAUSTRA_MM = 34.0  # from one pouch of the large bowel to the next
+
+# Waypoints and radii, from the cardia to the pylorus and from the caecum to the rectum.
+_STOMACH = (
+    (48, 16, 6, 17),
+    (66, 8, 22, 28),
+    (68, -12, 48, 27),
+    (48, -34, 72, 23),
+    (12, -40, 80, 17),
+)
+_STOMACH_END = ((-14, -28, 78, 11),)
+_COLON = (
+    (-66, -6, 212, 22),
+    (-88, 0, 180, 21),
+    (-94, 4, 140, 20),
+    (-88, -6, 104, 20),
+    (-52, -46, 112, 19),
+    (0, -60, 122, 18),
+    (52, -50, 106, 18),
+    (96, 0, 72, 18),
+    (100, 14, 110, 15),
+    (98, 10, 150, 15),
+    (84, 6, 190, 15),
+    (46, -6, 214, 15),
+    (14, 12, 230, 15),
+    (0, 34, 275, 18),
+)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What stays the same from day to day. `size` (3,) scales the anatomy along x, y, z."""
+
+    size: Floats
+    half_mm: tuple[float, float]
+    rim_mm: tuple[float, float, float]
+    stomach: Floats
+    colon: Floats
+    bowel_centre: Floats
+    bowel_semi: Floats
+    liver: float
+    crest_mm: float
+
+
+@dataclass(frozen=True)
+class Day:
+    """One visit: where the patient lies, what the hollow organs do, and how the scanner is set."""
+
+    patient: Patient
+    shift_mm: Floats
+    stomach: Path
+    colon: Path
+    bowel: Path
+    cut_mm: float
+    gain: float
+    noise: float
+    wobble: Floats
+
+
+def patient(rng: np.random.Generator) -> Patient:
+    """Draw a case's anatomy."""
+    half = (rng.uniform(150, 170), rng.uniform(102, 118))
+    rims = (rng.uniform(8, 26), rng.uniform(6, 20), rng.uniform(8, 22))
+    size = np.array(
+        [(half[0] - rims[0]) / 145, (half[1] - rims[1]) / 97, rng.uniform(0.94, 1.04)], np.float32
+    )
+    return Patient(
+        size=size,
+        half_mm=half,
+        rim_mm=rims,
+        stomach=_moved(np.array((*_STOMACH, *_STOMACH_END)), (8, 6, 6), 0.08, rng)
+        + np.array([*rng.normal(0, (9, 9, 11)), 0]),
+        colon=_moved(np.array(_COLON), (6, 7, 9), 0.1, rng),
+        bowel_centre=np.array([4, -16, 156]) + rng.normal(0, (8, 4, 6)),
+        bowel_semi=np.array([76, 46, 72]) * rng.uniform(0.88, 1.08, 3),
+        liver=rng.uniform(0.88, 1.1),
+        crest_mm=rng.uniform(146, 162),
+    )
+
+
+def visit(patient: Patient, rng: np.random.Generator) -> Day:
+    """Draw one day of a case."""
+    return Day(
+        patient=patient,
+        shift_mm=rng.normal(0, SHIFT_MM).astype(np.float32),
+        stomach=_stomach(patient, rng),
+        colon=_colon(patient, rng),
+        bowel=_bowel(patient, rng),
+        cut_mm=(patient.crest_mm + rng.normal(6, 2)) * float(patient.size[2]),
+        gain=rng.uniform(4500, 11000),
+        noise=rng.uniform(0.022, 0.034),
+        wobble=rng.normal(0, 1, 6).astype(np.float32),
+    )
+
+
+def _stomach(patient: Patient, rng: np.random.Generator) -> Path:
+    way = _moved(patient.stomach, STOMACH_MOVE_MM, 0.08, rng)
+    way[:, :3] += rng.normal(0, STOMACH_MOVE_MM)
+    way[:-1, 3] *= np.exp(rng.normal(0, STOMACH_GROWTH)) ** 0.5
+    return through(way[:, :3] * patient.size, way[:, 3])
+
+
+def _colon(patient: Patient, rng: np.random.Generator) -> Path:
+    way = _moved(patient.colon, COLON_MOVE_MM, 0.12, rng)
+    path = through(way[:, :3] * patient.size, way[:, 3])
+    along = np.arange(len(path.radii)) * 3.0
+    pouches = 1 + 0.13 * np.cos(2 * np.pi * along / HAUSTRA_MM + rng.uniform(0, 6))
+    return Path(path.points, (path.radii * pouches).astype(np.float32))
+
+
+def _bowel(patient: Patient, rng: np.random.Generator) -> Path:
+    centre = patient.bowel_centre + rng.normal(0, BOWEL_MOVE_MM, 3)
+    semi = patient.bowel_semi * rng.uniform(0.93, 1.06, 3)
+    way = coil(centre, semi, COIL_PITCH_MM, rng)
+    radii = BOWEL_RADIUS_MM * rng.uniform(0.85, 1.2, len(way))
+    return through(way * patient.size, radii)
+
+
+def _moved(
+    way: Floats, spread_mm: tuple[float, float, float], growth: float, rng: np.random.Generator
+) -> Floats:
+    """Waypoints (M, 4) of x, y, z and radius, each moved and grown a little on its own."""
+    moved = way.astype(np.float64)
+    moved[:, :3] += rng.normal(0, spread_mm, (len(way), 3))
+    moved[:, 3] *= np.exp(rng.normal(0, growth, len(way)))
+    return moved

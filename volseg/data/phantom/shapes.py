@@ -1,0 +1,72 @@
+"""Solid shapes on a grid: tubes with a depth and a place along them, ellipsoids, smooth random fields."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data.phantom.curves import Path
+from volseg.data.phantom.grids import Box, Floats, Space
+
+Bools = npt.NDArray[np.bool_]
+REACH = 1.35  # how far beyond its wall a tube's depth is known, in radii
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A tube's neighbourhood: `box` in the volume, and for each voxel of it `depth` and `nearest`.
+
+    `depth` is the distance to the centreline in radii (0 in the middle, 1 at the wall, inf far
+    away), `nearest` the index of the nearest sample of the path.
+    """
+
+    box: Box
+    depth: Floats
+    nearest: npt.NDArray[np.int32]
+
+
+def tube(space: Space, path: Path) -> Tube:
+    """The field around a tube, drawn bead by bead."""
+    depth = np.full(space.shape, np.inf, np.float32)
+    nearest = np.zeros(space.shape, np.int32)
+    for index, (point, radius) in enumerate(zip(path.points, path.radii, strict=True)):
+        box = space.near(point, np.full(3, REACH * radius, np.float32))
+        here = _distance(space.within(box), point, np.full(3, radius, np.float32))
+        closer = here < depth[box]
+        depth[box][closer] = here[closer]
+        nearest[box][closer] = index
+    box = _bounds(space, path)
+    return Tube(box, depth[box], nearest[box])
+
+
+def ellipsoid(space: Space, centre: Floats, semi: Floats) -> tuple[Box, Floats]:
+    """The box around an ellipsoid and the depth in it: 0 in the middle, 1 on the surface."""
+    box = space.near(centre, semi)
+    return box, _distance(space.within(box), centre, semi)
+
+
+def field(space: Space, wavelength_mm: float, rng: np.random.Generator) -> Floats:
+    """Smooth noise (X, Y, Z) of about unit variance: a random lattice, interpolated linearly."""
+    weights = [_weights(axis.ravel(), wavelength_mm) for axis in (space.x, space.y, space.z)]
+    lattice = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
+    for axis_weights in weights:
+        lattice = np.tensordot(lattice, axis_weights, axes=(0, 1))
+    return np.asarray(lattice * 1.8, np.float32)  # linear interpolation takes 2/3 of it an axis
+
+
+def _distance(space: Space, centre: Floats, semi: Floats) -> Floats:
+    square = ((space.x - centre[0]) / semi[0]) ** 2 + ((space.y - centre[1]) / semi[1]) ** 2
+    return np.asarray(np.sqrt(square + ((space.z - centre[2]) / semi[2]) ** 2), np.float32)
+
+
+def _bounds(space: Space, path: Path) -> Box:
+    reach = REACH * path.radii[:, None]
+    low, high = (path.points - reach).min(axis=0), (path.points + reach).max(axis=0)
+    return space.near((low + high) / 2, (high - low) / 2)
+
+
+def _weights(axis: Floats, wavelength_mm: float) -> Floats:
+    """Linear interpolation (N, M) from a lattice that covers the axis."""
+    at = (axis - axis[0]) / wavelength_mm
+    knots = np.arange(int(at[-1]) + 2)
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - knots[None, :])), np.float32)

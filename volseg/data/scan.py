@@ -1,0 +1,186 @@
+"""One raw scan: a folder of slices, read as a volume with the masks that somebody drew on it.
+
+PNG rows and columns are turned into (X, Y, Z) = (column, row, slice) here and nowhere else.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data import png, slices
+from volseg.data.slices import EXAMPLE, first, folders
+from volseg.data.volume import Volume, stack_affine
+from volseg.errors import UserError
+from volseg.masks import rle
+
+NAME = re.compile(r"(case[0-9]+)_day([0-9]+)")
+SLICE_MM = 3.0  # not in the file names; the data's documentation gives it
+
+Part = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The truth as run-length texts: for each class one text a slice, '' for no organ."""
+
+    source: Path
+    texts: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan as it lies on disk; `masks` is None where nobody has labelled it.
+
+    `paths` and `numbers` go from head to feet; `size` is (columns, rows); `notes` tells what was
+    let through on demand.
+    """
+
+    case: str
+    day: int
+    name: str
+    part: Part
+    folder: Path
+    paths: tuple[Path, ...] = ()
+    numbers: tuple[int, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    masks: Masks | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(X, Y, Z) = (columns, rows, slices)."""
+        return (*self.size, len(self.paths))
+
+    def image(self) -> Volume:
+        """The slices stacked, uint16 (X, Y, Z), values as they are stored.
+
+        Raises:
+            UserError: slices that are damaged, not 16-bit greyscale or not of the size their name
+                tells; each is named.
+        """
+        columns, rows = self.size
+        stack = np.empty((len(self.paths), rows, columns), dtype=np.uint16)
+        problems = []
+        for plane, path in zip(stack, self.paths, strict=True):
+            try:
+                plane[:] = _sized(png.read(path), path, self.size)
+            except UserError as error:
+                problems.append(str(error))
+        if problems:
+            raise UserError.of(first(problems, "slices"))
+        affine = stack_affine(self.spacing_mm[:2], self.spacing_mm[2])
+        return Volume(stack.transpose(2, 1, 0), affine)
+
+    def labels(self, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """The truth, bool (C, X, Y, Z), a channel a class in the order given; classes may overlap.
+
+        Raises:
+            UserError: no truth, or texts that are no masks of this size; each is named.
+        """
+        if self.masks is None:
+            raise UserError(f"{self.folder}: has no masks; expected its rows in train.csv")
+        columns, rows = self.size
+        stack = np.zeros((len(classes), len(self.paths), rows, columns), dtype=bool)
+        drawn = [
+            (organ, number, text, plane)
+            for organ, planes in zip(classes, stack, strict=True)
+            for number, text, plane in zip(
+                self.numbers, self.masks.texts[organ], planes, strict=True
+            )
+            if text
+        ]
+        problems = []
+        for organ, number, text, plane in drawn:
+            try:
+                plane[:] = rle.decode(text, self.size).T
+            except UserError as error:
+                row = f"{slice_id(self.name, number)}, {organ}"
+                problems.append(f"{self.masks.source}: {row}: {error}")
+        if problems:
+            raise UserError.of(first(problems, "masks"))
+        return stack.transpose(0, 3, 2, 1)
+
+
+def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> Scan:
+    """The scan in one folder: `case123_day20`, its `scans`, a case of one day, or any with slices.
+
+    A folder that is not named after a case and a day gives its own name to both case and scan.
+
+    Raises:
+        UserError: no such folder, no slices, several days, or names that make no stack.
+    """
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "no such folder"
+        raise UserError(f"{path}: {what}; expected a folder of slices such as {EXAMPLE}")
+    folder = _scan_folder(path)
+    name = folder.resolve().name
+    named = NAME.fullmatch(name)
+    case, day = (named[1], int(named[2])) if named else (name, 0)
+    return stacked(Scan(case, day, name, "test", folder), slice_mm=slice_mm, allow_gaps=allow_gaps)
+
+
+def stacked(scan: Scan, *, slice_mm: float, allow_gaps: bool) -> Scan:
+    """The scan of `scan.folder`, with what the names of its slices tell.
+
+    Raises:
+        UserError: no slices, or names that make no stack; all problems, each with its place.
+    """
+    inner = scan.folder / "scans"
+    found, problems = slices.found(inner if inner.is_dir() else scan.folder)
+    if not found and not problems:
+        raise UserError(f"{scan.folder}: no slices; expected scans/{EXAMPLE}")
+    gaps = slices.gaps([one.number for one in found])
+    problems += slices.disagreements(scan.folder, found)
+    if gaps and not allow_gaps:
+        problems.append(f"{scan.folder}: {gaps}; re-download the scan or pass --allow-gaps")
+    if problems:
+        raise UserError.of(problems)
+    note = f"{scan.folder}: {gaps}; the other slices are stacked as if they touched"
+    return replace(
+        scan,
+        paths=tuple(one.path for one in found),
+        numbers=tuple(one.number for one in found),
+        size=found[0].size,
+        spacing_mm=(*found[0].pixel_mm, slice_mm),
+        notes=(note,) if gaps else (),
+    )
+
+
+def slice_id(scan: str, number: int) -> str:
+    """`case123_day20_slice_0001`, as in train.csv."""
+    return f"{scan}_slice_{number:04d}"
+
+
+def _scan_folder(path: Path) -> Path:
+    """The folder that is named after the scan, wherever near it the user pointed.
+
+    Raises:
+        UserError: a case of several days.
+    """
+    if path.resolve().name == "scans":
+        return path.parent if path.name == "scans" else path.resolve().parent
+    if (path / "scans").is_dir() or any(path.glob("*.png")):
+        return path
+    days = [one for one in folders(path) if NAME.fullmatch(one.name)]
+    if len(days) > 1:
+        named = ", ".join(first([day.name for day in days], "days"))
+        raise UserError(f"{path}: holds {len(days)} days ({named}); give the folder of one day")
+    return days[0] if days else path
+
+
+def _sized(
+    pixels: npt.NDArray[np.uint16], path: Path, size: tuple[int, int]
+) -> npt.NDArray[np.uint16]:
+    rows, columns = pixels.shape
+    if (columns, rows) != size:
+        raise UserError(
+            f"{path}: {columns} columns x {rows} rows, but its name says {size[0]} x {size[1]}; "
+            "re-download the scan or correct the name"
+        )
+    return pixels

@@ -1,0 +1,94 @@
+"""What the names of a folder's slices tell, and the reasons why they may not be one stack."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from volseg.errors import UserError
+
+EXAMPLE = "slice_0001_266_266_1.50_1.50.png"
+AT_MOST = 10  # problems of one kind that a message names; the rest are counted
+
+_NAME = re.compile(r"slice_([0-9]+)_([0-9]+)_([0-9]+)_([0-9]*\.?[0-9]+)_([0-9]*\.?[0-9]+)\.png")
+_PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
+
+
+class Slice(NamedTuple):
+    """The name of a slice, read: `size` is (columns, rows)."""
+
+    number: int
+    size: tuple[int, int]
+    pixel_mm: tuple[float, float]
+    path: Path
+
+
+def found(folder: Path) -> tuple[list[Slice], list[str]]:
+    """The slices in order of their numbers, and a line for each PNG that is not named like one."""
+    slices, problems = [], []
+    for path in _visible(folder):
+        if path.suffix.lower() != ".png":
+            continue
+        named = _NAME.fullmatch(path.name)
+        if named is None or not all(float(part) > 0 for part in named.groups()[1:]):
+            problems.append(f"{path}: not the name of a slice; expected one like {EXAMPLE}")
+            continue
+        size, pixel_mm = (int(named[2]), int(named[3])), (float(named[4]), float(named[5]))
+        slices.append(Slice(int(named[1]), size, pixel_mm, path))
+    return sorted(slices), list(first(problems, "files"))
+
+
+def disagreements(folder: Path, slices: Sequence[Slice]) -> Iterator[str]:
+    """A line for each reason why the slices are not one stack."""
+    twice = [
+        f"{folder}: slice number {one.number} twice ({one.path.name} and {other.path.name}); "
+        "keep one of them"
+        for one, other in pairwise(slices)
+        if one.number == other.number
+    ]
+    yield from first(twice, "slice numbers twice")
+    sizes = {f"{one.size[0]}x{one.size[1]}": one for one in reversed(slices)}
+    pixels = {f"{one.pixel_mm[0]}x{one.pixel_mm[1]} mm": one for one in reversed(slices)}
+    for what, kinds in (("sizes", sizes), ("pixel sizes", pixels)):
+        if len(kinds) > 1:
+            told = [f"{key} ({one.path.name})" for key, one in reversed(kinds.items())]
+            listed = ", ".join(first(told, what))
+            yield f"{folder}: slices of different {what}: {listed}; a scan has one"
+
+
+def gaps(numbers: Sequence[int]) -> str:
+    """`slices 14-16 missing between 13 and 17`, or '' where the sorted numbers run through."""
+    holes = [(low, high) for low, high in pairwise(numbers) if high > low + 1]
+    if not holes:
+        return ""
+    runs = [f"{low + 1}-{high - 1}" if high > low + 2 else f"{low + 1}" for low, high in holes]
+    word = "slice" if runs == [f"{holes[0][0] + 1}"] else "slices"
+    missing = ", ".join(first(runs, "holes"))
+    return f"{word} {missing} missing between {holes[0][0]} and {holes[-1][1]}"
+
+
+def first(problems: Sequence[str], what: str) -> Iterator[str]:
+    """The first ten problems, and one that counts the others."""
+    yield from problems[:AT_MOST]
+    if len(problems) > AT_MOST:
+        yield f"... and {len(problems) - AT_MOST} more {what}"
+
+
+def folders(path: Path) -> list[Path]:
+    """The visible folders in a folder, `case9` before `case10`."""
+    inner = [one for one in _visible(path) if one.is_dir()]
+    return sorted(inner, key=lambda one: natural(one.name))
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts the numbers in names as numbers."""
+    return tuple((int(digits or -1), text) for digits, text in _PARTS.findall(name))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, but for hidden files such as macOS's `._slice_0001...png`."""
+    try:
+        return sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: can't be read: {error.strerror}; expected a folder") from error

@@ -1,0 +1,158 @@
+"""Cleaning: what turns the probability of one class of one scan into its mask, step by step.
+
+A step looks at an `Evidence` and returns a new mask. Parts are 26-connected in 3D, so a mask that is
+joined over an edge or a corner is one part; sizes are in mm³, never in voxels.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from volseg.errors import nearest
+from volseg.masks.crop import Box, bounding_box
+from volseg.schema import Choice, Section
+
+Mask = npt.NDArray[np.bool_]
+ROUNDING = 1e-6  # NIfTI keeps voxel sizes as float32
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a step may look at: one class of one scan on its native grid, all (X, Y, Z).
+
+    `mask` is what the steps before left, `probability` has 8 bits (255 is certain), `image` is the
+    first channel as the scan stores it.
+    """
+
+    mask: Mask
+    probability: npt.NDArray[np.uint8]
+    image: npt.NDArray[Any]
+    spacing_mm: tuple[float, float, float]
+
+    @classmethod
+    def start(
+        cls,
+        probability: npt.NDArray[np.uint8],
+        *,
+        image: npt.NDArray[Any],
+        spacing_mm: tuple[float, float, float],
+    ) -> "Evidence":
+        """Evidence before the first step: its mask is where the probability is at least one half."""
+        return cls(at_least(probability, 0.5), probability, image, spacing_mm)
+
+    @property
+    def voxel_mm3(self) -> float:
+        """The volume of one voxel in mm³."""
+        return math.prod(self.spacing_mm)
+
+
+class Threshold(Section):
+    """Start anew with the voxels whose probability is at least `value`; belongs first."""
+
+    name: Literal["threshold"] = "threshold"
+    value: float = Field(default=0.5, gt=0, le=1)
+    only: tuple[str, ...] = ()
+
+    def __call__(self, evidence: Evidence) -> Mask:
+        """The new mask."""
+        return at_least(evidence.probability, self.value)
+
+
+class DropSmall(Section):
+    """Drop every part smaller than `min_mm3`."""
+
+    name: Literal["drop_small"] = "drop_small"
+    min_mm3: PositiveFloat
+    only: tuple[str, ...] = ()
+
+    def __call__(self, evidence: Evidence) -> Mask:
+        """The new mask, a subset of the old."""
+        smallest = self.min_mm3 * (1 - ROUNDING) / evidence.voxel_mm3
+        return _keep_parts(evidence.mask, lambda sizes: sizes >= smallest)
+
+
+class KeepLargest(Section):
+    """Keep the `k` largest parts, and those as large as the last of them: ties are not decided by place.
+
+    Right for a stomach, wrong for bowel, which has many parts.
+    """
+
+    name: Literal["keep_largest"] = "keep_largest"
+    k: PositiveInt = 1
+    only: tuple[str, ...] = ()
+
+    def __call__(self, evidence: Evidence) -> Mask:
+        """The new mask, a subset of the old."""
+        return _keep_parts(evidence.mask, lambda sizes: sizes >= np.sort(sizes)[-self.k :][0])
+
+
+class FillHoles(Section):
+    """Fill every hole: background that no path over voxel faces joins to the border of the scan."""
+
+    name: Literal["fill_holes"] = "fill_holes"
+    only: tuple[str, ...] = ()
+
+    def __call__(self, evidence: Evidence) -> Mask:
+        """The new mask, a superset of the old."""
+        import cc3d
+
+        if not evidence.mask.any():
+            return evidence.mask
+        box = bounding_box(evidence.mask)
+        around = cc3d.connected_components(~evidence.mask[box], connectivity=6)
+        fill = np.ones(int(around.max()) + 1, dtype=bool)
+        for axis in range(3):
+            fill[around.take([0, -1], axis=axis)] = False
+        fill[0] = True  # label 0 is the mask itself
+        return _placed(fill[around], box, evidence.mask.shape)
+
+
+Step = Annotated[Threshold | DropSmall | KeepLargest | FillHoles, Choice()]
+
+
+def clean(evidence: Evidence, steps: Sequence[Step], class_name: str) -> Mask:
+    """The mask after every step that applies to this class, in order; bool (X, Y, Z)."""
+    for step in steps:
+        if not step.only or class_name in step.only:
+            evidence = dataclasses.replace(evidence, mask=step(evidence))
+    return evidence.mask
+
+
+def unknown_classes(steps: Sequence[Step], classes: Sequence[str]) -> Iterator[str]:
+    """One line for each class named in `only` that the data does not have: such a step would do nothing."""
+    for position, step in enumerate(steps):
+        for name in step.only:
+            if name not in classes:
+                hint = nearest(name, classes) or f" (classes: {', '.join(classes)})"
+                yield f"postprocess.{position}.only: no class '{name}'{hint}"
+
+
+def at_least(probability: npt.NDArray[np.uint8], value: float) -> Mask:
+    """Where an 8-bit probability is at least `value`, which lies in (0, 1]."""
+    return probability >= np.uint8(math.ceil(value * 255 - ROUNDING))
+
+
+def _keep_parts(mask: Mask, wanted: Callable[[npt.NDArray[np.int64]], Mask]) -> Mask:
+    """The parts for which `wanted` says so, given the voxel counts of all parts."""
+    import cc3d
+
+    if not mask.any():
+        return mask
+    box = bounding_box(mask)
+    parts = cc3d.connected_components(mask[box], connectivity=26)
+    sizes = np.bincount(parts.ravel(order="K"))
+    keep = np.concatenate(([False], wanted(sizes[1:])))
+    return _placed(keep[parts], box, mask.shape)
+
+
+def _placed(inside: Mask, box: Box, shape: tuple[int, ...]) -> Mask:
+    """A mask of this shape that is empty outside the box."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[box] = inside
+    return mask

@@ -1,0 +1,99 @@
+"""Run-length text of a mask, as the UW-Madison GI tract competition writes it.
+
+A text is `start length start length ...`; starts are 1-based and count the pixels of the image
+row by row (C order over (HEIGHT, WIDTH)), not column by column as the competition's page says.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import UserError
+
+Mask = npt.NDArray[np.bool_]
+
+
+def encode(mask: Mask) -> str:
+    """The runs of a bool (X, Y) mask, each as long as it can be; '' for an empty mask.
+
+    A run goes on from the end of a row to the start of the next where both are set.
+    """
+    rows = np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return ""
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    flat = np.zeros((last - first) * mask.shape[0] + 2, dtype=bool)  # an unset pixel at either end
+    flat[1:-1] = mask[:, first:last].ravel(order="F")
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    starts, lengths = edges[::2] + (1 + first * mask.shape[0]), edges[1::2] - edges[::2]
+    return " ".join(map(str, np.column_stack((starts, lengths)).ravel().tolist()))
+
+
+def decode(text: str, shape: tuple[int, int]) -> Mask:
+    """The bool (X, Y) mask of a text, for an image of X columns and Y rows.
+
+    Runs that touch are allowed and become one, so a text encodes back to itself if its runs are as
+    long as they can be and one space apart; every text of the real data is.
+
+    Raises:
+        UserError: an odd count, something that is no number, a start or a length below 1, a run
+            past the end, over another or out of order; the text names the run.
+    """
+    words = text.split()
+    size = shape[0] * shape[1]
+    if not words:
+        return np.zeros((shape[1], shape[0]), dtype=bool).T
+    starts, ends = _runs(words, shape)
+    if starts[0] < 0 or ends[-1] > size or (starts >= ends).any() or (starts[1:] < ends[:-1]).any():
+        raise UserError(_fault(words, shape))
+    lengths = ends - starts
+    flat = np.zeros(size, dtype=bool)
+    flat[np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())] = True
+    return flat.reshape(shape[1], shape[0]).T
+
+
+def _runs(words: Sequence[str], shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], ...]:
+    """First pixel and the pixel after the last of each run, counted from 0."""
+    joined = "".join(words)
+    if len(words) % 2 or not (joined.isascii() and joined.isdigit()):
+        raise UserError(_fault(words, shape))
+    try:
+        numbers = np.array(list(map(int, words)), dtype=np.int64)
+    except (OverflowError, ValueError) as error:  # more than int64 or than Python's 4300 digits
+        raise UserError(_fault(words, shape)) from error
+    starts = numbers[::2] - 1
+    return starts, starts + numbers[1::2]
+
+
+def _fault(words: Sequence[str], shape: tuple[int, int]) -> str:
+    """What is wrong with the first bad run; slow and only called for bad text."""
+    end = 0
+    for position in range(0, len(words), 2):
+        run = words[position : position + 2]
+        place = f"run {position // 2 + 1} ('{' '.join(word[:20] for word in run)}')"
+        problem = _fault_of(run, end, shape)
+        if problem:
+            return f"run-length text: {place}: {problem}"
+        end = int(run[0]) - 1 + int(run[1])
+    raise AssertionError("called for a good text")
+
+
+def _fault_of(run: Sequence[str], end: int, shape: tuple[int, int]) -> str:
+    """What is wrong with one run after a run that ended before pixel `end`, or ''."""
+    size = shape[0] * shape[1]
+    if len(run) < 2:
+        return "has no length; expected pairs of start and length"
+    if not all(re.fullmatch("-?[0-9]{1,999}", word) for word in run):
+        return "is not two whole numbers"
+    start, length = int(run[0]), int(run[1])
+    earlier = f"starts before or within an earlier run, which ends at {end}; runs must be in order"
+    past = f"ends past the last of {size} pixels ({shape[0]} columns x {shape[1]} rows)"
+    checks = (
+        (start < 1, "starts below 1; starts are counted from 1"),
+        (length < 1, "has a length below 1"),
+        (start <= end, earlier),
+        (start - 1 + length > size, past),
+    )
+    return next((problem for wrong, problem in checks if wrong), "")

@@ -1,0 +1,53 @@
+"""Where the network runs and in which arithmetic."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from volseg.machine import cores, has_bfloat16
+from volseg.model.settings import Precision
+
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the type in which convolutions are computed on it."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def best(cls, precision: Precision) -> "Device":
+        """The first GPU, else the CPU; "auto" is bf16 where the hardware has it, on old GPUs fp16."""
+        torch.set_num_threads(cores())
+        cuda = torch.cuda.is_available()
+        device = torch.device("cuda" if cuda else "cpu")
+        if precision != "auto":
+            return cls(device, TYPES[precision])
+        if cuda:
+            return cls(device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+        return cls(device, torch.bfloat16 if has_bfloat16() else torch.float32)
+
+    def __str__(self) -> str:
+        """E.g. `cpu (2 threads), bfloat16`."""
+        kind = str(self.dtype).removeprefix("torch.")
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self.device)}, {kind}"
+        return f"cpu ({torch.get_num_threads()} threads), {kind}"
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on this device, its weights laid out channels-last."""
+        return network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
+
+    def send(self, array: Tensor) -> Tensor:
+        """A batch (B, C, X, Y, Z) on this device, laid out channels-last."""
+        return array.to(self.device, memory_format=torch.channels_last_3d, non_blocking=True)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the network runs."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(
+            self.device.type, dtype=self.dtype if enabled else None, enabled=enabled
+        )

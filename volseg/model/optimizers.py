@@ -1,0 +1,44 @@
+"""The optimizer and the course of its learning rate over a run."""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from volseg.schema import Choice, Section
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class AdamW(Section):
+    """AdamW (Loshchilov and Hutter 2019) with warm-up and cosine or polynomial decay.
+
+    `warmup` is the share of the run in which the rate rises from 0 to `lr`.
+    """
+
+    name: Literal["adamw"] = "adamw"
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    decay: Literal["cosine", "polynomial"] = "cosine"
+
+    def build(self, parameters: "Iterable[nn.Parameter]") -> "Optimizer":
+        """The optimizer; `rate` sets its learning rate before each step."""
+        import torch
+
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at a share (0..1) of the run."""
+        if progress < self.warmup:
+            return self.lr * max(progress / self.warmup, 1e-3)
+        share = min(1.0, (progress - self.warmup) / (1 - self.warmup))
+        if self.decay == "cosine":
+            return self.lr * max(0.5 * (1 + math.cos(math.pi * share)), 1e-3)
+        return self.lr * max((1 - share) ** 0.9, 1e-3)
+
+
+OptimizerChoice = Annotated[AdamW, Choice()]

@@ -1,0 +1,181 @@
+"""A run: the folder that training leaves and inference needs, and nothing beside it."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from volseg import __version__
+from volseg.atomic import replacing, write_text
+from volseg.config import Config, check
+from volseg.errors import UserError, nearest
+from volseg.schema import Section, explain
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RUNS = Path("runs")
+BEST, LAST = "best.safetensors", "last.pt"
+CONFIG, SPLITS, METRICS = "config.yaml", "splits.json", "metrics.csv"
+
+
+class Facts(Section):
+    """What `splits.json` holds: the dataset's facts and the names of the scans in each set."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    exclusive: bool
+    channels: tuple[str, ...]
+    fold: int | str
+    train: tuple[str, ...]
+    unseen_cases: tuple[str, ...] = ()
+    later_days: tuple[str, ...] = ()
+    hold_out: tuple[str, ...] = ()
+
+    def set_of(self, scan: str) -> str:
+        """The set a scan was in, or "other"."""
+        for name in ("train", "unseen_cases", "later_days", "hold_out"):
+            if scan in getattr(self, name):
+                return name
+        return "other"
+
+    def seen(self, scan: str, case: str) -> str:
+        """What training saw: this very "scan", its "case" on another day, or "none" of it."""
+        if scan in self.train:
+            return "scan"
+        cases = {name.rsplit("_day", 1)[0] for name in self.train}
+        return "case" if case in cases else "none"
+
+
+class Run:
+    """A run folder whose config and facts were read and checked."""
+
+    def __init__(self, folder: Path, config: Config, facts: Facts) -> None:
+        self.folder = folder
+        self.config = config
+        self.facts = facts
+
+    @classmethod
+    def create(cls, folder: Path, config: Config, facts: Facts) -> "Run":
+        """Write the resolved config (with the version) and the facts."""
+        values = {"version": __version__, **config.model_dump(mode="json")}
+        write_text(folder / CONFIG, yaml.safe_dump(values, sort_keys=False))
+        write_text(folder / SPLITS, facts.model_dump_json(indent=1) + "\n")
+        return cls(folder, config, facts)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Read a run.
+
+        Raises:
+            UserError: no run there, or its config or facts don't fit this version.
+        """
+        for name in (CONFIG, SPLITS):
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder}: not a run, {name} is missing; make one with `volseg train`"
+                )
+        values = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        version = values.pop("version", "unknown") if isinstance(values, dict) else "unknown"
+        config = check(values, f"{folder / CONFIG} (written by volseg {version})")
+        try:
+            facts = Facts.model_validate_json((folder / SPLITS).read_bytes())
+        except ValidationError as error:
+            lines = explain(error, Facts)
+            raise UserError.of(f"{folder / SPLITS}: {line}" for line in lines) from error
+        return cls(folder, config, facts)
+
+    @property
+    def weights(self) -> Path:
+        """The best weights.
+
+        Raises:
+            UserError: training has not written any yet.
+        """
+        path = self.folder / BEST
+        if not path.is_file():
+            raise UserError(
+                f"{self.folder}: has no weights ({BEST}); finish it with `volseg train ... --resume`"
+            )
+        return path
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights' file."""
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+
+    def save_best(self, network: "nn.Module") -> None:
+        """Write the network's weights, atomically and without pickle."""
+        from safetensors.torch import save_file
+
+        tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        with replacing(self.folder / BEST) as temporary:
+            save_file(tensors, temporary, metadata={"classes": json.dumps(self.facts.classes)})
+
+    def network(self) -> "nn.Module":
+        """The network with the best weights.
+
+        Raises:
+            UserError: no weights, a damaged file, or weights of another network.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        network = self.build()
+        try:
+            network.load_state_dict(load_file(self.weights))
+        except (SafetensorError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{self.weights}: not the weights of this run ({first})") from error
+        return network
+
+    def build(self) -> "nn.Module":
+        """The network with fresh weights."""
+        return self.config.network.build(len(self.facts.channels), len(self.facts.classes))
+
+    def check_classes(self, classes: Sequence[str], where: Path) -> None:
+        """Refuse a dataset whose classes are others.
+
+        Raises:
+            UserError: names both lists.
+        """
+        if tuple(classes) != self.facts.classes:
+            raise UserError(
+                f"{self.folder}: was trained on the classes {', '.join(self.facts.classes)}, "
+                f"{where} has {', '.join(classes)}; use a run trained on this dataset"
+            )
+
+    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write `metrics.csv`, a row an epoch."""
+        text = io.StringIO()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.folder / METRICS, text.getvalue())
+
+
+def find(name: str | None) -> Path:
+    """The folder of a run: a name under `runs/`, a path, or (None) the newest with weights.
+
+    Raises:
+        UserError: no such run; names the nearest.
+    """
+    known = {folder.name: folder for folder in sorted(RUNS.glob("*")) if folder.is_dir()}
+    if name is None:
+        done = [folder for folder in known.values() if (folder / BEST).is_file()]
+        if not done:
+            raise UserError(
+                f"{RUNS}: no finished run; make one with `volseg train configs/unet.yaml`"
+            )
+        return max(done, key=lambda folder: (folder / BEST).stat().st_mtime)
+    if name in known:
+        return known[name]
+    if Path(name).is_dir():
+        return Path(name)
+    raise UserError(f"{name}: no such run under {RUNS} and no such folder{nearest(name, known)}")

@@ -1,0 +1,59 @@
+"""All that changes while a network trains, and how it is saved and taken up again."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from volseg.atomic import replacing
+from volseg.errors import UserError
+
+
+@dataclass
+class State:
+    """All that changes while training; `saved` and `restore` carry a resume, bit for bit on CPU."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    scaler: Any
+    step: int = 0
+    elapsed: float = 0.0
+    best: float | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint that `torch.load(weights_only=True)` reads."""
+        values = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "best": self.best,
+            "rows": self.rows,
+        }
+        with replacing(path) as temporary:
+            torch.save(values, temporary)
+
+    def restore(self, path: Path) -> None:
+        """Take up a checkpoint.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        if not path.is_file():
+            raise UserError(f"{path.parent}: nothing to resume, {path.name} is missing; train anew")
+        try:
+            values = torch.load(path, weights_only=True, map_location="cpu")
+            self.network.load_state_dict(values["network"])
+            self.optimizer.load_state_dict(values["optimizer"])
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise UserError(f"{path}: not a checkpoint of this run ({error})") from error
+        self.scaler.load_state_dict(values["scaler"])
+        torch.set_rng_state(values["random"])
+        self.step, self.elapsed = values["step"], values["elapsed"]
+        self.best, self.rows = values["best"], values["rows"]

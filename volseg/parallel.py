@@ -1,0 +1,95 @@
+"""Work spread over processes, such that a worker that dies is known by what it worked on."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+def each(
+    task: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    died: Callable[[Item], Outcome],
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield the position and outcome of each item as they are done, in any order.
+
+    `died(item)` stands for the outcome of an item that killed its worker. With one worker, all is
+    done in this process. On Ctrl-C the items in work are finished and the others dropped.
+    """
+    if min(workers, len(items)) <= 1:
+        for position, item in enumerate(items):
+            yield position, task(item)
+        return
+    waiting = deque(range(len(items)))
+    while waiting:
+        suspects: list[int] = []
+        yield from _until_death(task, items, waiting, suspects, workers=workers)
+        for position in suspects:  # one of them did it: each gets a worker of its own
+            alone, guilty = deque([position]), list[int]()
+            yield from _until_death(task, items, alone, guilty, workers=1)
+            if guilty:
+                yield position, died(items[position])
+
+
+def _until_death(
+    task: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    waiting: deque[int],
+    suspects: list[int],
+    *,
+    workers: int,
+) -> Iterator[tuple[int, Outcome]]:
+    """Work `waiting` off; if a worker dies, stop and leave what was in work in `suspects`."""
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_die_with_parent)
+    running: dict[Future[Outcome], int] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                with _held_interrupts():
+                    future = pool.submit(task, items[waiting[0]])
+                running[future] = waiting.popleft()
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                outcome = future.result()
+                yield running.pop(future), outcome
+    except BrokenProcessPool:
+        suspects += running.values()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started meanwhile never see it and so finish their item."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent is killed, instead of waiting for work for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,261 @@
+"""`volseg train`: from a config and a prepared dataset to a run."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.tensorboard import SummaryWriter
+
+from volseg import console
+from volseg.config import Config
+from volseg.data.batches import Patches, cache_rate, loader
+from volseg.data.dataset import Dataset
+from volseg.data.folds import Split, split
+from volseg.data.transforms import patches
+from volseg.errors import UserError
+from volseg.machine import cores
+from volseg.model.device import Device
+from volseg.model.predict import Predictor
+from volseg.model.runs import LAST, Facts, Run
+from volseg.model.state import State
+from volseg.stages.validation import Validation
+
+log = logging.getLogger(__name__)
+Fold = int | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a run reads and writes, and how long it may take."""
+
+    data: Path
+    run: Path
+    fold: Fold = 0
+    resume: bool = False
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The run, the steps it took, and the score that chose its best weights (None: no validation)."""
+
+    run: Path
+    steps: int
+    best: float | None
+    seconds: float
+
+
+def train(config: Config, options: Options) -> Trained:
+    """Train a network; validate and save after each epoch; leave the best weights in the run.
+
+    Raises:
+        UserError: a dataset, split or run that doesn't fit.
+    """
+    dataset = Dataset.load(options.data)
+    _log_excluded(dataset)
+    fold: Fold = "all" if config.data.split == "none" else options.fold
+    parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
+    run = _open_run(config, options, dataset, fold=fold, parts=parts)
+    with console.log_to(run.folder / "log.txt"):
+        return _train(run, dataset, parts, options=options)
+
+
+def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Trained:
+    config = run.config
+    device = Device.best(config.train.precision)
+    torch.manual_seed(config.train.seed)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    state = _fresh_state(run, device)
+    if options.resume:
+        state.restore(run.folder / LAST)
+    batches = _patches(config, dataset, parts)
+    log.info(
+        "training %s on %s: %d scans, %d of %d steps done",
+        config.network.name,
+        device,
+        len(parts.train),
+        state.step,
+        config.train.steps,
+    )
+    validation = Validation(dataset, parts, _predictor(run, state.network, device))
+    with SummaryWriter(run.folder / "tensorboard", purge_step=state.step) as board:
+        while not _finished(state, config, options):
+            row = _epoch(state, batches, config, device=device, options=options)
+            row |= validation.scores(board, state.step)
+            _keep(row, state, run, board=board)
+    return Trained(run.folder, state.step, state.best, state.elapsed)
+
+
+def _epoch(
+    state: State, patches: Patches, config: Config, *, device: Device, options: Options
+) -> dict[str, Any]:
+    """Train up to the next validation; return the epoch's row of metrics.csv."""
+    course = config.train
+    until = min(course.steps, (state.step // course.epoch_steps + 1) * course.epoch_steps)
+    workers = course.workers if course.workers is not None else min(8, cores() - 1)
+    batches = loader(
+        patches, batch=course.batch, first_step=state.step, steps=until, workers=workers
+    )
+    losses: list[float] = []
+    state.network.train()
+    began, first = time.monotonic(), state.step
+    with console.progress("training", course.steps, done=state.step) as advance:
+        for batch in batches:
+            rate = config.optimizer.rate(_progress(state, config, options, began))
+            losses.append(_step(state, batch, config, device=device, rate=rate))
+            state.step += 1
+            advance(1, note=f"loss {np.mean(losses[-20:]):.3f}")
+            if (
+                options.max_seconds
+                and state.elapsed + time.monotonic() - began > options.max_seconds
+            ):
+                break
+    seconds = time.monotonic() - began
+    state.elapsed += seconds
+    return {
+        "epoch": math.ceil(state.step / course.epoch_steps),
+        "step": state.step,
+        "seconds": round(state.elapsed, 1),
+        "steps_per_second": round((state.step - first) / seconds, 3),
+        "lr": f"{rate:.3e}",
+        "loss": round(float(np.mean(losses)), 5),
+    }
+
+
+def _step(
+    state: State, batch: dict[str, Any], config: Config, *, device: Device, rate: float
+) -> float:
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    images = device.send(batch["image"].as_tensor())
+    labels = batch["label"].as_tensor().to(device.device, non_blocking=True)
+    with device.autocast():
+        logits = state.network(images)
+    loss = config.loss(logits, labels)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    state.scaler.unscale_(state.optimizer)
+    clip_grad_norm_(state.network.parameters(), config.train.clip)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise UserError(
+            f"step {state.step}: the loss is {value}; lower optimizer.lr or set train.precision=fp32"
+        )
+    return value
+
+
+def _keep(row: dict[str, Any], state: State, run: Run, *, board: SummaryWriter) -> None:
+    """Log an epoch, save the last state, and the weights if they are the best so far."""
+    score = row.get("score")
+    if score is None or state.best is None or score > state.best:
+        state.best = score
+        run.save_best(state.network)
+    state.rows.append(row)
+    run.write_metrics(state.rows)
+    state.save(run.folder / LAST)
+    for key, value in row.items():
+        if key not in ("epoch", "step", "lr"):
+            board.add_scalar(key, float(value), row["step"])
+    board.add_scalar("lr", float(row["lr"]), row["step"])
+    told = [f"{key} {row[key]:.4f}" for key in ("loss", "unseen_cases", "later_days") if key in row]
+    log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join(told))
+
+
+def _fresh_state(run: Run, device: Device) -> State:
+    network = device.place(run.build())
+    optimizer = run.config.optimizer.build(network.parameters())
+    scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
+    return State(network, optimizer, scaler)
+
+
+def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
+    samples = [sample for sample in dataset.samples if sample.name in parts.train]
+    rate = cache_rate(samples, len(dataset.classes))
+    log.info("caching %.0f %% of %d scans in memory", 100 * rate, len(samples))
+    transform = patches(
+        dataset,
+        config.data,
+        config.augment,
+        patch=config.train.patch,
+        foreground=config.train.foreground,
+    )
+    return Patches(samples, transform, rate=rate, seed=config.train.seed)
+
+
+def _predictor(run: Run, network: nn.Module, device: Device) -> Predictor:
+    config = run.config
+    return Predictor(
+        network,
+        device,
+        config.data,
+        config.inference,
+        config.window,
+        run.facts.classes,
+        config.postprocess,
+    )
+
+
+def _open_run(
+    config: Config, options: Options, dataset: Dataset, *, fold: Fold, parts: Split
+) -> Run:
+    facts = Facts(
+        dataset=dataset.facts.name,
+        classes=dataset.classes,
+        exclusive=dataset.facts.exclusive,
+        channels=dataset.facts.channels,
+        fold=fold,
+        **parts._asdict(),
+    )
+    if not options.resume:
+        if options.run.exists() and any(options.run.iterdir()):
+            raise UserError(
+                f"{options.run}: exists; pass --resume to go on or --run NAME to start another"
+            )
+        return Run.create(options.run, config, facts)
+    run = Run.open(options.run)
+    run.check_classes(dataset.classes, options.data)
+    problems = _differences(run.config.model_dump(), config.model_dump())
+    if run.facts != facts:
+        problems.append("the dataset or fold (splits.json differs)")
+    if problems:
+        raise UserError(
+            f"{options.run}: can't be resumed with other settings: {', '.join(problems)}; "
+            "use the same ones or start another with --run NAME"
+        )
+    return run
+
+
+def _differences(old: Any, new: Any, place: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        below = (_differences(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
+        return [line for lines in below for line in lines]
+    return [] if old == new else [f"{place} ({old} then, {new} now)"]
+
+
+def _progress(state: State, config: Config, options: Options, began: float) -> float:
+    """The share of the run that is over, by steps or by time, whichever is further."""
+    by_steps = state.step / config.train.steps
+    if not options.max_seconds:
+        return by_steps
+    return max(by_steps, (state.elapsed + time.monotonic() - began) / options.max_seconds)
+
+
+def _finished(state: State, config: Config, options: Options) -> bool:
+    out_of_time = options.max_seconds is not None and state.elapsed >= options.max_seconds
+    return state.step >= config.train.steps or out_of_time
+
+
+def _log_excluded(dataset: Dataset) -> None:
+    names = [sample.name for sample in dataset.samples if sample.excluded]
+    if names:
+        log.info("left out, on the data author's list of bad labels: %s", ", ".join(names))
