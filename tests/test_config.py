@@ -36,7 +36,9 @@ def test_a_shipped_config_is_found_by_name_from_anywhere(tmp_path: Path, monkeyp
 
 
 def test_an_unknown_config_names_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"configs/unett.yaml: no such config, did you mean configs/unet"):
+    with pytest.raises(
+        UserError, match=r"configs/unett.yaml: no such config, did you mean configs/unet"
+    ):
         config.load(Path("configs/unett.yaml"))
 
 
@@ -64,7 +66,9 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_patch_must_be_divisible_by_the_networks_stride() -> None:
-    with pytest.raises(UserError, match=r"train.patch: \[50, 64, 32\] .* stride \[8, 8, 8\] of unet; \[48,"):
+    with pytest.raises(
+        UserError, match=r"train.patch: \[50, 64, 32\] .* stride \[8, 8, 8\] of unet; \[48,"
+    ):
         config.load(CONFIGS / "demo.yaml", ["train.patch=[50,64,32]"])
 
 

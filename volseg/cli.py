@@ -3,16 +3,24 @@
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 from volseg import __version__
+from volseg.arguments import (
+    DATA,
+    PREDICTIONS,
+    InferArguments,
+    PrepareArguments,
+    TrainArguments,
+)
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from volseg.stages.train import Fold
 
 app = App(
@@ -22,9 +30,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
 SOME_FAILED, INTERRUPTED = 3, 130
-SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,27 +57,6 @@ def run(arguments: list[str]) -> int:
     return code or 0
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class PrepareArguments:
-    """Options of prepare."""
-
-    layout: str = "gi-tract"
-    """How the source is laid out: `volseg options layout` lists them."""
-    out: Path = DATA
-    """The folder for the volumes and dataset.json."""
-    workers: int | None = None
-    """Processes; by default one a core."""
-    check: bool = False
-    """Read everything, write nothing, report all that is wrong."""
-    strict: bool = False
-    """Stop before anything is written if any scan is spoilt."""
-    allow_gaps: bool = False
-    """Take scans with missing slices as they are."""
-    exclude: tuple[str, ...] = ()
-    """Scans to flag as excluded beside the data author's list of bad labels."""
-
-
 @app.command
 def prepare(
     source: Path = Path("data/raw"), /, *, options: PrepareArguments = PrepareArguments()
@@ -86,32 +71,20 @@ def prepare(
     console = _console()
     from volseg.stages import prepare as stage
 
-    with console.progress("preparing", 1) as advance:
-        done = stage.prepare(source, options=options, advance=advance)
-    return len(done.failures) and SOME_FAILED
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class TrainArguments:
-    """Options of train."""
-
-    data: Path = DATA
-    """The prepared dataset."""
-    run: str | None = None
-    """The run's name under runs/, or a path; by default the config's name."""
-    fold: Literal["0", "1", "2", "3", "4", "all"] = "0"
-    """The fold that is kept for validation; `all` trains on everything."""
-    resume: bool = False
-    """Go on with a run that was stopped."""
-    max_time: str | None = None
-    """Finish within this time, e.g. 30m or 2h; the learning rate follows it."""
+    with console.progress("checking" if options.check else "preparing") as report:
+        done = stage.prepare(source, options=stage.PrepareOptions(**vars(options)), on_scan=report)
+    for note in done.notes:
+        _say(f"note: {note}")
+    for failure in done.failures:
+        _say(f"failed: {failure.reason}")
+    total = len(done.scans) + len(done.failures)
+    written = "nothing written" if options.check else str(done.out)
+    print(f"{written}: {len(done.scans)} of {total} scans without a fault")
+    return SOME_FAILED if done.failures else 0
 
 
 @app.command
-def train(
-    config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()
-) -> None:
+def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> None:
     """Train a network as a config says.
 
     Parameters
@@ -126,7 +99,7 @@ def train(
     settings = configs.load(config, overrides)
     seconds = _seconds(options.max_time)
     _console()
-    from volseg.model.runs import RUNS
+    from volseg.runs import RUNS
     from volseg.stages import train as stage
 
     name = options.run or config.stem
@@ -142,27 +115,6 @@ def train(
     )
     score = "no validation" if done.best is None else f"best score {done.best:.4f}"
     print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class InferArguments:
-    """Options of infer: what to predict is one of case, all, split and input."""
-
-    case: tuple[str, ...] = ()
-    """A case (all its days) or one scan: case123 or case123_day20."""
-    all: bool = False
-    """Every scan of the dataset."""
-    split: SPLITS | None = None
-    """The scans of one of the run's sets, or the dataset's test part."""
-    input: tuple[Path, ...] = ()
-    """Folders of slices or NIfTI files."""
-    run: str | None = None
-    """A run's name under runs/, or a path; by default the newest."""
-    data: Path = DATA
-    """The prepared dataset."""
-    out: Path = PREDICTIONS
-    """The folder for the masks."""
 
 
 @app.command
@@ -189,7 +141,9 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         _say(f"note: {note}")
     for record in done.failed:
         _say(f"failed: {record.scan}: {record.reason}")
-    print(f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.run}")
+    print(
+        f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.run}"
+    )
     return SOME_FAILED if done.failed else 0
 
 
@@ -318,10 +272,11 @@ def _seconds(text: str | None) -> float | None:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _console() -> None:
+def _console() -> "ModuleType":
     from volseg import console
 
     console.configure()
+    return console
 
 
 def _print(table: object) -> None:

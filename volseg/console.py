@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 FORMAT = "%(asctime)s %(message)s"
 CLOCK = "%H:%M:%S"
@@ -35,15 +36,18 @@ def log_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-Advance = Callable[..., None]
-"""`advance(1)` moves the bar; `advance(1, note="loss 0.31")` also sets the text behind it."""
+class Report(Protocol):
+    """Tells a progress bar how much is done."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total`, and a short text to show behind the bar."""
 
 
 @contextmanager
-def progress(label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+def progress(label: str) -> Iterator[Report]:
     """A bar with the time left; nothing at all where stderr is no terminal."""
     if not sys.stderr.isatty():
-        yield lambda _steps=1, note="": None
+        yield _silent
         return
     from rich import progress as bars
     from rich.console import Console
@@ -56,9 +60,14 @@ def progress(label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
         bars.TextColumn("{task.fields[note]}"),
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total, completed=done, note="")
 
-        def advance(steps: int = 1, note: str | None = None) -> None:
-            bar.update(task, advance=steps, **({} if note is None else {"note": note}))
+        def report(done: int, total: int, note: str = "") -> None:
+            if not bar.tasks:  # what was done before counts for nothing in the time left
+                bar.add_task(label, total=total, completed=done, note=note)
+            bar.update(bar.tasks[0].id, completed=done, total=total, note=note)
 
-        yield advance
+        yield report
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    """The report where no bar is shown."""

@@ -86,6 +86,8 @@ def test_each_step_of_post_processing_is_applied_and_its_time_told() -> None:
     assert set(seconds.by_step) == {"normalise", "network", "restore", "postprocess"}
 
 
-@pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.5, 128), (0.499, 127), (1.0, 255)])
+@pytest.mark.parametrize(
+    ("probability", "expected"), [(0.0, 0), (0.5, 128), (0.499, 127), (1.0, 255)]
+)
 def test_eight_bits_round_to_the_nearest(probability: float, expected: int) -> None:
     assert eight_bit(np.array([probability], np.float32))[0] == expected

@@ -48,13 +48,13 @@ def disagreements(folder: Path, slices: Sequence[Slice]) -> Iterator[str]:
         if one.number == other.number
     ]
     yield from first(twice, "slice numbers twice")
-    sizes = {f"{one.size[0]}x{one.size[1]}": one for one in reversed(slices)}
-    pixels = {f"{one.pixel_mm[0]}x{one.pixel_mm[1]} mm": one for one in reversed(slices)}
-    for what, kinds in (("sizes", sizes), ("pixel sizes", pixels)):
-        if len(kinds) > 1:
-            told = [f"{key} ({one.path.name})" for key, one in reversed(kinds.items())]
-            listed = ", ".join(first(told, what))
-            yield f"{folder}: slices of different {what}: {listed}; a scan has one"
+    sizes = [(f"{one.size[0]}x{one.size[1]}", one.path) for one in slices]
+    pixels = [(f"{one.pixel_mm[0]}x{one.pixel_mm[1]} mm", one.path) for one in slices]
+    for what, pairs in (("sizes", sizes), ("pixel sizes", pixels)):
+        kinds = dict(reversed(pairs))  # the first slice of each kind
+        told = [f"{kind} ({path.name})" for kind, path in pairs if kinds[kind] == path]
+        if len(told) > 1:
+            yield f"{folder}: slices of different {what}: {', '.join(first(told, what))}; a scan has one"
 
 
 def gaps(numbers: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from volseg import config
 from volseg.data import overlay, phantom, volume
 from volseg.data.dataset import Dataset
-from volseg.model.runs import LAST
+from volseg.runs import LAST
 from volseg.stages.evaluate import evaluate, table
 from volseg.stages.infer import Options as InferOptions
 from volseg.stages.infer import infer
@@ -90,5 +90,8 @@ def _picture(prepared: Path, predictions: Path) -> overlay.Picture:
         for name in dataset.classes
     ]
     return overlay.overlay(
-        dataset.image(sample), np.stack(found), truth=dataset.labels(sample), classes=dataset.classes
+        dataset.image(sample),
+        np.stack(found),
+        truth=dataset.labels(sample),
+        classes=dataset.classes,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from volseg import __version__, console
+from volseg import __version__, console, runs
 from volseg.atomic import write_text
 from volseg.data import volume
 from volseg.data.dataset import Dataset, Sample
@@ -19,10 +19,9 @@ from volseg.data.scan import read_folder
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
-from volseg.model import runs
 from volseg.model.device import Device
 from volseg.model.predict import Predictor, Seconds
-from volseg.model.runs import Run
+from volseg.runs import Run
 
 log = logging.getLogger(__name__)
 RECORD, RECORDS = "record.json", "predictions.json"
@@ -113,10 +112,10 @@ def infer(options: Options) -> Inferred:
     log.info("%s on %s: %d scans", run.folder, predictor.device, len(sources))
     settings = _settings(run)
     records = []
-    with console.progress("predicting", len(sources)) as advance:
+    with console.progress("predicting") as report:
         for source in sources:
             records.append(_scan(source, run, predictor, out=options.out, settings=settings))
-            advance(1, note=source.name)
+            report(len(records), len(sources), source.name)
     gather(options.out)
     if all(record.status == "failed" for record in records):
         raise UserError.of(f"{record.scan}: {record.reason}" for record in records)

@@ -23,8 +23,8 @@ from volseg.errors import UserError
 from volseg.machine import cores
 from volseg.model.device import Device
 from volseg.model.predict import Predictor
-from volseg.model.runs import LAST, Facts, Run
 from volseg.model.state import State
+from volseg.runs import LAST, Facts, Run
 from volseg.stages.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -106,12 +106,12 @@ def _epoch(
     losses: list[float] = []
     state.network.train()
     began, first = time.monotonic(), state.step
-    with console.progress("training", course.steps, done=state.step) as advance:
+    with console.progress("training") as report:
         for batch in batches:
             rate = config.optimizer.rate(_progress(state, config, options, began))
             losses.append(_step(state, batch, config, device=device, rate=rate))
             state.step += 1
-            advance(1, note=f"loss {np.mean(losses[-20:]):.3f}")
+            report(state.step, course.steps, f"loss {np.mean(losses[-20:]):.3f}")
             if (
                 options.max_seconds
                 and state.elapsed + time.monotonic() - began > options.max_seconds

@@ -41,7 +41,7 @@ class Validation:
     ) -> list[float]:
         """The mean over scans of each class's Dice; NaN where no scan has the class."""
         values = np.full((len(scans), len(self.dataset.classes)), np.nan)
-        with console.progress(f"validating {name}", len(scans)) as advance:
+        with console.progress(f"validating {name}") as report:
             for row, sample in enumerate(scans):
                 image = [self.dataset.image(sample, c) for c in range(len(sample.images))]
                 found = np.stack([mask for _, mask in self.predictor.masks(image)])
@@ -52,7 +52,7 @@ class Validation:
                 if row == 0:
                     picture = overlay(image[0], found, truth=truth)
                     board.add_image(name, picture, step, dataformats="HWC")
-                advance(1)
+                report(row + 1, len(scans))
         seen = ~np.isnan(values)
         total = np.where(seen, values, 0).sum(axis=0)
         return [

@@ -1,6 +1,13 @@
 """A synthetic abdominal MR dataset in the raw layout, with days that differ as much as real ones.
 
-The anatomy is drawn in millimetres, so the same patients exist on small and on full-size grids.
+The anatomy is drawn in millimetres, so the same patients exist on small and on full-size grids:
+`patient` draws a case and its days, `trunk` and `hollow` put them on a grid, `scans` adds the
+scanner and the labels, `dataset` writes the raw layout.
+
+Real labels stop at a cut: both bowels end on one slice though they go on in the image. Here the
+cut is drawn for each day at 6 +- 2 mm below the top of the iliac wings, which the image shows; so a
+model can learn it about as well as a reader can, to a slice. Real cuts follow the treatment field
+and may be harder to see.
 """
 
 from volseg.data.phantom.dataset import PhantomFacts, write

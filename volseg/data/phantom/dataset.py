@@ -21,11 +21,13 @@ from volseg.machine import cores
 from volseg.masks import rle
 
 CASE, DAY = 123, 20  # always there: the documentation speaks of case123_day20
+CHANGING = 1  # the rank of the case that changes its matrix size after its first day
 LAST_CASE, LAST_DAY = 156, 38  # the real set's highest numbers are about these
 
-# Which grid a case has. Full size: two thirds square, a quarter wide, a few shallow, as in the real set.
-_SMALL_MIX = (0, 1, 0)
-_FULL_MIX = (0, 1, 0, 0, 1, 0, 0, 2, 0, 0, 1, 0)
+# The grids of the first case, the second and so on, round and round. Full size: two thirds square,
+# a quarter wide, a few shallow, as in the real set.
+_SMALL_MIX = tuple(SMALL[kind] for kind in (0, 1, 0))
+_FULL_MIX = tuple(FULL[kind] for kind in (0, 1, 0, 0, 1, 0, 0, 2, 0, 0, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,17 @@ def write(
 ) -> PhantomFacts:
     """Write `cases` labelled cases of `days` scans each, and one unlabelled test case, to `out`.
 
-    case123 is always among them, with a day 20. One case changes its matrix size between days.
+    case123 is always among them, with a day 20. The second case changes its matrix size after
+    its first day.
     The result depends on the arguments only, not on `workers` (default: all cores).
 
     Raises:
         UserError: `out` exists and isn't an empty folder, an argument is out of range, or the
             disk is full.
     """
-    _check(out, cases, days)
-    orders = _orders(cases, days, FULL if full_size else SMALL, np.random.default_rng(seed))
+    _check(out, cases, days, workers)
+    mix = _FULL_MIX if full_size else _SMALL_MIX
+    orders = _orders(cases, days, mix, np.random.default_rng(seed))
     written = _make(orders, partial(_write_scan, out, seed), workers or cores())
     labelled = [row for done in written if done.order.part == "train" for row in done.rows]
     write_text(out / "train.csv", _table(("id", "class", "segmentation"), labelled))
@@ -82,31 +86,32 @@ def write(
     return _facts(written, labelled)
 
 
-def _check(out: Path, cases: int, days: int) -> None:
+def _check(out: Path, cases: int, days: int, workers: int | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and isn't an empty folder; name a new one")
     if not 1 <= cases < LAST_CASE:
         raise UserError(f"cases: {cases} is out of range; expected 1 to {LAST_CASE - 1}")
     if not 1 <= days <= LAST_DAY:
         raise UserError(f"days: {days} is out of range; expected 1 to {LAST_DAY}")
+    if workers is not None and workers < 1:
+        raise UserError(f"workers: {workers} is out of range; expected 1 or more")
 
 
-def _orders(
-    cases: int, days: int, grids: tuple[Grid, ...], rng: np.random.Generator
-) -> list[Order]:
+def _orders(cases: int, days: int, mix: tuple[Grid, ...], rng: np.random.Generator) -> list[Order]:
     """Draw numbers of cases and days; the last number drawn is the test case's, with one day."""
     others = [number for number in range(1, LAST_CASE + 1) if number != CASE]
     *train, test = rng.choice(others, cases, replace=False).tolist()
-    mix = _SMALL_MIX if len(grids) == len(SMALL) else _FULL_MIX
-    orders = [Order(test, int(rng.integers(LAST_DAY)), "test", grids[0])]
+    orders = [Order(test, int(rng.integers(LAST_DAY)), "test", mix[0])]
     for rank, case in enumerate(sorted([CASE, *train])):
         numbers = sorted(rng.choice(LAST_DAY + 1, days, replace=False).tolist())
         if case == CASE and DAY not in numbers:
             numbers[int(np.abs(np.array(numbers) - DAY).argmin())] = DAY
-        changes = rank == min(1, cases - 1)
-        for visit, day in enumerate(numbers):
-            kind = mix[rank % len(mix)] if not (changes and visit == 0) else 0
-            orders.append(Order(case, day, "train", grids[kind]))
+        grids = [mix[rank % len(mix)]] * days
+        if rank == CHANGING:
+            grids[0] = mix[0]
+        orders += [
+            Order(case, day, "train", grid) for day, grid in zip(numbers, grids, strict=True)
+        ]
     return orders
 
 

@@ -48,16 +48,16 @@ def outline(shape: tuple[int, int, int], organ: Organ, depth: float = OUTLINE) -
 def paint_stomach(space: Space, trunk: Trunk, organ: Organ, rng: np.random.Generator) -> None:
     """A thick grey wall around a mixed meal, with a little gas in front."""
     here = space.within(organ.tube.box)
-    meal = 0.3 + 0.13 * field(here, 13, rng)
+    meal = 0.22 + 0.11 * field(here, 13, rng)
     gas = _height(here, organ) > rng.uniform(0.5, 0.9)
-    _paint(trunk, organ, np.where(gas, GAS, meal), wall=(0.52, 0.8))
+    _paint(trunk, organ, np.where(gas, GAS, meal), wall=(0.5, 0.8))
 
 
 def paint_bowel(space: Space, trunk: Trunk, organ: Organ, rng: np.random.Generator) -> None:
     """A feathery tube: folds across it, more or less bright content."""
     here = space.within(organ.tube.box)
-    folds = 0.1 * np.sin(2 * np.pi * organ.along_mm / 12)
-    content = 0.42 + folds + 0.1 * field(here, 7, rng) + 0.06 * field(here, 40, rng)
+    folds = 0.12 * np.sin(2 * np.pi * organ.along_mm / 12)
+    content = 0.52 + folds + 0.08 * field(here, 7, rng) + 0.05 * field(here, 40, rng)
     _paint(trunk, organ, content, wall=(0.3, 0.82))
 
 
@@ -65,7 +65,7 @@ def paint_colon(space: Space, trunk: Trunk, organ: Organ, rng: np.random.Generat
     """A thin wall, dark gas above bright content; the level changes from pouch to pouch."""
     here = space.within(organ.tube.box)
     level = 0.1 + 0.4 * _along(organ, 70, rng)
-    content = 0.55 + 0.14 * _along(organ, 120, rng) + 0.1 * field(here, 9, rng)
+    content = 0.82 + 0.1 * _along(organ, 120, rng) + 0.09 * field(here, 9, rng)
     gas = _height(here, organ) > level
     _paint(trunk, organ, np.where(gas, GAS, content), wall=(0.36, 0.88))
 

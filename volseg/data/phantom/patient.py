@@ -4,22 +4,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.data.phantom.curves import Path, coil, through
+from volseg.data.phantom.curves import STEP_MM, Path, coil, through
 from volseg.data.phantom.grids import Floats
 
 # How much a day differs from the case. These figures were tuned until masks copied from one day to
 # another overlap as little as real ones do (DOMAIN.md); tests/data/test_phantom.py holds them there.
-SHIFT_MM = (5.0, 4.0, 8.0)
-STOMACH_MOVE_MM = (9.0, 8.0, 9.0)
-STOMACH_GROWTH = (
-    0.3  # of the logarithm of its volume: one real stomach held 214 to 821 ml in a week
-)
+SHIFT_MM = (6.0, 5.0, 10.0)
+STOMACH_MOVE_MM = (9.0, 8.0, 9.0)  # as a whole, and each part of it again
+STOMACH_GROWTH = 0.3  # of the volume's logarithm: one real stomach held 214 to 821 ml in a week
 COLON_MOVE_MM = (14.0, 14.0, 15.0)
 BOWEL_MOVE_MM = 4.0
 
 COIL_PITCH_MM = 29.5
 BOWEL_RADIUS_MM = 13.0
+CUT_MM = (6.0, 2.0)  # below the iliac crest, and its spread over days
 HAUSTRA_MM = 34.0  # from one pouch of the large bowel to the next
+
+# How much cases differ: the belly's half width and depth, the fat rim at side, front and back.
+HALF_MM = ((150, 170), (102, 118))
+RIM_MM = ((8, 26), (6, 20), (8, 22))
+USUAL_MM = (145, 97)  # from the middle to the rim, in the patient for whom the waypoints are drawn
+CREST_MM = (146, 162)  # where the iliac wings begin
+GAIN = (5000, 11500)  # the scanner's units for the signal of fat; they differ between scans
+NOISE = (0.028, 0.042)  # of the signal of fat, in pixels of 1.5 mm
 
 # Waypoints and radii, from the cardia to the pylorus and from the caecum to the rectum.
 _STOMACH = (
@@ -28,8 +35,8 @@ _STOMACH = (
     (68, -12, 48, 27),
     (48, -34, 72, 23),
     (12, -40, 80, 17),
+    (-14, -28, 78, 11),
 )
-_STOMACH_END = ((-14, -28, 78, 11),)
 _COLON = (
     (-66, -6, 212, 22),
     (-88, 0, 180, 21),
@@ -80,22 +87,21 @@ class Day:
 
 def patient(rng: np.random.Generator) -> Patient:
     """Draw a case's anatomy."""
-    half = (rng.uniform(150, 170), rng.uniform(102, 118))
-    rims = (rng.uniform(8, 26), rng.uniform(6, 20), rng.uniform(8, 22))
-    size = np.array(
-        [(half[0] - rims[0]) / 145, (half[1] - rims[1]) / 97, rng.uniform(0.94, 1.04)], np.float32
-    )
+    width, depth = (rng.uniform(*span) for span in HALF_MM)
+    side, front, back = (rng.uniform(*span) for span in RIM_MM)
+    wide, deep = (width - side) / USUAL_MM[0], (depth - front) / USUAL_MM[1]
+    stomach = _moved(np.array(_STOMACH), (8, 6, 6), 0.08, rng)
+    stomach[:, :3] += rng.normal(0, (9, 9, 11))
     return Patient(
-        size=size,
-        half_mm=half,
-        rim_mm=rims,
-        stomach=_moved(np.array((*_STOMACH, *_STOMACH_END)), (8, 6, 6), 0.08, rng)
-        + np.array([*rng.normal(0, (9, 9, 11)), 0]),
+        size=np.array([wide, deep, rng.uniform(0.94, 1.04)], np.float32),
+        half_mm=(width, depth),
+        rim_mm=(side, front, back),
+        stomach=stomach,
         colon=_moved(np.array(_COLON), (6, 7, 9), 0.1, rng),
-        bowel_centre=np.array([4, -16, 156]) + rng.normal(0, (8, 4, 6)),
-        bowel_semi=np.array([76, 46, 72]) * rng.uniform(0.88, 1.08, 3),
+        bowel_centre=np.array([4, -18, 156]) + rng.normal(0, (8, 4, 6)),
+        bowel_semi=np.array([76, 44, 72]) * rng.uniform(0.88, 1.08, 3),
         liver=rng.uniform(0.88, 1.1),
-        crest_mm=rng.uniform(146, 162),
+        crest_mm=rng.uniform(*CREST_MM),
     )
 
 
@@ -107,9 +113,9 @@ def visit(patient: Patient, rng: np.random.Generator) -> Day:
         stomach=_stomach(patient, rng),
         colon=_colon(patient, rng),
         bowel=_bowel(patient, rng),
-        cut_mm=(patient.crest_mm + rng.normal(6, 2)) * float(patient.size[2]),
-        gain=rng.uniform(4500, 11000),
-        noise=rng.uniform(0.022, 0.034),
+        cut_mm=patient.crest_mm + rng.normal(*CUT_MM),
+        gain=rng.uniform(*GAIN),
+        noise=rng.uniform(*NOISE),
         wobble=rng.normal(0, 1, 6).astype(np.float32),
     )
 
@@ -124,7 +130,7 @@ def _stomach(patient: Patient, rng: np.random.Generator) -> Path:
 def _colon(patient: Patient, rng: np.random.Generator) -> Path:
     way = _moved(patient.colon, COLON_MOVE_MM, 0.12, rng)
     path = through(way[:, :3] * patient.size, way[:, 3])
-    along = np.arange(len(path.radii)) * 3.0
+    along = np.arange(len(path.radii)) * STEP_MM
     pouches = 1 + 0.13 * np.cos(2 * np.pi * along / HAUSTRA_MM + rng.uniform(0, 6))
     return Path(path.points, (path.radii * pouches).astype(np.float32))
 

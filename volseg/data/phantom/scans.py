@@ -20,6 +20,7 @@ CLASSES = ("large_bowel", "small_bowel", "stomach")
 
 TEXTURE = 0.035  # grain of every tissue
 BLUR_VOXELS = 0.45  # the scanner's point spread, in the slice
+FINE_MM = 1.5  # the pixel for which a day's noise is given; larger pixels have less
 ZEROS = (0.55, 0.6)  # the share of exact zeros in real scans
 PRESSED = 1.0  # an organ's neighbour is pushed aside this deep, so outlines overlap, not the organs
 
@@ -69,8 +70,9 @@ def _acquire(
     """What the scanner makes of it: grain, blur, coil sensitivity, Rician noise, exact zeros."""
     signal = trunk.signal * (1 + TEXTURE * field(space, 6, rng))
     signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil(space, today.wobble)
-    real = signal + today.noise * rng.standard_normal(space.shape, dtype=np.float32)
-    imaginary = today.noise * rng.standard_normal(space.shape, dtype=np.float32)
+    noise = today.noise * np.sqrt(FINE_MM / (space.x[1] - space.x[0]).item())
+    real = signal + noise * rng.standard_normal(space.shape, dtype=np.float32)
+    imaginary = noise * rng.standard_normal(space.shape, dtype=np.float32)
     magnitude = np.hypot(real, imaginary) * today.gain
     magnitude[_blank(trunk, rng)] = 0
     return np.asarray(np.rint(magnitude), np.uint16)

@@ -27,16 +27,17 @@ class Tube:
 
 def tube(space: Space, path: Path) -> Tube:
     """The field around a tube, drawn bead by bead."""
-    depth = np.full(space.shape, np.inf, np.float32)
-    nearest = np.zeros(space.shape, np.int32)
+    whole = _bounds(space, path)
+    around = space.within(whole)
+    depth = np.full(around.shape, np.inf, np.float32)
+    nearest = np.zeros(around.shape, np.int32)
     for index, (point, radius) in enumerate(zip(path.points, path.radii, strict=True)):
-        box = space.near(point, np.full(3, REACH * radius, np.float32))
-        here = _distance(space.within(box), point, np.full(3, radius, np.float32))
+        box = around.near(point, np.full(3, REACH * radius, np.float32))
+        here = _distance(around.within(box), point, np.full(3, radius, np.float32))
         closer = here < depth[box]
         depth[box][closer] = here[closer]
         nearest[box][closer] = index
-    box = _bounds(space, path)
-    return Tube(box, depth[box], nearest[box])
+    return Tube(whole, depth, nearest)
 
 
 def ellipsoid(space: Space, centre: Floats, semi: Floats) -> tuple[Box, Floats]:

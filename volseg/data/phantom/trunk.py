@@ -9,7 +9,7 @@ from volseg.data.phantom.grids import Floats, Space
 from volseg.data.phantom.patient import Patient
 from volseg.data.phantom.shapes import Bools, ellipsoid, field, tube
 
-# Signal of a T2/T1-weighted gradient echo, fat = 1. Many tissues share a grey on purpose.
+# Signal of a T2/T1-weighted gradient echo, about 1 for fat. Many tissues share a grey on purpose.
 FAT, BELLY_FAT, MUSCLE, MARROW, CORTEX, FLUID = 0.95, 0.72, 0.26, 0.44, 0.07, 0.9
 LIVER, SPLEEN, KIDNEY, SINUS, HEART, LUNG, VESSEL = 0.34, 0.4, 0.45, 0.75, 0.36, 0.06, 0.5
 
@@ -45,7 +45,7 @@ _VESSELS = (
 
 @dataclass(frozen=True)
 class Trunk:
-    """Regions (X, Y, Z) and the signal in them; `rim` is 1 at the skin and falls inwards."""
+    """Regions (X, Y, Z) and the signal in them; `skin` is 1 on the skin, less inside, more outside."""
 
     skin: Floats
     body: Bools
@@ -151,11 +151,12 @@ def _pelvis(space: Space, patient: Patient, signal: Floats) -> Bools:
     """The wings of the ilium, from the crest downwards, with muscle on both sides."""
     bone = np.zeros(space.shape, bool)
     for side in (-1, 1):
-        at = np.array([side * 104, 34, patient.crest_mm + 75], np.float32) * patient.size
-        box, muscle = ellipsoid(space, at, np.array([34, 54, 78], np.float32))
+        at = np.array([side * 104, 34, 0], np.float32) * patient.size
+        at[2] = patient.crest_mm + 75
+        box, muscle = ellipsoid(space, at, np.array([36, 58, 75], np.float32))
         signal[box][muscle < 1] = MUSCLE
         bone[box] |= muscle < 1
-        box, wing = ellipsoid(space, at, np.array([13, 46, 75], np.float32))
+        box, wing = ellipsoid(space, at, np.array([16, 52, 75], np.float32))
         signal[box][wing < 1] = CORTEX
         signal[box][wing < 0.8] = MARROW
     return bone

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from volseg import runs
 from volseg.config import Config
 from volseg.errors import UserError
-from volseg.model import runs
 from volseg.model.networks import UNet
-from volseg.model.runs import Facts, Run
+from volseg.runs import Facts, Run
 
 CONFIG = Config(network=UNet(channels=(4, 8)))
 FACTS = Facts(

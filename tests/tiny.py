@@ -1,0 +1,70 @@
+"""A dataset of a few voxels that a network of a few weights learns in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+
+from volseg.config import Config, check
+from volseg.data.dataset import Dataset, Facts, Sample
+from volseg.data.volume import Volume, stack_affine
+
+CLASSES = ("large_bowel", "stomach")
+SHAPE = (20, 16, 10)
+AFFINE = stack_affine((1.5, 1.5), 3.0)
+
+
+def write(folder: Path, *, cases: int = 6, days: int = 3) -> Dataset:
+    """Cases 1..n with a bright and a dark box on grey, as volumes and dataset.json."""
+    samples = [_scan(folder, case, day) for case in range(1, cases + 1) for day in range(days)]
+    facts = Facts(
+        name="tiny",
+        layout="gi-tract",
+        classes=CLASSES,
+        exclusive=False,
+        channels=("mr",),
+        samples=tuple(samples),
+    )
+    dataset = Dataset(folder, facts)
+    dataset.save()
+    return dataset
+
+
+def _scan(folder: Path, case: int, day: int) -> Sample:
+    name = f"case{case}_day{day}"
+    rng = np.random.default_rng([case, day])
+    image = rng.normal(500, 20, SHAPE)
+    masks = {}
+    for organ, value, left in zip(CLASSES, (900, 150), (2, 11), strict=True):
+        mask = np.zeros(SHAPE, bool)
+        x, y, z = left + rng.integers(0, 2), 3 + rng.integers(0, 4), 2 + rng.integers(0, 2)
+        mask[x : x + 6, y : y + 7, z : z + 4] = True
+        image[mask] = rng.normal(value, 20, mask.sum())
+        masks[organ] = mask
+        Volume(mask.astype(np.uint8), AFFINE).write(folder / f"labels/{name}/{organ}.nii.gz")
+    Volume(image.astype(np.uint16), AFFINE).write(folder / f"images/{name}.nii.gz")
+    return Sample(
+        case=f"case{case}",
+        day=day,
+        name=name,
+        part="train",
+        source=name,
+        images=(f"images/{name}.nii.gz",),
+        labels={organ: f"labels/{name}/{organ}.nii.gz" for organ in CLASSES},
+        shape=SHAPE,
+        spacing_mm=(1.5, 1.5, 3.0),
+        slices=tuple(range(1, SHAPE[2] + 1)),
+    )
+
+
+def config(**sections: object) -> Config:
+    """A run of a few seconds; sections replace these defaults."""
+    values = {
+        "network": {"name": "unet", "channels": [8, 16], "dropout": 0.1},
+        "optimizer": {"lr": 1e-2},
+        "train": {
+            "patch": [16, 16, 8], "batch": 2, "steps": 12, "epoch_steps": 4,
+            "precision": "fp32", "workers": 0,
+        },
+    }  # fmt: skip
+    merged = {key: {**values.get(key, {}), **value} for key, value in sections.items()}
+    return check({**values, **merged}, "tiny")

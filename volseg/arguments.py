@@ -1,0 +1,69 @@
+"""The options of the larger commands, as they stand on the command line and in its help."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import Parameter
+
+DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
+SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PrepareArguments:
+    """Options of prepare."""
+
+    layout: str = "gi-tract"
+    """How the source is laid out: `volseg options layout` lists them."""
+    out: Path = DATA
+    """The folder for the volumes and dataset.json."""
+    workers: int | None = None
+    """Processes; by default one a core."""
+    check: bool = False
+    """Read everything, write nothing, report all that is wrong."""
+    strict: bool = False
+    """Stop before anything is written if any scan is spoilt."""
+    allow_gaps: bool = False
+    """Take scans with missing slices as they are."""
+    exclude: tuple[str, ...] = ()
+    """Scans to flag as excluded beside the data author's list of bad labels."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainArguments:
+    """Options of train."""
+
+    data: Path = DATA
+    """The prepared dataset."""
+    run: str | None = None
+    """The run's name under runs/, or a path; by default the config's name."""
+    fold: Literal["0", "1", "2", "3", "4", "all"] = "0"
+    """The fold that is kept for validation; `all` trains on everything."""
+    resume: bool = False
+    """Go on with a run that was stopped."""
+    max_time: str | None = None
+    """Finish within this time, e.g. 30m or 2h; the learning rate follows it."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InferArguments:
+    """Options of infer: what to predict is one of case, all, split and input."""
+
+    case: tuple[str, ...] = ()
+    """A case (all its days) or one scan: case123 or case123_day20."""
+    all: bool = False
+    """Every scan of the dataset."""
+    split: SPLITS | None = None
+    """The scans of one of the run's sets, or the dataset's test part."""
+    input: tuple[Path, ...] = ()
+    """Folders of slices or NIfTI files."""
+    run: str | None = None
+    """A run's name under runs/, or a path; by default the newest."""
+    data: Path = DATA
+    """The prepared dataset."""
+    out: Path = PREDICTIONS
+    """The folder for the masks."""

@@ -1,0 +1,94 @@
+"""The surface of a mask as DeepMind's surface-distance defines it: small elements and their areas.
+
+Voxel centres are the corners of cells of 2x2x2. A cell whose corners are not all alike holds one
+element of the surface; its area follows from which of the 8 corners are set, the cell's code.
+"""
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Spacing = tuple[float, float, float]
+CORNERS = np.array(list(product((0, 1), repeat=3)))  # corner c has the bit 128 >> c of a code
+CENTRE = np.full(3, 0.5)
+DIAGONALS = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
+
+
+def cell_codes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """The code of each cell of a bool (X, Y, Z) mask in empty surroundings: (X + 1, Y + 1, Z + 1)."""
+    padded = np.pad(mask, 1).view(np.uint8)
+    codes = np.zeros([side + 1 for side in mask.shape], dtype=np.uint8)
+    for bit, (x, y, z) in enumerate(CORNERS):
+        near = padded[x : x + codes.shape[0], y : y + codes.shape[1], z : z + codes.shape[2]]
+        codes |= near << np.uint8(7 - bit)
+    return codes
+
+
+@lru_cache(maxsize=64)
+def element_areas(spacing_mm: Spacing) -> Floats:
+    """The area of the surface in a cell, in mm², by the cell's code (256,).
+
+    The surface is that of marching cubes through the middles of the cell's edges, where the corners in
+    the minority (set or not, at most four) are cut off group by group; groups are joined by edges.
+    """
+    x, y, z = spacing_mm
+    scale = np.array([y * z, x * z, x * y])
+    return np.array([np.linalg.norm(facets * scale, axis=1).sum() for facets in _facets()])
+
+
+@lru_cache(maxsize=1)
+def _facets() -> tuple[Floats, ...]:
+    """The facets of the surface in a unit cell as vectors of their area (F, 3), by the cell's code."""
+    codes = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(bool)
+    few = np.where(codes.sum(axis=1, keepdims=True) <= 4, codes, ~codes)
+    return tuple(
+        np.array(
+            [_area(polygon) for group in _groups(bits) for polygon in _polygons(_loop(group))]
+        ).reshape(-1, 3)
+        for bits in few
+    )
+
+
+def _groups(bits: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    """The set corners (8,), group by group."""
+    from scipy.ndimage import label
+
+    parts, count = label(bits.reshape(2, 2, 2))
+    return [(parts == part).ravel() for part in range(1, count + 1)]
+
+
+def _loop(group: npt.NDArray[np.bool_]) -> Floats:
+    """The middles of the edges that leave a group, in the order of the surface's outline (N, 3).
+
+    Neighbours in the outline are the two middles on one side of the cell; a group of at most four
+    corners has never more than two there.
+    """
+    inside, outside = CORNERS[group], CORNERS[~group]
+    left = [(a + b) / 2 for a in inside for b in outside if abs(a - b).sum() == 1]
+    loop = [left.pop()]
+    while left:
+        on_a_side = [bool(((loop[-1] == at) & (at != 0.5)).any()) for at in left]
+        loop.append(left.pop(on_a_side.index(True)))
+    return np.array(loop)
+
+
+def _polygons(loop: Floats) -> list[Floats]:
+    """An outline as plane polygons: what lies in a plane through the cell's centre, and ears beside it.
+
+    Outlines of three or four points are plane. Of five or six, at least four lie in a plane through the
+    centre and across a diagonal of the cell; the others are cut off as triangles.
+    """
+    if len(loop) <= 4:
+        return [loop]
+    in_plane = max((np.isclose((loop - CENTRE) @ DIAGONALS.T, 0)).T, key=np.sum)
+    triangles = np.stack([np.roll(loop, 1, axis=0), loop, np.roll(loop, -1, axis=0)], axis=1)
+    return [loop[in_plane], *triangles[~in_plane]]
+
+
+def _area(polygon: Floats) -> Floats:
+    """The vector of a plane polygon's area: its normal, as long as the area is large (3,)."""
+    spokes = polygon - polygon[0]
+    return np.asarray(np.cross(spokes[:-1], spokes[1:]).sum(axis=0) / 2)
