@@ -14,6 +14,7 @@ FLOORS = [
     "data",
     "model",
     "config",
+    "runs",
     "stages",
     "cli",
 ]

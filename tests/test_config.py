@@ -56,8 +56,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
 
     assert str(caught.value).splitlines() == [
         f"{path}:",
-        "  data.spacing_mm.2: Input should be a valid number, unable to parse string as a number"
-        " (got 'three')",
+        "  data.spacing_mm.2: Input should be a valid number, "
+        "unable to parse string as a number (got 'three')",
         "  network.feature_sise: unknown key, did you mean network.feature_size?",
         "  optimizer.lr: Input should be greater than 0 (got -1)",
         "  optimizer.batch: unknown key, did you mean train.batch?",

@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
         _say("volseg: stopped; run the command again to go on")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # the reader is gone: `volseg ... | head`
+        sys.stdout = None  # the reader is gone: `volseg ... | head`
         return 0
     return code or 0
 

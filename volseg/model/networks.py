@@ -43,7 +43,7 @@ class UNet(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import UNet
 
-        return UNet(
+        network: nn.Module = UNet(
             spatial_dims=3,
             in_channels=inputs,
             out_channels=outputs,
@@ -53,6 +53,7 @@ class UNet(Section):
             norm=self.norm,
             dropout=self.dropout,
         )
+        return network
 
     @property
     def _steps(self) -> tuple[Stride, ...]:
@@ -76,7 +77,7 @@ class SegResNet(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import SegResNet
 
-        return SegResNet(
+        network: nn.Module = SegResNet(
             spatial_dims=3,
             init_filters=self.filters,
             in_channels=inputs,
@@ -85,6 +86,7 @@ class SegResNet(Section):
             blocks_down=self.blocks_down,
             blocks_up=(1,) * (len(self.blocks_down) - 1),
         )
+        return network
 
 
 class DynUNet(Section):
@@ -110,7 +112,7 @@ class DynUNet(Section):
         from monai.networks.nets import DynUNet
 
         steps = [list(step) for step in self._steps]
-        return DynUNet(
+        network: nn.Module = DynUNet(
             spatial_dims=3,
             in_channels=inputs,
             out_channels=outputs,
@@ -120,6 +122,7 @@ class DynUNet(Section):
             filters=self.filters,
             res_block=self.residual,
         )
+        return network
 
     @property
     def _steps(self) -> tuple[Stride, ...]:
@@ -142,13 +145,14 @@ class SwinUNETR(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import SwinUNETR
 
-        return SwinUNETR(
+        network: nn.Module = SwinUNETR(
             in_channels=inputs,
             out_channels=outputs,
             feature_size=self.feature_size,
             use_checkpoint=self.use_checkpoint,
             spatial_dims=3,
         )
+        return network
 
 
 Network = Annotated[UNet | SegResNet | DynUNet | SwinUNETR, Choice()]

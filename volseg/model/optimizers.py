@@ -38,7 +38,7 @@ class AdamW(Section):
         share = min(1.0, (progress - self.warmup) / (1 - self.warmup))
         if self.decay == "cosine":
             return self.lr * max(0.5 * (1 + math.cos(math.pi * share)), 1e-3)
-        return self.lr * max((1 - share) ** 0.9, 1e-3)
+        return self.lr * max(math.pow(1 - share, 0.9), 1e-3)
 
 
 OptimizerChoice = Annotated[AdamW, Choice()]
