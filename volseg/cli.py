@@ -201,18 +201,20 @@ def submit(
 
 
 @app.command
-def demo(*, out: Path = Path("demo")) -> None:
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
     """Make a phantom dataset with case123 and run every stage on it, in about five minutes.
 
     Parameters
     ----------
     out:
         The folder for everything the demo writes.
+    seed:
+        Other seeds draw other patients and start from other weights.
     """
     _console()
     from volseg.stages import demo as stage
 
-    done = stage.demo(out)
+    done = stage.demo(out, seed=seed)
     _print(done.table)
     for path, text in done.paths.items():
         print(f"{path}  {text}")

@@ -11,14 +11,14 @@ FORMAT = "%(asctime)s %(message)s"
 CLOCK = "%H:%M:%S"
 
 
-def configure(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Send volseg's log to stderr; `quiet` leaves only warnings."""
+def configure() -> None:
+    """Send volseg's log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(FORMAT, CLOCK))
     log = logging.getLogger("volseg")
     log.handlers = [handler]
     log.propagate = False
-    log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    log.setLevel(logging.INFO)
 
 
 @contextmanager
@@ -28,6 +28,7 @@ def log_to(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FORMAT))
     log = logging.getLogger("volseg")
+    log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
         yield

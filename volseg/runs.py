@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from volseg.errors import UserError, nearest
 from volseg.schema import Section, explain
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
@@ -113,7 +114,7 @@ class Run:
         """Write the network's weights, atomically and without pickle."""
         from safetensors.torch import save_file
 
-        tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        tensors = {name: tensor.contiguous() for name, tensor in _tensors(network).items()}
         with replacing(self.folder / BEST) as temporary:
             save_file(tensors, temporary, metadata={"classes": json.dumps(self.facts.classes)})
 
@@ -128,7 +129,13 @@ class Run:
 
         network = self.build()
         try:
-            network.load_state_dict(load_file(self.weights))
+            tensors = load_file(self.weights)
+            strange = sorted(tensors.keys() ^ _tensors(network).keys())
+            if strange:
+                raise UserError(
+                    f"{self.weights}: not the weights of this run ({strange[0]} on one side only)"
+                )
+            network.load_state_dict(tensors, strict=False)  # shared tensors are stored once
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(f"{self.weights}: not the weights of this run ({first})") from error
@@ -158,6 +165,13 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.folder / METRICS, text.getvalue())
+
+
+def _tensors(network: "nn.Module") -> "dict[str, Tensor]":
+    """A network's weights by name, those that two names share only once."""
+    stored = network.state_dict()
+    found = chain(network.named_parameters(), network.named_buffers())
+    return {name: tensor.detach() for name, tensor in found if name in stored}
 
 
 def find(name: str | None) -> Path:

@@ -36,18 +36,20 @@ class Demo:
     mean_dice: float
 
 
-def demo(out: Path) -> Demo:
+def demo(out: Path, *, seed: int = 0) -> Demo:
     """Run all stages below `out`; what an earlier demo finished there is not done again.
+
+    `seed` draws the patients and the first weights.
 
     Raises:
         UserError: `out` holds something else, or the disk is full.
     """
     raw, prepared = out / "raw", out / "prepared"
     run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
-    _phantom(raw)
+    _phantom(raw, seed)
     if not (prepared / "dataset.json").is_file():
         prepare(raw, options=PrepareOptions(out=prepared))
-    _train(prepared, run)
+    _train(prepared, run, seed)
     infer(InferOptions(run=str(run), data=prepared, out=predictions, case=(CASE,)))
     scored = evaluate(predictions, prepared, out=scores)
     submit(predictions, prepared, sample=None, out=out / "submission.csv")
@@ -65,17 +67,17 @@ def demo(out: Path) -> Demo:
     return Demo(table(scored), paths, 0.0)
 
 
-def _phantom(raw: Path) -> None:
+def _phantom(raw: Path, seed: int) -> None:
     """The dataset; one that was left unfinished (train.csv comes last) is made anew."""
     if (raw / "train.csv").is_file():
         return
     shutil.rmtree(raw, ignore_errors=True)
-    facts = phantom.write(raw)
+    facts = phantom.write(raw, seed=seed)
     log.info("phantom: %d scans, %d slices in %s", facts.scans, facts.slices, raw)
 
 
-def _train(prepared: Path, run: Path) -> None:
-    settings = config.load(Path("configs/demo.yaml"))
+def _train(prepared: Path, run: Path, seed: int) -> None:
+    settings = config.load(Path("configs/demo.yaml"), [f"train.seed={seed}"])
     resume = (run / LAST).is_file()
     if not resume:
         shutil.rmtree(run, ignore_errors=True)

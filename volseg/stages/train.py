@@ -59,7 +59,6 @@ def train(config: Config, options: Options) -> Trained:
         UserError: a dataset, split or run that doesn't fit.
     """
     dataset = Dataset.load(options.data)
-    _log_excluded(dataset)
     fold: Fold = "all" if config.data.split == "none" else options.fold
     parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
     run = _open_run(config, options, dataset, fold=fold, parts=parts)
@@ -69,6 +68,7 @@ def train(config: Config, options: Options) -> Trained:
 
 def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Trained:
     config = run.config
+    _log_excluded(dataset)
     device = Device.best(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)

@@ -5,9 +5,9 @@ The anatomy is drawn in millimetres, so the same patients exist on small and on 
 scanner and the labels, `dataset` writes the raw layout.
 
 Real labels stop at a cut: both bowels end on one slice though they go on in the image. Here the
-cut is drawn for each day at 6 +- 2 mm below the top of the iliac wings, which the image shows; so a
-model can learn it about as well as a reader can, to a slice. Real cuts follow the treatment field
-and may be harder to see.
+cut is drawn for each day at 6 +- 1.5 mm below the iliac crest, where the image shows the first of the
+wings, a disc and the fork of the great vessels; so a model can learn it to a slice or two, as it
+learns the levels of a spine. Real cuts follow the treatment field and may be harder to see.
 """
 
 from volseg.data.phantom.dataset import PhantomFacts, write

@@ -17,7 +17,7 @@ BOWEL_MOVE_MM = 4.0
 
 COIL_PITCH_MM = 29.5
 BOWEL_RADIUS_MM = 13.0
-CUT_MM = (6.0, 2.0)  # below the iliac crest, and its spread over days
+CUT_MM = (6.0, 1.5)  # below the iliac crest, and its spread over days
 HAUSTRA_MM = 34.0  # from one pouch of the large bowel to the next
 
 # How much cases differ: the belly's half width and depth, the fat rim at side, front and back.

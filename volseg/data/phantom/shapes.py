@@ -31,7 +31,8 @@ def tube(space: Space, path: Path) -> Tube:
     around = space.within(whole)
     depth = np.full(around.shape, np.inf, np.float32)
     nearest = np.zeros(around.shape, np.int32)
-    for index, (point, radius) in enumerate(zip(path.points, path.radii, strict=True)):
+    beads = zip(path.points, path.radii, strict=True) if depth.size else ()
+    for index, (point, radius) in enumerate(beads):
         box = around.near(point, np.full(3, REACH * radius, np.float32))
         here = _distance(around.within(box), point, np.full(3, radius, np.float32))
         closer = here < depth[box]

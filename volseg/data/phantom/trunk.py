@@ -13,7 +13,10 @@ from volseg.data.phantom.shapes import Bools, ellipsoid, field, tube
 FAT, BELLY_FAT, MUSCLE, MARROW, CORTEX, FLUID = 0.95, 0.72, 0.26, 0.44, 0.07, 0.9
 LIVER, SPLEEN, KIDNEY, SINUS, HEART, LUNG, VESSEL = 0.34, 0.4, 0.45, 0.75, 0.36, 0.06, 0.5
 
-DISC_MM = 34.0  # from one vertebra to the next
+DISC_MM = (
+    34.0,
+    9.0,
+)  # from one disc to the next, and its height; one lies at the iliac crest (L4/5)
 WALL_MM = 13.0  # muscle around the belly
 BACK_MM = 24.0  # the back's muscles are thicker by this
 RIB_MM = (30.0, 9.0)  # from one rib to the next, and a rib's height
@@ -126,7 +129,7 @@ def _spine(space: Space, patient: Patient, signal: Floats) -> Bools:
     """Vertebrae, discs, canal, the muscles beside them and the great vessels."""
     y = 48 * patient.size[1]
     vertebra = (space.x / 24) ** 2 + ((space.y - y) / 18) ** 2
-    disc = np.mod(space.z, DISC_MM) < 9
+    disc = np.mod(space.z - patient.crest_mm, DISC_MM[0]) < DISC_MM[1]
     muscles = ((np.abs(space.x) - 36) / 30) ** 2 + ((space.y - y - 22) / 20) ** 2 < 1
     psoas_mm = np.clip((space.z - 60) / 5, 0.1, 22)
     psoas = ((np.abs(space.x) - 40) / psoas_mm) ** 2 + ((space.y - y + 6) / psoas_mm) ** 2 < 1
@@ -137,14 +140,20 @@ def _spine(space: Space, patient: Patient, signal: Floats) -> Bools:
     canal = (space.x / 10) ** 2 + ((space.y - y - 28) / 8) ** 2
     signal[np.broadcast_to(canal < 1.7, space.shape)] = CORTEX
     signal[np.broadcast_to(canal < 1, space.shape)] = FLUID
-    vessels = _column(space, (9, y - 28), 10) | _column(space, (-17, y - 26), 11)
+    vessels = _great_vessels(space, y - 28, patient.crest_mm)
     signal[vessels] = VESSEL
     return np.asarray(whole | psoas | vessels | (canal < 1.7), bool)
 
 
-def _column(space: Space, at: tuple[float, float], radius: float) -> Bools:
-    inside = (space.x - at[0]) ** 2 + (space.y - at[1]) ** 2 < radius**2
-    return np.broadcast_to(inside, space.shape)
+def _great_vessels(space: Space, y_mm: float, fork_mm: float) -> Bools:
+    """Aorta and vena cava, which fork at the level of the iliac crest."""
+    spread = np.clip(space.z - fork_mm, 0, 60) * 0.5
+    inside = np.zeros(space.shape, bool)
+    for x, radius in ((9, 10), (-17, 11)):
+        for side in (-1, 1):
+            across = (space.x - x - side * spread) ** 2 + (space.y - y_mm - 0.3 * spread) ** 2
+            inside |= across < (radius - 0.1 * spread) ** 2
+    return inside
 
 
 def _pelvis(space: Space, patient: Patient, signal: Floats) -> Bools:

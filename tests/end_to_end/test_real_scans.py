@@ -1,0 +1,62 @@
+"""The whole pipeline on the real scans, where they are."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from volseg import cli, config
+from volseg.data import volume
+from volseg.data.dataset import Dataset
+
+SETTINGS = [
+    "data.split=none",
+    "data.spacing_mm=null",
+    "augment.flip=[]",
+    "augment.spatial_probability=0.2",
+    "network.channels=[16,32,64,128,256]",
+    "network.norm=instance",
+    "network.dropout=0",
+    "optimizer.lr=2e-3",
+    "train.patch=[96,96,48]",
+    "train.batch=2",
+    "train.steps=500",
+    "inference.window=[128,128,48]",
+]
+"""configs/unet.yaml made small enough to learn one scan on two cores in a few minutes."""
+
+
+def test_these_settings_are_a_config() -> None:
+    assert config.load(Path("configs/unet.yaml"), SETTINGS).train.steps == 500
+
+
+@pytest.mark.slow
+def test_it_learns_a_real_scan_and_takes_another_of_another_size(
+    shared_data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["prepare", str(shared_data / "uwmgi")]) == 0
+    assert cli.run(["train", "configs/unet.yaml", *SETTINGS, "--max-time", "15m"]) == 0
+    assert cli.run(["infer", "--all"]) == 0
+    assert cli.run(["evaluate", "--out", "scores"]) == 0
+    assert cli.run(["submit"]) == 0
+
+    dice = [
+        float(row["value"])
+        for row in csv.DictReader(Path("scores/scores.csv").open())
+        if row["scan"] == "case139_day0" and row["metric"] == "Dice"
+    ]
+    assert len(dice) == 3
+    assert np.mean(dice) > 0.85
+    dataset = Dataset.load(Path("data/prepared"))
+    sample = dataset.of("case41_day0")[0]
+    for organ in dataset.classes:
+        mask = volume.read(Path("predictions/case41_day0") / f"{organ}.nii.gz")
+        assert mask.same_grid(dataset.image(sample))
+    rows = list(csv.reader(Path("submission.csv").open()))
+    assert rows[0] == ["id", "class", "predicted"]
+    assert len(rows) - 1 == 3 * 78
+    assert rows[1][:2] == ["case41_day0_slice_0032", "large_bowel"]
+    assert json.loads(Path("predictions/case139_day0/record.json").read_text())["seen"] == "scan"
