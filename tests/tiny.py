@@ -63,7 +63,7 @@ def config(**sections: object) -> Config:
         "optimizer": {"lr": 1e-2},
         "train": {
             "patch": [16, 16, 8], "batch": 2, "steps": 12, "epoch_steps": 4,
-            "precision": "fp32", "workers": 0,
+            "workers": 0,
         },
     }  # fmt: skip
     merged = {key: {**values.get(key, {}), **value} for key, value in sections.items()}

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def test_a_truncated_volume_is_named(tmp_path: Path) -> None:
     Volume(voxels, np.eye(4)).write(path)
     path.write_bytes(path.read_bytes()[:2000])
 
-    with pytest.raises(UserError, match=r"v\.nii\.gz: not a readable NIfTI volume"):
+    with pytest.raises(UserError, match=r"v\.nii\.gz: not a readable volume"):
         volume.read(path)
 
 
@@ -79,3 +80,24 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
 
     assert path.read_bytes() == before
     assert not list(tmp_path.glob(f"{PREFIX}*"))
+
+
+@given(shapes, affines(), st.sampled_from([".mha", ".nrrd"]))
+def test_other_formats_lie_where_nifti_puts_them(tmp_path_factory, shape, affine, suffix) -> None:
+    """ITK itself converts the file, so this checks our reading of its geometry against ITK's own."""
+    folder = tmp_path_factory.mktemp("volume")
+    voxels = np.random.default_rng(0).integers(0, 900, shape).astype(np.uint16)
+    Volume(voxels, affine).write(folder / "v.nii.gz")
+    sitk.WriteImage(sitk.ReadImage(str(folder / "v.nii.gz")), str(folder / f"v{suffix}"))
+
+    back = volume.read(folder / f"v{suffix}")
+
+    assert np.array_equal(back.voxels, voxels)
+    assert np.allclose(back.affine, affine, atol=1e-3)
+
+
+def test_a_flat_picture_is_no_volume(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5), np.uint16)), str(tmp_path / "v.mha"))
+
+    with pytest.raises(UserError, match="has 2 dimensions; expected a 3D volume"):
+        volume.read(tmp_path / "v.mha")

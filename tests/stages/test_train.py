@@ -33,7 +33,7 @@ def test_a_run_holds_all_that_is_promised(data: Path, tmp_path: Path) -> None:
     assert names >= {
         "config.yaml", "splits.json", BEST, LAST, METRICS, "log.txt", "tensorboard",
     }  # fmt: skip
-    rows = list(csv.DictReader((done.run / METRICS).open()))
+    rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [4, 8, 12]
     assert float(rows[-1]["score"]) == pytest.approx(
         (float(rows[-1]["unseen_cases"]) + float(rows[-1]["later_days"])) / 2, abs=1e-4
@@ -121,7 +121,7 @@ def test_time_that_runs_out_ends_the_run_with_the_learning_rate_down(
 
     done = train(config, Options(data=data, run=tmp_path / "r", max_seconds=2.0))
 
-    rows = list(csv.DictReader((done.run / METRICS).open()))
+    rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
     assert 2 <= done.seconds < 20
     assert float(rows[-1]["lr"]) < 0.1 * config.optimizer.lr
 

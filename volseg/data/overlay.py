@@ -20,6 +20,7 @@ COLOURS = (
     (204, 121, 167),
 )
 """Red, green, blue of each class in turn: Okabe and Ito's palette, safe for the colour-blind."""
+WHITE = (255, 255, 255)
 PANEL = 360
 """Width of one slice's panel in pixels."""
 SLICES = 4
@@ -28,21 +29,30 @@ BAR = 28
 
 
 def overlay(
-    image: Volume, masks: Array, *, truth: Array | None = None, classes: Sequence[str] = ()
+    image: Volume,
+    masks: Array,
+    *,
+    truth: Array | None = None,
+    classes: Sequence[str] = (),
+    numbers: Sequence[int] = (),
 ) -> Picture:
     """Slices spread over the organs, (H, W, 3): the truth's row (if any) above the prediction's.
 
     Each slice is shown as a reader sees it: the patient's left on the right, the front on top.
-    Masks are bool (C, X, Y, Z) on the image's native grid.
+    Masks are bool (C, X, Y, Z) on the image's native grid; `numbers` are the slices' source numbers
+    along its Z (by default they are counted from 1).
     """
     grid = Grid.over(image, None)
     grey = Percentiles().scale(grid.orient(image.voxels))
-    rows = [("truth", truth), ("prediction", masks)] if truth is not None else [("", masks)]
+    rows = [("truth, ", truth), ("prediction, ", masks)] if truth is not None else [("", masks)]
     turned = [(name, np.stack([grid.orient(m) for m in found])) for name, found in rows]
     chosen = _slices(np.any([found.any(axis=0) for _, found in turned], axis=0))
     lines = []
     for name, found in turned:
-        panels = [_panel(grey[..., z], found[..., z], f"{name} {z}".strip()) for z in chosen]
+        panels = [
+            _panel(grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}")
+            for z in chosen
+        ]
         lines.append(np.concatenate(panels, axis=1))
     legend = _legend(classes, lines[0].shape[1])
     return np.concatenate([*lines, *([legend] if classes else [])], axis=0)
@@ -80,9 +90,8 @@ def _panel(grey: Array, masks: Array, text: str) -> Picture:
             (large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )
         cv2.drawContours(picture, outline, -1, colour, 2, cv2.LINE_AA)
-    cv2.putText(
-        picture, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
-    )
+    _write(picture, text, (8, 20))
+    _write(picture, "L", (PANEL - 18, height // 2))  # the patient's left
     return picture
 
 
@@ -94,18 +103,15 @@ def _legend(classes: Sequence[str], width: int) -> Picture:
     for colour, name in zip(_colours(len(classes)), classes, strict=True):
         cv2.rectangle(bar, (left, 9), (left + 12, 21), colour, cv2.FILLED)
         text = name.replace("_", " ")
-        cv2.putText(
-            bar,
-            text,
-            (left + 18, 20),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.5,
-            (255, 255, 255),
-            1,
-            cv2.LINE_AA,
-        )
+        _write(bar, text, (left + 18, 20))
         left += 40 + 10 * len(text)
     return bar
+
+
+def _write(picture: Picture, text: str, place: tuple[int, int]) -> None:
+    import cv2
+
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
 
 
 def _colours(count: int) -> list[tuple[int, int, int]]:

@@ -51,30 +51,54 @@ class Volume:
             nibabel.save(image, temporary)
 
 
+NIFTI = (".nii", ".nii.gz")
+
+
 def read(path: Path) -> Volume:
-    """Read a 3D NIfTI file with its stored type; scaled integers become float32.
+    """Read a 3D volume with its stored type: NIfTI (scaled integers become float32), mha, nrrd ...
 
     Raises:
         UserError: missing, unreadable, truncated or not 3D.
     """
-    import nibabel
-
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a NIfTI volume")
+        raise UserError(f"{path}: no such file; expected a volume")
     try:
-        image = nibabel.nifti1.Nifti1Image.from_filename(path)
-        slope, intercept = image.header.get_slope_inter()
-        plain = (slope, intercept) in ((None, None), (1.0, 0.0))
-        voxels = np.asarray(image.dataobj) if plain else image.get_fdata(dtype=np.float32)
+        volume = _read_nifti(path) if path.name.endswith(NIFTI) else _read_other(path)
     except MemoryError:
         raise
-    except Exception as error:  # nibabel and zlib raise many kinds for a damaged file
-        raise UserError(f"{path}: not a readable NIfTI volume ({error})") from error
-    if voxels.ndim != 3:
-        raise UserError(f"{path}: has {voxels.ndim} dimensions; expected a 3D volume")
-    if image.affine is None or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
+    except Exception as error:  # nibabel, zlib and ITK raise many kinds for a damaged file
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise UserError(f"{path}: not a readable volume ({reason[0]})") from error
+    if volume.voxels.ndim != 3:
+        raise UserError(f"{path}: has {volume.voxels.ndim} dimensions; expected a 3D volume")
+    if abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9:
         raise UserError(f"{path}: its affine has no volume; expected voxel sizes above 0 mm")
+    return volume
+
+
+def _read_nifti(path: Path) -> Volume:
+    import nibabel
+
+    image = nibabel.nifti1.Nifti1Image.from_filename(path)
+    slope, intercept = image.header.get_slope_inter()
+    plain = (slope, intercept) in ((None, None), (1.0, 0.0))
+    voxels = np.asarray(image.dataobj) if plain else image.get_fdata(dtype=np.float32)
     return Volume(voxels, np.asarray(image.affine, dtype=np.float64))
+
+
+def _read_other(path: Path) -> Volume:
+    """Whatever ITK reads; its world runs to the left and the back, NIfTI's to the right and the front."""
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(str(path))
+    voxels = sitk.GetArrayFromImage(image).T
+    size = image.GetDimension()
+    affine = np.eye(size + 1)
+    direction = np.reshape(image.GetDirection(), (size, size))
+    affine[:size, :size] = direction * image.GetSpacing()
+    affine[:size, size] = image.GetOrigin()
+    affine[:2] *= -1
+    return Volume(voxels, affine)
 
 
 def stack_affine(pixel_mm: tuple[float, float], slice_mm: float) -> npt.NDArray[np.float64]:

@@ -13,7 +13,9 @@ from volseg.masks.surface import cell_codes, element_areas
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Spacing = tuple[float, float, float]
-TREE_COST = 8  # looking one voxel up in a tree costs as much as 8 voxels of a distance map
+NEAR_VOXELS = 8
+NEAR_COST = 8  # looking up a voxel in a tree takes as long as 8 voxels of a distance map,
+FAR_COST = 1000  # one further than NEAR_VOXELS from the target as long as up to 1000
 
 
 class Elements(NamedTuple):
@@ -96,20 +98,24 @@ class Comparison:
     @cached_property
     def surface_distances_mm(self) -> tuple[Floats, Floats]:
         """For each surface voxel of truth and of prediction the way to the other's surface, in mm."""
-        truth, prediction = (_points(_shell(mask), self.spacing_mm) for mask in self.cropped)
-        return _nearest(truth, prediction), _nearest(prediction, truth)
+        truth, prediction = (_shell(mask) for mask in self.cropped)
+        return (
+            _nearest(truth, prediction, self.spacing_mm),
+            _nearest(prediction, truth, self.spacing_mm),
+        )
 
     @cached_property
     def surface_elements(self) -> tuple[Elements, Elements]:
         """The surface elements of truth and of prediction; see `surface`."""
         table = element_areas(self.spacing_mm)
-        codes = [cell_codes(mask) for mask in self.cropped]
-        cells = [(code != 0) & (code != 255) for code in codes]
-        truth, prediction = (_points(cell, self.spacing_mm) for cell in cells)
-        areas = [table[code[cell]] for code, cell in zip(codes, cells, strict=True)]
+        truth, prediction = (cell_codes(mask) for mask in self.cropped)
+        in_truth, in_prediction = ((codes != 0) & (codes != 255) for codes in (truth, prediction))
         return (
-            Elements(areas[0], _nearest(truth, prediction)),
-            Elements(areas[1], _nearest(prediction, truth)),
+            Elements(table[truth[in_truth]], _nearest(in_truth, in_prediction, self.spacing_mm)),
+            Elements(
+                table[prediction[in_prediction]],
+                _nearest(in_prediction, in_truth, self.spacing_mm),
+            ),
         )
 
 
@@ -124,15 +130,11 @@ def hausdorff(one: Mask, other: Mask, spacing_mm: Spacing) -> float:
 def _farthest(mask: Mask, target: Mask, spacing_mm: Spacing) -> float:
     """The longest way from a voxel of the mask to the nearest voxel of the target, in mm."""
     outside = mask & ~target
-    count = np.count_nonzero(outside)
-    if not count:
+    if not outside.any():
         return 0.0
-    if count * TREE_COST > mask.size:
-        from scipy.ndimage import distance_transform_edt
-
-        return float(distance_transform_edt(~target, sampling=spacing_mm)[outside].max())
-    points = _points(_shell(target), spacing_mm)  # from outside, the nearest voxel is on the shell
-    return float(_nearest(_points(outside, spacing_mm), points).max())
+    return float(
+        _nearest(outside, _shell(target), spacing_mm).max()
+    )  # from outside, shells are next
 
 
 def _shell(mask: Mask) -> Mask:
@@ -142,15 +144,30 @@ def _shell(mask: Mask) -> Mask:
     return np.asarray(mask ^ binary_erosion(mask), dtype=np.bool_)
 
 
-def _points(mask: Mask, spacing_mm: Spacing) -> Floats:
-    """The places of a mask's voxels in mm (N, 3)."""
-    return np.asarray(np.argwhere(mask) * np.array(spacing_mm), dtype=np.float64)
+def _nearest(mask: Mask, target: Mask, spacing_mm: Spacing) -> Floats:
+    """The distance in mm from each voxel of the mask, in C order, to the nearest of the target (N,).
 
-
-def _nearest(points: Floats, targets: Floats) -> Floats:
-    """The distance from each point (N, 3) to the nearest target (M, 3), M > 0: (N,)."""
+    A few voxels are looked up in a tree, which is quick only for near ones; many, or many that are
+    far, are read from a distance map of the whole box.
+    """
     from scipy.spatial import KDTree
 
-    if not len(targets):
+    if not target.any():
         raise ValueError("there is no distance to an empty mask")
-    return np.asarray(KDTree(targets, leafsize=32).query(points)[0])
+    places = np.argwhere(mask) * spacing_mm
+    if len(places) * NEAR_COST > mask.size:
+        return _map(target, spacing_mm)[mask]
+    tree = KDTree(np.argwhere(target) * spacing_mm, leafsize=32)
+    reach = NEAR_VOXELS * max(spacing_mm)
+    distances = np.asarray(tree.query(places, distance_upper_bound=reach)[0])
+    far = np.isinf(distances)
+    many = np.count_nonzero(far) * FAR_COST > mask.size
+    distances[far] = _map(target, spacing_mm)[mask][far] if many else tree.query(places[far])[0]
+    return distances
+
+
+def _map(target: Mask, spacing_mm: Spacing) -> Floats:
+    """The distance in mm from every voxel of the box to the nearest of the target."""
+    from scipy.ndimage import distance_transform_edt
+
+    return np.asarray(distance_transform_edt(~target, sampling=spacing_mm))

@@ -249,13 +249,13 @@ def _samples(options: Options, dataset: Dataset, run: Run) -> Sequence[Sample]:
 
 
 def _plain(path: Path) -> Source:
-    """A folder of slices or a NIfTI file outside any dataset."""
+    """A folder of slices or a volume's file outside any dataset."""
     if path.is_dir():
         scan = read_folder(path)
         return Source(scan.name, scan.case, (path,), scan.numbers, stacked=False)
     if not path.is_file():
-        raise UserError(f"{path}: no such file or folder; expected slices or a NIfTI volume")
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
+        raise UserError(f"{path}: no such file or folder; expected a folder of slices or a volume")
+    name = path.name.removesuffix(".gz").rpartition(".")[0]
     return Source(name, name.rsplit("_day", 1)[0], (path,), ())
 
 
