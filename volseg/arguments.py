@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
 DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
+Value = TypeVar("Value")
+Many = Annotated[tuple[Value, ...], Parameter(show_default=False)]
 SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
 
 
@@ -27,7 +29,7 @@ class PrepareArguments:
     """Stop before anything is written if any scan is spoilt."""
     allow_gaps: bool = False
     """Take scans with missing slices as they are."""
-    exclude: tuple[str, ...] = ()
+    exclude: Many[str] = ()
     """Scans to flag as excluded beside the data author's list of bad labels."""
 
 
@@ -53,14 +55,14 @@ class TrainArguments:
 class InferArguments:
     """Options of infer: what to predict is one of case, all, split and input."""
 
-    case: tuple[str, ...] = ()
+    case: Many[str] = ()
     """A case (all its days) or one scan: case123 or case123_day20."""
     all: bool = False
     """Every scan of the dataset."""
     split: SPLITS | None = None
     """The scans of one of the run's sets, or the dataset's test part."""
-    input: tuple[Path, ...] = ()
-    """Folders of slices or NIfTI files."""
+    input: Many[Path] = ()
+    """Folders of slices, or volumes (NIfTI, mha, nrrd)."""
     run: str | None = None
     """A run's name under runs/, or a path; by default the newest."""
     data: Path = DATA

@@ -32,7 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise OutputError(f"{path}: can't be written: {reason}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from volseg import __version__
 from volseg.arguments import (
@@ -29,6 +29,8 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,
     result_action="return_value",
+    default_parameter=Parameter(negative=()),
+    help_format="plaintext",  # rich.markdown takes 80 ms to load
 )
 SOME_FAILED, INTERRUPTED = 3, 130
 

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from volseg.data.dataset import FILE, Dataset
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return tiny.write(tmp_path, cases=2, days=2)
+
+
+def test_a_dataset_is_read_back_as_it_was_written(dataset: Dataset) -> None:
+    assert Dataset.load(dataset.folder).facts == dataset.facts
+
+
+def test_a_case_is_its_days_and_a_scan_itself(dataset: Dataset) -> None:
+    assert [s.name for s in dataset.of("case2")] == ["case2_day0", "case2_day1"]
+    assert [s.name for s in dataset.of("case2_day1")] == ["case2_day1"]
+
+
+def test_an_unknown_name_is_told_the_nearest(dataset: Dataset) -> None:
+    with pytest.raises(
+        UserError, match=r"case2_day7: no such case or scan in .* did you mean case2_day"
+    ):
+        dataset.of("case2_day7")
+
+
+def test_labels_come_a_channel_a_class(dataset: Dataset) -> None:
+    sample = dataset.samples[0]
+
+    labels = dataset.labels(sample)
+
+    assert labels.shape == (len(tiny.CLASSES), *tiny.SHAPE)
+    assert labels.dtype == bool
+    assert np.array_equal(labels[1], dataset.label(sample, "stomach"))
+
+
+def test_a_folder_without_a_dataset_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no dataset\.json; make it with `volseg prepare"):
+        Dataset.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}', "{not json"])
+def test_a_damaged_dataset_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+
+    with pytest.raises(UserError, match=r"dataset\.json: "):
+        Dataset.load(tmp_path)
+
+
+def test_a_label_of_another_size_is_refused(dataset: Dataset) -> None:
+    sample = dataset.samples[0]
+    Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)).write(
+        dataset.folder / sample.labels["stomach"]
+    )
+
+    with pytest.raises(UserError, match=r"shape \(2, 2, 2\); expected \(20, 16, 10\)"):
+        dataset.labels(sample)
+
+
+def test_a_scan_without_truth_says_so(dataset: Dataset) -> None:
+    sample = dataset.samples[0].model_copy(update={"labels": None})
+
+    with pytest.raises(UserError, match="case1_day0: has no labels"):
+        dataset.label(sample, "stomach")

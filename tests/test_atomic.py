@@ -1,0 +1,75 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from volseg.atomic import PREFIX, replacing, write_text
+from volseg.errors import OutputError
+
+
+def rests(folder: Path) -> list[Path]:
+    return list(folder.rglob(f"{PREFIX}*"))
+
+
+def test_the_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.nii.gz"
+
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.name.endswith("a.nii.gz")
+        temporary.write_text("whole")
+
+    assert path.read_text() == "whole"
+    assert not rests(tmp_path)
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_stopped_write_leaves_the_old_file_and_no_rest(tmp_path: Path, fault) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise fault
+
+    with pytest.raises(fault):
+        write()
+
+    assert path.read_text() == "old"
+    assert not rests(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EACCES, "permission denied; choose another"),
+        (errno.EROFS, "read-only; choose another"),
+    ],
+)
+def test_what_the_system_refuses_is_a_message(tmp_path: Path, code: int, text: str) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "a.txt"):
+            raise OSError(code, "refused")
+
+    with pytest.raises(OutputError, match=rf"a\.txt: can't be written: .*{text}"):
+        write()
+
+
+def test_a_file_in_the_way_of_a_folder_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError, match="a part of its path is a file"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_other_faults_of_the_system_are_ours_to_see(tmp_path: Path) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "a.txt"):
+            raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        write()
