@@ -1,5 +1,5 @@
 # make demo: set up and run the demo.  make test: set up, lint, type-check, run all tests.
-# PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--index-url ..." for a CUDA build of torch.
+# PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--extra-index-url ..." for a CUDA build of torch.
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin

@@ -1,5 +1,6 @@
 """The commands: each is one typed function that calls its stage and prints what it returns."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ SOME_FAILED, INTERRUPTED = 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C."""
+    # Threads that wait for each other by spinning take ten times as long on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
@@ -77,6 +80,8 @@ def prepare(
         done = stage.prepare(source, options=stage.PrepareOptions(**vars(options)), on_scan=report)
     for note in done.notes:
         _say(f"note: {note}")
+    if done.excluded:
+        _say(f"note: excluded from training and scoring: {', '.join(done.excluded)}")
     for failure in done.failures:
         _say(f"failed: {failure.reason}")
     total = len(done.scans) + len(done.failures)
@@ -168,6 +173,10 @@ def evaluate(
     from volseg.stages import evaluate as stage
 
     scores = stage.evaluate(predictions, data, out=out)
+    for scan, why in {**scores.skipped, **scores.failed}.items():
+        _say(f"note: {scan} is not scored: {why}")
+    if len(scores.runs) > 1:
+        _say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     _print(stage.table(scores))
 
 
@@ -241,6 +250,7 @@ def phantom(
     seed:
         The same seed gives the same dataset.
     """
+    _console()
     from volseg.data.phantom import write
 
     facts = write(out, cases=cases, days=days, full_size=full_size, seed=seed)

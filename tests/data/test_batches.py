@@ -26,7 +26,7 @@ def batches(
     row: Patches, *, first: int = 0, steps: int = 5, workers: int = 0
 ) -> list[torch.Tensor]:
     found = loader(row, batch=2, first_step=first, steps=steps, workers=workers)
-    return [torch.cat([b["image"], b["label"]], dim=1).as_tensor() for b in found]
+    return [torch.cat([b["image"], b["label"]], dim=1) for b in found]
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -115,3 +115,17 @@ def test_the_cache_takes_half_of_the_free_memory_at_most(dataset) -> None:
 
     assert cache_rate(dataset.samples, 2, free=int(4 * needed)) == 1.0
     assert cache_rate(dataset.samples, 2, free=int(needed)) == pytest.approx(0.5)
+    finer = cache_rate(dataset.samples, 2, spacing_mm=(1.5, 1.5, 1.5), free=int(needed))
+    assert finer == pytest.approx(0.25)
+
+
+def test_every_kind_of_augmentation_can_be_left_out(dataset) -> None:
+    off = Augment(
+        rotate_degrees=0, scale=0, brightness=0, contrast=0, noise=0, intensity_probability=0
+    )
+    transform = patches(dataset, Data(), off, patch=(8, 8, 4), foreground=0.5)
+
+    found = batches(Patches(dataset.samples, transform, rate=1.0, seed=0))
+
+    assert type(found[0]) is torch.Tensor
+    assert found[0].shape == (2, 3, 8, 8, 4)

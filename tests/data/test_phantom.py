@@ -266,12 +266,14 @@ def _best_band(organ, everything):
     return (2 * hits / (np.abs(chosen[None, :] - chosen[:, None]) + organ.sum())).max()
 
 
+@pytest.fixture(scope="module")
+def full():
+    """One scan of each full-size grid."""
+    return [scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6), FULL, strict=True)]
+
+
 @pytest.mark.slow
 class TestFullSize:
-    @pytest.fixture(scope="class")
-    def full(self):
-        return [scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6), FULL, strict=True)]
-
     def test_half_of_the_slices_are_empty_in_the_real_mix(self, full):
         empty = [(~masks.any((0, 1, 2))).sum() for _, masks in full]
         mix = np.array([180, 78, 15])

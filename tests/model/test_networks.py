@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
+from volseg.model.networks import PRIOR, DynUNet, Network, SegResNet, SwinUNETR, UNet, expect_rare
 from volseg.schema import members
 
 SMALL = {
@@ -49,3 +49,15 @@ def test_every_network_has_a_small_one_to_test(name: str) -> None:
 def test_strides_must_match_the_levels(network) -> None:
     with pytest.raises(ValueError, match="5 levels need 4 steps"):
         network(strides=(2, 2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_starts_with_every_class_rare(name: str) -> None:
+    network = SMALL[name].build(1, 3).eval()
+    x, y, z = SMALL[name].stride
+
+    expect_rare(network, 3)
+
+    with torch.no_grad():
+        probability = torch.sigmoid(network(torch.randn(1, 1, 2 * x, 2 * y, 2 * z)))
+    assert probability.median().item() == pytest.approx(PRIOR, abs=0.08)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.raw import Raw
 from volseg.data import volume
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
@@ -211,3 +212,53 @@ def test_a_plain_volume_of_any_orientation_is_taken(options: Options, tmp_path: 
 def test_a_missing_input_is_named(options: Options, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
         infer(replace(options, inputs=(tmp_path / "nowhere",)))
+
+
+def test_slices_are_taken_as_they_lie_and_are_never_touched(
+    options: Options, tmp_path: Path
+) -> None:
+    """Even where the output would lie in the folder of the slices themselves."""
+    raw = Raw(tmp_path / "raw")
+    scan = raw.folder("case1_day0")
+    before = {path: path.read_bytes() for path in scan.rglob("*.png")}
+
+    for _ in range(2):
+        done = infer(replace(options, inputs=(scan,), out=scan.parent))
+        (scan / "record.json").unlink()  # as if the first one had been stopped
+
+    assert done.records[0].status == "done"
+    assert {path: path.read_bytes() for path in scan.rglob("*.png")} == before
+    assert submission.read(scan / "rle.csv")[0].id == "case1_day0_slice_0011"
+    assert volume.read(scan / "stomach.nii.gz").voxels.shape == (9, 7, 5)
+
+
+def test_a_bad_input_leaves_the_others_alone(options: Options, tmp_path: Path) -> None:
+    raw = Raw(tmp_path / "raw")
+    raw.path("case1_day5", 13).unlink()
+    inputs = tuple(raw.folder(scan) for scan in ("case1_day0", "case1_day5", "case2_day0"))
+
+    done = infer(replace(options, inputs=inputs))
+
+    assert [r.status for r in done.records] == ["done", "failed", "done"]
+    assert "missing" in done.failed[0].reason
+
+
+def test_two_inputs_of_one_name_are_refused(options: Options, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)).write(tmp_path / folder / "s.nii.gz")
+
+    with pytest.raises(UserError, match="s: 2 inputs of this name"):
+        infer(replace(options, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
+
+
+def test_masks_of_another_runs_classes_do_not_stay(options: Options) -> None:
+    folder = options.out / "case3_day0"
+    infer(replace(options, case=("case3_day0",)))
+    told = record(options.out, "case3_day0")
+    old = {**told, "classes": [*told["classes"], "liver"], "key": "other"}
+    (folder / "record.json").write_text(json.dumps(old))
+    (folder / "liver.nii.gz").write_bytes(b"")
+
+    infer(replace(options, case=("case3_day0",)))
+
+    assert not (folder / "liver.nii.gz").exists()

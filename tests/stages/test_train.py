@@ -8,6 +8,7 @@ from tests import tiny
 from volseg.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
+from volseg.masks.postprocess import KeepLargest
 from volseg.runs import BEST, LAST, METRICS, Run
 from volseg.stages import train as stage
 from volseg.stages.train import Options, train
@@ -146,6 +147,15 @@ def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> 
         )
     with pytest.raises(UserError, match="the dataset or fold"):
         train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True, fold=1))
+
+
+def test_a_step_for_an_unknown_class_is_refused(data: Path, tmp_path: Path) -> None:
+    config = tiny.config().model_copy(update={"postprocess": (KeepLargest(only=("stomch",)),)})
+
+    with pytest.raises(UserError, match=r"postprocess\.0\.only: .*did you mean stomach\?"):
+        train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert not (tmp_path / "r").exists()
 
 
 def test_resuming_nothing_says_so(data: Path, tmp_path: Path) -> None:

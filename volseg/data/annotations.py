@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.data.scan import Masks, Scan, slice_id
+from volseg.data.scan import Masks, Scan
 from volseg.data.slices import first
 from volseg.errors import UserError, nearest
+from volseg.masks.submission import slice_id
 
 COLUMNS = ("id", "class", "segmentation")
 

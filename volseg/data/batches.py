@@ -3,6 +3,7 @@
 Item i of a run is the same patch whatever the number of workers and wherever the run was resumed.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from monai.transforms import Compose
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from volseg.data.dataset import Sample
+from volseg.data.grid import Spacing
 from volseg.machine import cores, free_memory
 
 CACHE_SHARE = 0.5
@@ -21,9 +23,24 @@ BYTES_A_VOXEL = 2
 """Of a cached channel (float16); a class takes 1."""
 
 
-def cache_rate(samples: Sequence[Sample], classes: int, free: int | None = None) -> float:
-    """The share of scans whose loaded form fits into CACHE_SHARE of the free memory."""
-    needed = sum(int(np.prod(s.shape)) * (BYTES_A_VOXEL * len(s.images) + classes) for s in samples)
+def cache_rate(
+    samples: Sequence[Sample],
+    classes: int,
+    *,
+    spacing_mm: Spacing | None = None,
+    free: int | None = None,
+) -> float:
+    """The share of scans whose loaded form fits into CACHE_SHARE of the free memory.
+
+    `spacing_mm` is that of the network's grid, by default each scan's own.
+    """
+    needed = sum(
+        math.prod(one.shape)
+        * math.prod(one.spacing_mm)
+        / math.prod(spacing_mm or one.spacing_mm)
+        * (BYTES_A_VOXEL * len(one.images) + classes)
+        for one in samples
+    )
     budget = CACHE_SHARE * (free_memory() if free is None else free)
     return min(1.0, budget / max(needed, 1))
 

@@ -17,6 +17,7 @@ from volseg.data.slices import EXAMPLE, first, folders
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 from volseg.masks import rle
+from volseg.masks.submission import slice_id
 
 NAME = re.compile(r"(case[0-9]+)_day([0-9]+)")
 SLICE_MM = 3.0  # not in the file names; the data's documentation gives it
@@ -150,11 +151,6 @@ def stacked(scan: Scan, *, slice_mm: float, allow_gaps: bool) -> Scan:
         spacing_mm=(*found[0].pixel_mm, slice_mm),
         notes=(note,) if gaps else (),
     )
-
-
-def slice_id(scan: str, number: int) -> str:
-    """`case123_day20_slice_0001`, as in train.csv."""
-    return f"{scan}_slice_{number:04d}"
 
 
 def _scan_folder(path: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from monai.transforms import (
     Compose,
+    EnsureTyped,
     RandAffined,
     RandFlipd,
     RandGaussianNoised,
@@ -94,7 +95,8 @@ def patches(
 ) -> Compose:
     """The whole way from a Sample to an augmented patch: the first step is cached, the rest drawn."""
     steps = [LoadScan(dataset, data), CropPatch(patch, foreground), ToFloat()]
-    return Compose([*steps, *augmentation(augment)])
+    plain = EnsureTyped(("image", "label"), track_meta=False)
+    return Compose([*steps, *augmentation(augment), plain])
 
 
 def augmentation(augment: Augment) -> list[Transform]:

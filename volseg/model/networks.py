@@ -1,5 +1,6 @@
 """The networks: each maps (B, C, X, Y, Z) to logits (B, K, X, Y, Z) and states its stride."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -156,6 +157,23 @@ class SwinUNETR(Section):
 
 
 Network = Annotated[UNet | SegResNet | DynUNet | SwinUNETR, Choice()]
+
+
+PRIOR = 0.1
+"""The probability an untrained network gives every voxel and class."""
+
+
+def expect_rare(network: "nn.Module", outputs: int) -> None:
+    """Set the bias of the last layer so that every class starts at PRIOR.
+
+    Organs fill few voxels; without this the first hundreds of steps only learn that (Lin et al.
+    2017, section 4.1).
+    """
+    layers = [m for m in network.modules() if getattr(m, "out_channels", None) == outputs]
+    for layer in reversed(layers):
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.data.fill_(math.log(PRIOR / (1 - PRIOR)))  # type: ignore[operator]
+            return
 
 
 def _check_levels(strides: Strides, levels: int) -> None:

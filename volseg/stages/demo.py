@@ -2,15 +2,17 @@
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from volseg import config
+from volseg.atomic import write_text
 from volseg.data import overlay, phantom, volume
-from volseg.data.dataset import Dataset
+from volseg.data.dataset import FILE, Dataset
+from volseg.errors import UserError
 from volseg.runs import LAST
 from volseg.stages.evaluate import evaluate, table
 from volseg.stages.infer import Options as InferOptions
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CASE = "case123"
+MARK = ".demo-seed"
 
 
 @dataclass(frozen=True)
@@ -44,27 +47,43 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
     Raises:
         UserError: `out` holds something else, or the disk is full.
     """
+    _claim(out, seed)
     raw, prepared = out / "raw", out / "prepared"
     run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
     _phantom(raw, seed)
-    if not (prepared / "dataset.json").is_file():
+    if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareOptions(out=prepared))
     _train(prepared, run, seed)
-    infer(InferOptions(run=str(run), data=prepared, out=predictions, case=(CASE,)))
+    wanted = InferOptions(run=str(run), data=prepared, out=predictions)
+    infer(replace(wanted, case=(CASE,)))
+    infer(replace(wanted, split="test"))
     scored = evaluate(predictions, prepared, out=scores)
-    submit(predictions, prepared, sample=None, out=out / "submission.csv")
+    submit(predictions, prepared, sample=raw / "sample_submission.csv", out=out / "submission.csv")
     picture = out / "overlay.png"
     overlay.write(picture, _picture(prepared, predictions))
     paths = {
         raw: "the phantom's slices and train.csv",
         prepared: "volumes and dataset.json",
         run: "weights, config, log, TensorBoard",
-        predictions: "masks and run-length codes of case123",
+        predictions: "masks and run-length codes of case123 and the test scan",
         scores: "scores.csv and summary.json",
         out / "submission.csv": "the competition's file",
         picture: "truth above, prediction below",
     }
-    return Demo(table(scored), paths, 0.0)
+    return Demo(table(scored), paths, scored.headline.foreground_mean["Dice"])
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Make sure that `out` is this demo's own before anything in it is replaced."""
+    mark = out / MARK
+    if mark.is_file():
+        if mark.read_text().strip() != str(seed):
+            raise UserError(
+                f"{out}: holds the demo of seed {mark.read_text().strip()}; name another"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not a demo's; name a new folder with --out")
+    write_text(mark, f"{seed}\n")
 
 
 def _phantom(raw: Path, seed: int) -> None:

@@ -3,28 +3,31 @@
 import hashlib
 import json
 import logging
-import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from volseg import __version__, console, runs
 from volseg.atomic import write_text
 from volseg.data import volume
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.scan import read_folder
+from volseg.data.scan import Scan, read_folder
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
 from volseg.model.device import Device
 from volseg.model.predict import Predictor, Seconds
 from volseg.runs import Run
+from volseg.stages.predictions import RECORD, Record
 
 log = logging.getLogger(__name__)
-RECORD, RECORDS = "record.json", "predictions.json"
+RECORDS = "predictions.json"
+CODES = "rle.csv"
 
 
 @dataclass(frozen=True)
@@ -41,45 +44,40 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Record:
-    """What `record.json` tells of one scan. `key` is the hash of all that its masks were made from."""
-
-    scan: str
-    status: str
-    reason: str
-    run: str
-    weights: str
-    classes: tuple[str, ...]
-    fold_set: str
-    seen: str
-    key: str
-    seconds: dict[str, float]
-    version: str = __version__
-
-
-@dataclass(frozen=True)
 class Source:
-    """A scan to predict: where its channels lie, how to read them, and its slices' numbers."""
+    """A scan to predict: the files it is read from and, where it came from slices, their numbers.
+
+    `problem` says why it can't be read at all.
+    """
 
     name: str
     case: str
-    paths: tuple[Path, ...]
-    slices: tuple[int, ...]
-    stacked: bool = True
+    paths: tuple[Path, ...] = ()
+    slices: tuple[int, ...] = ()
+    scan: Scan | None = None
+    problem: str = ""
 
     def channels(self) -> list[Volume]:
-        """The image's channels on the native grid."""
-        if self.stacked:
-            return [volume.read(path) for path in self.paths]
-        return [read_folder(self.paths[0]).image()]
+        """The image's channels on the native grid.
+
+        Raises:
+            UserError: damaged or inconsistent files.
+        """
+        return [self.scan.image()] if self.scan else [volume.read(path) for path in self.paths]
 
     def digest(self) -> str:
-        """SHA-256 of the files the image is read from."""
+        """SHA-256 of the files the image is read from.
+
+        Raises:
+            UserError: a file is gone, or the scan can't be read at all.
+        """
+        if self.problem:
+            raise UserError(self.problem)
         digest = hashlib.sha256()
         for path in self.paths:
-            files = sorted(path.rglob("*.png")) if path.is_dir() else [path]
-            for file in files:
-                digest.update(file.name.encode() + file.read_bytes())
+            if not path.is_file():
+                raise UserError(f"{path}: no such file; run `volseg prepare` again")
+            digest.update(path.name.encode() + path.read_bytes())
         return digest.hexdigest()
 
 
@@ -107,7 +105,7 @@ def infer(options: Options) -> Inferred:
         UserError: nothing to predict, a run that doesn't fit, a full disk, or every scan failed.
     """
     run = Run.open(runs.find(options.run))
-    sources = list(_sources(options, run))
+    sources = _sources(options, run)
     predictor = _predictor(run)
     log.info("%s on %s: %d scans", run.folder, predictor.device, len(sources))
     settings = _settings(run)
@@ -129,34 +127,37 @@ def gather(out: Path) -> None:
 
 
 def _scan(source: Source, run: Run, predictor: Predictor, *, out: Path, settings: str) -> Record:
+    """Predict one scan unless that was done already; the record is written last."""
     folder = out / source.name
     try:
         key = hashlib.sha256(f"{source.digest()} {settings}".encode()).hexdigest()
-        done = _done(folder, key, run)
-        if done:
+        seconds = _done(folder, key, run.facts.classes)
+        if seconds is None:
+            seconds = _predict(source, run, predictor, folder=folder)
+        else:
             log.info("%s: unchanged, not done again", source.name)
-            return done
-        record = _predict(source, run, predictor, folder=folder, key=key)
+        record = _record(source, run, status="done", key=key, seconds=seconds)
     except OutputError:
         raise
     except (UserError, MemoryError, RuntimeError, ValueError) as error:
         if not isinstance(error, UserError):
             log.exception("%s: failed", source.name)
         reason = str(error) or type(error).__name__
+        _clear(folder, run.facts.classes)
         record = _record(source, run, status="failed", reason=reason)
-        shutil.rmtree(folder, ignore_errors=True)
-    write_text(folder / RECORD, json.dumps(asdict(record), indent=1) + "\n")
+    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
     return record
 
 
-def _predict(source: Source, run: Run, predictor: Predictor, *, folder: Path, key: str) -> Record:
+def _predict(source: Source, run: Run, predictor: Predictor, *, folder: Path) -> dict[str, float]:
+    """Write a scan's masks and codes; return the seconds each step took."""
     seconds = Seconds()
     with seconds.step("read"):
         channels = source.channels()
     if len(channels) != len(run.facts.channels):
         wanted = ", ".join(run.facts.channels)
         raise UserError(f"{source.name}: has {len(channels)} channels; the run needs {wanted}")
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder, run.facts.classes)
     masks = []
     for name, mask in predictor.masks(channels, seconds):
         with seconds.step("write"):
@@ -167,13 +168,11 @@ def _predict(source: Source, run: Run, predictor: Predictor, *, folder: Path, ke
             table = submission.rows(
                 source.name, source.slices, classes=run.facts.classes, masks=np.stack(masks)
             )
-            submission.write(folder / "rle.csv", table)
-    spent = {step: round(value, 3) for step, value in seconds.by_step.items()}
-    return _record(source, run, key=key, seconds=spent)
+            submission.write(folder / CODES, table)
+    return {step: round(value, 3) for step, value in seconds.by_step.items()}
 
 
 def _record(source: Source, run: Run, **told: Any) -> Record:
-    values = {"status": "done", "reason": "", "key": "", "seconds": {}, **told}
     return Record(
         scan=source.name,
         run=run.folder.name,
@@ -181,19 +180,32 @@ def _record(source: Source, run: Run, **told: Any) -> Record:
         classes=run.facts.classes,
         fold_set=run.facts.set_of(source.name),
         seen=run.facts.seen(source.name, source.case),
-        **values,
+        **told,
     )
 
 
-def _done(folder: Path, key: str, run: Run) -> Record | None:
-    """The record of an earlier prediction from exactly these inputs, if its files are all there."""
+def _done(folder: Path, key: str, classes: Sequence[str]) -> dict[str, float] | None:
+    """The seconds of an earlier prediction from exactly these inputs, if its files are all there."""
+    if not all((folder / f"{name}.nii.gz").is_file() for name in classes):
+        return None
+    record = _old_record(folder)
+    return record.seconds if record and (record.key, record.status) == (key, "done") else None
+
+
+def _old_record(folder: Path) -> Record | None:
     path = folder / RECORD
-    if not path.is_file() or not all((folder / f"{c}.nii.gz").is_file() for c in run.facts.classes):
+    try:
+        return Record.model_validate_json(path.read_bytes()) if path.is_file() else None
+    except ValidationError:
         return None
-    values = json.loads(path.read_text())
-    if values.get("key") != key or values.get("status") != "done":
-        return None
-    return Record(**{**values, "classes": tuple(values["classes"])})
+
+
+def _clear(folder: Path, classes: Sequence[str]) -> None:
+    """Remove an earlier prediction, record first; files that inference did not write stay."""
+    old = _old_record(folder)
+    names = dict.fromkeys([*(old.classes if old else ()), *classes])
+    for file in (RECORD, CODES, *(f"{name}.nii.gz" for name in names)):
+        (folder / file).unlink(missing_ok=True)
 
 
 def _settings(run: Run) -> str:
@@ -221,11 +233,14 @@ def _predictor(run: Run) -> Predictor:
     )
 
 
-def _sources(options: Options, run: Run) -> Iterator[Source]:
-    for path in options.inputs:
-        yield _plain(path)
+def _sources(options: Options, run: Run) -> list[Source]:
+    """What to predict.
+
+    Raises:
+        UserError: an input that does not exist, two of one name, or nothing to predict.
+    """
     if options.inputs:
-        return
+        return _plain_sources(options.inputs)
     dataset = Dataset.load(options.data)
     run.check_classes(dataset.classes, options.data)
     samples = _samples(options, dataset, run)
@@ -233,9 +248,10 @@ def _sources(options: Options, run: Run) -> Iterator[Source]:
         raise UserError(
             f"{options.data}: no scan in {options.split}; see splits.json in {run.folder}"
         )
-    for sample in samples:
-        paths = tuple(dataset.folder / image for image in sample.images)
-        yield Source(sample.name, sample.case, paths, sample.slices)
+    return [
+        Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
+        for one in samples
+    ]
 
 
 def _samples(options: Options, dataset: Dataset, run: Run) -> Sequence[Sample]:
@@ -248,15 +264,33 @@ def _samples(options: Options, dataset: Dataset, run: Run) -> Sequence[Sample]:
     return list({s.name: s for name in options.case for s in dataset.of(name)}.values())
 
 
+def _plain_sources(paths: Sequence[Path]) -> list[Source]:
+    problems = [
+        f"{path}: no such file or folder; expected a folder of slices or a volume"
+        for path in paths
+        if not path.exists()
+    ]
+    sources = [_plain(path) for path in paths if path.exists()]
+    for name, count in Counter(source.name for source in sources).items():
+        if count > 1:
+            problems.append(
+                f"{name}: {count} inputs of this name; predict them into two --out folders"
+            )
+    if problems:
+        raise UserError.of(problems)
+    return sources
+
+
 def _plain(path: Path) -> Source:
     """A folder of slices or a volume's file outside any dataset."""
-    if path.is_dir():
+    if path.is_file():
+        name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+        return Source(name, name.rsplit("_day", 1)[0], (path,))
+    try:
         scan = read_folder(path)
-        return Source(scan.name, scan.case, (path,), scan.numbers, stacked=False)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file or folder; expected a folder of slices or a volume")
-    name = path.name.removesuffix(".gz").rpartition(".")[0]
-    return Source(name, name.rsplit("_day", 1)[0], (path,), ())
+    except UserError as error:
+        return Source(path.resolve().name, "", problem=str(error))
+    return Source(scan.name, scan.case, scan.paths, scan.numbers, scan)
 
 
 def _notes(records: Sequence[Record]) -> Iterator[str]:

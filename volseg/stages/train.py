@@ -21,7 +21,9 @@ from volseg.data.folds import Split, split
 from volseg.data.transforms import patches
 from volseg.errors import UserError
 from volseg.machine import cores
+from volseg.masks.postprocess import unknown_classes
 from volseg.model.device import Device
+from volseg.model.networks import expect_rare
 from volseg.model.predict import Predictor
 from volseg.model.state import State
 from volseg.runs import LAST, Facts, Run
@@ -59,6 +61,9 @@ def train(config: Config, options: Options) -> Trained:
         UserError: a dataset, split or run that doesn't fit.
     """
     dataset = Dataset.load(options.data)
+    problems = list(unknown_classes(config.postprocess, dataset.classes))
+    if problems:
+        raise UserError.of(problems)
     fold: Fold = "all" if config.data.split == "none" else options.fold
     parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
     run = _open_run(config, options, dataset, fold=fold, parts=parts)
@@ -134,8 +139,8 @@ def _step(
 ) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    images = device.send(batch["image"].as_tensor())
-    labels = batch["label"].as_tensor().to(device.device, non_blocking=True)
+    images = device.send(batch["image"])
+    labels = batch["label"].to(device.device, non_blocking=True)
     with device.autocast():
         logits = state.network(images)
     loss = config.loss(logits, labels)
@@ -171,7 +176,9 @@ def _keep(row: dict[str, Any], state: State, run: Run, *, board: SummaryWriter) 
 
 
 def _fresh_state(run: Run, device: Device) -> State:
-    network = device.place(run.build())
+    fresh = run.build()
+    expect_rare(fresh, len(run.facts.classes))
+    network = device.place(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
     return State(network, optimizer, scaler)
@@ -179,7 +186,7 @@ def _fresh_state(run: Run, device: Device) -> State:
 
 def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
     samples = [sample for sample in dataset.samples if sample.name in parts.train]
-    rate = cache_rate(samples, len(dataset.classes))
+    rate = cache_rate(samples, len(dataset.classes), spacing_mm=config.data.spacing_mm)
     log.info("caching %.0f %% of %d scans in memory", 100 * rate, len(samples))
     transform = patches(
         dataset,

@@ -11,7 +11,8 @@ from volseg import console
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.folds import Split
 from volseg.data.overlay import overlay
-from volseg.masks.metrics import Comparison, Dice
+from volseg.masks.comparison import Comparison
+from volseg.masks.metrics import Dice
 from volseg.model.predict import Predictor
 
 

@@ -1,0 +1,40 @@
+"""A folder of predictions as `volseg infer` leaves it, without a network."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tests.tiny import AFFINE, CLASSES
+from volseg.data.dataset import Dataset
+from volseg.data.volume import Volume
+from volseg.masks import submission
+
+
+def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
+    """Predict the truth of a scan of `tiny`, or `masks` (C, X, Y, Z); `seen="none"` and so on."""
+    sample = dataset.of(scan)[0]
+    masks = told.pop("masks", None)
+    masks = dataset.labels(sample) if masks is None else masks
+    for name, mask in zip(CLASSES, masks, strict=True):
+        Volume(mask.astype(np.uint8), AFFINE).write(folder / scan / f"{name}.nii.gz")
+    rows = submission.rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
+    submission.write(folder / scan / "rle.csv", rows)
+    record(folder, scan, **told)
+    return folder / scan
+
+
+def record(folder: Path, scan: str, /, **told) -> None:
+    """Only the record of a scan."""
+    values = {
+        "scan": scan,
+        "status": "done",
+        "reason": "",
+        "run": "tiny",
+        "classes": CLASSES,
+        "fold_set": "other",
+        "seen": "none",
+        **told,
+    }
+    (folder / scan).mkdir(parents=True, exist_ok=True)
+    (folder / scan / "record.json").write_text(json.dumps(values))
