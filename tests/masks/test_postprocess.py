@@ -84,6 +84,17 @@ def test_a_step_never_cares_for_the_empty_space_around(step, probability):
     assert np.array_equal(step(evidence_of(grown))[1:-1, 1:-1, 1:-1], step(evidence_of(kept)))
 
 
+@every_step
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (7, 1, 1), (1, 7, 1), (3, 3, 1), (3, 3, 3), (5, 5, 5)]
+)
+def test_a_step_takes_as_many_parts_as_a_scan_can_hold(step, shape):
+    board = np.indices(shape).sum(axis=0) % 2 == 0  # cc3d expects fewer parts than this has
+
+    assert step(evidence_of(board)).shape == shape
+    assert step(evidence_of(~board)).shape == shape
+
+
 @given(probabilities)
 def test_small_parts_and_only_they_are_dropped(probability):
     evidence = evidence_of(probability)

@@ -19,6 +19,7 @@ from volseg.masks.crop import Box, bounding_box
 from volseg.schema import Choice, Section
 
 Mask = npt.NDArray[np.bool_]
+INNER = (slice(1, -1),) * 3
 ROUNDING = 1e-6  # NIfTI keeps voxel sizes as float32
 
 
@@ -105,12 +106,10 @@ class FillHoles(Section):
         if not evidence.mask.any():
             return evidence.mask
         box = bounding_box(evidence.mask)
-        around = cc3d.connected_components(~evidence.mask[box], connectivity=6)
-        fill = np.ones(int(around.max()) + 1, dtype=bool)
-        for axis in range(3):
-            fill[around.take([0, -1], axis=axis)] = False
-        fill[0] = True  # label 0 is the mask itself
-        return _placed(fill[around], box, evidence.mask.shape)
+        padded = np.pad(evidence.mask[box], 1)
+        around = cc3d.connected_components(~padded, connectivity=6)
+        filled = around[INNER] != around[0, 0, 0]  # the corner is outside; label 0 is the mask
+        return _placed(filled, box, evidence.mask.shape)
 
 
 Step = Annotated[Threshold | DropSmall | KeepLargest | FillHoles, Choice()]
@@ -145,7 +144,8 @@ def _keep_parts(mask: Mask, wanted: Callable[[npt.NDArray[np.int64]], Mask]) -> 
     if not mask.any():
         return mask
     box = bounding_box(mask)
-    parts = cc3d.connected_components(mask[box], connectivity=26)
+    # padded, because cc3d 4.1 raises "maximum length exception" on [1, 0, 1] and other small odd sizes
+    parts = cc3d.connected_components(np.pad(mask[box], 1), connectivity=26)[INNER]
     sizes = np.bincount(parts.ravel(order="K"))
     keep = np.concatenate(([False], wanted(sizes[1:])))
     return _placed(keep[parts], box, mask.shape)
