@@ -38,8 +38,9 @@ SOME_FAILED, INTERRUPTED = 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C."""
-    # Threads that wait for each other by spinning take ten times as long on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait for each other by spinning make a busy machine ten times slower; this short
+    # a spin costs an idle one a tenth (benchmarks/README.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

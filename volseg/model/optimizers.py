@@ -29,7 +29,7 @@ class AdamW(Section):
         """The optimizer; `rate` sets its learning rate before each step."""
         import torch
 
-        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def rate(self, progress: float) -> float:
         """The learning rate at a share (0..1) of the run."""
