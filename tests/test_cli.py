@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from volseg import cli
+from volseg import arguments, cli
 from volseg.errors import UserError
 from volseg.stages import train as training
 
@@ -38,17 +38,17 @@ def test_every_command_explains_itself(command: str, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "words",
     [["trane"], ["train"], ["infer", "--casse", "x"], ["phantom", "x", "--cases", "many"],
      ["train", "demo", "--fold", "7"], ["infer", "--split", "nowhere"]],
 )  # fmt: skip
-def test_wrong_usage_is_2_and_one_line(arguments: list[str], capsys) -> None:
-    assert cli.run(arguments) == 2
+def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
+    assert cli.run(words) == 2
     assert len(said(capsys).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("words", "text"),
     [
         (["prepare", "nowhere"], "nowhere: no such folder"),
         (["train", "configs/unett.yaml"], "did you mean configs/unet.yaml?"),
@@ -65,11 +65,11 @@ def test_wrong_usage_is_2_and_one_line(arguments: list[str], capsys) -> None:
     ],
 )
 def test_a_users_mistake_is_1_and_no_traceback(
-    here: Path, capsys, arguments: list[str], text: str
+    here: Path, capsys, words: list[str], text: str
 ) -> None:
     before = sorted(here.rglob("*"))
 
-    assert cli.run(arguments) == 1
+    assert cli.run(words) == 1
 
     err = said(capsys)
     assert text in err
@@ -128,13 +128,13 @@ def test_options_lists_every_kind(capsys) -> None:
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), (None, None)]
 )
 def test_times_are_read_with_their_unit(text: str | None, seconds: float | None) -> None:
-    assert cli._seconds(text) == seconds
+    assert arguments.seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["30", "m", "0m", "-3m", "1d"])
 def test_a_time_without_a_unit_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no time"):
-        cli._seconds(text)
+        arguments.seconds(text)
 
 
 @pytest.mark.slow

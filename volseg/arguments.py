@@ -1,10 +1,13 @@
 """The options of the larger commands, as they stand on the command line and in its help."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
+
+from volseg.errors import UserError
 
 DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
 Value = TypeVar("Value")
@@ -69,3 +72,17 @@ class InferArguments:
     """The prepared dataset."""
     out: Path = PREDICTIONS
     """The folder for the masks."""
+
+
+def seconds(text: str | None) -> float | None:
+    """`90s`, `30m` or `2h` in seconds.
+
+    Raises:
+        UserError: anything else.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match or not float(match[1]):
+        raise UserError(f"--max-time: {text!r} is no time; expected e.g. 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

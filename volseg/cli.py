@@ -1,7 +1,6 @@
 """The commands: each is one typed function that calls its stage and prints what it returns."""
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from volseg.arguments import (
     InferArguments,
     PrepareArguments,
     TrainArguments,
+    seconds,
 )
 from volseg.errors import UserError
 
@@ -105,7 +105,7 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     from volseg import config as configs
 
     settings = configs.load(config, overrides)
-    seconds = _seconds(options.max_time)
+    limit = seconds(options.max_time)
     _console()
     from volseg.runs import RUNS
     from volseg.stages import train as stage
@@ -118,7 +118,7 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
             run=Path(name) if "/" in name else RUNS / name,
             fold=_fold(options.fold),
             resume=options.resume,
-            max_seconds=seconds,
+            max_seconds=limit,
         ),
     )
     score = "no validation" if done.best is None else f"best score {done.best:.4f}"
@@ -133,9 +133,10 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
     _console()
     from volseg.stages import infer as stage
+    from volseg.stages.sources import Wanted
 
     done = stage.infer(
-        stage.Options(
+        Wanted(
             run=options.run,
             data=options.data,
             out=options.out,
@@ -158,7 +159,7 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
 @app.command
 def evaluate(
     predictions: Path = PREDICTIONS, /, *, data: Path = DATA, out: Path | None = None
-) -> None:
+) -> int:
     """Score predictions: Dice, distances in mm, volumes and the competition's score.
 
     Parameters
@@ -179,6 +180,7 @@ def evaluate(
     if len(scores.runs) > 1:
         _say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     _print(stage.table(scores))
+    return SOME_FAILED if scores.failed else 0
 
 
 @app.command
@@ -275,16 +277,6 @@ def options(kind: str | None = None, /) -> None:
 
 def _fold(text: str) -> "Fold":
     return "all" if text == "all" else int(text)
-
-
-def _seconds(text: str | None) -> float | None:
-    """`90s`, `30m` or `2h` in seconds."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if not match or not float(match[1]):
-        raise UserError(f"--max-time: {text!r} is no time; expected e.g. 90s, 30m or 2h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _console() -> "ModuleType":

@@ -21,6 +21,9 @@ from volseg.schema import Section, explain
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from volseg.model.device import Device
+    from volseg.model.predict import Predictor
+
 RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
 CONFIG, SPLITS, METRICS = "config.yaml", "splits.json", "metrics.csv"
@@ -140,6 +143,21 @@ class Run:
             first = str(error).splitlines()[0]
             raise UserError(f"{self.weights}: not the weights of this run ({first})") from error
         return network
+
+    def predictor(self, network: "nn.Module", device: "Device") -> "Predictor":
+        """A network of this run on a device, with all it takes to apply it to a native volume."""
+        from volseg.model.predict import Predictor
+
+        config = self.config
+        return Predictor(
+            network=network,
+            device=device,
+            data=config.data,
+            inference=config.inference,
+            window=config.window,
+            classes=self.facts.classes,
+            postprocess=config.postprocess,
+        )
 
     def build(self) -> "nn.Module":
         """The network with fresh weights."""

@@ -14,7 +14,8 @@ from volseg.errors import OutputError, UserError
 from volseg.masks import rle, submission
 from volseg.model.predict import Predictor
 from volseg.runs import BEST
-from volseg.stages.infer import Options, infer
+from volseg.stages.infer import infer
+from volseg.stages.sources import Wanted
 from volseg.stages.train import Options as TrainOptions
 from volseg.stages.train import train
 
@@ -31,28 +32,26 @@ def run(data: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def options(data: Path, run: Path, tmp_path: Path) -> Options:
-    return Options(run=str(run), data=data, out=tmp_path / "out")
+def wanted(data: Path, run: Path, tmp_path: Path) -> Wanted:
+    return Wanted(run=str(run), data=data, out=tmp_path / "out")
 
 
 def record(out: Path, scan: str) -> dict:
     return json.loads((out / scan / "record.json").read_text())
 
 
-def test_a_case_is_all_its_days_and_a_scan_is_one(options: Options) -> None:
-    case = infer(replace(options, case=("case3",)))
-    scan = infer(replace(options, case=("case3_day1",)))
+def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: Wanted) -> None:
+    case = infer(replace(wanted, case=("case3",)))
+    scan = infer(replace(wanted, case=("case3_day1",)))
 
     assert [r.scan for r in case.records] == ["case3_day0", "case3_day1", "case3_day2"]
     assert [r.scan for r in scan.records] == ["case3_day1"]
 
 
-def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(
-    options: Options, data: Path
-) -> None:
-    infer(replace(options, case=("case3_day1",)))
+def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: Wanted, data: Path) -> None:
+    infer(replace(wanted, case=("case3_day1",)))
 
-    folder = options.out / "case3_day1"
+    folder = wanted.out / "case3_day1"
     image = Dataset.load(data).image(Dataset.load(data).of("case3_day1")[0])
     rows = {(row.id, row.organ): row.predicted for row in submission.read(folder / "rle.csv")}
     for organ in tiny.CLASSES:
@@ -65,27 +64,27 @@ def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(
             assert np.array_equal(rle.decode(text, tiny.SHAPE[:2]), mask.voxels[:, :, z] == 1)
 
 
-def test_the_record_tells_what_was_used_and_what_training_saw(options: Options, run: Path) -> None:
-    done = infer(replace(options, everything=True))
+def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, run: Path) -> None:
+    done = infer(replace(wanted, everything=True))
     splits = json.loads((run / "splits.json").read_text())
 
     for name in splits["train"]:
-        assert record(options.out, name)["seen"] == "scan"
+        assert record(wanted.out, name)["seen"] == "scan"
     for name in splits["later_days"]:
-        assert record(options.out, name)["seen"] == "case"
+        assert record(wanted.out, name)["seen"] == "case"
     for name in splits["unseen_cases"]:
-        assert record(options.out, name)["seen"] == "none"
-    told = record(options.out, splits["train"][0])
+        assert record(wanted.out, name)["seen"] == "none"
+    told = record(wanted.out, splits["train"][0])
     assert set(told["seconds"]) == {
         "read", "normalise", "network", "restore", "postprocess", "write",
     }  # fmt: skip
-    assert len(json.loads((options.out / "predictions.json").read_text())) == len(done.records)
+    assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
     assert any("was itself trained on" in note for note in done.notes)
     assert any("another day of a case" in note for note in done.notes)
 
 
-def test_a_split_is_the_runs_own(options: Options, run: Path) -> None:
-    done = infer(replace(options, split="unseen_cases"))
+def test_a_split_is_the_runs_own(wanted: Wanted, run: Path) -> None:
+    done = infer(replace(wanted, split="unseen_cases"))
 
     assert [r.scan for r in done.records] == json.loads((run / "splits.json").read_text())[
         "unseen_cases"
@@ -93,66 +92,66 @@ def test_a_split_is_the_runs_own(options: Options, run: Path) -> None:
 
 
 def test_what_is_done_is_not_done_again_until_the_weights_change(
-    options: Options, run: Path, tmp_path: Path, data: Path
+    wanted: Wanted, run: Path, tmp_path: Path, data: Path
 ) -> None:
-    infer(replace(options, case=("case3_day1",)))
-    mask = options.out / "case3_day1" / "stomach.nii.gz"
+    infer(replace(wanted, case=("case3_day1",)))
+    mask = wanted.out / "case3_day1" / "stomach.nii.gz"
     first = mask.stat().st_mtime_ns
 
-    infer(replace(options, case=("case3_day1",)))
+    infer(replace(wanted, case=("case3_day1",)))
     assert mask.stat().st_mtime_ns == first
 
     other = train(tiny.config(train={"seed": 5}), TrainOptions(data=data, run=tmp_path / "o")).run
-    infer(replace(options, case=("case3_day1",), run=str(other)))
+    infer(replace(wanted, case=("case3_day1",), run=str(other)))
     assert mask.stat().st_mtime_ns != first
-    assert record(options.out, "case3_day1")["run"] == "o"
+    assert record(wanted.out, "case3_day1")["run"] == "o"
 
 
-def test_a_scan_that_fails_is_named_and_the_rest_go_on(options: Options, tmp_path: Path) -> None:
+def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: Wanted, tmp_path: Path) -> None:
     broken = tiny.write(tmp_path / "broken", cases=1, days=3)
     (broken.folder / broken.samples[1].images[0]).write_bytes(b"junk")
 
-    done = infer(replace(options, data=broken.folder, everything=True))
+    done = infer(replace(wanted, data=broken.folder, everything=True))
 
     assert [r.status for r in done.records] == ["done", "failed", "done"]
     assert "not a readable volume" in done.failed[0].reason
-    assert not (options.out / "case1_day1" / "stomach.nii.gz").exists()
-    assert (options.out / "case1_day2" / "stomach.nii.gz").exists()
+    assert not (wanted.out / "case1_day1" / "stomach.nii.gz").exists()
+    assert (wanted.out / "case1_day2" / "stomach.nii.gz").exists()
 
 
-def test_an_earlier_mask_does_not_outlive_a_failure(options: Options, tmp_path: Path) -> None:
+def test_an_earlier_mask_does_not_outlive_a_failure(wanted: Wanted, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=2)
-    wanted = replace(options, data=dataset.folder, everything=True)
+    wanted = replace(wanted, data=dataset.folder, everything=True)
     infer(wanted)
     (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"junk")
 
     infer(wanted)
 
-    assert not (options.out / "case1_day0" / "stomach.nii.gz").exists()
+    assert not (wanted.out / "case1_day0" / "stomach.nii.gz").exists()
 
 
-def test_when_every_scan_fails_it_is_an_error(options: Options, tmp_path: Path) -> None:
+def test_when_every_scan_fails_it_is_an_error(wanted: Wanted, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=1)
     (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"")
 
     with pytest.raises(UserError, match=r"case1_day0: .*not a readable"):
-        infer(replace(options, data=dataset.folder, everything=True))
+        infer(replace(wanted, data=dataset.folder, everything=True))
 
 
-def test_a_full_disk_ends_the_command(options: Options, monkeypatch) -> None:
+def test_a_full_disk_ends_the_command(wanted: Wanted, monkeypatch) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nibabel.save", full)
     with pytest.raises(OutputError, match="the disk is full"):
-        infer(replace(options, case=("case3",)))
+        infer(replace(wanted, case=("case3",)))
 
-    assert not list(options.out.rglob("*.nii.gz"))
-    assert not list(options.out.rglob(".partial-*"))
+    assert not list(wanted.out.rglob("*.nii.gz"))
+    assert not list(wanted.out.rglob(".partial-*"))
 
 
 def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
-    options: Options, monkeypatch
+    wanted: Wanted, monkeypatch
 ) -> None:
     whole = Predictor.masks
 
@@ -163,67 +162,65 @@ def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(Predictor, "masks", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            infer(replace(options, case=("case3_day0",)))
-    assert not (options.out / "case3_day0" / "record.json").exists()
+            infer(replace(wanted, case=("case3_day0",)))
+    assert not (wanted.out / "case3_day0" / "record.json").exists()
 
-    done = infer(replace(options, case=("case3_day0",)))
+    done = infer(replace(wanted, case=("case3_day0",)))
     assert done.records[0].status == "done"
 
 
-def test_an_unknown_case_names_the_nearest(options: Options) -> None:
+def test_an_unknown_case_names_the_nearest(wanted: Wanted) -> None:
     with pytest.raises(UserError, match=r"case33: no such case or scan .* did you mean case3\?"):
-        infer(replace(options, case=("case33",)))
+        infer(replace(wanted, case=("case33",)))
 
 
-def test_other_classes_are_refused(options: Options, tmp_path: Path) -> None:
+def test_other_classes_are_refused(wanted: Wanted, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1)
     facts = dataset.facts.model_copy(update={"classes": ("liver", "stomach")})
     Dataset(dataset.folder, facts).save()
 
     with pytest.raises(UserError, match="was trained on the classes large_bowel, stomach"):
-        infer(replace(options, data=dataset.folder, everything=True))
+        infer(replace(wanted, data=dataset.folder, everything=True))
 
 
-def test_a_run_without_weights_says_so(options: Options, run: Path, tmp_path: Path) -> None:
+def test_a_run_without_weights_says_so(wanted: Wanted, run: Path, tmp_path: Path) -> None:
     for name in ("config.yaml", "splits.json"):
         (tmp_path / "bare").mkdir(exist_ok=True)
         (tmp_path / "bare" / name).write_bytes((run / name).read_bytes())
 
     with pytest.raises(UserError, match=f"has no weights \\({BEST}\\)"):
-        infer(replace(options, run=str(tmp_path / "bare"), everything=True))
+        infer(replace(wanted, run=str(tmp_path / "bare"), everything=True))
 
 
-def test_a_plain_volume_of_any_orientation_is_taken(options: Options, tmp_path: Path) -> None:
+def test_a_plain_volume_of_any_orientation_is_taken(wanted: Wanted, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "mine.nii.gz"
     Volume(rng.integers(0, 900, (12, 10, 14)).astype(np.int16), np.diag([3.0, 1.5, -1.5, 1])).write(
         path
     )
 
-    done = infer(replace(options, inputs=(path,)))
+    done = infer(replace(wanted, inputs=(path,)))
 
     assert done.records[0].scan == "mine"
     assert done.records[0].seen == "none"
-    mask = volume.read(options.out / "mine" / "stomach.nii.gz")
+    mask = volume.read(wanted.out / "mine" / "stomach.nii.gz")
     assert mask.same_grid(volume.read(path))
-    assert not (options.out / "mine" / "rle.csv").exists()
+    assert not (wanted.out / "mine" / "rle.csv").exists()
 
 
-def test_a_missing_input_is_named(options: Options, tmp_path: Path) -> None:
+def test_a_missing_input_is_named(wanted: Wanted, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
-        infer(replace(options, inputs=(tmp_path / "nowhere",)))
+        infer(replace(wanted, inputs=(tmp_path / "nowhere",)))
 
 
-def test_slices_are_taken_as_they_lie_and_are_never_touched(
-    options: Options, tmp_path: Path
-) -> None:
+def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: Wanted, tmp_path: Path) -> None:
     """Even where the output would lie in the folder of the slices themselves."""
     raw = Raw(tmp_path / "raw")
     scan = raw.folder("case1_day0")
     before = {path: path.read_bytes() for path in scan.rglob("*.png")}
 
     for _ in range(2):
-        done = infer(replace(options, inputs=(scan,), out=scan.parent))
+        done = infer(replace(wanted, inputs=(scan,), out=scan.parent))
         (scan / "record.json").unlink()  # as if the first one had been stopped
 
     assert done.records[0].status == "done"
@@ -232,33 +229,33 @@ def test_slices_are_taken_as_they_lie_and_are_never_touched(
     assert volume.read(scan / "stomach.nii.gz").voxels.shape == (9, 7, 5)
 
 
-def test_a_bad_input_leaves_the_others_alone(options: Options, tmp_path: Path) -> None:
+def test_a_bad_input_leaves_the_others_alone(wanted: Wanted, tmp_path: Path) -> None:
     raw = Raw(tmp_path / "raw")
     raw.path("case1_day5", 13).unlink()
     inputs = tuple(raw.folder(scan) for scan in ("case1_day0", "case1_day5", "case2_day0"))
 
-    done = infer(replace(options, inputs=inputs))
+    done = infer(replace(wanted, inputs=inputs))
 
     assert [r.status for r in done.records] == ["done", "failed", "done"]
     assert "missing" in done.failed[0].reason
 
 
-def test_two_inputs_of_one_name_are_refused(options: Options, tmp_path: Path) -> None:
+def test_two_inputs_of_one_name_are_refused(wanted: Wanted, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)).write(tmp_path / folder / "s.nii.gz")
 
     with pytest.raises(UserError, match="s: 2 inputs of this name"):
-        infer(replace(options, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
+        infer(replace(wanted, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
 
 
-def test_masks_of_another_runs_classes_do_not_stay(options: Options) -> None:
-    folder = options.out / "case3_day0"
-    infer(replace(options, case=("case3_day0",)))
-    told = record(options.out, "case3_day0")
+def test_masks_of_another_runs_classes_do_not_stay(wanted: Wanted) -> None:
+    folder = wanted.out / "case3_day0"
+    infer(replace(wanted, case=("case3_day0",)))
+    told = record(wanted.out, "case3_day0")
     old = {**told, "classes": [*told["classes"], "liver"], "key": "other"}
     (folder / "record.json").write_text(json.dumps(old))
     (folder / "liver.nii.gz").write_bytes(b"")
 
-    infer(replace(options, case=("case3_day0",)))
+    infer(replace(wanted, case=("case3_day0",)))
 
     assert not (folder / "liver.nii.gz").exists()

@@ -4,6 +4,7 @@ Item i of a run is the same patch whatever the number of workers and wherever th
 """
 
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -93,4 +94,9 @@ def loader(patches: Patches, *, batch: int, first_step: int, steps: int, workers
         collate_fn=list_data_collate,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=2 if workers else None,
+        worker_init_fn=_leave_interrupts_to_the_parent if workers else None,
     )
+
+
+def _leave_interrupts_to_the_parent(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,7 +6,7 @@ Training, validation and inference all pass here: orient, scale intensities, res
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,21 @@ LPI = np.array([[0, -1], [1, -1], [2, -1]])
 """nibabel's code of the raw layout's axes: columns to the left, rows to the back, slices to the feet."""
 
 
-class Percentiles(Section):
+class _Scaling(Section):
+    """What the scalings share: two values in order, which become 0 and 1."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            message = f"low must be below high (got {self.low} and {self.high})"
+            raise ValueError(message)
+        return self
+
+
+class Percentiles(_Scaling):
     """Scale so that these percentiles of the body's voxels (above zero) become 0 and 1, and clip.
 
     More than half of an MR scan is exact zeros whose share follows the field of view, so they are
@@ -33,13 +47,6 @@ class Percentiles(Section):
     low: float = Field(default=0.5, ge=0, lt=100)
     high: float = Field(default=99.5, gt=0, le=100)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "Percentiles":
-        if self.low >= self.high:
-            message = f"low must be below high (got {self.low} and {self.high})"
-            raise ValueError(message)
-        return self
-
     def scale(self, voxels: Array) -> npt.NDArray[np.float32]:
         """(X, Y, Z) in any unit to float32 in [0, 1]."""
         body = voxels[voxels > 0]
@@ -47,19 +54,10 @@ class Percentiles(Section):
         return _scaled(voxels, float(low), float(high))
 
 
-class Window(Section):
+class Window(_Scaling):
     """Scale a fixed window of values to [0, 1] and clip: for CT, whose units are absolute."""
 
     name: Literal["window"] = "window"
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Window":
-        if self.low >= self.high:
-            message = f"low must be below high (got {self.low} and {self.high})"
-            raise ValueError(message)
-        return self
 
     def scale(self, voxels: Array) -> npt.NDArray[np.float32]:
         """(X, Y, Z) in the window's unit to float32 in [0, 1]."""

@@ -15,9 +15,9 @@ from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
 from volseg.runs import LAST
 from volseg.stages.evaluate import evaluate, table
-from volseg.stages.infer import Options as InferOptions
 from volseg.stages.infer import infer
 from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.stages.sources import Wanted
 from volseg.stages.submit import submit
 from volseg.stages.train import Options as TrainOptions
 from volseg.stages.train import train
@@ -54,7 +54,7 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
     if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareOptions(out=prepared))
     _train(prepared, run, seed)
-    wanted = InferOptions(run=str(run), data=prepared, out=predictions)
+    wanted = Wanted(run=str(run), data=prepared, out=predictions)
     infer(replace(wanted, case=(CASE,)))
     infer(replace(wanted, split="test"))
     scored = evaluate(predictions, prepared, out=scores)

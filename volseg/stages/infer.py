@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,71 +13,17 @@ from pydantic import ValidationError
 
 from volseg import __version__, console, runs
 from volseg.atomic import write_text
-from volseg.data import volume
-from volseg.data.dataset import Dataset, Sample
-from volseg.data.scan import Scan, read_folder
-from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
 from volseg.model.device import Device
 from volseg.model.predict import Predictor, Seconds
 from volseg.runs import Run
 from volseg.stages.predictions import RECORD, Record
+from volseg.stages.sources import Source, Wanted, sources
 
 log = logging.getLogger(__name__)
 RECORDS = "predictions.json"
 CODES = "rle.csv"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is predicted, by which run, and where the masks go."""
-
-    run: str | None = None
-    data: Path = Path("data/prepared")
-    out: Path = Path("predictions")
-    case: tuple[str, ...] = ()
-    everything: bool = False
-    split: str | None = None
-    inputs: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Source:
-    """A scan to predict: the files it is read from and, where it came from slices, their numbers.
-
-    `problem` says why it can't be read at all.
-    """
-
-    name: str
-    case: str
-    paths: tuple[Path, ...] = ()
-    slices: tuple[int, ...] = ()
-    scan: Scan | None = None
-    problem: str = ""
-
-    def channels(self) -> list[Volume]:
-        """The image's channels on the native grid.
-
-        Raises:
-            UserError: damaged or inconsistent files.
-        """
-        return [self.scan.image()] if self.scan else [volume.read(path) for path in self.paths]
-
-    def digest(self) -> str:
-        """SHA-256 of the files the image is read from.
-
-        Raises:
-            UserError: a file is gone, or the scan can't be read at all.
-        """
-        if self.problem:
-            raise UserError(self.problem)
-        digest = hashlib.sha256()
-        for path in self.paths:
-            if not path.is_file():
-                raise UserError(f"{path}: no such file; run `volseg prepare` again")
-            digest.update(path.name.encode() + path.read_bytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -96,7 +41,7 @@ class Inferred:
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def infer(options: Options) -> Inferred:
+def infer(wanted: Wanted) -> Inferred:
     """Predict the scans asked for with one loaded model; a scan that fails leaves the others alone.
 
     A scan whose masks were made from the same image, weights and settings is not done again.
@@ -104,20 +49,21 @@ def infer(options: Options) -> Inferred:
     Raises:
         UserError: nothing to predict, a run that doesn't fit, a full disk, or every scan failed.
     """
-    run = Run.open(runs.find(options.run))
-    sources = _sources(options, run)
-    predictor = _predictor(run)
-    log.info("%s on %s: %d scans", run.folder, predictor.device, len(sources))
+    run = Run.open(runs.find(wanted.run))
+    planned = sources(wanted, run)
+    device = Device.best(run.config.train.precision)
+    predictor = run.predictor(device.place(run.network()), device)
+    log.info("%s on %s: %d scans", run.folder, predictor.device, len(planned))
     settings = _settings(run)
     records = []
     with console.progress("predicting") as report:
-        for source in sources:
-            records.append(_scan(source, run, predictor, out=options.out, settings=settings))
-            report(len(records), len(sources), source.name)
-    gather(options.out)
+        for source in planned:
+            records.append(_scan(source, run, predictor, out=wanted.out, settings=settings))
+            report(len(records), len(planned), source.name)
+    gather(wanted.out)
     if all(record.status == "failed" for record in records):
         raise UserError.of(f"{record.scan}: {record.reason}" for record in records)
-    return Inferred(run.folder, options.out, tuple(records), tuple(_notes(records)))
+    return Inferred(run.folder, wanted.out, tuple(records), tuple(_notes(records)))
 
 
 def gather(out: Path) -> None:
@@ -216,81 +162,6 @@ def _settings(run: Run) -> str:
     return json.dumps(
         [run.weights_hash(), run.facts.classes, run.config.window, config, __version__]
     )
-
-
-def _predictor(run: Run) -> Predictor:
-    config = run.config
-    device = Device.best(config.train.precision)
-    network = device.place(run.network())
-    return Predictor(
-        network,
-        device,
-        config.data,
-        config.inference,
-        config.window,
-        run.facts.classes,
-        config.postprocess,
-    )
-
-
-def _sources(options: Options, run: Run) -> list[Source]:
-    """What to predict.
-
-    Raises:
-        UserError: an input that does not exist, two of one name, or nothing to predict.
-    """
-    if options.inputs:
-        return _plain_sources(options.inputs)
-    dataset = Dataset.load(options.data)
-    run.check_classes(dataset.classes, options.data)
-    samples = _samples(options, dataset, run)
-    if not samples:
-        raise UserError(
-            f"{options.data}: no scan in {options.split}; see splits.json in {run.folder}"
-        )
-    return [
-        Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
-        for one in samples
-    ]
-
-
-def _samples(options: Options, dataset: Dataset, run: Run) -> Sequence[Sample]:
-    if options.everything:
-        return dataset.samples
-    if options.split == "test":
-        return [sample for sample in dataset.samples if sample.part == "test"]
-    if options.split:
-        return [s for s in dataset.samples if run.facts.set_of(s.name) == options.split]
-    return list({s.name: s for name in options.case for s in dataset.of(name)}.values())
-
-
-def _plain_sources(paths: Sequence[Path]) -> list[Source]:
-    problems = [
-        f"{path}: no such file or folder; expected a folder of slices or a volume"
-        for path in paths
-        if not path.exists()
-    ]
-    sources = [_plain(path) for path in paths if path.exists()]
-    for name, count in Counter(source.name for source in sources).items():
-        if count > 1:
-            problems.append(
-                f"{name}: {count} inputs of this name; predict them into two --out folders"
-            )
-    if problems:
-        raise UserError.of(problems)
-    return sources
-
-
-def _plain(path: Path) -> Source:
-    """A folder of slices or a volume's file outside any dataset."""
-    if path.is_file():
-        name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return Source(name, name.rsplit("_day", 1)[0], (path,))
-    try:
-        scan = read_folder(path)
-    except UserError as error:
-        return Source(path.resolve().name, "", problem=str(error))
-    return Source(scan.name, scan.case, scan.paths, scan.numbers, scan)
 
 
 def _notes(records: Sequence[Record]) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard import SummaryWriter
 
@@ -24,7 +23,6 @@ from volseg.machine import cores
 from volseg.masks.postprocess import unknown_classes
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
-from volseg.model.predict import Predictor
 from volseg.model.state import State
 from volseg.runs import LAST, Facts, Run
 from volseg.stages.validation import Validation
@@ -89,7 +87,7 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
         state.step,
         config.train.steps,
     )
-    validation = Validation(dataset, parts, _predictor(run, state.network, device))
+    validation = Validation(dataset, parts, run.predictor(state.network, device))
     with SummaryWriter(run.folder / "tensorboard", purge_step=state.step) as board:
         while not _finished(state, config, options):
             row = _epoch(state, batches, config, device=device, options=options)
@@ -196,19 +194,6 @@ def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
         foreground=config.train.foreground,
     )
     return Patches(samples, transform, rate=rate, seed=config.train.seed)
-
-
-def _predictor(run: Run, network: nn.Module, device: Device) -> Predictor:
-    config = run.config
-    return Predictor(
-        network,
-        device,
-        config.data,
-        config.inference,
-        config.window,
-        run.facts.classes,
-        config.postprocess,
-    )
 
 
 def _open_run(

@@ -1,0 +1,125 @@
+"""What inference is asked to predict: scans of a dataset, or files and folders outside any."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from volseg.data import volume
+from volseg.data.dataset import Dataset, Sample
+from volseg.data.scan import Scan, read_folder
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+from volseg.runs import Run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is predicted, by which run, and where the masks go."""
+
+    run: str | None = None
+    data: Path = Path("data/prepared")
+    out: Path = Path("predictions")
+    case: tuple[str, ...] = ()
+    everything: bool = False
+    split: str | None = None
+    inputs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scan to predict: the files it is read from and, where it came from slices, their numbers.
+
+    `problem` says why it can't be read at all.
+    """
+
+    name: str
+    case: str
+    paths: tuple[Path, ...] = ()
+    slices: tuple[int, ...] = ()
+    scan: Scan | None = None
+    problem: str = ""
+
+    def channels(self) -> list[Volume]:
+        """The image's channels on the native grid.
+
+        Raises:
+            UserError: damaged or inconsistent files.
+        """
+        return [self.scan.image()] if self.scan else [volume.read(path) for path in self.paths]
+
+    def digest(self) -> str:
+        """SHA-256 of the files the image is read from.
+
+        Raises:
+            UserError: a file is gone, or the scan can't be read at all.
+        """
+        if self.problem:
+            raise UserError(self.problem)
+        digest = hashlib.sha256()
+        for path in self.paths:
+            if not path.is_file():
+                raise UserError(f"{path}: no such file; run `volseg prepare` again")
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()
+
+
+def sources(wanted: Wanted, run: Run) -> list[Source]:
+    """What to predict.
+
+    Raises:
+        UserError: an input that does not exist, two of one name, or nothing to predict.
+    """
+    if wanted.inputs:
+        return _plain_sources(wanted.inputs)
+    dataset = Dataset.load(wanted.data)
+    run.check_classes(dataset.classes, wanted.data)
+    samples = _samples(wanted, dataset, run)
+    if not samples:
+        raise UserError(
+            f"{wanted.data}: no scan in {wanted.split}; see splits.json in {run.folder}"
+        )
+    return [
+        Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
+        for one in samples
+    ]
+
+
+def _samples(wanted: Wanted, dataset: Dataset, run: Run) -> Sequence[Sample]:
+    if wanted.everything:
+        return dataset.samples
+    if wanted.split == "test":
+        return [sample for sample in dataset.samples if sample.part == "test"]
+    if wanted.split:
+        return [s for s in dataset.samples if run.facts.set_of(s.name) == wanted.split]
+    return list({s.name: s for name in wanted.case for s in dataset.of(name)}.values())
+
+
+def _plain_sources(paths: Sequence[Path]) -> list[Source]:
+    problems = [
+        f"{path}: no such file or folder; expected a folder of slices or a volume"
+        for path in paths
+        if not path.exists()
+    ]
+    sources = [_plain(path) for path in paths if path.exists()]
+    for name, count in Counter(source.name for source in sources).items():
+        if count > 1:
+            problems.append(
+                f"{name}: {count} inputs of this name; predict them into two --out folders"
+            )
+    if problems:
+        raise UserError.of(problems)
+    return sources
+
+
+def _plain(path: Path) -> Source:
+    """A folder of slices or a volume's file outside any dataset."""
+    if path.is_file():
+        name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+        return Source(name, name.rsplit("_day", 1)[0], (path,))
+    try:
+        scan = read_folder(path)
+    except UserError as error:
+        return Source(path.resolve().name, "", problem=str(error))
+    return Source(scan.name, scan.case, scan.paths, scan.numbers, scan)
