@@ -97,14 +97,19 @@ def test_an_unknown_case_names_the_nearest(here: Path, capsys) -> None:
     assert "case11: no such case or scan" in said(capsys)
 
 
-def test_ctrl_c_is_130_and_says_how_to_go_on(here: Path, capsys, monkeypatch) -> None:
-    def interrupted(*_args: object) -> None:
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("phantom", "options")])
+def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
+    here: Path, capsys, monkeypatch, command: str
+) -> None:
+    def interrupted(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(f"volseg.stages.{command}.{command}", interrupted)
+    words = {"train": ["tiny.yaml"], "infer": ["--all"]}.get(command, [])
 
-    assert cli.run(["train", "tiny.yaml"]) == cli.INTERRUPTED
-    assert "stopped" in said(capsys)
+    assert cli.run([command, *words]) == cli.INTERRUPTED
+
+    assert "stopped; run the command again" in said(capsys)
 
 
 def test_our_own_faults_keep_their_traceback(here: Path, monkeypatch) -> None:
