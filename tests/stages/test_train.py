@@ -9,6 +9,7 @@ from volseg.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.masks.postprocess import KeepLargest
+from volseg.model.state import Clock
 from volseg.runs import BEST, LAST, METRICS, Run
 from volseg.stages import train as stage
 from volseg.stages.train import Options, train
@@ -135,6 +136,36 @@ def test_an_existing_run_is_not_touched_without_resume(data: Path, tmp_path: Pat
         train(tiny.config(), Options(data=data, run=tmp_path / "r"))
 
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["notes.txt"]
+
+
+def test_a_run_stopped_in_its_first_epoch_is_resumed_from_its_start(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_step", _stops_at(2, stage._step))
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
+    train(tiny.config(), Options(data=data, run=tmp_path / "whole"))
+
+    assert weights(tmp_path / "r") == weights(tmp_path / "whole")
+
+
+def test_validation_counts_towards_the_time_and_is_kept_back(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("volseg.model.state.time.monotonic", lambda: now[0])
+    clock = Clock(100.0, before=10.0)
+
+    now[0] = 30.0
+    with clock.reserving():
+        now[0] = 50.0
+
+    assert clock.spent() == 60
+    assert clock.share() == pytest.approx(60 / 80)
+    now[0] = 70.0
+    assert clock.over()
+    assert Clock(None).share() == 0
 
 
 def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """All that changes while a network trains, and how it is saved and taken up again."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,39 @@ from torch.optim import Optimizer
 
 from volseg.atomic import replacing
 from volseg.errors import UserError
+
+
+class Clock:
+    """The wall-clock time a run has spent, over all its resumes, and what it may spend.
+
+    The time that the last validation and checkpoint took is kept back for the next ones, so that a
+    run with a limit ends within it.
+    """
+
+    def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
+        self.limit = limit
+        self.before = before
+        self.started = time.monotonic()
+        self.reserve = 0.0
+
+    def spent(self) -> float:
+        """Seconds so far."""
+        return self.before + time.monotonic() - self.started
+
+    def share(self) -> float:
+        """The share of the limit that is spent; 0 without one."""
+        return self.spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
+
+    def over(self) -> bool:
+        """Whether training has to end."""
+        return self.share() >= 1
+
+    @contextmanager
+    def reserving(self) -> Iterator[None]:
+        """Keep back as long as the body takes."""
+        began = time.monotonic()
+        yield
+        self.reserve = time.monotonic() - began
 
 
 @dataclass

@@ -23,7 +23,7 @@ from volseg.machine import cores
 from volseg.masks.postprocess import unknown_classes
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
-from volseg.model.state import State
+from volseg.model.state import Clock, State
 from volseg.runs import LAST, Facts, Run
 from volseg.stages.validation import Validation
 
@@ -76,8 +76,9 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _fresh_state(run, device)
-    if options.resume:
+    if options.resume and (run.folder / LAST).is_file():  # else it was stopped in its first epoch
         state.restore(run.folder / LAST)
+    clock = Clock(options.max_seconds, before=state.elapsed)
     batches = _patches(config, dataset, parts)
     log.info(
         "training %s on %s: %d scans, %d of %d steps done",
@@ -89,15 +90,17 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     )
     validation = Validation(dataset, parts, run.predictor(state.network, device))
     with SummaryWriter(run.folder / "tensorboard", purge_step=state.step) as board:
-        while not _finished(state, config, options):
-            row = _epoch(state, batches, config, device=device, options=options)
-            row |= validation.scores(board, state.step)
-            _keep(row, state, run, board=board)
+        while state.step < config.train.steps and not clock.over():
+            row = _epoch(state, batches, config, device=device, clock=clock)
+            with clock.reserving():
+                row |= validation.scores(board, state.step)
+                state.elapsed = clock.spent()
+                _keep(row, state, run, board=board)
     return Trained(run.folder, state.step, state.best, state.elapsed)
 
 
 def _epoch(
-    state: State, patches: Patches, config: Config, *, device: Device, options: Options
+    state: State, patches: Patches, config: Config, *, device: Device, clock: Clock
 ) -> dict[str, Any]:
     """Train up to the next validation; return the epoch's row of metrics.csv."""
     course = config.train
@@ -111,22 +114,17 @@ def _epoch(
     began, first = time.monotonic(), state.step
     with console.progress("training") as report:
         for batch in batches:
-            rate = config.optimizer.rate(_progress(state, config, options, began))
+            rate = config.optimizer.rate(max(state.step / course.steps, clock.share()))
             losses.append(_step(state, batch, config, device=device, rate=rate))
             state.step += 1
             report(state.step, course.steps, f"loss {np.mean(losses[-20:]):.3f}")
-            if (
-                options.max_seconds
-                and state.elapsed + time.monotonic() - began > options.max_seconds
-            ):
+            if clock.over():
                 break
-    seconds = time.monotonic() - began
-    state.elapsed += seconds
     return {
         "epoch": math.ceil(state.step / course.epoch_steps),
         "step": state.step,
-        "seconds": round(state.elapsed, 1),
-        "steps_per_second": round((state.step - first) / seconds, 3),
+        "seconds": round(clock.spent(), 1),
+        "steps_per_second": round((state.step - first) / (time.monotonic() - began), 3),
         "lr": f"{rate:.3e}",
         "loss": round(float(np.mean(losses)), 5),
     }
@@ -142,17 +140,17 @@ def _step(
     with device.autocast():
         logits = state.network(images)
     loss = config.loss(logits, labels)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise UserError(
+            f"step {state.step}: the loss is {value}; lower optimizer.lr or set train.precision=fp32"
+        )
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     state.scaler.unscale_(state.optimizer)
     clip_grad_norm_(state.network.parameters(), config.train.clip)
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise UserError(
-            f"step {state.step}: the loss is {value}; lower optimizer.lr or set train.precision=fp32"
-        )
     return value
 
 
@@ -232,19 +230,6 @@ def _differences(old: Any, new: Any, place: str = "") -> list[str]:
         below = (_differences(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
         return [line for lines in below for line in lines]
     return [] if old == new else [f"{place} ({old} then, {new} now)"]
-
-
-def _progress(state: State, config: Config, options: Options, began: float) -> float:
-    """The share of the run that is over, by steps or by time, whichever is further."""
-    by_steps = state.step / config.train.steps
-    if not options.max_seconds:
-        return by_steps
-    return max(by_steps, (state.elapsed + time.monotonic() - began) / options.max_seconds)
-
-
-def _finished(state: State, config: Config, options: Options) -> bool:
-    out_of_time = options.max_seconds is not None and state.elapsed >= options.max_seconds
-    return state.step >= config.train.steps or out_of_time
 
 
 def _log_excluded(dataset: Dataset) -> None:
