@@ -93,8 +93,8 @@ def test_train_and_infer_by_the_command_line(here: Path, capsys) -> None:
 
 def test_an_unknown_case_names_the_nearest(here: Path, capsys) -> None:
     cli.run(["train", "tiny.yaml", "train.steps=4"])
-    assert cli.run(["infer", "--case", "case11"]) == 1
-    assert "case11: no such case or scan" in said(capsys)
+    assert cli.run(["infer", "--case", "case1", "case11"]) == 1
+    assert "case11: no such case or scan in data/prepared, did you mean case1" in said(capsys)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("phantom", "options")])

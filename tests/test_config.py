@@ -106,3 +106,30 @@ def test_checking_a_config_loads_neither_torch_nor_monai() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_builds_its_network(path: Path) -> None:
+    network = config.load(path).network.build(1, 3)
+
+    assert sum(parameter.numel() for parameter in network.parameters()) > 10_000
+
+
+def test_a_patch_of_one_stride_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"leaves the deepest level of unet one voxel; \[16, 16, 16\]"
+    ):
+        config.load(CONFIGS / "demo.yaml", ["train.patch=[8,8,8]"])
+
+
+def test_overrides_reach_into_defaults_but_not_into_lists() -> None:
+    assert config.load(CONFIGS / "demo.yaml", ["data.intensity.high=98"]).data.intensity.high == 98
+    with pytest.raises(UserError, match="postprocess is a list; give it whole"):
+        config.load(CONFIGS / "demo.yaml", ["postprocess.0.value=0.4"])
+
+
+def test_yes_is_no_number() -> None:
+    with pytest.raises(
+        UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"
+    ):
+        config.load(CONFIGS / "demo.yaml", ["train.batch=yes"])

@@ -39,7 +39,7 @@ def test_weights_come_back_bit_for_bit(run: Run) -> None:
     network = run.build().to(memory_format=torch.channels_last_3d)
     run.save_best(network)
 
-    loaded = Run.open(run.folder).network().state_dict()
+    loaded = Run.open(run.folder).network()[0].state_dict()
 
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
 

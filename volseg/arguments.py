@@ -11,7 +11,7 @@ from volseg.errors import UserError
 
 DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
 Value = TypeVar("Value")
-Many = Annotated[tuple[Value, ...], Parameter(show_default=False)]
+Many = Annotated[tuple[Value, ...], Parameter(show_default=False, consume_multiple=True)]
 SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
 
 
@@ -66,6 +66,8 @@ class InferArguments:
     """The scans of one of the run's sets, or the dataset's test part."""
     input: Many[Path] = ()
     """Folders of slices, or volumes (NIfTI, mha, nrrd)."""
+    allow_gaps: bool = False
+    """Take folders with missing slices as they are."""
     run: str | None = None
     """A run's name under runs/, or a path; by default the newest."""
     data: Path = DATA

@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
         _say(f"volseg: {error}")
         return 1
     except KeyboardInterrupt:
-        _say("volseg: stopped; run the command again to go on")
+        _say("volseg: stopped; run the command again to go on (train with --resume)")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone: `volseg ... | head`
@@ -144,6 +144,7 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
             everything=options.all,
             split=options.split,
             inputs=options.input,
+            allow_gaps=options.allow_gaps,
         )
     )
     for note in done.notes:

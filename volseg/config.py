@@ -40,6 +40,11 @@ class Config(Section):
                     f"of {self.network.name}; {_near_sizes(size, stride)} would be"
                 )
                 raise ValueError(message)
+            if tuple(size) == stride:
+                message = (
+                    f"{key}: {list(size)} leaves the deepest level of {self.network.name} one voxel"
+                )
+                raise ValueError(f"{message}; {[2 * n for n in size]} would be enough")
         return self
 
     @property
@@ -54,7 +59,7 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: no such file, not YAML, or wrong keys or values: all of them at once.
     """
-    values = _parse(_find(file).read_text(encoding="utf-8"), str(file))
+    values = parse(_find(file).read_text(encoding="utf-8"), str(file))
     for override in overrides:
         _apply(values, override)
     return check(values, str(file))
@@ -91,7 +96,12 @@ def _find(file: Path) -> Path:
     )
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
+def parse(text: str, where: str) -> dict[str, Any]:
+    """YAML as a dict of sections.
+
+    Raises:
+        UserError: not YAML, or no sections.
+    """
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -107,11 +117,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not sign or not key:
         raise UserError(f"{override}: an override reads section.key=value, e.g. optimizer.lr=1e-4")
     *path, last = key.split(".")
-    section = values
+    section, default = values, Config()  # type: Any, Any
     for part in path:
+        default = getattr(default, part, None)
         below = section.get(part)
+        if isinstance(below, list) or isinstance(default, tuple):
+            raise UserError(f"{override}: {part} is a list; give it whole, {part}=[...]")
         if not isinstance(below, dict):
-            below = {"name": below} if isinstance(below, str) else {}
+            name = below if isinstance(below, str) else getattr(default, "name", None)
+            below = {"name": name} if name else {}
             section[part] = below
         section = below
     try:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from volseg import __version__
 from volseg.atomic import replacing, write_text
-from volseg.config import Config, check
+from volseg.config import Config, check, parse
 from volseg.errors import UserError, nearest
 from volseg.schema import Section, explain
 
@@ -85,8 +85,8 @@ class Run:
                 raise UserError(
                     f"{folder}: not a run, {name} is missing; make one with `volseg train`"
                 )
-        values = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        version = values.pop("version", "unknown") if isinstance(values, dict) else "unknown"
+        values = parse((folder / CONFIG).read_text(encoding="utf-8"), str(folder / CONFIG))
+        version = values.pop("version", "unknown")
         config = check(values, f"{folder / CONFIG} (written by volseg {version})")
         try:
             facts = Facts.model_validate_json((folder / SPLITS).read_bytes())
@@ -109,30 +109,27 @@ class Run:
             )
         return path
 
-    def weights_hash(self) -> str:
-        """SHA-256 of the weights' file."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
-
     def save_best(self, network: "nn.Module") -> None:
         """Write the network's weights, atomically and without pickle."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {name: tensor.contiguous() for name, tensor in _tensors(network).items()}
         with replacing(self.folder / BEST) as temporary:
-            save_file(tensors, temporary, metadata={"classes": json.dumps(self.facts.classes)})
+            temporary.write_bytes(save(tensors, {"classes": json.dumps(self.facts.classes)}))
 
-    def network(self) -> "nn.Module":
-        """The network with the best weights.
+    def network(self) -> "tuple[nn.Module, str]":
+        """The network with the best weights, and the SHA-256 of their file.
 
         Raises:
             UserError: no weights, a damaged file, or weights of another network.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
         network = self.build()
         try:
-            tensors = load_file(self.weights)
+            data = self.weights.read_bytes()
+            tensors = load(data)
             strange = sorted(tensors.keys() ^ _tensors(network).keys())
             if strange:
                 raise UserError(
@@ -142,7 +139,7 @@ class Run:
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(f"{self.weights}: not the weights of this run ({first})") from error
-        return network
+        return network, hashlib.sha256(data).hexdigest()
 
     def predictor(self, network: "nn.Module", device: "Device") -> "Predictor":
         """A network of this run on a device, with all it takes to apply it to a native volume."""

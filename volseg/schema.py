@@ -5,7 +5,14 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from volseg.errors import closest, hint, nearest
@@ -15,6 +22,18 @@ class Section(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, values: Any) -> Any:
+        """YAML reads yes and no as booleans, which pydantic would take for 1 and 0."""
+        if not isinstance(values, dict):
+            return values
+        numbers = {key for key, field in cls.model_fields.items() if field.annotation is not bool}
+        return {
+            key: str(value) if isinstance(value, bool) and key in numbers else value
+            for key, value in values.items()
+        }
 
 
 class Choice:

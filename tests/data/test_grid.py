@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.strategies import affines, shapes
-from volseg.data.grid import Grid, Percentiles, Window
+from volseg.data.grid import Grid, Percentiles, Window, stack
 from volseg.data.volume import Volume, stack_affine
+from volseg.errors import UserError
 
 
 @given(shapes, affines(), st.integers(0, 99))
@@ -51,6 +52,25 @@ def test_a_linear_field_survives_resampling_there_and_back_inside(shape, affine,
     assert np.allclose(back, 0.25, atol=1e-6)
 
 
+def test_a_ramp_comes_back_in_its_place() -> None:
+    """Voxel borders are aligned both ways; only the outermost voxels are clamped."""
+    ramp = np.arange(16, dtype=np.float32)[:, None, None].repeat(4, axis=1).repeat(4, axis=2)
+    grid = Grid.over(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
+
+    back = grid.restore(grid.image(ramp, Window(low=0, high=16)) * 16)
+
+    assert np.allclose(back[:, 1, 1], [0.5, *range(1, 15), 14.5], atol=1e-5)
+
+
+def test_channels_on_other_grids_are_refused() -> None:
+    one = Volume(np.ones((4, 4, 4)), np.eye(4))
+    other = Volume(np.ones((4, 4, 4)), np.diag([2.0, 1, 1, 1]))
+
+    assert stack([one, one], None, Percentiles())[1].shape == (2, 4, 4, 4)
+    with pytest.raises(UserError, match=r"channel 2 has the shape .* resample them to one grid"):
+        stack([one, other], None, Percentiles())
+
+
 def test_resampling_keeps_places_in_millimetres() -> None:
     ramp = np.repeat(np.arange(16, dtype=np.float32)[:, None, None], 4, axis=1).repeat(4, axis=2)
     grid = Grid.over(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
@@ -84,7 +104,7 @@ def test_percentiles_look_at_the_body_only() -> None:
 def test_percentiles_do_not_depend_on_the_unit() -> None:
     voxels = np.random.default_rng(0).integers(0, 900, (6, 6, 6))
 
-    one, many = (Percentiles().scale(voxels * factor) for factor in (1, 17))
+    one, many = (Percentiles().scale(voxels * factor) for factor in (1e-9, 17))
 
     assert np.allclose(one, many, atol=1e-5)
 

@@ -163,7 +163,8 @@ def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
         patched.setattr(Predictor, "masks", interrupted)
         with pytest.raises(KeyboardInterrupt):
             infer(replace(wanted, case=("case3_day0",)))
-    assert not (wanted.out / "case3_day0" / "record.json").exists()
+    assert record(wanted.out, "case3_day0")["status"] == "failed"
+    assert "stopped" in record(wanted.out, "case3_day0")["reason"]
 
     done = infer(replace(wanted, case=("case3_day0",)))
     assert done.records[0].status == "done"
@@ -221,7 +222,6 @@ def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: Wanted, tmp_
 
     for _ in range(2):
         done = infer(replace(wanted, inputs=(scan,), out=scan.parent))
-        (scan / "record.json").unlink()  # as if the first one had been stopped
 
     assert done.records[0].status == "done"
     assert {path: path.read_bytes() for path in scan.rglob("*.png")} == before
@@ -259,3 +259,37 @@ def test_masks_of_another_runs_classes_do_not_stay(wanted: Wanted) -> None:
     infer(replace(wanted, case=("case3_day0",)))
 
     assert not (folder / "liver.nii.gz").exists()
+
+
+def test_masks_that_inference_did_not_write_are_never_replaced(wanted: Wanted, data: Path) -> None:
+    """The truth lies in folders of the same names."""
+    labels = data / "labels"
+    before = {path: path.read_bytes() for path in labels.rglob("*.nii.gz")}
+
+    with pytest.raises(UserError, match=r"without record\.json, so volseg did not write them"):
+        infer(replace(wanted, everything=True, out=labels))
+
+    assert {path: path.read_bytes() for path in labels.rglob("*") if path.is_file()} == before
+
+
+def test_voxels_that_are_no_numbers_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+    voxels = np.ones((12, 10, 8), np.float32)
+    voxels[3, 3, 3] = np.nan
+    Volume(voxels, np.eye(4)).write(tmp_path / "nan.nii.gz")
+
+    with pytest.raises(UserError, match="the image holds NaN or infinite voxels"):
+        infer(replace(wanted, inputs=(tmp_path / "nan.nii.gz",)))
+
+
+def test_renumbered_slices_are_done_again(wanted: Wanted, tmp_path: Path) -> None:
+    raw = Raw(tmp_path / "raw")
+    scan = raw.folder("case1_day0")
+    infer(replace(wanted, inputs=(scan,)))
+    for path in sorted((scan / "scans").iterdir(), reverse=True):
+        number = int(path.name.split("_")[1])
+        path.rename(path.with_name(path.name.replace(f"{number:04d}", f"{number + 1:04d}")))
+
+    infer(replace(wanted, inputs=(scan,)))
+
+    rows = submission.read(wanted.out / "case1_day0" / "rle.csv")
+    assert rows[0].id == "case1_day0_slice_0012"

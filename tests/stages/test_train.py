@@ -7,7 +7,7 @@ import torch
 from tests import tiny
 from volseg.config import Config, check
 from volseg.data.dataset import Dataset
-from volseg.errors import UserError
+from volseg.errors import OutputError, UserError
 from volseg.masks.postprocess import KeepLargest
 from volseg.model.state import Clock
 from volseg.runs import BEST, LAST, METRICS, Run
@@ -112,7 +112,7 @@ def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
     assert done.best is None
     assert len(facts.train) == 15
     assert set(facts.hold_out) == {"case1_day0", "case1_day1", "case1_day2"}
-    best, state = Run.open(done.run).network().state_dict(), last(done.run)["network"]
+    best, state = Run.open(done.run).network()[0].state_dict(), last(done.run)["network"]
     assert all(torch.equal(value, best[name]) for name, value in state.items())
 
 
@@ -236,3 +236,58 @@ def test_excluded_scans_are_left_out(data: Path, tmp_path: Path) -> None:
 
     assert "case2_day1" not in Run.open(done.run).facts.train
     assert "case2_day1" in (done.run / "log.txt").read_text()
+
+
+def test_a_full_disk_is_one_clear_line(data: Path, tmp_path: Path, monkeypatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"best\.safetensors: can't be written: the disk is full"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_damaged_and_missing_files_are_all_told_before_training(tmp_path: Path) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=6)
+    (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"junk")
+    (dataset.folder / dataset.samples[5].labels["stomach"]).unlink()
+
+    with pytest.raises(UserError) as caught:
+        train(tiny.config(), Options(data=dataset.folder, run=tmp_path / "r"))
+
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert "case1_day0.nii.gz: not a readable volume" in lines[0]
+    assert "case2_day2/stomach.nii.gz: no such file" in lines[1]
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
+    tmp_path: Path, monkeypatch, workers: int
+) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=6)
+    path = dataset.folder / dataset.samples[3].images[0]
+    path.write_bytes(path.read_bytes()[:600])  # its header is whole
+    monkeypatch.setattr(stage, "cache_rate", lambda *_args, **_options: 0.0)
+
+    with pytest.raises(UserError, match=r"case2_day0\.nii\.gz: not a readable volume"):
+        train(
+            tiny.config(data={"split": "none"}, train={"workers": workers}),
+            Options(data=dataset.folder, run=tmp_path / "r"),
+        )
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(
+    data: Path, tmp_path: Path
+) -> None:
+    train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+    (tmp_path / "r" / LAST).unlink()
+    before = weights(tmp_path / "r")
+
+    with pytest.raises(UserError, match="nothing to resume"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
+
+    assert weights(tmp_path / "r") == before

@@ -4,8 +4,10 @@ Item i of a run is the same patch whatever the number of workers and wherever th
 """
 
 import math
+import re
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from volseg.data.dataset import Sample
 from volseg.data.grid import Spacing
+from volseg.errors import UserError
 from volseg.machine import cores, free_memory
 
 CACHE_SHARE = 0.5
@@ -44,6 +47,25 @@ def cache_rate(
     )
     budget = CACHE_SHARE * (free_memory() if free is None else free)
     return min(1.0, budget / max(needed, 1))
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Bring out the UserError that MONAI, or a worker process, has wrapped into its own error.
+
+    Raises:
+        UserError: the body failed by one.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        told = re.search(r"volseg\.errors\.UserError: (.*)", str(error))  # a worker sends only text
+        if cause or told:
+            raise UserError(str(cause) if cause else told[1]) from error  # type: ignore[index]
+        raise
 
 
 class Patches(Dataset[dict[str, Any]]):

@@ -1,5 +1,6 @@
 """A prepared dataset: `dataset.json` and the volumes it names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +88,28 @@ class Dataset:
             known = dict.fromkeys([s.case for s in self.samples] + [s.name for s in self.samples])
             raise UserError(f"{name}: no such case or scan in {self.folder}{nearest(name, known)}")
         return found
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """See by their headers that the files of these scans are there and of the stated size.
+
+        Raises:
+            UserError: files that are missing, damaged or of another size, all of them.
+        """
+        problems = []
+        for sample in samples:
+            for file in (*sample.images, *(sample.labels or {}).values()):
+                try:
+                    shape = volume.shape(self.folder / file)
+                except UserError as error:
+                    problems.append(str(error))
+                    continue
+                if shape != sample.shape:
+                    problems.append(
+                        f"{self.folder / file}: shape {shape}; expected {sample.shape}; "
+                        "run `volseg prepare` again"
+                    )
+        if problems:
+            raise UserError.of(problems)
 
     def image(self, sample: Sample, channel: int = 0) -> Volume:
         """One channel of a scan on its native grid."""

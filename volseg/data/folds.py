@@ -42,6 +42,8 @@ def split(
     cases = _by_case(usable)
     _check_hold_out(hold_out, {sample.case for sample in samples})
     held = tuple(s.name for case in cases if case in hold_out for s in cases[case])
+    if not cases:
+        raise UserError("no labelled scan to train on; is train.csv beside train/?")
     open_cases = {case: scans for case, scans in cases.items() if case not in hold_out}
     if not open_cases:
         raise UserError("data.hold_out: no labelled scan is left to train on; hold out fewer cases")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from volseg.data.volume import Array, Volume
+from volseg.errors import UserError
 from volseg.schema import Choice, Section
 
 Spacing = tuple[
@@ -139,10 +140,34 @@ class Grid:
         return tuple(self.native_shape[axis] for axis in order)
 
 
+def stack(
+    channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
+) -> tuple[Grid, npt.NDArray[np.float32]]:
+    """The network's grid and its input, float32 (C, X, Y, Z), from a scan's native channels.
+
+    Raises:
+        UserError: channels on different grids, or voxels that are no numbers.
+    """
+    first = channels[0]
+    for number, channel in enumerate(channels[1:], start=2):
+        if not channel.same_grid(first):
+            raise UserError(
+                f"channel {number} has the shape {channel.voxels.shape} and spacing "
+                f"{channel.spacing_mm} mm, channel 1 {first.voxels.shape} and {first.spacing_mm} mm, "
+                "or lies elsewhere; resample them to one grid"
+            )
+    grid = Grid.over(first, spacing_mm)
+    return grid, np.stack([grid.image(channel.voxels, intensity) for channel in channels])
+
+
 def _scaled(voxels: Array, low: float, high: float) -> npt.NDArray[np.float32]:
     scaled = voxels.astype(np.float32)
     scaled -= low
-    scaled /= max(high - low, 1e-6)
+    scaled /= (high - low) or 1.0
+    if not np.isfinite(scaled).all():
+        raise UserError(
+            "the image holds NaN or infinite voxels; replace them by the background's value"
+        )
     return np.clip(scaled, 0, 1, out=scaled)
 
 

@@ -21,9 +21,10 @@ from monai.transforms import (
 )
 
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.grid import Grid
+from volseg.data.grid import stack
 from volseg.data.settings import Augment, Data
 from volseg.data.volume import Array
+from volseg.errors import UserError
 from volseg.masks.labels import IGNORE
 
 Item = dict[str, Any]
@@ -41,8 +42,10 @@ class LoadScan(Transform):  # type: ignore[misc]
     def __call__(self, sample: Sample) -> Item:
         """The whole scan: `image`, `label`, and for each class some of its voxels (`points`)."""
         channels = [self.dataset.image(sample, c) for c in range(len(sample.images))]
-        grid = Grid.over(channels[0], self.data.spacing_mm)
-        image = np.stack([grid.image(channel.voxels, self.data.intensity) for channel in channels])
+        try:
+            grid, image = stack(channels, self.data.spacing_mm, self.data.intensity)
+        except UserError as error:
+            raise UserError(f"{sample.name}: {error}") from error
         label = np.stack([grid.mask(self.dataset.label(sample, c)) for c in self.dataset.classes])
         points = [_some_points(mask) for mask in label]
         if self.data.below_cut == "ignore":

@@ -71,9 +71,27 @@ def read(path: Path) -> Volume:
         raise UserError(f"{path}: not a readable volume ({reason[0]})") from error
     if volume.voxels.ndim != 3:
         raise UserError(f"{path}: has {volume.voxels.ndim} dimensions; expected a 3D volume")
+    if volume.voxels.dtype.kind not in "biuf":
+        raise UserError(f"{path}: its voxels are {volume.voxels.dtype}; expected one number each")
     if abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9:
         raise UserError(f"{path}: its affine has no volume; expected voxel sizes above 0 mm")
     return volume
+
+
+def shape(path: Path) -> tuple[int, ...]:
+    """The shape a NIfTI file's header states, without reading its voxels.
+
+    Raises:
+        UserError: missing or unreadable.
+    """
+    import nibabel
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `volseg prepare` again")
+    try:
+        return tuple(nibabel.nifti1.Nifti1Image.from_filename(path).shape)
+    except Exception as error:  # as in `read`
+        raise UserError(f"{path}: not a readable volume ({type(error).__name__})") from error
 
 
 def _read_nifti(path: Path) -> Volume:

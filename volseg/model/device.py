@@ -27,7 +27,12 @@ class Device:
         if precision != "auto":
             return cls(device, TYPES[precision])
         if cuda:
-            return cls(device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+            return cls(
+                device,
+                torch.bfloat16
+                if torch.cuda.is_bf16_supported(including_emulation=False)
+                else torch.float16,
+            )
         return cls(device, torch.bfloat16 if has_bfloat16() else torch.float32)
 
     def __str__(self) -> str:

@@ -11,9 +11,10 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from volseg.data.grid import Grid
+from volseg.data.grid import stack
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
+from volseg.errors import UserError
 from volseg.masks.postprocess import Evidence, Step, clean
 from volseg.model.device import Device
 from volseg.model.settings import Inference, Size
@@ -52,11 +53,15 @@ class Predictor:
     ) -> Iterator[tuple[str, Mask]]:
         """Each class and its cleaned mask (X, Y, Z) on the native grid of the first channel."""
         spent = seconds or Seconds()
-        grid = Grid.over(channels[0], self.data.spacing_mm)
         with spent.step("normalise"):
-            image = np.stack([grid.image(c.voxels, self.data.intensity) for c in channels])
+            grid, image = stack(channels, self.data.spacing_mm, self.data.intensity)
         with spent.step("network"):
             logits = self._logits(torch.from_numpy(image)[None])[0]
+            if not torch.isfinite(logits).all():
+                raise UserError(
+                    f"the network's output is not finite in {self.device.dtype}; "
+                    "set train.precision: fp32 in the run's config.yaml"
+                )
         for index, name in enumerate(self.classes):
             with spent.step("restore"):
                 probability = eight_bit(grid.restore(torch.sigmoid(logits[index]).numpy()))

@@ -1,5 +1,6 @@
 """All that changes while a network trains, and how it is saved and taken up again."""
 
+import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,10 @@ class State:
             "best": self.best,
             "rows": self.rows,
         }
+        file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
+        torch.save(values, file)
         with replacing(path) as temporary:
-            torch.save(values, temporary)
+            temporary.write_bytes(file.getbuffer())
 
     def restore(self, path: Path) -> None:
         """Take up a checkpoint.
@@ -87,9 +90,9 @@ class State:
             values = torch.load(path, weights_only=True, map_location="cpu")
             self.network.load_state_dict(values["network"])
             self.optimizer.load_state_dict(values["optimizer"])
+            self.scaler.load_state_dict(values["scaler"])
+            torch.set_rng_state(values["random"])
+            self.step, self.elapsed = values["step"], values["elapsed"]
+            self.best, self.rows = values["best"], values["rows"]
         except Exception as error:  # torch raises many kinds for a damaged file
             raise UserError(f"{path}: not a checkpoint of this run ({error})") from error
-        self.scaler.load_state_dict(values["scaler"])
-        torch.set_rng_state(values["random"])
-        self.step, self.elapsed = values["step"], values["elapsed"]
-        self.best, self.rows = values["best"], values["rows"]

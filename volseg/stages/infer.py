@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from volseg import __version__, console, runs
 from volseg.atomic import write_text
+from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
 from volseg.model.device import Device
@@ -52,13 +53,14 @@ def infer(wanted: Wanted) -> Inferred:
     run = Run.open(runs.find(wanted.run))
     planned = sources(wanted, run)
     device = Device.best(run.config.train.precision)
-    predictor = run.predictor(device.place(run.network()), device)
+    network, weights = run.network()
+    predictor = run.predictor(device.place(network), device)
     log.info("%s on %s: %d scans", run.folder, predictor.device, len(planned))
-    settings = _settings(run)
+    maker = Maker(run, weights, predictor)
     records = []
     with console.progress("predicting") as report:
         for source in planned:
-            records.append(_scan(source, run, predictor, out=wanted.out, settings=settings))
+            records.append(_scan(source, maker, wanted.out / source.name))
             report(len(records), len(planned), source.name)
     gather(wanted.out)
     if all(record.status == "failed" for record in records):
@@ -68,74 +70,104 @@ def infer(wanted: Wanted) -> Inferred:
 
 def gather(out: Path) -> None:
     """Collect all records below `out` into `predictions.json`, in order of their names."""
-    records = [json.loads(path.read_text()) for path in sorted(out.glob(f"*/{RECORD}"))]
-    write_text(out / RECORDS, json.dumps(records, indent=1) + "\n")
+    records = [_old_record(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
+    values = [record.model_dump() for record in records if record]
+    write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
 
 
-def _scan(source: Source, run: Run, predictor: Predictor, *, out: Path, settings: str) -> Record:
-    """Predict one scan unless that was done already; the record is written last."""
-    folder = out / source.name
+@dataclass(frozen=True)
+class Maker:
+    """What makes masks: a run, the hash of the weights that were loaded, and its network."""
+
+    run: Run
+    weights: str
+    predictor: Predictor
+
+    @property
+    def settings(self) -> str:
+        """All that masks depend on beside the image, as text to hash."""
+        sections = {"data", "network", "inference", "postprocess"}
+        config = self.run.config.model_dump(mode="json", include=sections)
+        window, classes = self.run.config.window, self.run.facts.classes
+        return json.dumps([self.weights, classes, window, config, __version__])
+
+    def record(self, source: Source, **told: Any) -> Record:
+        """The record of a scan."""
+        facts = self.run.facts
+        return Record(
+            scan=source.name,
+            run=self.run.folder.name,
+            weights=self.weights,
+            classes=facts.classes,
+            fold_set=facts.set_of(source.name),
+            seen=facts.seen(source.name, source.case),
+            **told,
+        )
+
+
+def _scan(source: Source, maker: Maker, folder: Path) -> Record:
+    """Predict one scan unless that was done already; what became of it is written last."""
+    _refuse_foreign(folder, maker.run.facts.classes)
     try:
-        key = hashlib.sha256(f"{source.digest()} {settings}".encode()).hexdigest()
-        seconds = _done(folder, key, run.facts.classes)
-        if seconds is None:
-            seconds = _predict(source, run, predictor, folder=folder)
-        else:
-            log.info("%s: unchanged, not done again", source.name)
-        record = _record(source, run, status="done", key=key, seconds=seconds)
+        record = _done_or_predicted(source, maker, folder)
     except OutputError:
         raise
-    except (UserError, MemoryError, RuntimeError, ValueError) as error:
+    except (UserError, MemoryError, RuntimeError, ValueError, TypeError, OSError) as error:
         if not isinstance(error, UserError):
             log.exception("%s: failed", source.name)
+        _clear(folder)
         reason = str(error) or type(error).__name__
-        _clear(folder, run.facts.classes)
-        record = _record(source, run, status="failed", reason=reason)
-    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+        record = maker.record(source, status="failed", reason=reason)
+    _write(record, folder)
     return record
 
 
-def _predict(source: Source, run: Run, predictor: Predictor, *, folder: Path) -> dict[str, float]:
-    """Write a scan's masks and codes; return the seconds each step took."""
+def _done_or_predicted(source: Source, maker: Maker, folder: Path) -> Record:
     seconds = Seconds()
     with seconds.step("read"):
         channels = source.channels()
-    if len(channels) != len(run.facts.channels):
-        wanted = ", ".join(run.facts.channels)
-        raise UserError(f"{source.name}: has {len(channels)} channels; the run needs {wanted}")
-    _clear(folder, run.facts.classes)
+    wanted = maker.run.facts.channels
+    if len(channels) != len(wanted):
+        raise UserError(
+            f"{source.name}: has {len(channels)} channels; the run needs {', '.join(wanted)}"
+        )
+    key = hashlib.sha256(f"{source.digest(channels)} {maker.settings}".encode()).hexdigest()
+    spent = _done(folder, key)
+    if spent is None:
+        _clear(folder)
+        _write(maker.record(source, status="failed", reason="stopped; run it again"), folder)
+        _predict(source, channels, maker, folder=folder, seconds=seconds)
+        spent = {step: round(value, 3) for step, value in seconds.by_step.items()}
+    else:
+        log.info("%s: unchanged, not done again", source.name)
+    return maker.record(source, status="done", key=key, seconds=spent)
+
+
+def _predict(
+    source: Source, channels: Sequence[Volume], maker: Maker, *, folder: Path, seconds: Seconds
+) -> None:
+    """Write a scan's masks and codes."""
     masks = []
-    for name, mask in predictor.masks(channels, seconds):
+    for name, mask in maker.predictor.masks(channels, seconds):
         with seconds.step("write"):
             channels[0].with_voxels(mask.astype(np.uint8)).write(folder / f"{name}.nii.gz")
         masks.append(mask)
     if source.slices:
         with seconds.step("write"):
-            table = submission.rows(
-                source.name, source.slices, classes=run.facts.classes, masks=np.stack(masks)
+            classes = maker.run.facts.classes
+            rows = submission.rows(
+                source.name, source.slices, classes=classes, masks=np.stack(masks)
             )
-            submission.write(folder / CODES, table)
-    return {step: round(value, 3) for step, value in seconds.by_step.items()}
+            submission.write(folder / CODES, rows)
 
 
-def _record(source: Source, run: Run, **told: Any) -> Record:
-    return Record(
-        scan=source.name,
-        run=run.folder.name,
-        weights=run.weights_hash(),
-        classes=run.facts.classes,
-        fold_set=run.facts.set_of(source.name),
-        seen=run.facts.seen(source.name, source.case),
-        **told,
-    )
-
-
-def _done(folder: Path, key: str, classes: Sequence[str]) -> dict[str, float] | None:
+def _done(folder: Path, key: str) -> dict[str, float] | None:
     """The seconds of an earlier prediction from exactly these inputs, if its files are all there."""
-    if not all((folder / f"{name}.nii.gz").is_file() for name in classes):
-        return None
     record = _old_record(folder)
-    return record.seconds if record and (record.key, record.status) == (key, "done") else None
+    if record is None or (record.key, record.status) != (key, "done"):
+        return None
+    whole = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
+    return record.seconds if whole else None
 
 
 def _old_record(folder: Path) -> Record | None:
@@ -146,22 +178,26 @@ def _old_record(folder: Path) -> Record | None:
         return None
 
 
-def _clear(folder: Path, classes: Sequence[str]) -> None:
-    """Remove an earlier prediction, record first; files that inference did not write stay."""
+def _write(record: Record, folder: Path) -> None:
+    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+
+
+def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:
+    """Raise rather than replace masks that inference did not write, such as the truth itself."""
+    masks = [f"{name}.nii.gz" for name in classes if (folder / f"{name}.nii.gz").exists()]
+    if masks and _old_record(folder) is None:
+        raise OutputError(
+            f"{folder}: holds {', '.join(masks)} without {RECORD}, so volseg did not write them; "
+            "choose another --out"
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier prediction; files that inference did not write stay."""
     old = _old_record(folder)
-    names = dict.fromkeys([*(old.classes if old else ()), *classes])
-    for file in (RECORD, CODES, *(f"{name}.nii.gz" for name in names)):
-        (folder / file).unlink(missing_ok=True)
-
-
-def _settings(run: Run) -> str:
-    """All of a run that masks depend on, as text to hash."""
-    config = run.config.model_dump(
-        mode="json", include={"data", "network", "inference", "postprocess"}
-    )
-    return json.dumps(
-        [run.weights_hash(), run.facts.classes, run.config.window, config, __version__]
-    )
+    if old:
+        for file in (CODES, *(f"{name}.nii.gz" for name in old.classes), RECORD):
+            (folder / file).unlink(missing_ok=True)
 
 
 def _notes(records: Sequence[Record]) -> Iterator[str]:

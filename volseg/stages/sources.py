@@ -25,6 +25,7 @@ class Wanted:
     everything: bool = False
     split: str | None = None
     inputs: tuple[Path, ...] = ()
+    allow_gaps: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,18 @@ class Source:
         """The image's channels on the native grid.
 
         Raises:
-            UserError: damaged or inconsistent files.
-        """
-        return [self.scan.image()] if self.scan else [volume.read(path) for path in self.paths]
-
-    def digest(self) -> str:
-        """SHA-256 of the files the image is read from.
-
-        Raises:
-            UserError: a file is gone, or the scan can't be read at all.
+            UserError: missing, damaged or inconsistent files.
         """
         if self.problem:
             raise UserError(self.problem)
-        digest = hashlib.sha256()
-        for path in self.paths:
-            if not path.is_file():
-                raise UserError(f"{path}: no such file; run `volseg prepare` again")
-            digest.update(path.name.encode() + path.read_bytes())
+        return [self.scan.image()] if self.scan else [volume.read(path) for path in self.paths]
+
+    def digest(self, channels: Sequence[Volume]) -> str:
+        """SHA-256 of what was read: voxels, their place, and the slices' numbers."""
+        digest = hashlib.sha256(repr(self.slices).encode())
+        for channel in channels:
+            digest.update(repr((channel.voxels.shape, channel.voxels.dtype.str)).encode())
+            digest.update(channel.affine.tobytes() + channel.voxels.tobytes())
         return digest.hexdigest()
 
 
@@ -72,7 +68,7 @@ def sources(wanted: Wanted, run: Run) -> list[Source]:
         UserError: an input that does not exist, two of one name, or nothing to predict.
     """
     if wanted.inputs:
-        return _plain_sources(wanted.inputs)
+        return _plain_sources(wanted.inputs, allow_gaps=wanted.allow_gaps)
     dataset = Dataset.load(wanted.data)
     run.check_classes(dataset.classes, wanted.data)
     samples = _samples(wanted, dataset, run)
@@ -96,13 +92,13 @@ def _samples(wanted: Wanted, dataset: Dataset, run: Run) -> Sequence[Sample]:
     return list({s.name: s for name in wanted.case for s in dataset.of(name)}.values())
 
 
-def _plain_sources(paths: Sequence[Path]) -> list[Source]:
+def _plain_sources(paths: Sequence[Path], *, allow_gaps: bool) -> list[Source]:
     problems = [
         f"{path}: no such file or folder; expected a folder of slices or a volume"
         for path in paths
         if not path.exists()
     ]
-    sources = [_plain(path) for path in paths if path.exists()]
+    sources = [_plain(path, allow_gaps=allow_gaps) for path in paths if path.exists()]
     for name, count in Counter(source.name for source in sources).items():
         if count > 1:
             problems.append(
@@ -113,13 +109,13 @@ def _plain_sources(paths: Sequence[Path]) -> list[Source]:
     return sources
 
 
-def _plain(path: Path) -> Source:
+def _plain(path: Path, *, allow_gaps: bool) -> Source:
     """A folder of slices or a volume's file outside any dataset."""
     if path.is_file():
         name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
         return Source(name, name.rsplit("_day", 1)[0], (path,))
     try:
-        scan = read_folder(path)
+        scan = read_folder(path, allow_gaps=allow_gaps)
     except UserError as error:
         return Source(path.resolve().name, "", problem=str(error))
     return Source(scan.name, scan.case, scan.paths, scan.numbers, scan)

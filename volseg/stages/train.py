@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console
 from volseg.config import Config
-from volseg.data.batches import Patches, cache_rate, loader
+from volseg.data.batches import Patches, cache_rate, loader, user_errors
 from volseg.data.dataset import Dataset
 from volseg.data.folds import Split, split
 from volseg.data.transforms import patches
@@ -24,7 +24,7 @@ from volseg.masks.postprocess import unknown_classes
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
 from volseg.model.state import Clock, State
-from volseg.runs import LAST, Facts, Run
+from volseg.runs import BEST, LAST, Facts, Run
 from volseg.stages.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def train(config: Config, options: Options) -> Trained:
         raise UserError.of(problems)
     fold: Fold = "all" if config.data.split == "none" else options.fold
     parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
+    dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
     run = _open_run(config, options, dataset, fold=fold, parts=parts)
     with console.log_to(run.folder / "log.txt"):
         return _train(run, dataset, parts, options=options)
@@ -76,10 +77,12 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _fresh_state(run, device)
-    if options.resume and (run.folder / LAST).is_file():  # else it was stopped in its first epoch
+    begun = any((run.folder / name).is_file() for name in (LAST, BEST))
+    if options.resume and begun:  # else it was stopped in its first epoch
         state.restore(run.folder / LAST)
     clock = Clock(options.max_seconds, before=state.elapsed)
-    batches = _patches(config, dataset, parts)
+    with user_errors():
+        batches = _patches(config, dataset, parts)
     log.info(
         "training %s on %s: %d scans, %d of %d steps done",
         config.network.name,
@@ -89,13 +92,16 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
         config.train.steps,
     )
     validation = Validation(dataset, parts, run.predictor(state.network, device))
-    with SummaryWriter(run.folder / "tensorboard", purge_step=state.step) as board:
-        while state.step < config.train.steps and not clock.over():
-            row = _epoch(state, batches, config, device=device, clock=clock)
+    with SummaryWriter(run.folder / "tensorboard", purge_step=state.step + 1) as board:
+        while state.step < config.train.steps and not (state.step and clock.over()):
+            with user_errors():
+                row = _epoch(state, batches, config, device=device, clock=clock)
             with clock.reserving():
                 row |= validation.scores(board, state.step)
                 state.elapsed = clock.spent()
                 _keep(row, state, run, board=board)
+    if state.step < config.train.steps:
+        log.info("the time limit is used up: %.0f of %.0f s", clock.spent(), clock.limit)
     return Trained(run.folder, state.step, state.best, state.elapsed)
 
 
@@ -142,16 +148,22 @@ def _step(
     loss = config.loss(logits, labels)
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise UserError(
-            f"step {state.step}: the loss is {value}; lower optimizer.lr or set train.precision=fp32"
-        )
+        raise _diverged(state, "loss", value)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     state.scaler.unscale_(state.optimizer)
-    clip_grad_norm_(state.network.parameters(), config.train.clip)
+    norm = clip_grad_norm_(state.network.parameters(), config.train.clip)
+    if not (state.scaler.is_enabled() or torch.isfinite(norm)):
+        raise _diverged(state, "gradient", float(norm))
     state.scaler.step(state.optimizer)
     state.scaler.update()
     return value
+
+
+def _diverged(state: State, what: str, value: float) -> UserError:
+    return UserError(
+        f"step {state.step}: the {what} is {value}; lower optimizer.lr or set train.precision=fp32"
+    )
 
 
 def _keep(row: dict[str, Any], state: State, run: Run, *, board: SummaryWriter) -> None:

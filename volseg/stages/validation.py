@@ -35,6 +35,7 @@ class Validation:
                 for organ, value in zip(self.dataset.classes, values, strict=True):
                     scores[f"{name}_{organ}"] = round(value, 5)
         sets = [scores[name] for name in ("unseen_cases", "later_days") if name in scores]
+        sets = [score for score in sets if not math.isnan(score)]  # a set without any organ
         return scores | ({"score": round(float(np.mean(sets)), 5)} if sets else {})
 
     def _dice(
@@ -51,7 +52,7 @@ class Validation:
                     pair = Comparison(truth[column], found[column], sample.spacing_mm)
                     values[row, column] = Dice()(pair)
                 if row == 0:
-                    picture = overlay(image[0], found, truth=truth)
+                    picture = overlay(image[0], found, truth=truth, numbers=sample.slices)
                     board.add_image(name, picture, step, dataformats="HWC")
                 report(row + 1, len(scans))
         seen = ~np.isnan(values)
