@@ -1,6 +1,7 @@
-"""How long may one thread spin while it waits for another? Seconds for 60 training steps.
+"""How long may one thread spin while it waits for another? Seconds for 40 training steps.
 
-With all cores to itself, and with one core taken by another program, as on a shared workstation.
+With all cores to itself, and with as many other programs at work as there are cores, as on a shared
+workstation.
 
     .venv/bin/python benchmarks/waiting_threads.py
 """
@@ -12,7 +13,9 @@ import sys
 import time
 from itertools import product
 
-STEPS, REPEATS = 60, 3
+from volseg.machine import cores
+
+STEPS, REPEATS = 40, 3
 SPINS = {
     "GNU's default": {},
     "1000 (volseg)": {"GOMP_SPINCOUNT": "1000"},
@@ -50,18 +53,18 @@ def main() -> None:
     """Every setting in turn, so that what else the machine does hits them alike."""
     seconds: dict[tuple[bool, str], list[float]] = {}
     for _, busy, (name, setting) in product(range(REPEATS), (False, True), SPINS.items()):
-        other = subprocess.Popen(BUSY) if busy else None
+        others = [subprocess.Popen(BUSY) for _ in range(cores() if busy else 0)]
         try:
             told = subprocess.run(
                 [sys.executable, __file__, "--one"],
                 env={**os.environ, **setting}, capture_output=True, text=True, check=True,
             )  # fmt: skip
         finally:
-            if other:
+            for other in others:
                 other.kill()
         seconds.setdefault((busy, name), []).append(float(told.stdout))
     for (busy, name), times in seconds.items():
-        where = "one core busy" if busy else "idle machine"
+        where = "busy machine" if busy else "idle machine"
         print(f"{where:14} {name:14} {statistics.median(times):6.1f} s")
 
 

@@ -38,8 +38,8 @@ SOME_FAILED, INTERRUPTED = 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C."""
-    # Threads that wait for each other by spinning make a busy machine ten times slower; this short
-    # a spin costs an idle one a tenth (benchmarks/README.md).
+    # Threads that wait for each other by spinning slow a busy machine to less than half; so short a
+    # spin costs an idle one a tenth (benchmarks/waiting_threads.py).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
