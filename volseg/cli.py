@@ -237,7 +237,7 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
 
 @app.command
 def phantom(
-    out: Path, /, *, cases: int = 10, days: int = 3, full_size: bool = False, seed: int = 0
+    out: Path, /, *, cases: int = 16, days: int = 3, full_size: bool = False, seed: int = 0
 ) -> None:
     """Write a synthetic dataset in the raw layout, case123 among its cases.
 

@@ -60,7 +60,7 @@ class Written(NamedTuple):
 def write(
     out: Path,
     *,
-    cases: int = 10,
+    cases: int = 16,
     days: int = 3,
     full_size: bool = False,
     seed: int = 0,
