@@ -217,7 +217,7 @@ def submit(
 
 @app.command
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
-    """Make a phantom dataset with case123 and run every stage on it, in about five minutes.
+    """Make a phantom dataset with case123 and run every stage on it, in about four minutes.
 
     Parameters
     ----------

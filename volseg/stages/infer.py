@@ -89,7 +89,8 @@ class Maker:
         sections = {"data", "network", "inference", "postprocess"}
         config = self.run.config.model_dump(mode="json", include=sections)
         window, classes = self.run.config.window, self.run.facts.classes
-        return json.dumps([self.weights, classes, window, config, __version__])
+        dtype = str(self.predictor.device.dtype)
+        return json.dumps([self.weights, classes, window, dtype, config, __version__])
 
     def record(self, source: Source, **told: Any) -> Record:
         """The record of a scan."""
