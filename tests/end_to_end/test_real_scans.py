@@ -36,6 +36,7 @@ def test_these_settings_are_a_config() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 15 minutes of training at most, and the stages around it
 def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     shared_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
