@@ -93,13 +93,30 @@ def test_touching_runs_are_one_run():
         ("1 3 3 1", "run 2 ('3 1'): starts before or within an earlier run, which ends at 3"),
         ("5 2 1 2", "run 2 ('1 2'): starts before or within an earlier run"),
         ("9223372036854775807 5", "ends past the last"),
+        ("9223372036854775807 9223372036854775807", "ends past the last"),
         ("1 99999999999999999999", "ends past the last"),
+        ("99999999999999999999 99999999999999999999", "ends past the last"),
         ("1 " + "9" * 5000, "is not two whole numbers"),
     ],
 )
 def test_bad_text_names_its_run(text, message):
     with pytest.raises(UserError, match=re.escape(message)):
         decode(text, (4, 3))
+
+
+@pytest.mark.parametrize("space", ["  ", "\t", "\n", "\r\n", "\x1c", "\xa0"])
+def test_any_white_space_may_stand_between_numbers(space):
+    text = space.join(["", "6", "002", "10", "1", ""])
+
+    assert encode(decode(text, (4, 3))) == "6 2 10 1"
+
+
+@given(st.text("0123 \t\x1c\xa0-+._ex²٣", max_size=12))
+def test_what_is_not_pairs_of_whole_numbers_is_refused(text):
+    words = text.split()
+    if len(words) % 2 or not all(re.fullmatch("[0-9]+", word) for word in words):
+        with pytest.raises(UserError, match="run "):
+            decode(text, (4, 3))
 
 
 @given(st.lists(st.integers(-2, 14), max_size=6))

@@ -42,29 +42,28 @@ def decode(text: str, shape: tuple[int, int]) -> Mask:
             past the end, over another or out of order; the text names the run.
     """
     words = text.split()
-    size = shape[0] * shape[1]
     if not words:
         return np.zeros((shape[1], shape[0]), dtype=bool).T
-    starts, ends = _runs(words, shape)
-    if starts[0] < 0 or ends[-1] > size or (starts >= ends).any() or (starts[1:] < ends[:-1]).any():
-        raise UserError(_fault(words, shape))
-    lengths = ends - starts
-    flat = np.zeros(size, dtype=bool)
-    flat[np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())] = True
-    return flat.reshape(shape[1], shape[0]).T
+    edges = _edges(words, shape)
+    in_a_run = np.zeros(len(edges) - 1, dtype=bool)  # between two edges: out, in, out, ..., out
+    in_a_run[1::2] = True
+    return np.repeat(in_a_run, np.diff(edges)).reshape(shape[1], shape[0]).T
 
 
-def _runs(words: Sequence[str], shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], ...]:
-    """First pixel and the pixel after the last of each run, counted from 0."""
-    joined = "".join(words)
-    if len(words) % 2 or not (joined.isascii() and joined.isdigit()):
+def _edges(words: Sequence[str], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """0, then first pixel and pixel after the last of each run counted from 0, then the size."""
+    digits = "".join(words)
+    if len(words) % 2 or not (digits.isascii() and digits.isdigit()):
         raise UserError(_fault(words, shape))
-    try:
-        numbers = np.array(list(map(int, words)), dtype=np.int64)
-    except (OverflowError, ValueError) as error:  # more than int64 or than Python's 4300 digits
-        raise UserError(_fault(words, shape)) from error
-    starts = numbers[::2] - 1
-    return starts, starts + numbers[1::2]
+    # reads text three times as fast as int() and makes of what is too large the largest int64
+    numbers = np.fromstring(" ".join(words), dtype=np.int64, count=len(words), sep=" ")
+    starts, lengths = numbers[::2] - 1, numbers[1::2]
+    edges = np.empty(len(words) + 2, dtype=np.int64)
+    edges[0], edges[-1] = 0, shape[0] * shape[1]
+    edges[1:-1:2], edges[2:-1:2] = starts, starts + lengths  # a sum that overflows is negative
+    if (edges[1:] < edges[:-1]).any() or not lengths.all():
+        raise UserError(_fault(words, shape))
+    return edges
 
 
 def _fault(words: Sequence[str], shape: tuple[int, int]) -> str:
