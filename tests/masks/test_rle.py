@@ -40,6 +40,7 @@ def test_decoding_undoes_encoding(mask):
 def test_encoding_agrees_with_a_naive_reference(mask):
     assert encode(mask) == reference(mask)
     assert encode(np.asfortranarray(mask)) == reference(mask)
+    assert encode(mask.astype(np.uint8) * 255) == reference(mask)
 
 
 @given(masks)

@@ -18,17 +18,18 @@ Mask = npt.NDArray[np.bool_]
 def encode(mask: Mask) -> str:
     """The runs of a bool (X, Y) mask, each as long as it can be; '' for an empty mask.
 
-    A run goes on from the end of a row to the start of the next where both are set.
+    A run goes on from the end of a row to the start of the next where both are set. Fastest where
+    neighbours along X lie together in memory, as in the masks that `decode` makes.
     """
-    rows = np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    pixels = np.asarray(mask, dtype=bool).tobytes(order="F")  # bytes find pixels in no time
+    first, end = pixels.find(1), pixels.rfind(1) + 1
+    if not end:
         return ""
-    first, last = int(rows[0]), int(rows[-1]) + 1
-    flat = np.zeros((last - first) * mask.shape[0] + 2, dtype=bool)  # an unset pixel at either end
-    flat[1:-1] = mask[:, first:last].ravel(order="F")
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    starts, lengths = edges[::2] + (1 + first * mask.shape[0]), edges[1::2] - edges[::2]
-    return " ".join(map(str, np.column_stack((starts, lengths)).ravel().tolist()))
+    drawn = np.frombuffer(pixels, dtype=bool, count=end - first, offset=first)
+    numbers = np.concatenate(([first], np.flatnonzero(drawn[1:] != drawn[:-1]) + first + 1, [end]))
+    numbers[1::2] -= numbers[::2]  # from the edges of runs to lengths ...
+    numbers[::2] += 1  # ... and starts counted from 1
+    return ("%d " * len(numbers) % tuple(numbers.tolist()))[:-1]  # half the time of str and join
 
 
 def decode(text: str, shape: tuple[int, int]) -> Mask:
