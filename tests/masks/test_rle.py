@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from volseg.errors import UserError
-from volseg.masks.rle import decode, encode
+from volseg.masks.rle import decode, encode, planes
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=8))
+volumes = arrays.arrays(bool, arrays.array_shapes(min_dims=3, max_dims=3, max_side=8))
 
 
 def reference(mask):
@@ -41,6 +42,15 @@ def test_encoding_agrees_with_a_naive_reference(mask):
     assert encode(mask) == reference(mask)
     assert encode(np.asfortranarray(mask)) == reference(mask)
     assert encode(mask.astype(np.uint8) * 255) == reference(mask)
+
+
+@given(volumes)
+def test_planes_are_the_slices_of_a_volume_each_in_one_piece(volume):
+    stack = planes(volume)
+
+    assert np.array_equal(stack, np.moveaxis(volume, 2, 0))
+    assert all(plane.flags.f_contiguous for plane in stack)
+    assert np.array_equal(planes(np.asfortranarray(volume)), stack)
 
 
 @given(masks)

@@ -19,7 +19,7 @@ def encode(mask: Mask) -> str:
     """The runs of a bool (X, Y) mask, each as long as it can be; '' for an empty mask.
 
     A run goes on from the end of a row to the start of the next where both are set. Fastest where
-    neighbours along X lie together in memory, as in the masks that `decode` makes.
+    neighbours along X lie together in memory, as in the masks that `decode` and `planes` make.
     """
     pixels = np.asarray(mask, dtype=bool).tobytes(order="F")  # bytes find pixels in no time
     first, end = pixels.find(1), pixels.rfind(1) + 1
@@ -30,6 +30,20 @@ def encode(mask: Mask) -> str:
     numbers[1::2] -= numbers[::2]  # from the edges of runs to lengths ...
     numbers[::2] += 1  # ... and starts counted from 1
     return ("%d " * len(numbers) % tuple(numbers.tolist()))[:-1]  # half the time of str and join
+
+
+def planes(volume: Mask) -> Mask:
+    """A volume (X, Y, Z) slice by slice, bool (Z, X, Y), to be encoded quickly.
+
+    Where neighbours along Z lie together, as in most volumes, a slice is spread over all of the
+    memory, and reading it costs many times as much as encoding it. So the volume is read once, row
+    by row, as a row of all slices fits the processor's cache.
+    """
+    columns, rows, slices = volume.shape
+    stack = np.empty((slices, rows, columns), dtype=bool)
+    for row in range(rows):
+        stack[:, row] = volume[:, row].T
+    return stack.transpose(0, 2, 1)
 
 
 def decode(text: str, shape: tuple[int, int]) -> Mask:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from volseg.atomic import write_text
 from volseg.errors import UserError
-from volseg.masks.rle import encode
+from volseg.masks.rle import encode, planes
 
 HEADER = ("id", "class", "predicted")
 
@@ -38,10 +38,11 @@ def rows(
     """
     if masks.shape[0] != len(classes) or masks.shape[3] != len(slices):
         raise ValueError(f"masks {masks.shape} for {len(classes)} classes and {len(slices)} slices")
+    texts = [[encode(plane) for plane in planes(volume)] for volume in masks]
     return [
-        Row(slice_id(scan, number), organ, encode(masks[c, :, :, z]))
-        for z, number in enumerate(slices)
-        for c, organ in enumerate(classes)
+        Row(slice_id(scan, number), organ, text)
+        for number, *of_classes in zip(slices, *texts, strict=True)
+        for organ, text in zip(classes, of_classes, strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ from volseg.data.phantom.grids import FULL, SMALL, Grid
 from volseg.data.phantom.scans import CLASSES, scan
 from volseg.errors import UserError
 from volseg.machine import cores
-from volseg.masks import rle
+from volseg.masks import submission
 
 CASE, DAY = 123, 20  # always there: the documentation speaks of case123_day20
 CHANGING = 1  # the rank of the case that changes its matrix size after its first day
@@ -51,10 +51,10 @@ class Order(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of an order: its rows of train.csv (id, class, segmentation) by slice and class."""
+    """What became of an order: its rows of train.csv by slice and class (there the truth)."""
 
     order: Order
-    rows: list[tuple[str, str, str]]
+    rows: list[submission.Row]
 
 
 def write(
@@ -126,14 +126,12 @@ def _write_scan(out: Path, seed: int, order: Order) -> Written:
     image, masks = scan(order.case, order.day, grid=order.grid, seed=seed)
     name = f"case{order.case}_day{order.day}"
     folder = out / order.part / f"case{order.case}" / name / "scans"
-    (columns, rows), (width, height) = order.grid.shape[:2], order.grid.pixel_mm
-    table = []
-    for z in range(order.grid.shape[2]):
+    (columns, rows, slices), (width, height) = order.grid.shape, order.grid.pixel_mm
+    numbers = range(1, slices + 1)
+    for number in numbers:
         size = f"{columns}_{rows}_{width:.2f}_{height:.2f}"
-        _write_png(folder / f"slice_{z + 1:04d}_{size}.png", image[:, :, z].T)
-        for label, mask in zip(CLASSES, masks[:, :, :, z], strict=True):
-            table.append((f"{name}_slice_{z + 1:04d}", label, rle.encode(mask)))
-    return Written(order, table)
+        _write_png(folder / f"slice_{number:04d}_{size}.png", image[:, :, number - 1].T)
+    return Written(order, submission.rows(name, numbers, classes=CLASSES, masks=masks))
 
 
 def _write_png(path: Path, pixels: npt.NDArray[np.uint16]) -> None:
@@ -145,18 +143,18 @@ def _write_png(path: Path, pixels: npt.NDArray[np.uint16]) -> None:
         temporary.write_bytes(coded.tobytes())
 
 
-def _table(header: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> str:
+def _table(header: tuple[str, str, str], rows: list[submission.Row]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
 
 
-def _facts(written: list[Written], labelled: list[tuple[str, str, str]]) -> PhantomFacts:
+def _facts(written: list[Written], labelled: list[submission.Row]) -> PhantomFacts:
     train = [done.order for done in written if done.order.part == "train"]
     return PhantomFacts(
         cases=tuple(dict.fromkeys(f"case{order.case}" for order in train)),
         scans=len(train),
         test_scans=len(written) - len(train),
         slices=sum(done.order.grid.shape[2] for done in written),
-        labelled_slices=len({name for name, _, segmentation in labelled if segmentation}),
+        labelled_slices=len({row.id for row in labelled if row.predicted}),
     )
