@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,21 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from volseg import console
 from volseg.atomic import replacing, write_text
-from volseg.data.phantom.grids import FULL, SMALL, Grid
+from volseg.data.phantom.orders import LAST_CASE, LAST_DAY, Order, like_kaggle, regular
 from volseg.data.phantom.scans import CLASSES, scan
 from volseg.errors import UserError
 from volseg.machine import cores
 from volseg.masks import submission
-
-CASE, DAY = 123, 20  # always there: the documentation speaks of case123_day20
-CHANGING = 1  # the rank of the case that changes its matrix size after its first day
-LAST_CASE, LAST_DAY = 156, 38  # the real set's highest numbers are about these
-
-# The grids of the first case, the second and so on, round and round. Full size: two thirds square,
-# a quarter wide, a few shallow, as in the real set.
-_SMALL_MIX = tuple(SMALL[kind] for kind in (0, 1, 0))
-_FULL_MIX = tuple(FULL[kind] for kind in (0, 1, 0, 0, 1, 0, 0, 2, 0, 0, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -39,15 +32,6 @@ class PhantomFacts:
     test_scans: int
     slices: int
     labelled_slices: int
-
-
-class Order(NamedTuple):
-    """One scan to make."""
-
-    case: int
-    day: int
-    part: str
-    grid: Grid
 
 
 class Written(NamedTuple):
@@ -77,9 +61,29 @@ def write(
             disk is full.
     """
     _check(out, cases, days, workers)
-    mix = _FULL_MIX if full_size else _SMALL_MIX
-    orders = _orders(cases, days, mix, np.random.default_rng(seed))
-    written = _make(orders, partial(_write_scan, out, seed), workers or cores())
+    orders = regular(cases, days, full_size=full_size, rng=np.random.default_rng(seed))
+    return _write(out, orders, seed=seed, workers=workers)
+
+
+def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -> PhantomFacts:
+    """Write a dataset with the cases, days, sizes and listed bad scans of the competition's training set.
+
+    85 cases, 274 scans and 38,496 slices of about 58 kB; all are labelled.
+
+    Raises:
+        UserError: `out` exists and isn't an empty folder, or the disk is full.
+    """
+    _check(out, 1, 1, workers)
+    orders = like_kaggle(np.random.default_rng(seed))
+    return _write(out, orders, seed=seed, workers=workers)
+
+
+def _write(out: Path, orders: list[Order], *, seed: int, workers: int | None) -> PhantomFacts:
+    written = []
+    with console.progress("drawing") as report:
+        for done in _made(orders, partial(_write_scan, out, seed), workers or cores()):
+            written.append(done)
+            report(len(written), len(orders))
     labelled = [row for done in written if done.order.part == "train" for row in done.rows]
     write_text(out / "train.csv", _table(("id", "class", "segmentation"), labelled))
     write_text(out / "sample_submission.csv", _table(("id", "class", "predicted"), []))
@@ -97,29 +101,12 @@ def _check(out: Path, cases: int, days: int, workers: int | None) -> None:
         raise UserError(f"workers: {workers} is out of range; expected 1 or more")
 
 
-def _orders(cases: int, days: int, mix: tuple[Grid, ...], rng: np.random.Generator) -> list[Order]:
-    """Draw numbers of cases and days; the last number drawn is the test case's, with one day."""
-    others = [number for number in range(1, LAST_CASE + 1) if number != CASE]
-    *train, test = rng.choice(others, cases, replace=False).tolist()
-    orders = [Order(test, int(rng.integers(LAST_DAY)), "test", mix[0])]
-    for rank, case in enumerate(sorted([CASE, *train])):
-        numbers = sorted(rng.choice(LAST_DAY + 1, days, replace=False).tolist())
-        if case == CASE and DAY not in numbers:
-            numbers[int(np.abs(np.array(numbers) - DAY).argmin())] = DAY
-        grids = [mix[rank % len(mix)]] * days
-        if rank == CHANGING:
-            grids[0] = mix[0]
-        orders += [
-            Order(case, day, "train", grid) for day, grid in zip(numbers, grids, strict=True)
-        ]
-    return orders
-
-
-def _make(orders: list[Order], make: partial[Written], workers: int) -> list[Written]:
+def _made(orders: list[Order], make: partial[Written], workers: int) -> Iterator[Written]:
     if workers == 1 or len(orders) == 1:
-        return [make(order) for order in orders]
+        yield from map(make, orders)
+        return
     with ProcessPoolExecutor(min(workers, len(orders)), get_context("spawn")) as pool:
-        return list(pool.map(make, orders))
+        yield from pool.map(make, orders)
 
 
 def _write_scan(out: Path, seed: int, order: Order) -> Written:

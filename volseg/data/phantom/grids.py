@@ -35,11 +35,12 @@ SMALL = (
     Grid((92, 76, 70), (4.4, 4.4), -20.0),
 )
 
-# The three sizes of the real set (one scan of 234x234 left aside).
+# The sizes of the real set.
 FULL = (
     Grid((266, 266, 144), (1.5, 1.5), -150.0),
     Grid((360, 310, 144), (1.5, 1.5), -150.0),
     Grid((276, 276, 80), (1.63, 1.63), -40.0),
+    Grid((234, 234, 144), (1.5, 1.5), -150.0),
 )
 
 
