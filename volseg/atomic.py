@@ -23,17 +23,29 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        with telling(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Say of a path that can't be written why, where the user can do something about it.
+
+    Raises:
+        OutputError: the disk is full or the folder can't be written.
+    """
+    try:
+        yield
     except OSError as error:
         reason = _REASONS.get(error.errno or 0)
         if reason is None:
             raise
         raise OutputError(f"{path}: can't be written: {reason}") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
