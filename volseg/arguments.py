@@ -27,11 +27,17 @@ class PrepareArguments:
     workers: int | None = None
     """Processes; by default one a core."""
     check: bool = False
-    """Read everything, write nothing, report all that is wrong."""
+    """Read everything, write nothing, report all that is wrong or odd."""
+    json: bool = False
+    """Print the findings as JSON on stdout."""
     strict: bool = False
     """Stop before anything is written if any scan is spoilt."""
     allow_gaps: bool = False
     """Take scans with missing slices as they are."""
+    slice_mm: float | None = None
+    """Distance of slices in mm, which their names do not tell; 3 by default."""
+    classes: Many[str] = ()
+    """The classes of train.csv, where they are others than the competition's."""
     exclude: Many[str] = ()
     """Scans to flag as excluded beside the data author's list of bad labels."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,23 +22,26 @@ def each(
     *,
     workers: int,
     died: Callable[[Item], Outcome],
+    preload: Sequence[str] = (),
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield the position and outcome of each item as they are done, in any order.
 
     `died(item)` stands for the outcome of an item that killed its worker. With one worker, all is
     done in this process. On Ctrl-C the items in work are finished and the others dropped.
+    `preload` names modules that workers need; where the system can, they are loaded once for all.
     """
     if min(workers, len(items)) <= 1:
         for position, item in enumerate(items):
             yield position, task(item)
         return
+    context = _context(preload)
     waiting = deque(range(len(items)))
     while waiting:
         suspects: list[int] = []
-        yield from _until_death(task, items, waiting, suspects, workers=workers)
+        yield from _until_death(task, items, waiting, suspects, (workers, context))
         for position in suspects:  # one of them did it: each gets a worker of its own
             alone, guilty = deque([position]), list[int]()
-            yield from _until_death(task, items, alone, guilty, workers=1)
+            yield from _until_death(task, items, alone, guilty, (1, context))
             if guilty:
                 yield position, died(items[position])
 
@@ -47,16 +51,15 @@ def _until_death(
     items: Sequence[Item],
     waiting: deque[int],
     suspects: list[int],
-    *,
-    workers: int,
+    how: tuple[int, BaseContext],
 ) -> Iterator[tuple[int, Outcome]]:
     """Work `waiting` off; if a worker dies, stop and leave what was in work in `suspects`."""
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_die_with_parent)
+    workers, context = how
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     running: dict[Future[Outcome], int] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
+            while waiting and len(running) <= workers:  # one waits, so that no worker has to
                 with _held_interrupts():
                     future = pool.submit(task, items[waiting[0]])
                 running[future] = waiting.popleft()
@@ -83,8 +86,21 @@ def _held_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
-def _die_with_parent() -> None:
-    """End this worker when its parent is killed, instead of waiting for work for ever."""
+def _context(preload: Sequence[str]) -> BaseContext:
+    """How workers are started: forked from one small process that has loaded what they need, or anew.
+
+    Never forked from this process: it may have threads, whose locks a copy would hold for ever.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["volseg.cli", *preload])
+    return context
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed instead of waiting for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

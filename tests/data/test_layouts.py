@@ -20,6 +20,17 @@ def fault(call, *args, **settings):
     return str(caught.value)
 
 
+def notes_of(found):
+    return [one.message for one in found.findings if one.severity == "note"]
+
+
+def stacked(scan, classes=CLASSES):
+    """The labels as one array (C, X, Y, Z) in the order in which they come."""
+    masks = scan.labels(classes)
+    assert list(masks) == list(classes)
+    return np.stack(list(masks.values()))
+
+
 def scan_of(raw, name=SCANS[0], **settings):
     return {scan.name: scan for scan in GITract(**settings).scans(raw.root).scans}[name]
 
@@ -45,7 +56,7 @@ def test_the_grid_runs_to_left_back_and_feet_with_width_from_the_third_part_of_t
 
 
 def test_masks_are_read_row_by_row_and_may_overlap(raw):
-    labels = scan_of(raw).labels(CLASSES)
+    labels = stacked(scan_of(raw))
 
     expected = np.zeros((3, COLUMNS, ROWS, 5), dtype=bool)
     expected[2, [0, 1, 0], [0, 0, 1], 1] = True  # pixels 1, 2 and 10 of rows of 9
@@ -56,7 +67,7 @@ def test_masks_are_read_row_by_row_and_may_overlap(raw):
 def test_classes_come_in_the_order_asked_for(raw):
     scan = scan_of(raw)
 
-    np.testing.assert_array_equal(scan.labels(CLASSES[::-1]), scan.labels(CLASSES)[::-1])
+    np.testing.assert_array_equal(stacked(scan, CLASSES[::-1]), stacked(scan)[::-1])
 
 
 def test_scans_come_by_case_and_day_as_numbers(raw):
@@ -78,11 +89,10 @@ def test_without_train_csv_scans_have_no_masks_and_a_note_says_so(raw):
 
     found = GITract().scans(raw.root)
 
-    assert [scan.masks for scan in found.scans] == [None] * 4
-    assert found.notes == (f"{raw.root}: no train.csv, so the scans are prepared without labels",)
-    assert fault(found.scans[0].labels, CLASSES) == (
-        f"{raw.folder(SCANS[0])}: has no masks; expected its rows in train.csv"
-    )
+    assert [scan.labels(CLASSES) for scan in found.scans] == [None] * 4
+    assert notes_of(found) == [
+        f"{raw.root}: no train.csv, so the scans are prepared without labels"
+    ]
 
 
 def test_the_part_is_the_folder_above_the_case(raw):
@@ -104,11 +114,11 @@ def test_a_bare_folder_of_cases_is_train_if_labelled_and_test_if_not(raw):
     found = GITract().scans(bare)
 
     assert {scan.part for scan in found.scans} == {"train"}
-    assert all(scan.masks for scan in found.scans)
+    assert all(scan.labels(CLASSES) for scan in found.scans)
 
 
 def test_a_folder_train_given_for_its_parent_is_guessed(raw):
-    notes = GITract().scans(raw.root / "train").notes
+    notes = notes_of(GITract().scans(raw.root / "train"))
 
     assert notes[0].endswith(f"(there is one in {raw.root}: did you mean that?)")
 
@@ -147,7 +157,7 @@ def test_with_allow_gaps_the_slices_there_are_are_stacked_and_a_note_says_so(raw
 
     assert scan.numbers == (11, 13, 14, 15)
     assert scan.shape == (9, 7, 4)
-    assert scan.labels(CLASSES).sum() == 0  # all its masks were on slice 12
+    assert stacked(scan).sum() == 0  # all its masks were on slice 12
     assert scan.notes == (
         (
             f"{raw.folder(SCANS[0])}: slice 12 missing between 11 and 13; "
@@ -157,14 +167,14 @@ def test_with_allow_gaps_the_slices_there_are_are_stacked_and_a_note_says_so(raw
 
 
 def test_excel_marks_quotes_blank_lines_column_order_and_unpadded_ids_do_not_matter(raw):
-    expected = scan_of(raw).labels(CLASSES)
+    expected = stacked(scan_of(raw))
     lines = [
         f'"{text}",{organ},"{name.replace("_00", "_")}"' for (name, organ), text in raw.rows.items()
     ]
     text = "\r\n".join(["segmentation,class,id", *lines, "", ""])
     raw.csv.write_text(text, encoding="utf-8-sig", newline="")
 
-    np.testing.assert_array_equal(scan_of(raw).labels(CLASSES), expected)
+    np.testing.assert_array_equal(stacked(scan_of(raw)), expected)
 
 
 @pytest.mark.parametrize("where", ["scan", "scans", "case of one day", "loose"])
@@ -245,13 +255,21 @@ def test_a_png_whose_pixels_do_not_unpack_is_refused_though_its_checksums_are_ri
 
 
 @pytest.mark.parametrize("name", members(Layout))
-def test_every_layout_says_what_its_classes_and_channels_are(name):
+def test_every_layout_refuses_a_folder_that_is_not_there_and_says_what_it_expects(name, tmp_path):
     layout = members(Layout)[name]()
 
     assert layout.name == name
-    assert layout.classes
-    assert len(set(layout.classes)) == len(layout.classes)
-    assert layout.channels
+    message = fault(layout.scans, tmp_path / "nowhere")
+    assert message.startswith(f"{tmp_path / 'nowhere'}: no such folder; expected ")
+
+
+def test_rows_of_a_scan_may_lie_anywhere_in_the_file_and_hold_line_breaks(raw):
+    expected = stacked(scan_of(raw))
+    lines = [f'"{name}\n",{organ},"{text}"' for (name, organ), text in raw.rows.items()]
+    order = np.random.default_rng(0).permutation(len(lines))
+    raw.csv.write_text("\n".join(["id,class,segmentation", *[lines[i] for i in order], ""]))
+
+    np.testing.assert_array_equal(stacked(scan_of(raw)), expected)
 
 
 def test_a_real_scan_starts_at_its_own_number_and_equals_its_pngs(shared_data):

@@ -2,11 +2,11 @@ import csv
 import errno
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 
 from tests.raw import CLASSES, COLUMNS, ROWS, SCANS, Raw, pixels, png
 from volseg import errors
+from volseg.data import volume
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.errors import UserError
@@ -46,10 +47,17 @@ def written(raw):
     return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
 
 
+def touch_all(raw):
+    """Make every slice look changed, so that nothing of an earlier run counts as done."""
+    for path in raw.root.rglob("*.png"):
+        os.utime(path, (1, 1))
+
+
 def files_of(scans):
     images = [f"images/{scan}.nii.gz" for scan in scans]
     labels = [f"labels/{scan}/{organ}.nii.gz" for scan in scans for organ in CLASSES]
-    return sorted(["dataset.json", *images, *labels])
+    records = [f"records/{scan}.json" for scan in scans]
+    return sorted(["dataset.json", *images, *labels, *records])
 
 
 # What is right
@@ -139,10 +147,10 @@ def test_check_tells_faults_of_the_whole_and_of_scans_at_once(raw):
     raw.rows[f"{GOOD[0]}_slice_0011", "spleen"] = ""
     raw.save()
 
-    message = refusal(raw, check=True)
+    told = run(raw, check=True)
 
-    assert "unknown class 'spleen'" in message
-    assert "zero bytes" in message
+    assert "unknown class 'spleen'" in told.problems[0]
+    assert "zero bytes" in told.failures[0].reason
 
 
 def test_a_run_over_an_earlier_one_leaves_only_what_is_true_now(raw):
@@ -473,7 +481,7 @@ def test_allow_gaps_stacks_the_slices_there_are_and_warns(raw):
     assert prepared.failures == ()
     (sample,) = Dataset.load(prepared.out).of(BAD)
     assert sample.slices == (11, 12, 14, 15)
-    assert prepared.notes[0] == (
+    assert prepared.notes[1] == (
         f"{raw.folder(BAD)}: slice 13 missing between 12 and 14; "
         "the other slices are stacked as if they touched"
     )
@@ -531,8 +539,8 @@ WHOLE_FAULTS = {
     "no text": (
         lambda raw: raw.csv.write_bytes(b"id,class,segmentation\n\xff\xfe\n"),
         (
-            "{csv}: not a readable CSV file ('utf-8' codec can't decode byte 0xff in position 22: "
-            "invalid start byte); expected UTF-8 text with the columns id,class,segmentation"
+            "{csv}: not a readable CSV file (line 2: 'utf-8' codec can't decode byte 0xff in "
+            "position 0: invalid start byte); expected UTF-8 text with the columns id,class,segmentation"
         ),
     ),
     "short line": (
@@ -579,8 +587,11 @@ WHOLE_FAULTS = {
 def test_a_fault_of_the_whole_dataset_is_told_and_nothing_is_written(raw, fault, mode):
     spoil, expected = WHOLE_FAULTS[fault]
     spoil(raw)
+    found_by_check = mode == {"check": True} and fault not in ("missing folder", "no cases")
 
-    assert refusal(raw, **mode) == expected.format(root=raw.root, csv=raw.csv)
+    told = "\n".join(run(raw, **mode).problems) if found_by_check else refusal(raw, **mode)
+
+    assert told == expected.format(root=raw.root, csv=raw.csv)
     assert written(raw) == []
 
 
@@ -602,7 +613,7 @@ def test_all_faults_of_the_whole_dataset_are_told_at_once(raw):
 
 def test_settings_that_make_no_sense_are_refused(raw):
     assert refusal(raw, layout="gi-tracts") == (
-        "--layout gi-tracts: no such layout, did you mean gi-tract?; known: gi-tract"
+        "--layout gi-tracts: no such layout, did you mean gi-tract?; known: gi-tract, nifti"
     )
     assert refusal(raw, workers=0) == "--workers 0: expected 1 or more"
 
@@ -612,7 +623,7 @@ def test_an_output_folder_that_is_a_file_is_refused(raw):
     out.write_text("a file")
 
     assert refusal(raw) == (
-        f"{out}/dataset.json: can't be replaced: Not a directory; choose another output folder"
+        f"{out}: can't be written: a part of its path is a file; choose another output folder"
     )
 
 
@@ -621,15 +632,16 @@ def test_an_output_folder_that_is_a_file_is_refused(raw):
 
 def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monkeypatch):
     run(raw)
-    save, count = nibabel.save, iter(range(100))
+    touch_all(raw)
+    pack, count = volume._gzip, iter(range(100))
 
-    def full(image, path):
+    def full(*parts):
         if next(count) == 5:
-            Path(path).write_bytes(b"half")
+            yield b"half"
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(image, path)
+        yield from pack(*parts)
 
-    monkeypatch.setattr(nibabel, "save", full)
+    monkeypatch.setattr(volume, "_gzip", full)
     out = raw.root.parent / "prepared"
     path = out / "labels" / GOOD[0] / "large_bowel.nii.gz"
 
@@ -645,14 +657,15 @@ def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monk
 
 def test_ctrl_c_leaves_nothing_half_written_and_no_dataset(raw, monkeypatch):
     run(raw)
-    save, count = nibabel.save, iter(range(100))
+    touch_all(raw)
+    pack, count = volume._gzip, iter(range(100))
 
-    def interrupted(image, path):
-        save(image, path)
+    def interrupted(*parts):
+        yield from pack(*parts)
         if next(count) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(nibabel, "save", interrupted)
+    monkeypatch.setattr(volume, "_gzip", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         run(raw)

@@ -1,13 +1,20 @@
-"""The masks of `train.csv` (id,class,segmentation), and what may be wrong with them."""
+"""The masks of `train.csv` (id,class,segmentation): where each scan's rows are, and what is wrong with them.
+
+The file is read once to see which rows belong to which scan; their texts are read again when the scan is.
+So the memory needed does not grow with the number of masks, and a scan's rows travel to no other process.
+"""
 
 import csv
+import hashlib
+import io
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from volseg.data.scan import Masks, Scan
 from volseg.data.slices import first
 from volseg.errors import UserError, nearest
 from volseg.masks.submission import slice_id
@@ -17,78 +24,112 @@ COLUMNS = ("id", "class", "segmentation")
 _ID = re.compile(r"(case[0-9]+_day[0-9]+)_slice_([0-9]+)")
 
 Row = tuple[int, str]  # slice number and class
+Span = tuple[int, int]  # first byte and the byte after the last
 
 
 @dataclass(frozen=True)
-class Annotations:
-    """For each scan the texts by row; `problems` are faults of the whole file."""
+class Rows:
+    """The rows of one scan: where they are in the file, and their hash.
+
+    `places` are the columns of id, class and text.
+    """
 
     path: Path
-    rows: Mapping[str, Mapping[Row, list[str]]]
-    problems: tuple[str, ...] = ()
+    places: tuple[int, int, int]
+    spans: tuple[Span, ...]
+    digest: str
 
-    def masks(self, scan: Scan, classes: Sequence[str], *, allow_gaps: bool) -> Masks | None:
-        """The masks of a scan, or None where the file has no row of it.
+    def texts(
+        self, scan: str, numbers: Sequence[int], classes: Sequence[str], *, allow_gaps: bool
+    ) -> dict[str, tuple[str, ...]]:
+        """For each class one text a slice, '' for no organ.
 
         With `allow_gaps`, rows of slices missing in the middle are left out.
 
         Raises:
             UserError: rows twice, rows without an image, images without a row; each is named.
         """
-        rows = self.rows.get(scan.name)
-        if rows is None:
-            return None
-        problems = [*self._mismatches(scan, rows, classes, allow_gaps=allow_gaps)]
+        rows = self._read()
+        problems = [*_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)]
         if problems:
             raise UserError.of(problems)
-        texts = {
-            organ: tuple(rows[number, organ][0] for number in scan.numbers) for organ in classes
-        }
-        return Masks(self.path, texts)
+        return {organ: tuple(rows[number, organ][0] for number in numbers) for organ in classes}
 
-    def _mismatches(
-        self,
-        scan: Scan,
-        rows: Mapping[Row, list[str]],
-        classes: Sequence[str],
-        *,
-        allow_gaps: bool,
-    ) -> Iterator[str]:
-        """A line for each way in which rows and slices are not one to one."""
-        here = set(scan.numbers)
-        span = range(scan.numbers[0], scan.numbers[-1] + 1) if allow_gaps else ()
-        twice = [row for row, texts in rows.items() if len(texts) > 1]
-        orphans = {number for number, _ in rows if number not in here and number not in span}
-        bare = [
-            (number, organ)
-            for number in scan.numbers
-            for organ in classes
-            if (number, organ) not in rows
-        ]
-        ids = [slice_id(scan.name, number) for number in sorted(orphans)]
-        yield from self._line("id without image", ids, "re-download the scan or remove the rows")
-        labels = [f"{slice_id(scan.name, number)} {organ}" for number, organ in twice]
-        yield from self._line("row twice", labels, "keep one")
-        labels = [f"{slice_id(scan.name, number)} {organ}" for number, organ in bare]
-        yield from self._line("image without row", labels, "expected a row a slice and class")
+    def _read(self) -> dict[Row, list[str]]:
+        rows: dict[Row, list[str]] = {}
+        try:
+            with self.path.open("rb") as file:
+                for line in csv.reader(_decoded(file, self.spans), strict=True):
+                    name, organ, text = (line[place].strip() for place in self.places)
+                    number = int(name.rpartition("_")[2])
+                    rows.setdefault((number, organ), []).append(text)
+        except (OSError, ValueError, IndexError, csv.Error) as error:
+            raise UserError(
+                f"{self.path}: changed while it was read ({error}); run it again"
+            ) from error
+        return rows
 
-    def _line(self, what: str, ids: Sequence[str], cure: str) -> Iterator[str]:
-        if ids:
-            yield f"{self.path}: {what}: {', '.join(first(ids, 'like it'))}; {cure}"
+
+@dataclass(frozen=True)
+class Annotations:
+    """The rows of each scan; `problems` are faults of the whole file."""
+
+    path: Path
+    rows: Mapping[str, Rows]
+    problems: tuple[str, ...] = ()
 
 
 def read(path: Path, classes: Sequence[str]) -> Annotations:
-    """Read all rows. Faults of the whole file are in `problems`, all at once.
+    """Find all rows. Faults of the whole file are in `problems`, all at once.
 
     Raises:
         UserError: not a text table with the columns id, class and segmentation.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _sorted(path, csv.reader(file, strict=True), classes)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with path.open("rb") as file:
+            return _sorted(path, _Reader(file), classes)
+    except (OSError, csv.Error) as error:
         expected = f"expected UTF-8 text with the columns {','.join(COLUMNS)}"
         raise UserError(f"{path}: not a readable CSV file ({error}); {expected}") from error
+
+
+class _Reader:
+    """The lines of a CSV file with the bytes each was read from; a quoted field may hold line breaks."""
+
+    def __init__(self, file: Iterable[bytes]) -> None:
+        self.file = file
+        self.bytes: list[bytes] = []
+        self.lines = csv.reader(self._texts(), strict=True)
+
+    def _texts(self) -> Iterator[str]:
+        for number, raw in enumerate(self.file, start=1):
+            self.bytes.append(raw)
+            try:
+                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise csv.Error(f"line {number}: {error}") from error
+
+    def __iter__(self) -> Iterator[tuple[list[str], bytes]]:
+        for line in self.lines:
+            raw = b"".join(self.bytes)
+            self.bytes.clear()
+            yield line, raw
+
+
+@dataclass
+class _Found:
+    """Where rows of one scan are, growing."""
+
+    spans: list[Span] = field(default_factory=list)
+    hash: Any = field(default_factory=partial(hashlib.blake2b, digest_size=16))
+
+    def add(self, start: int, raw: bytes) -> None:
+        end = start + len(raw)
+        if self.spans and self.spans[-1][1] == start:
+            self.spans[-1] = (self.spans[-1][0], end)
+        else:
+            self.spans.append((start, end))
+        self.hash.update(raw)
 
 
 @dataclass
@@ -116,27 +157,74 @@ class _Oddities:
         yield from first(unknown, "unknown classes")
 
 
-def _sorted(path: Path, lines: Iterator[list[str]], classes: Sequence[str]) -> Annotations:
+def _sorted(path: Path, lines: _Reader, classes: Sequence[str]) -> Annotations:
     """The rows by scan. `lines` starts with the header."""
-    header = next(lines, [])
+    rows = iter(lines)
+    header, raw = next(rows, ([], b""))
+    places = _places(path, header)
+    found: dict[str, _Found] = {}
+    odd = _Oddities()
+    at = len(raw)
+    for position, (line, raw) in enumerate(rows, start=2):
+        if len(line) == len(header):
+            name, organ = line[places[0]].strip(), line[places[1]].strip()
+            parts = _ID.fullmatch(name)
+            if organ not in classes:
+                odd.classes[organ] += 1
+            if parts is None:
+                odd.ids[name] += 1
+            else:
+                found.setdefault(parts[1], _Found()).add(at, raw)
+        elif line:  # an empty line is none
+            odd.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
+        at += len(raw)
+    scans = {
+        name: Rows(path, places, tuple(one.spans), one.hash.hexdigest())
+        for name, one in found.items()
+    }
+    return Annotations(path, scans, tuple(odd.told(path, classes)))
+
+
+def _places(path: Path, header: list[str]) -> tuple[int, int, int]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        found = ",".join(header) or "nothing"
+        told = ",".join(header) or "nothing"
         raise UserError(
-            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {found}"
+            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {told}"
         )
-    places = [header.index(name) for name in COLUMNS]
-    rows: dict[str, dict[Row, list[str]]] = defaultdict(lambda: defaultdict(list))
-    odd = _Oddities()
-    for position, line in enumerate(lines, start=2):
-        if len(line) != len(header):
-            fault = f"line {position} has {len(line)} fields; expected {len(header)}"
-            odd.ragged += [fault] if line else []  # an empty line is none
-            continue
-        name, organ, text = (line[place].strip() for place in places)
-        parts = _ID.fullmatch(name)
-        odd.ids[name] += parts is None
-        odd.classes[organ] += organ not in classes
-        if parts is not None:
-            rows[parts[1]][int(parts[2]), organ].append(text)
-    return Annotations(path, rows, tuple(odd.told(path, classes)))
+    ident, organ, text = (header.index(name) for name in COLUMNS)
+    return ident, organ, text
+
+
+def _decoded(file: BinaryIO, spans: Sequence[Span]) -> Iterator[str]:
+    for start, end in spans:
+        file.seek(start)
+        yield from io.StringIO(file.read(end - start).decode("utf-8"), newline="")
+
+
+def _mismatches(
+    path: Path,
+    scan: str,
+    rows: Mapping[Row, list[str]],
+    numbers: Sequence[int],
+    classes: Sequence[str],
+    *,
+    allow_gaps: bool,
+) -> Iterator[str]:
+    """A line for each way in which rows and slices are not one to one."""
+    here = set(numbers)
+    span = range(numbers[0], numbers[-1] + 1) if allow_gaps else ()
+    twice = [row for row, texts in rows.items() if len(texts) > 1]
+    orphans = {number for number, _ in rows if number not in here and number not in span}
+    bare = [(n, organ) for n in numbers for organ in classes if (n, organ) not in rows]
+    ids = [slice_id(scan, number) for number in sorted(orphans)]
+    yield from _line(path, "id without image", ids, "re-download the scan or remove the rows")
+    labels = [f"{slice_id(scan, number)} {organ}" for number, organ in twice]
+    yield from _line(path, "row twice", labels, "keep one")
+    labels = [f"{slice_id(scan, number)} {organ}" for number, organ in bare]
+    yield from _line(path, "image without row", labels, "expected a row a slice and class")
+
+
+def _line(path: Path, what: str, ids: Sequence[str], cure: str) -> Iterator[str]:
+    if ids:
+        yield f"{path}: {what}: {', '.join(first(ids, 'like it'))}; {cure}"

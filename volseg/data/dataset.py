@@ -73,9 +73,13 @@ class Dataset:
         except ValidationError as error:
             raise UserError.of(f"{path}: {line}" for line in explain(error, Facts)) from error
 
+    def text(self) -> str:
+        """What `dataset.json` holds."""
+        return self.facts.model_dump_json(indent=1) + "\n"
+
     def save(self) -> None:
         """Write `dataset.json` atomically."""
-        write_text(self.folder / FILE, self.facts.model_dump_json(indent=1) + "\n")
+        write_text(self.folder / FILE, self.text())
 
     def of(self, name: str) -> tuple[Sample, ...]:
         """All days of a case (`case123`) or one scan (`case123_day20`).

@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from volseg.data import png, slices
+from volseg.data.annotations import Rows
+from volseg.data.findings import Finding, note
+from volseg.data.raw import Mask, Part, stamps
 from volseg.data.slices import EXAMPLE, first, folders
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
@@ -22,23 +24,13 @@ from volseg.masks.submission import slice_id
 NAME = re.compile(r"(case[0-9]+)_day([0-9]+)")
 SLICE_MM = 3.0  # not in the file names; the data's documentation gives it
 
-Part = Literal["train", "test"]
-
-
-@dataclass(frozen=True)
-class Masks:
-    """The truth as run-length texts: for each class one text a slice, '' for no organ."""
-
-    source: Path
-    texts: dict[str, tuple[str, ...]]
-
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan as it lies on disk; `masks` is None where nobody has labelled it.
+    """One scan as it lies on disk; `rows` is None where nobody has labelled it.
 
-    `paths` and `numbers` go from head to feet; `size` is (columns, rows); `notes` tells what was
-    let through on demand.
+    `paths` and `numbers` go from head to feet; `size` is (columns, rows); with `allow_gaps` numbers
+    may be missing in the middle; `notes` tells what was let through on demand.
     """
 
     case: str
@@ -50,13 +42,26 @@ class Scan:
     numbers: tuple[int, ...] = ()
     size: tuple[int, int] = (0, 0)
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    masks: Masks | None = None
+    rows: Rows | None = None
+    allow_gaps: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(X, Y, Z) = (columns, rows, slices)."""
         return (*self.size, len(self.paths))
+
+    @property
+    def source(self) -> Path:
+        """The scan's folder."""
+        return self.folder
+
+    @property
+    def stamp(self) -> tuple[str, ...]:
+        """Files with size and time, the hash of the rows, and the settings that the result depends on."""
+        rows = self.rows.digest if self.rows else "no rows"
+        settings = f"{self.spacing_mm} {self.allow_gaps}"
+        return (*stamps(self.paths, self.folder), rows, settings)
 
     def image(self) -> Volume:
         """The slices stacked, uint16 (X, Y, Z), values as they are stored.
@@ -78,34 +83,41 @@ class Scan:
         affine = stack_affine(self.spacing_mm[:2], self.spacing_mm[2])
         return Volume(stack.transpose(2, 1, 0), affine)
 
-    def labels(self, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """The truth, bool (C, X, Y, Z), a channel a class in the order given; classes may overlap.
+    def channels(self) -> tuple[Volume]:
+        """The image, as the one channel there is."""
+        return (self.image(),)
+
+    def remarks(self) -> list[Finding]:
+        """The slices that are missing, where that was allowed."""
+        return [note(told, kind="gap", scan=self.name) for told in self.notes]
+
+    def labels(
+        self, classes: Sequence[str], _image: Volume | None = None
+    ) -> dict[str, Mask] | None:
+        """The truth, a bool mask (X, Y, Z) a class in the order given; they may overlap. None without rows.
 
         Raises:
-            UserError: no truth, or texts that are no masks of this size; each is named.
+            UserError: rows that do not fit the slices, or texts that are no masks of this size; each
+                is named.
         """
-        if self.masks is None:
-            raise UserError(f"{self.folder}: has no masks; expected its rows in train.csv")
+        if self.rows is None:
+            return None
+        texts = self.rows.texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)
         columns, rows = self.size
-        stack = np.zeros((len(classes), len(self.paths), rows, columns), dtype=bool)
-        drawn = [
-            (organ, number, text, plane)
-            for organ, planes in zip(classes, stack, strict=True)
-            for number, text, plane in zip(
-                self.numbers, self.masks.texts[organ], planes, strict=True
-            )
-            if text
-        ]
-        problems = []
-        for organ, number, text, plane in drawn:
-            try:
-                plane[:] = rle.decode(text, self.size).T
-            except UserError as error:
-                row = f"{slice_id(self.name, number)}, {organ}"
-                problems.append(f"{self.masks.source}: {row}: {error}")
+        masks, problems = {}, []
+        for organ in classes:
+            stack = np.zeros((len(self.paths), rows, columns), dtype=bool)
+            for number, text, plane in zip(self.numbers, texts[organ], stack, strict=True):
+                try:
+                    if text:
+                        plane[:] = rle.decode(text, self.size).T
+                except UserError as error:
+                    row = f"{slice_id(self.name, number)}, {organ}"
+                    problems.append(f"{self.rows.path}: {row}: {error}")
+            masks[organ] = stack.transpose(2, 1, 0)
         if problems:
             raise UserError.of(first(problems, "masks"))
-        return stack.transpose(0, 3, 2, 1)
+        return masks
 
 
 def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> Scan:
@@ -149,6 +161,7 @@ def stacked(scan: Scan, *, slice_mm: float, allow_gaps: bool) -> Scan:
         numbers=tuple(one.number for one in found),
         size=found[0].size,
         spacing_mm=(*found[0].pixel_mm, slice_mm),
+        allow_gaps=allow_gaps,
         notes=(note,) if gaps else (),
     )
 

@@ -1,102 +1,137 @@
-"""One raw scan onto disk as volumes on its native grid, and what must not stay there."""
+"""One raw scan, read, measured, judged, and put on disk as volumes on its native grid."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from volseg import atomic
-from volseg.data.dataset import FILE, Sample
-from volseg.data.layouts import Failure
-from volseg.data.scan import Scan
-from volseg.data.volume import Array, Volume
-from volseg.errors import OutputError, UserError
+from volseg.data import checks, records
+from volseg.data.dataset import Sample
+from volseg.data.findings import Finding, errors
+from volseg.data.fingerprint import measure
+from volseg.data.raw import Masks, RawScan
+from volseg.data.records import Record
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+
+FORMAT = 1
+"""Goes up when the same source gives other files, so that older ones are made again."""
 
 
-def died(scan: Scan) -> Failure:
-    """The failure of a scan whose worker died."""
+@dataclass(frozen=True)
+class Plan:
+    """What is the same for all scans of a dataset."""
+
+    out: Path
+    classes: tuple[str, ...]
+    exclusive: bool
+
+    def key(self, scan: RawScan) -> str:
+        """The hash of all that a scan's files depend on."""
+        told = [FORMAT, self.classes, self.exclusive, scan.case, scan.day, scan.part, scan.stamp]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+class Outcome(NamedTuple):
+    """What became of a scan: its record (None: it can't be used) and what there is to say of it."""
+
+    name: str
+    record: Record | None
+    findings: tuple[Finding, ...]
+    unchanged: bool = False
+
+
+class Read(NamedTuple):
+    """A scan in memory."""
+
+    channels: tuple[Volume, ...]
+    masks: Masks | None
+
+
+def died(scan: RawScan) -> Outcome:
+    """The outcome of a scan whose worker died."""
     reason = "the process that read it was killed; give it more memory or pass --workers 1"
-    return Failure(scan.name, f"{scan.folder}: {reason}")
+    told = errors(scan.name, "killed", UserError(f"{scan.source}: {reason}"))
+    return Outcome(scan.name, None, tuple(told))
 
 
-def check(scan: Scan, *, classes: Sequence[str]) -> Failure | None:
-    """Read a scan and forget it."""
-    read = _read(scan, classes)
-    return read if isinstance(read, Failure) else None
+def check(scan: RawScan, *, plan: Plan) -> Outcome:
+    """Read, measure and judge a scan, and forget its voxels."""
+    read = _read(scan, plan)
+    return read if isinstance(read, Outcome) else _judged(scan, read, plan, files={})
 
 
-def write(
-    scan: Scan, *, classes: Sequence[str], out: Path, excluded: frozenset[str]
-) -> Sample | Failure:
-    """Write the volumes of one scan.
+def write(scan: RawScan, *, plan: Plan) -> Outcome:
+    """Write the volumes of one scan and its record, unless that was done from just this source.
 
     Raises:
         OutputError: a file can't be written.
     """
-    read = _read(scan, classes)
-    if isinstance(read, Failure):
+    old = records.read(plan.out, scan.name)
+    if old is not None and old.is_true(plan.out, plan.key(scan)):
+        return Outcome(scan.name, old, old.findings, unchanged=True)
+    read = _read(scan, plan)
+    if isinstance(read, Outcome):
         return read
-    image, labels = read
-    _withdraw(out / FILE)
-    files = {organ: f"labels/{scan.name}/{organ}.nii.gz" for organ in classes}
-    path = f"images/{scan.name}.nii.gz"
-    image.write(out / path)
-    for organ, mask in zip(classes, () if labels is None else labels, strict=labels is not None):
-        image.with_voxels(mask.view(np.uint8)).write(out / files[organ])
-    return Sample(
+    records.withdraw(plan.out, scan.name)
+    images, labels = _names(scan, len(read.channels), plan)
+    for name, channel in zip(images, read.channels, strict=True):
+        channel.write(plan.out / name)
+    for organ in read.masks or ():
+        mask = read.masks[organ]  # type: ignore[index]
+        read.channels[0].with_voxels(mask.view(np.uint8)).write(plan.out / labels[organ])
+    files = [*images, *(labels.values() if read.masks is not None else ())]
+    sizes = {name: (plan.out / name).stat().st_size for name in files}
+    done = _judged(scan, read, plan, files=sizes)
+    if done.record:
+        done.record.write(plan.out)
+    return done
+
+
+def _read(scan: RawScan, plan: Plan) -> Read | Outcome:
+    """The image and the masks of a scan, or everything that is wrong with either."""
+    problems: list[Finding] = []
+    channels: tuple[Volume, ...] = ()
+    masks: Masks | None = None
+    try:
+        channels = tuple(scan.channels())
+    except UserError as error:
+        problems += errors(scan.name, "image", error)
+    try:
+        masks = scan.labels(plan.classes, channels[0] if channels else None)
+    except UserError as error:
+        problems += errors(scan.name, "labels", error)
+    if problems:
+        return Outcome(scan.name, None, (*problems, *scan.remarks()))
+    return Read(channels, masks)
+
+
+def _judged(scan: RawScan, read: Read, plan: Plan, *, files: dict[str, int]) -> Outcome:
+    fingerprint = measure(read.channels, read.masks, exclusive=plan.exclusive)
+    images, labels = _names(scan, len(read.channels), plan)
+    sample = Sample(
         case=scan.case,
         day=scan.day,
         name=scan.name,
         part=scan.part,
-        source=scan.folder.as_posix(),
-        images=(path,),
-        labels=None if labels is None else files,
-        shape=scan.shape,
-        spacing_mm=scan.spacing_mm,
+        source=scan.source.as_posix(),
+        images=images,
+        labels=None if read.masks is None else labels,
+        shape=fingerprint.shape,
+        spacing_mm=fingerprint.spacing_mm,
         slices=scan.numbers,
-        excluded=scan.name in excluded,
     )
+    found = (*scan.remarks(), *checks.of_scan(sample, fingerprint))
+    key = plan.key(scan) if files else ""
+    record = Record(key=key, sample=sample, files=files, fingerprint=fingerprint, findings=found)
+    return Outcome(scan.name, record, found)
 
 
-def _read(scan: Scan, classes: Sequence[str]) -> tuple[Volume, Array | None] | Failure:
-    """The image and the masks of a scan, or everything that is wrong with either."""
-    problems = []
-    try:
-        image = scan.image()
-    except UserError as error:
-        problems.append(str(error))
-    try:
-        labels = None if scan.masks is None else scan.labels(classes)
-    except UserError as error:
-        problems.append(str(error))
-    return Failure(scan.name, "\n".join(problems)) if problems else (image, labels)
-
-
-def _withdraw(path: Path) -> None:
-    """Remove the index of an earlier run before its files change.
-
-    Raises:
-        OutputError: it can't be removed.
-    """
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        reason = f"{error.strerror}; choose another output folder"
-        raise OutputError(f"{path}: can't be replaced: {reason}") from error
-
-
-@contextmanager
-def tidy(out: Path) -> Iterator[None]:
-    """Remove half-written files: of an earlier run that was killed, and of workers that died."""
-    try:
-        _sweep(out)
-        yield
-    finally:
-        _sweep(out)
-
-
-def _sweep(out: Path) -> None:
-    for folder in ("", "images/", "labels/*/"):
-        for path in out.glob(f"{folder}{atomic.PREFIX}*"):
-            path.unlink(missing_ok=True)
+def _names(scan: RawScan, channels: int, plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The files of a scan, relative to the dataset: one a channel (numbered as nnU-Net's) and one a class."""
+    stems = [scan.name] if channels == 1 else [f"{scan.name}_{i:04d}" for i in range(channels)]
+    images = tuple(f"images/{stem}.nii.gz" for stem in stems)
+    return images, {organ: f"labels/{scan.name}/{organ}.nii.gz" for organ in plan.classes}

@@ -1,25 +1,29 @@
 """`volseg prepare`: from raw scans to volumes on their native grid and `dataset.json`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from volseg import machine, parallel
-from volseg.data import writer
-from volseg.data.dataset import Dataset, Facts, Sample
-from volseg.data.layouts import Failure, Found, GITract, Layout
-from volseg.data.scan import Scan
-from volseg.data.slices import first
+from volseg.data import checks, records, writer
+from volseg.data.dataset import FILE, Dataset, Facts
+from volseg.data.findings import SEVERITIES, Failure, Finding, failures, note
+from volseg.data.layouts import Found, GITract, Layout, Nifti
+from volseg.data.raw import RawScan
+from volseg.data.slices import first, natural
+from volseg.data.writer import Outcome, Plan
 from volseg.errors import UserError, nearest
 from volseg.schema import explain, members
 
 SCANS_A_START = 8  # a worker starts in the time that this many scans take
+PRELOADED = ("volseg.data.writer", "volseg.data.layouts", "cv2", "nibabel", "isal.isal_zlib")
+"""What workers need, loaded once for all of them."""
 
 Progress = Callable[[int, int], None]
-Outcome = Sample | Failure | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class PrepareOptions:
         workers: Processes to use; by default at most as many as there are cores.
         exclude: Further scans or cases to flag as excluded from training and scoring.
         allow_gaps: Stack scans with missing slices from the slices there are.
+        slice_mm: Distance of slices, where their names do not tell it.
+        classes: The classes of train.csv, in place of the competition's.
         strict: Write nothing if any scan has a fault.
         check: Read everything, write nothing.
     """
@@ -41,19 +47,47 @@ class PrepareOptions:
     workers: int | None = None
     exclude: tuple[str, ...] = ()
     allow_gaps: bool = False
+    slice_mm: float | None = None
+    classes: tuple[str, ...] = ()
     strict: bool = False
     check: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the layout that were given."""
+        given = {"allow_gaps": self.allow_gaps, "slice_mm": self.slice_mm, "classes": self.classes}
+        return {key: value for key, value in given.items() if value}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was done. With `check`, `scans` would have been prepared and nothing is written."""
+    """What was done. With `check`, `scans` would have been prepared and nothing is written.
+
+    `unchanged` scans were there already; `removed` ones were, but are not in the source any more.
+    """
 
     out: Path
     scans: tuple[str, ...]
     excluded: tuple[str, ...]
-    failures: tuple[Failure, ...]
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The scans that can't be used, and why."""
+        return failures(self.findings)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The faults of the whole dataset."""
+        return tuple(
+            one.message for one in self.findings if one.severity == "error" and not one.scan
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks."""
+        return tuple(one.message for one in self.findings if one.severity == "note")
 
 
 def prepare(
@@ -64,8 +98,11 @@ def prepare(
 ) -> Prepared:
     """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` is told of progress.
 
-    A fault of one scan leaves out that scan: it is in `failures`. A `dataset.json` of an earlier run
-    is removed before the first volume is written, so that it never names files of another run.
+    A fault of one scan leaves out that scan: it is in `failures`. A scan that was prepared before from
+    the same files with the same settings is not done again. A `dataset.json` of an earlier run is
+    removed before the first volume changes, so that it never names files of another run.
+
+    With `check` everything is read and judged, nothing is written, and faults of the whole are findings.
 
     Raises:
         UserError: a fault of the whole dataset, no scan without a fault, any fault with `strict`,
@@ -73,29 +110,32 @@ def prepare(
     """
     layout = _layout(options)
     found = layout.scans(source)
-    excluded, notes = _excluded(found, layout, options.exclude)
+    plan = Plan(options.out, found.classes, found.exclusive)
+    excluded, notes = _excluded(found, options.exclude)
+    found = replace(found, findings=(*found.findings, *notes))
     if options.check or options.strict:
-        task = partial(writer.check, classes=layout.classes)
-        found = _without(found, _outcomes(task, found.scans, options=options, on_scan=on_scan))
-    _refuse(found, strict=options.strict)
-    if not options.check:
-        write = partial(writer.write, classes=layout.classes, out=options.out, excluded=excluded)
-        with writer.tidy(options.out):
-            outcomes = _outcomes(write, found.scans, options=options, on_scan=on_scan)
-        found = _without(found, outcomes)
-        _refuse(found, strict=options.strict)
-        _save(source, layout, outcomes, out=options.out)
-    names = tuple(scan.name for scan in found.scans)
-    return Prepared(
-        out=options.out,
-        scans=names,
-        excluded=tuple(name for name in names if name in excluded),
-        failures=found.failures,
-        notes=(*found.notes, *notes),
-    )
+        task = partial(writer.check, plan=plan)
+        outcomes = _outcomes(task, found.scans, options=options, on_scan=on_scan)
+        if options.check:
+            return _prepared(found, outcomes, excluded, out=options.out)
+        _refuse(_prepared(found, outcomes, excluded, out=options.out), strict=options.strict)
+    problems = [one.message for one in found.findings if one.severity == "error" and not one.scan]
+    if problems or not found.scans:
+        raise UserError.of([*problems, *_told(failures(found.findings))])
+    with records.locked(options.out):
+        task = partial(writer.write, plan=plan)
+        outcomes = _outcomes(task, found.scans, options=options, on_scan=on_scan)
+        done = _prepared(found, outcomes, excluded, out=options.out)
+        _refuse(done, strict=options.strict)
+        gone = records.strangers(options.out, done.scans)
+        for name in gone:
+            records.withdraw(options.out, name)
+        _save(source, layout, found, outcomes, excluded=excluded, out=options.out)
+    failed = {failure.name for failure in done.failures}
+    return replace(done, removed=tuple(name for name in gone if name not in failed))
 
 
-def _layout(options: PrepareOptions) -> GITract:
+def _layout(options: PrepareOptions) -> GITract | Nifti:
     """The layout by name, with the settings that were given.
 
     Raises:
@@ -107,26 +147,25 @@ def _layout(options: PrepareOptions) -> GITract:
         raise UserError(
             f"--layout {options.layout}: no such layout{near}; known: {', '.join(known)}"
         )
-    settings = {"allow_gaps": True} if options.allow_gaps else {}
     kind = known[options.layout]
+    settings = {"name": options.layout, **options.settings()}
     try:
-        layout: GITract = TypeAdapter(Layout).validate_python({"name": options.layout, **settings})
+        layout: GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
     except ValidationError as error:
         lines = explain(error, kind)
         raise UserError.of(f"--layout {options.layout}: {line}" for line in lines) from error
     return layout
 
 
-def _excluded(
-    found: Found, layout: GITract, wanted: Sequence[str]
-) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The names to flag: the author's bad scans and the user's own; and remarks.
+def _excluded(found: Found, wanted: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:
+    """The names to flag: the author's bad scans and the user's own; and remarks on both.
 
     Raises:
         UserError: names of the user that match no scan and no case.
     """
     names = {scan.name: scan.case for scan in found.scans}
-    names |= {failure.name: failure.name.partition("_day")[0] for failure in found.failures}
+    failed = [failure.name for failure in failures(found.findings)]
+    names |= {name: name.partition("_day")[0] for name in failed}
     known = dict.fromkeys([*names.values(), *names])
     unknown = [
         f"--exclude {name}: no such case or scan{nearest(name, known)}"
@@ -135,38 +174,67 @@ def _excluded(
     ]
     if unknown:
         raise UserError.of(unknown)
-    absent = [name for name in layout.bad_scans if name not in names]
-    listed = ", ".join(absent)
-    note = f"not in this dataset, of the scans that its author excludes: {listed}"
     own = {name for name, case in names.items() if not {name, case}.isdisjoint(wanted)}
-    return frozenset(own.union(layout.bad_scans)), (note,) if absent else ()
+    flagged = own.union(name for name in found.bad_scans if name in names)
+    notes = [
+        note(
+            "left out of training and scoring: "
+            + ("as asked" if name in own else "on its author's list of bad labels"),
+            kind="excluded",
+            scan=name,
+        )
+        for name in sorted(flagged, key=natural)
+    ]
+    absent = [name for name in found.bad_scans if name not in names]
+    if absent:
+        told = f"not in this dataset, of the scans that its author excludes: {', '.join(absent)}"
+        notes.append(note(told, kind="excluded"))
+    return frozenset(flagged), notes
 
 
-def _refuse(found: Found, *, strict: bool) -> None:
+def _refuse(done: Prepared, *, strict: bool) -> None:
     """Stop at faults of the whole dataset, and where no scan (with `strict`: not every one) is good.
 
     Raises:
         UserError: all that is wrong, of the scans the first ten.
     """
-    if found.problems or not found.scans or (strict and found.failures):
-        reasons = [failure.reason for failure in found.failures]
-        raise UserError.of([*found.problems, *first(reasons, "scans with faults")])
+    if done.problems or not done.scans or (strict and done.failures):
+        raise UserError.of([*done.problems, *_told(done.failures)])
 
 
-def _without(found: Found, outcomes: Sequence[Outcome]) -> Found:
-    """What was found, with the scans that turned out to be faulty among the failures."""
-    failed = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
-    names = {failure.name for failure in failed}
-    return replace(
-        found,
-        scans=tuple(scan for scan in found.scans if scan.name not in names),
-        failures=found.failures + failed,
+def _told(failed: Sequence[Failure]) -> Iterator[str]:
+    return first([failure.reason for failure in failed], "scans with faults")
+
+
+def _prepared(
+    found: Found, outcomes: Sequence[Outcome], excluded: frozenset[str], *, out: Path
+) -> Prepared:
+    """What came of all scans, judged each by itself and beside the others."""
+    good = [outcome.record for outcome in outcomes if outcome.record]
+    seen = {one.sample.name: (one.sample, one.fingerprint) for one in good}
+    own = (finding for outcome in outcomes for finding in outcome.findings)
+    names = tuple(seen)
+    return Prepared(
+        out=out,
+        scans=names,
+        excluded=tuple(name for name in names if name in excluded),
+        findings=tuple(_in_order([*found.findings, *own, *checks.across(seen)])),
+        unchanged=tuple(outcome.name for outcome in outcomes if outcome.unchanged),
     )
 
 
+def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Of the whole first, then by scan; in each the errors before warnings and notes."""
+
+    def place(one: Finding) -> tuple[object, ...]:
+        return bool(one.scan), natural(one.scan), SEVERITIES.index(one.severity)
+
+    return sorted(findings, key=place)
+
+
 def _outcomes(
-    task: Callable[[Scan], Outcome],
-    scans: Sequence[Scan],
+    task: Callable[[RawScan], Outcome],
+    scans: Sequence[RawScan],
     *,
     options: PrepareOptions,
     on_scan: Progress,
@@ -178,19 +246,33 @@ def _outcomes(
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     outcomes: dict[int, Outcome] = {}
-    for position, outcome in parallel.each(task, scans, workers=workers, died=writer.died):
+    work = parallel.each(task, scans, workers=workers, died=writer.died, preload=PRELOADED)
+    for position, outcome in work:
         outcomes[position] = outcome
         on_scan(len(outcomes), len(scans))
     return [outcomes[position] for position in range(len(scans))]
 
 
-def _save(source: Path, layout: GITract, outcomes: Sequence[Outcome], *, out: Path) -> None:
+def _save(
+    source: Path,
+    layout: GITract | Nifti,
+    found: Found,
+    outcomes: Sequence[Outcome],
+    *,
+    excluded: frozenset[str],
+    out: Path,
+) -> None:
+    """Write `dataset.json`, unless it says the same already."""
+    samples = [outcome.record.sample for outcome in outcomes if outcome.record]
     facts = Facts(
-        name=source.resolve().name,
+        name=source.resolve().name.removesuffix(".json"),
         layout=layout.name,
-        classes=layout.classes,
-        exclusive=layout.exclusive,
-        channels=layout.channels,
-        samples=tuple(outcome for outcome in outcomes if isinstance(outcome, Sample)),
+        classes=found.classes,
+        exclusive=found.exclusive,
+        channels=found.channels,
+        samples=tuple(one.model_copy(update={"excluded": one.name in excluded}) for one in samples),
     )
-    Dataset(out, facts).save()
+    dataset = Dataset(out, facts)
+    path = out / FILE
+    if not path.is_file() or path.read_text(encoding="utf-8") != dataset.text():
+        dataset.save()

@@ -52,7 +52,8 @@ class GITract(Section):
         truth, notes, problems = _truth(root, self.classes)
         known = {scan.name for scan in read} | {finding.scan for finding in failed}
         problems += [*twice(read), *(_strangers(truth, known) if truth else ())]
-        scans = [replace(scan, rows=truth and truth.rows.get(scan.name)) for scan in read]
+        rows = truth.rows if truth else {}
+        scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
         whole = [
             Finding(scan="", severity="error", kind="dataset", message=told) for told in problems
         ]

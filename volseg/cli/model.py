@@ -1,0 +1,168 @@
+"""The commands about models: each is one typed function that calls its stage and prints what it returns."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volseg.arguments import DATA, PREDICTIONS, InferArguments, TrainArguments, seconds
+from volseg.cli import talk
+from volseg.errors import UserError
+
+if TYPE_CHECKING:
+    from volseg.stages.train import Fold
+
+
+def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> None:
+    """Train a network as a config says.
+
+    Parameters
+    ----------
+    config:
+        A YAML file; those that come with volseg are found by name, e.g. configs/unet.yaml.
+    overrides:
+        Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
+    """
+    from volseg import config as configs
+
+    settings = configs.load(config, overrides)
+    limit = seconds(options.max_time)
+    talk.console()
+    from volseg.runs import RUNS
+    from volseg.stages import train as stage
+
+    name = options.run or config.stem
+    done = stage.train(
+        settings,
+        stage.Options(
+            data=options.data,
+            run=Path(name) if "/" in name else RUNS / name,
+            fold=_fold(options.fold),
+            resume=options.resume,
+            max_seconds=limit,
+        ),
+    )
+    score = "no validation" if done.best is None else f"best score {done.best:.4f}"
+    print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
+
+
+def infer(*, options: InferArguments = InferArguments()) -> int:
+    """Predict masks on each scan's native grid, and their run-length codes."""
+    asked = [bool(options.case), options.all, bool(options.split), bool(options.input)]
+    if sum(asked) != 1:
+        raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
+    talk.console()
+    from volseg.stages import infer as stage
+    from volseg.stages.sources import Wanted
+
+    done = stage.infer(
+        Wanted(
+            run=options.run,
+            data=options.data,
+            out=options.out,
+            case=options.case,
+            everything=options.all,
+            split=options.split,
+            inputs=options.input,
+            allow_gaps=options.allow_gaps,
+        )
+    )
+    for note in done.notes:
+        talk.say(f"note: {note}")
+    for record in done.failed:
+        talk.say(f"failed: {record.scan}: {record.reason}")
+    print(
+        f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.run}"
+    )
+    return talk.SOME_FAILED if done.failed else 0
+
+
+def evaluate(
+    predictions: Path = PREDICTIONS, /, *, data: Path = DATA, out: Path | None = None
+) -> int:
+    """Score predictions: Dice, distances in mm, volumes and the competition's score.
+
+    Parameters
+    ----------
+    predictions:
+        The folder that `volseg infer` wrote.
+    data:
+        The prepared dataset that holds the truth.
+    out:
+        The folder for scores.csv and summary.json; by default the predictions' folder.
+    """
+    talk.console()
+    from volseg.stages import evaluate as stage
+
+    scores = stage.evaluate(predictions, data, out=out)
+    for scan, why in {**scores.skipped, **scores.failed}.items():
+        talk.say(f"note: {scan} is not scored: {why}")
+    if len(scores.runs) > 1:
+        talk.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
+    talk.show(stage.table(scores))
+    return talk.SOME_FAILED if scores.failed else 0
+
+
+def submit(
+    predictions: Path = PREDICTIONS,
+    /,
+    *,
+    data: Path = DATA,
+    sample: Path | None = None,
+    out: Path = Path("submission.csv"),
+) -> None:
+    """Merge the scans' run-length codes into the competition's file.
+
+    Parameters
+    ----------
+    predictions:
+        The folder that `volseg infer` wrote.
+    data:
+        The prepared dataset.
+    sample:
+        The competition's sample_submission.csv; its rows give the order.
+    out:
+        The file to write.
+    """
+    talk.console()
+    from volseg.stages import submit as stage
+
+    done = stage.submit(predictions, data, sample=sample, out=out)
+    for warning in done.warnings:
+        talk.say(f"note: {warning}")
+    print(f"{out}: {done.rows} rows")
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
+    """Make a phantom dataset with case123 and run every stage on it, in about four minutes.
+
+    Parameters
+    ----------
+    out:
+        The folder for everything the demo writes.
+    seed:
+        Other seeds draw other patients and start from other weights.
+    """
+    talk.console()
+    from volseg.stages import demo as stage
+
+    done = stage.demo(out, seed=seed)
+    talk.show(done.table)
+    for path, text in done.paths.items():
+        print(f"{path}  {text}")
+
+
+def options(kind: str | None = None, /) -> None:
+    """List the components a config can name and their settings.
+
+    Parameters
+    ----------
+    kind:
+        One of network, loss, optimizer, intensity, step, layout, metric; all by default.
+    """
+    from volseg.stages.options import listing
+
+    for line in listing(kind):
+        print(line)
+
+
+def _fold(text: str) -> "Fold":
+    return "all" if text == "all" else int(text)

@@ -1,0 +1,30 @@
+"""How commands speak: results on stdout, everything else on stderr."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SOME_FAILED = 3
+
+
+def console() -> "ModuleType":
+    """The module of progress bars, with volseg's log sent to stderr."""
+    from volseg import console as module
+
+    module.configure()
+    return module
+
+
+def show(table: object) -> None:
+    """A table on stdout; not folded to a terminal's width where there is none."""
+    from rich.console import Console
+
+    out = Console() if sys.stdout.isatty() else Console(width=160)
+    out.print(table)
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr)

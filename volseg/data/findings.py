@@ -1,0 +1,55 @@
+"""What there is to say about a dataset's scans, from errors that leave a scan out to mere notes."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from volseg.schema import Section
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+class Finding(Section):
+    """One thing found in one scan, or (`scan` is empty) in the whole dataset.
+
+    An error leaves the scan out, a warning asks a person to look, a note only informs. `kind` is a
+    fixed word for programs; `slices` are source numbers (counted from 1 where there are none).
+    """
+
+    scan: str
+    severity: Severity
+    kind: str
+    message: str
+    slices: tuple[int, ...] = ()
+
+
+class Failure(NamedTuple):
+    """A scan (or a case without scans) that can't be used, and why: a line a reason."""
+
+    name: str
+    reason: str
+
+
+def errors(scan: str, kind: str, problem: Exception) -> list[Finding]:
+    """An error's lines as findings."""
+    lines = str(problem).splitlines()
+    return [Finding(scan=scan, severity="error", kind=kind, message=line) for line in lines]
+
+
+def note(message: str, *, kind: str, scan: str = "") -> Finding:
+    """A remark."""
+    return Finding(scan=scan, severity="note", kind=kind, message=message)
+
+
+def failures(findings: Iterable[Finding]) -> tuple[Failure, ...]:
+    """The scans with errors, each with all its reasons, in the order in which they are found."""
+    reasons: dict[str, list[str]] = {}
+    for one in findings:
+        if one.severity == "error" and one.scan:
+            reasons.setdefault(one.scan, []).append(one.message)
+    return tuple(Failure(name, "\n".join(lines)) for name, lines in reasons.items())
+
+
+def counts(findings: Sequence[Finding]) -> dict[Severity, int]:
+    """How many there are of each severity."""
+    return {kind: sum(one.severity == kind for one in findings) for kind in SEVERITIES}

@@ -1,0 +1,12 @@
+"""How raw datasets lie on disk: a layout finds their scans and says what is wrong with them."""
+
+from typing import Annotated
+
+from volseg.data.layouts.found import Found
+from volseg.data.layouts.gi_tract import GITract
+from volseg.data.layouts.nifti import Nifti
+from volseg.schema import Choice
+
+Layout = Annotated[GITract | Nifti, Choice()]
+
+__all__ = ["Found", "GITract", "Layout", "Nifti"]
