@@ -29,7 +29,7 @@ def train() -> float:
     import torch
 
     from volseg.model.device import Device
-    from volseg.model.losses import DiceBCE
+    from volseg.model.losses import DiceCE
     from volseg.model.networks import UNet
     from volseg.model.optimizers import AdamW
 
@@ -44,7 +44,7 @@ def train() -> float:
         with device.autocast():
             logits = network(patch)
         optimizer.zero_grad()
-        DiceBCE()(logits, labels).backward()
+        DiceCE()(logits, labels, exclusive=False).backward()
         optimizer.step()
     return time.monotonic() - began
 

@@ -125,7 +125,7 @@ def test_our_own_faults_keep_their_traceback(here: Path, monkeypatch) -> None:
 def test_options_lists_every_kind(capsys) -> None:
     assert cli.run(["options"]) == 0
     out = capsys.readouterr().out
-    for word in ("unet", "swinunetr", "dice_bce", "adamw", "percentiles", "threshold", "gi-tract"):
+    for word in ("unet", "swinunetr", "dice_ce", "adamw", "percentiles", "threshold", "gi-tract"):
         assert f"  {word}: " in out
 
 

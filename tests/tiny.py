@@ -13,14 +13,20 @@ SHAPE = (20, 16, 10)
 AFFINE = stack_affine((1.5, 1.5), 3.0)
 
 
-def write(folder: Path, *, cases: int = 6, days: int = 3) -> Dataset:
-    """Cases 1..n with a bright and a dark box on grey, as volumes and dataset.json."""
-    samples = [_scan(folder, case, day) for case in range(1, cases + 1) for day in range(days)]
+def write(folder: Path, *, cases: int = 6, days: int = 3, exclusive: bool = False) -> Dataset:
+    """Cases 1..n with a bright and a dark box on grey, as volumes and dataset.json.
+
+    The boxes of exclusive classes touch.
+    """
+    lefts = (2, 8) if exclusive else (2, 11)
+    samples = [
+        _scan(folder, case, day, lefts=lefts) for case in range(1, cases + 1) for day in range(days)
+    ]
     facts = Facts(
         name="tiny",
         layout="gi-tract",
         classes=CLASSES,
-        exclusive=False,
+        exclusive=exclusive,
         channels=("mr",),
         samples=tuple(samples),
     )
@@ -29,17 +35,18 @@ def write(folder: Path, *, cases: int = 6, days: int = 3) -> Dataset:
     return dataset
 
 
-def _scan(folder: Path, case: int, day: int) -> Sample:
+def _scan(folder: Path, case: int, day: int, *, lefts: tuple[int, int]) -> Sample:
     name = f"case{case}_day{day}"
     rng = np.random.default_rng([case, day])
     image = rng.normal(500, 20, SHAPE)
-    masks = {}
-    for organ, value, left in zip(CLASSES, (900, 150), (2, 11), strict=True):
+    taken = np.zeros(SHAPE, bool)
+    for organ, value, left in zip(CLASSES, (900, 150), lefts, strict=True):
         mask = np.zeros(SHAPE, bool)
         x, y, z = left + rng.integers(0, 2), 3 + rng.integers(0, 4), 2 + rng.integers(0, 2)
         mask[x : x + 6, y : y + 7, z : z + 4] = True
+        mask &= ~taken
+        taken |= mask
         image[mask] = rng.normal(value, 20, mask.sum())
-        masks[organ] = mask
         Volume(mask.astype(np.uint8), AFFINE).write(folder / f"labels/{name}/{organ}.nii.gz")
     Volume(image.astype(np.uint16), AFFINE).write(folder / f"images/{name}.nii.gz")
     return Sample(

@@ -11,7 +11,7 @@ from pydantic import ValidationError, model_validator
 from volseg.data.settings import Augment, Data
 from volseg.errors import UserError, nearest
 from volseg.masks.postprocess import FillHoles, Step, Threshold
-from volseg.model.losses import DiceBCE, Loss
+from volseg.model.losses import DiceCE, Loss
 from volseg.model.networks import Network, UNet
 from volseg.model.optimizers import AdamW, OptimizerChoice
 from volseg.model.settings import Inference, Size, Train
@@ -24,7 +24,7 @@ class Config(Section):
     data: Data = Data()
     augment: Augment = Augment()
     network: Network = UNet()
-    loss: Loss = DiceBCE()
+    loss: Loss = DiceCE()
     optimizer: OptimizerChoice = AdamW()
     train: Train = Train()
     inference: Inference = Inference()

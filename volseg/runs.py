@@ -154,6 +154,7 @@ class Run:
             window=config.window,
             classes=self.facts.classes,
             postprocess=config.postprocess,
+            exclusive=self.facts.exclusive,
         )
 
     def build(self) -> "nn.Module":

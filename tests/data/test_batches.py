@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from tests import tiny
 from volseg.data.batches import Patches, cache_rate, loader
 from volseg.data.dataset import Dataset
 from volseg.data.settings import Augment, Data
-from volseg.data.transforms import CropPatch, LoadScan, ignore_below_cut, patches
+from volseg.data.transforms import CropPatch, LoadScan, first_wins, ignore_below_cut, patches
+from volseg.data.volume import Volume
 from volseg.masks.labels import IGNORE
 
 STRONG = Augment(flip=("x", "y", "z"), spatial_probability=1.0, intensity_probability=1.0)
@@ -96,6 +100,38 @@ def test_foreground_patches_hold_an_organ(dataset) -> None:
     for seed in range(20):
         crop.set_random_state(seed)
         assert crop(scan)["label"].any()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_labels_of_exclusive_classes_are_disjoint_though_resampling_cuts_both_at_one_half(
+    tmp_path, exclusive: bool
+) -> None:
+    """Two voxels along x become one, half of each class; a voxel that both would have is the first's."""
+    dataset = tiny.write(tmp_path, cases=1, days=1, exclusive=exclusive)
+    sample = dataset.samples[0]
+    for organ, left in zip(tiny.CLASSES, (8, 9), strict=True):
+        mask = np.zeros(tiny.SHAPE, np.uint8)
+        mask[left] = 1
+        Volume(mask, tiny.AFFINE).write(dataset.folder / sample.labels[organ])
+
+    item = LoadScan(dataset, Data(spacing_mm=(3.0, 1.5, 3.0)))(sample)
+
+    overlap = item["label"].all(axis=0)
+    assert overlap.sum() == (0 if exclusive else 16 * 10)
+    assert item["label"][0, 4].all()
+    assert len(item["points"][1]) == (0 if exclusive else 16 * 10)
+
+
+@given(arrays.arrays(np.uint8, (3, 2, 3, 4), elements=st.integers(0, 1)))
+def test_of_several_classes_at_a_voxel_the_first_stays(label) -> None:
+    before = label.copy()
+
+    found = first_wins(label)
+
+    assert np.array_equal(found.any(axis=0), label.any(axis=0))
+    assert np.array_equal(found.argmax(axis=0), label.argmax(axis=0))
+    assert found.sum(axis=0).max() <= 1
+    assert np.array_equal(label, before)
 
 
 def test_slices_below_the_last_labelled_one_are_ignored_on_demand(dataset) -> None:

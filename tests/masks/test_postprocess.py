@@ -17,6 +17,7 @@ from volseg.masks.postprocess import (
     Threshold,
     at_least,
     clean,
+    disjoint,
     unknown_classes,
 )
 from volseg.schema import members
@@ -208,6 +209,35 @@ def test_a_step_touches_only_the_classes_it_names():
 
     assert clean(evidence_of(mask), steps, "stomach").sum() == 0
     assert clean(evidence_of(mask), steps, "large_bowel").sum() == 1
+
+
+claimed = st.integers(1, 4).flatmap(
+    lambda classes: st.tuples(
+        arrays.arrays(np.uint8, (classes, 3, 3, 2), elements=st.integers(0, 3)),
+        arrays.arrays(bool, (classes, 3, 3, 2)),
+    )
+)
+
+
+@given(claimed)
+def test_a_voxel_goes_to_the_strongest_of_those_that_claim_it_and_of_equals_to_the_first(claimed):
+    probability, masks = claimed
+
+    found = np.stack([*disjoint(zip(probability, masks, strict=True), masks.shape[1:])])
+
+    strongest = np.where(masks, probability.astype(int), -1).argmax(axis=0)
+    for number, mask in enumerate(found):
+        assert np.array_equal(mask, (strongest == number) & masks.any(axis=0))
+
+
+@given(claimed)
+def test_claims_that_do_not_meet_stay_as_they_are(claimed):
+    probability, masks = claimed
+    apart = masks & (masks.cumsum(axis=0) == 1)
+
+    found = disjoint(zip(probability, apart, strict=True), apart.shape[1:])
+
+    assert np.array_equal(np.stack([*found]), apart)
 
 
 def test_a_step_for_a_class_the_data_lacks_is_named():

@@ -5,76 +5,165 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volseg.masks.labels import IGNORE
-from volseg.model.losses import SMOOTH, DiceBCE, Loss
+from volseg.model.losses import SMOOTH, DiceCE, Loss
 from volseg.schema import members
 
 LOSSES = [loss() for loss in members(Loss).values()]
+every_loss = pytest.mark.parametrize("loss", LOSSES)
+both_ways = pytest.mark.parametrize("exclusive", [False, True])
 
 
-def case(seed: int, ignored: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+def case(
+    seed: int, *, exclusive: bool = False, ignored: float = 0.0, classes: int = 3
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels; those of exclusive classes are disjoint, with background between them."""
     rng = np.random.default_rng(seed)
-    logits = torch.tensor(rng.normal(0, 3, (2, 3, 4, 3, 2)), dtype=torch.float32)
-    labels = torch.tensor(rng.integers(0, 2, (2, 3, 4, 3, 2)), dtype=torch.uint8)
+    shape = (2, classes, 4, 3, 2)
+    logits = torch.tensor(rng.normal(0, 3, shape), dtype=torch.float32)
+    labels = torch.tensor(rng.integers(0, 2, shape), dtype=torch.uint8)
+    if exclusive:
+        which = rng.integers(0, classes + 1, (2, 1, 4, 3, 2))
+        labels = torch.tensor(which == np.arange(1, classes + 1).reshape(1, -1, 1, 1, 1)).byte()
     labels[torch.tensor(rng.random(labels.shape) < ignored)] = IGNORE
     return logits, labels
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_perfect_logits_cost_nothing(loss) -> None:
-    _, labels = case(0)
+@every_loss
+@both_ways
+def test_perfect_logits_cost_nothing(loss, exclusive: bool) -> None:
+    _, labels = case(0, exclusive=exclusive)
 
-    assert loss(labels.float() * 60 - 30, labels) < 1e-6
+    assert loss(labels.float() * 60 - 30, labels, exclusive=exclusive) < 1e-6
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_step_against_the_gradient_lowers_the_loss(loss) -> None:
-    logits, labels = case(1, ignored=0.2)
+@every_loss
+@both_ways
+def test_a_step_against_the_gradient_lowers_the_loss(loss, exclusive: bool) -> None:
+    logits, labels = case(1, exclusive=exclusive, ignored=0.2)
     logits.requires_grad_()
 
-    value = loss(logits, labels)
+    value = loss(logits, labels, exclusive=exclusive)
     value.backward()
 
-    assert loss(logits.detach() - 0.1 * logits.grad, labels) < value
+    better = logits.detach() - 0.1 * logits.grad
+    assert loss(better, labels, exclusive=exclusive) < value
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_ignored_voxels_have_no_say(loss) -> None:
-    logits, labels = case(2, ignored=0.3)
+@every_loss
+@both_ways
+def test_ignored_voxels_have_no_say(loss, exclusive: bool) -> None:
+    """Of exclusive classes, one that is ignored hides the others at its voxel too."""
+    logits, labels = case(2, exclusive=exclusive, ignored=0.2)
     logits.requires_grad_()
     hidden = labels == IGNORE
+    if exclusive:
+        hidden = hidden.any(dim=1, keepdim=True).expand_as(labels)
 
-    value = loss(logits, labels)
+    value = loss(logits, labels, exclusive=exclusive)
     value.backward()
     changed = torch.where(hidden, logits + 5, logits).detach()
 
-    assert loss(changed, labels).item() == pytest.approx(value.item(), abs=1e-7)
+    assert loss(changed, labels, exclusive=exclusive).item() == pytest.approx(
+        value.item(), abs=1e-7
+    )
     assert (logits.grad[hidden] == 0).all()
+    assert (logits.grad[~hidden] != 0).all()
+
+
+@every_loss
+@both_ways
+def test_a_batch_that_is_ignored_costs_nothing(loss, exclusive: bool) -> None:
+    logits, labels = case(3, exclusive=exclusive)
+
+    value = loss(logits.requires_grad_(), torch.full_like(labels, IGNORE), exclusive=exclusive)
+    value.backward()
+
+    assert value == 0
+    assert (logits.grad == 0).all()
+
+
+def dice_of(p: np.ndarray, t: np.ndarray) -> float:
+    """The Dice term by its formula, over (B, K, ...) without ignored voxels."""
+    terms = []
+    for k in range(p.shape[1]):
+        pk, tk = p[:, k], t[:, k]
+        terms.append((2 * (pk * tk).sum() + SMOOTH) / ((pk**2).sum() + tk.sum() + SMOOTH))
+    return float(1 - np.mean(terms))
 
 
 @given(st.integers(0, 999))
-def test_dice_bce_equals_its_formula_in_numpy(seed: int) -> None:
+def test_of_overlapping_classes_it_equals_its_formula_in_numpy(seed: int) -> None:
     logits, labels = case(seed, ignored=0.2)
     x, valid = logits.double().numpy(), labels.numpy() != IGNORE
     t = np.where(valid, labels.numpy(), 0)
     p = 1 / (1 + np.exp(-x))
 
     bce = -(t * np.log(p) + (1 - t) * np.log(1 - p))[valid].mean()
-    terms = []
-    for k in range(3):
-        pk, tk = (p * valid)[:, k], t[:, k]
-        terms.append((2 * (pk * tk).sum() + SMOOTH) / ((pk**2).sum() + tk.sum() + SMOOTH))
-    expected = 0.3 * (1 - np.mean(terms)) + 0.7 * bce
+    expected = 0.3 * dice_of(p * valid, t) + 0.7 * bce
 
-    assert DiceBCE(dice=0.3, bce=0.7)(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+    found = DiceCE(dice=0.3, ce=0.7)(logits, labels, exclusive=False)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@given(st.integers(0, 999), st.integers(1, 4))
+def test_of_exclusive_classes_it_equals_torchs_with_a_background_of_logit_zero(
+    seed: int, classes: int
+) -> None:
+    logits, labels = case(seed, exclusive=True, ignored=0.1, classes=classes)
+    whole = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1).double()
+    valid = (labels != IGNORE).all(dim=1)
+    target = torch.where(
+        valid, torch.cat([torch.zeros_like(labels[:, :1]), labels], 1).argmax(1), -1
+    )
+
+    ce = torch.nn.functional.cross_entropy(whole, target, ignore_index=-1)
+    one_hot = torch.stack([target == k for k in range(1, classes + 1)], dim=1)
+    p = torch.softmax(whole, dim=1)[:, 1:] * valid[:, None]
+    expected = 0.3 * dice_of(p.numpy(), one_hot.double().numpy()) + 0.7 * ce.item()
+
+    found = DiceCE(dice=0.3, ce=0.7)(logits, labels, exclusive=True)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@given(st.integers(0, 99))
+def test_one_class_alone_is_the_same_either_way(seed: int) -> None:
+    """A softmax of one class and the background is a sigmoid."""
+    logits, labels = case(seed, ignored=0.2, classes=1)
+
+    either = [DiceCE()(logits, labels, exclusive=exclusive).item() for exclusive in (False, True)]
+
+    assert either[0] == pytest.approx(either[1], rel=1e-5)
 
 
 def test_overlapping_organs_are_no_contradiction() -> None:
     """A sigmoid a class: both classes may be right at one voxel, which a softmax forbids."""
     labels = torch.ones(1, 2, 2, 2, 2, dtype=torch.uint8)
 
-    assert DiceBCE()(torch.full(labels.shape, 30.0), labels) < 1e-6
+    assert DiceCE()(torch.full(labels.shape, 30.0), labels, exclusive=False) < 1e-6
+
+
+def test_exclusive_organs_compete() -> None:
+    """Two classes that are both certain cost nothing by sigmoids, and much by a softmax."""
+    labels = torch.zeros(1, 2, 2, 2, 2, dtype=torch.uint8)
+    labels[:, 0] = 1
+
+    assert DiceCE(dice=0)(torch.full(labels.shape, 30.0), labels, exclusive=True).item() == (
+        pytest.approx(0.5 * np.log(2))
+    )
+
+
+@both_ways
+def test_large_logits_stay_finite(exclusive: bool) -> None:
+    logits, labels = case(4, exclusive=exclusive)
+    logits = (logits * 1e4).requires_grad_()
+
+    value = DiceCE()(logits, labels, exclusive=exclusive)
+    value.backward()
+
+    assert torch.isfinite(value)
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_a_loss_without_parts_is_refused() -> None:
     with pytest.raises(ValueError, match="can't both be 0"):
-        DiceBCE(dice=0, bce=0)
+        DiceCE(dice=0, ce=0)

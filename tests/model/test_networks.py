@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from volseg.model.logits import probabilities
 from volseg.model.networks import PRIOR, DynUNet, Network, SegResNet, SwinUNETR, UNet, expect_rare
 from volseg.schema import members
 
@@ -56,8 +58,21 @@ def test_training_starts_with_every_class_rare(name: str) -> None:
     network = SMALL[name].build(1, 3).eval()
     x, y, z = SMALL[name].stride
 
-    expect_rare(network, 3)
+    expect_rare(network, 3, exclusive=False)
 
     with torch.no_grad():
-        probability = torch.sigmoid(network(torch.randn(1, 1, 2 * x, 2 * y, 2 * z)))
-    assert probability.median().item() == pytest.approx(PRIOR, abs=0.08)
+        logits = network(torch.randn(1, 1, 2 * x, 2 * y, 2 * z))
+    found = probabilities(logits, exclusive=False)
+    assert found.median().item() == pytest.approx(PRIOR, abs=0.08)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_exclusive_classes_are_rare_together_however_many_they_are(classes: int) -> None:
+    layer = nn.Conv3d(1, classes, 1)
+    nn.init.zeros_(layer.weight)
+
+    expect_rare(layer, classes, exclusive=True)
+
+    found = probabilities(layer(torch.ones(1, 1, 2, 2, 2)), exclusive=True)
+    assert found.sum(dim=1).flatten().tolist() == pytest.approx([PRIOR] * 8)
+    assert found.std(dim=1, correction=0).max() < 1e-6

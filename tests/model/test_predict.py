@@ -9,7 +9,7 @@ from tests.strategies import affines
 from volseg.data.grid import Window
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
-from volseg.masks.postprocess import KeepLargest, Threshold
+from volseg.masks.postprocess import DropSmall, FillHoles, KeepLargest, Threshold
 from volseg.model.device import Device
 from volseg.model.predict import Predictor, Seconds, eight_bit, sliding_window
 from volseg.model.settings import Inference
@@ -36,15 +36,18 @@ class Bright(nn.Module):
         return torch.cat([image - 0.5, 0.5 - image], dim=1) * 100
 
 
-def predictor(*steps, data: Data | None = None) -> Predictor:
+def predictor(
+    *steps, data: Data | None = None, network: nn.Module | None = None, exclusive: bool = False
+) -> Predictor:
     return Predictor(
-        Bright(),
+        network or Bright(),
         Device(torch.device("cpu"), torch.float32),
         data or Data(intensity=Window(low=0, high=1)),
         Inference(),
         (8, 8, 8),
         ("bright", "dark"),
         steps or (Threshold(),),
+        exclusive,
     )
 
 
@@ -84,6 +87,84 @@ def test_each_step_of_post_processing_is_applied_and_its_time_told() -> None:
 
     assert masks["bright"].sum() == 125
     assert set(seconds.by_step) == {"normalise", "network", "restore", "postprocess"}
+
+
+class Copy(nn.Module):
+    """The channels of the image as logits of as many classes, 0.5 as 0."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return (image - 0.5) * 10
+
+
+def channels(shape, seed: int) -> list[Volume]:
+    voxels = np.random.default_rng(seed).random((2, *shape)).astype(np.float32)
+    return [Volume(channel, np.eye(4)) for channel in voxels]
+
+
+small = st.tuples(*[st.integers(1, 8)] * 3)
+
+
+@given(small, st.integers(0, 999))
+def test_of_exclusive_classes_the_likeliest_is_taken_or_the_background(shape, seed: int) -> None:
+    """At the threshold of one half, on the network's own grid."""
+    image = channels(shape, seed)
+    logits = [one.voxels - 0.5 for one in image]
+
+    masks = dict(predictor(network=Copy(), exclusive=True).masks(image))
+
+    likeliest = np.stack([np.zeros(shape), *logits]).argmax(axis=0)
+    assert np.array_equal(masks["bright"], likeliest == 1)
+    assert np.array_equal(masks["dark"], likeliest == 2)
+
+
+steps_of_any_kind = st.lists(
+    st.sampled_from(
+        [
+            Threshold(value=0.01),
+            Threshold(value=0.4),
+            Threshold(),
+            FillHoles(),
+            FillHoles(only=("bright",)),
+            KeepLargest(),
+            DropSmall(min_mm3=3),
+        ]
+    ),
+    max_size=4,
+)
+
+
+@given(small, st.integers(0, 999), steps_of_any_kind)
+def test_masks_of_exclusive_classes_never_overlap(shape, seed: int, steps) -> None:
+    spacing = Data(spacing_mm=(0.7, 1.0, 1.3), intensity=Window(low=0, high=1))
+    for data in (None, spacing):
+        found = predictor(*steps, data=data, network=Copy(), exclusive=True)
+        masks = [mask for _, mask in found.masks(channels(shape, seed))]
+
+        assert len(masks) == 2
+        assert not (masks[0] & masks[1]).any()
+
+
+def test_masks_of_overlapping_classes_still_do() -> None:
+    ones = Volume(np.ones((4, 4, 4), np.float32), np.eye(4))
+
+    masks = dict(predictor(network=Copy()).masks([ones, ones]))
+
+    assert masks["bright"].all()
+    assert masks["dark"].all()
+
+
+def test_an_exclusive_class_inside_another_outlives_the_filling_of_holes() -> None:
+    """A tumour in its organ, which is listed first: not background, so no hole."""
+    organ, tumour = np.zeros((2, 7, 7, 7), np.float32)
+    organ[1:6, 1:6, 1:6] = 1
+    organ[2:5, 2:5, 2:5] = 0
+    tumour[3, 3, 3] = 1
+    image = [Volume(organ, np.eye(4)), Volume(tumour, np.eye(4))]
+
+    masks = dict(predictor(Threshold(), FillHoles(), network=Copy(), exclusive=True).masks(image))
+
+    assert masks["dark"].sum() == 1
+    assert masks["bright"].sum() == 124
 
 
 @pytest.mark.parametrize(

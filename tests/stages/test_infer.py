@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import rle, submission
+from volseg.masks.postprocess import FillHoles, Threshold
 from volseg.model.predict import Predictor
 from volseg.runs import BEST
 from volseg.stages.infer import infer
@@ -105,6 +107,38 @@ def test_what_is_done_is_not_done_again_until_the_weights_change(
     infer(replace(wanted, case=("case3_day1",), run=str(other)))
     assert mask.stat().st_mtime_ns != first
     assert record(wanted.out, "case3_day1")["run"] == "o"
+
+
+def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, case=("case3_day1",), run=str(copy))
+    before = infer(wanted).records[0].key
+    splits = json.loads((copy / "splits.json").read_text())
+    (copy / "splits.json").write_text(json.dumps({**splits, "exclusive": True}))
+
+    assert infer(wanted).records[0].key != before
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_masks_are_disjoint_where_classes_exclude_each_other(
+    tmp_path: Path, exclusive: bool
+) -> None:
+    """At a threshold that both classes pass nearly everywhere."""
+    data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
+    config = tiny.config(train={"steps": 2}, data={"split": "none"})
+    config = config.model_copy(update={"postprocess": (Threshold(value=0.01), FillHoles())})
+    run = train(config, TrainOptions(data=data, run=tmp_path / "r")).run
+
+    infer(Wanted(run=str(run), data=data, out=tmp_path / "out", case=("case1_day0",)))
+
+    masks = [
+        volume.read(tmp_path / "out/case1_day0" / f"{organ}.nii.gz").voxels == 1
+        for organ in tiny.CLASSES
+    ]
+    assert (masks[0] | masks[1]).any()
+    assert (masks[0] & masks[1]).any() != exclusive
 
 
 def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: Wanted, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from volseg.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import OutputError, UserError
 from volseg.masks.postprocess import KeepLargest
+from volseg.model.losses import DiceCE
 from volseg.model.state import Clock
 from volseg.runs import BEST, LAST, METRICS, Run
 from volseg.stages import train as stage
@@ -211,12 +212,33 @@ def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_it_learns(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_it_learns(tmp_path: Path, exclusive: bool) -> None:
+    data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
     config = tiny.config(train={"steps": 150, "epoch_steps": 150}, network={"dropout": 0})
 
     done = train(config, Options(data=data, run=tmp_path / "r"))
 
     assert done.best > 0.9
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_the_data_says_whether_classes_exclude_each_other(
+    tmp_path: Path, monkeypatch, exclusive: bool
+) -> None:
+    data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
+    told = []
+    loss = DiceCE.__call__
+
+    def spy(self, logits, labels, *, exclusive):
+        told.append(exclusive)
+        return loss(self, logits, labels, exclusive=exclusive)
+
+    monkeypatch.setattr(DiceCE, "__call__", spy)
+    config = tiny.config(train={"steps": 2}, data={"split": "none"})
+    train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert told == [exclusive] * 2
 
 
 def test_excluded_scans_are_left_out(data: Path, tmp_path: Path) -> None:

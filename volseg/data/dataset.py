@@ -37,7 +37,10 @@ class Sample(Section):
 
 
 class Facts(Section):
-    """What `dataset.json` holds. `exclusive` says that classes never overlap."""
+    """What `dataset.json` holds.
+
+    `exclusive` says that classes never overlap: they share a softmax instead of a sigmoid each.
+    """
 
     name: str
     layout: str

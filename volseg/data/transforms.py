@@ -47,6 +47,8 @@ class LoadScan(Transform):  # type: ignore[misc]
         except UserError as error:
             raise UserError(f"{sample.name}: {error}") from error
         label = np.stack([grid.mask(self.dataset.label(sample, c)) for c in self.dataset.classes])
+        if self.dataset.facts.exclusive:
+            label = first_wins(label)
         points = [_some_points(mask) for mask in label]
         if self.data.below_cut == "ignore":
             label = ignore_below_cut(label)
@@ -127,6 +129,16 @@ def augmentation(augment: Augment) -> list[Transform]:
     if augment.noise:
         steps.append(RandGaussianNoised("image", std=augment.noise, prob=often))
     return steps
+
+
+def first_wins(label: Array) -> Array:
+    """Labels (K, X, Y, Z) of 0 and 1 made disjoint: resampling may cut two at exactly one half."""
+    taken = np.zeros(label.shape[1:], bool)
+    marked = np.zeros_like(label)
+    for mask, kept in zip(label, marked, strict=True):
+        kept[...] = np.where(taken, 0, mask)
+        taken |= mask == 1
+    return marked
 
 
 def ignore_below_cut(label: Array) -> Array:

@@ -6,7 +6,7 @@ joined over an edge or a corner is one part; sizes are in mm³, never in voxels.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from volseg.masks.crop import Box, bounding_box
 from volseg.schema import Choice, Section
 
 Mask = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 INNER = (slice(1, -1),) * 3
 ROUNDING = 1e-6  # NIfTI keeps voxel sizes as float32
 
@@ -27,19 +28,19 @@ ROUNDING = 1e-6  # NIfTI keeps voxel sizes as float32
 class Evidence:
     """What a step may look at: one class of one scan on its native grid, all (X, Y, Z).
 
-    `mask` is what the steps before left, `probability` has 8 bits (255 is certain), `image` is the
-    first channel as the scan stores it.
+    `mask` is what the steps before left, `probability` has 8 bits (255 is certain; of exclusive
+    classes, 128 and more say that none is likelier), `image` is the first channel as the scan stores it.
     """
 
     mask: Mask
-    probability: npt.NDArray[np.uint8]
+    probability: Bytes
     image: npt.NDArray[Any]
     spacing_mm: tuple[float, float, float]
 
     @classmethod
     def start(
         cls,
-        probability: npt.NDArray[np.uint8],
+        probability: Bytes,
         *,
         image: npt.NDArray[Any],
         spacing_mm: tuple[float, float, float],
@@ -123,6 +124,24 @@ def clean(evidence: Evidence, steps: Sequence[Step], class_name: str) -> Mask:
     return evidence.mask
 
 
+def disjoint(claims: Iterable[tuple[Bytes, Mask]], shape: Sequence[int]) -> Iterator[Mask]:
+    """Masks of exclusive classes, from each one's 8-bit probability and cleaned mask, (X, Y, Z).
+
+    Where several masks claim a voxel, the class with the highest probability has it, of equals the
+    first. So an organ that lies in a hole of another is not lost when the hole is filled. Memory
+    does not grow with the number of classes.
+    """
+    owner = np.zeros(shape, np.uint16)
+    strongest = np.zeros(shape, np.uint8)
+    count = 0
+    for count, (probability, mask) in enumerate(claims, start=1):
+        won = mask & ((owner == 0) | (probability > strongest))
+        owner[won] = count
+        strongest[won] = probability[won]
+    for number in range(1, count + 1):
+        yield owner == number
+
+
 def unknown_classes(steps: Sequence[Step], classes: Sequence[str]) -> Iterator[str]:
     """One line for each class named in `only` that the data does not have: such a step would do nothing."""
     for position, step in enumerate(steps):
@@ -132,7 +151,7 @@ def unknown_classes(steps: Sequence[Step], classes: Sequence[str]) -> Iterator[s
                 yield f"postprocess.{position}.only: no class '{name}'{hint}"
 
 
-def at_least(probability: npt.NDArray[np.uint8], value: float) -> Mask:
+def at_least(probability: Bytes, value: float) -> Mask:
     """Where an 8-bit probability is at least `value`, which lies in (0, 1]."""
     return probability >= np.uint8(math.ceil(value * 255 - ROUNDING))
 

@@ -163,16 +163,18 @@ PRIOR = 0.1
 """The probability an untrained network gives every voxel and class."""
 
 
-def expect_rare(network: "nn.Module", outputs: int) -> None:
+def expect_rare(network: "nn.Module", outputs: int, *, exclusive: bool) -> None:
     """Set the bias of the last layer so that every class starts at PRIOR.
 
     Organs fill few voxels; without this the first hundreds of steps only learn that (Lin et al.
-    2017, section 4.1).
+    2017, section 4.1). Exclusive classes share PRIOR, lest many of them leave the background none.
     """
+    share = PRIOR / outputs if exclusive else PRIOR
+    rest = 1 - PRIOR  # of the class itself, or of the background
     layers = [m for m in network.modules() if getattr(m, "out_channels", None) == outputs]
     for layer in reversed(layers):
         if getattr(layer, "bias", None) is not None:
-            layer.bias.data.fill_(math.log(PRIOR / (1 - PRIOR)))  # type: ignore[operator]
+            layer.bias.data.fill_(math.log(share / rest))  # type: ignore[operator]
             return
 
 

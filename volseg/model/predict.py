@@ -11,15 +11,17 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from volseg.data.grid import stack
+from volseg.data.grid import Grid, stack
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks.postprocess import Evidence, Step, clean
+from volseg.masks.postprocess import Evidence, Step, clean, disjoint
 from volseg.model.device import Device
+from volseg.model.logits import evidence
 from volseg.model.settings import Inference, Size
 
 Mask = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass
@@ -47,11 +49,15 @@ class Predictor:
     window: Size
     classes: tuple[str, ...]
     postprocess: tuple[Step, ...]
+    exclusive: bool
 
     def masks(
         self, channels: Sequence[Volume], seconds: Seconds | None = None
     ) -> Iterator[tuple[str, Mask]]:
-        """Each class and its cleaned mask (X, Y, Z) on the native grid of the first channel."""
+        """Each class and its cleaned mask (X, Y, Z) on the native grid of the first channel.
+
+        Masks of exclusive classes never overlap, whatever the cleaning does.
+        """
         spent = seconds or Seconds()
         with spent.step("normalise"):
             grid, image = stack(channels, self.data.spacing_mm, self.data.intensity)
@@ -62,15 +68,25 @@ class Predictor:
                     f"the network's output is not finite in {self.device.dtype}; "
                     "set train.precision: fp32 in the run's config.yaml"
                 )
-        for index, name in enumerate(self.classes):
+        cleaned = self._cleaned(logits, grid, first=channels[0], spent=spent)
+        if self.exclusive:
+            masks = disjoint(cleaned, channels[0].voxels.shape)
+        else:
+            masks = (mask for _, mask in cleaned)
+        yield from zip(self.classes, masks, strict=True)
+
+    def _cleaned(
+        self, logits: Tensor, grid: Grid, *, first: Volume, spent: Seconds
+    ) -> Iterator[tuple[Bytes, Mask]]:
+        """Each class's evidence in 8 bits and its cleaned mask, both (X, Y, Z) on the native grid."""
+        found = evidence(logits, exclusive=self.exclusive)
+        for name in self.classes:
             with spent.step("restore"):
-                probability = eight_bit(grid.restore(torch.sigmoid(logits[index]).numpy()))
+                probability = eight_bit(grid.restore(next(found).numpy()))
             with spent.step("postprocess"):
-                evidence = Evidence.start(
-                    probability, image=channels[0].voxels, spacing_mm=channels[0].spacing_mm
-                )
-                mask = clean(evidence, self.postprocess, name)
-            yield name, mask
+                start = Evidence.start(probability, image=first.voxels, spacing_mm=first.spacing_mm)
+                mask = clean(start, self.postprocess, name)
+            yield probability, mask
 
     @torch.inference_mode()
     def _logits(self, image: Tensor) -> Tensor:
@@ -83,7 +99,7 @@ class Predictor:
             return self.network(self.device.send(windows)).float().cpu()  # type: ignore[no-any-return]
 
 
-def eight_bit(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def eight_bit(probability: npt.NDArray[np.float32]) -> Bytes:
     """Probabilities 0..1 as 0..255, rounded to the nearest."""
     return np.rint(probability * 255).astype(np.uint8)
 

@@ -88,7 +88,8 @@ class Maker:
         """All that masks depend on beside the image, as text to hash."""
         sections = {"data", "network", "inference", "postprocess"}
         config = self.run.config.model_dump(mode="json", include=sections)
-        window, classes = self.run.config.window, self.run.facts.classes
+        window, facts = self.run.config.window, self.run.facts
+        classes = [facts.classes, facts.exclusive]
         dtype = str(self.predictor.device.dtype)
         return json.dumps([self.weights, classes, window, dtype, config, __version__])
 

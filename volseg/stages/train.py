@@ -95,7 +95,7 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     with SummaryWriter(run.folder / "tensorboard", purge_step=state.step + 1) as board:
         while state.step < config.train.steps and not (state.step and clock.over()):
             with user_errors():
-                row = _epoch(state, batches, config, device=device, clock=clock)
+                row = _epoch(state, batches, run, device=device, clock=clock)
             with clock.reserving():
                 row |= validation.scores(board, state.step)
                 state.elapsed = clock.spent()
@@ -106,10 +106,10 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
 
 
 def _epoch(
-    state: State, patches: Patches, config: Config, *, device: Device, clock: Clock
+    state: State, patches: Patches, run: Run, *, device: Device, clock: Clock
 ) -> dict[str, Any]:
     """Train up to the next validation; return the epoch's row of metrics.csv."""
-    course = config.train
+    course, optimizer = run.config.train, run.config.optimizer
     until = min(course.steps, (state.step // course.epoch_steps + 1) * course.epoch_steps)
     workers = course.workers if course.workers is not None else min(8, cores() - 1)
     batches = loader(
@@ -120,8 +120,8 @@ def _epoch(
     began, first = time.monotonic(), state.step
     with console.progress("training") as report:
         for batch in batches:
-            rate = config.optimizer.rate(max(state.step / course.steps, clock.share()))
-            losses.append(_step(state, batch, config, device=device, rate=rate))
+            rate = optimizer.rate(max(state.step / course.steps, clock.share()))
+            losses.append(_step(state, batch, run, device=device, rate=rate))
             state.step += 1
             report(state.step, course.steps, f"loss {np.mean(losses[-20:]):.3f}")
             if clock.over():
@@ -136,23 +136,21 @@ def _epoch(
     }
 
 
-def _step(
-    state: State, batch: dict[str, Any], config: Config, *, device: Device, rate: float
-) -> float:
+def _step(state: State, batch: dict[str, Any], run: Run, *, device: Device, rate: float) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     images = device.send(batch["image"])
     labels = batch["label"].to(device.device, non_blocking=True)
     with device.autocast():
         logits = state.network(images)
-    loss = config.loss(logits, labels)
+    loss = run.config.loss(logits, labels, exclusive=run.facts.exclusive)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise _diverged(state, "loss", value)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     state.scaler.unscale_(state.optimizer)
-    norm = clip_grad_norm_(state.network.parameters(), config.train.clip)
+    norm = clip_grad_norm_(state.network.parameters(), run.config.train.clip)
     if not (state.scaler.is_enabled() or torch.isfinite(norm)):
         raise _diverged(state, "gradient", float(norm))
     state.scaler.step(state.optimizer)
@@ -185,7 +183,7 @@ def _keep(row: dict[str, Any], state: State, run: Run, *, board: SummaryWriter) 
 
 def _fresh_state(run: Run, device: Device) -> State:
     fresh = run.build()
-    expect_rare(fresh, len(run.facts.classes))
+    expect_rare(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
     network = device.place(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
