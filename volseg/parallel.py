@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
+from volseg import machine
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -22,28 +24,39 @@ def each(
     *,
     workers: int,
     died: Callable[[Item], Outcome],
-    preload: Sequence[str] = (),
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield the position and outcome of each item as they are done, in any order.
 
     `died(item)` stands for the outcome of an item that killed its worker. With one worker, all is
     done in this process. On Ctrl-C the items in work are finished and the others dropped.
-    `preload` names modules that workers need; where the system can, they are loaded once for all.
     """
     if min(workers, len(items)) <= 1:
         for position, item in enumerate(items):
             yield position, task(item)
         return
-    context = _context(preload)
     waiting = deque(range(len(items)))
     while waiting:
         suspects: list[int] = []
-        yield from _until_death(task, items, waiting, suspects, (workers, context))
+        yield from _until_death(task, items, waiting, suspects, workers=workers)
         for position in suspects:  # one of them did it: each gets a worker of its own
             alone, guilty = deque([position]), list[int]()
-            yield from _until_death(task, items, alone, guilty, (1, context))
+            yield from _until_death(task, items, alone, guilty, workers=1)
             if guilty:
                 yield position, died(items[position])
+
+
+def warm(modules: Sequence[str]) -> None:
+    """Begin to load what workers will need, once for all of them, while this process goes on.
+
+    Does nothing where there is one core only, or where the system starts each worker anew.
+    """
+    context = _context()
+    if machine.cores() > 1 and context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        context.set_forkserver_preload(list(modules))
+        with _held_interrupts():
+            forkserver.ensure_running()
 
 
 def _until_death(
@@ -51,11 +64,11 @@ def _until_death(
     items: Sequence[Item],
     waiting: deque[int],
     suspects: list[int],
-    how: tuple[int, BaseContext],
+    *,
+    workers: int,
 ) -> Iterator[tuple[int, Outcome]]:
     """Work `waiting` off; if a worker dies, stop and leave what was in work in `suspects`."""
-    workers, context = how
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin)
     running: dict[Future[Outcome], int] = {}
     try:
         while waiting or running:
@@ -86,16 +99,13 @@ def _held_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
-def _context(preload: Sequence[str]) -> BaseContext:
+def _context() -> BaseContext:
     """How workers are started: forked from one small process that has loaded what they need, or anew.
 
     Never forked from this process: it may have threads, whose locks a copy would hold for ever.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["volseg.cli", *preload])
-    return context
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
 def _begin() -> None:

@@ -126,7 +126,7 @@ def test_progress_counts_every_scan(raw):
         on_scan=lambda *counts: told.append(counts),
     )
 
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_check_reads_everything_and_writes_nothing(raw):

