@@ -21,7 +21,7 @@ from volseg.masks.submission import slice_id
 
 COLUMNS = ("id", "class", "segmentation")
 
-_ID = re.compile(r"(case[0-9]+_day[0-9]+)_slice_([0-9]+)")
+_ID = re.compile(r"(case[0-9]+_day[0-9]+)_slice_([0-9]{1,9})")
 
 Row = tuple[int, str]  # slice number and class
 Span = tuple[int, int]  # first byte and the byte after the last

@@ -70,14 +70,17 @@ class Scan:
             UserError: slices that are damaged, not 16-bit greyscale or not of the size their name
                 tells; each is named.
         """
-        columns, rows = self.size
-        stack = np.empty((len(self.paths), rows, columns), dtype=np.uint16)
+        stack = np.empty(0, dtype=np.uint16)
         problems = []
-        for plane, path in zip(stack, self.paths, strict=True):
+        for position, path in enumerate(self.paths):
             try:
-                plane[:] = _sized(png.read(path), path, self.size)
+                plane = _sized(png.read(path), path, self.size)
             except UserError as error:
                 problems.append(str(error))
+                continue
+            if not stack.size:  # a name may tell any size: believe it once a slice has it
+                stack = np.empty((len(self.paths), *plane.shape), dtype=np.uint16)
+            stack[position] = plane
         if problems:
             raise UserError.of(first(problems, "slices"))
         affine = stack_affine(self.spacing_mm[:2], self.spacing_mm[2])
@@ -92,7 +95,9 @@ class Scan:
         return [note(told, kind="gap", scan=self.name) for told in self.notes]
 
     def labels(
-        self, classes: Sequence[str], _image: Volume | None = None
+        self,
+        classes: Sequence[str],
+        image: Volume | None = None,  # noqa: ARG002 - names tell the size
     ) -> dict[str, Mask] | None:
         """The truth, a bool mask (X, Y, Z) a class in the order given; they may overlap. None without rows.
 

@@ -11,6 +11,9 @@ from volseg.errors import UserError
 EXAMPLE = "slice_0001_266_266_1.50_1.50.png"
 AT_MOST = 10  # problems of one kind that a message names; the rest are counted
 
+MOST_PIXELS = 16_384  # a slice that is wider is a slip of the pen
+SMALLEST_MM, LARGEST_MM = 1e-3, 1e3  # and so is a pixel outside these
+
 _NAME = re.compile(r"slice_([0-9]+)_([0-9]+)_([0-9]+)_([0-9]*\.?[0-9]+)_([0-9]*\.?[0-9]+)\.png")
 _PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
 
@@ -31,12 +34,19 @@ def found(folder: Path) -> tuple[list[Slice], list[str]]:
         if path.suffix.lower() != ".png":
             continue
         named = _NAME.fullmatch(path.name)
-        if named is None or not all(float(part) > 0 for part in named.groups()[1:]):
+        if named is None or not _sensible(named):
             problems.append(f"{path}: not the name of a slice; expected one like {EXAMPLE}")
             continue
         size, pixel_mm = (int(named[2]), int(named[3])), (float(named[4]), float(named[5]))
         slices.append(Slice(int(named[1]), size, pixel_mm, path))
     return sorted(slices), list(first(problems, "files"))
+
+
+def _sensible(named: "re.Match[str]") -> bool:
+    """Whether a name's sizes can be those of a slice."""
+    return all(0 < int(named[i]) <= MOST_PIXELS for i in (2, 3)) and all(
+        SMALLEST_MM <= float(named[i]) <= LARGEST_MM for i in (4, 5)
+    )
 
 
 def disagreements(folder: Path, slices: Sequence[Slice]) -> Iterator[str]:

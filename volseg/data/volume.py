@@ -1,5 +1,6 @@
 """A volume: voxels on a grid that knows its place in the patient (NIfTI, RAS+ millimetres)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,9 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
         raise ValueError("not a gzip file")
     kind = nibabel.Nifti2Image if _header_size(data) == 540 else nibabel.Nifti1Image
     image = kind.from_bytes(data)
+    stated = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    if stated > len(data):  # before nibabel takes memory for what is not there
+        raise ValueError(f"truncated: {len(data)} bytes of the {stated} that its header states")
     slope, intercept = image.header.get_slope_inter()
     plain = (slope, intercept) in ((None, None), (1.0, 0.0))
     voxels = np.asarray(image.dataobj) if plain else image.get_fdata(dtype=np.float32)

@@ -103,15 +103,21 @@ def _read(scan: RawScan, plan: Plan) -> Read | Outcome:
     masks: Masks | None = None
     try:
         channels = tuple(scan.channels())
-    except UserError as error:
-        problems += errors(scan.name, "image", error)
+    except (UserError, MemoryError) as error:
+        problems += errors(scan.name, "image", _told(error, scan))
     try:
         masks = scan.labels(plan.classes, channels[0] if channels else None)
-    except UserError as error:
-        problems += errors(scan.name, "labels", error)
+    except (UserError, MemoryError) as error:
+        problems += errors(scan.name, "labels", _told(error, scan))
     if problems:
         return Outcome(scan.name, None, (*problems, *scan.remarks()))
     return Read(channels, masks)
+
+
+def _told(error: UserError | MemoryError, scan: RawScan) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    return UserError(f"{scan.source}: not enough memory to read it; pass --workers 1 or free some")
 
 
 def _judged(scan: RawScan, read: Read, plan: Plan, *, files: dict[str, int]) -> Outcome:
