@@ -1,7 +1,11 @@
 """A volume: voxels on a grid that knows its place in the patient (NIfTI, RAS+ millimetres)."""
 
+import gzip
+import io
+import logging
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,23 +121,35 @@ def shape(path: Path) -> tuple[int, ...]:
         raise UserError(f"{path}: not a readable volume ({type(error).__name__})") from error
 
 
-def is_oriented(path: Path) -> bool:
-    """Whether a file says how the patient lies: every format but a NIfTI file whose codes are both 0."""
+def oddities(path: Path) -> list[str]:
+    """What a NIfTI file's header says wrongly, or does not say though the patient's place depends on it."""
     import nibabel
 
     if not path.name.endswith(NIFTI):
-        return True
+        return []
     try:
-        header = nibabel.load(path).header
-        return int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as file:
+            block = file.read(540)
+        kind = nibabel.Nifti2Header if _header_size(block) == 540 else nibabel.Nifti1Header
+        header = kind.from_fileobj(io.BytesIO(block), check=False)
+        told = kind.diagnose_binaryblock(header.binaryblock, header.endianness).splitlines()
     except Exception:  # what is wrong with the file is told by `read`
-        return True
+        return []
+    found = [f"its header is odd: {line}" for line in told if "qfac" not in line]
+    if not (int(header["qform_code"]) or int(header["sform_code"])):
+        found.append(
+            "its header states no orientation (qform and sform codes are 0); left and right are a guess"
+        )
+    return found
 
 
 def _read_nifti(path: Path) -> tuple[Array, Affine]:
     import nibabel
 
     data = path.read_bytes()
+    if not data:
+        raise ValueError("zero bytes")
     if data[:2] == GZIP:
         from isal import igzip
 
@@ -141,7 +157,8 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
     elif path.suffix == ".gz":
         raise ValueError("not a gzip file")
     kind = nibabel.Nifti2Image if _header_size(data) == 540 else nibabel.Nifti1Image
-    image = kind.from_bytes(data)
+    with _quiet():
+        image = kind.from_bytes(data)
     stated = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     if stated > len(data):  # before nibabel takes memory for what is not there
         raise ValueError(f"truncated: {len(data)} bytes of the {stated} that its header states")
@@ -149,6 +166,17 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
     plain = (slope, intercept) in ((None, None), (1.0, 0.0))
     voxels = np.asarray(image.dataobj) if plain else image.get_fdata(dtype=np.float32)
     return voxels, np.asarray(image.affine, dtype=np.float64)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nibabel from telling what is odd in a header: `oddities` does, and names the file."""
+    log = logging.getLogger("nibabel.global")
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
 
 
 def _header_size(data: bytes) -> int:

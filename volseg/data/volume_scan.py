@@ -120,18 +120,17 @@ class VolumeScan:
         return LabelMap(read.voxels, tuple((name, named[name]) for name in classes))
 
     def remarks(self) -> list[Finding]:
-        """A warning for each NIfTI file whose header does not say how the patient lies."""
+        """A warning for each thing that is odd in a file's header."""
         files = (*self.images, *([self.label] if self.label else []))
         return [
             Finding(
                 scan=self.name,
                 severity="warning",
-                kind="orientation",
-                message=f"{path}: its header states no orientation (qform and sform codes are 0); "
-                "left and right are a guess",
+                kind="header",
+                message=f"{path}: {told}",
             )
             for path in files
-            if not volume.is_oriented(path)
+            for told in volume.oddities(path)
         ]
 
 

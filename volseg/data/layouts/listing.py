@@ -172,15 +172,20 @@ def _listed(told: dict[str, Any], listing: Listing) -> list[Entry]:
 
 def _pair(item: Any) -> tuple[list[str] | None, str | None]:
     """The image files and the label file of one item, or None for what is no item."""
-    if isinstance(item, str):
+    if _is_path(item):
         return [item], None
     if not isinstance(item, dict):
         return None, None
     images, label = item.get("image"), item.get("label")
     images = [images] if isinstance(images, str) else images
     label = label[0] if isinstance(label, list) and len(label) == 1 else label
-    right = isinstance(images, list) and images and all(isinstance(i, str) and i for i in images)
-    return (images, label or None) if right and isinstance(label, str | None) else (None, None)
+    right = isinstance(images, list) and images and all(map(_is_path, images))
+    fits = right and (label in (None, "") or _is_path(label))
+    return (images, label or None) if fits else (None, None)
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, str) and bool(item) and "\0" not in item
 
 
 def _channel_files(path: Path) -> list[Path]:
