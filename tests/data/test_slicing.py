@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.raw import CLASSES, SCANS, Raw, pixels
 from tests.strategies import affines, shapes
-from volseg.data import phantom, slicing, volume
+from volseg.data import phantom, png, slicing, volume
 from volseg.data.dataset import Dataset
 from volseg.data.layouts import GITract
 from volseg.data.slicing.grey import grey
@@ -192,17 +192,11 @@ def test_numbers_overlaps_gaps_and_exclusions_of_slices_are_kept(tmp_path):
         path = tmp_path / "slices" / raw.path(scan, number).relative_to(raw.root)
         assert path.is_file() == ((scan, number) != (SCANS[0], 13))
         if path.is_file():
-            np.testing.assert_array_equal(nibabel_free_read(path), image)
+            np.testing.assert_array_equal(png.read(path), image)
     rows = [
         line for line in raw.csv.read_text().splitlines() if "case1_day0_slice_0013" not in line
     ]
     assert (tmp_path / "slices/train.csv").read_text().splitlines() == rows
-
-
-def nibabel_free_read(path):
-    import cv2
-
-    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
 
 
 def test_a_test_part_stays_one_and_keeps_its_labels(tmp_path):
@@ -315,13 +309,15 @@ class TestRefusals:
             self.entry("d"),
         )
         (tmp_path / "c.nii.gz").write_bytes(b"")
+        (tmp_path / "c_label.nii.gz").write_bytes(b"")
         Volume(np.full((3, 4, 2), 9, np.uint8), LPS).write(tmp_path / "d_label.nii.gz")
 
-        first, second, *more = self.refusal(source, tmp_path / "out").splitlines()
+        first, second, third, *more = self.refusal(source, tmp_path / "out").splitlines()
 
         assert first.startswith(f"{tmp_path}/b.nii.gz: holds fractions from 0.5 to 0.5")
         assert first.endswith("pass --rescale to round them to so many steps")
         assert second.startswith(f"{tmp_path}/c.nii.gz: not a readable volume")
+        assert third.startswith(f"{tmp_path}/c_label.nii.gz: not a readable volume")
         assert "d_label.nii.gz: holds the label values 9" in more[0]
         assert "d_label.nii.gz: lies on another grid" in more[1]
         assert not (tmp_path / "out").exists()
