@@ -176,6 +176,23 @@ def test_a_phantom_comes_back_file_for_file(tmp_path):
         assert before.image(one).same_grid(again.image(other))
 
 
+def test_real_slices_come_back_with_their_names_pixels_and_rows(shared_data, tmp_path):
+    """One scan is not square, none starts at slice 1."""
+    raw = shared_data / "uwmgi"
+    prepare(raw, options=PrepareOptions(out=tmp_path / "prepared", workers=1))
+
+    there_and_back(tmp_path / "prepared", tmp_path)
+
+    names = {path.relative_to(raw) for path in raw.rglob("slice_*.png")}
+    written = {path.relative_to(tmp_path / "slices") for path in tmp_path.rglob("slice_*.png")}
+    assert written == names
+    for name in names:
+        np.testing.assert_array_equal(png.read(tmp_path / "slices" / name), png.read(raw / name))
+    assert (tmp_path / "slices/train.csv").read_text().split() == (
+        raw / "train.csv"
+    ).read_text().split()
+
+
 def test_numbers_overlaps_gaps_and_exclusions_of_slices_are_kept(tmp_path):
     raw = Raw(tmp_path / "raw")
     raw.path(SCANS[0], 13).unlink()
