@@ -19,6 +19,7 @@ from volseg.data.slices import first
 from volseg.errors import UserError, nearest
 from volseg.masks.submission import slice_id
 
+FILE = "train.csv"
 COLUMNS = ("id", "class", "segmentation")
 
 _ID = re.compile(r"(case[0-9]+_day[0-9]+)_slice_([0-9]{1,9})")

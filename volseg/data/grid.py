@@ -88,9 +88,15 @@ class Grid:
         oriented = self._oriented_shape
         if self.spacing_mm is None:
             return oriented
-        native_mm = np.linalg.norm(self.affine[:3, :3], axis=0)[np.argsort(self._turn[:, 0])]
-        ratio = native_mm / np.asarray(self.spacing_mm)
+        ratio = np.asarray(self.oriented_mm) / np.asarray(self.spacing_mm)
         return tuple(max(1, round(n * r)) for n, r in zip(oriented, ratio, strict=True))
+
+    @property
+    def oriented_mm(self) -> Spacing:
+        """The native voxel size along the oriented axes."""
+        native_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
+        x, y, z = native_mm[np.argsort(self._turn[:, 0])].tolist()
+        return x, y, z
 
     def image(self, voxels: Array, intensity: Percentiles | Window) -> npt.NDArray[np.float32]:
         """One native channel, oriented, scaled to [0, 1] and resampled linearly."""

@@ -1,4 +1,4 @@
-"""One 16-bit greyscale PNG, read exactly as it is stored or refused by name.
+"""One 16-bit greyscale PNG: written as it is, read exactly as it is stored or refused by name.
 
 The file's structure is checked here, not left to OpenCV: what OpenCV does with a damaged file (an
 error, a line on stderr, half an image) depends on its version.
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from volseg.atomic import replacing
 from volseg.errors import UserError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -38,6 +39,21 @@ def read(path: Path) -> npt.NDArray[np.uint16]:
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
         raise UserError(f"{path}: its pixels can't be decoded; copy or download the file again")
     return np.asarray(pixels)
+
+
+def write(path: Path, pixels: npt.NDArray[np.uint16]) -> None:
+    """Write pixels (rows, columns) atomically.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written.
+    """
+    import cv2
+
+    done, coded = cv2.imencode(".png", np.ascontiguousarray(pixels))
+    if not done:
+        raise ValueError(f"{path}: OpenCV can't encode {pixels.shape} {pixels.dtype}")
+    with replacing(path) as temporary:
+        temporary.write_bytes(coded.tobytes())
 
 
 def _intact(path: Path) -> bytes:

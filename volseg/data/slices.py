@@ -9,6 +9,7 @@ from typing import NamedTuple
 from volseg.errors import UserError
 
 EXAMPLE = "slice_0001_266_266_1.50_1.50.png"
+MOST_DECIMALS = 20  # of a length in a name
 AT_MOST = 10  # problems of one kind that a message names; the rest are counted
 
 MOST_PIXELS = 16_384  # a slice that is wider is a slip of the pen
@@ -25,6 +26,19 @@ class Slice(NamedTuple):
     size: tuple[int, int]
     pixel_mm: tuple[float, float]
     path: Path
+
+
+def file_name(number: int, size: tuple[int, int], pixel_mm: tuple[float, float]) -> str:
+    """The name of a slice, which `found` reads again; `size` is (columns, rows)."""
+    width, height = (millimetres(side, decimals=2) for side in pixel_mm)
+    return f"slice_{number:04d}_{size[0]}_{size[1]}_{width}_{height}.png"
+
+
+def millimetres(length: float, *, decimals: int) -> str:
+    """A length without an exponent: so many decimals, and more where a millionth would be lost."""
+    texts = (f"{length:.{count}f}" for count in range(decimals, MOST_DECIMALS))
+    close = (text for text in texts if abs(float(text) - length) <= 1e-6 * min(1, length))
+    return next(close, f"{length:.{MOST_DECIMALS}f}")
 
 
 def found(folder: Path) -> tuple[list[Slice], list[str]]:

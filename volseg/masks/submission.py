@@ -46,15 +46,15 @@ def rows(
     ]
 
 
-def write(path: Path, table: Iterable[Row]) -> None:
-    """Write the rows below their header, atomically, with plain newlines.
+def write(path: Path, table: Iterable[Row], *, header: Sequence[str] = HEADER) -> None:
+    """Write the rows below a header, atomically, with plain newlines.
 
     Raises:
         UserError: the disk is full or the folder can't be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(header)
     writer.writerows(table)
     write_text(path, text.getvalue())
 

@@ -17,7 +17,7 @@ from volseg.data.slices import EXAMPLE, first, folders, natural
 from volseg.errors import UserError
 from volseg.schema import Section
 
-CSV = "train.csv"
+CSV = annotations.FILE
 EXPECTED = f"expected train/case123/case123_day20/scans/{EXAMPLE}"
 
 

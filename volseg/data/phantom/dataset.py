@@ -1,7 +1,5 @@
 """Write a phantom dataset: slices, train.csv and a sample submission in the raw layout."""
 
-import csv
-import io
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,12 +8,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from volseg import console
-from volseg.atomic import replacing, write_text
+from volseg.data import raw_writer
 from volseg.data.phantom.orders import LAST_CASE, LAST_DAY, Order, like_kaggle, regular
 from volseg.data.phantom.scans import CLASSES, scan
 from volseg.errors import UserError
@@ -85,14 +81,12 @@ def _write(out: Path, orders: list[Order], *, seed: int, workers: int | None) ->
             written.append(done)
             report(len(written), len(orders))
     labelled = [row for done in written if done.order.part == "train" for row in done.rows]
-    write_text(out / "train.csv", _table(("id", "class", "segmentation"), labelled))
-    write_text(out / "sample_submission.csv", _table(("id", "class", "predicted"), []))
+    raw_writer.write_tables(out, labelled)
     return _facts(written, labelled)
 
 
 def _check(out: Path, cases: int, days: int, workers: int | None) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and isn't an empty folder; name a new one")
+    raw_writer.check_new(out)
     if not 1 <= cases < LAST_CASE:
         raise UserError(f"cases: {cases} is out of range; expected 1 to {LAST_CASE - 1}")
     if not 1 <= days <= LAST_DAY:
@@ -112,28 +106,10 @@ def _made(orders: list[Order], make: partial[Written], workers: int) -> Iterator
 def _write_scan(out: Path, seed: int, order: Order) -> Written:
     image, masks = scan(order.case, order.day, grid=order.grid, seed=seed)
     name = f"case{order.case}_day{order.day}"
-    folder = out / order.part / f"case{order.case}" / name / "scans"
-    (columns, rows, slices), (width, height) = order.grid.shape, order.grid.pixel_mm
-    numbers = range(1, slices + 1)
-    for number in numbers:
-        size = f"{columns}_{rows}_{width:.2f}_{height:.2f}"
-        _write_png(folder / f"slice_{number:04d}_{size}.png", image[:, :, number - 1].T)
+    folder = raw_writer.scan_folder(out, order.part, name)
+    numbers = range(1, order.grid.shape[2] + 1)
+    raw_writer.write_slices(folder, image, numbers, pixel_mm=order.grid.pixel_mm)
     return Written(order, submission.rows(name, numbers, classes=CLASSES, masks=masks))
-
-
-def _write_png(path: Path, pixels: npt.NDArray[np.uint16]) -> None:
-    """A 16-bit grey PNG of (HEIGHT, WIDTH) pixels."""
-    done, coded = cv2.imencode(".png", np.ascontiguousarray(pixels))
-    if not done:
-        raise ValueError(f"{path}: OpenCV can't encode {pixels.shape} {pixels.dtype}")
-    with replacing(path) as temporary:
-        temporary.write_bytes(coded.tobytes())
-
-
-def _table(header: tuple[str, str, str], rows: list[submission.Row]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()
 
 
 def _facts(written: list[Written], labelled: list[submission.Row]) -> PhantomFacts:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from volseg.data.phantom.grids import FULL, SMALL, Grid
+from volseg.data.raw import Part
 
 CASE, DAY = 123, 20  # always there: the documentation speaks of case123_day20
 CHANGING = 1  # the rank of the case that changes its matrix size after its first day
@@ -29,7 +30,7 @@ class Order(NamedTuple):
 
     case: int
     day: int
-    part: str
+    part: Part
     grid: Grid
 
 

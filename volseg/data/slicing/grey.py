@@ -1,0 +1,61 @@
+"""Voxels of any type as the 16-bit grey values of a PNG, and the way back."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data.volume import Array
+from volseg.errors import UserError
+
+MOST = 65_535
+
+
+class Grey(NamedTuple):
+    """Grey values (X, Y, Z) such that `voxel = grey * scale + offset`.
+
+    `rounded` says that this holds only to half of `scale`; else it is exact.
+    """
+
+    values: npt.NDArray[np.uint16]
+    scale: float = 1
+    offset: float = 0
+    rounded: bool = False
+
+
+def grey(voxels: Array, *, rescale: bool = False) -> Grey:
+    """Whole numbers as they are, or less an offset where some are negative or too large.
+
+    What does not fit is mapped linearly from its range to 0 ... 65,535 with `rescale`.
+
+    Raises:
+        UserError: voxels that are no numbers, or without `rescale` fractions or too wide a range.
+    """
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise UserError("holds NaN or infinite voxels; replace them by the background's value")
+    low, high = voxels.min().item(), voxels.max().item()
+    whole = voxels.dtype.kind != "f" or bool((voxels == np.floor(voxels)).all())
+    if whole and high - low <= MOST:
+        return _shifted(voxels, 0 if low >= 0 and high <= MOST else int(low))
+    if rescale and math.isfinite(high - low):
+        return _rescaled(voxels, float(low), float(high))
+    kind = "values" if whole else "fractions"
+    raise UserError(
+        f"holds {kind} from {low:g} to {high:g}, but a PNG holds 65,536 whole numbers; "
+        "pass --rescale to round them to so many steps"
+    )
+
+
+def _shifted(voxels: Array, offset: int) -> Grey:
+    if voxels.dtype.kind == "f":
+        return Grey((voxels.astype(np.float64) - offset).astype(np.uint16), 1, offset)
+    # The difference fits 16 bits, so it is right though both terms are cut to 16 bits.
+    cut = voxels.astype(np.uint16)
+    return Grey(cut - np.uint16(offset % (MOST + 1)), 1, offset)
+
+
+def _rescaled(voxels: Array, low: float, high: float) -> Grey:
+    scale = high / MOST - low / MOST or 1.0  # one value only: it is the offset
+    values = np.rint((voxels.astype(np.float64) - low) / scale)
+    return Grey(np.clip(values, 0, MOST).astype(np.uint16), scale, low, rounded=True)
