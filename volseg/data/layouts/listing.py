@@ -65,11 +65,11 @@ def read(root: Path) -> Listing:
     listing = Listing(path)
     listing.values = _values(told.get("labels"), listing)
     listing.channels = _names(told.get("channel_names", told.get("modality")))
-    if any(isinstance(told.get(key), list) and told[key] for key in LISTS):
+    if any(key in told for key in LISTS):
         listing.entries = _listed(told, listing)
     elif (path.parent / "imagesTr").is_dir() or isinstance(told.get("dataset"), dict):
         listing.entries = _nnunet(told, listing)
-    else:
+    if not listing.entries and not listing.problems:
         raise UserError(f"{path}: names no scans; {EXPECTED}")
     listing.channels = listing.channels or _numbered(listing.entries)
     _check_names(listing)
