@@ -24,8 +24,8 @@ INTERRUPTED = 130
 __all__ = ["INTERRUPTED", "SOME_FAILED", "app", "main", "run"]
 
 for command in (
-    data.prepare, model.train, model.infer, model.evaluate, model.submit, model.demo, data.phantom,
-    model.options,
+    data.prepare, data.stats, model.train, model.infer, model.evaluate, model.submit, model.demo,
+    data.phantom, model.options,
 ):  # fmt: skip
     app.command(command)
 
