@@ -73,6 +73,33 @@ def test_an_excluded_scan_is_named_and_left_out(raw):
     assert f"Excluded scans are only in the sizes and spacings: {SCANS[1]}." in page(found)
 
 
+@pytest.mark.slow
+def test_volumes_of_real_scans_are_the_voxels_of_their_labels(shared_data, tmp_path):
+    source = shared_data / "hippocampus"
+    prepare(source, options=PrepareOptions(layout="nifti", out=tmp_path))
+
+    found = stats.stats(tmp_path)
+
+    listed = json.loads((source / "dataset.json").read_text())
+    values = {name: int(value) for value, name in listed["labels"].items() if int(value)}
+    for scan, entry in zip(found.scans, sorted_entries(listed), strict=True):
+        label = np.asarray(nibabel.load(source / entry["label"]).dataobj)
+        size = float(np.prod(scan.spacing_mm)) / 1000
+        volumes = {name: place.volume_ml for name, place in scan.organs.items()}
+        counted = {name: np.count_nonzero(label == value) for name, value in values.items()}
+        assert volumes == pytest.approx({name: count * size for name, count in counted.items()})
+    assert "Logarithmic scale." in page(found)  # some are a thousand times brighter than others
+
+
+def sorted_entries(listed):
+    """The entries of a Decathlon listing that have labels, in the order of their numbers."""
+
+    def number(entry):
+        return int(re.search(r"_(\d+)\.nii", entry["image"])[1])
+
+    return sorted(listed["training"], key=number)
+
+
 # The command
 
 

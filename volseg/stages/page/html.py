@@ -10,13 +10,13 @@ from volseg.stages.page.style import colour
 
 def figure(title: str, plot: str, caption: str = "") -> str:
     """A plot with its title above and a word on how to read it below."""
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
     return f"<figure><h3>{escape(title)}</h3>{plot}{told}</figure>"
 
 
 def card(title: str, content: str, caption: str = "") -> str:
     """A table or another thing that is no plot, framed like one."""
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
     return f'<div class="card"><h3>{escape(title)}</h3>{content}{told}</div>'
 
 
@@ -26,7 +26,12 @@ def section(title: str, lead: str, *parts: str) -> str:
     if not shown:
         return ""
     body = f'<div class="plots">{"".join(shown)}</div>'
-    return f"<section><h2>{escape(title)}</h2><p>{escape(lead)}</p>{body}</section>"
+    return f"<section><h2>{escape(title)}</h2><p>{_prose(lead)}</p>{body}</section>"
+
+
+def _prose(told: str) -> str:
+    """Text whose numbers stay with their percent signs at the end of a line."""
+    return escape(told.replace(" %", f"{words.THIN}%"))
 
 
 def table(
@@ -47,13 +52,13 @@ def table(
         mark = "" if swatch is None else f'<span class="swatch {colour(swatch)}"></span>'
         cells = zip(header[1:], row[1:], strict=True)
         body += f'<tr><th scope="row"><span>{mark}{escape(row[0])}</span></th>'
-        body += "".join(_cell(name, words) for name, words in cells) + "</tr>"
+        body += "".join(_cell(name, told) for name, told in cells) + "</tr>"
     css = f' class="{kind}"' if kind else ""
     return f"<table{css}><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(name: str, words: str) -> str:
-    large, _, small = words.partition("|")
+def _cell(name: str, told: str) -> str:
+    large, _, small = told.partition("|")
     below = f"<small>{escape(small)}</small>" if small else ""
     label = f' data-label="{escape(name)}"' if name else ""
     return f"<td{label}><span>{escape(large)}{below}</span></td>"

@@ -97,7 +97,7 @@ def days(found: Statistics) -> str:
         return ""
     most = sorted(some, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
     plots = [
-        html.figure(f"{one.name}, ml", _ranges(one), _change(days))
+        html.figure(one.name, _ranges(one), _change(days))
         for one, days in some
         if (one, days) in most
     ]

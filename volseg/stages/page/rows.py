@@ -21,7 +21,7 @@ EXACT, APART = 12, 20.0
 """So many different values have a bar each; pixels between two numbers above bars."""
 CROWD = 120
 """Dots are smaller where there are more than this."""
-CHARACTER = 7.8
+CHARACTER = 8.4
 """Width of a character in pixels, at the size for phones."""
 
 
@@ -70,6 +70,7 @@ def shares(rows: Sequence[Row], spreads: Sequence[Spread], *, unit: str, label: 
         return [
             svg.box(LEFT, top, RIGHT - LEFT, 16, kind="track"),
             svg.box(LEFT, top, scale(100 * row.values[0]) - LEFT, 16, kind=f"solid {row.kind}"),
+            svg.line(low, middle, high, middle, kind="halo"),
             svg.line(low, middle, high, middle, kind="median"),
         ]
 
@@ -166,7 +167,7 @@ def _histogram(row: Row, top: float, scale: Scale) -> list[str]:
     bins = _bins(row.values, scale)
     room = BODY - 14 if len(bins) <= FEW else BODY
     wide = (
-        5.0 if len(bins) <= EXACT else max(scale(svg.nice(scale.span / 40)) - scale(0.0) - 1, 3.0)
+        5.0 if len(bins) <= EXACT else max(scale(svg.nice(scale.span / 60)) - scale(0.0) - 1, 3.0)
     )
     most, base = max(bins.values()), top + BODY
     drawn = [svg.line(LEFT, base, RIGHT, base, kind="hair")]
@@ -186,7 +187,7 @@ def _bins(values: Sequence[float], scale: Scale) -> Counter[float]:
     exact = Counter(values)
     if len(exact) <= EXACT:
         return exact
-    step = svg.nice(scale.span / 40)
+    step = svg.nice(scale.span / 60)
     return Counter(round(value / step) * step for value in values)
 
 
@@ -207,7 +208,7 @@ def _profile(kind: str, spans: Sequence[Span], top: float, scale: Scale) -> list
 
 def shortened(name: str, *, beside: str) -> str:
     """A name that fits beside its figures; both of its ends are kept, since names may differ in either."""
-    longest = max(int(svg.WIDTH / CHARACTER) - len(beside) - 1, 12)
+    longest = max(int(svg.WIDTH / CHARACTER) - len(beside) - 2, 12)
     if len(name) <= longest:
         return name
     half = (longest - 1) // 2

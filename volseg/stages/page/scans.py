@@ -6,7 +6,7 @@ from typing import NamedTuple
 from volseg.stages.page import svg, words
 from volseg.stages.page.svg import Scale
 
-TOP, FOOT, RIGHT = 8.0, 240.0, 396.0
+TOP, FOOT, RIGHT = 24.0, 250.0, 396.0
 BANDS = (("p0.5", "p99.5"), ("p5", "p95"), ("p25", "p75"))
 """Percentiles between which a band lies, the palest first."""
 
@@ -46,7 +46,12 @@ def bands(scans: Sequence[Levels], *, label: str) -> str:
     ]
     told = words.ranked(placed[0].name, len(placed), "scans")
     return svg.drawing(
-        FOOT + 26, *axis_left(scale, left), *drawn, *hovers, _below(left, told), label=label
+        FOOT + 26,
+        *axis_left(scale, left, unit="voxel value"),
+        *drawn,
+        *hovers,
+        _below(left, told),
+        label=label,
     )
 
 
@@ -79,14 +84,15 @@ def ranges(cases: Sequence[Case], *, kind: str, label: str) -> str:
     told = words.ranked(placed[0].name, len(placed), "cases")
     dots = svg.dots(points, kind=f"dots {kind}", radius=min(3.0, max(1.8, wide / 3)))
     return svg.drawing(
-        FOOT + 26, *axis_left(scale, left), *lines, dots, _below(left, told), label=label
+        FOOT + 26, *axis_left(scale, left, unit="ml"), *lines, dots, _below(left, told), label=label
     )
 
 
-def axis_left(scale: Scale, left: float) -> list[str]:
-    """Ticks at the left, each with a hair line across the plot."""
+def axis_left(scale: Scale, left: float, *, unit: str) -> list[str]:
+    """Ticks at the left, each with a hair line across the plot, and the unit above them."""
     ticks = scale.ticks(28)
     return [
+        svg.text(0, 12, unit),
         *(svg.line(left, scale(tick), RIGHT, scale(tick), kind="grid") for tick in ticks),
         *(svg.text(left - 6, scale(tick) + 4, words.number(tick), anchor="end") for tick in ticks),
         svg.line(left, FOOT, RIGHT, FOOT, kind="axis"),

@@ -15,7 +15,7 @@ main { max-width: 1280px; margin: 0 auto; padding: 32px 24px 48px; }
 header h1 { font-size: 28px; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
 header p { color: var(--soft); margin: 4px 0 20px; }
 h2 { font-size: 19px; margin: 40px 0 2px; }
-h2 + p { color: var(--soft); margin: 0 0 14px; max-width: 78ch; }
+h2 + p { color: var(--soft); margin: 0 0 14px; max-width: 110ch; }
 h3 { font-size: 14px; margin: 0 0 8px; font-weight: 600; overflow-wrap: anywhere; }
 .tiles { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); margin: 0; }
 .tiles div, figure, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
@@ -52,6 +52,7 @@ text.small { font-size: 11px; }
 .hair { stroke: var(--line); }
 .box { fill: var(--neutral); stroke: none; }
 .median { stroke: var(--ink); stroke-width: 2; }
+.halo { fill: none; stroke: var(--card); stroke-width: 5; }
 .bar { fill: var(--neutral); }
 .bar.accent { fill: var(--accent); }
 .track { fill: var(--grid); }

@@ -128,14 +128,18 @@ class Scale:
             step = nice(self.span * apart / length)
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             return [round(i * step, 10) for i in range(first, last + 1)]
-        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for factors in ((1, 2, 5), (1, 3), (1,)):
-            found = [factor * 10.0**power for power in decades for factor in factors]
-            found = [one for one in found if self.low * 0.999 <= one <= self.high * 1.001]
+            found = self._decades(factors)
             pixels = [self(one) for one in found]
             if all(abs(b - a) >= apart for a, b in pairwise(pixels)):
-                break
-        return found
+                return found
+        return found[:: math.ceil(apart / abs(pixels[1] - pixels[0]))]
+
+    def _decades(self, factors: Sequence[int]) -> list[float]:
+        """What lies on the scale of these multiples of powers of ten."""
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        found = [factor * 10.0**power for power in powers for factor in factors]
+        return [one for one in found if self.low * 0.999 <= one <= self.high * 1.001]
 
 
 def nice(step: float) -> float:
