@@ -55,8 +55,9 @@ def table(found: Statistics) -> "Group":
     """The dataset at a glance, for a terminal: its scans, and a row a class."""
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    scans = Table(title=found.name, show_header=False)
+    scans = Table(title=Text(found.name), show_header=False)
     for name, told in _facts(found):
         scans.add_row(name, _plain(told))
     if not found.organs:
