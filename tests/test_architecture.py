@@ -81,6 +81,7 @@ def test_nine_in_ten_bodies_are_under_25_lines() -> None:
         ),
         ("import volseg.stages.prepare", {"torch", "monai"}),
         ("import volseg.stages.options", {"torch", "monai"}),
+        ("import volseg.stages.stats", {"torch", "monai", "pandas", "matplotlib", "cv2"}),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str, heavy: set[str]) -> None:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from volseg import parallel
-from volseg.arguments import PrepareArguments
+from volseg.arguments import DATA, PrepareArguments
 from volseg.cli import talk
 
 WORKERS_NEED = ("volseg.data.writer", "volseg.data.layouts", "cv2", "nibabel", "isal.isal_zlib")
@@ -42,6 +42,31 @@ def prepare(
     if done.problems or not done.scans or (options.strict and done.failures):
         return 1
     return talk.SOME_FAILED if done.failures else 0
+
+
+def stats(data: Path = DATA, /, *, out: Path | None = None, json: bool = False) -> None:
+    """Tell a prepared dataset in numbers, and draw them: sizes, intensities, volumes, where classes lie.
+
+    Parameters
+    ----------
+    data:
+        The folder that `volseg prepare` wrote.
+    out:
+        The page of plots to write; by default stats.html in the dataset's folder.
+    json:
+        Print all numbers, those of each scan too, as JSON on stdout.
+    """
+    talk.console()
+    from volseg.stages import stats as stage
+
+    found = stage.stats(data)
+    path = out or data / stage.PAGE
+    stage.write(found, path)
+    if json:
+        print(found.model_dump_json(indent=1))
+    else:
+        talk.show(stage.table(found))
+    print(f"{path}: the page of plots", file=sys.stderr if json else None)
 
 
 def phantom(

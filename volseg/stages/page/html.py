@@ -1,0 +1,109 @@
+"""The parts that the page is put together from: tables, figures, sections."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from volseg.data.statistics import Overlap
+from volseg.stages.page import words
+from volseg.stages.page.style import colour
+
+
+def figure(title: str, plot: str, caption: str = "") -> str:
+    """A plot with its title above and a word on how to read it below."""
+    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
+    return f"<figure><h3>{escape(title)}</h3>{plot}{told}</figure>"
+
+
+def card(title: str, content: str, caption: str = "") -> str:
+    """A table or another thing that is no plot, framed like one."""
+    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
+    return f'<div class="card"><h3>{escape(title)}</h3>{content}{told}</div>'
+
+
+def section(title: str, lead: str, *parts: str) -> str:
+    """A part of the page; nothing where it has nothing to show."""
+    shown = [part for part in parts if part]
+    if not shown:
+        return ""
+    body = f'<div class="plots">{"".join(shown)}</div>'
+    return f"<section><h2>{escape(title)}</h2><p>{_prose(lead)}</p>{body}</section>"
+
+
+def _prose(told: str) -> str:
+    """Text whose numbers stay with their percent signs at the end of a line."""
+    return escape(told.replace(" %", f"{words.THIN}%"))
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    kind: str = "",
+    swatches: Sequence[int | None] = (),
+) -> str:
+    """A table of a name and its figures. A cell `a|b` shows b small below a.
+
+    On narrow screens a table of the kind `wide` shows its headers beside the figures.
+    """
+    heads = "".join(f'<th scope="col">{escape(one)}</th>' for one in header)
+    body = ""
+    for index, row in enumerate(rows):
+        swatch = swatches[index] if index < len(swatches) else None
+        mark = "" if swatch is None else f'<span class="swatch {colour(swatch)}"></span>'
+        cells = zip(header[1:], row[1:], strict=True)
+        body += f'<tr><th scope="row"><span>{mark}{escape(row[0])}</span></th>'
+        body += "".join(_cell(name, told) for name, told in cells) + "</tr>"
+    css = f' class="{kind}"' if kind else ""
+    return f"<table{css}><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(name: str, told: str) -> str:
+    large, _, small = told.partition("|")
+    below = f"<small>{escape(small)}</small>" if small else ""
+    label = f' data-label="{escape(name)}"' if name else ""
+    return f"<td{label}><span>{escape(large)}{below}</span></td>"
+
+
+def matrix(classes: Sequence[str], overlaps: Sequence[Overlap]) -> str:
+    """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
+    known = {frozenset((one.one, one.other)): one.share for one in overlaps}
+    most = max(share.high for share in known.values()) or 1.0
+    heads = "".join(
+        f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:]
+    )
+    body = ""
+    for row, name in enumerate(classes[:-1]):
+        body += f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
+        for column, other in enumerate(classes[1:], start=1):
+            share = known.get(frozenset((name, other)))
+            if column <= row or share is None:
+                body += "<td></td>"
+                continue
+            heat = 0.06 + 0.5 * share.median / most
+            body += (
+                f'<td style="background:rgba(var(--heat),{heat:.2f})">{words.percent(share.median)}'
+            )
+            body += f"<small>up to {words.percent(share.high)}</small></td>"
+        body += "</tr>"
+    return (
+        f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    )
+
+
+def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
+    """The key figures: what, how much, and a word more."""
+    return (
+        '<dl class="tiles">'
+        + "".join(
+            f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd>"
+            + (f"<dd>{escape(more)}</dd>" if more else "")
+            + "</div>"
+            for what, value, more in facts
+        )
+        + "</dl>"
+    )
+
+
+def notes(lines: Sequence[str]) -> str:
+    """Remarks, a paragraph each."""
+    return "".join(f'<p class="notes">{escape(one)}</p>' for one in lines)
