@@ -50,7 +50,9 @@ class Source:
         """
         if self.problem:
             raise UserError(self.problem)
-        return [self.scan.image()] if self.scan else [volume.read(path) for path in self.paths]
+        if self.scan:
+            return [self.scan.image()]
+        return [channel for path in self.paths for channel in volume.read_channels(path)]
 
     def digest(self, channels: Sequence[Volume]) -> str:
         """SHA-256 of what was read: voxels, their place, and the slices' numbers."""
