@@ -25,6 +25,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return hint(closest(name, known))
 
 
+def short(value: object) -> str:
+    """A value of the user's as Python would write it, so that it can't hide, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is spelt most like this one, if any is."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -1,10 +1,14 @@
+import os
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.raw import CLASSES, COLUMNS, FIRST, LAST, ROWS, SCANS, Raw, chunk, pixels, png
 from volseg.data import png as reader
 from volseg.data.layouts import GITract, Layout
 from volseg.data.scan import read_folder
+from volseg.data.slices import natural
 from volseg.errors import UserError
 from volseg.schema import members
 
@@ -261,6 +265,95 @@ def test_every_layout_refuses_a_folder_that_is_not_there_and_says_what_it_expect
     assert layout.name == name
     message = fault(layout.scans, tmp_path / "nowhere")
     assert message.startswith(f"{tmp_path / 'nowhere'}: no such folder; expected ")
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to nothing", "link to itself", "pipe"])
+def test_a_train_csv_that_is_no_file_is_a_fault_and_not_a_missing_one(raw, kind):
+    raw.csv.unlink()
+    make = {
+        "folder": raw.csv.mkdir,
+        "link to nothing": lambda: raw.csv.symlink_to("nowhere"),
+        "link to itself": lambda: raw.csv.symlink_to(raw.csv.name),
+        "pipe": lambda: os.mkfifo(raw.csv),
+    }
+    make[kind]()
+
+    (finding,) = GITract().scans(raw.root).findings
+
+    told = "is no file, or a link to none; expected id,class,segmentation"
+    assert (finding.severity, finding.message) == ("error", f"{raw.csv}: {told}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "case1_day0_slice_" + "9" * 5000,
+        "case" + "9" * 5000 + "_day0_slice_0011",
+        "\0",
+        "\x1b[31mred",
+    ],
+)
+def test_an_id_that_is_none_is_shown_short_and_without_control_characters(raw, name):
+    raw.rows[name, "stomach"] = ""
+    raw.save()
+
+    (finding,) = GITract().scans(raw.root).findings
+
+    assert finding.message.startswith(f"{raw.csv}: id '")
+    assert finding.message.isprintable()
+    assert len(finding.message) < len(str(raw.csv)) + 160
+
+
+def test_names_sort_by_their_numbers_however_long_they_are():
+    names = ["case1" + "0" * 5000, "case" + "9" * 5000, "case010", "case2"]
+
+    assert sorted(names, key=natural) == names[::-1]
+
+
+def test_folders_beside_the_cases_are_told_to_be_left_out(raw):
+    for name in ("Case3", "case 3", "copy of case1"):
+        (raw.root / "train" / name).mkdir()
+
+    notes = notes_of(GITract().scans(raw.root))
+
+    assert notes == [
+        f"{raw.root}/train/{name}: not named like case123; left out"
+        for name in ("Case3", "case 3", "copy of case1")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"classes": ("stomach", "stomach")}, "a class is named twice: stomach, stomach"),
+        ({"classes": ("../stomach",)}, "match pattern"),
+        ({"classes": ("",)}, "match pattern"),
+        ({"classes": ("x" * 100,)}, "match pattern"),
+        ({"slice_mm": 0.0}, "greater than or equal to 0.001"),
+        ({"slice_mm": 1e-300}, "greater than or equal to 0.001"),
+        ({"slice_mm": 1e9}, "less than or equal to 1000"),
+    ],
+)
+def test_settings_that_would_give_wrong_files_or_grids_are_refused(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        GITract(**settings)
+
+
+def test_a_pipe_among_the_slices_is_not_waited_for(raw):
+    path = raw.path(SCANS[0], 13)
+    path.unlink()
+    os.mkfifo(path)
+
+    message = fault(scan_of(raw).image)
+
+    assert message == f"{path}: is a pipe or a device; expected a PNG"
+
+
+def test_a_png_whose_head_has_another_length_is_none(tmp_path):
+    path = tmp_path / "one.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"") + chunk(b"IEND", b""))
+
+    assert fault(reader.read, path) == f"{path}: not a PNG; expected a 16-bit greyscale PNG"
 
 
 def test_rows_of_a_scan_may_lie_anywhere_in_the_file_and_hold_line_breaks(raw):

@@ -378,7 +378,7 @@ def test_voxels_that_are_no_numbers_are_counted(decathlon):
     save(decathlon.image(1), voxels)
 
     assert decathlon.reason() == (
-        f"{decathlon.image(1)}: 3 voxels are NaN or infinite; "
+        f"{decathlon.image(1)}: 3 voxels are NaN, infinite or beyond 1e+30; "
         "replace them by the background's value"
     )
 

@@ -365,6 +365,14 @@ SCAN_FAULTS = {
         set_row("1 2 3"),
         ROW + f"{RUN} 2 ('3'): has no length; expected pairs of start and length",
     ),
+    "RLE with a control character": (
+        set_row("1\x1b 2"),
+        ROW + f"{RUN} 1 ('1\\x1b 2'): is not two whole numbers",
+    ),
+    "RLE of 5000 digits": (
+        set_row("1 " + "9" * 5000),
+        ROW + f"{RUN} 1 ('1 99999999999999999999'): is not two whole numbers",
+    ),
     "non-numeric RLE": (set_row("1 2 x 4"), ROW + f"{RUN} 2 ('x 4'): is not two whole numbers"),
     "0-based RLE": (
         set_row("0 2"),
@@ -532,6 +540,21 @@ WHOLE_FAULTS = {
         lambda raw: raw.save(header="id,class,rle"),
         "{csv}: no column segmentation; expected id,class,segmentation, found id,class,rle",
     ),
+    "semicolons": (
+        lambda raw: raw.csv.write_text(raw.csv.read_text().replace(",", ";")),
+        "{csv}: no column id, class, segmentation; "
+        "expected id,class,segmentation, found id;class;segmentation",
+    ),
+    "a quote without its end": (
+        lambda raw: raw.csv.write_text(raw.csv.read_text().replace(",1 2", ',"1 2', 1)),
+        "{csv}: not a readable CSV file (unexpected end of data); "
+        "expected UTF-8 text with the columns id,class,segmentation",
+    ),
+    "a field without end": (
+        lambda raw: raw.csv.write_text(raw.csv.read_text() + "1 " * 70_000),
+        "{csv}: not a readable CSV file (field larger than field limit (131072)); "
+        "expected UTF-8 text with the columns id,class,segmentation",
+    ),
     "empty file": (
         lambda raw: raw.csv.write_text(""),
         "{csv}: no column id, class, segmentation; expected id,class,segmentation, found nothing",
@@ -616,6 +639,27 @@ def test_settings_that_make_no_sense_are_refused(raw):
         "--layout gi-tracts: no such layout, did you mean gi-tract?; known: gi-tract, nifti"
     )
     assert refusal(raw, workers=0) == "--workers 0: expected 1 or more"
+
+
+def test_a_table_whose_lines_end_in_cr_is_refused_in_one_line(raw):
+    raw.csv.write_bytes(raw.csv.read_bytes().replace(b"\n", b"\r"))
+
+    message = refusal(raw)
+
+    assert message.startswith(f"{raw.csv}: not a readable CSV file (")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_slice_distance_of_nothing_is_refused_and_not_overlooked(raw):
+    assert "slice_mm: Input should be greater than" in refusal(raw, slice_mm=0.0)
+
+
+def test_a_source_whose_name_is_no_text_is_refused(raw):
+    odd = raw.root.with_name(os.fsdecode(b"raw\xff"))
+    raw.root.rename(odd)
+
+    with pytest.raises(UserError, match="its name is no plain text; rename the folder"):
+        prepare(odd, options=PrepareOptions(out=odd.parent / "prepared", workers=1))
 
 
 def test_an_output_folder_that_is_a_file_is_refused(raw):

@@ -3,6 +3,7 @@
 Importing this loads nothing: worker processes import it again, since it is what they were started from.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that wait for each other by spinning slow a busy machine to less than half; so short a
     # spin costs an idle one a tenth (benchmarks/waiting_threads.py).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a name that the terminal can't show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -18,10 +18,10 @@ def console() -> "ModuleType":
 
 
 def show(table: object) -> None:
-    """A table on stdout; not folded to a terminal's width where there is none."""
+    """A table on stdout; not folded where there is no terminal, so that `grep` finds whole messages."""
     from rich.console import Console
 
-    out = Console() if sys.stdout.isatty() else Console(width=160)
+    out = Console() if sys.stdout.isatty() else Console(width=100_000)
     out.print(table)
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from volseg.data.slices import first
-from volseg.errors import UserError, nearest
+from volseg.errors import UserError, nearest, short
 from volseg.masks.submission import slice_id
 
 FILE = "train.csv"
 COLUMNS = ("id", "class", "segmentation")
 
-_ID = re.compile(r"(case[0-9]+_day[0-9]+)_slice_([0-9]{1,9})")
+_ID = re.compile(r"(case[0-9]{1,9}_day[0-9]{1,9})_slice_([0-9]{1,9})")
 
 Row = tuple[int, str]  # slice number and class
 Span = tuple[int, int]  # first byte and the byte after the last
@@ -145,13 +145,13 @@ class _Oddities:
         """A line for each, the first ten of a kind."""
         yield from first([f"{path}: {line}" for line in self.ragged], "such lines")
         ids = [
-            f"{path}: id '{name}' on {count} rows is none; expected one like "
+            f"{path}: id {short(name)} on {count} rows is none; expected one like "
             f"{slice_id('case123_day20', 1)}"
             for name, count in (+self.ids).items()
         ]
         yield from first(ids, "such ids")
         unknown = [
-            f"{path}: unknown class '{name}' on {count} rows{nearest(name, classes)}; "
+            f"{path}: unknown class {short(name)} on {count} rows{nearest(name, classes)}; "
             f"expected {', '.join(classes)}"
             for name, count in (+self.classes).items()
         ]

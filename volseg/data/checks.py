@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from volseg.data import mirrored
 from volseg.data.dataset import Sample
 from volseg.data.findings import Finding
 from volseg.data.fingerprint import Fingerprint, Intensities, Organ
+from volseg.data.mirrored import Seen
 from volseg.data.slices import first
-from volseg.data.volume import Array
 
 JUMP = 0.35
 """A step of the body's mean between slices, in its logarithm (a factor of 1.4); real scans: at most 0.09."""
@@ -22,12 +23,10 @@ JUMP_STEPS = 8
 """... and this many times the scan's usual step."""
 SMALL = 30
 """Equal masks of fewer voxels are no wonder."""
+END = 0.05
+"""An organ vanishes between slices with this share of its largest one; where a part ends it tapers off."""
 OUTSIDE = 0.05
 """Share of an organ in the blank around the body."""
-CASES = 4
-"""So many other cases are needed to say where an organ usually lies."""
-
-Seen = Mapping[str, tuple[Sample, Fingerprint]]
 
 
 def of_scan(sample: Sample, fingerprint: Fingerprint) -> list[Finding]:
@@ -49,8 +48,7 @@ def across(seen: Seen) -> Iterator[Finding]:
     yield from _axes(seen)
     for kind, prints in (("repeated slice", _slice_prints), ("repeated mask", _mask_prints)):
         yield from _shared(seen, kind, prints)
-    for axis, ends in enumerate(("left and right", "front and back", "head and foot")):
-        yield from _mirrored(seen, axis, ends)
+    yield from mirrored.suspects(seen)
 
 
 class _Look:
@@ -92,8 +90,9 @@ class _Look:
         large = {z: mark for z, mark in organ.prints.items() if organ.areas[z] >= SMALL}
         for same in _groups(large):
             self._slices("repeated mask", f"{name} has the same mask on", same)
-        areas = np.asarray(organ.areas) > 0
-        away = np.flatnonzero(areas[:-2] & ~areas[1:-1] & areas[2:]) + 1
+        areas = np.asarray(organ.areas)
+        there = areas > END * areas.max()
+        away = np.flatnonzero(there[:-2] & (areas[1:-1] == 0) & there[2:]) + 1
         if away.size:
             self._slices(
                 "vanishing organ", f"{name} is away, but there before and after, on", away.tolist()
@@ -125,9 +124,7 @@ def _groups(prints: Mapping[int, str]) -> list[list[int]]:
 def _jumps(channel: Intensities) -> Iterator[tuple[int, float]]:
     """Slices whose mean is another than that of the slice before, and by which factor."""
     means = np.asarray(channel.slice_means) - channel.low
-    if (
-        channel.blank is None
-    ):  # without a blank the lowest value is one voxel's: start the scale below it
+    if channel.blank is None:  # the lowest value is one voxel's: start the scale below it
         means = means + (channel.high - channel.low) * 0.1
     plain = [z for z in range(len(means)) if z not in channel.constant and means[z] > 0]
     if len(plain) < 3:
@@ -189,48 +186,6 @@ def _shared(
             what = "pixels" if kind == "repeated slice" else "masks"
             told = f"{len(numbers)} slices have the {what} of slices of {other}"
             yield Finding(scan=name, severity="warning", kind=kind, message=told, slices=numbers)
-
-
-def _mirrored(seen: Seen, axis: int, ends: str) -> Iterator[Finding]:
-    """A warning on each scan whose organs lie as usual only if this axis is turned round."""
-    labelled = {name: one for name, one in seen.items() if one[1].organs}
-    cases = np.array([sample.case for sample, _ in labelled.values()])
-    places = _places([print_ for _, print_ in labelled.values()], axis)
-    for row, name in enumerate(labelled):
-        others = places[cases != cases[row]]
-        if len(set(cases)) <= CASES or not np.isfinite(places[row]).any():
-            continue
-        known = np.isfinite(places[row]) & np.isfinite(others).any(axis=0)
-        usual = np.nanmedian(others[:, known], axis=0)
-        typical = np.nanmedian(np.nanmean(np.abs(others[:, known] - usual), axis=1))
-        as_is = np.abs(places[row, known] - usual).mean()
-        turned = np.abs(places[row, known] + usual).mean()
-        if as_is > 2 * typical and turned < 1.5 * typical and turned < 0.5 * as_is:
-            told = (
-                f"organs lie as in other cases only with {ends} exchanged "
-                f"({as_is:.0f} mm off as they are, {turned:.0f} mm exchanged)"
-            )
-            yield Finding(scan=name, severity="warning", kind="mirrored", message=told)
-
-
-def _places(prints: Sequence[Fingerprint], axis: int) -> Array:
-    """Where organs lie along an axis of the patient, mm (scans, values), NaN where one is missing.
-
-    From left to right and front to back seen from the middle of the body; from head to foot from each
-    other, since scans start at different heights.
-    """
-    names = sorted({name for one in prints for name in one.organs or {}})
-    centres = np.full((len(prints), len(names)), np.nan)
-    for row, one in enumerate(prints):
-        for column, name in enumerate(names):
-            organ = (one.organs or {}).get(name)
-            if organ and organ.centre_mm:
-                centres[row, column] = organ.centre_mm[axis] - one.body_mm[axis]
-    if axis < 2:
-        return centres
-    upper, lower = np.triu_indices(len(names), 1)
-    apart: Array = centres[:, upper] - centres[:, lower]
-    return apart
 
 
 def _by_case(seen: Seen) -> dict[str, list[Sample]]:

@@ -15,6 +15,7 @@ from volseg.atomic import replacing
 from volseg.errors import UserError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_START = _SIGNATURE + b"\0\0\0\rIHDR"
 _COLOURS = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 _GREYSCALE = 0
 _DIFFERENCES = 1  # the filter that PNG calls Sub
@@ -109,13 +110,15 @@ def _by_opencv(data: bytes) -> Pixels | None:
 
 def _intact(path: Path) -> bytes:
     """The bytes of a PNG whose chunks are all there and whose checksums are right."""
+    if not path.is_file() and path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a pipe or a device; expected a PNG")  # reading may never end
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}; expected a PNG") from error
     if not data:
         raise UserError(f"{path}: zero bytes; copy or download the file again")
-    if not data.startswith(_SIGNATURE[: len(data)]) or data[12:16] not in b"IHDR":
+    if not data.startswith(_START[: len(data)]):
         raise UserError(f"{path}: not a PNG; expected a 16-bit greyscale PNG")
     fault = _fault(data)
     if fault:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from volseg import atomic
 from volseg.atomic import write_text
-from volseg.data.dataset import FILE, Sample
+from volseg.data.dataset import FILE, Dataset, Sample
 from volseg.data.findings import Finding
 from volseg.data.fingerprint import Fingerprint
 from volseg.errors import OutputError, UserError
@@ -100,11 +100,12 @@ def locked(out: Path) -> Iterator[None]:
     """Keep other processes from writing this dataset, and remove what a killed one left half-written.
 
     Raises:
-        UserError: another process is writing it.
+        UserError: another process is writing it, or it holds a dataset.json of somebody else.
         OutputError: the folder can't be written.
     """
     from filelock import FileLock, Timeout
 
+    _refuse_foreign(out)
     fresh = not out.exists()
     with atomic.telling(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -125,6 +126,18 @@ def locked(out: Path) -> Iterator[None]:
         lock.release()
         if fresh:
             _remove_empty(out)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Leave alone a `dataset.json` that we did not write, such as the source's own."""
+    path = out / FILE
+    if path.is_file() and not (out / FOLDER).is_dir():
+        try:
+            Dataset.load(out)
+        except UserError as error:
+            raise UserError(
+                f"{path}: was not written by `volseg prepare`; choose another --out"
+            ) from error
 
 
 def _sweep(out: Path) -> None:

@@ -106,8 +106,9 @@ def folders(path: Path) -> list[Path]:
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts the numbers in names as numbers."""
-    return tuple((int(digits or -1), text) for digits, text in _PARTS.findall(name))
+    """A key that sorts the numbers in names as numbers, however long they are."""
+    parts = ((digits.lstrip("0"), digits, text) for digits, text in _PARTS.findall(name))
+    return tuple((len(number) if digits else -1, number or text) for number, digits, text in parts)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.atomic import replacing
+from volseg.data.slices import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
 
 Array = npt.NDArray[Any]
@@ -100,6 +101,12 @@ def read_channels(path: Path) -> list[Volume]:
         raise UserError(f"{path}: its voxels are {voxels.dtype}; expected one number each")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise UserError(f"{path}: its affine has no volume; expected voxel sizes above 0 mm")
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if sizes.min() < SMALLEST_MM or sizes.max() > LARGEST_MM:
+        told = " x ".join(f"{mm:g}" for mm in sizes)
+        raise UserError(
+            f"{path}: voxels of {told} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm"
+        )
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     channels = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, 3, 0))
     return [Volume(channel, affine) for channel in channels]
@@ -149,7 +156,7 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
 
     data = path.read_bytes()
     if not data:
-        raise ValueError("zero bytes")
+        raise ValueError("zero bytes; copy or download it again")
     if data[:2] == GZIP:
         from isal import igzip
 

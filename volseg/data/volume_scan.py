@@ -9,11 +9,13 @@ import numpy as np
 from volseg.data import volume
 from volseg.data.findings import Finding
 from volseg.data.raw import Mask, Part, stamps
+from volseg.data.slices import first
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 
 Values = tuple[tuple[str, tuple[int, ...]], ...]
 """Each class and the label values that belong to it: one, or several for a region."""
+BEYOND = 1e30  # no scanner's value, and its square still is a number
 MOST_VALUES = 65_536  # a map with a wider range is an image, not a map of labels
 
 
@@ -145,10 +147,15 @@ def label_values(path: Path) -> list[int]:
 
 def _not_finite(path: Path, channels: Sequence[Volume]) -> Iterator[str]:
     count = sum(
-        int((~np.isfinite(one.voxels)).sum()) for one in channels if one.voxels.dtype.kind == "f"
+        int((~(np.abs(one.voxels) < BEYOND)).sum())
+        for one in channels
+        if one.voxels.dtype.kind == "f"
     )
     if count:
-        yield f"{path}: {count} voxels are NaN or infinite; replace them by the background's value"
+        yield (
+            f"{path}: {count} voxels are NaN, infinite or beyond {BEYOND:g}; "
+            "replace them by the background's value"
+        )
 
 
 def _fault_of_map(voxels: Array) -> str:
@@ -172,12 +179,15 @@ def _foreign_values(path: Path, voxels: Array, values: Values, named_in: Path) -
     if fault:
         yield f"{path}: {fault}; expected a map of labels, whole numbers from 0"
         return
+    if not values:
+        return  # what is wrong with the names is told
     known = {0, *(value for _, some in values for value in some)}
     strange = [str(value) for value in _values(voxels) if value not in known]
     if strange:
         named = ", ".join(f"{'+'.join(map(str, some))} {name}" for name, some in values)
+        told = ", ".join(first(strange, "values"))
         yield (
-            f"{path}: holds the label values {', '.join(strange)}, which {named_in} does not name "
+            f"{path}: holds the label values {told}, which {named_in} does not name "
             f"(it names 0 background, {named}); name them there"
         )
 

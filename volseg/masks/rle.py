@@ -86,7 +86,7 @@ def _fault(words: Sequence[str], shape: tuple[int, int]) -> str:
     end = 0
     for position in range(0, len(words), 2):
         run = words[position : position + 2]
-        place = f"run {position // 2 + 1} ('{' '.join(word[:20] for word in run)}')"
+        place = f"run {position // 2 + 1} ({' '.join(word[:20] for word in run)!r})"
         problem = _fault_of(run, end, shape)
         if problem:
             return f"run-length text: {place}: {problem}"

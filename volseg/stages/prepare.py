@@ -52,8 +52,9 @@ class PrepareOptions:
 
     def settings(self) -> dict[str, Any]:
         """The settings of the layout that were given."""
-        given = {"allow_gaps": self.allow_gaps, "slice_mm": self.slice_mm, "classes": self.classes}
-        return {key: value for key, value in given.items() if value}
+        given: dict[str, Any] = {} if self.slice_mm is None else {"slice_mm": self.slice_mm}
+        wanted = {"allow_gaps": self.allow_gaps, "classes": self.classes}
+        return given | {key: value for key, value in wanted.items() if value}
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def prepare(
             or the output can't be written. All problems at once, one a line.
     """
     layout = _layout(options)
+    if not source.as_posix().isprintable():
+        raise UserError(f"{str(source)!a}: its name is no plain text; rename the folder")
     found = layout.scans(source)
     plan = Plan(options.out, found.classes, found.exclusive)
     excluded, notes = _excluded(found, options.exclude)

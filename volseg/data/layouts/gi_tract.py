@@ -1,11 +1,12 @@
 """Folders of PNG slices and a table of masks: the layout of the UW-Madison GI tract competition."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import PositiveFloat
+from pydantic import Field, field_validator
 
 from volseg.data import annotations
 from volseg.data.annotations import Annotations
@@ -13,7 +14,7 @@ from volseg.data.findings import Finding, errors, note
 from volseg.data.layouts.found import Found, twice
 from volseg.data.raw import Part
 from volseg.data.scan import NAME, SLICE_MM, Scan, stacked
-from volseg.data.slices import EXAMPLE, first, folders, natural
+from volseg.data.slices import EXAMPLE, LARGEST_MM, SMALLEST_MM, first, folders, natural
 from volseg.errors import UserError
 from volseg.schema import Section
 
@@ -29,9 +30,11 @@ class GITract(Section):
     """
 
     name: Literal["gi-tract"] = "gi-tract"
-    slice_mm: PositiveFloat = SLICE_MM
+    slice_mm: float = Field(default=SLICE_MM, ge=SMALLEST_MM, le=LARGEST_MM)
     allow_gaps: bool = False
-    classes: tuple[str, ...] = ("large_bowel", "small_bowel", "stomach")
+    classes: tuple[Annotated[str, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = (
+        "large_bowel", "small_bowel", "stomach",
+    )  # fmt: skip
 
     # The data author leaves these out of evaluation (DOMAIN: happyharrycn's data tools).
     bad_scans: ClassVar[tuple[str, ...]] = (
@@ -39,6 +42,13 @@ class GITract(Section):
         "case61_day14", "case81_day30", "case83_day11", "case124_day19", "case138_day0",
         "case144_day15",
     )  # fmt: skip
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes):
+            raise ValueError(f"a class is named twice: {', '.join(classes)}")
+        return classes
 
     def scans(self, root: Path) -> Found:
         """All scans below a root, by case and day, with the rows of their masks where train.csv has them.
@@ -57,7 +67,7 @@ class GITract(Section):
         whole = [
             Finding(scan="", severity="error", kind="dataset", message=told) for told in problems
         ]
-        remarks = [*notes, *remarks, *_bare(scans, truth)]
+        remarks = [*notes, *_left_out(root), *remarks, *_bare(scans, truth)]
         return Found(
             classes=self.classes,
             channels=("mr",),
@@ -126,9 +136,19 @@ def _cases(root: Path) -> list[tuple[Part, Path]]:
     return found
 
 
+def _left_out(root: Path) -> Iterator[str]:
+    """A remark on each folder beside the cases that is none."""
+    for part in ("train", "test"):
+        for folder in folders(root / part) if (root / part).is_dir() else ():
+            if not NAME.fullmatch(f"{folder.name}_day0"):
+                yield f"{folder}: not named like case123; left out"
+
+
 def _truth(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
     """The masks if there are any, remarks, and faults of the whole file."""
     path = root / CSV
+    if os.path.lexists(path) and not path.is_file():
+        return None, [], [f"{path}: is no file, or a link to none; expected id,class,segmentation"]
     if not path.is_file():
         above = root.resolve().parent / CSV
         hint = f" (there is one in {above.parent}: did you mean that?)" if above.is_file() else ""

@@ -3,18 +3,19 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from volseg.data.layouts import names
 from volseg.data.raw import Part
 from volseg.data.slices import first, natural
 from volseg.data.volume_scan import Values
-from volseg.errors import UserError
+from volseg.errors import UserError, short
 
 FILE = "dataset.json"
-ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd", ".nhdr")
+LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
 LISTS: dict[str, Part] = {
     "training": "train",
     "validation": "train",
@@ -26,6 +27,9 @@ EXPECTED = (
     '{"labels": {"0": "background", "1": "organ"}, '
     '"training": [{"image": "a.nii.gz", "label": "b.nii.gz"}]}'
 )
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Entry(NamedTuple):
@@ -57,7 +61,8 @@ def read(root: Path) -> Listing:
     """
     path = _file(root)
     try:
-        told = json.loads(path.read_bytes())
+        told = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
+        json.dumps(told, ensure_ascii=False).encode()  # halves of characters can't be written again
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({error}); {EXPECTED}") from error
     if not isinstance(told, dict):
@@ -72,8 +77,16 @@ def read(root: Path) -> Listing:
     if not listing.entries and not listing.problems:
         raise UserError(f"{path}: names no scans; {EXPECTED}")
     listing.channels = listing.channels or _numbered(listing.entries)
-    _check_names(listing)
+    listing.problems += first(names.faults(path, [one.name for one in listing.entries]), "names")
     return listing
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; Python would keep the last of two equal keys."""
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {short(twice[0])} twice in one object")
+    return dict(pairs)
 
 
 def _file(root: Path) -> Path:
@@ -96,35 +109,35 @@ def _values(labels: Any, listing: Listing) -> Values | None:
         return None
     if not isinstance(labels, dict):
         listing.problems.append(
-            f'{listing.path}: labels: {labels!r}; expected {{"0": "background", ...}}'
+            f'{listing.path}: labels: {short(labels)}; expected {{"0": "background", ...}}'
         )
         return None
     found: dict[str, tuple[int, ...]] = {}
     for key, value in labels.items():
-        by_number = str(key).isdigit() and isinstance(value, str)
+        by_number = bool(_NUMBER.fullmatch(key)) and isinstance(value, str)
         name, numbers = (value, key) if by_number else (key, value)
         some = numbers if isinstance(numbers, list | tuple) else [numbers]
-        whole = [int(one) for one in some if str(one).isdigit()]
+        whole = [int(one) for one in some if _NUMBER.fullmatch(str(one))]
         if str(name).lower() == "background" and whole in ([0], []):
             continue
         if str(name).lower() == "ignore":
             told = "voxels to ignore are not supported; make them background or leave out the scans"
             listing.problems.append(f"{listing.path}: labels: {told}")
         elif len(whole) != len(some) or not whole or 0 in whole:
-            told = f"{name!r} is {numbers!r}; expected whole numbers above 0"
+            told = f"{short(name)} is {short(numbers)}; expected whole numbers above 0"
             listing.problems.append(f"{listing.path}: labels: {told}")
         else:
             found[_safe(str(name), found, listing)] = tuple(whole)
     if not found and not listing.problems:
         listing.problems.append(f"{listing.path}: labels: names only the background")
-    return tuple(found.items())
+    return () if listing.problems else tuple(found.items())
 
 
 def _safe(name: str, taken: Iterable[str], listing: Listing) -> str:
     """A class name that can be a file's."""
-    safe = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "unnamed"
+    safe = re.sub(r"[^\w.+-]+", "_", name).strip("._")[:LONGEST_CLASS] or "unnamed"
     if safe != name:
-        listing.notes.append(f"{listing.path}: the class '{name}' is called {safe} here")
+        listing.notes.append(f"{listing.path}: the class {short(name)} is called {safe} here")
     if safe in taken:
         listing.problems.append(f"{listing.path}: labels: two classes would be called {safe}")
     return safe
@@ -154,11 +167,11 @@ def _listed(told: dict[str, Any], listing: Listing) -> list[Entry]:
             images, label = _pair(item)
             if images is None:
                 listing.problems.append(
-                    f"{listing.path}: {key}[{position}]: {_short(item)}; "
+                    f"{listing.path}: {key}[{position}]: {short(item)}; "
                     'expected {"image": FILE or [FILE, ...], "label": FILE}'
                 )
                 continue
-            paths = tuple(path for one in images for path in _channel_files(folder / one))
+            paths = tuple(path for one in images for path in names.channel_files(folder / one))
             found.append(Entry("", part, paths, folder / label if label else None))
         if isinstance(items, list) and any(
             isinstance(one, dict) and "fold" in one for one in items
@@ -166,121 +179,54 @@ def _listed(told: dict[str, Any], listing: Listing) -> list[Entry]:
             listing.notes.append(
                 f"{listing.path}: its folds are not used; volseg deals its own, by case"
             )
-    names = _stems(entry.images[0] for entry in found)
-    return [entry._replace(name=name) for entry, name in zip(found, names, strict=True)]
+    stems = names.stems(entry.images[0] for entry in found)
+    return [entry._replace(name=name) for entry, name in zip(found, stems, strict=True)]
 
 
 def _pair(item: Any) -> tuple[list[str] | None, str | None]:
     """The image files and the label file of one item, or None for what is no item."""
-    if _is_path(item):
+    if names.is_path(item):
         return [item], None
     if not isinstance(item, dict):
         return None, None
     images, label = item.get("image"), item.get("label")
     images = [images] if isinstance(images, str) else images
     label = label[0] if isinstance(label, list) and len(label) == 1 else label
-    right = isinstance(images, list) and images and all(map(_is_path, images))
-    fits = right and (label in (None, "") or _is_path(label))
+    right = isinstance(images, list) and images and all(map(names.is_path, images))
+    fits = right and (label is None or label == "" or names.is_path(label))
     return (images, label or None) if fits else (None, None)
-
-
-def _is_path(item: Any) -> bool:
-    return isinstance(item, str) and bool(item) and "\0" not in item
-
-
-def _channel_files(path: Path) -> list[Path]:
-    """The file itself, or where it is not there nnU-Net's `case_0000.nii.gz`, `case_0001.nii.gz` ..."""
-    stem, ending = _split(path.name)
-    others = [] if path.exists() else sorted(path.parent.glob(f"{_literal(stem)}_????{ending}"))
-    return [one for one in others if one.name[len(stem) + 1 :][:4].isdigit()] or [path]
 
 
 def _nnunet(told: dict[str, Any], listing: Listing) -> list[Entry]:
     """Entries of `imagesTr` and `imagesTs`, or of the file's own `dataset`."""
     folder = listing.path.parent
     if isinstance(told.get("dataset"), dict):
-        named = told["dataset"].items()
-        items = [{"image": one.get("images"), "label": one.get("label")} for _, one in named]
-        entries = _listed({"training": items}, listing)
-        return [entry._replace(name=str(name)) for entry, (name, _) in zip(entries, named)]  # noqa: B905
+        return [
+            entry._replace(name=name)
+            for name, one in told["dataset"].items()
+            for entry in _listed({"training": [_renamed(one)]}, listing)
+        ]
     ending = str(told.get("file_ending", ".nii.gz"))
-    if ending not in ENDINGS:
-        known = ", ".join(ENDINGS)
+    if ending not in names.ENDINGS:
+        known = ", ".join(names.ENDINGS)
         raise UserError(f"{listing.path}: file_ending {ending!r} is no volume's; known: {known}")
     parts: tuple[tuple[str, str, Part], ...] = (
         ("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test"),
     )  # fmt: skip
     found = []
     for images, labels, part in parts:
-        names = _cases(folder / images, ending)
-        masks = _cases(folder / labels, ending, channels=False)
-        for name in sorted({*names, *(masks if part == "train" else ())}, key=natural):
+        cases = names.cases(folder / images, ending)
+        masks = names.cases(folder / labels, ending, channels=False)
+        for name in sorted({*cases, *(masks if part == "train" else ())}, key=natural):
             label = folder / labels / f"{name}{ending}"
             wanted = part == "train" or name in masks
-            expected = [folder / images / f"{name}_0000{ending}"]
-            files = names.get(name, expected)
+            files = cases.get(name, [folder / images / f"{name}_0000{ending}"])
             found.append(Entry(name, part, tuple(files), label if wanted else None))
     return found
 
 
-def _cases(folder: Path, ending: str, *, channels: bool = True) -> dict[str, list[Path]]:
-    """The files of each case in one of nnU-Net's folders, in order of their channels."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob(f"*{ending}")):
-        stem = path.name.removesuffix(ending)
-        numbered = re.fullmatch(r"(.+)_[0-9]{4}", stem) if channels else None
-        if not path.name.startswith("."):
-            found.setdefault(numbered[1] if numbered else stem, []).append(path)
-    return found
-
-
-def _stems(paths: Iterable[Path]) -> list[str]:
-    """A name for each file: its own without the ending, with its folders where two are alike."""
-    paths = list(paths)
-    short = [_stem(path) for path in paths]
-    counted = Counter(short)
-    return [
-        name if counted[name] == 1 else "_".join([*path.parent.parts[-2:], name]).strip("_/.")
-        for name, path in zip(short, paths, strict=True)
-    ]
-
-
-def _stem(path: Path) -> str:
-    """The file's name without the ending and without nnU-Net's number of the first channel."""
-    return _split(path.name)[0].removesuffix("_0000")
-
-
-def _split(name: str) -> tuple[str, str]:
-    ending = next((known for known in ENDINGS if name.endswith(known)), Path(name).suffix)
-    return name.removesuffix(ending), ending
-
-
-def _literal(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)
-
-
-def _short(item: Any) -> str:
-    text = repr(item)
-    return text if len(text) < 60 else f"{text[:57]}..."
-
-
-def _check_names(listing: Listing) -> None:
-    """Names that two scans have, or that are no file names, are problems of the whole."""
-    counted = Counter(entry.name for entry in listing.entries)
-    listing.problems += first(_bad_names(listing.path, counted), "names")
-
-
-def _bad_names(path: Path, counted: Counter[str]) -> list[str]:
-    return [*_twice(path, counted), *_unsafe(path, counted)]
-
-
-def _twice(path: Path, counted: Counter[str]) -> Iterator[str]:
-    for name, count in counted.items():
-        if count > 1:
-            yield f"{path}: {count} scans are called {name}; keep one or rename the files"
-
-
-def _unsafe(path: Path, counted: Counter[str]) -> Iterator[str]:
-    for name in counted:
-        if not re.fullmatch(r"[^\x00/\\]+", name) or name.startswith("."):
-            yield f"{path}: {name!r} can't be a scan's name; rename its file"
+def _renamed(one: Any) -> Any:
+    """An item of nnU-Net's `dataset` as one of MONAI's lists."""
+    if not isinstance(one, dict):
+        return one
+    return {"image": one.get("images"), "label": one.get("label")}

@@ -1,5 +1,6 @@
 """Data that lies in volumes already: Decathlon, nnU-Net, MONAI datalists."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from volseg.data.findings import Finding, errors, note
-from volseg.data.layouts import listing
+from volseg.data.layouts import listing, names
 from volseg.data.layouts.found import Found
 from volseg.data.layouts.listing import Entry, Listing
 from volseg.data.slices import first, natural
@@ -39,7 +40,8 @@ class Nifti(Section):
         for entry in sorted(listed.entries, key=lambda entry: natural(entry.name)):
             faults = list(_missing(entry))
             if faults:
-                missing += errors(entry.name, "missing file", UserError.of(faults))
+                told = UserError.of(first(faults, "files"))
+                missing += errors(entry.name, "missing file", told)
             else:
                 found.append(_scan(entry, listed, values))
         whole = [
@@ -105,9 +107,9 @@ def _missing(entry: Entry) -> Iterator[str]:
 
 def _unlisted(listed: Listing) -> Iterator[str]:
     """A remark on volumes beside the listed ones that no entry names."""
-    named = {path.resolve() for entry in listed.entries for path in entry.images}
+    named = {os.path.realpath(path) for entry in listed.entries for path in entry.images}
     folder = listed.path.parent / "imagesTr"
-    left = [path.name for path in _volumes(folder) if path.resolve() not in named]
+    left = [path.name for path in _volumes(folder) if os.path.realpath(path) not in named]
     if left:
         told = ", ".join(first(left, "files"))
         yield f"{folder}: {len(left)} files that {listed.path.name} does not name are left out: {told}"
@@ -118,5 +120,5 @@ def _volumes(folder: Path) -> Sequence[Path]:
     return [
         path
         for path in files
-        if path.name.endswith(listing.ENDINGS) and not path.name.startswith(".")
+        if path.name.endswith(names.ENDINGS) and not path.name.startswith(".")
     ]
