@@ -176,7 +176,7 @@ def test_a_full_disk_ends_the_command(wanted: Wanted, monkeypatch) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nibabel.save", full)
+    monkeypatch.setattr("volseg.data.volume._gzip", full)
     with pytest.raises(OutputError, match="the disk is full"):
         infer(replace(wanted, case=("case3",)))
 
