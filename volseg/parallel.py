@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def each(
     *,
     workers: int,
     died: Callable[[Item], Outcome],
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome], None, None]:
     """Yield the position and outcome of each item as they are done, in any order.
 
     `died(item)` stands for the outcome of an item that killed its worker. With one worker, all is
@@ -52,8 +52,9 @@ def warm(modules: Sequence[str]) -> None:
     """
     context = _context()
     if machine.cores() > 1 and context.get_start_method() == "forkserver":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
+        resource_tracker.ensure_running()  # its start lets Ctrl-C through again: not while it is held
         context.set_forkserver_preload(list(modules))
         with _held_interrupts():
             forkserver.ensure_running()
@@ -83,7 +84,8 @@ def _until_death(
     except BrokenProcessPool:
         suspects += running.values()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with _held_interrupts():  # a second Ctrl-C would leave workers that nobody tells to end
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

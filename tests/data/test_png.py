@@ -99,3 +99,12 @@ def test_a_header_that_states_a_size_beyond_all_measure_takes_no_memory(tmp_path
 
     with pytest.raises(UserError, match="can't be decoded"):
         png.read(path)
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, 40])
+def test_bytes_behind_the_end_are_no_part_of_the_picture(tmp_path, length):
+    image = pixels(1, (9, 9))
+    path = tmp_path / "longer.png"
+    path.write_bytes(packed(image, [1] * 9) + b"x" * length)
+
+    np.testing.assert_array_equal(png.read(path), image)

@@ -1,5 +1,6 @@
 """What is done stays, what changed is done anew, and a kill at any moment costs nothing but time."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,10 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from tests.raw import SCANS, Raw
-from volseg.data import records
+from volseg.data import records, writer
 from volseg.data.dataset import Dataset
 from volseg.data.phantom import write
 from volseg.errors import UserError
@@ -182,7 +186,7 @@ def test_other_files_than_before_are_no_ground_for_trust_in_an_old_record(raw):
 HOLDING = """
 import sys, time
 from pathlib import Path
-from volseg.data import records
+from volseg.data import records, writer
 
 with records.locked(Path(sys.argv[1])):
     print("locked", flush=True)
@@ -311,3 +315,108 @@ def test_a_record_this_version_can_not_read_is_no_record(raw: Raw, tmp_path: Pat
     with pytest.raises(UserError, match=f"no record of {SCANS[0]}; run `volseg prepare` again"):
         records.all_of(out, SCANS)
     assert SCANS[0] not in run(raw).unchanged
+
+
+# What a reviewer found
+
+
+def test_a_source_that_changes_while_it_is_read_is_read_again(raw, monkeypatch):
+    read = writer._read
+
+    def read_then_changed(scan, plan):
+        done = read(scan, plan)
+        raw.path(scan.name, 13).write_bytes(raw.path(scan.name, 14).read_bytes())
+        return done
+
+    monkeypatch.setattr(writer, "_read", read_then_changed)
+    run(raw)
+    monkeypatch.undo()
+
+    assert run(raw).unchanged == ()
+
+
+def test_an_output_folder_that_holds_the_sources_own_files_is_refused(tmp_path):
+    source = tmp_path / "mine"
+    (source / "images").mkdir(parents=True)
+    image = source / "images" / "a.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), image)
+    before = image.read_bytes()
+    listing = source / "list.json"
+    listing.write_text(
+        json.dumps({"labels": {"0": "background", "1": "x"}, "test": ["images/a.nii.gz"]})
+    )
+
+    with pytest.raises(UserError, match="holds files of the source; choose another --out"):
+        prepare(listing, options=PrepareOptions(layout="nifti", out=source, workers=1))
+
+    assert hashes(source).keys() == {"images/a.nii.gz", "list.json"}
+    assert image.read_bytes() == before
+
+
+def test_an_output_folder_of_volumes_that_somebody_else_wrote_is_refused(raw):
+    out = raw.root.parent / "prepared"
+    mine = out / "images" / f"{SCANS[0]}.nii.gz"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+
+    with pytest.raises(UserError, match="holds files that `volseg prepare` did not write"):
+        run(raw)
+
+    assert hashes(out).keys() == {f"images/{SCANS[0]}.nii.gz"}
+
+
+def test_voxels_that_lie_in_a_file_beside_their_header_are_watched(tmp_path):
+    image = sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16))
+    sitk.WriteImage(image, str(tmp_path / "raw.mhd"))
+    listing = tmp_path / "list.json"
+    listing.write_text(json.dumps({"labels": {"0": "background", "1": "x"}, "test": ["raw.mhd"]}))
+    options = PrepareOptions(layout="nifti", out=tmp_path / "out", workers=1)
+    prepare(listing, options=options)
+
+    (tmp_path / "raw.raw").write_bytes(np.full(60, 5, np.int16).tobytes())
+
+    assert prepare(listing, options=options).unchanged == ()
+    dataset = Dataset.load(tmp_path / "out")
+    assert (dataset.image(dataset.samples[0]).voxels == 5).all()
+
+
+def test_columns_that_change_their_meaning_make_masks_anew(raw):
+    lines = raw.csv.read_text().splitlines()
+    spare = [f"{line},old" if not n else f"{line}," for n, line in enumerate(lines)]
+    raw.csv.write_text("\n".join([*spare, ""]))
+    run(raw)
+    raw.csv.write_text("\n".join(["id,class,old,segmentation", *spare[1:], ""]))
+
+    assert run(raw).unchanged == ()
+
+
+def test_a_scan_for_which_memory_does_not_suffice_is_named_and_the_others_go_on(raw, monkeypatch):
+    measure = writer.measure
+
+    def short(channels, masks, **facts):
+        if channels[0].voxels[0, 0, 0] == raw.images[SCANS[1], 11][0, 0]:
+            raise MemoryError
+        return measure(channels, masks, **facts)
+
+    monkeypatch.setattr(writer, "measure", short)
+
+    done = run(raw)
+
+    ((name, reason),) = done.failures
+    assert name == SCANS[1]
+    assert "not enough memory" in reason
+    assert not [file for file in hashes(done.out) if SCANS[1] in file]
+
+
+def test_a_second_ctrl_c_does_not_hang_the_command(phantom, tmp_path):
+    for pause in (0.03, 0.1):
+        out = tmp_path / f"out{pause}"
+        with start(phantom, out) as process:
+            deadline = time.monotonic() + 20
+            while not (out / "images").is_dir() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(pause)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            process.communicate(timeout=20)

@@ -30,15 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; a fault of ours keeps its traceback."""
-    from cyclopts import CycloptsError
-
-    from volseg.cli.app import app
-
     try:
-        code = app(arguments, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        talk.say(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
-        return 2
+        return _called(arguments)
     except UserError as error:
         talk.say(f"volseg: {error}")
         return 1
@@ -48,4 +41,15 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone: `volseg ... | head`
         return 0
-    return code or 0
+
+
+def _called(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from volseg.cli.app import app
+
+    try:
+        return app(arguments, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        talk.say(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
+        return 2

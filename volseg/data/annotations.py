@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,14 +59,17 @@ class Rows:
         rows: dict[Row, list[str]] = {}
         try:
             with self.path.open("rb") as file:
-                for line in csv.reader(_decoded(file, self.spans), strict=True):
-                    name, organ, text = (line[place].strip() for place in self.places)
-                    number = int(name.rpartition("_")[2])
-                    rows.setdefault((number, organ), []).append(text)
-        except (OSError, ValueError, IndexError, csv.Error) as error:
+                parts = _parts(file, self.spans)
+        except OSError as error:
             raise UserError(
-                f"{self.path}: changed while it was read ({error}); run it again"
+                f"{self.path}: can't be read: {error.strerror}; run it again"
             ) from error
+        if _hashed(self.places, parts).hexdigest() != self.digest:
+            raise UserError(f"{self.path}: changed while it was read; run it again")
+        for line in csv.reader(_decoded(parts), strict=True):
+            name, organ, text = (line[place].strip() for place in self.places)
+            number = int(name.rpartition("_")[2])
+            rows.setdefault((number, organ), []).append(text)
         return rows
 
 
@@ -121,8 +123,8 @@ class _Reader:
 class _Found:
     """Where rows of one scan are, growing."""
 
+    hash: Any
     spans: list[Span] = field(default_factory=list)
-    hash: Any = field(default_factory=partial(hashlib.blake2b, digest_size=16))
 
     def add(self, start: int, raw: bytes) -> None:
         end = start + len(raw)
@@ -175,7 +177,7 @@ def _sorted(path: Path, lines: _Reader, classes: Sequence[str]) -> Annotations:
             if parts is None:
                 odd.ids[name] += 1
             else:
-                found.setdefault(parts[1], _Found()).add(at, raw)
+                found.setdefault(parts[1], _Found(_hashed(places, ()))).add(at, raw)
         elif line:  # an empty line is none
             odd.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
         at += len(raw)
@@ -197,10 +199,25 @@ def _places(path: Path, header: list[str]) -> tuple[int, int, int]:
     return ident, organ, text
 
 
-def _decoded(file: BinaryIO, spans: Sequence[Span]) -> Iterator[str]:
+def _parts(file: BinaryIO, spans: Sequence[Span]) -> list[bytes]:
+    parts = []
     for start, end in spans:
         file.seek(start)
-        yield from io.StringIO(file.read(end - start).decode("utf-8"), newline="")
+        parts.append(file.read(end - start))
+    return parts
+
+
+def _hashed(places: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
+    """The hash of rows and of which columns mean what."""
+    digest = hashlib.blake2b(repr(places).encode(), digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest
+
+
+def _decoded(parts: Sequence[bytes]) -> Iterator[str]:
+    for part in parts:
+        yield from io.StringIO(part.decode("utf-8"), newline="")
 
 
 def _mismatches(

@@ -88,8 +88,8 @@ def _summed(data: bytes) -> Pixels | None:
 
 def _packed(data: bytes) -> bytes:
     """The contents of all IDAT chunks, joined."""
-    parts, at = [], len(_SIGNATURE)
-    while at < len(data):
+    parts, at, kind = [], len(_SIGNATURE), b""
+    while kind != b"IEND":  # what lies behind it is no part of the picture
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"IDAT":
             parts.append(data[at + 8 : at + 8 + length])

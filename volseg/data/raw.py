@@ -40,6 +40,10 @@ class RawScan(Protocol):
         """Where it lies, for messages."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All files it is read from."""
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The source number of each slice along Z; empty where it did not come from slices."""
 

@@ -4,7 +4,7 @@ A record says what a scan was made from and which files that gave. It is written
 before they change, so a scan whose record is there and still true need not be made again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -96,15 +96,17 @@ def strangers(out: Path, names: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def locked(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
     """Keep other processes from writing this dataset, and remove what a killed one left half-written.
 
     Raises:
-        UserError: another process is writing it, or it holds a dataset.json of somebody else.
+        UserError: another process is writing it, or it holds files of somebody else, or of the folders
+            that are read (`sources`).
         OutputError: the folder can't be written.
     """
     from filelock import FileLock, Timeout
 
+    _refuse_sources(out, sources)
     _refuse_foreign(out)
     fresh = not out.exists()
     with atomic.telling(out):
@@ -118,9 +120,11 @@ def locked(out: Path) -> Iterator[None]:
             ) from error
     try:
         _sweep(out)
+        (out / FOLDER).mkdir(exist_ok=True)  # says from the first volume on that this is ours
         yield
     finally:
         _sweep(out)
+        _remove_empty(out / FOLDER)
         with suppress(OSError):  # Windows removes no file that is open
             (out / LOCK).unlink()
         lock.release()
@@ -128,10 +132,26 @@ def locked(out: Path) -> Iterator[None]:
             _remove_empty(out)
 
 
+def _refuse_sources(out: Path, sources: Collection[Path]) -> None:
+    """Never write where the source's own files lie."""
+    own = [(out / name).resolve() for name in ("images", "labels", FOLDER)]
+    for folder in sources:
+        if any(folder.resolve().is_relative_to(one) for one in own):
+            raise UserError(
+                f"--out {out}: {folder} holds files of the source; choose another --out"
+            )
+
+
 def _refuse_foreign(out: Path) -> None:
-    """Leave alone a `dataset.json` that we did not write, such as the source's own."""
+    """Leave alone a `dataset.json` or volumes that we did not write, such as the source's own."""
     path = out / FILE
-    if path.is_file() and not (out / FOLDER).is_dir():
+    if not path.is_file() and not (out / FOLDER).is_dir():
+        strange = [one for name in ("images", "labels") for one in (out / name).glob("[!.]*[!.]")]
+        if any(one.is_file() or any(one.glob("[!.]*")) for one in strange):
+            raise UserError(
+                f"{strange[0].parent}: holds files that `volseg prepare` did not write; choose another --out"
+            )
+    if path.is_file():
         try:
             Dataset.load(out)
         except UserError as error:

@@ -57,6 +57,11 @@ class Scan:
         return self.folder
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The slices."""
+        return self.paths
+
+    @property
     def stamp(self) -> tuple[str, ...]:
         """Files with size and time, the hash of the rows, and the settings that the result depends on."""
         rows = self.rows.digest if self.rows else "no rows"

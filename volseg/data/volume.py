@@ -128,6 +128,13 @@ def shape(path: Path) -> tuple[int, ...]:
         raise UserError(f"{path}: not a readable volume ({type(error).__name__})") from error
 
 
+def detached(path: Path) -> list[Path]:
+    """The files beside a header that may hold its voxels: none, unless its format keeps them apart."""
+    if path.suffix not in (".mhd", ".nhdr"):
+        return []
+    return sorted(one for one in path.parent.iterdir() if one.is_file() and one != path)
+
+
 def oddities(path: Path) -> list[str]:
     """What a NIfTI file's header says wrongly, or does not say though the patient's place depends on it."""
     import nibabel

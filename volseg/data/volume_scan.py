@@ -69,9 +69,14 @@ class VolumeScan:
         return ()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Images and label."""
+        return (*self.images, *([self.label] if self.label else []))
+
+    @property
     def stamp(self) -> tuple[str, ...]:
         """Files with size and time, and what their values mean."""
-        files = (*self.images, *([self.label] if self.label else []))
+        files = [part for path in self.files for part in (path, *volume.detached(path))]
         meaning = f"{self.values if self.label else 'no label'} {self.channel_names}"
         return (*stamps(files, self.named_in.parent), meaning)
 
@@ -123,7 +128,6 @@ class VolumeScan:
 
     def remarks(self) -> list[Finding]:
         """A warning for each thing that is odd in a file's header."""
-        files = (*self.images, *([self.label] if self.label else []))
         return [
             Finding(
                 scan=self.name,
@@ -131,7 +135,7 @@ class VolumeScan:
                 kind="header",
                 message=f"{path}: {told}",
             )
-            for path in files
+            for path in self.files
             for told in volume.oddities(path)
         ]
 

@@ -60,8 +60,11 @@ def died(scan: RawScan) -> Outcome:
 
 def check(scan: RawScan, *, plan: Plan) -> Outcome:
     """Read, measure and judge a scan, and forget its voxels."""
-    read = _read(scan, plan)
-    return read if isinstance(read, Outcome) else _judged(scan, read, plan, files={})
+    try:
+        read = _read(scan, plan)
+        return read if isinstance(read, Outcome) else _judged(scan, read, plan)
+    except MemoryError as error:
+        return _out_of_memory(scan, error)
 
 
 def kept(scan: RawScan, *, plan: Plan) -> Outcome | None:
@@ -69,7 +72,10 @@ def kept(scan: RawScan, *, plan: Plan) -> Outcome | None:
     old = records.read(plan.out, scan.name)
     if old is None or not old.is_true(plan.out, plan.key(scan)):
         return None
-    return Outcome(scan.name, old, old.findings, unchanged=True)
+    sample = old.sample.model_copy(update={"source": scan.source.as_posix()})  # it may have moved
+    return Outcome(
+        scan.name, old.model_copy(update={"sample": sample}), old.findings, unchanged=True
+    )
 
 
 def write(scan: RawScan, *, plan: Plan) -> Outcome:
@@ -78,9 +84,18 @@ def write(scan: RawScan, *, plan: Plan) -> Outcome:
     Raises:
         OutputError: a file can't be written.
     """
+    try:
+        return _written(scan, plan)
+    except MemoryError as error:
+        return _out_of_memory(scan, error)
+
+
+def _written(scan: RawScan, plan: Plan) -> Outcome:
+    key = plan.key(scan)  # of the files as they are before they are read: a later change is seen
     read = _read(scan, plan)
     if isinstance(read, Outcome):
         return read
+    done = _judged(scan, read, plan)
     records.withdraw(plan.out, scan.name)
     images, labels = _names(scan, len(read.channels), plan)
     for name, channel in zip(images, read.channels, strict=True):
@@ -90,10 +105,11 @@ def write(scan: RawScan, *, plan: Plan) -> Outcome:
         read.channels[0].with_voxels(mask.view(np.uint8)).write(plan.out / labels[organ])
     files = [*images, *(labels.values() if read.masks is not None else ())]
     sizes = {name: (plan.out / name).stat().st_size for name in files}
-    done = _judged(scan, read, plan, files=sizes)
-    if done.record:
-        done.record.write(plan.out)
-    return done
+    if done.record is None:
+        return done
+    record = done.record.model_copy(update={"key": key, "files": sizes})
+    record.write(plan.out)
+    return done._replace(record=record)
 
 
 def _read(scan: RawScan, plan: Plan) -> Read | Outcome:
@@ -120,7 +136,12 @@ def _told(error: UserError | MemoryError, scan: RawScan) -> UserError:
     return UserError(f"{scan.source}: not enough memory to read it; pass --workers 1 or free some")
 
 
-def _judged(scan: RawScan, read: Read, plan: Plan, *, files: dict[str, int]) -> Outcome:
+def _out_of_memory(scan: RawScan, error: MemoryError) -> Outcome:
+    return Outcome(scan.name, None, tuple(errors(scan.name, "memory", _told(error, scan))))
+
+
+def _judged(scan: RawScan, read: Read, plan: Plan) -> Outcome:
+    """The scan's record, as yet without its key and files."""
     fingerprint = measure(read.channels, read.masks, exclusive=plan.exclusive)
     images, labels = _names(scan, len(read.channels), plan)
     sample = Sample(
@@ -136,8 +157,7 @@ def _judged(scan: RawScan, read: Read, plan: Plan, *, files: dict[str, int]) -> 
         slices=scan.numbers,
     )
     found = (*scan.remarks(), *checks.of_scan(sample, fingerprint))
-    key = plan.key(scan) if files else ""
-    record = Record(key=key, sample=sample, files=files, fingerprint=fingerprint, findings=found)
+    record = Record(key="", sample=sample, files={}, fingerprint=fingerprint, findings=found)
     return Outcome(scan.name, record, found)
 
 

@@ -1,6 +1,7 @@
 """`volseg evaluate`: from predicted masks and truth to scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,8 +111,9 @@ def _pair(prediction: Prediction, dataset: Dataset) -> Pair:
 def _score(pairs: Sequence[Pair], workers: int) -> list[ScanScores]:
     """Scores in the order of the pairs, or one error with the problems of all scans."""
     outcomes: dict[int, ScanScores | str] = {}
-    with console.progress("evaluating") as report:
-        for position, outcome in parallel.each(score, pairs, workers=workers, died=_died):
+    work = parallel.each(score, pairs, workers=workers, died=_died)
+    with console.progress("evaluating") as report, closing(work):
+        for position, outcome in work:
             outcomes[position] = outcome
             report(len(outcomes), len(pairs), pairs[position].scan)
     in_order = [outcomes[position] for position in range(len(pairs))]

@@ -1,6 +1,7 @@
 """What `volseg prepare` found, as a table, as lines and as JSON."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,4 +80,5 @@ def _plain(one: Finding) -> dict[str, object]:
 
 def _located(one: Finding) -> str:
     """The message with the scan in front, unless it names a place itself."""
-    return f"{one.scan}: {one.message}" if one.scan and one.scan not in one.message else one.message
+    named = re.search(rf"(?<![\w-]){re.escape(one.scan)}(?![\w-])", one.message)
+    return f"{one.scan}: {one.message}" if one.scan and not named else one.message

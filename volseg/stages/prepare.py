@@ -1,6 +1,7 @@
 """`volseg prepare`: from raw scans to volumes on their native grid and `dataset.json`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -123,7 +124,8 @@ def prepare(
     problems = [one.message for one in found.findings if one.severity == "error" and not one.scan]
     if problems or not found.scans:
         raise UserError.of([*problems, *_told(failures(found.findings))])
-    with records.locked(options.out):
+    sources = {path.parent for scan in found.scans for path in scan.files}
+    with records.locked(options.out, sources):
         outcomes = _written(found.scans, plan, options=options, on_scan=on_scan)
         done = _prepared(found, outcomes, excluded, out=options.out)
         _refuse(done, strict=options.strict)
@@ -263,10 +265,10 @@ def _outcomes(
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     outcomes: dict[int, Outcome] = {}
-    work = parallel.each(task, scans, workers=workers, died=writer.died)
-    for position, outcome in work:
-        outcomes[position] = outcome
-        on_scan(len(outcomes), len(scans))
+    with closing(parallel.each(task, scans, workers=workers, died=writer.died)) as work:
+        for position, outcome in work:
+            outcomes[position] = outcome
+            on_scan(len(outcomes), len(scans))
     return [outcomes[position] for position in range(len(scans))]
 
 

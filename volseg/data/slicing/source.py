@@ -52,10 +52,15 @@ class PreparedScan:
         return self.sample.slices
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Images and labels."""
+        names = [*self.sample.images, *(self.sample.labels or {}).values()]
+        return tuple(self.dataset.folder / name for name in names)
+
+    @property
     def stamp(self) -> tuple[str, ...]:
         """Its files with size and time."""
-        files = [*self.sample.images, *(self.sample.labels or {}).values()]
-        return stamps([self.dataset.folder / file for file in files], self.dataset.folder)
+        return stamps(self.files, self.dataset.folder)
 
     def channels(self) -> list[Volume]:
         """The image, a volume a channel.
