@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import hashlib
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from scipy.fft import irfftn, next_fast_len, rfftn
 
 from volseg.data.phantom import CLASSES, FULL, SMALL, scan, write
+from volseg.data.phantom.orders import like_kaggle
 from volseg.data.phantom.patient import patient, visit
 from volseg.data.phantom.scans import render
 from volseg.errors import UserError
@@ -269,14 +271,14 @@ def _best_band(organ, everything):
 @pytest.fixture(scope="module")
 def full():
     """One scan of each full-size grid."""
-    return [scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6), FULL, strict=True)]
+    return [scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6, 7), FULL, strict=True)]
 
 
 @pytest.mark.slow
 class TestFullSize:
     def test_half_of_the_slices_are_empty_in_the_real_mix(self, full):
         empty = [(~masks.any((0, 1, 2))).sum() for _, masks in full]
-        mix = np.array([180, 78, 15])
+        mix = np.array([180, 78, 15, 1])
         total = sum(mix * [grid.shape[2] for grid in FULL])
         assert (mix * empty).sum() / total == pytest.approx(0.57, abs=0.08)
 
@@ -286,7 +288,7 @@ class TestFullSize:
             np.mean([_kilobytes(image[:, :, z]) for z in range(0, image.shape[2], 8)])
             for image, _ in full
         ]
-        assert 45 < np.average(means, weights=(180, 78, 15)) < 75
+        assert 45 < np.average(means, weights=(180, 78, 15, 1)) < 75
 
     def test_zeros_and_scale_are_those_of_small_grids(self, full):
         for image, _ in full:
@@ -296,3 +298,20 @@ class TestFullSize:
 
 def _kilobytes(pixels):
     return cv2.imencode(".png", np.ascontiguousarray(pixels.T))[1].size / 1000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_like_kaggle_has_the_cases_scans_sizes_and_listed_days_of_the_real_training_set(seed):
+    """The figures of DOMAIN.md: 85 cases, 274 scans, 38,496 slices; 15 cases change their size."""
+    orders = like_kaggle(np.random.default_rng(seed))
+
+    days = {}
+    for order in orders:
+        days.setdefault(order.case, []).append(order)
+    assert (len(days), len(orders)) == (85, 274)
+    assert sum(order.grid.shape[2] for order in orders) == 38_496
+    assert Counter(order.grid for order in orders) == dict(zip(FULL, (180, 78, 15, 1), strict=True))
+    assert sum(len({order.grid for order in scans}) > 1 for scans in days.values()) == 15
+    assert len({order[:2] for order in orders}) == 274
+    listed = {(7, 0), (81, 30), (43, 18), (138, 0), (43, 26), (124, 19), (144, 15), (123, 20)}
+    assert listed <= {order[:2] for order in orders}

@@ -57,9 +57,9 @@ def test_an_abdomen_in_ct_and_one_in_mr_are_learnt(shared_data, tmp_path):
     listing = tmp_path / "abdomen.json"
     listing.write_text(json.dumps({"labels": organs, "training": pairs}))
     prepare(listing, options=PrepareOptions(layout="nifti", out=tmp_path / "prepared"))
-    few = ["train.steps=120", "train.epoch_steps=120", "train.patch=[64,64,16]", "augment.scale=0"]
+    few = ["train.steps=200", "train.epoch_steps=200", "train.patch=[64,64,16]", "augment.scale=0"]
     plain = ["data.split=none", "augment.rotate_degrees=0", "network.strides=[2,2,[2,2,1]]"]
 
     dice = learn(tmp_path, [*few, *plain], split=None)
 
-    assert dice > 0.5
+    assert dice > 0.6

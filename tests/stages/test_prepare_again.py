@@ -235,9 +235,15 @@ def finish(raw, out):
 
 
 def killed(raw, out, *, after, whom):
-    """Start and kill: the command (its workers see it and end), a worker's group, or all at once."""
+    """Start and kill: the command (its workers see it and end), or all of its processes at once.
+
+    `after` counts from the moment at which it begins to write; below 0 from its start.
+    """
     with start(raw, out) as process:
-        time.sleep(after)
+        deadline = time.monotonic() + 20
+        while after > 0 and not (out / "records").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(abs(after))
         if process.poll() is None:
             if whom == "all":
                 os.killpg(process.pid, signal.SIGKILL)
@@ -261,9 +267,9 @@ def check_no_false_claim(out):
 def test_killed_at_any_moment_a_second_run_ends_with_what_an_undisturbed_one_gives(
     phantom, tmp_path
 ):
-    began = time.monotonic()
     finish(phantom, tmp_path / "undisturbed")
-    length = time.monotonic() - began
+    times = [path.stat().st_mtime for path in (tmp_path / "undisturbed").rglob("*.nii.gz")]
+    length = max(times) - min(times)  # from the first volume to the last
     expected = hashes(tmp_path / "undisturbed")
     assert len(expected) == 1 + 36 * 5 + 2
     moments = random.Random(0)
@@ -272,7 +278,7 @@ def test_killed_at_any_moment_a_second_run_ends_with_what_an_undisturbed_one_giv
     for trial in range(8):
         out = tmp_path / f"killed{trial}"
         for _ in range(1 + trial % 3):  # once, or again before it could end
-            after = moments.uniform(0.2, 1.0) * length
+            after = moments.uniform(-0.3, 0.9) * length
             killed(phantom, out, after=after, whom=("command", "all")[trial % 2])
             check_no_false_claim(out)
         stopped_inside += out.is_dir() and not (out / "dataset.json").is_file()
