@@ -21,9 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that wait for each other by spinning slow a busy machine to less than half; so short a
     # spin costs an idle one a tenth (benchmarks/waiting_threads.py).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # a name that the terminal can't show is no reason to fail
+    # A name that the terminal can't show is no reason to fail.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 

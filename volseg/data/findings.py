@@ -41,6 +41,11 @@ def note(message: str, *, kind: str, scan: str = "") -> Finding:
     return Finding(scan=scan, severity="note", kind=kind, message=message)
 
 
+def faults(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """The errors of the whole dataset."""
+    return tuple(one.message for one in findings if one.severity == "error" and not one.scan)
+
+
 def failures(findings: Iterable[Finding]) -> tuple[Failure, ...]:
     """The scans with errors, each with all its reasons, in the order in which they are found."""
     reasons: dict[str, list[str]] = {}

@@ -60,7 +60,7 @@ def write(path: Path, pixels: Pixels) -> None:
 def _summed(data: bytes) -> Pixels | None:
     """The pixels, if every row is stored as differences to the left, as OpenCV and others write it.
 
-    In two fifths of OpenCV's time (benchmarks/prepare.py): isal unpacks faster, and numpy sums all rows at
+    In half of OpenCV's time (benchmarks/prepare.py): isal unpacks faster, and numpy sums all rows at
     once. None for every other PNG, faulty ones included: those are OpenCV's to judge.
     """
     from isal import isal_zlib

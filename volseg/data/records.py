@@ -70,23 +70,21 @@ def all_of(out: Path, names: Iterable[str]) -> list[Record]:
     return [record for record in found.values() if record is not None]
 
 
-def withdraw(out: Path, name: str) -> bool:
-    """Remove a scan's files, so that nothing speaks of what is no longer true; whether there were any.
+def withdraw(out: Path, name: str) -> None:
+    """Remove a scan's files, so that nothing speaks of what is no longer true.
 
     `dataset.json` goes first and the record next, before the files that they name.
 
     Raises:
         OutputError: a file can't be removed.
     """
-    record, path = read(out, name), _path(out, name)
-    there = path.exists()
+    record = read(out, name)
     _unlink(out / FILE)
-    _unlink(path)
+    _unlink(_path(out, name))
     for file in record.files if record else ():
         _unlink(out / file)
     if record and record.sample.labels:
         _remove_empty(out / "labels" / name)
-    return there
 
 
 def strangers(out: Path, names: Iterable[str]) -> list[str]:

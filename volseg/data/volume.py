@@ -4,6 +4,7 @@ import gzip
 import io
 import logging
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class Volume:
 
 NIFTI = (".nii", ".nii.gz")
 LEVEL = 1
-"""isal's compression of images: as small as zlib's level 1 in a tenth of the time (benchmarks/prepare.py)."""
+"""isal's for images: as small as zlib's level 1 in a fraction of the time (benchmarks/prepare.py)."""
+_DETACHED = re.compile(rb"^(?:ElementDataFile *= *|data ?file: *)([^\r\n\0]+?) *\r?$", re.M)
 
 
 def read(path: Path) -> Volume:
@@ -129,9 +131,16 @@ def shape(path: Path) -> tuple[int, ...]:
 
 
 def detached(path: Path) -> list[Path]:
-    """The files beside a header that may hold its voxels: none, unless its format keeps them apart."""
-    if path.suffix not in (".mhd", ".nhdr"):
+    """The file beside a header that holds its voxels: none, unless its format keeps them apart.
+
+    A header that can't be followed (a list, a pattern of names) may mean any file beside it.
+    """
+    if path.suffix not in (".mhd", ".nhdr") or not path.is_file():
         return []
+    named = _DETACHED.search(path.read_bytes())
+    file = path.parent / named[1].decode("utf-8", "surrogateescape") if named else path
+    if named and file.is_file():
+        return [file]
     return sorted(one for one in path.parent.iterdir() if one.is_file() and one != path)
 
 

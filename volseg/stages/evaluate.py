@@ -21,7 +21,6 @@ from volseg.stages.scores import ScanScores, Scores, Seen, table
 __all__ = ["evaluate", "table"]
 
 LABELLED = (Dice(), HD95())
-SCANS_A_WORKER = 3  # a process takes as long to start as two scans to score
 
 
 @dataclass(frozen=True)

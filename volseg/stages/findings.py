@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.data.findings import Finding, counts
-from volseg.stages.prepare import Prepared
+from volseg.stages.prepared import Prepared
 
 if TYPE_CHECKING:
     from rich.table import Table

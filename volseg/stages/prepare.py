@@ -12,13 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from volseg import machine, parallel
 from volseg.data import checks, records, writer
 from volseg.data.dataset import FILE, Dataset, Facts
-from volseg.data.findings import SEVERITIES, Failure, Finding, failures, note
+from volseg.data.findings import SEVERITIES, Failure, Finding, failures, faults, note
 from volseg.data.layouts import Found, GITract, Layout, Nifti
 from volseg.data.raw import RawScan
 from volseg.data.slices import first, natural
 from volseg.data.writer import Outcome, Plan
 from volseg.errors import UserError, nearest
 from volseg.schema import explain, members
+from volseg.stages.prepared import Prepared
 
 SCANS_A_START = 8  # a worker starts in the time that this many scans take
 
@@ -58,38 +59,6 @@ class PrepareOptions:
         return given | {key: value for key, value in wanted.items() if value}
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What was done. With `check`, `scans` would have been prepared and nothing is written.
-
-    `unchanged` scans were there already; `removed` ones were, but are not in the source any more.
-    """
-
-    out: Path
-    scans: tuple[str, ...]
-    excluded: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    unchanged: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-    @property
-    def failures(self) -> tuple[Failure, ...]:
-        """The scans that can't be used, and why."""
-        return failures(self.findings)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The faults of the whole dataset."""
-        return tuple(
-            one.message for one in self.findings if one.severity == "error" and not one.scan
-        )
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The remarks."""
-        return tuple(one.message for one in self.findings if one.severity == "note")
-
-
 def prepare(
     source: Path,
     *,
@@ -121,7 +90,7 @@ def prepare(
         if options.check:
             return _prepared(found, outcomes, excluded, out=options.out)
         _refuse(_prepared(found, outcomes, excluded, out=options.out), strict=options.strict)
-    problems = [one.message for one in found.findings if one.severity == "error" and not one.scan]
+    problems = faults(found.findings)
     if problems or not found.scans:
         raise UserError.of([*problems, *_told(failures(found.findings))])
     sources = {path.parent for scan in found.scans for path in scan.files}
