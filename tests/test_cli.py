@@ -107,7 +107,7 @@ def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
     monkeypatch.setattr(f"volseg.stages.{command}.{command}", interrupted)
     words = {"train": ["tiny.yaml"], "infer": ["--all"]}.get(command, [])
 
-    assert cli.run([command, *words]) == cli.INTERRUPTED
+    assert cli.run([command, *words]) == 130
 
     assert "stopped; run the command again" in said(capsys)
 
@@ -158,7 +158,7 @@ def test_a_signal_while_training_ends_quietly_and_the_run_can_be_resumed(here: P
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=60)[1]
 
-    assert process.returncode == cli.INTERRUPTED
+    assert process.returncode == 130
     assert "Traceback" not in err
     assert not list(here.rglob(".partial-*"))
     again = subprocess.run(

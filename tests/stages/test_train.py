@@ -1,19 +1,36 @@
+import copy
 import csv
+import itertools
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests import tiny
+from volseg import signals
 from volseg.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import OutputError, UserError
 from volseg.masks.postprocess import KeepLargest
+from volseg.model.device import Device
 from volseg.model.losses import DiceCE
-from volseg.model.state import Clock
+from volseg.model.optimizers import AdamW
+from volseg.model.predict import Predictor
+from volseg.model.state import Clock, State
+from volseg.model.step import NotFiniteError, Stepper
 from volseg.runs import BEST, LAST, METRICS, Run
+from volseg.stages import loop
 from volseg.stages import train as stage
 from volseg.stages.train import Options, train
+from volseg.stages.validation import Validation
+
+TIMES = {"seconds", "steps_per_second", "waiting"}
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +80,90 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     config = _with_network(network)
     train(config, Options(data=data, run=tmp_path / "whole"))
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "_step", _stops_at(6, stage._step))
-        with pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "_step", _signals_at(6, signal.SIGTERM))
+        with pytest.raises(signals.Stopped):
             train(config, Options(data=data, run=tmp_path / "parts"))
+    assert last(tmp_path / "parts")["step"] == 6  # the middle of its second epoch
 
     train(config, Options(data=data, run=tmp_path / "parts", resume=True))
 
-    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
-    whole, parts = last(tmp_path / "whole"), last(tmp_path / "parts")
-    assert torch.equal(whole["random"], parts["random"])
-    for one, other in zip(
-        whole["optimizer"]["state"].values(), parts["optimizer"]["state"].values(), strict=True
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_stopped_while_it_validates_is_validated_when_it_goes_on(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    train(tiny.config(), Options(data=data, run=tmp_path / "whole"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "masks", _kills(Predictor.masks, signal.SIGINT))
+        with pytest.raises(signals.Stopped):
+            train(tiny.config(), Options(data=data, run=tmp_path / "parts"))
+    assert (last(tmp_path / "parts")["step"], last(tmp_path / "parts")["rows"]) == (4, [])
+
+    train(tiny.config(), Options(data=data, run=tmp_path / "parts", resume=True))
+
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch, "save", _kills(torch.save, signal.SIGTERM))
+
+    with pytest.raises(signals.Stopped):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    monkeypatch.undo()
+    assert (
+        last(tmp_path / "r")["step"] == 5
+    )  # the epoch's checkpoint is at 4, the last one a step on
+    assert train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True)).steps == 12
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_leaves_a_loadable_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    """SIGKILL and SIGTERM at random moments of a run that does little but save."""
+    (tmp_path / "c.yaml").write_text(
+        "network: {name: unet, channels: [8, 16]}\n"
+        "data: {split: none}\n"
+        "train: {patch: [16, 16, 8], steps: 100000, epoch_steps: 100000, workers: 0,"
+        " checkpoint_minutes: 1.0e-9}\n"
+    )
+    words = [sys.executable, "-m", "volseg", "train", str(tmp_path / "c.yaml"), "--data", str(data),
+             "--run", str(tmp_path / "r")]  # fmt: skip
+    draw, steps = random.Random(0), [0]
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen([*words, *(["--resume"] if steps[1:] else [])])
+        wait_for(tmp_path / "r" / LAST, newer_than=time.time())
+        time.sleep(draw.uniform(0, 0.3))
+        process.send_signal(number)
+        process.wait()
+        steps.append(last(tmp_path / "r")["step"])
+
+        assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert all(one < other for one, other in pairwise(steps))
+
+
+def wait_for(path: Path, *, newer_than: float) -> None:
+    while not path.is_file() or path.stat().st_mtime < newer_than:
+        time.sleep(0.01)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Two runs are equal bit for bit in all but the times they took."""
+    assert weights(one) == weights(other)
+    first, second = last(one), last(other)
+    assert torch.equal(first["random"], second["random"])
+    for name in ("network", "average"):
+        assert all(torch.equal(value, second[name][key]) for key, value in first[name].items())
+    for left, right in zip(
+        first["optimizer"]["state"].values(), second["optimizer"]["state"].values(), strict=True
     ):
-        assert all(torch.equal(one[key], other[key]) for key in one)
-    untimed = [[{k: v for k, v in row.items() if "second" not in k} for row in state["rows"]]
-               for state in (whole, parts)]  # fmt: skip
+        assert all(torch.equal(left[key], right[key]) for key in left)
+    untimed = [[{k: v for k, v in row.items() if k not in TIMES} for row in state["rows"]]
+               for state in (first, second)]  # fmt: skip
     assert untimed[0] == untimed[1]
 
 
@@ -90,22 +176,35 @@ def _with_network(name: str) -> Config:
     return check(values, name)
 
 
-def _stops_at(count: int, real):
-    calls = []
+def _signals_at(count: int, number: signal.Signals):
+    """The real step, with a signal to this process in the midst of the `count`-th."""
+    calls = itertools.count(1)
+    real = loop._step
 
     def step(*args, **kwargs):
-        calls.append(1)
-        if len(calls) > count:
-            raise KeyboardInterrupt
+        if next(calls) == count:
+            signal.raise_signal(number)
         return real(*args, **kwargs)
 
     return step
 
 
+def _kills(real, number: signal.Signals):
+    """The real function, with a signal to this process before its first call does its work."""
+    calls = itertools.count()
+
+    def function(*args, **kwargs):
+        if next(calls) == 0:
+            signal.raise_signal(number)
+        return real(*args, **kwargs)
+
+    return function
+
+
 def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
     data: Path, tmp_path: Path
 ) -> None:
-    config = tiny.config(data={"split": "none", "hold_out": ["case1"]})
+    config = tiny.config(data={"split": "none", "hold_out": ["case1"]}, train={"ema": 0})
 
     done = train(config, Options(data=data, run=tmp_path / "r"))
 
@@ -139,12 +238,15 @@ def test_an_existing_run_is_not_touched_without_resume(data: Path, tmp_path: Pat
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["notes.txt"]
 
 
-def test_a_run_stopped_in_its_first_epoch_is_resumed_from_its_start(
+def test_a_run_that_died_before_it_saved_anything_is_resumed_from_its_start(
     data: Path, tmp_path: Path, monkeypatch
 ) -> None:
+    def dies(*_args: object) -> None:
+        raise OSError("the power is gone")
+
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "_step", _stops_at(2, stage._step))
-        with pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "_step", dies)
+        with pytest.raises(OSError, match="the power is gone"):
             train(tiny.config(), Options(data=data, run=tmp_path / "r"))
 
     train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
@@ -204,11 +306,84 @@ def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the loss is (nan|inf); lower optimizer.lr"):
+    with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); lower optimizer.lr"):
         train(
             tiny.config(optimizer={"lr": 1e30}, train={"clip": 1e30}),
             Options(data=data, run=tmp_path / "r"),
         )
+
+    saved = torch.load(tmp_path / "r" / loop.DIVERGED, weights_only=True)
+    network = Run.open(tmp_path / "r").build()
+    network.load_state_dict(saved["network"])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(saved["image"]).float()
+    loss = DiceCE()(logits, saved["label"], exclusive=False)
+    assert saved["step"] > 0
+    assert not torch.isfinite(loss)  # the batch and the weights that did it
+
+
+def test_a_gradient_that_is_no_number_moves_no_weight(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    train(tiny.config(data={"split": "none"}, train={"steps": 1}), Options(data=data, run=run))
+    network = Run.open(run).network()[0]
+    state = State(network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    next(network.parameters()).register_hook(lambda gradient: gradient * torch.nan)
+    stepper = Stepper(DiceCE(), False, Device(torch.device("cpu"), torch.float32), clip=1.0)
+    batch = {"image": torch.randn(2, 1, 16, 16, 8), "label": torch.ones(2, 2, 16, 16, 8).byte()}
+
+    with pytest.raises(NotFiniteError, match="the gradient is nan"):
+        stepper.step(state, batch, 1e-3)
+
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+    """Cross-entropy is a mean over patches, so parts must give what the whole gives."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv3d(1, 2, 3, padding=1)
+    batch = {"image": torch.randn(4, 1, 4, 4, 4), "label": torch.ones(4, 2, 4, 4, 4).byte()}
+    found = []
+    for parts in (1, 2, 4):
+        copied = copy.deepcopy(network)
+        sgd = torch.optim.SGD(copied.parameters())
+        state = State(copied, sgd, torch.amp.GradScaler(enabled=False))
+        device = Device(torch.device("cpu"), torch.float32)
+        stepper = Stepper(DiceCE(dice=0, ce=1), False, device, clip=1e9, parts=parts)
+        value = stepper.step(state, batch, 0.1)
+        found.append((value, copied.weight.detach()))
+
+    for value, weight in found[1:]:
+        assert value == pytest.approx(found[0][0], rel=1e-6)
+        assert torch.allclose(weight, found[0][1], atol=1e-7)
+
+
+def test_parts_must_divide_the_batch() -> None:
+    with pytest.raises(UserError, match="accumulate: 2 does not divide the batch of 3"):
+        tiny.config(train={"batch": 3, "accumulate": 2})
+
+
+def test_training_ends_early_when_no_better_score_comes(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
+    monkeypatch.setattr(Validation, "scores", lambda *_args: {"score": next(scores)})
+    config = tiny.config(train={"steps": 40, "patience": 2})
+
+    done = train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert (done.steps, done.best) == (16, 0.5)  # the equal score of the fourth epoch is no better
+    assert "no better score for 2 epochs" in (tmp_path / "r" / "log.txt").read_text()
+    again = train(config, Options(data=data, run=tmp_path / "r", resume=True))
+    assert again.steps == 16
+
+
+def test_the_averaged_weights_are_kept_and_validated(data: Path, tmp_path: Path) -> None:
+    train(tiny.config(data={"split": "none"}), Options(data=data, run=tmp_path / "r"))
+
+    kept, state = Run.open(tmp_path / "r").network()[0].state_dict(), last(tmp_path / "r")
+    assert all(torch.equal(v, state["average"][f"module.{k}"]) for k, v in kept.items())
+    assert any(not torch.equal(v, state["network"][k]) for k, v in kept.items())
 
 
 @pytest.mark.slow

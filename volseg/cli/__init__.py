@@ -5,6 +5,7 @@ Importing this loads nothing: worker processes import it again, since it is what
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,12 +13,16 @@ from volseg.cli import talk
 from volseg.cli.talk import SOME_FAILED
 from volseg.errors import UserError
 
-INTERRUPTED = 130
-__all__ = ["INTERRUPTED", "SOME_FAILED", "main", "run"]
+SIGNALLED = 128
+"""Added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM."""
+__all__ = ["SOME_FAILED", "main", "run"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C."""
+    """Run a command and exit.
+
+    The code is 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C, 143 SIGTERM.
+    """
     # Threads that wait for each other by spinning slow a busy machine to less than half; so short a
     # spin costs an idle one a tenth (benchmarks/waiting_threads.py).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -34,9 +39,9 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         talk.say(f"volseg: {error}")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         talk.say("volseg: stopped; run the command again to go on (train with --resume)")
-        return INTERRUPTED
+        return SIGNALLED + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone: `volseg ... | head`
         return 0

@@ -114,6 +114,7 @@ def loader(patches: Patches, *, batch: int, first_step: int, steps: int, workers
         sampler=_From(first_step * batch, steps * batch),
         num_workers=workers,
         collate_fn=list_data_collate,
+        generator=torch.Generator(),  # else each start draws from the one that dropout draws from
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=2 if workers else None,
         worker_init_fn=_leave_interrupts_to_the_parent if workers else None,

@@ -1,8 +1,8 @@
 """What a run's config says about training and about the sliding window."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from volseg.data.settings import Share
 from volseg.schema import Section
@@ -14,8 +14,12 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Train(Section):
     """The course of training. An epoch is `epoch_steps` steps: then come validation and a checkpoint.
 
-    `patch` is in voxels (X, Y, Z); `foreground` the share of patches centred on an organ; `clip`
-    the largest norm of the gradient; `workers` the processes that cut patches (default: by cores).
+    `patch` is in voxels (X, Y, Z); `foreground` the share of patches centred on an organ. `accumulate`
+    takes the batch in so many parts, which need less memory. `clip` is the largest norm of the
+    gradient; `ema` the decay of the moving average of the weights, which is what is validated and
+    kept (0: none). Training stops early after `patience` epochs without a better score (none: never).
+    `checkpoint_minutes` is how often an epoch saves its state; `workers` the processes that cut
+    patches (by default as the machine has cores).
     """
 
     patch: Size = (96, 96, 96)
@@ -23,10 +27,21 @@ class Train(Section):
     steps: PositiveInt = 10_000
     epoch_steps: PositiveInt = 250
     foreground: Share = 0.67
+    accumulate: PositiveInt = 1
     clip: PositiveFloat = 12.0
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    patience: PositiveInt | None = None
+    checkpoint_minutes: PositiveFloat = 5.0
     precision: Precision = "auto"
     seed: int = Field(default=0, ge=0)
     workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _whole_parts(self) -> Self:
+        if self.batch % self.accumulate:
+            message = f"accumulate: {self.accumulate} does not divide the batch of {self.batch}"
+            raise ValueError(message)
+        return self
 
 
 class Inference(Section):

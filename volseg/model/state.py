@@ -1,6 +1,7 @@
 """All that changes while a network trains, and how it is saved and taken up again."""
 
 import io
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from volseg.atomic import replacing
 from volseg.errors import UserError
+
+PLAIN = ("step", "elapsed", "best", "rows", "losses")
+"""What of a State is neither weights nor a random state."""
 
 
 class Clock:
@@ -51,15 +56,38 @@ class Clock:
 
 @dataclass
 class State:
-    """All that changes while training; `saved` and `restore` carry a resume, bit for bit on CPU."""
+    """All that changes while training; `save` and `restore` carry a resume, bit for bit on CPU.
+
+    `average` follows the weights (None: it is not wanted). `rows` are those of metrics.csv, one an
+    epoch that is done; `losses` are of the steps since.
+    """
 
     network: nn.Module
     optimizer: Optimizer
     scaler: Any
+    average: AveragedModel | None = None
     step: int = 0
     elapsed: float = 0.0
     best: float | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def shown(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
+        shown: nn.Module = self.network if self.average is None else self.average.module
+        return shown
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that are done."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
+
+    @property
+    def epochs_since_best(self) -> int:
+        """The epochs that are done since the one with the best score."""
+        scores = [row.get("score", -math.inf) for row in self.rows]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that `torch.load(weights_only=True)` reads."""
@@ -67,11 +95,10 @@ class State:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "random": torch.get_rng_state(),
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "best": self.best,
-            "rows": self.rows,
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            **{name: getattr(self, name) for name in PLAIN},
         }
         file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
         torch.save(values, file)
@@ -91,8 +118,12 @@ class State:
             self.network.load_state_dict(values["network"])
             self.optimizer.load_state_dict(values["optimizer"])
             self.scaler.load_state_dict(values["scaler"])
+            if self.average:
+                self.average.load_state_dict(values["average"])
             torch.set_rng_state(values["random"])
-            self.step, self.elapsed = values["step"], values["elapsed"]
-            self.best, self.rows = values["best"], values["rows"]
+            if torch.cuda.is_available() and values["random_cuda"]:
+                torch.cuda.set_rng_state_all(values["random_cuda"])
+            for name in PLAIN:
+                setattr(self, name, values[name])
         except Exception as error:  # torch raises many kinds for a damaged file
             raise UserError(f"{path}: not a checkpoint of this run ({error})") from error

@@ -1,30 +1,28 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console
 from volseg.config import Config
-from volseg.data.batches import Patches, cache_rate, loader, user_errors
+from volseg.data.batches import Patches, cache_rate, user_errors
 from volseg.data.dataset import Dataset
 from volseg.data.folds import Split, split
 from volseg.data.transforms import patches
 from volseg.errors import UserError
-from volseg.machine import cores
 from volseg.masks.postprocess import unknown_classes
+from volseg.model.average import average
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
 from volseg.model.state import Clock, State
+from volseg.model.step import Stepper
 from volseg.runs import BEST, LAST, Facts, Run
+from volseg.stages import loop
+from volseg.stages.loop import Training
 from volseg.stages.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -78,7 +76,7 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _fresh_state(run, device)
     begun = any((run.folder / name).is_file() for name in (LAST, BEST))
-    if options.resume and begun:  # else it was stopped in its first epoch
+    if options.resume and begun:  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
     clock = Clock(options.max_seconds, before=state.elapsed)
     with user_errors():
@@ -91,94 +89,16 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
         state.step,
         config.train.steps,
     )
-    validation = Validation(dataset, parts, run.predictor(state.network, device))
-    with SummaryWriter(run.folder / "tensorboard", purge_step=state.step + 1) as board:
-        while state.step < config.train.steps and not (state.step and clock.over()):
-            with user_errors():
-                row = _epoch(state, batches, run, device=device, clock=clock)
-            with clock.reserving():
-                row |= validation.scores(board, state.step)
-                state.elapsed = clock.spent()
-                _keep(row, state, run, board=board)
-    if state.step < config.train.steps:
-        log.info("the time limit is used up: %.0f of %.0f s", clock.spent(), clock.limit)
+    stepper = Stepper(
+        loss=config.loss,
+        exclusive=run.facts.exclusive,
+        device=device,
+        clip=config.train.clip,
+        parts=config.train.accumulate,
+    )
+    validation = Validation(dataset, parts, run.predictor(state.shown, device))
+    loop.train(Training(run, state, batches, stepper, validation, clock))
     return Trained(run.folder, state.step, state.best, state.elapsed)
-
-
-def _epoch(
-    state: State, patches: Patches, run: Run, *, device: Device, clock: Clock
-) -> dict[str, Any]:
-    """Train up to the next validation; return the epoch's row of metrics.csv."""
-    course, optimizer = run.config.train, run.config.optimizer
-    until = min(course.steps, (state.step // course.epoch_steps + 1) * course.epoch_steps)
-    workers = course.workers if course.workers is not None else min(8, cores() - 1)
-    batches = loader(
-        patches, batch=course.batch, first_step=state.step, steps=until, workers=workers
-    )
-    losses: list[float] = []
-    state.network.train()
-    began, first = time.monotonic(), state.step
-    with console.progress("training") as report:
-        for batch in batches:
-            rate = optimizer.rate(max(state.step / course.steps, clock.share()))
-            losses.append(_step(state, batch, run, device=device, rate=rate))
-            state.step += 1
-            report(state.step, course.steps, f"loss {np.mean(losses[-20:]):.3f}")
-            if clock.over():
-                break
-    return {
-        "epoch": math.ceil(state.step / course.epoch_steps),
-        "step": state.step,
-        "seconds": round(clock.spent(), 1),
-        "steps_per_second": round((state.step - first) / (time.monotonic() - began), 3),
-        "lr": f"{rate:.3e}",
-        "loss": round(float(np.mean(losses)), 5),
-    }
-
-
-def _step(state: State, batch: dict[str, Any], run: Run, *, device: Device, rate: float) -> float:
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    images = device.send(batch["image"])
-    labels = batch["label"].to(device.device, non_blocking=True)
-    with device.autocast():
-        logits = state.network(images)
-    loss = run.config.loss(logits, labels, exclusive=run.facts.exclusive)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise _diverged(state, "loss", value)
-    state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
-    state.scaler.unscale_(state.optimizer)
-    norm = clip_grad_norm_(state.network.parameters(), run.config.train.clip)
-    if not (state.scaler.is_enabled() or torch.isfinite(norm)):
-        raise _diverged(state, "gradient", float(norm))
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    return value
-
-
-def _diverged(state: State, what: str, value: float) -> UserError:
-    return UserError(
-        f"step {state.step}: the {what} is {value}; lower optimizer.lr or set train.precision=fp32"
-    )
-
-
-def _keep(row: dict[str, Any], state: State, run: Run, *, board: SummaryWriter) -> None:
-    """Log an epoch, save the last state, and the weights if they are the best so far."""
-    score = row.get("score")
-    if score is None or state.best is None or score > state.best:
-        state.best = score
-        run.save_best(state.network)
-    state.rows.append(row)
-    run.write_metrics(state.rows)
-    state.save(run.folder / LAST)
-    for key, value in row.items():
-        if key not in ("epoch", "step", "lr"):
-            board.add_scalar(key, float(value), row["step"])
-    board.add_scalar("lr", float(row["lr"]), row["step"])
-    told = [f"{key} {row[key]:.4f}" for key in ("loss", "unseen_cases", "later_days") if key in row]
-    log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join(told))
 
 
 def _fresh_state(run: Run, device: Device) -> State:
@@ -187,7 +107,8 @@ def _fresh_state(run: Run, device: Device) -> State:
     network = device.place(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
-    return State(network, optimizer, scaler)
+    decay = run.config.train.ema
+    return State(network, optimizer, scaler, average(network, decay) if decay else None)
 
 
 def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
