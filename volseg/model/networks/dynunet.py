@@ -1,0 +1,51 @@
+"""nnU-Net's U-Net."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from volseg.model.networks.strides import Stride, Strides, check_levels, each_axis, product
+from volseg.schema import Section
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class DynUNet(Section):
+    """nnU-Net's U-Net (MONAI's): full resolution first, one stride a level, each axis by itself."""
+
+    name: Literal["dynunet"] = "dynunet"
+    filters: tuple[PositiveInt, ...] = Field(default=(32, 64, 128, 256, 320), min_length=3)
+    strides: Strides = None
+    residual: bool = False
+
+    @model_validator(mode="after")
+    def _as_many(self) -> "DynUNet":
+        check_levels(self.strides, len(self.filters))
+        return self
+
+    @property
+    def stride(self) -> Stride:
+        """The multiple that each axis of a patch must have."""
+        return product(self._steps)
+
+    def build(self, inputs: int, outputs: int) -> "nn.Module":
+        """The network for this many channels in and classes out."""
+        from monai.networks.nets import DynUNet
+
+        steps = [list(step) for step in self._steps]
+        network: nn.Module = DynUNet(
+            spatial_dims=3,
+            in_channels=inputs,
+            out_channels=outputs,
+            kernel_size=[[3, 3, 3]] * len(self.filters),
+            strides=[[1, 1, 1], *steps],
+            upsample_kernel_size=steps,
+            filters=self.filters,
+            res_block=self.residual,
+        )
+        return network
+
+    @property
+    def _steps(self) -> tuple[Stride, ...]:
+        return each_axis(self.strides, len(self.filters))

@@ -1,0 +1,37 @@
+"""The transformer among the networks."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt
+
+from volseg.model.networks.strides import Stride
+from volseg.schema import Section
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SwinUNETR(Section):
+    """Swin-transformer encoder with a convolutional decoder (MONAI's)."""
+
+    name: Literal["swinunetr"] = "swinunetr"
+    feature_size: PositiveInt = Field(default=24, multiple_of=12)
+    use_checkpoint: bool = True
+
+    @property
+    def stride(self) -> Stride:
+        """The multiple that each axis of a patch must have."""
+        return (32, 32, 32)
+
+    def build(self, inputs: int, outputs: int) -> "nn.Module":
+        """The network for this many channels in and classes out."""
+        from monai.networks.nets import SwinUNETR
+
+        network: nn.Module = SwinUNETR(
+            in_channels=inputs,
+            out_channels=outputs,
+            feature_size=self.feature_size,
+            use_checkpoint=self.use_checkpoint,
+            spatial_dims=3,
+        )
+        return network
