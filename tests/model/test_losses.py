@@ -5,11 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volseg.masks.labels import IGNORE
-from volseg.model.losses import SMOOTH, DiceCE, Loss
+from volseg.model.losses import DiceCE, DiceFocal, Loss, Tversky
+from volseg.model.losses.compared import SMOOTH
 from volseg.schema import members
 
-LOSSES = [loss() for loss in members(Loss).values()]
-every_loss = pytest.mark.parametrize("loss", LOSSES)
+LOSSES = [
+    *(loss() for loss in members(Loss).values()),
+    DiceFocal(gamma=0.5),
+    Tversky(alpha=0.2, beta=0.9, ce=0.5),
+]
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
 both_ways = pytest.mark.parametrize("exclusive", [False, True])
 
 
@@ -152,18 +157,123 @@ def test_exclusive_organs_compete() -> None:
     )
 
 
+@every_loss
 @both_ways
-def test_large_logits_stay_finite(exclusive: bool) -> None:
+def test_large_logits_stay_finite(loss, exclusive: bool) -> None:
     logits, labels = case(4, exclusive=exclusive)
     logits = (logits * 1e4).requires_grad_()
 
-    value = DiceCE()(logits, labels, exclusive=exclusive)
+    value = loss(logits, labels, exclusive=exclusive)
     value.backward()
 
     assert torch.isfinite(value)
     assert torch.isfinite(logits.grad).all()
 
 
-def test_a_loss_without_parts_is_refused() -> None:
+@every_loss
+@both_ways
+def test_half_precision_logits_give_a_loss_in_float32(loss, exclusive: bool) -> None:
+    logits, labels = case(5, exclusive=exclusive)
+
+    value = loss(logits.bfloat16(), labels, exclusive=exclusive)
+
+    assert (value.dtype, value.shape) == (torch.float32, ())
+    assert value == loss(logits.bfloat16().float(), labels, exclusive=exclusive)
+
+
+@given(st.integers(0, 999), st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]))
+def test_the_focal_term_of_overlapping_classes_equals_its_formula_in_numpy(
+    seed: int, gamma: float
+) -> None:
+    logits, labels = case(seed, ignored=0.2)
+    x, valid = logits.double().numpy(), labels.numpy() != IGNORE
+    t = np.where(valid, labels.numpy(), 0)
+    p = 1 / (1 + np.exp(-x))
+    true = np.where(t == 1, p, 1 - p)
+
+    focal = (-((1 - true) ** gamma) * np.log(true))[valid].mean()
+    expected = 0.3 * dice_of(p * valid, t) + 0.7 * focal
+
+    found = DiceFocal(dice=0.3, focal=0.7, gamma=gamma)(logits, labels, exclusive=False)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def with_background(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Logits of K classes and their labels as K + 1 in double precision: the background first."""
+    nothing = 1 - labels.sum(dim=1, keepdim=True)
+    return (
+        torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1).double(),
+        torch.cat([nothing, labels], dim=1).double(),
+    )
+
+
+@given(st.integers(0, 999), st.sampled_from([0.5, 2.0, 3.0]))
+def test_dice_with_the_focal_loss_equals_monais(seed: int, gamma: float) -> None:
+    """MONAI takes the mean over classes and voxels: K + 1 times less than a voxel's."""
+    from monai.losses import DiceLoss, FocalLoss
+
+    settings = {"squared_pred": True, "batch": True, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
+    ours = DiceFocal(dice=1, focal=1, gamma=gamma)
+
+    x, t = case(seed)
+    theirs = DiceLoss(sigmoid=True, **settings)(x, t.float()) + FocalLoss(gamma=gamma)(x, t)
+    assert ours(x, t, exclusive=False).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+    x, t = case(seed, exclusive=True)
+    dice = DiceLoss(softmax=True, include_background=False, **settings)
+    focal = FocalLoss(gamma=gamma, use_softmax=True)
+    whole = with_background(x, t)
+    theirs = dice(*whole) + 4 * focal(*whole)
+    assert ours(x, t, exclusive=True).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+@given(st.integers(0, 999), st.floats(0.1, 1), st.floats(0.1, 1))
+def test_the_tversky_loss_equals_monais(seed: int, alpha: float, beta: float) -> None:
+    from monai.losses import TverskyLoss
+
+    settings = {"alpha": alpha, "beta": beta, "batch": True, "smooth_nr": 1, "smooth_dr": 1}
+    ours = Tversky(alpha=alpha, beta=beta)
+
+    x, t = case(seed)
+    theirs = TverskyLoss(sigmoid=True, **settings)(x, t)
+    assert ours(x, t, exclusive=False).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+    x, t = case(seed, exclusive=True)
+    theirs = TverskyLoss(softmax=True, include_background=False, **settings)(*with_background(x, t))
+    assert ours(x, t, exclusive=True).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+@given(st.integers(0, 99))
+@both_ways
+def test_the_entropy_that_others_name_too_is_that_of_dice_ce(exclusive: bool, seed: int) -> None:
+    """The focal loss of gamma 0 is all of dice_ce; what `ce` adds to Tversky is its entropy."""
+    logits, labels = case(seed, exclusive=exclusive, ignored=0.2)
+
+    def cost(loss) -> float:
+        return loss(logits, labels, exclusive=exclusive).item()
+
+    added = cost(Tversky(ce=0.7)) - cost(Tversky())
+    assert cost(DiceFocal(gamma=0)) == pytest.approx(cost(DiceCE()), rel=1e-6)
+    assert added == pytest.approx(0.7 * cost(DiceCE(dice=0, ce=1)), rel=1e-4)
+
+
+def test_what_is_missed_costs_more_than_what_is_invented_where_beta_is_larger() -> None:
+    """By hand, with 100 voxels of organ: 50 missed or 50 invented, each probability 0 or 1."""
+    labels = torch.zeros(1, 1, 4, 5, 10, dtype=torch.uint8)
+    labels[:, :, :2] = 1
+    less, more = (torch.full(labels.shape, -100.0) for _ in range(2))
+    less[:, :, :1], more[:, :, :3] = 100, 100
+
+    missed = Tversky(alpha=0.3, beta=0.7)(less, labels, exclusive=False)
+    invented = Tversky(alpha=0.3, beta=0.7)(more, labels, exclusive=False)
+
+    assert missed.item() == pytest.approx(1 - (50 + SMOOTH) / (50 + 0.7 * 50 + SMOOTH))
+    assert invented.item() == pytest.approx(1 - (100 + SMOOTH) / (100 + 0.3 * 50 + SMOOTH))
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts"), [(DiceCE, {"dice": 0, "ce": 0}), (DiceFocal, {"dice": 0, "focal": 0})]
+)
+def test_a_loss_without_parts_is_refused(loss, parts: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="can't both be 0"):
-        DiceCE(dice=0, ce=0)
+        loss(**parts)

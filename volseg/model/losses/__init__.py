@@ -1,0 +1,16 @@
+"""The losses: each compares logits (B, K, X, Y, Z) with labels of the same shape (0, 1 or IGNORE).
+
+Each is the loss of the global batch: where several processes train together, all sums that it is
+made of are taken over all of them, so that it does not depend on how the batch is shared out.
+"""
+
+from typing import Annotated
+
+from volseg.model.losses.dice_ce import DiceCE
+from volseg.model.losses.dice_focal import DiceFocal
+from volseg.model.losses.tversky import Tversky
+from volseg.schema import Choice
+
+__all__ = ["DiceCE", "DiceFocal", "Loss", "Tversky"]
+
+Loss = Annotated[DiceCE | DiceFocal | Tversky, Choice()]

@@ -1,0 +1,39 @@
+"""Dice with cross-entropy."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import NonNegativeFloat, model_validator
+
+from volseg.schema import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class DiceCE(Section):
+    """Dice + cross-entropy: Dice+BCE where classes overlap, Dice+CE where they exclude each other.
+
+    The dataset says which: a sigmoid a class and binary cross-entropy, or a softmax with the
+    background and the categorical one. Dice is of the classes without the background, squared in the
+    denominator (Milletari et al. 2016) and summed over the batch. `dice` and `ce` are weights.
+    """
+
+    name: Literal["dice_ce"] = "dice_ce"
+    dice: NonNegativeFloat = 0.5
+    ce: NonNegativeFloat = 0.5
+
+    @model_validator(mode="after")
+    def _some(self) -> "DiceCE":
+        if self.dice + self.ce == 0:
+            message = "dice and ce can't both be 0"
+            raise ValueError(message)
+        return self
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
+        """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
+        from volseg.model.losses.compared import Compared, dice_loss, mean, of_all_ranks
+
+        batch = Compared.of(logits, labels, exclusive=exclusive)
+        sums = (*batch.dice_sums(), batch.cross_entropy().sum(), batch.valid.sum())
+        *counts, entropy, valid = of_all_ranks(sums)
+        return self.dice * dice_loss(*counts) + self.ce * mean(entropy, valid)

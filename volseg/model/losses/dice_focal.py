@@ -1,0 +1,45 @@
+"""Dice with the focal loss."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, NonNegativeFloat, model_validator
+
+from volseg.schema import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TINY = 1e-12
+"""Below it (1 - p)^gamma counts as flat: for gamma < 1 its slope at 0 is infinite."""
+
+
+class DiceFocal(Section):
+    """Dice + focal loss: cross-entropy times (1 - p)^gamma, p the probability of what is true.
+
+    So what is learnt already counts little (Lin et al. 2017); gamma 0 is `dice_ce`. Dice and the
+    entropy, binary or categorical as the dataset says, are those of `dice_ce`, and the focal term is
+    their mean over voxels too. `dice` and `focal` are weights.
+    """
+
+    name: Literal["dice_focal"] = "dice_focal"
+    dice: NonNegativeFloat = 0.5
+    focal: NonNegativeFloat = 0.5
+    gamma: float = Field(default=2.0, ge=0, le=10)
+
+    @model_validator(mode="after")
+    def _some(self) -> "DiceFocal":
+        if self.dice + self.focal == 0:
+            message = "dice and focal can't both be 0"
+            raise ValueError(message)
+        return self
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
+        """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
+        from volseg.model.losses.compared import Compared, dice_loss, mean, of_all_ranks
+
+        batch = Compared.of(logits, labels, exclusive=exclusive)
+        entropy = batch.cross_entropy()
+        missing = -(-entropy).expm1()  # 1 - p, exact where p is close to 1
+        focal = entropy * missing.clamp(min=TINY) ** self.gamma
+        *counts, total, valid = of_all_ranks((*batch.dice_sums(), focal.sum(), batch.valid.sum()))
+        return self.dice * dice_loss(*counts) + self.focal * mean(total, valid)

@@ -1,0 +1,36 @@
+"""The Tversky loss."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from volseg.schema import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Tversky(Section):
+    """Tversky loss: like Dice, with false positives weighted by alpha and false negatives by beta.
+
+    The mean over classes of 1 - TP / (TP + alpha FP + beta FN), of probabilities summed over the
+    batch (Salehi et al. 2017): with beta above alpha more is found and more is invented; 0.5 and 0.5
+    are Dice without squares. `ce` is the weight of cross-entropy, as in `dice_ce`, to be added.
+    """
+
+    name: Literal["tversky"] = "tversky"
+    alpha: PositiveFloat = 0.3
+    beta: PositiveFloat = 0.7
+    ce: NonNegativeFloat = 0.0
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
+        """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
+        from volseg.model.losses.compared import AXES, SMOOTH, Compared, mean, of_all_ranks
+
+        batch = Compared.of(logits, labels, exclusive=exclusive)
+        sums = (batch.overlap(), batch.probability.sum(AXES), batch.truth.sum(AXES))
+        entropy = batch.cross_entropy().sum()
+        found, claimed, there, entropy, valid = of_all_ranks((*sums, entropy, batch.valid.sum()))
+        wrong = self.alpha * (claimed - found) + self.beta * (there - found)
+        index = (found + SMOOTH) / (found + wrong + SMOOTH)
+        return 1 - index.mean() + self.ce * mean(entropy, valid)
