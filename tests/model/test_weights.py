@@ -209,20 +209,23 @@ def test_half_precision_is_taken_into_the_networks_own() -> None:
 def test_names_of_another_network_are_refused_and_shown() -> None:
     with pytest.raises(
         UserError,
-        match=r"given\.pt: no name is one of the network's \(there: conv\.w; here: body\.weight, "
+        match=r"given\.pt: names are not the network's \(there: conv\.w; here: body\.weight, "
         r"body\.bias, head\.weight, \.\.\.\); give weights of such a network",
     ):
         start(Net(), given({"conv.w": torch.ones(3, 3)}))
 
 
-def test_a_network_of_other_widths_is_refused_though_a_bias_fits() -> None:
-    network = Net()
+def test_a_network_of_other_widths_is_refused_though_small_tensors_fit() -> None:
+    """Slopes, biases of the output and its last kernel have the same shape whatever the width."""
+    network = UNet(channels=(8, 16)).build(1, 2)
+    theirs = UNET.build(1, 2).state_dict()
     before = state(network)
+    assert any(value.ndim > 1 and value.shape == theirs[k].shape for k, value in before.items())
 
     with pytest.raises(
-        UserError, match=r"no kernel has the shape .*\(body\.weight is 3x4 there, 2x4 here"
+        UserError, match=r"names are the network's, but shapes are not .*16x16x3x3x3 here"
     ):
-        start(network, given({"body.weight": torch.ones(3, 4), "head.bias": torch.ones(2)}))
+        start(network, given(theirs))
 
     assert same(state(network), before)
 

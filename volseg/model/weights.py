@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import pickle
 import re
 import warnings
@@ -24,6 +25,8 @@ ADDED = ("", "swinViT.")
 """What may stand before the file's names here: MONAI's self-supervised encoders go without it."""
 DEPTH = 4
 """The most parts of a name that may be a wrapper's: `model._orig_mod.module.` has three."""
+LEAST = 0.01
+"""The share of the parameters below which it's another network: small tensors fit by chance."""
 RIGHT = "expected a state dict saved by torch.save, or .safetensors"
 
 
@@ -119,7 +122,6 @@ def _fit(network: nn.Module, weights: Weights) -> tuple[dict[str, str], Loaded]:
             names[theirs] = name
         else:
             wrong[name] = WrongShape(name=name, there=there, here=here)
-    _refuse(weights, names, wrong=list(wrong.values()), ours=list(ours))
     found = set(names.values())
     sizes = {name: _parameters(stored[name]) for name in first.values()}
     loaded = Loaded(
@@ -132,32 +134,29 @@ def _fit(network: nn.Module, weights: Weights) -> tuple[dict[str, str], Loaded]:
         dropped=spelt.dropped,
         added=spelt.added,
     )
-    return names, loaded
-
-
-def _refuse(
-    weights: Weights, names: dict[str, str], *, wrong: list[WrongShape], ours: list[str]
-) -> None:
-    """Raise where loading would be worth nothing; biases and slopes alone fit almost anywhere."""
-    fitting = {name: weights.tensors[name] for name in names}
-    if not any(one.ndim > 1 and one.is_floating_point() for one in fitting.values()):
-        telling = [one for one in wrong if len(one.there) > 1] or wrong
-        if telling:
-            shapes = "; ".join(f"{one.name} is {told(one)}" for one in telling[:3])
-            why = f"no kernel has the shape of the network's ({shapes})"
-        else:
-            why = (
-                f"no name is one of the network's (there: {_few(weights.tensors)}; "
-                f"here: {_few(ours)})"
-            )
-        raise UserError(
-            f"{weights.file}: {why}; give weights of such a network, or set network: to theirs"
-        )
-    broken = [name for name, tensor in fitting.items() if not torch.isfinite(tensor).all()]
+    _refuse(weights, loaded)
+    broken = [name for name in names if not torch.isfinite(weights.tensors[name]).all()]
     if broken:
         raise UserError(
             f"{weights.file}: NaN or infinity in {_few(broken)}; give an earlier checkpoint"
         )
+    return names, loaded
+
+
+def _refuse(weights: Weights, loaded: Loaded) -> None:
+    """Raise where loading would be worth nothing."""
+    if loaded.parameters >= LEAST * loaded.parameters_in_all:
+        return
+    if loaded.wrong_shape:
+        largest = sorted(loaded.wrong_shape, key=lambda one: -math.prod(one.here))
+        shapes = "; ".join(f"{one.name} is {told(one)}" for one in largest[:3])
+        why = f"names are the network's, but shapes are not ({shapes})"
+    else:
+        there, here = _few(weights.tensors), _few([*loaded.missing, *loaded.loaded])
+        why = f"names are not the network's (there: {there}; here: {here})"
+    raise UserError(
+        f"{weights.file}: {why}; give weights of such a network, or set network: to theirs"
+    )
 
 
 def _parameters(tensor: Tensor) -> int:

@@ -138,7 +138,7 @@ def summary(record: Record) -> Iterator[str]:
         ("stay fresh, not in the file", len(record.missing), grouped(record.missing)),
         ("of the file have no place here", len(record.extra), grouped(record.extra)),
         (
-            "scans of validation taught these weights: too good scores",
+            "scans that validate this run trained these weights, so its scores are too good",
             len(record.seen),
             record.seen,
         ),
