@@ -55,6 +55,8 @@ class TrainArguments:
     """The fold that is kept for validation; `all` trains on everything."""
     resume: bool = False
     """Go on with a run that was stopped."""
+    weights: str | None = None
+    """Start from the weights of a run, a MONAI bundle's folder or a file, as far as they fit."""
     max_time: str | None = None
     """Finish within this time, e.g. 30m or 2h; the learning rate follows it."""
 

@@ -190,6 +190,11 @@ def _tensors(network: "nn.Module") -> "dict[str, Tensor]":
     return {name: tensor.detach() for name, tensor in found if name in stored}
 
 
+def begun(folder: Path) -> bool:
+    """Whether a run has got as far as its first checkpoint."""
+    return any((folder / name).is_file() for name in (LAST, BEST))
+
+
 def find(name: str | None) -> Path:
     """The folder of a run: a name under `runs/`, a path, or (None) the newest with weights.
 

@@ -38,6 +38,7 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
             fold=_fold(options.fold),
             resume=options.resume,
             max_seconds=limit,
+            weights=options.weights,
         ),
     )
     score = "no validation" if done.best is None else f"best score {done.best:.4f}"

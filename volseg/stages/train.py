@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from volseg import console
+from volseg import console, runs
 from volseg.config import Config
 from volseg.data.batches import Patches, cache_rate, user_errors
 from volseg.data.dataset import Dataset
@@ -20,8 +20,8 @@ from volseg.model.device import Device
 from volseg.model.networks import expect_rare
 from volseg.model.state import Clock, State
 from volseg.model.step import Stepper
-from volseg.runs import BEST, LAST, Facts, Run
-from volseg.stages import loop
+from volseg.runs import LAST, Facts, Run
+from volseg.stages import finetune, loop
 from volseg.stages.loop import Training
 from volseg.stages.validation import Validation
 
@@ -38,6 +38,7 @@ class Options:
     fold: Fold = 0
     resume: bool = False
     max_seconds: float | None = None
+    weights: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,23 @@ def train(config: Config, options: Options) -> Trained:
     fold: Fold = "all" if config.data.split == "none" else options.fold
     parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
     dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
+    first = finetune.chosen(options.weights, options.run, resume=options.resume)
+    finetune.check_fit(first, config, dataset)
     run = _open_run(config, options, dataset, fold=fold, parts=parts)
     with console.log_to(run.folder / "log.txt"):
-        return _train(run, dataset, parts, options=options)
+        return _train(run, dataset, parts, options=options, first=first)
 
 
-def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Trained:
+def _train(
+    run: Run, dataset: Dataset, parts: Split, *, options: Options, first: finetune.Start | None
+) -> Trained:
     config = run.config
     _log_excluded(dataset)
     device = Device.best(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    state = _fresh_state(run, device)
-    begun = any((run.folder / name).is_file() for name in (LAST, BEST))
-    if options.resume and begun:  # else it was stopped before anything was saved
+    state = _fresh_state(run, device, first)
+    if options.resume and runs.begun(run.folder):  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
     clock = Clock(options.max_seconds, before=state.elapsed)
     with user_errors():
@@ -101,9 +105,10 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     return Trained(run.folder, state.step, state.best, state.elapsed)
 
 
-def _fresh_state(run: Run, device: Device) -> State:
+def _fresh_state(run: Run, device: Device, first: finetune.Start | None) -> State:
     fresh = run.build()
     expect_rare(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
+    finetune.begin(run, fresh, first)
     network = device.place(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
