@@ -14,7 +14,7 @@ from volseg import cli
 from volseg.config import Config
 from volseg.errors import UserError
 from volseg.runs import BEST, LAST, METRICS, Run
-from volseg.stages import train as stage
+from volseg.stages import loop
 from volseg.stages.finetune import RECORD, file_of, grouped
 from volseg.stages.train import Options, train
 
@@ -152,7 +152,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     steps, again = steps_and_words
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "_step", _killed_after(steps, stage._step))
+        patched.setattr(loop, "_step", _killed_after(steps, loop._step))
         with pytest.raises(ZeroDivisionError):
             train(config(), Options(data=data, run=tmp_path / "parts", weights=source))
 
