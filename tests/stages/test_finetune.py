@@ -197,7 +197,7 @@ def test_weights_that_changed_before_the_first_checkpoint_are_refused(
 ) -> None:
     copy = shutil.copytree(source, tmp_path / "copy")
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "_step", _killed_after(0, stage._step))
+        patched.setattr(loop, "_step", _killed_after(0, loop._step))
         with pytest.raises(ZeroDivisionError):
             train(config(), Options(data=data, run=tmp_path / "r", weights=copy))
     Run.open(copy).save_best(Run.open(copy).build())
