@@ -14,12 +14,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console
 from volseg.config import Config
-from volseg.data.batches import Patches, cache_rate, loader, user_errors
+from volseg.data.batches import Patches, default_workers, loader
+from volseg.data.cache import Scans
 from volseg.data.dataset import Dataset
 from volseg.data.folds import Split, split
-from volseg.data.transforms import patches
+from volseg.data.transforms import augmentation
+from volseg.data.workers import user_errors
 from volseg.errors import UserError
-from volseg.machine import cores
 from volseg.masks.postprocess import unknown_classes
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
@@ -81,8 +82,7 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     if options.resume and begun:  # else it was stopped in its first epoch
         state.restore(run.folder / LAST)
     clock = Clock(options.max_seconds, before=state.elapsed)
-    with user_errors():
-        batches = _patches(config, dataset, parts)
+    batches = _patches(config, dataset, parts)
     log.info(
         "training %s on %s: %d scans, %d of %d steps done",
         config.network.name,
@@ -94,7 +94,7 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     validation = Validation(dataset, parts, run.predictor(state.network, device))
     with SummaryWriter(run.folder / "tensorboard", purge_step=state.step + 1) as board:
         while state.step < config.train.steps and not (state.step and clock.over()):
-            with user_errors():
+            with user_errors(batches.table, batches.scans.names):
                 row = _epoch(state, batches, run, device=device, clock=clock)
             with clock.reserving():
                 row |= validation.scores(board, state.step)
@@ -111,10 +111,9 @@ def _epoch(
     """Train up to the next validation; return the epoch's row of metrics.csv."""
     course, optimizer = run.config.train, run.config.optimizer
     until = min(course.steps, (state.step // course.epoch_steps + 1) * course.epoch_steps)
-    workers = course.workers if course.workers is not None else min(8, cores() - 1)
-    batches = loader(
-        patches, batch=course.batch, first_step=state.step, steps=until, workers=workers
-    )
+    workers = course.workers if course.workers is not None else default_workers()
+    steps = range(state.step, until)
+    batches = loader(patches, batch=course.batch, steps=steps, workers=workers)
     losses: list[float] = []
     state.network.train()
     began, first = time.monotonic(), state.step
@@ -192,16 +191,11 @@ def _fresh_state(run: Run, device: Device) -> State:
 
 def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
     samples = [sample for sample in dataset.samples if sample.name in parts.train]
-    rate = cache_rate(samples, len(dataset.classes), spacing_mm=config.data.spacing_mm)
-    log.info("caching %.0f %% of %d scans in memory", 100 * rate, len(samples))
-    transform = patches(
-        dataset,
-        config.data,
-        config.augment,
-        patch=config.train.patch,
-        foreground=config.train.foreground,
-    )
-    return Patches(samples, transform, rate=rate, seed=config.train.seed)
+    scans = Scans(dataset, samples, config.data)
+    log.info("%s", scans.told)
+    train = config.train
+    vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
+    return Patches(scans, vary, seed=train.seed)
 
 
 def _open_run(
