@@ -24,6 +24,16 @@ def free_memory() -> int:
     return max(0, min(available, limit - used))
 
 
+def out_of_memory_kills() -> int | None:
+    """Processes that the system has killed for want of memory so far; None where it does not say."""
+    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
+        if path.is_file():
+            counts = dict(line.split() for line in path.read_text().splitlines())
+            if "oom_kill" in counts:
+                return int(counts["oom_kill"])
+    return None
+
+
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm's)."""
     listing = Path("/proc/cpuinfo")

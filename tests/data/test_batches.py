@@ -1,19 +1,25 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from tests import tiny
-from volseg.data.batches import Patches, cache_rate, loader
+from volseg.data.batches import Patches, loader
+from volseg.data.cache import Scans
 from volseg.data.dataset import Dataset
 from volseg.data.settings import Augment, Data
-from volseg.data.transforms import CropPatch, LoadScan, first_wins, ignore_below_cut, patches
-from volseg.data.volume import Volume
-from volseg.masks.labels import IGNORE
+from volseg.data.transforms import augmentation
+from volseg.errors import UserError
 
-STRONG = Augment(flip=("x", "y", "z"), spatial_probability=1.0, intensity_probability=1.0)
+STRONG = Augment(
+    flip=("x", "y", "z"),
+    rotate_degrees=(10, 10, 15),
+    elastic_mm=1.0,
+    spatial_probability=1.0,
+    gamma=0.3,
+    blur=1.0,
+    low_resolution=1.0,
+    intensity_probability=1.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +27,15 @@ def dataset(tmp_path_factory) -> Dataset:
     return tiny.write(tmp_path_factory.mktemp("tiny"), cases=2, days=2)
 
 
-def made(dataset: Dataset, *, rate: float = 1.0, seed: int = 0) -> Patches:
-    transform = patches(dataset, Data(), STRONG, patch=(8, 12, 16), foreground=0.5)
-    return Patches(dataset.samples, transform, rate=rate, seed=seed)
+def made(
+    dataset: Dataset, augment: Augment = STRONG, *, seed: int = 0, cache: str = "memory"
+) -> Patches:
+    scans = Scans(dataset, dataset.samples, Data(cache=cache))
+    return Patches(scans, augmentation(augment, patch=(8, 12, 16), foreground=0.5), seed=seed)
 
 
-def batches(
-    row: Patches, *, first: int = 0, steps: int = 5, workers: int = 0
-) -> list[torch.Tensor]:
-    found = loader(row, batch=2, first_step=first, steps=steps, workers=workers)
+def batches(row: Patches, steps: range = range(5), *, workers: int = 0) -> list[torch.Tensor]:
+    found = loader(row, batch=2, steps=steps, workers=workers)
     return [torch.cat([b["image"], b["label"]], dim=1) for b in found]
 
 
@@ -37,13 +43,17 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def test_batches_are_the_same_whatever_the_workers_the_cache_and_the_start(dataset) -> None:
+def test_batches_are_the_same_whatever_the_workers_the_cache_and_the_start(
+    dataset, monkeypatch
+) -> None:
     whole = batches(made(dataset))
 
     assert same(whole, batches(made(dataset)))
     assert same(whole, batches(made(dataset), workers=2))
-    assert same(whole, batches(made(dataset, rate=0.0)))
-    assert same(whole[3:], batches(made(dataset), first=3))
+    assert same(whole, batches(made(dataset, cache="disk")))
+    assert same(whole[3:], batches(made(dataset), range(3, 5)))
+    monkeypatch.setattr("volseg.data.cache.free_memory", lambda: 0)
+    assert same(whole, batches(made(dataset)))
 
 
 def test_another_seed_and_another_position_give_other_patches(dataset) -> None:
@@ -53,115 +63,93 @@ def test_another_seed_and_another_position_give_other_patches(dataset) -> None:
     assert not torch.equal(one[0], one[2])
 
 
-def test_a_pass_goes_once_through_all_scans(dataset) -> None:
+def test_a_pass_goes_once_through_all_scans_and_each_patch_names_its_own(dataset) -> None:
     row = made(dataset)
-    seen = []
-    row.cache = type("Log", (), {"__getitem__": lambda _, i: seen.append(i) or {}})()
-    row.cache.transform = type("T", (), {"set_random_state": lambda *_, **__: None})()
 
-    for index in range(8):
-        row[index]
+    names = [row[position]["name"] for position in range(8)]
 
-    assert sorted(seen[:4]) == sorted(seen[4:]) == [0, 1, 2, 3]
+    assert sorted(names[:4]) == sorted(names[4:]) == sorted(row.scans.names)
+    assert names == [row.scans.names[row.scan(position)] for position in range(8)]
 
 
 def test_the_cached_scan_is_never_changed(dataset) -> None:
     row = made(dataset)
-    before = [np.array(row.cache._cache[i]["image"]) for i in range(4)]
+    before = [(row.scans[i].image.copy(), row.scans[i].bits.copy()) for i in range(4)]
 
     batches(row)
 
-    assert all(np.array_equal(b, row.cache._cache[i]["image"]) for i, b in enumerate(before))
+    for number, (image, bits) in enumerate(before):
+        assert np.array_equal(image, row.scans[number].image)
+        assert np.array_equal(bits, row.scans[number].bits)
 
 
-def test_a_patch_has_its_size_also_where_the_scan_is_smaller(dataset) -> None:
-    item = CropPatch((32, 8, 12), 1.0)(LoadScan(dataset, Data())(dataset.samples[0]))
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ranks_together_have_exactly_the_batches_of_one(dataset, workers: int) -> None:
+    row = made(dataset)
+    steps = range(2, 5)
+    whole = list(loader(row, batch=5, steps=steps, workers=workers))
+    shares = [
+        list(loader(row, batch=5, steps=steps, workers=workers, rank=rank, ranks=3))
+        for rank in range(3)
+    ]
 
-    assert item["image"].shape == (1, 32, 8, 12)
-    assert item["label"].shape == (2, 32, 8, 12)
+    for step, batch in enumerate(whole):
+        parts = [share[step] for share in shares]
+        positions = torch.cat([part["position"] for part in parts])
+        order = positions.argsort()
+        assert batch["position"].tolist() == positions[order].tolist()
+        assert batch["position"].tolist() == list(range((2 + step) * 5, (3 + step) * 5))
+        for key in ("image", "label"):
+            assert torch.equal(batch[key], torch.cat([part[key] for part in parts])[order])
+        names = [name for part in parts for name in part["name"]]
+        assert batch["name"] == [names[place] for place in order]
 
 
-def test_image_and_label_are_cut_and_turned_together(dataset) -> None:
-    """The bright box stays under its mask through crop, flips, rotation and scaling."""
-    weak = Augment(flip=("x", "y", "z"), brightness=0, contrast=0, noise=0, spatial_probability=1)
-    transform = patches(dataset, Data(), weak, patch=(16, 16, 8), foreground=1.0)
-    row = Patches(dataset.samples, transform, rate=1.0, seed=0)
-    for index in range(20):
-        item = row[index]
-        image, bright = np.asarray(item["image"])[0], np.asarray(item["label"])[0] == 1
+def test_more_ranks_than_patches_a_step_are_refused(dataset) -> None:
+    with pytest.raises(UserError, match=r"train\.batch: 2 is less than the 3 processes"):
+        loader(made(dataset), batch=2, steps=range(1), workers=0, ranks=3)
+
+
+def test_image_and_label_move_together(dataset) -> None:
+    """The bright box stays under its mask through crop, flips, rotation, zoom and displacement."""
+    weak = STRONG.model_copy(
+        update=dict.fromkeys(
+            ("brightness", "contrast", "noise", "gamma", "blur", "low_resolution"), 0
+        )
+    )
+    row, seen = made(dataset, weak), 0
+    for position in range(40):
+        item = row[position]
+        image, bright = item["image"][0], item["label"][0] == 1
         if bright.sum() > 60:
+            seen += 1
             assert np.median(image[bright]) > 0.85
             assert np.median(image[~bright]) < 0.7
 
-
-def test_foreground_patches_hold_an_organ(dataset) -> None:
-    crop = CropPatch((8, 8, 4), 1.0)
-    scan = LoadScan(dataset, Data())(dataset.samples[0])
-    for seed in range(20):
-        crop.set_random_state(seed)
-        assert crop(scan)["label"].any()
-
-
-@pytest.mark.parametrize("exclusive", [False, True])
-def test_labels_of_exclusive_classes_are_disjoint_though_resampling_cuts_both_at_one_half(
-    tmp_path, exclusive: bool
-) -> None:
-    """Two voxels along x become one, half of each class; a voxel that both would have is the first's."""
-    dataset = tiny.write(tmp_path, cases=1, days=1, exclusive=exclusive)
-    sample = dataset.samples[0]
-    for organ, left in zip(tiny.CLASSES, (8, 9), strict=True):
-        mask = np.zeros(tiny.SHAPE, np.uint8)
-        mask[left] = 1
-        Volume(mask, tiny.AFFINE).write(dataset.folder / sample.labels[organ])
-
-    item = LoadScan(dataset, Data(spacing_mm=(3.0, 1.5, 3.0)))(sample)
-
-    overlap = item["label"].all(axis=0)
-    assert overlap.sum() == (0 if exclusive else 16 * 10)
-    assert item["label"][0, 4].all()
-    assert len(item["points"][1]) == (0 if exclusive else 16 * 10)
-
-
-@given(arrays.arrays(np.uint8, (3, 2, 3, 4), elements=st.integers(0, 1)))
-def test_of_several_classes_at_a_voxel_the_first_stays(label) -> None:
-    before = label.copy()
-
-    found = first_wins(label)
-
-    assert np.array_equal(found.any(axis=0), label.any(axis=0))
-    assert np.array_equal(found.argmax(axis=0), label.argmax(axis=0))
-    assert found.sum(axis=0).max() <= 1
-    assert np.array_equal(label, before)
-
-
-def test_slices_below_the_last_labelled_one_are_ignored_on_demand(dataset) -> None:
-    sample = dataset.samples[0]
-    kept = LoadScan(dataset, Data())(sample)["label"]
-    ignored = LoadScan(dataset, Data(below_cut="ignore"))(sample)["label"]
-    last = np.flatnonzero(kept.any(axis=(0, 1, 2)))[-1]
-
-    assert (ignored[..., last + 1 :] == IGNORE).all()
-    assert np.array_equal(ignored[..., : last + 1], kept[..., : last + 1])
-    assert not ignore_below_cut(np.zeros((2, 3, 3, 3), np.uint8)).any()
-
-
-def test_the_cache_takes_half_of_the_free_memory_at_most(dataset) -> None:
-    voxels = 4 * np.prod(tiny.SHAPE)
-    needed = voxels * (2 + len(tiny.CLASSES))
-
-    assert cache_rate(dataset.samples, 2, free=int(4 * needed)) == 1.0
-    assert cache_rate(dataset.samples, 2, free=int(needed)) == pytest.approx(0.5)
-    finer = cache_rate(dataset.samples, 2, spacing_mm=(1.5, 1.5, 1.5), free=int(needed))
-    assert finer == pytest.approx(0.25)
+    assert seen > 5
 
 
 def test_every_kind_of_augmentation_can_be_left_out(dataset) -> None:
-    off = Augment(
-        rotate_degrees=0, scale=0, brightness=0, contrast=0, noise=0, intensity_probability=0
-    )
-    transform = patches(dataset, Data(), off, patch=(8, 8, 4), foreground=0.5)
+    """What is left is exactly the scan's voxels."""
+    names = ("rotate_degrees", "scale", "brightness", "contrast", "noise")
+    scans = Scans(dataset, dataset.samples, Data())
+    crop = augmentation(Augment(**dict.fromkeys(names, 0)), patch=(20, 16, 10), foreground=0.5)
 
-    found = batches(Patches(dataset.samples, transform, rate=1.0, seed=0))
+    assert len(crop.transforms) == 2
+    row = Patches(scans, crop, seed=0)
+    for position in range(4):
+        item, scan = row[position], scans[row.scan(position)]
+        assert np.array_equal(item["image"], scan.image.astype(np.float32))
+        mask = [scan.plane(number, (slice(None),) * 3) for number in range(2)]
+        assert np.array_equal(item["label"], np.stack(mask))
 
-    assert type(found[0]) is torch.Tensor
-    assert found[0].shape == (2, 3, 8, 8, 4)
+
+def test_batches_are_plain_tensors(dataset) -> None:
+    batch = next(iter(loader(made(dataset), batch=3, steps=range(1), workers=0)))
+
+    assert type(batch["image"]) is torch.Tensor
+    assert batch["image"].shape == (3, 1, 8, 12, 16)
+    assert batch["image"].dtype == torch.float32
+    assert batch["label"].shape == (3, 2, 8, 12, 16)
+    assert batch["label"].dtype == torch.uint8
+    assert batch["position"].tolist() == [0, 1, 2]

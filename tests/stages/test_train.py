@@ -26,7 +26,6 @@ from volseg.model.state import Clock, State
 from volseg.model.step import NotFiniteError, Stepper
 from volseg.runs import BEST, LAST, METRICS, Run
 from volseg.stages import loop
-from volseg.stages import train as stage
 from volseg.stages.train import Options, train
 from volseg.stages.validation import Validation
 
@@ -468,11 +467,11 @@ def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
     dataset = tiny.write(tmp_path / "data", cases=6)
     path = dataset.folder / dataset.samples[3].images[0]
     path.write_bytes(path.read_bytes()[:600])  # its header is whole
-    monkeypatch.setattr(stage, "cache_rate", lambda *_args, **_options: 0.0)
+    monkeypatch.setattr("volseg.data.cache.free_memory", lambda: 0)
 
     with pytest.raises(UserError, match=r"case2_day0\.nii\.gz: not a readable volume"):
         train(
-            tiny.config(data={"split": "none"}, train={"workers": workers}),
+            tiny.config(data={"split": "none", "cache": "memory"}, train={"workers": workers}),
             Options(data=dataset.folder, run=tmp_path / "r"),
         )
 

@@ -1,125 +1,155 @@
-"""Batches for training: cached scans, and a random draw that depends only on seed and position.
+"""Batches for training: a random draw from cached scans that depends only on seed and position.
 
-Item i of a run is the same patch whatever the number of workers and wherever the run was resumed.
+Item i of a run is the same patch whatever the number of workers and processes, and wherever the run
+was resumed.
 """
 
-import math
-import re
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import CacheDataset, list_data_collate
-from monai.transforms import Compose
-from torch.utils.data import DataLoader, Dataset, Sampler
+from monai.transforms import Compose, Randomizable
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from volseg.data.dataset import Sample
-from volseg.data.grid import Spacing
+from volseg.data.cache import Scans
+from volseg.data.workers import Failure, Table, begin
 from volseg.errors import UserError
-from volseg.machine import cores, free_memory
+from volseg.machine import cores
 
-CACHE_SHARE = 0.5
-"""Share of the free memory that cached scans may take."""
-BYTES_A_VOXEL = 2
-"""Of a cached channel (float16); a class takes 1."""
+Batch = dict[str, Any]
 
 
-def cache_rate(
-    samples: Sequence[Sample],
-    classes: int,
-    *,
-    spacing_mm: Spacing | None = None,
-    free: int | None = None,
-) -> float:
-    """The share of scans whose loaded form fits into CACHE_SHARE of the free memory.
-
-    `spacing_mm` is that of the network's grid, by default each scan's own.
-    """
-    needed = sum(
-        math.prod(one.shape)
-        * math.prod(one.spacing_mm)
-        / math.prod(spacing_mm or one.spacing_mm)
-        * (BYTES_A_VOXEL * len(one.images) + classes)
-        for one in samples
-    )
-    budget = CACHE_SHARE * (free_memory() if free is None else free)
-    return min(1.0, budget / max(needed, 1))
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Bring out the UserError that MONAI, or a worker process, has wrapped into its own error.
-
-    Raises:
-        UserError: the body failed by one.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        told = re.search(r"volseg\.errors\.UserError: (.*)", str(error))  # a worker sends only text
-        if cause or told:
-            raise UserError(str(cause) if cause else told[1]) from error  # type: ignore[index]
-        raise
-
-
-class Patches(Dataset[dict[str, Any]]):
+class Patches:
     """An endless, indexable row of training patches; pass k goes once through all scans."""
 
-    def __init__(
-        self, samples: Sequence[Sample], transform: Compose, *, rate: float, seed: int
-    ) -> None:
-        self.count = len(samples)
+    def __init__(self, scans: Scans, augmentation: Compose, *, seed: int) -> None:
+        self.scans = scans
+        self.augmentation = augmentation
         self.seed = seed
-        self.cache = CacheDataset(
-            samples,
-            transform,
-            cache_rate=rate,
-            num_workers=cores(),
-            progress=False,
-            copy_cache=False,
-        )
+        self.table = Table()
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """The patch at this position of the run."""
-        turn, place = divmod(index, self.count)
-        order = np.random.default_rng([self.seed, turn]).permutation(self.count)
-        draw = int(np.random.default_rng([self.seed, 1, index]).integers(2**31))
-        self.cache.transform.set_random_state(seed=draw)
-        item: dict[str, Any] = self.cache[int(order[place])]
-        return item
+    def __getitem__(self, position: int) -> Batch:
+        """The patch at this position of the run: `image`, `label`, the scan's `name`, `position`."""
+        number = self.scan(position)
+        state = np.random.RandomState(np.random.SFC64([self.seed, 1, position]))
+        for step in self.augmentation.transforms:  # one stream for all: seeding each takes longer
+            if isinstance(step, Randomizable):
+                step.set_random_state(state=state)
+        item = self.augmentation(self.scans[number])
+        return {**item, "name": self.scans.names[number], "position": position}
+
+    def scan(self, position: int) -> int:
+        """The number of the scan that this patch is of."""
+        turn, place = divmod(position, len(self.scans))
+        order = np.random.default_rng([self.seed, turn]).permutation(len(self.scans))
+        return int(order[place])
 
 
-class _From(Sampler[int]):
-    def __init__(self, start: int, stop: int) -> None:
-        self.positions = range(start, stop)
+class _Announced(Dataset[Batch | Failure]):
+    """Patches, each written into the shared table before it is begun; a failure becomes an item."""
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.positions)
+    def __init__(self, patches: Patches, batch: int) -> None:
+        self.patches = patches
+        self.batch = batch
+
+    def __getitem__(self, position: int) -> Batch | Failure:
+        worker, step = get_worker_info(), position // self.batch
+        scan = self.patches.scan(position)
+        number = worker.id if worker else 0
+        self.patches.table.enter(number, process=os.getpid(), step=step, scan=scan)
+        try:
+            return self.patches[position]
+        except Exception as error:  # it is raised again by the training process
+            return Failure.of(error, f"{self.patches.scans.names[scan]}, step {step}")
+
+
+class _Steps(Sampler[list[int]]):
+    """The positions of each step's patches that fall to one rank."""
+
+    def __init__(self, steps: range, batch: int, *, rank: int, ranks: int) -> None:
+        self.steps, self.batch = steps, batch
+        self.share = range(rank, batch, ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            yield [step * self.batch + place for place in self.share]
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.steps)
 
 
-def loader(patches: Patches, *, batch: int, first_step: int, steps: int, workers: int) -> Any:
-    """Batches of the steps from `first_step` up to `steps`; each is a dict of stacked tensors."""
-    return DataLoader(
-        patches,
-        batch_size=batch,
-        sampler=_From(first_step * batch, steps * batch),
+class Loader:
+    """The batches of some steps, in order."""
+
+    def __init__(self, source: "DataLoader[Any]") -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Each a dict of stacked `image`, `label` and `position`, and the list `name`.
+
+        Raises:
+            UserError: a scan's file is damaged, or memory ran out.
+        """
+        for batch in self._source:
+            if isinstance(batch, Failure):
+                raise batch.error()
+            yield batch
+
+
+def loader(
+    patches: Patches, *, batch: int, steps: range, workers: int, rank: int = 0, ranks: int = 1
+) -> Loader:
+    """The batches of these steps, or what falls to one of several ranks of each.
+
+    Together the ranks have exactly the patches that one alone would have.
+
+    Raises:
+        UserError: fewer patches a step than ranks.
+    """
+    if batch < ranks:
+        raise UserError(f"train.batch: {batch} is less than the {ranks} processes; make it larger")
+    source = DataLoader(
+        _Announced(patches, batch),
+        batch_sampler=_Steps(steps, batch, rank=rank, ranks=ranks),
         num_workers=workers,
-        collate_fn=list_data_collate,
+        collate_fn=_stacked,
         generator=torch.Generator(),  # else each start draws from the one that dropout draws from
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=2 if workers else None,
-        worker_init_fn=_leave_interrupts_to_the_parent if workers else None,
+        worker_init_fn=begin if workers else None,
     )
+    return Loader(source)
 
 
-def _leave_interrupts_to_the_parent(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _stacked(items: list[Batch | Failure]) -> Batch | Failure:
+    """One batch of several patches, or the first failure among them."""
+    patches = []
+    for item in items:
+        if isinstance(item, Failure):
+            return item
+        patches.append(item)
+    try:
+        stacked = {key: _tensor(np.stack([p[key] for p in patches])) for key in ("image", "label")}
+    except RuntimeError as error:  # shared memory that is full
+        return Failure.of(error, f"a batch from {patches[0]['name']}")
+    position = torch.tensor([patch["position"] for patch in patches])
+    return {**stacked, "position": position, "name": [patch["name"] for patch in patches]}
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    """As a tensor, in a worker already in the memory that it shares with the training process."""
+    tensor = torch.from_numpy(array)
+    if get_worker_info():
+        tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return tensor
+
+
+def default_workers() -> int:
+    """Processes that cut patches, where the config doesn't say."""
+    return min(8, cores() - 1)

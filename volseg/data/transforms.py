@@ -1,144 +1,71 @@
-"""MONAI transforms from a sample to an augmented training patch.
+"""From a scan to an augmented training patch, as MONAI transforms.
 
-A training item is a dict: `image` (C, X, Y, Z) float16 and `label` (K, X, Y, Z) uint8 with 0, 1 or
-IGNORE. Augmentation is here and nowhere else; to change its order, edit `augmentation`.
+The order stands here and nowhere else; to change it, edit `augmentation`. A training item is a dict:
+`image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from monai.transforms import (
-    Compose,
-    EnsureTyped,
-    RandAffined,
-    RandFlipd,
-    RandGaussianNoised,
-    Randomizable,
-    RandScaleIntensityd,
-    RandShiftIntensityd,
-    Transform,
-)
+from monai.transforms import Compose, Transform
 
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.grid import stack
+from volseg.data.intensities import Blur, Brightness, Contrast, Gamma, LowResolution, Noise
+from volseg.data.packed import Packed, first_wins, pack
 from volseg.data.settings import Augment, Data
+from volseg.data.spatial import Bend, Cut, Flip, PlacePatch, RotateZoom
 from volseg.data.volume import Array
 from volseg.errors import UserError
 from volseg.masks.labels import IGNORE
 
-Item = dict[str, Any]
 POINTS = 4096
 """Voxels remembered for each class of a scan; patches are centred on one of them."""
 
 
 class LoadScan(Transform):  # type: ignore[misc]
-    """Read a scan and its labels onto the network's grid; deterministic, so CacheDataset keeps it."""
+    """Read a scan and its labels onto the network's grid: the part that is the same every time."""
 
     def __init__(self, dataset: Dataset, data: Data) -> None:
         self.dataset = dataset
         self.data = data
 
-    def __call__(self, sample: Sample) -> Item:
-        """The whole scan: `image`, `label`, and for each class some of its voxels (`points`)."""
+    def __call__(self, sample: Sample) -> Packed:
+        """The whole scan, packed."""
         channels = [self.dataset.image(sample, c) for c in range(len(sample.images))]
         try:
             grid, image = stack(channels, self.data.spacing_mm, self.data.intensity)
         except UserError as error:
             raise UserError(f"{sample.name}: {error}") from error
         label = np.stack([grid.mask(self.dataset.label(sample, c)) for c in self.dataset.classes])
-        if self.dataset.facts.exclusive:
+        exclusive = self.dataset.facts.exclusive
+        if exclusive:
             label = first_wins(label)
-        points = [_some_points(mask) for mask in label]
+        points = tuple(_some_points(mask) for mask in label)
         if self.data.below_cut == "ignore":
             label = ignore_below_cut(label)
-        return {"image": image.astype(np.float16), "label": label, "points": points}
+        spacing_mm = self.data.spacing_mm or grid.oriented_mm
+        return Packed(image.astype(np.float16), pack(label), points, spacing_mm, exclusive)
 
 
-class CropPatch(Randomizable, Transform):  # type: ignore[misc]
-    """Cut a patch: with the probability `foreground` around a voxel of a class drawn at random."""
-
-    def __init__(self, patch: Sequence[int], foreground: float) -> None:
-        self.patch = tuple(patch)
-        self.foreground = foreground
-
-    def __call__(self, item: Item) -> Item:
-        """`image` and `label` cut to the patch, padded with zeros where the scan is smaller."""
-        shape = item["image"].shape[1:]
-        corner = self._corner(shape, [points for points in item["points"] if len(points)])
-        return {key: _cut(item[key], corner, self.patch) for key in ("image", "label")}
-
-    def _corner(self, shape: Sequence[int], points: list[Array]) -> list[int]:
-        if points and self.R.random_sample() < self.foreground:
-            of_class = points[self.R.randint(len(points))]
-            centre = of_class[self.R.randint(len(of_class))]
-            jitter = [self.R.randint(-(size // 4), size // 4 + 1) for size in self.patch]
-            wanted = [
-                int(c) + j - size // 2
-                for c, j, size in zip(centre, jitter, self.patch, strict=True)
-            ]
-        else:
-            wanted = [
-                self.R.randint(max(1, n - p + 1)) for n, p in zip(shape, self.patch, strict=True)
-            ]
-        return [
-            min(max(w, 0), max(n - size, 0))
-            for w, n, size in zip(wanted, shape, self.patch, strict=True)
-        ]
-
-
-class ToFloat(Transform):  # type: ignore[misc]
-    """The cut patch as float32, which augmentation and the network expect."""
-
-    def __call__(self, item: Item) -> Item:
-        """`image` float32; `label` as it is."""
-        return {**item, "image": item["image"].astype(np.float32)}
-
-
-def patches(
-    dataset: Dataset, data: Data, augment: Augment, *, patch: Sequence[int], foreground: float
-) -> Compose:
-    """The whole way from a Sample to an augmented patch: the first step is cached, the rest drawn."""
-    steps = [LoadScan(dataset, data), CropPatch(patch, foreground), ToFloat()]
-    plain = EnsureTyped(("image", "label"), track_meta=False)
-    return Compose([*steps, *augmentation(augment), plain])
-
-
-def augmentation(augment: Augment) -> list[Transform]:
-    """The random variations in order: spatial ones of image and label, then intensities."""
-    both = ("image", "label")
-    steps: list[Transform] = [
-        RandFlipd(both, prob=0.5, spatial_axis="xyz".index(axis)) for axis in augment.flip
+def augmentation(augment: Augment, *, patch: Sequence[int], foreground: float) -> Compose:
+    """All that is drawn for a patch, in order: its place, its shape, then its grey values."""
+    sometimes, often = augment.spatial_probability, augment.intensity_probability
+    turned = augment.scale or any(augment.degrees)
+    steps: list[tuple[object, Transform]] = [
+        (True, PlacePatch(patch, foreground)),
+        (augment.flip, Flip(augment.flip)),
+        (turned, RotateZoom(augment.degrees, augment.scale, sometimes)),
+        (augment.elastic_mm, Bend(augment.elastic_mm, sometimes)),
+        (True, Cut()),
+        (augment.gamma, Gamma(augment.gamma, often)),
+        (augment.blur, Blur(augment.blur, often)),
+        (augment.low_resolution, LowResolution(augment.low_resolution, often)),
+        (augment.contrast, Contrast(augment.contrast, often)),
+        (augment.brightness, Brightness(augment.brightness, often)),
+        (augment.noise, Noise(augment.noise, often)),
     ]
-    if augment.rotate_degrees or augment.scale:
-        steps.append(
-            RandAffined(
-                both,
-                prob=augment.spatial_probability,
-                rotate_range=(0.0, 0.0, float(np.deg2rad(augment.rotate_degrees))),
-                scale_range=(augment.scale,) * 3,
-                mode=("bilinear", "nearest"),
-                padding_mode="reflection",
-            )
-        )
-    often = augment.intensity_probability
-    if augment.contrast:
-        steps.append(RandScaleIntensityd("image", factors=augment.contrast, prob=often))
-    if augment.brightness:
-        steps.append(RandShiftIntensityd("image", offsets=augment.brightness, prob=often))
-    if augment.noise:
-        steps.append(RandGaussianNoised("image", std=augment.noise, prob=often))
-    return steps
-
-
-def first_wins(label: Array) -> Array:
-    """Labels (K, X, Y, Z) of 0 and 1 made disjoint: resampling may cut two at exactly one half."""
-    taken = np.zeros(label.shape[1:], bool)
-    marked = np.zeros_like(label)
-    for mask, kept in zip(label, marked, strict=True):
-        kept[...] = np.where(taken, 0, mask)
-        taken |= mask == 1
-    return marked
+    return Compose([step for wanted, step in steps if wanted])
 
 
 def ignore_below_cut(label: Array) -> Array:
@@ -155,12 +82,3 @@ def _some_points(mask: Array) -> Array:
     found = np.flatnonzero(mask)
     chosen = found[:: max(1, -(-found.size // POINTS))]
     return np.stack(np.unravel_index(chosen, mask.shape), axis=1).astype(np.int16)
-
-
-def _cut(array: Array, corner: Sequence[int], patch: Sequence[int]) -> Array:
-    window = tuple(slice(start, start + size) for start, size in zip(corner, patch, strict=True))
-    cut = array[(slice(None), *window)]
-    missing = [size - n for size, n in zip(patch, cut.shape[1:], strict=True)]
-    if any(missing):
-        return np.pad(cut, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
-    return cut.copy()

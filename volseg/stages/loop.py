@@ -13,9 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console, signals
 from volseg.atomic import replacing
-from volseg.data.batches import Patches, loader, user_errors
+from volseg.data.batches import Loader, Patches, default_workers, loader
+from volseg.data.workers import user_errors
 from volseg.errors import UserError
-from volseg.machine import cores
 from volseg.model.state import Clock, State
 from volseg.model.step import NotFiniteError, Stepper
 from volseg.runs import LAST, Run
@@ -76,7 +76,8 @@ def train(training: Training) -> None:
     ):
         try:
             while not training.finished:
-                with user_errors():
+                patches = training.patches
+                with user_errors(patches.table, patches.scans.names):
                     row = _epoch(training, request)
                 with clock.reserving():
                     row |= training.validation.scores(board, state.step, request)
@@ -130,15 +131,11 @@ def _epoch(training: Training, request: signals.Request) -> dict[str, Any]:
     }
 
 
-def _batches(training: Training, until: int) -> Any:
+def _batches(training: Training, until: int) -> Loader:
     course = training.run.config.train
-    return loader(
-        training.patches,
-        batch=course.batch,
-        first_step=training.state.step,
-        steps=until,
-        workers=course.workers if course.workers is not None else min(8, cores() - 1),
-    )
+    workers = course.workers if course.workers is not None else default_workers()
+    steps = range(training.state.step, until)
+    return loader(training.patches, batch=course.batch, steps=steps, workers=workers)
 
 
 def _step(training: Training, batch: dict[str, Any], rate: float) -> float:

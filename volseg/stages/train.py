@@ -9,10 +9,11 @@ import torch
 
 from volseg import console, runs
 from volseg.config import Config
-from volseg.data.batches import Patches, cache_rate, user_errors
+from volseg.data.batches import Patches
+from volseg.data.cache import Scans
 from volseg.data.dataset import Dataset
 from volseg.data.folds import Split, split
-from volseg.data.transforms import patches
+from volseg.data.transforms import augmentation
 from volseg.errors import UserError
 from volseg.masks.postprocess import unknown_classes
 from volseg.model.average import average
@@ -83,8 +84,7 @@ def _train(
     if options.resume and runs.begun(run.folder):  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
     clock = Clock(options.max_seconds, before=state.elapsed)
-    with user_errors():
-        batches = _patches(config, dataset, parts)
+    batches = _patches(config, dataset, parts)
     log.info(
         "training %s on %s: %d scans, %d of %d steps done",
         config.network.name,
@@ -118,16 +118,11 @@ def _fresh_state(run: Run, device: Device, first: finetune.Start | None) -> Stat
 
 def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
     samples = [sample for sample in dataset.samples if sample.name in parts.train]
-    rate = cache_rate(samples, len(dataset.classes), spacing_mm=config.data.spacing_mm)
-    log.info("caching %.0f %% of %d scans in memory", 100 * rate, len(samples))
-    transform = patches(
-        dataset,
-        config.data,
-        config.augment,
-        patch=config.train.patch,
-        foreground=config.train.foreground,
-    )
-    return Patches(samples, transform, rate=rate, seed=config.train.seed)
+    scans = Scans(dataset, samples, config.data)
+    log.info("%s", scans.told)
+    train = config.train
+    vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
+    return Patches(scans, vary, seed=train.seed)
 
 
 def _open_run(

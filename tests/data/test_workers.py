@@ -1,0 +1,137 @@
+import os
+import signal
+
+import pytest
+from monai.transforms import Compose
+from torch.utils.data import get_worker_info
+
+from tests import tiny
+from volseg.data import workers
+from volseg.data.batches import Patches, loader
+from volseg.data.cache import Scans
+from volseg.data.settings import Augment, Data
+from volseg.data.transforms import augmentation
+from volseg.data.workers import Table, user_errors
+from volseg.errors import UserError
+
+
+class Falls:
+    """Scans of which one ends the process, or raises."""
+
+    def __init__(self, scans: Scans, what: object) -> None:
+        self.scans = scans
+        self.names = scans.names
+        self.what = what
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __getitem__(self, number: int) -> object:
+        if self.names[number] == "case2_day0":
+            if isinstance(self.what, Exception):
+                raise self.what
+            assert get_worker_info()
+            os.kill(os.getpid(), self.what)
+        return self.scans[number]
+
+
+def row(tmp_path, what: object) -> Patches:
+    dataset = tiny.write(tmp_path, cases=3, days=1)
+    scans = Falls(Scans(dataset, dataset.samples, Data()), what)
+    return Patches(scans, augmentation(Augment(), patch=(8, 8, 4), foreground=0.5), seed=0)
+
+
+def first_step(patches: Patches) -> int:
+    return next(p for p in range(9) if patches.scans.names[patches.scan(p)] == "case2_day0") // 2
+
+
+def run(patches: Patches, count: int) -> None:
+    with user_errors(patches.table, patches.scans.names):
+        for _ in loader(patches, batch=2, steps=range(9), workers=count):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("ended", "ran_out", "reason"),
+    [
+        (
+            signal.SIGKILL,
+            1,
+            r"was killed \(SIGKILL\): the system's memory ran out; set data\.cache=disk",
+        ),
+        (
+            signal.SIGKILL,
+            0,
+            r"was killed \(SIGKILL\) from outside, memory had not run out; go on with",
+        ),
+        (
+            signal.SIGKILL,
+            None,
+            r"was killed \(SIGKILL\), most likely since the system's memory ran out",
+        ),
+        (signal.SIGTERM, 0, r"was ended \(SIGTERM\) from outside"),
+        (signal.SIGSEGV, 0, r"crashed \(SIGSEGV\); a file of this scan may be bad"),
+        (signal.SIGBUS, 0, r"was ended \(SIGBUS\): the shared memory of /dev/shm is full"),
+    ],
+)
+def test_a_worker_that_dies_is_told_with_scan_step_and_reason(
+    tmp_path, monkeypatch, ended, ran_out, reason
+) -> None:
+    counts = iter([5, None if ran_out is None else 5 + ran_out])
+    monkeypatch.setattr(workers, "out_of_memory_kills", lambda: next(counts))
+    patches = row(tmp_path, ended)
+    where = rf"^case2_day0, step {first_step(patches)}: the data worker \(process \d+\) "
+
+    with pytest.raises(UserError, match=where + reason):
+        run(patches, 1)
+
+
+def test_of_several_workers_the_dead_one_is_told(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"^case2_day0, step \d: the data worker"):
+        run(row(tmp_path, signal.SIGKILL), 2)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (
+            UserError("a.nii.gz: not a readable volume"),
+            UserError,
+            "a.nii.gz: not a readable volume",
+        ),
+        (MemoryError(), UserError, "memory ran out; set data.cache=disk"),
+        (KeyError("ours"), RuntimeError, "Traceback"),
+    ],
+)
+def test_an_exception_is_told_with_scan_and_step(tmp_path, count, error, kind, text) -> None:
+    patches = row(tmp_path, error)
+
+    with pytest.raises(kind) as caught:
+        run(patches, count)
+
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith(f"case2_day0, step {first_step(patches)}: {text}")
+
+
+def test_what_a_transform_raises_is_brought_out_of_monais_error(tmp_path) -> None:
+    def bad(_: object) -> None:
+        raise UserError("here: wrong")
+
+    with pytest.raises(UserError, match=r"^here: wrong$"), user_errors():
+        Compose([bad])({})
+
+
+def test_errors_of_others_pass(tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="ours"), user_errors(Table(), []):
+        raise RuntimeError("ours")
+
+
+def test_the_table_tells_the_last_that_each_process_began() -> None:
+    table = Table()
+    for worker, process, step, scan in ((0, 11, 5, 2), (1, 12, 6, 3), (0, 11, 7, 4)):
+        table.enter(worker, process=process, step=step, scan=scan)
+
+    assert table.of(11) == (7, 4)
+    assert table.of(12) == (6, 3)
+    assert table.of(13) is None

@@ -1,0 +1,96 @@
+"""Random changes of a patch's grey values, each in place and with its own probability.
+
+A patch's values are 0 to 1 before them.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Randomizable, Transform
+from torch.nn.functional import interpolate
+
+from volseg.data.volume import Array
+
+Item = dict[str, Any]
+
+
+class Intensity(Randomizable, Transform):  # type: ignore[misc]
+    """A change whose strength is drawn from 0 to `most`, made with the probability `often`."""
+
+    def __init__(self, most: float, often: float) -> None:
+        self.most = most
+        self.often = often
+
+    def __call__(self, item: Item) -> Item:
+        """The item; its `image`, float32 (C, X, Y, Z), may have been changed in place."""
+        if self.R.random_sample() < self.often:
+            self.vary(item["image"])
+        return item
+
+    @abstractmethod
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+
+    def _either_way(self) -> float:
+        return float(self.R.uniform(-self.most, self.most))
+
+
+class Gamma(Intensity):
+    """Raise to a power between exp(-most) and exp(most); needs values of at least 0."""
+
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+        np.power(image, np.float32(np.exp(self._either_way())), out=image)
+
+
+class Blur(Intensity):
+    """Smooth by a Gaussian of up to `most` voxels."""
+
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+        from scipy.ndimage import gaussian_filter
+
+        sigma = self.R.uniform(0, self.most)
+        for channel in image:
+            gaussian_filter(channel, sigma, output=channel, mode="nearest", truncate=3)
+
+
+class LowResolution(Intensity):
+    """As if voxels had been up to `1 + most` times as wide: thinned out, and filled in linearly."""
+
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+        wider = 1 + self.R.uniform(0, self.most)
+        fine = torch.from_numpy(image)[None]
+        size = [max(1, round(n / wider)) for n in image.shape[1:]]
+        coarse = interpolate(fine, size=size, mode="trilinear")
+        image[...] = interpolate(coarse, size=image.shape[1:], mode="trilinear")[0].numpy()
+
+
+class Contrast(Intensity):
+    """Multiply by 1 - most to 1 + most."""
+
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+        image *= np.float32(1 + self._either_way())
+
+
+class Brightness(Intensity):
+    """Add -most to most."""
+
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+        image += np.float32(self._either_way())
+
+
+class Noise(Intensity):
+    """Add Gaussian noise with a standard deviation of up to `most`."""
+
+    def vary(self, image: Array) -> None:
+        """Change the image in place."""
+        deviation = self.R.uniform(0, self.most)
+        seed = int(self.R.randint(2**31))
+        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+        image += noise.mul_(deviation).numpy()  # thrice as fast as numpy's
