@@ -69,7 +69,6 @@ def run(patches: Patches, count: int) -> None:
             None,
             r"was killed \(SIGKILL\), most likely since the system's memory ran out",
         ),
-        (signal.SIGTERM, 0, r"was ended \(SIGTERM\) from outside"),
         (signal.SIGSEGV, 0, r"crashed \(SIGSEGV\); a file of this scan may be bad"),
         (signal.SIGBUS, 0, r"was ended \(SIGBUS\): the shared memory of /dev/shm is full"),
     ],
