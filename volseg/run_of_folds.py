@@ -24,13 +24,16 @@ class Ended(Section):
 
 
 class Folds(Section):
-    """What `folds.json` says: how each fold that is finished ended, by the name of its folder."""
+    """What `folds.json` says: how each fold that is finished ended, by the name of its folder.
 
-    finished: dict[str, Ended] = Field(default_factory=dict)
+    The file is written when the first is finished.
+    """
+
+    finished: dict[str, Ended] = Field(min_length=1)
 
     @classmethod
     def read(cls, folder: Path) -> "Folds | None":
-        """The folds of a run; None where it isn't one that holds five.
+        """The folds of a run; None where it isn't one that holds five, or none is finished.
 
         Raises:
             UserError: a damaged file.
@@ -44,7 +47,7 @@ class Folds(Section):
             raise UserError.of(f"{path}: {line}" for line in explain(error, cls)) from error
 
     def write(self, folder: Path) -> None:
-        """Write `folds.json`, which makes the folder a run that holds five."""
+        """Write `folds.json`."""
         write_text(folder / FILE, self.model_dump_json(indent=1) + "\n")
 
     @property

@@ -202,12 +202,13 @@ def members(folder: Path) -> list[Path]:
         UserError: no fold is finished.
     """
     five = Folds.read(folder)
+    if five is None and (folder / NAMES[0]).is_dir():
+        raise UserError(
+            f"{folder}: no fold is finished; go on with `volseg train ... --fold each --resume`, or "
+            f"name {folder / NAMES[0]}"
+        )
     if five is None:
         return [folder]
-    if not five.finished:
-        raise UserError(
-            f"{folder}: no fold is finished; go on with `volseg train ... --fold each --resume`"
-        )
     return [folder / name for name in NAMES if name in five.finished]
 
 

@@ -9,7 +9,7 @@ from volseg.errors import UserError
 
 if TYPE_CHECKING:
     from volseg.config import Config
-    from volseg.stages.evaluate import Scores
+    from volseg.stages.scores import Scores
     from volseg.stages.train import Options
 
 
@@ -56,7 +56,7 @@ def _train_each(settings: "Config", chosen: "Options") -> int:
     _say_unscored(done.scores)
     talk.show(evaluate.table(done.scores))
     talk.show(evaluate.run_table(done.scores))
-    scored = done.scores.groups["unseen cases"]
+    scored = done.scores.headline
     print(
         f"{done.run}: {len(done.folds)} folds in {done.seconds / 60:.1f} min, "
         f"out-of-fold Dice {scored.foreground_mean['Dice']:.4f} ({len(scored.scans)} scans)"

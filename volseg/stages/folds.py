@@ -1,7 +1,6 @@
 """`volseg train --fold each`: all folds into one run, and every scan scored by the fold it is new to."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,42 +49,36 @@ def train_each(config: Config, options: Options) -> EachTrained:
             "--fold each: data.split is none, so there are no folds; set data.split=folds or leave "
             "--fold out"
         )
-    folds = _begun(options)
+    finished = _begun(options)
     for number, name in enumerate(NAMES):
         one = replace(options, run=options.run / name, fold=number)
-        if name in folds.finished and _as_finished(config, one, folds.finished[name]):
+        if name in finished and _as_finished(config, one, finished[name]):
             log.info("%s: finished before", one.run)
             continue
-        log.info("%s: %d of %d folds", one.run, number + 1, len(NAMES))
-        begun = (one.run / SPLITS).is_file()
-        done = train(config, replace(one, resume=begun))
-        ended = Ended(
+        log.info("%s: fold %d of %d", one.run, number + 1, len(NAMES))
+        done = train(config, replace(one, resume=(one.run / SPLITS).is_file()))
+        finished[name] = Ended(
             steps=done.steps, best=done.best, seconds=done.seconds, max_seconds=one.max_seconds
         )
-        folds = Folds(finished={**folds.finished, name: ended})
-        folds.write(options.run)
-    return EachTrained(options.run, folds.finished, _scores(options))
+        Folds(finished=finished).write(options.run)
+    return EachTrained(options.run, finished, _scores(options))
 
 
-def _begun(options: Options) -> Folds:
-    """The folds of the run, which is begun where there is none yet.
+def _begun(options: Options) -> dict[str, Ended]:
+    """The folds that are finished, by name; none in a new run.
 
     Raises:
         UserError: the folder holds something else, or a run that is not to be resumed.
     """
     folder = options.run
-    folds = Folds.read(folder)
     if (folder / CONFIG).is_file():
-        raise UserError(f"{folder}: holds a run of one fold; start another with --run NAME")
-    if folds is None and options.resume:
-        raise UserError(f"{folder}: nothing to resume, no run of five folds; leave --resume out")
+        raise UserError(f"{folder}: is the run of one fold; start another with --run NAME")
+    if options.resume and not (folder / NAMES[0]).is_dir():
+        raise UserError(f"{folder}: nothing to resume, {NAMES[0]} is missing; leave out --resume")
     if not options.resume and folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: exists; pass --resume to go on or --run NAME to start another")
-    if folds is None:
-        Dataset.load(options.data)  # nothing is begun where there is nothing to train on
-        folds = Folds()
-        folds.write(folder)
-    return folds
+    folds = Folds.read(folder)
+    return dict(folds.finished) if folds else {}
 
 
 def _as_finished(config: Config, options: Options, ended: Ended) -> bool:

@@ -93,7 +93,7 @@ class Scores:
     @cached_property
     def by_run(self) -> dict[str, Summary]:
         """Where several runs made the masks, such as those of five folds, a summary of each one's."""
-        found = {run: [one for one in self.scans if one.run == run] for run in self.runs}
+        found = {run: [one for one in self.scans if one.run == run] for run in sorted(self.runs)}
         several = len(self.runs) > 1
         return {run: summarise(run, scans) for run, scans in found.items() if several and scans}
 
