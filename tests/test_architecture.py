@@ -14,7 +14,7 @@ FLOORS = [
     "data",
     "model",
     "config",
-    "runs",
+    "runs run_of_folds",
     "stages",
     "cli",
 ]

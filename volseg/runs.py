@@ -16,6 +16,7 @@ from volseg import __version__
 from volseg.atomic import replacing, write_text
 from volseg.config import Config, check, parse
 from volseg.errors import UserError, nearest
+from volseg.run_of_folds import NAMES, Folds
 from volseg.schema import Section, explain
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ class Run:
         Raises:
             UserError: no run there, or its config or facts don't fit this version.
         """
+        if Folds.read(folder):
+            raise UserError(
+                f"{folder}: holds {len(NAMES)} runs; name one, e.g. {folder / NAMES[0]}"
+            )
         for name in (CONFIG, SPLITS):
             if not (folder / name).is_file():
                 raise UserError(
@@ -195,6 +200,29 @@ def begun(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (LAST, BEST))
 
 
+def members(folder: Path) -> list[Path]:
+    """The runs whose networks predict: the folder itself, or the finished folds of one that holds five.
+
+    Raises:
+        UserError: no fold is finished.
+    """
+    five = Folds.read(folder)
+    if five is None and (folder / NAMES[0]).is_dir():
+        raise UserError(
+            f"{folder}: no fold is finished; go on with `volseg train ... --fold each --resume`, or "
+            f"name {folder / NAMES[0]}"
+        )
+    if five is None:
+        return [folder]
+    return [folder / name for name in NAMES if name in five.finished]
+
+
+def label(folder: Path) -> str:
+    """A run's short name; that of a fold begins with that of the run which holds it."""
+    inner = Folds.read(folder.parent) is not None
+    return f"{folder.parent.name}/{folder.name}" if inner else folder.name
+
+
 def find(name: str | None) -> Path:
     """The folder of a run: a name under `runs/`, a path, or (None) the newest with weights.
 
@@ -203,14 +231,24 @@ def find(name: str | None) -> Path:
     """
     known = {folder.name: folder for folder in sorted(RUNS.glob("*")) if folder.is_dir()}
     if name is None:
-        done = [folder for folder in known.values() if (folder / BEST).is_file()]
+        newest = {folder: _last_written(folder) for folder in known.values()}
+        done = [folder for folder, written in newest.items() if written is not None]
         if not done:
             raise UserError(
                 f"{RUNS}: no finished run; make one with `volseg train configs/unet.yaml`"
             )
-        return max(done, key=lambda folder: (folder / BEST).stat().st_mtime)
+        return max(done, key=lambda folder: newest[folder] or 0)
     if name in known:
         return known[name]
-    if Path(name).is_dir():
-        return Path(name)
+    for folder in (Path(name), RUNS / name):  # the second finds NAME/fold0
+        if folder.is_dir():
+            return folder
     raise UserError(f"{name}: no such run under {RUNS} and no such folder{nearest(name, known)}")
+
+
+def _last_written(folder: Path) -> float | None:
+    """When a run's weights were written last; None where it can't predict yet."""
+    five = Folds.read(folder)
+    names = five.finished if five else ["."]
+    files = [folder / name / BEST for name in names]
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=None)

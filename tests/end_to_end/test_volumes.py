@@ -21,7 +21,7 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
     data, run, out = folder / "prepared", folder / "run", folder / "predictions"
     settings = config.load(Path("configs/hippocampus.yaml"), overrides)
     train(settings, Options(data=data, run=run))
-    infer(Wanted(run=str(run), data=data, out=out, split=split, everything=split is None))
+    infer(Wanted(runs=(str(run),), data=data, out=out, split=split, everything=split is None))
     dataset = Dataset.load(data)
     assert dataset.facts.exclusive
     for record in sorted(out.glob("*/record.json")):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from tests.strategies import affines
 from volseg.data.grid import Window
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
+from volseg.errors import UserError
 from volseg.masks.postprocess import DropSmall, FillHoles, KeepLargest, Threshold
 from volseg.model.device import Device
 from volseg.model.predict import Predictor, Seconds, eight_bit, sliding_window
@@ -172,3 +175,80 @@ def test_an_exclusive_class_inside_another_outlives_the_filling_of_holes() -> No
 )
 def test_eight_bits_round_to_the_nearest(probability: float, expected: int) -> None:
     assert eight_bit(np.array([probability], np.float32))[0] == expected
+
+
+class Certain(nn.Module):
+    """The same logits everywhere, one a class."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self.values = torch.tensor(logits).reshape(1, -1, 1, 1, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.values.expand(len(image), -1, *image.shape[2:]).clone()
+
+
+COARSE = Data(spacing_mm=(2.0, 2.5, 1.5), intensity=Window(low=0, high=1))
+
+
+@pytest.mark.parametrize("data", [None, COARSE])
+def test_logits_are_averaged_not_probabilities_nor_votes(data: Data | None) -> None:
+    """By hand: 9, -2 and -4 give 1; the median and the mean of sigmoids (0.38) would say no."""
+    others = tuple(
+        predictor(data=data, network=Certain(*values)) for values in ((-2.0, 3.0), (-4.0, 2.0))
+    )
+    mean = replace(predictor(network=Certain(9.0, -6.0)), others=others)
+
+    masks = dict(mean.masks([Volume(np.zeros((9, 7, 5), np.float32), np.eye(4))]))
+
+    assert masks["bright"].shape == (9, 7, 5)
+    assert masks["bright"].all()
+    assert not masks["dark"].any()
+
+
+@given(sizes, st.integers(0, 99))
+def test_the_mean_of_a_network_with_itself_is_itself(shape, seed: int) -> None:
+    volume = Volume(np.random.default_rng(seed).random(shape, np.float32), np.eye(4))
+    alone, spent = predictor(), Seconds()
+
+    once, twice = (
+        list(one.masks([volume], spent)) for one in (alone, replace(alone, others=(alone,)))
+    )
+
+    for (_, ours), (_, theirs) in zip(once, twice, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_member_on_another_grid_is_brought_to_the_first_ones() -> None:
+    """One that is sure finds a box on its own coarse grid; the first is undecided everywhere."""
+    voxels = np.zeros((20, 16, 10), np.float32)
+    voxels[6:14, 4:12, 3:8] = 1
+    mean = replace(predictor(network=Certain(0.0, 0.0)), others=(predictor(data=COARSE),))
+
+    found = dict(mean.masks([Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))]))["bright"]
+
+    assert found.shape == voxels.shape
+    assert 2 * (found & (voxels == 1)).sum() / (found.sum() + voxels.sum()) > 0.85
+
+
+def test_each_member_sees_the_image_as_its_own_run_does() -> None:
+    """Two on their own window of intensities, whichever stands between them and the first."""
+    dim = Data(intensity=Window(low=0, high=0.1))
+    voxels = np.full(
+        (8, 8, 8), 0.09, np.float32
+    )  # below one half for one window, above for the other
+    low, high = predictor(), predictor(data=dim)
+
+    votes = [
+        dict(replace(first, others=others).masks([Volume(voxels, np.eye(4))]))["bright"].all()
+        for first, others in ((low, (high, low)), (low, (high, high, high)), (high, (low, high)))
+    ]
+
+    assert votes == [False, True, True]
+
+
+def test_a_member_that_overflows_is_refused() -> None:
+    mean = replace(predictor(), others=(predictor(network=Certain(float("inf"), 0.0)),))
+
+    with pytest.raises(UserError, match="the network's output is not finite"):
+        list(mean.masks([Volume(np.zeros((8, 8, 8), np.float32), np.eye(4))]))

@@ -35,7 +35,7 @@ def run(data: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def wanted(data: Path, run: Path, tmp_path: Path) -> Wanted:
-    return Wanted(run=str(run), data=data, out=tmp_path / "out")
+    return Wanted(runs=(str(run),), data=data, out=tmp_path / "out")
 
 
 def record(out: Path, scan: str) -> dict:
@@ -104,7 +104,7 @@ def test_what_is_done_is_not_done_again_until_the_weights_change(
     assert mask.stat().st_mtime_ns == first
 
     other = train(tiny.config(train={"seed": 5}), TrainOptions(data=data, run=tmp_path / "o")).run
-    infer(replace(wanted, case=("case3_day1",), run=str(other)))
+    infer(replace(wanted, case=("case3_day1",), runs=(str(other),)))
     assert mask.stat().st_mtime_ns != first
     assert record(wanted.out, "case3_day1")["run"] == "o"
 
@@ -113,7 +113,7 @@ def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other
     wanted: Wanted, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    wanted = replace(wanted, case=("case3_day1",), run=str(copy))
+    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
     before = infer(wanted).records[0].key
     splits = json.loads((copy / "splits.json").read_text())
     (copy / "splits.json").write_text(json.dumps({**splits, "exclusive": True}))
@@ -131,7 +131,7 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(
     config = config.model_copy(update={"postprocess": (Threshold(value=0.01), FillHoles())})
     run = train(config, TrainOptions(data=data, run=tmp_path / "r")).run
 
-    infer(Wanted(run=str(run), data=data, out=tmp_path / "out", case=("case1_day0",)))
+    infer(Wanted(runs=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
 
     masks = [
         volume.read(tmp_path / "out/case1_day0" / f"{organ}.nii.gz").voxels == 1
@@ -224,7 +224,7 @@ def test_a_run_without_weights_says_so(wanted: Wanted, run: Path, tmp_path: Path
         (tmp_path / "bare" / name).write_bytes((run / name).read_bytes())
 
     with pytest.raises(UserError, match=f"has no weights \\({BEST}\\)"):
-        infer(replace(wanted, run=str(tmp_path / "bare"), everything=True))
+        infer(replace(wanted, runs=(str(tmp_path / "bare"),), everything=True))
 
 
 def test_a_plain_volume_of_any_orientation_is_taken(wanted: Wanted, tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from volseg.cli import talk
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
-    from volseg.stages.train import Fold
+    from volseg.config import Config
+    from volseg.stages.scores import Scores
+    from volseg.stages.train import Options
 
 
-def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> None:
+def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> int:
     """Train a network as a config says.
 
     Parameters
@@ -30,19 +32,37 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     from volseg.stages import train as stage
 
     name = options.run or config.stem
-    done = stage.train(
-        settings,
-        stage.Options(
-            data=options.data,
-            run=Path(name) if "/" in name else RUNS / name,
-            fold=_fold(options.fold),
-            resume=options.resume,
-            max_seconds=limit,
-            weights=options.weights,
-        ),
+    each = options.fold == "each"
+    chosen = stage.Options(
+        data=options.data,
+        run=Path(name) if "/" in name else RUNS / name,
+        fold="all" if options.fold == "all" else int(0 if each else options.fold),
+        resume=options.resume,
+        max_seconds=limit,
+        weights=options.weights,
     )
+    if each:
+        return _train_each(settings, chosen)
+    done = stage.train(settings, chosen)
     score = "no validation" if done.best is None else f"best score {done.best:.4f}"
     print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
+    return 0
+
+
+def _train_each(settings: "Config", chosen: "Options") -> int:
+    """Train all folds, and print what they score on the scans they did not see."""
+    from volseg.stages import evaluate, folds
+
+    done = folds.train_each(settings, chosen)
+    _say_unscored(done.scores)
+    talk.show(evaluate.table(done.scores))
+    talk.show(evaluate.run_table(done.scores))
+    scored = done.scores.headline
+    print(
+        f"{done.run}: {len(done.folds)} folds in {done.seconds / 60:.1f} min, "
+        f"out-of-fold Dice {scored.foreground_mean['Dice']:.4f} ({len(scored.scans)} scans)"
+    )
+    return talk.SOME_FAILED if done.scores.failed else 0
 
 
 def infer(*, options: InferArguments = InferArguments()) -> int:
@@ -56,7 +76,7 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
 
     done = stage.infer(
         Wanted(
-            run=options.run,
+            runs=options.run,
             data=options.data,
             out=options.out,
             case=options.case,
@@ -71,7 +91,7 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     for record in done.failed:
         talk.say(f"failed: {record.scan}: {record.reason}")
     print(
-        f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.run}"
+        f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.by}"
     )
     return talk.SOME_FAILED if done.failed else 0
 
@@ -94,8 +114,7 @@ def evaluate(
     from volseg.stages import evaluate as stage
 
     scores = stage.evaluate(predictions, data, out=out)
-    for scan, why in {**scores.skipped, **scores.failed}.items():
-        talk.say(f"note: {scan} is not scored: {why}")
+    _say_unscored(scores)
     if len(scores.runs) > 1:
         talk.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     talk.show(stage.table(scores))
@@ -165,5 +184,6 @@ def options(kind: str | None = None, /) -> None:
         print(line)
 
 
-def _fold(text: str) -> "Fold":
-    return "all" if text == "all" else int(text)
+def _say_unscored(scores: "Scores") -> None:
+    for scan, why in {**scores.skipped, **scores.failed}.items():
+        talk.say(f"note: {scan} is not scored: {why}")

@@ -119,6 +119,10 @@ class Grid:
         restored = nibabel.orientations.apply_orientation(oriented, back)
         return np.ascontiguousarray(restored, dtype=np.float32)
 
+    def fitted(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Values (X, Y, Z) of another network's grid over the same volume, on this one."""
+        return _resample(values, self.shape)
+
     def orient(self, voxels: Array) -> Array:
         """Native voxels with their axes turned to LPI; a view."""
         import nibabel

@@ -11,7 +11,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from volseg.data.grid import Grid, stack
+from volseg.data.grid import Grid, Intensity, Spacing, stack
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
 from volseg.errors import UserError
@@ -40,7 +40,10 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network with all it takes to apply it to a native volume."""
+    """A trained network with all it takes to apply it to a native volume.
+
+    The logits of `others` are averaged with its own; their post-processing has no effect.
+    """
 
     network: nn.Module
     device: Device
@@ -50,6 +53,7 @@ class Predictor:
     classes: tuple[str, ...]
     postprocess: tuple[Step, ...]
     exclusive: bool
+    others: "tuple[Predictor, ...]" = ()
 
     def masks(
         self, channels: Sequence[Volume], seconds: Seconds | None = None
@@ -59,15 +63,7 @@ class Predictor:
         Masks of exclusive classes never overlap, whatever the cleaning does.
         """
         spent = seconds or Seconds()
-        with spent.step("normalise"):
-            grid, image = stack(channels, self.data.spacing_mm, self.data.intensity)
-        with spent.step("network"):
-            logits = self._logits(torch.from_numpy(image)[None])[0]
-            if not torch.isfinite(logits).all():
-                raise UserError(
-                    f"the network's output is not finite in {self.device.dtype}; "
-                    "set train.precision: fp32 in the run's config.yaml"
-                )
+        grid, logits = self._mean_logits(channels, spent)
         cleaned = self._cleaned(logits, grid, first=channels[0], spent=spent)
         if self.exclusive:
             masks = disjoint(cleaned, channels[0].voxels.shape)
@@ -89,10 +85,46 @@ class Predictor:
             yield probability, mask
 
     @torch.inference_mode()
-    def _logits(self, image: Tensor) -> Tensor:
-        """(1, C, X, Y, Z) to float32 logits (1, K, X, Y, Z), blended by a Gaussian in each window."""
-        self.network.eval()
-        return sliding_window(self._run, image, self.window, self.inference)
+    def _mean_logits(self, channels: Sequence[Volume], spent: Seconds) -> tuple[Grid, Tensor]:
+        """This network's grid, and on it the mean of all networks' logits, float32 (K, X, Y, Z).
+
+        Only their sum so far and one network's are held at a time.
+        """
+        grid, image = self.input(channels, spent)
+        total = self.logits(image, spent)
+        for other in self.others:
+            same = other.view == self.view
+            logits = other.logits(image if same else other.input(channels, spent)[1], spent)
+            for summed, found in zip(total, logits, strict=True):
+                summed.add_(torch.from_numpy(grid.fitted(found.numpy())))
+        if self.others:
+            total /= 1 + len(self.others)
+        return grid, total
+
+    def input(
+        self, channels: Sequence[Volume], spent: Seconds
+    ) -> tuple[Grid, npt.NDArray[np.float32]]:
+        """The network's grid and its input (C, X, Y, Z)."""
+        with spent.step("normalise"):
+            return stack(channels, *self.view)
+
+    @property
+    def view(self) -> tuple[Spacing | None, Intensity]:
+        """All that its input depends on beside the scan."""
+        return self.data.spacing_mm, self.data.intensity
+
+    def logits(self, image: npt.NDArray[np.float32], spent: Seconds) -> Tensor:
+        """(C, X, Y, Z) to float32 logits (K, X, Y, Z), blended by a Gaussian in each window."""
+        with spent.step("network"):
+            self.network.eval()
+            batch = torch.from_numpy(image)[None]
+            logits = sliding_window(self._run, batch, self.window, self.inference)[0]
+            if not torch.isfinite(logits).all():
+                raise UserError(
+                    f"the network's output is not finite in {self.device.dtype}; "
+                    "set train.precision: fp32 in the run's config.yaml"
+                )
+            return logits
 
     def _run(self, windows: Tensor) -> Tensor:
         with self.device.autocast():

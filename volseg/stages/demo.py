@@ -54,7 +54,7 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
     if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareOptions(out=prepared))
     _train(prepared, run, seed)
-    wanted = Wanted(run=str(run), data=prepared, out=predictions)
+    wanted = Wanted(runs=(str(run),), data=prepared, out=predictions)
     infer(replace(wanted, case=(CASE,)))
     infer(replace(wanted, split="test"))
     scored = evaluate(predictions, prepared, out=scores)

@@ -16,9 +16,9 @@ from volseg.masks.comparison import Comparison
 from volseg.masks.metrics import HD95, Dice, measure
 from volseg.stages import scores as scored
 from volseg.stages.predictions import Prediction, load
-from volseg.stages.scores import ScanScores, Scores, Seen, table
+from volseg.stages.scores import ScanScores, Scores, Seen, run_table, table
 
-__all__ = ["evaluate", "table"]
+__all__ = ["evaluate", "run_table", "table"]
 
 LABELLED = (Dice(), HD95())
 
@@ -32,6 +32,7 @@ class Pair:
     truth: Mapping[str, Path]
     prediction: Mapping[str, Path]
     spacing_mm: tuple[float, float, float]
+    run: str = ""
 
 
 def evaluate(
@@ -104,6 +105,7 @@ def _pair(prediction: Prediction, dataset: Dataset) -> Pair:
         {name: dataset.folder / labels[name] for name in dataset.classes},
         {name: prediction.mask(name) for name in dataset.classes},
         sample.spacing_mm,
+        prediction.run,
     )
 
 
@@ -149,6 +151,7 @@ def score(pair: Pair) -> ScanScores | str:
         kaggle.part(comparisons),
         str(next(iter(pair.prediction.values())).parent),
         str(next(iter(pair.truth.values())).parent),
+        pair.run,
     )
 
 

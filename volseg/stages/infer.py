@@ -1,4 +1,4 @@
-"""`volseg infer`: from a run and scans to masks on each scan's native grid."""
+"""`volseg infer`: from runs and scans to masks on each scan's native grid."""
 
 import hashlib
 import json
@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from volseg import __version__, console, runs
+from volseg import console
 from volseg.atomic import write_text
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
-from volseg.model.device import Device
-from volseg.model.predict import Predictor, Seconds
-from volseg.runs import Run
+from volseg.model.predict import Seconds
+from volseg.stages.ensemble import Ensemble, Loaded
 from volseg.stages.predictions import RECORD, Record
 from volseg.stages.sources import Source, Wanted, sources
 
@@ -29,9 +28,9 @@ CODES = "rle.csv"
 
 @dataclass(frozen=True)
 class Inferred:
-    """What became of each scan, and where the masks lie."""
+    """What became of each scan, where the masks lie, and by what they are."""
 
-    run: Path
+    by: Ensemble
     out: Path
     records: tuple[Record, ...]
     notes: tuple[str, ...]
@@ -43,20 +42,17 @@ class Inferred:
 
 
 def infer(wanted: Wanted) -> Inferred:
-    """Predict the scans asked for with one loaded model; a scan that fails leaves the others alone.
+    """Predict the scans asked for, the models loaded once; a scan that fails leaves the others alone.
 
     A scan whose masks were made from the same image, weights and settings is not done again.
 
     Raises:
-        UserError: nothing to predict, a run that doesn't fit, a full disk, or every scan failed.
+        UserError: nothing to predict, runs that don't fit, a full disk, or every scan failed.
     """
-    run = Run.open(runs.find(wanted.run))
-    planned = sources(wanted, run)
-    device = Device.best(run.config.train.precision)
-    network, weights = run.network()
-    predictor = run.predictor(device.place(network), device)
-    log.info("%s on %s: %d scans", run.folder, predictor.device, len(planned))
-    maker = Maker(run, weights, predictor)
+    by = Ensemble.open(wanted.runs)
+    planned = sources(wanted, by)
+    maker = Maker(by, by.load())
+    log.info("%s on %s: %d scans", by, maker.loaded.predictor.device, len(planned))
     records = []
     with console.progress("predicting") as report:
         for source in planned:
@@ -65,7 +61,7 @@ def infer(wanted: Wanted) -> Inferred:
     gather(wanted.out)
     if all(record.status == "failed" for record in records):
         raise UserError.of(f"{record.scan}: {record.reason}" for record in records)
-    return Inferred(run.folder, wanted.out, tuple(records), tuple(_notes(records)))
+    return Inferred(by, wanted.out, tuple(records), (*by.notes(), *_notes(records, by)))
 
 
 def gather(out: Path) -> None:
@@ -77,39 +73,27 @@ def gather(out: Path) -> None:
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes masks: a run, the hash of the weights that were loaded, and its network."""
+    """What makes masks: runs, and their networks as they were loaded."""
 
-    run: Run
-    weights: str
-    predictor: Predictor
-
-    @property
-    def settings(self) -> str:
-        """All that masks depend on beside the image, as text to hash."""
-        sections = {"data", "network", "inference", "postprocess"}
-        config = self.run.config.model_dump(mode="json", include=sections)
-        window, facts = self.run.config.window, self.run.facts
-        classes = [facts.classes, facts.exclusive]
-        dtype = str(self.predictor.device.dtype)
-        return json.dumps([self.weights, classes, window, dtype, config, __version__])
+    by: Ensemble
+    loaded: Loaded
 
     def record(self, source: Source, **told: Any) -> Record:
         """The record of a scan."""
-        facts = self.run.facts
         return Record(
             scan=source.name,
-            run=self.run.folder.name,
-            weights=self.weights,
-            classes=facts.classes,
-            fold_set=facts.set_of(source.name),
-            seen=facts.seen(source.name, source.case),
+            run=self.by.name,
+            weights=self.loaded.weights,
+            classes=self.by.facts.classes,
+            fold_set=self.by.set_of(source.name),
+            seen=self.by.seen(source.name, source.case),
             **told,
         )
 
 
 def _scan(source: Source, maker: Maker, folder: Path) -> Record:
     """Predict one scan unless that was done already; what became of it is written last."""
-    _refuse_foreign(folder, maker.run.facts.classes)
+    _refuse_foreign(folder, maker.by.facts.classes)
     try:
         record = _done_or_predicted(source, maker, folder)
     except OutputError:
@@ -128,12 +112,13 @@ def _done_or_predicted(source: Source, maker: Maker, folder: Path) -> Record:
     seconds = Seconds()
     with seconds.step("read"):
         channels = source.channels()
-    wanted = maker.run.facts.channels
+    wanted = maker.by.facts.channels
     if len(channels) != len(wanted):
         raise UserError(
             f"{source.name}: has {len(channels)} channels; the run needs {', '.join(wanted)}"
         )
-    key = hashlib.sha256(f"{source.digest(channels)} {maker.settings}".encode()).hexdigest()
+    made_from = f"{source.digest(channels)} {maker.loaded.settings}"
+    key = hashlib.sha256(made_from.encode()).hexdigest()
     spent = _done(folder, key)
     if spent is None:
         _clear(folder)
@@ -150,13 +135,13 @@ def _predict(
 ) -> None:
     """Write a scan's masks and codes."""
     masks = []
-    for name, mask in maker.predictor.masks(channels, seconds):
+    for name, mask in maker.loaded.predictor.masks(channels, seconds):
         with seconds.step("write"):
             channels[0].with_voxels(mask.astype(np.uint8)).write(folder / f"{name}.nii.gz")
         masks.append(mask)
     if source.slices:
         with seconds.step("write"):
-            classes = maker.run.facts.classes
+            classes = maker.by.facts.classes
             rows = submission.rows(
                 source.name, source.slices, classes=classes, masks=np.stack(masks)
             )
@@ -202,7 +187,7 @@ def _clear(folder: Path) -> None:
             (folder / file).unlink(missing_ok=True)
 
 
-def _notes(records: Sequence[Record]) -> Iterator[str]:
+def _notes(records: Sequence[Record], by: Ensemble) -> Iterator[str]:
     """Warn where training saw what was predicted: such masks say nothing about new patients."""
     for seen, text in (
         ("scan", "was itself trained on"),
@@ -210,4 +195,5 @@ def _notes(records: Sequence[Record]) -> Iterator[str]:
     ):
         names = [record.scan for record in records if record.seen == seen]
         if names:
-            yield f"{', '.join(names)}: {text} by {records[0].run}"
+            who = by.name if len(by.runs) == 1 else f"one or more of {by.name}"
+            yield f"{', '.join(names)}: {text} by {who}"

@@ -17,9 +17,9 @@ RECORD = "record.json"
 class Record(BaseModel):
     """What `record.json` says of one scan; keys of later versions are passed over.
 
-    `seen` is what training saw: this very scan, another day of its case, or nothing of the case.
-    `fold_set` is the run's set the scan was in. `key` is the hash of all that the masks were made
-    from: image, weights and settings.
+    `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
+    several runs, the most that any saw. `fold_set` is the run's set the scan was in. `key` is the
+    hash of all that the masks were made from: image, weights and settings.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

@@ -46,6 +46,7 @@ class ScanScores:
     part: Part
     prediction: str = ""
     reference: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,13 @@ class Scores:
             name: [one for one in self.scans if one.seen == seen] for seen, name in GROUPS.items()
         }
         return {name: summarise(name, scans) for name, scans in found.items() if scans}
+
+    @cached_property
+    def by_run(self) -> dict[str, Summary]:
+        """Where several runs made the masks, such as those of five folds, a summary of each one's."""
+        found = {run: [one for one in self.scans if one.run == run] for run in sorted(self.runs)}
+        several = len(self.runs) > 1
+        return {run: summarise(run, scans) for run, scans in found.items() if several and scans}
 
     @cached_property
     def headline(self) -> Summary:
@@ -175,6 +183,7 @@ def _summary(scores: Scores) -> dict[str, Any]:
             for one in scores.scans
         ],
         "runs": scores.runs,
+        "by_run": {run: _of(summary) for run, summary in scores.by_run.items()},
         "skipped": scores.skipped,
         "failed": scores.failed,
     }
@@ -230,6 +239,19 @@ def table(scores: Scores) -> "Table":
             shown.add_row(organ, *_cells(values))
         shown.add_row("mean", *_cells(group.foreground_mean))
         shown.add_row(f"Kaggle {group.kaggle.score:.4f}", end_section=True)
+    return shown
+
+
+def run_table(scores: Scores) -> "Table":
+    """A line for each run: over its own scans, the mean of the classes' means and Kaggle's score."""
+    from rich.table import Table
+
+    shown = Table("run")
+    for header in ("scans", *COLUMNS.values(), "Kaggle"):
+        shown.add_column(header, justify="right", no_wrap=True)
+    for run, one in scores.by_run.items():
+        kaggle_score = f"{one.kaggle.score:.4f}"
+        shown.add_row(run, str(len(one.scans)), *_cells(one.foreground_mean), kaggle_score)
     return shown
 
 

@@ -11,14 +11,14 @@ from volseg.data.dataset import Dataset, Sample
 from volseg.data.scan import Scan, read_folder
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.runs import Run
+from volseg.stages.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is predicted, by which run, and where the masks go."""
+    """What is predicted, by which runs (by default the newest), and where the masks go."""
 
-    run: str | None = None
+    runs: tuple[str, ...] = ()
     data: Path = Path("data/prepared")
     out: Path = Path("predictions")
     case: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Source:
         return digest.hexdigest()
 
 
-def sources(wanted: Wanted, run: Run) -> list[Source]:
+def sources(wanted: Wanted, by: Ensemble) -> list[Source]:
     """What to predict.
 
     Raises:
@@ -72,11 +72,13 @@ def sources(wanted: Wanted, run: Run) -> list[Source]:
     if wanted.inputs:
         return _plain_sources(wanted.inputs, allow_gaps=wanted.allow_gaps)
     dataset = Dataset.load(wanted.data)
-    run.check_classes(dataset.classes, wanted.data)
-    samples = _samples(wanted, dataset, run)
+    by.runs[0].check_classes(dataset.classes, wanted.data)
+    samples = _samples(wanted, dataset, by)
     if not samples:
+        several = "; of several runs, the one that saw the most of a scan says its set"
         raise UserError(
-            f"{wanted.data}: no scan in {wanted.split}; see splits.json in {run.folder}"
+            f"{wanted.data}: no scan in {wanted.split}; see splits.json in {by.runs[0].folder}"
+            f"{several if len(by.runs) > 1 else ''}"
         )
     return [
         Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
@@ -84,13 +86,13 @@ def sources(wanted: Wanted, run: Run) -> list[Source]:
     ]
 
 
-def _samples(wanted: Wanted, dataset: Dataset, run: Run) -> Sequence[Sample]:
+def _samples(wanted: Wanted, dataset: Dataset, by: Ensemble) -> Sequence[Sample]:
     if wanted.everything:
         return dataset.samples
     if wanted.split == "test":
         return [sample for sample in dataset.samples if sample.part == "test"]
     if wanted.split:
-        return [s for s in dataset.samples if run.facts.set_of(s.name) == wanted.split]
+        return [s for s in dataset.samples if by.set_of(s.name) == wanted.split]
     return list({s.name: s for name in wanted.case for s in dataset.of(name)}.values())
 
 

@@ -1,0 +1,154 @@
+"""The runs that predict together: one, several whose networks are averaged, or the folds of one."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volseg import __version__, runs
+from volseg.errors import UserError
+from volseg.model.device import Device
+from volseg.model.predict import Predictor
+from volseg.run_of_folds import Folds
+from volseg.runs import Facts, Run
+
+SEEN = ("scan", "case", "none")
+SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
+"""Both from what training saw most of to what it saw least of."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Runs of the same classes and channels, and the folders they were named by.
+
+    The first run gives the grid on which logits are averaged, and the post-processing.
+    """
+
+    folders: tuple[Path, ...]
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def open(cls, names: Sequence[str]) -> "Ensemble":
+        """The runs of these names or paths, those of a run's finished folds; by default the newest.
+
+        Raises:
+            UserError: no such run, one that is named twice, or runs that can't be averaged.
+        """
+        folders = tuple(runs.find(name) for name in names or (None,))
+        members = [member for folder in folders for member in runs.members(folder)]
+        opened = tuple(Run.open(member) for member in members)
+        problems = [*_twice(members), *_differences(opened)]
+        if problems:
+            raise UserError.of(problems)
+        return cls(folders, opened)
+
+    @property
+    def name(self) -> str:
+        """What records call the runs."""
+        return " + ".join(runs.label(folder) for folder in self.folders)
+
+    @property
+    def facts(self) -> Facts:
+        """The first run's facts; classes and channels are those of all."""
+        return self.runs[0].facts
+
+    def __str__(self) -> str:
+        """The folders, and of how many networks this is the mean."""
+        folders = " + ".join(map(str, self.folders))
+        return f"{folders} (mean of {len(self.runs)} networks)" if len(self.runs) > 1 else folders
+
+    def set_of(self, scan: str) -> str:
+        """The set a scan was in: that of the run which saw the most of it."""
+        return min((run.facts.set_of(scan) for run in self.runs), key=SETS.index)
+
+    def seen(self, scan: str, case: str) -> str:
+        """The most that any run saw of a scan in training."""
+        return min((run.facts.seen(scan, case) for run in self.runs), key=SEEN.index)
+
+    def notes(self) -> Iterator[str]:
+        """What a user may not expect: folds that take no part, settings that have no effect."""
+        for folder in self.folders:
+            five = Folds.read(folder)
+            if five and five.unfinished:
+                yield (
+                    f"{folder}: not finished: {', '.join(five.unfinished)}; predicted by the other "
+                    f"{len(five.finished)}; go on with `volseg train ... --fold each --resume`"
+                )
+        first = self.runs[0]
+        for run in self.runs[1:]:
+            if run.config.postprocess != first.config.postprocess:
+                yield f"{run.folder}: has another postprocess; that of {first.folder} is applied"
+
+    def load(self) -> "Loaded":
+        """The networks on the device, with what masks depend on.
+
+        Raises:
+            UserError: weights that are missing or damaged.
+        """
+        predictors, hashes = [], []
+        for run in self.runs:
+            device = Device.best(run.config.train.precision)
+            network, digest = run.network()
+            predictors.append(run.predictor(device.place(network), device))
+            hashes.append(digest)
+        predictor = replace(predictors[0], others=tuple(predictors[1:]))
+        told = [_settings(*one) for one in zip(self.runs, hashes, predictors, strict=True)]
+        if len(told) == 1:
+            return Loaded(predictor, hashes[0], json.dumps(told[0]))
+        together = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+        return Loaded(predictor, together, json.dumps(told))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Networks ready to predict.
+
+    `weights` is the hash of all their weights; `settings` all that masks depend on beside the image,
+    as text to hash.
+    """
+
+    predictor: Predictor
+    weights: str
+    settings: str
+
+
+def _settings(run: Run, weights: str, predictor: Predictor) -> list[object]:
+    sections = {"data", "network", "inference", "postprocess"}
+    config = run.config.model_dump(mode="json", include=sections)
+    classes = [run.facts.classes, run.facts.exclusive]
+    dtype = str(predictor.device.dtype)
+    return [weights, classes, run.config.window, dtype, config, __version__]
+
+
+def _twice(members: Sequence[Path]) -> Iterator[str]:
+    seen: set[Path] = set()
+    for member in members:
+        if member.resolve() in seen:
+            yield f"{member}: named twice; name each run once, it would count double"
+        seen.add(member.resolve())
+
+
+def _differences(opened: Sequence[Run]) -> Iterator[str]:
+    """Why runs can't be averaged with the first, a line for each that can't."""
+    first = _traits(opened[0])
+    for run in opened[1:]:
+        different = [
+            f"{what} {own} (there {first[what]})"
+            for what, own in _traits(run).items()
+            if own != first[what]
+        ]
+        if different:
+            yield (
+                f"{run.folder}: can't be averaged with {opened[0].folder}: {'; '.join(different)}; "
+                "name runs with the same classes and channels, in the same order"
+            )
+
+
+def _traits(run: Run) -> dict[str, str]:
+    facts = run.facts
+    return {
+        "has the classes": ", ".join(facts.classes),
+        "has the channels": ", ".join(facts.channels),
+        "its classes": "exclude each other" if facts.exclusive else "may overlap",
+    }
