@@ -18,9 +18,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Each channel of each item of (B, C, X, Y, Z) with mean 0 and deviation 1, then the weights."""
-        if (
-            x.device.type != "cpu" or x[0, 0].numel() == 1
-        ):  # of one voxel torch's says what is wrong
+        if x.device.type != "cpu" or x[0, 0].numel() == 1:  # torch's refuses one voxel
             return super().forward(x)
         normal: Tensor = _Normalize.apply(x, self.eps)  # type: ignore[no-untyped-call]
         if self.weight is None:
