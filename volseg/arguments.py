@@ -52,15 +52,13 @@ class TrainArguments:
     run: str | None = None
     """The run's name under runs/, or a path; by default the config's name."""
     fold: Literal["0", "1", "2", "3", "4", "each", "all"] = "0"
-    """The fold that is kept for validation; `each` trains all five, one after the other, into one
-    run and scores every scan by the fold that did not see it; `all` trains on everything."""
+    """The fold kept for validation; `each` trains all five into one run, `all` trains on everything."""
     resume: bool = False
     """Go on with a run that was stopped."""
     weights: str | None = None
     """Start from the weights of a run, a MONAI bundle's folder or a file, as far as they fit."""
     max_time: str | None = None
-    """Finish within this time, e.g. 30m or 2h; the learning rate follows it. With --fold each it is
-    the time of each fold."""
+    """Finish within this time, e.g. 30m or 2h (each fold by itself); the learning rate follows it."""
 
 
 @Parameter(name="*")
@@ -79,8 +77,7 @@ class InferArguments:
     allow_gaps: bool = False
     """Take folders with missing slices as they are."""
     run: Many[str] = ()
-    """A run's name under runs/, or a path; by default the newest. Of several, or of a run that
-    holds five folds, the networks are averaged; the first gives grid and post-processing."""
+    """A run's name under runs/, or a path; by default the newest. Several, or five folds, are averaged."""
     data: Path = DATA
     """The prepared dataset."""
     out: Path = PREDICTIONS

@@ -9,7 +9,7 @@ from volseg.data.folds import FOLDS
 from volseg.errors import UserError
 from volseg.schema import Section, explain
 
-FILE = "folds.json"
+FILE, OUT_OF_FOLD = "folds.json", "out_of_fold"
 NAMES = tuple(f"fold{number}" for number in range(FOLDS))
 """The folders of the folds' runs."""
 

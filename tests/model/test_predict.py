@@ -206,6 +206,19 @@ def test_logits_are_averaged_not_probabilities_nor_votes(data: Data | None) -> N
     assert not masks["dark"].any()
 
 
+@pytest.mark.parametrize(("threshold", "passes"), [(0.72, True), (0.74, False)])
+def test_the_mean_logit_is_as_certain_as_its_sigmoid_says(threshold: float, passes: bool) -> None:
+    """9, -2 and -4 give 1, of which the sigmoid is 0.731."""
+    others = tuple(predictor(network=Certain(value, 0.0)) for value in (-2.0, -4.0))
+    first = predictor(Threshold(value=threshold), network=Certain(9.0, 0.0))
+
+    masks = dict(
+        replace(first, others=others).masks([Volume(np.zeros((8, 8, 8), np.float32), np.eye(4))])
+    )
+
+    assert masks["bright"].all() == passes
+
+
 @given(sizes, st.integers(0, 99))
 def test_the_mean_of_a_network_with_itself_is_itself(shape, seed: int) -> None:
     volume = Volume(np.random.default_rng(seed).random(shape, np.float32), np.eye(4))

@@ -1,5 +1,6 @@
 """Where the network runs and in which arithmetic."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,9 @@ class Device:
     def best(cls, precision: Precision) -> "Device":
         """The first GPU, else the CPU; "auto" is bf16 where the hardware has it, on old GPUs fp16."""
         torch.set_num_threads(cores())
+        # Pages of 2 MB for large tensors: each step frees and takes them anew, and the system must clear
+        # every page. torch reads this at its first tensor.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         cuda = torch.cuda.is_available()
         device = torch.device("cuda" if cuda else "cpu")
         if precision != "auto":

@@ -8,7 +8,7 @@ from volseg.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.folds import split
 from volseg.errors import UserError
-from volseg.run_of_folds import NAMES, Ended, Folds
+from volseg.run_of_folds import NAMES, OUT_OF_FOLD, Ended, Folds
 from volseg.runs import CONFIG, SPLITS, Run
 from volseg.stages.evaluate import evaluate
 from volseg.stages.infer import infer
@@ -17,7 +17,6 @@ from volseg.stages.sources import Wanted
 from volseg.stages.train import Options, train
 
 log = logging.getLogger(__name__)
-OUT_OF_FOLD = "out_of_fold"
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,9 @@ def _begun(options: Options) -> dict[str, Ended]:
 
 
 def _as_finished(config: Config, options: Options, ended: Ended) -> bool:
-    """Whether a finished fold is what would come of training it now; `train` says what is not."""
+    """Whether a finished fold is what would come of training it now; if not, `train` says why."""
+    if not (options.run / SPLITS).is_file():
+        return False  # somebody removed it
     run = Run.open(options.run)
     facts = run.facts
     samples = Dataset.load(options.data).samples

@@ -11,6 +11,7 @@ from volseg.data.dataset import Dataset, Sample
 from volseg.data.scan import Scan, read_folder
 from volseg.data.volume import Volume
 from volseg.errors import UserError
+from volseg.run_of_folds import OUT_OF_FOLD
 from volseg.stages.ensemble import Ensemble
 
 
@@ -75,15 +76,20 @@ def sources(wanted: Wanted, by: Ensemble) -> list[Source]:
     by.runs[0].check_classes(dataset.classes, wanted.data)
     samples = _samples(wanted, dataset, by)
     if not samples:
-        several = "; of several runs, the one that saw the most of a scan says its set"
-        raise UserError(
-            f"{wanted.data}: no scan in {wanted.split}; see splits.json in {by.runs[0].folder}"
-            f"{several if len(by.runs) > 1 else ''}"
-        )
+        raise UserError(f"{wanted.data}: no scan in {wanted.split}; {_where_sets_are_told(by)}")
     return [
         Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
         for one in samples
     ]
+
+
+def _where_sets_are_told(by: Ensemble) -> str:
+    told = f"see splits.json in {by.runs[0].folder}"
+    if len(by.runs) == 1:
+        return told
+    held = [folder / OUT_OF_FOLD for folder in by.folders if (folder / OUT_OF_FOLD).is_dir()]
+    each = f"; what each fold predicts of cases new to it is in {held[0]}" if held else ""
+    return f"{told}; of several runs, the one that saw the most of a scan says its set{each}"
 
 
 def _samples(wanted: Wanted, dataset: Dataset, by: Ensemble) -> Sequence[Sample]:

@@ -33,6 +33,8 @@ class DynUNet(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import DynUNet
 
+        from volseg.model.networks.instance_norm import keep_layout
+
         steps = [list(step) for step in self._steps]
         network: nn.Module = DynUNet(
             spatial_dims=3,
@@ -44,7 +46,7 @@ class DynUNet(Section):
             filters=self.filters,
             res_block=self.residual,
         )
-        return network
+        return keep_layout(network)
 
     @property
     def _steps(self) -> tuple[Stride, ...]:

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 class SwinUNETR(Section):
-    """Swin-transformer encoder with a convolutional decoder (MONAI's)."""
+    """Swin-transformer encoder with a convolutional decoder (MONAI's, and its weights fit).
+
+    `use_checkpoint` computes the encoder twice in each step and keeps less of it in memory.
+    """
 
     name: Literal["swinunetr"] = "swinunetr"
     feature_size: PositiveInt = Field(default=24, multiple_of=12)
-    use_checkpoint: bool = True
+    use_checkpoint: bool = False
 
     @property
     def stride(self) -> Stride:
@@ -27,6 +30,9 @@ class SwinUNETR(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import SwinUNETR
 
+        from volseg.model.networks.instance_norm import keep_layout
+        from volseg.model.networks.swin.attention import attend_in_cache
+
         network: nn.Module = SwinUNETR(
             in_channels=inputs,
             out_channels=outputs,
@@ -34,4 +40,4 @@ class SwinUNETR(Section):
             use_checkpoint=self.use_checkpoint,
             spatial_dims=3,
         )
-        return network
+        return attend_in_cache(keep_layout(network))

@@ -38,6 +38,8 @@ class UNet(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import UNet
 
+        from volseg.model.networks.instance_norm import keep_layout
+
         network: nn.Module = UNet(
             spatial_dims=3,
             in_channels=inputs,
@@ -48,7 +50,7 @@ class UNet(Section):
             norm=self.norm,
             dropout=self.dropout,
         )
-        return network
+        return keep_layout(network)
 
     @property
     def _steps(self) -> tuple[Stride, ...]:
