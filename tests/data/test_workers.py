@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 
 import pytest
 from monai.transforms import Compose
@@ -119,6 +120,22 @@ def test_what_a_transform_raises_is_brought_out_of_monais_error(tmp_path) -> Non
 
     with pytest.raises(UserError, match=r"^here: wrong$"), user_errors():
         Compose([bad])({})
+
+
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_told(tmp_path) -> None:
+    """The parent then sees only a broken connection."""
+    gone, table = subprocess.Popen(["true"]), Table()
+    gone.wait()
+    table.enter(0, process=os.getpid(), step=3, scan=0)
+    table.enter(1, process=gone.pid, step=4, scan=1)
+
+    with (
+        pytest.raises(UserError, match=rf"^b, step 4: the data worker \(process {gone.pid}\)"),
+        user_errors(table, ["a", "b"]),
+    ):
+        raise ConnectionResetError
+    with pytest.raises(ConnectionResetError), user_errors(Table(), ["a", "b"]):
+        raise ConnectionResetError
 
 
 def test_errors_of_others_pass(tmp_path) -> None:

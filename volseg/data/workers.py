@@ -37,6 +37,19 @@ class Table:
                 return self._rows[row + 1], self._rows[row + 2]
         return None
 
+    def dead(self) -> list[int]:
+        """The processes of the table that are no more."""
+        import psutil
+
+        gone = []
+        for process in filter(None, self._rows[::3]):
+            try:
+                ended = psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+            except psutil.NoSuchProcess:
+                ended = True
+            gone += [process] * ended
+        return gone
+
     def memory_ran_out(self) -> bool | None:
         """Whether the system has killed for want of memory since the table was made; None: unknown."""
         now = out_of_memory_kills()
@@ -83,7 +96,7 @@ def user_errors(table: Table | None = None, names: list[str] | None = None) -> I
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         for cause in _causes(error):
             if isinstance(cause, UserError):
                 raise cause from error
@@ -91,6 +104,8 @@ def user_errors(table: Table | None = None, names: list[str] | None = None) -> I
         if told:
             process, ended = int(told[0][1]), next((s[2] for s in told if s[2]), None)
             raise UserError(_epitaph(process, ended, table, names or [])) from error
+        if not isinstance(error, RuntimeError) and table and (dead := table.dead()):
+            raise UserError(_epitaph(dead[0], None, table, names or [])) from error
         raise
 
 
@@ -112,6 +127,8 @@ def _reason(number: signal.Signals | None, told: str, table: Table | None) -> st
         if ran_out is None:
             return f"was killed{told}, most likely since the system's memory ran out; {LESS}"
         return f"was killed{told} from outside, memory had not run out; go on with --resume"
+    if number is None:
+        return f"ended without a word; {LESS}, or see with train.workers=0 whether it happens there"
     return (
         f"crashed{told}; a file of this scan may be bad: run `volseg prepare` again, "
         "or see with train.workers=0 where it crashes"
