@@ -57,6 +57,8 @@ class TrainArguments:
     """Go on with a run that was stopped."""
     max_time: str | None = None
     """Finish within this time, e.g. 30m or 2h; the learning rate follows it."""
+    devices: int = 1
+    """Train on so many GPUs; without a GPU, by so many processes. Torchrun and srun need it not."""
 
 
 @Parameter(name="*")

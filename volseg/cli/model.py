@@ -27,10 +27,12 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     limit = seconds(options.max_time)
     talk.console()
     from volseg.runs import RUNS
+    from volseg.stages import devices
     from volseg.stages import train as stage
 
     name = options.run or config.stem
-    done = stage.train(
+    done = devices.train_on(
+        options.devices,
         settings,
         stage.Options(
             data=options.data,
@@ -41,7 +43,8 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
         ),
     )
     score = "no validation" if done.best is None else f"best score {done.best:.4f}"
-    print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
+    if done.rank == 0:
+        print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
 
 
 def infer(*, options: InferArguments = InferArguments()) -> int:

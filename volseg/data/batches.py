@@ -95,23 +95,39 @@ class Patches(Dataset[dict[str, Any]]):
         return item
 
 
-class _From(Sampler[int]):
-    def __init__(self, start: int, stop: int) -> None:
-        self.positions = range(start, stop)
+class _From(Sampler[list[int]]):
+    """The positions of each batch, as `dealt` deals them out to this process."""
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.positions)
+    def __init__(self, batch: int, steps: range, dealt: range) -> None:
+        self.batch = batch
+        self.steps = steps
+        self.dealt = dealt
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            yield [step * self.batch + place for place in self.dealt]
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.steps)
 
 
-def loader(patches: Patches, *, batch: int, first_step: int, steps: int, workers: int) -> Any:
-    """Batches of the steps from `first_step` up to `steps`; each is a dict of stacked tensors."""
+def loader(  # noqa: PLR0913 - to be reconciled with the new data path
+    patches: Patches,
+    *,
+    batch: int,
+    first_step: int,
+    steps: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Any:
+    """Batches of the steps from `first_step` up to `steps`; each is a dict of stacked tensors.
+
+    Of several ranks each gets every so many-th patch of a batch, so one may have one patch more.
+    """
     return DataLoader(
         patches,
-        batch_size=batch,
-        sampler=_From(first_step * batch, steps * batch),
+        batch_sampler=_From(batch, range(first_step, steps), range(rank, batch, ranks)),
         num_workers=workers,
         collate_fn=list_data_collate,
         generator=torch.Generator(),  # else each start draws from the one that dropout draws from

@@ -1,11 +1,15 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
+import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from volseg import console
 from volseg.config import Config
@@ -15,7 +19,9 @@ from volseg.data.folds import Split, split
 from volseg.data.transforms import patches
 from volseg.errors import UserError
 from volseg.masks.postprocess import unknown_classes
+from volseg.model import ranks
 from volseg.model.average import average
+from volseg.model.batch_norm import over_all_ranks
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
 from volseg.model.state import Clock, State
@@ -42,20 +48,38 @@ class Options:
 
 @dataclass(frozen=True)
 class Trained:
-    """The run, the steps it took, and the score that chose its best weights (None: no validation)."""
+    """The run, the steps it took, and the score that chose its best weights (None: no validation).
+
+    `rank` is that of this process; rank 0 tells the rest.
+    """
 
     run: Path
     steps: int
     best: float | None
     seconds: float
+    rank: int = 0
 
 
 def train(config: Config, options: Options) -> Trained:
     """Train a network; validate and save after each epoch; leave the best weights in the run.
 
+    Within torchrun, or a job step of SLURM with several tasks, this process is one of several ranks
+    that train it together. The result is that of one process up to rounding, but for dropout, which
+    each rank draws for itself.
+
     Raises:
         UserError: a dataset, split or run that doesn't fit.
     """
+    with ranks.joined():
+        run, dataset, parts = ranks.first(lambda: _prepared(config, options))
+        log_file = console.log_to(run.folder / "log.txt")
+        with log_file if ranks.rank() == 0 else nullcontext():
+            return _train(run, dataset, parts, options=options)
+
+
+def _prepared(config: Config, options: Options) -> tuple[Run, Dataset, Split]:
+    """The run's folder with its config and facts, made or found fit to go on; the scans it takes."""
+    ranks.shares(config.train.batch, config.train.accumulate)
     dataset = Dataset.load(options.data)
     problems = list(unknown_classes(config.postprocess, dataset.classes))
     if problems:
@@ -63,9 +87,7 @@ def train(config: Config, options: Options) -> Trained:
     fold: Fold = "all" if config.data.split == "none" else options.fold
     parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
     dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
-    run = _open_run(config, options, dataset, fold=fold, parts=parts)
-    with console.log_to(run.folder / "log.txt"):
-        return _train(run, dataset, parts, options=options)
+    return _open_run(config, options, dataset, fold=fold, parts=parts), dataset, parts
 
 
 def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Trained:
@@ -81,28 +103,24 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     clock = Clock(options.max_seconds, before=state.elapsed)
     with user_errors():
         batches = _patches(config, dataset, parts)
-    log.info(
-        "training %s on %s: %d scans, %d of %d steps done",
-        config.network.name,
-        device,
-        len(parts.train),
-        state.step,
-        config.train.steps,
-    )
+    _log_start(run, state, device)
     stepper = Stepper(
         loss=config.loss,
         exclusive=run.facts.exclusive,
         device=device,
         clip=config.train.clip,
-        parts=config.train.accumulate,
+        parts=ranks.shares(config.train.batch, config.train.accumulate),
+        shared=_shared(state.network),
     )
     validation = Validation(dataset, parts, run.predictor(state.shown, device))
     loop.train(Training(run, state, batches, stepper, validation, clock))
-    return Trained(run.folder, state.step, state.best, state.elapsed)
+    return Trained(run.folder, state.step, state.best, state.elapsed, ranks.rank())
 
 
 def _fresh_state(run: Run, device: Device) -> State:
     fresh = run.build()
+    if ranks.ranks() > 1:
+        over_all_ranks(fresh)
     expect_rare(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
     network = device.place(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
@@ -111,9 +129,38 @@ def _fresh_state(run: Run, device: Device) -> State:
     return State(network, optimizer, scaler, average(network, decay) if decay else None)
 
 
+def _shared(network: nn.Module) -> DistributedDataParallel | None:
+    """The network such that all ranks begin with rank 0's weights and get the mean of the gradients."""
+    if ranks.ranks() == 1:
+        return None
+    # An axis of one voxel has no stride to speak of.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    return DistributedDataParallel(network)
+
+
+def _log_start(run: Run, state: State, device: Device) -> None:
+    course = run.config.train
+    count = f"{ranks.ranks()} x " if ranks.ranks() > 1 else ""
+    log.info(
+        "training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done",
+        run.config.network.name,
+        count,
+        device,
+        len(run.facts.train),
+        course.batch,
+        state.step,
+        course.steps,
+    )
+
+
 def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
     samples = [sample for sample in dataset.samples if sample.name in parts.train]
-    rate = cache_rate(samples, len(dataset.classes), spacing_mm=config.data.spacing_mm)
+    rate = cache_rate(
+        samples,
+        len(dataset.classes),
+        spacing_mm=config.data.spacing_mm,
+        free=ranks.free_memory(),
+    )
     log.info("caching %.0f %% of %d scans in memory", 100 * rate, len(samples))
     transform = patches(
         dataset,
