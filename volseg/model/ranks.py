@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from volseg import console, machine, signals
+from volseg import console, machine
 from volseg.errors import ElsewhereError, UserError
 from volseg.model import slurm
 
@@ -73,10 +73,8 @@ def joined() -> Iterator[None]:
         time.sleep(LINGER)
         told = f"rank {rank()} of {count} ends because another rank has ended; go on with --resume"
         raise ElsewhereError(told) from error
-    except signals.Stopped:  # all ranks alike
+    finally:
         _part()
-        raise
-    _part()
 
 
 def rank() -> int:
