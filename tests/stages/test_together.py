@@ -26,7 +26,6 @@ from volseg.stages.train import Options, train
 from volseg.stages.validation import Validation
 
 RANKS, STEPS = 2, 20
-EXACT = {"network": {"dropout": 0.0}}
 CASES = {
     "one patch each": {},
     "uneven": {"batch": 3},
@@ -34,13 +33,17 @@ CASES = {
     "uneven parts": {"batch": 6, "accumulate": 2},
     "batch norm": {"batch": 3},
 }
+MORE = 8
 """Settings of train; the ranks' shares of a part of six patches are 2 and 1, then 1 and 2."""
 
 
-def config(name: str, **train: object) -> Config:
-    network = {"dropout": 0.0, **({"norm": "batch"} if name == "batch norm" else {})}
+def config(name: str) -> Config:
+    network = {"dropout": 0.2 if "dropout" in name else 0.0}
+    network |= {"norm": "batch"} if name == "batch norm" else {}
     course = {"steps": STEPS, "epoch_steps": 10, "precision": "fp32"}
-    return tiny.config(network=network, train={**course, **CASES.get(name, {}), **train})
+    rate = {"optimizer": {"lr": 1e30}} if name == "diverged" else {}
+    course |= {"clip": 1e30, "batch": 3} if rate else CASES.get(name, {})
+    return tiny.config(network=network, train=course, **rate)
 
 
 class Recorder:
@@ -109,6 +112,10 @@ def work(rank: int, folder: Path, ports: list[int]) -> None:
     together("resumed", "resumed", resume=True)
     together("existing", "uneven")
     together("broken", "broken", break_at=4 if rank == 1 else 0)
+    together("diverged", "diverged")
+    together("dropout", "dropout")
+    together("dropout stopped", "dropout in parts", signal_at=6 if rank == 0 else 0)
+    together("dropout resumed", "dropout in parts", resume=True)
     (folder / f"{rank}.json").write_text(json.dumps(found))
 
 
@@ -133,7 +140,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> list[dict]:
     """What each of two processes noted, by what they did."""
-    multiprocessing.spawn(work, (folder, free_ports(len(CASES) + 4)), nprocs=RANKS)
+    multiprocessing.spawn(work, (folder, free_ports(len(CASES) + MORE)), nprocs=RANKS)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
 
 
@@ -245,6 +252,24 @@ def test_a_rank_that_fails_ends_the_others(found) -> None:
     assert second == "UserError: scan7: zero bytes"
 
 
+def test_the_whole_batch_that_breaks_a_run_is_saved(folder: Path, found) -> None:
+    saved = torch.load(folder / "together/diverged" / loop.DIVERGED, weights_only=True)
+    first, second = (one["diverged"]["end"] for one in found)
+
+    assert "lower optimizer.lr" in first
+    assert second == f"{ElsewhereError.__name__}: "
+    assert len(saved["image"]) == len(saved["label"]) == 3
+
+
+def test_a_resume_with_as_many_ranks_equals_an_uninterrupted_run_dropout_and_all(found) -> None:
+    whole, begun, ended = (
+        [one[f"dropout{part}"]["losses"] for one in found] for part in ("", " stopped", " resumed")
+    )
+
+    assert len(begun[0]) == 6
+    assert [a + b for a, b in zip(begun, ended, strict=True)] == whole
+
+
 def test_only_the_first_rank_writes(folder: Path, found) -> None:
     run = folder / "together/uneven"
     epochs = [line for line in (run / "log.txt").read_text().splitlines() if "epoch" in line]
@@ -268,7 +293,9 @@ def test_each_part_of_a_batch_is_shared_out_whole(monkeypatch, batch, parts, cou
 def test_a_batch_that_not_every_rank_has_a_share_of_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(ranks, "ranks", lambda: 3)
 
-    with pytest.raises(UserError, match=r"train.batch: 2 is too little for 3 ranks; make it at lea"):
+    with pytest.raises(
+        UserError, match=r"train.batch: 2 is too little for 3 ranks; make it at lea"
+    ):
         ranks.shares(2, 1)
     with pytest.raises(UserError, match=r"train.batch: 4 in 2 parts is too little .* least 6"):
         ranks.shares(4, 2)

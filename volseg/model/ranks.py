@@ -21,7 +21,7 @@ from volseg import console, machine
 from volseg.errors import ElsewhereError, UserError
 from volseg.model import slurm
 
-BACKEND = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that lives; one that is dead is noticed at once."""
 LINGER = 3.0
@@ -211,9 +211,10 @@ def _together() -> bool:
 
 def _meet(count: int) -> None:
     try:
-        if torch.cuda.is_available():
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+        if kind == "cuda":
             torch.cuda.set_device(gpu())
-        distributed.init_process_group(BACKEND, timeout=PATIENCE)
+        distributed.init_process_group(BACKENDS[kind], timeout=PATIENCE)
         places = gathered(_place())
     except (RuntimeError, ValueError, KeyError) as error:
         place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))

@@ -26,6 +26,7 @@ from volseg import console, signals
 from volseg.atomic import write_text
 from volseg.config import Config, check
 from volseg.errors import ElsewhereError, UserError
+from volseg.machine import cores
 from volseg.model import ranks
 from volseg.stages import train as stage
 from volseg.stages.train import Options, Trained
@@ -70,10 +71,10 @@ def train_on(devices: int, config: Config, options: Options) -> Trained:
             f"--devices {devices}: this is one of {present} ranks that torchrun or SLURM has started; "
             "leave --devices out"
         )
-    if devices < 1 or (cuda.is_available() and devices > cuda.device_count()):
-        there = f"this machine has {cuda.device_count()} GPUs; " if cuda.is_available() else ""
+    most, kind = (cuda.device_count(), "GPUs") if cuda.is_available() else (cores(), "cores")
+    if not 1 <= devices <= most:
         raise UserError(
-            f"--devices {devices}: {there}give a number from 1 to {cuda.device_count() or 'N'}"
+            f"--devices {devices}: this machine lends {most} {kind}; give a number from 1 to {most}"
         )
     with tempfile.TemporaryDirectory(prefix="volseg-") as folder:
         order = Order(config=config.model_dump(mode="json"), options=options)
