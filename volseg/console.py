@@ -9,6 +9,7 @@ from typing import Protocol
 
 FORMAT = "%(asctime)s %(message)s"
 CLOCK = "%H:%M:%S"
+QUIET = logging.CRITICAL
 
 
 def configure() -> None:
@@ -37,6 +38,19 @@ def log_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+@contextmanager
+def quiet(*, unless: bool = False) -> Iterator[None]:
+    """Neither log nor progress bar while the body runs: another process tells the same."""
+    log = logging.getLogger("volseg")
+    before = log.level
+    if not unless:
+        log.setLevel(QUIET)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 class Report(Protocol):
     """Tells a progress bar how much is done."""
 
@@ -46,8 +60,8 @@ class Report(Protocol):
 
 @contextmanager
 def progress(label: str) -> Iterator[Report]:
-    """A bar with the time left; nothing at all where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    """A bar with the time left; nothing where stderr is no terminal, or in a quiet process."""
+    if not sys.stderr.isatty() or logging.getLogger("volseg").level == QUIET:
         yield _silent
         return
     from rich import progress as bars

@@ -20,6 +20,13 @@ class OutputError(UserError):
     """The output can't be written (a full disk, no permission): a fault of the whole command."""
 
 
+class ElsewhereError(UserError):
+    """This process ends because of another one that works with it; that one tells the reason.
+
+    The text is empty where the other is known to tell it.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The hint to append to a message about an unknown name: `, did you mean ...?` or nothing."""
     return hint(closest(name, known))

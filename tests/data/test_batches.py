@@ -8,7 +8,6 @@ from volseg.data.cache import Scans
 from volseg.data.dataset import Dataset
 from volseg.data.settings import Augment, Data
 from volseg.data.transforms import augmentation
-from volseg.errors import UserError
 
 STRONG = Augment(
     flip=("x", "y", "z"),
@@ -103,11 +102,6 @@ def test_ranks_together_have_exactly_the_batches_of_one(dataset, workers: int) -
             assert torch.equal(batch[key], torch.cat([part[key] for part in parts])[order])
         names = [name for part in parts for name in part["name"]]
         assert batch["name"] == [names[place] for place in order]
-
-
-def test_more_ranks_than_patches_a_step_are_refused(dataset) -> None:
-    with pytest.raises(UserError, match=r"train\.batch: 2 is less than the 3 processes"):
-        loader(made(dataset), batch=2, steps=range(1), workers=0, ranks=3)
 
 
 def test_image_and_label_move_together(dataset) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from volseg.cli import talk
 from volseg.cli.talk import SOME_FAILED
-from volseg.errors import UserError
+from volseg.errors import ElsewhereError, UserError
 
 SIGNALLED = 128
 """Added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM."""
@@ -36,6 +36,10 @@ def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; a fault of ours keeps its traceback."""
     try:
         return _called(arguments)
+    except ElsewhereError as error:
+        if str(error):
+            talk.say(f"volseg: {error}")
+        return 1
     except UserError as error:
         talk.say(f"volseg: {error}")
         return 1

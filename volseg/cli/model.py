@@ -29,6 +29,7 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     limit = seconds(options.max_time)
     talk.console()
     from volseg.runs import RUNS
+    from volseg.stages import devices
     from volseg.stages import train as stage
 
     name = options.run or config.stem
@@ -42,18 +43,20 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
         weights=options.weights,
     )
     if each:
-        return _train_each(settings, chosen)
-    done = stage.train(settings, chosen)
+        return _train_each(settings, chosen, options.devices)
+    done = devices.train_on(options.devices, settings, chosen)
+    if done.rank:  # rank 0 tells
+        return 0
     score = "no validation" if done.best is None else f"best score {done.best:.4f}"
     print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
     return 0
 
 
-def _train_each(settings: "Config", chosen: "Options") -> int:
+def _train_each(settings: "Config", chosen: "Options", devices: int) -> int:
     """Train all folds, and print what they score on the scans they did not see."""
     from volseg.stages import evaluate, folds
 
-    done = folds.train_each(settings, chosen)
+    done = folds.train_each(settings, chosen, devices=devices)
     _say_unscored(done.scores)
     talk.show(evaluate.table(done.scores))
     talk.show(evaluate.run_table(done.scores))

@@ -15,8 +15,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from volseg.data.cache import Scans
 from volseg.data.workers import Failure, Table, begin
-from volseg.errors import UserError
-from volseg.machine import cores
 
 Batch = dict[str, Any]
 
@@ -108,12 +106,7 @@ def loader(
     """The batches of these steps, or what falls to one of several ranks of each.
 
     Together the ranks have exactly the patches that one alone would have.
-
-    Raises:
-        UserError: fewer patches a step than ranks.
     """
-    if batch < ranks:
-        raise UserError(f"train.batch: {batch} is less than the {ranks} processes; make it larger")
     source = DataLoader(
         _Announced(patches, batch),
         batch_sampler=_Steps(steps, batch, rank=rank, ranks=ranks),
@@ -150,6 +143,6 @@ def _tensor(array: Any) -> torch.Tensor:
     return tensor
 
 
-def default_workers() -> int:
-    """Processes that cut patches, where the config doesn't say."""
-    return min(8, cores() - 1)
+def default_workers(cores: int) -> int:
+    """Processes that cut patches for a training on so many cores, where the config doesn't say."""
+    return min(8, cores - 1)

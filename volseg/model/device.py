@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from volseg.machine import cores, has_bfloat16
+from volseg.machine import has_bfloat16
+from volseg.model import ranks
 from volseg.model.settings import Precision
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,13 +22,16 @@ class Device:
 
     @classmethod
     def best(cls, precision: Precision) -> "Device":
-        """The first GPU, else the CPU; "auto" is bf16 where the hardware has it, on old GPUs fp16."""
-        torch.set_num_threads(cores())
+        """This rank's GPU (the first, for one alone), else the CPU.
+
+        "auto" is bf16 where the hardware has it, on old GPUs fp16.
+        """
+        torch.set_num_threads(ranks.cores())
         # Pages of 2 MB for large tensors: each step frees and takes them anew, and the system must clear
         # every page. torch reads this at its first tensor.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         cuda = torch.cuda.is_available()
-        device = torch.device("cuda" if cuda else "cpu")
+        device = ranks.gpu() if cuda else torch.device("cpu")
         if precision != "auto":
             return cls(device, TYPES[precision])
         if cuda:

@@ -25,7 +25,8 @@ class Clock:
     """The wall-clock time a run has spent, over all its resumes, and what it may spend.
 
     The time that the last validation and checkpoint took is kept back for the next ones, so that a
-    run with a limit ends within it.
+    run with a limit ends within it. Several ranks go by the time on which they last agreed, so that
+    all of them end with the same step.
     """
 
     def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
@@ -33,9 +34,14 @@ class Clock:
         self.before = before
         self.started = time.monotonic()
         self.reserve = 0.0
+        self.agreed: float | None = None
 
     def spent(self) -> float:
-        """Seconds so far."""
+        """Seconds so far, or at the time of the last agreement."""
+        return self.measured() if self.agreed is None else self.agreed
+
+    def measured(self) -> float:
+        """Seconds so far by this process's own clock."""
         return self.before + time.monotonic() - self.started
 
     def share(self) -> float:
@@ -49,9 +55,9 @@ class Clock:
     @contextmanager
     def reserving(self) -> Iterator[None]:
         """Keep back as long as the body takes."""
-        began = time.monotonic()
+        began = self.spent()
         yield
-        self.reserve = time.monotonic() - began
+        self.reserve = self.spent() - began
 
 
 @dataclass
@@ -97,7 +103,7 @@ class State:
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
             **{name: getattr(self, name) for name in PLAIN},
         }
         file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
@@ -122,7 +128,7 @@ class State:
                 self.average.load_state_dict(values["average"])
             torch.set_rng_state(values["random"])
             if torch.cuda.is_available() and values["random_cuda"]:
-                torch.cuda.set_rng_state_all(values["random_cuda"])
+                torch.cuda.set_rng_state(values["random_cuda"][0])
             for name in PLAIN:
                 setattr(self, name, values[name])
         except Exception as error:  # torch raises many kinds for a damaged file

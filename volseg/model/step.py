@@ -1,11 +1,14 @@
 """One step of training: a batch forward and back, and the weights moved."""
 
 import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from volseg.model.device import Device
@@ -24,15 +27,18 @@ class NotFiniteError(ArithmeticError):
 class Stepper:
     """How a batch moves the weights.
 
-    `parts`: the batch is taken in so many parts whose gradients add up, so that a large batch fits
-    into little memory. `clip` is the largest norm of the gradient.
+    `parts`: the batch is taken in parts of so many patches, whose gradients add up, so that a large
+    batch fits into little memory; None takes it whole. `clip` is the largest norm of the gradient.
+    With several ranks, `shared` is the state's network whose gradients are the mean over the ranks.
+    A batch is then this rank's share of it, and loss and gradient are those of the whole one.
     """
 
     loss: Loss
     exclusive: bool
     device: Device
     clip: float
-    parts: int = 1
+    parts: Sequence[int] | None = None
+    shared: DistributedDataParallel | None = None
 
     def step(self, state: State, batch: dict[str, Any], rate: float) -> float:
         """Move the weights by a batch (`image` (B, C, X, Y, Z), `label` (B, K, X, Y, Z)); its loss.
@@ -55,18 +61,24 @@ class Stepper:
         return value
 
     def _backward(self, state: State, batch: dict[str, Any]) -> float:
-        value, size = 0.0, len(batch["image"])
-        images, labels = batch["image"].chunk(self.parts), batch["label"].chunk(self.parts)
-        for image, label in zip(images, labels, strict=True):
-            loss = self._loss(state, image, label) * (len(image) / size)
-            value += float(loss.detach())
-            if not math.isfinite(value):
-                raise NotFiniteError("loss", value)
-            state.scaler.scale(loss).backward()
+        value, sizes = 0.0, list(self.parts or [len(batch["image"])])
+        images, labels = batch["image"].split(sizes), batch["label"].split(sizes)
+        for number, (image, label) in enumerate(zip(images, labels, strict=True), 1):
+            with self._exchange(last=number == len(sizes)):
+                loss = self._loss(state, image, label) / len(sizes)
+                value += float(loss.detach())
+                if not math.isfinite(value):
+                    raise NotFiniteError("loss", value)
+                state.scaler.scale(loss).backward()
         return value
 
+    def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once a step, with those of the last part."""
+        return nullcontext() if last or self.shared is None else self.shared.no_sync()
+
     def _loss(self, state: State, image: Tensor, label: Tensor) -> Tensor:
+        network = state.network if self.shared is None else self.shared
         with self.device.autocast():
-            logits = state.network(self.device.send(image))
+            logits = network(self.device.send(image))
         truth = label.to(self.device.device, non_blocking=True)
         return self.loss(logits, truth, exclusive=self.exclusive)

@@ -14,6 +14,7 @@ from volseg.atomic import write_text
 from volseg.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError, nearest
+from volseg.model import ranks
 from volseg.model.weights import Loaded, Weights, check, read, start, told
 from volseg.runs import BEST, Facts, Run
 from volseg.schema import explain
@@ -93,7 +94,8 @@ def begin(run: Run, network: nn.Module, first: Start | None) -> None:
         seen=tuple(_seen(run, weights.file.with_name(runs.SPLITS))),
         **start(network, weights).model_dump(),
     )
-    write_text(run.folder / RECORD, record.model_dump_json(indent=1) + "\n")
+    if ranks.rank() == 0:
+        write_text(run.folder / RECORD, record.model_dump_json(indent=1) + "\n")
     for line in summary(record):
         log.info(line)
 

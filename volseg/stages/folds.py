@@ -8,13 +8,15 @@ from volseg.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.folds import split
 from volseg.errors import UserError
+from volseg.model import ranks
 from volseg.run_of_folds import NAMES, OUT_OF_FOLD, Ended, Folds
 from volseg.runs import CONFIG, SPLITS, Run
+from volseg.stages.devices import train_on
 from volseg.stages.evaluate import evaluate
 from volseg.stages.infer import infer
 from volseg.stages.scores import Scores
 from volseg.stages.sources import Wanted
-from volseg.stages.train import Options, train
+from volseg.stages.train import Options
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class EachTrained:
         return sum(fold.seconds for fold in self.folds.values())
 
 
-def train_each(config: Config, options: Options) -> EachTrained:
+def train_each(config: Config, options: Options, *, devices: int = 1) -> EachTrained:
     """Train every fold as a run of its own below `options.run`; predict and score what each has not seen.
 
     `options.max_seconds` is for each fold, `options.fold` has no effect. With `resume` finished folds
@@ -43,6 +45,11 @@ def train_each(config: Config, options: Options) -> EachTrained:
     Raises:
         UserError: a config without folds, or a dataset or run that doesn't fit.
     """
+    if ranks.announced() > 1:
+        raise UserError(
+            "--fold each: trains one fold after the other, each on all devices; start it by itself with "
+            "--devices N, not by torchrun or srun"
+        )
     if config.data.split == "none":
         raise UserError(
             "--fold each: data.split is none, so there are no folds; set data.split=folds or leave "
@@ -55,7 +62,8 @@ def train_each(config: Config, options: Options) -> EachTrained:
             log.info("%s: finished before", one.run)
             continue
         log.info("%s: fold %d of %d", one.run, number + 1, len(NAMES))
-        done = train(config, replace(one, resume=(one.run / SPLITS).is_file()))
+        one = replace(one, resume=(one.run / SPLITS).is_file())
+        done = train_on(devices, config, one)
         finished[name] = Ended(
             steps=done.steps, best=done.best, seconds=done.seconds, max_seconds=one.max_seconds
         )

@@ -4,7 +4,10 @@ import io
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,12 @@ from volseg import console, signals
 from volseg.atomic import replacing
 from volseg.data.batches import Loader, Patches, default_workers, loader
 from volseg.data.workers import user_errors
-from volseg.errors import UserError
+from volseg.errors import ElsewhereError, UserError
+from volseg.model import ranks
 from volseg.model.state import Clock, State
 from volseg.model.step import NotFiniteError, Stepper
 from volseg.runs import LAST, Run
+from volseg.stages.accord import Accord
 from volseg.stages.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -61,7 +66,7 @@ class Training:
 
 
 def train(training: Training) -> None:
-    """Train until it is over; validate, log and save after each epoch.
+    """Train until it is over; validate, log and save after each epoch. Of several ranks the first writes.
 
     Ctrl-C and SIGTERM end it after the step or scan in work, with everything saved.
 
@@ -69,19 +74,19 @@ def train(training: Training) -> None:
         Stopped: it was asked to end.
         UserError: a loss that is no number, a scan that can't be read, a full disk.
     """
-    run, state, clock = training.run, training.state, training.clock
-    with (
-        signals.heeded() as request,
-        SummaryWriter(run.folder / "tensorboard", purge_step=state.step + 1) as board,
-    ):
+    state, clock = training.state, training.clock
+    with signals.heeded() as request, _board(training) as board:
+        accord = Accord(request, clock)
         try:
+            accord.check()
             while not training.finished:
                 patches = training.patches
                 with user_errors(patches.table, patches.scans.names):
-                    row = _epoch(training, request)
+                    row = _epoch(training, accord)
                 with clock.reserving():
-                    row |= training.validation.scores(board, state.step, request)
+                    row |= training.validation.scores(board, state.step, accord)
                     _keep(row, training, board)
+                    accord.agree()
         except signals.Stopped:
             save(training)
             log.info("stopped at step %d, which is saved; go on with --resume", state.step)
@@ -92,10 +97,22 @@ def train(training: Training) -> None:
 def save(training: Training) -> None:
     """Write all that a resume needs."""
     training.state.elapsed = training.clock.spent()
-    training.state.save(training.run.folder / LAST)
+    if ranks.rank() == 0:
+        training.state.save(training.run.folder / LAST)
 
 
-def _epoch(training: Training, request: signals.Request) -> dict[str, Any]:
+@contextmanager
+def _board(training: Training) -> Iterator[SummaryWriter | None]:
+    """Tensorboard, where this rank writes."""
+    if ranks.rank():
+        yield None
+        return
+    folder = training.run.folder / "tensorboard"
+    with SummaryWriter(folder, purge_step=training.state.step + 1) as board:
+        yield board
+
+
+def _epoch(training: Training, accord: Accord) -> dict[str, Any]:
     """Train up to the next validation; return the epoch's row of metrics.csv.
 
     After a resume it may be that no step is left before it.
@@ -112,10 +129,11 @@ def _epoch(training: Training, request: signals.Request) -> dict[str, Any]:
             batch = next(batches)
             waited += time.monotonic() - asked
             rate = training.run.config.optimizer.rate(training.share)
+            ranks.draw_as(course.seed, state.step)
             state.losses.append(_step(training, batch, rate))
             state.step += 1
             _tell(training, report)
-            request.check()
+            accord.check()
             if time.monotonic() - saved > 60 * course.checkpoint_minutes:
                 save(training)
                 saved = time.monotonic()
@@ -133,9 +151,15 @@ def _epoch(training: Training, request: signals.Request) -> dict[str, Any]:
 
 def _batches(training: Training, until: int) -> Loader:
     course = training.run.config.train
-    workers = course.workers if course.workers is not None else default_workers()
-    steps = range(training.state.step, until)
-    return loader(training.patches, batch=course.batch, steps=steps, workers=workers)
+    workers = course.workers if course.workers is not None else default_workers(ranks.cores())
+    return loader(
+        training.patches,
+        batch=course.batch,
+        steps=range(training.state.step, until),
+        workers=workers,
+        rank=ranks.rank(),
+        ranks=ranks.ranks(),
+    )
 
 
 def _step(training: Training, batch: dict[str, Any], rate: float) -> float:
@@ -143,15 +167,23 @@ def _step(training: Training, batch: dict[str, Any], rate: float) -> float:
         return training.stepper.step(training.state, batch, rate)
     except NotFiniteError as error:
         path = training.run.folder / DIVERGED
-        values = {"step": training.state.step, "rate": rate, **batch}
-        file = io.BytesIO()
-        torch.save(values | {"network": training.state.network.state_dict()}, file)
-        with replacing(path) as temporary:
-            temporary.write_bytes(file.getbuffer())
+        shares = ranks.gathered({name: batch[name] for name in ("image", "label")})
+        whole = {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
+        values = {"step": training.state.step, "rate": rate, **whole}
+        ranks.first(lambda: _write(path, values | {"network": training.state.network.state_dict()}))
+        if ranks.rank():
+            raise ElsewhereError from error
         raise UserError(
             f"step {training.state.step}: {error}; lower optimizer.lr or set train.precision=fp32 "
             f"(the batch and the weights that did it are in {path})"
         ) from error
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
+    torch.save(values, file)
+    with replacing(path) as temporary:
+        temporary.write_bytes(file.getbuffer())
 
 
 def _tell(training: Training, report: console.Report) -> None:
@@ -164,15 +196,19 @@ def _tell(training: Training, report: console.Report) -> None:
         report(state.step, steps, note)
 
 
-def _keep(row: dict[str, Any], training: Training, board: SummaryWriter) -> None:
+def _keep(row: dict[str, Any], training: Training, board: SummaryWriter | None) -> None:
     """Log an epoch, save the weights if they are the best so far, then the state."""
     run, state = training.run, training.state
     score = row.get("score")
-    if score is None or state.best is None or score > state.best:
+    better = score is None or state.best is None or score > state.best
+    if better:
         state.best = score
-        run.save_best(state.shown)
     state.rows.append(row)
     state.losses.clear()
+    if board is None:  # rank 0 writes
+        return
+    if better:
+        run.save_best(state.shown)
     run.write_metrics(state.rows)
     save(training)
     for key, value in row.items():

@@ -1,11 +1,15 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
+import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from volseg import console, runs
 from volseg.config import Config
@@ -16,7 +20,9 @@ from volseg.data.folds import Split, split
 from volseg.data.transforms import augmentation
 from volseg.errors import UserError
 from volseg.masks.postprocess import unknown_classes
+from volseg.model import ranks
 from volseg.model.average import average
+from volseg.model.batch_norm import over_all_ranks
 from volseg.model.device import Device
 from volseg.model.networks import expect_rare
 from volseg.model.state import Clock, State
@@ -44,20 +50,47 @@ class Options:
 
 @dataclass(frozen=True)
 class Trained:
-    """The run, the steps it took, and the score that chose its best weights (None: no validation)."""
+    """The run, the steps it took, and the score that chose its best weights (None: no validation).
+
+    `rank` is that of this process; rank 0 tells the rest.
+    """
 
     run: Path
     steps: int
     best: float | None
     seconds: float
+    rank: int = 0
 
 
 def train(config: Config, options: Options) -> Trained:
     """Train a network; validate and save after each epoch; leave the best weights in the run.
 
+    Within torchrun, or a job step of SLURM with several tasks, this process is one of several ranks
+    that train it together. The result is that of one process up to rounding, but for dropout, which
+    each rank draws for itself.
+
     Raises:
         UserError: a dataset, split or run that doesn't fit.
     """
+    with ranks.joined():
+        found = ranks.first(lambda: _found(config, options))
+        log_file = console.log_to(found.run.folder / "log.txt")
+        with log_file if ranks.rank() == 0 else nullcontext():
+            return _train(found, options)
+
+
+class Found(NamedTuple):
+    """What a training needs, found fit: its run's folder, the scans, and weights to start from."""
+
+    run: Run
+    dataset: Dataset
+    parts: Split
+    start: finetune.Start | None
+
+
+def _found(config: Config, options: Options) -> Found:
+    """Check everything, then make the run's folder or find it fit to go on."""
+    ranks.shares(config.train.batch, config.train.accumulate)
     dataset = Dataset.load(options.data)
     problems = list(unknown_classes(config.postprocess, dataset.classes))
     if problems:
@@ -65,50 +98,44 @@ def train(config: Config, options: Options) -> Trained:
     fold: Fold = "all" if config.data.split == "none" else options.fold
     parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
     dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
-    first = finetune.chosen(options.weights, options.run, resume=options.resume)
-    finetune.check_fit(first, config, dataset)
+    start = finetune.chosen(options.weights, options.run, resume=options.resume)
+    finetune.check_fit(start, config, dataset)
     run = _open_run(config, options, dataset, fold=fold, parts=parts)
-    with console.log_to(run.folder / "log.txt"):
-        return _train(run, dataset, parts, options=options, first=first)
+    return Found(run, dataset, parts, start)
 
 
-def _train(
-    run: Run, dataset: Dataset, parts: Split, *, options: Options, first: finetune.Start | None
-) -> Trained:
+def _train(found: Found, options: Options) -> Trained:
+    run, dataset, parts, start = found
     config = run.config
     _log_excluded(dataset)
     device = Device.best(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    state = _fresh_state(run, device, first)
+    state = _fresh_state(run, device, start)
     if options.resume and runs.begun(run.folder):  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
     clock = Clock(options.max_seconds, before=state.elapsed)
     batches = _patches(config, dataset, parts)
-    log.info(
-        "training %s on %s: %d scans, %d of %d steps done",
-        config.network.name,
-        device,
-        len(parts.train),
-        state.step,
-        config.train.steps,
-    )
+    _log_start(run, state, device)
     stepper = Stepper(
         loss=config.loss,
         exclusive=run.facts.exclusive,
         device=device,
         clip=config.train.clip,
-        parts=config.train.accumulate,
+        parts=ranks.shares(config.train.batch, config.train.accumulate),
+        shared=_shared(state.network),
     )
     validation = Validation(dataset, parts, run.predictor(state.shown, device))
     loop.train(Training(run, state, batches, stepper, validation, clock))
-    return Trained(run.folder, state.step, state.best, state.elapsed)
+    return Trained(run.folder, state.step, state.best, state.elapsed, ranks.rank())
 
 
-def _fresh_state(run: Run, device: Device, first: finetune.Start | None) -> State:
+def _fresh_state(run: Run, device: Device, start: finetune.Start | None) -> State:
     fresh = run.build()
+    if ranks.ranks() > 1:
+        over_all_ranks(fresh)
     expect_rare(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
-    finetune.begin(run, fresh, first)
+    finetune.begin(run, fresh, start)
     network = device.place(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
@@ -116,9 +143,33 @@ def _fresh_state(run: Run, device: Device, first: finetune.Start | None) -> Stat
     return State(network, optimizer, scaler, average(network, decay) if decay else None)
 
 
+def _shared(network: nn.Module) -> DistributedDataParallel | None:
+    """The network such that all ranks begin with rank 0's weights and get the mean of the gradients."""
+    if ranks.ranks() == 1:
+        return None
+    # An axis of one voxel has no stride to speak of.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    return DistributedDataParallel(network)
+
+
+def _log_start(run: Run, state: State, device: Device) -> None:
+    course = run.config.train
+    count = f"{ranks.ranks()} x " if ranks.ranks() > 1 else ""
+    log.info(
+        "training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done",
+        run.config.network.name,
+        count,
+        device,
+        len(run.facts.train),
+        course.batch,
+        state.step,
+        course.steps,
+    )
+
+
 def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
     samples = [sample for sample in dataset.samples if sample.name in parts.train]
-    scans = Scans(dataset, samples, config.data)
+    scans = Scans(dataset, samples, config.data, ranks=ranks.ranks())
     log.info("%s", scans.told)
     train = config.train
     vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
