@@ -62,9 +62,7 @@ class Validation:
         values: dict[int, list[float]] = {}
         picture = None
         with console.progress(f"validating {name}") as report:
-            for begun in range(
-                0, len(scans), ranks.ranks()
-            ):  # a scan for each rank, the last ones apart
+            for begun in range(0, len(scans), ranks.ranks()):  # one scan a rank
                 number = begun + ranks.rank()
                 if number < len(scans):
                     values[number], drawn = self._of_scan(scans[number], draw=number == 0)
