@@ -38,15 +38,21 @@ def cache_rate(
 
     `spacing_mm` is that of the network's grid, by default each scan's own.
     """
-    needed = sum(
-        math.prod(one.shape)
-        * math.prod(one.spacing_mm)
-        / math.prod(spacing_mm or one.spacing_mm)
-        * (BYTES_A_VOXEL * len(one.images) + classes)
+    budget = CACHE_SHARE * (free_memory() if free is None else free)
+    return min(1.0, budget / max(needed(samples, classes, spacing_mm=spacing_mm), 1))
+
+
+def needed(samples: Sequence[Sample], classes: int, *, spacing_mm: Spacing | None = None) -> int:
+    """Bytes of these scans as they are cached, on a grid of `spacing_mm` (None: each scan's own)."""
+    return sum(
+        round(
+            math.prod(one.shape)
+            * math.prod(one.spacing_mm)
+            / math.prod(spacing_mm or one.spacing_mm)
+            * (BYTES_A_VOXEL * len(one.images) + classes)
+        )
         for one in samples
     )
-    budget = CACHE_SHARE * (free_memory() if free is None else free)
-    return min(1.0, budget / max(needed, 1))
 
 
 @contextmanager

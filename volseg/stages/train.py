@@ -56,31 +56,55 @@ def train(config: Config, options: Options) -> Trained:
     Raises:
         UserError: a dataset, split or run that doesn't fit.
     """
-    dataset = Dataset.load(options.data)
+    dataset, facts = lay_out(config, options.data, options.fold)
+    run = _open_run(config, options, facts)
+    with console.log_to(run.folder / "log.txt"):
+        _log_excluded(dataset)
+        training = assemble(run, dataset, resume=options.resume, max_seconds=options.max_seconds)
+        loop.train(training)
+        state = training.state
+        return Trained(run.folder, state.step, state.best, state.elapsed)
+
+
+def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
+    """The dataset, and which of its scans are trained on and which kept apart.
+
+    Raises:
+        UserError: no such dataset, files that are missing, or a config that doesn't fit it.
+    """
+    dataset = Dataset.load(data)
     problems = list(unknown_classes(config.postprocess, dataset.classes))
     if problems:
         raise UserError.of(problems)
-    fold: Fold = "all" if config.data.split == "none" else options.fold
-    parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
+    kept: Fold = "all" if config.data.split == "none" else fold
+    parts = split(dataset.samples, fold=kept, hold_out=config.data.hold_out)
     dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
-    run = _open_run(config, options, dataset, fold=fold, parts=parts)
-    with console.log_to(run.folder / "log.txt"):
-        return _train(run, dataset, parts, options=options)
+    facts = Facts(
+        dataset=dataset.facts.name,
+        classes=dataset.classes,
+        exclusive=dataset.facts.exclusive,
+        channels=dataset.facts.channels,
+        fold=kept,
+        **parts._asdict(),
+    )
+    return dataset, facts
 
 
-def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Trained:
-    config = run.config
-    _log_excluded(dataset)
+def assemble(
+    run: Run, dataset: Dataset, *, resume: bool = False, max_seconds: float | None = None
+) -> Training:
+    """All that a training is made of: the network, its scans in memory, and how far it is."""
+    config, facts = run.config, run.facts
+    parts = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
     device = Device.best(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _fresh_state(run, device)
     begun = any((run.folder / name).is_file() for name in (LAST, BEST))
-    if options.resume and begun:  # else it was stopped before anything was saved
+    if resume and begun:  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
-    clock = Clock(options.max_seconds, before=state.elapsed)
-    with user_errors():
-        batches = _patches(config, dataset, parts)
+    clock = Clock(max_seconds, before=state.elapsed)
+    batches = cached_patches(run, dataset)
     log.info(
         "training %s on %s: %d scans, %d of %d steps done",
         config.network.name,
@@ -91,14 +115,13 @@ def _train(run: Run, dataset: Dataset, parts: Split, *, options: Options) -> Tra
     )
     stepper = Stepper(
         loss=config.loss,
-        exclusive=run.facts.exclusive,
+        exclusive=facts.exclusive,
         device=device,
         clip=config.train.clip,
         parts=config.train.accumulate,
     )
     validation = Validation(dataset, parts, run.predictor(state.shown, device))
-    loop.train(Training(run, state, batches, stepper, validation, clock))
-    return Trained(run.folder, state.step, state.best, state.elapsed)
+    return Training(run, state, batches, stepper, validation, clock)
 
 
 def _fresh_state(run: Run, device: Device) -> State:
@@ -111,8 +134,14 @@ def _fresh_state(run: Run, device: Device) -> State:
     return State(network, optimizer, scaler, average(network, decay) if decay else None)
 
 
-def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
-    samples = [sample for sample in dataset.samples if sample.name in parts.train]
+def cached_patches(run: Run, dataset: Dataset) -> Patches:
+    """The row of training patches, with the scans that they are cut from in memory.
+
+    Raises:
+        UserError: a scan that can't be read.
+    """
+    config = run.config
+    samples = [sample for sample in dataset.samples if sample.name in run.facts.train]
     rate = cache_rate(samples, len(dataset.classes), spacing_mm=config.data.spacing_mm)
     log.info("caching %.0f %% of %d scans in memory", 100 * rate, len(samples))
     transform = patches(
@@ -122,20 +151,11 @@ def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
         patch=config.train.patch,
         foreground=config.train.foreground,
     )
-    return Patches(samples, transform, rate=rate, seed=config.train.seed)
+    with user_errors():
+        return Patches(samples, transform, rate=rate, seed=config.train.seed)
 
 
-def _open_run(
-    config: Config, options: Options, dataset: Dataset, *, fold: Fold, parts: Split
-) -> Run:
-    facts = Facts(
-        dataset=dataset.facts.name,
-        classes=dataset.classes,
-        exclusive=dataset.facts.exclusive,
-        channels=dataset.facts.channels,
-        fold=fold,
-        **parts._asdict(),
-    )
+def _open_run(config: Config, options: Options, facts: Facts) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
             raise UserError(
@@ -143,7 +163,7 @@ def _open_run(
             )
         return Run.create(options.run, config, facts)
     run = Run.open(options.run)
-    run.check_classes(dataset.classes, options.data)
+    run.check_classes(facts.classes, options.data)
     problems = _differences(run.config.model_dump(), config.model_dump())
     if run.facts != facts:
         problems.append("the dataset or fold (splits.json differs)")

@@ -1,0 +1,183 @@
+"""A few real steps of a training, in a process of their own so that its peak of memory can be told.
+
+Run as `python -m volseg.stages.trial FOLDER`: it reads `order.json` there and leaves `found.json`, or
+`mistake.txt` where the order itself is at fault.
+"""
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volseg.atomic import write_text
+from volseg.config import Config
+from volseg.data.dataset import Dataset
+from volseg.data.grid import Grid
+from volseg.errors import UserError
+from volseg.model.state import Clock, State
+from volseg.model.step import Stepper
+from volseg.runs import Facts, Run
+from volseg.schema import Section
+from volseg.stages import loop, train
+from volseg.stages.loop import Training
+from volseg.stages.validation import Validation
+
+ORDER, FOUND, MISTAKE = "order.json", "found.json", "mistake.txt"
+WARM_UP, FEWEST, MOST = 2, 3, 40
+"""Steps that are not counted, and how many are counted at least and at most."""
+SECONDS = 5.0
+"""Steps are counted for about so long."""
+
+
+class Order(Section):
+    """What to try: a config on some scans of a prepared dataset, `scan` of a usual size."""
+
+    config: Config
+    data: Path
+    facts: Facts
+    scan: str
+
+
+class Found(Section):
+    """What a trial measured. `memory` is the peak of the main process, `gpu_memory` that of tensors.
+
+    Seconds: of a step (waiting for data included), of loading the scans, of validating those kept
+    apart, and of what follows that in each epoch. `shape` is the usual scan's on the network's grid.
+    """
+
+    device: str
+    parameters: int
+    shape: tuple[int, int, int]
+    steps: int
+    step_seconds: float
+    loading_seconds: float
+    validation_seconds: float
+    saving_seconds: float
+    memory: int
+    gpu_memory: int | None
+
+
+def main(folder: Path) -> int:
+    """Do what the order in this folder says."""
+    try:
+        order = Order.model_validate_json((folder / ORDER).read_bytes())
+        write_text(folder / FOUND, trial(order, folder / "run").model_dump_json())
+    except UserError as error:
+        write_text(folder / MISTAKE, str(error))
+        return 1
+    return 0
+
+
+def trial(order: Order, folder: Path) -> Found:
+    """Train for one short epoch, with validation and checkpoint, through the loop of training itself.
+
+    Raises:
+        UserError: as training would.
+    """
+    course = order.config.train.model_copy(
+        update={"steps": WARM_UP + MOST, "epoch_steps": WARM_UP + MOST, "patience": None}
+    )
+    run = Run.create(folder, order.config.model_copy(update={"train": course}), order.facts)
+    dataset = Dataset.load(order.data)
+    training = train.assemble(run, dataset)
+    watch = Watch()
+    loop.train(watch.on(training))
+    done, peak = time.monotonic(), peak_memory()
+    first, last = watch.steps[WARM_UP - 1], watch.steps[-1]
+    return Found(
+        device=str(training.stepper.device),
+        parameters=sum(weights.numel() for weights in training.state.network.parameters()),
+        shape=_shape(dataset, order),
+        steps=len(watch.steps) - WARM_UP,
+        step_seconds=(last - first) / (len(watch.steps) - WARM_UP),
+        loading_seconds=_loading(run, dataset),
+        validation_seconds=watch.validated - last,
+        saving_seconds=done - watch.validated,
+        memory=peak,
+        gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+    )
+
+
+@dataclass
+class Watch:
+    """When each step of a training and its validation ended."""
+
+    steps: list[float] = field(default_factory=list)
+    validated: float = 0.0
+
+    def on(self, training: Training) -> Training:
+        """The training under this watch, which ends it when enough steps are done."""
+        return replace(
+            training,
+            stepper=_Steps(**vars(training.stepper), watch=self),
+            validation=_Scores(**vars(training.validation), watch=self),
+            clock=_Enough(self),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Steps(Stepper):
+    watch: Watch
+
+    def step(self, state: State, batch: dict[str, Any], rate: float) -> float:
+        loss = super().step(state, batch, rate)
+        if self.device.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.watch.steps.append(time.monotonic())
+        return loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scores(Validation):
+    watch: Watch
+
+    def scores(self, *args: Any) -> dict[str, float]:
+        found = super().scores(*args)
+        self.watch.validated = time.monotonic()
+        return found
+
+
+class _Enough(Clock):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(SECONDS)
+        self.watch = watch
+
+    def share(self) -> float:
+        ends = self.watch.steps
+        return float(len(ends) >= WARM_UP + FEWEST and ends[-1] - ends[WARM_UP - 1] > SECONDS)
+
+
+def _loading(run: Run, dataset: Dataset) -> float:
+    """Seconds to load the scans, once the libraries are at hand."""
+    began = time.monotonic()
+    train.cached_patches(run, dataset)
+    return time.monotonic() - began
+
+
+def _shape(dataset: Dataset, order: Order) -> tuple[int, int, int]:
+    image = dataset.image(dataset.of(order.scan)[0])
+    x, y, z = Grid.over(image, order.config.data.spacing_mm).shape
+    return x, y, z
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process had at its peak.
+
+    Linux counts in `ru_maxrss` what the parent held when it started this process, so there the
+    process's own counter is read.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
