@@ -65,25 +65,24 @@ class Share:
 class Forecast:
     """Seconds and bytes of memory that a training will take.
 
-    `main_memory` is the peak of the training process, `worker_memory` what those that cut patches
-    hold beside it, all together; `gpu_memory` that of the tensors on a GPU, where there is one.
+    `together` is the trial's peak over all processes: memory that several share is counted once.
     """
 
     config: Config
     scans: Scans
     found: Found
     workers: int
-    worker_memory: int
-
-    @property
-    def main_memory(self) -> int:
-        """Bytes: the trial's peak, and the cached scans that it did without."""
-        return self.found.memory + self.scans.cached.all - self.scans.cached.tried
+    together: int
 
     @property
     def memory(self) -> int:
-        """Bytes of main memory, over all processes."""
-        return self.main_memory + self.worker_memory
+        """Bytes at the peak over all processes: the trial's, and the scans that it did without.
+
+        What all hold together is looked at ten times a second, so a short peak of the training
+        process may be missed there; its own counter does not miss it.
+        """
+        tried = max(self.found.memory, self.together)
+        return tried + self.scans.cached.all - self.scans.cached.tried
 
     @property
     def budgeted(self) -> int:
@@ -132,8 +131,8 @@ def forecast(config: Config, data: Path, *, fold: Fold = 0, limit: int | None = 
     scans = _scans(config, {sample.name: sample for sample in dataset.samples}, facts)
     order = Order(config=config, data=data.resolve(), facts=scans.tried, scan=scans.scan)
     with tempfile.TemporaryDirectory(prefix="volseg-") as folder:
-        found, workers, memory = _measured(Path(folder), order, limit)
-    return Forecast(config, scans, found, workers, memory)
+        found, workers, together = _measured(Path(folder), order, limit)
+    return Forecast(config, scans, found, workers, together)
 
 
 def _scans(config: Config, known: dict[str, Sample], facts: Facts) -> Scans:
@@ -172,7 +171,7 @@ def _voxels(sample: Sample, spacing_mm: Spacing | None) -> int:
 
 
 def _measured(folder: Path, order: Order, limit: int | None) -> tuple[Found, int, int]:
-    """What a trial found, and how many workers it had and what they held, by looking on."""
+    """What a trial found; and how many workers it had and what all held together, by looking on."""
     write_text(folder / ORDER, order.model_dump_json())
     with (folder / "log.txt").open("wb") as log:
         child = psutil.Popen(
@@ -180,11 +179,11 @@ def _measured(folder: Path, order: Order, limit: int | None) -> tuple[Found, int
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         try:
-            workers, memory = _watched(child, limit)
+            workers, together = _watched(child, limit)
         finally:
             _end(child)
     if (folder / FOUND).is_file():
-        return Found.model_validate_json((folder / FOUND).read_bytes()), workers, memory
+        return Found.model_validate_json((folder / FOUND).read_bytes()), workers, together
     if (folder / MISTAKE).is_file():
         raise UserError((folder / MISTAKE).read_text(encoding="utf-8"))
     told = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
@@ -194,23 +193,27 @@ def _measured(folder: Path, order: Order, limit: int | None) -> tuple[Found, int
 
 
 def _watched(child: psutil.Popen, limit: int | None) -> tuple[int, int]:
-    """Look on until a process ends: the most workers it had, and the most bytes they held together.
+    """Look on until a process ends: the most workers it had, and the most bytes all held together.
 
     Raises:
-        TooLargeError: it and they hold more than the limit.
+        TooLargeError: they hold more than the limit.
     """
     most, highest = 0, 0
     while child.poll() is None:
-        try:
+        with suppress(psutil.Error):  # one of them has just ended
             workers = child.children(recursive=True)
-            held = sum(worker.memory_full_info().uss for worker in workers)
+            held = sum(proportional(process) for process in (child, *workers))
             most, highest = max(most, len(workers)), max(highest, held)
-            if limit is not None and child.memory_info().rss + held > limit:
+            if limit is not None and held > limit:
                 raise TooLargeError
-        except psutil.Error:  # one of them has just ended
-            pass
         time.sleep(EVERY)
     return most, highest
+
+
+def proportional(process: psutil.Process) -> int:
+    """Bytes that a process holds, and its part of those that it shares (where the system tells them)."""
+    held = process.memory_full_info()
+    return int(getattr(held, "pss", held.uss))
 
 
 def _end(child: psutil.Popen) -> None:
@@ -221,3 +224,8 @@ def _end(child: psutil.Popen) -> None:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         child.wait()
+
+
+def amount(count: float) -> str:
+    """Bytes for people: `45 MB`, `1.2 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"

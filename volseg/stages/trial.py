@@ -44,8 +44,9 @@ class Order(Section):
 class Found(Section):
     """What a trial measured. `memory` is the peak of the main process, `gpu_memory` that of tensors.
 
-    Seconds: of a step (waiting for data included), of loading the scans, of validating those kept
-    apart, and of what follows that in each epoch. `shape` is the usual scan's on the network's grid.
+    Seconds: of a step (waiting for data included), of the processor in it (of all threads), of loading
+    the scans, of validating those kept apart, and of what follows that in each epoch. `shape` is the
+    usual scan's on the network's grid.
     """
 
     device: str
@@ -53,11 +54,19 @@ class Found(Section):
     shape: tuple[int, int, int]
     steps: int
     step_seconds: float
+    processor_seconds: float
     loading_seconds: float
     validation_seconds: float
     saving_seconds: float
     memory: int
     gpu_memory: int | None
+
+    @property
+    def alone_seconds(self) -> float:
+        """What a step takes at most where nothing else is at work: its processor time, if that is less."""
+        return (
+            self.step_seconds if self.gpu_memory else min(self.step_seconds, self.processor_seconds)
+        )
 
 
 def main(folder: Path) -> int:
@@ -86,13 +95,15 @@ def trial(order: Order, folder: Path) -> Found:
     watch = Watch()
     loop.train(watch.on(training))
     done, peak = time.monotonic(), peak_memory()
-    first, last = watch.steps[WARM_UP - 1], watch.steps[-1]
+    (first, used_first), (last, used_last) = watch.steps[WARM_UP - 1], watch.steps[-1]
+    steps = len(watch.steps) - WARM_UP
     return Found(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
         shape=_shape(dataset, order),
-        steps=len(watch.steps) - WARM_UP,
-        step_seconds=(last - first) / (len(watch.steps) - WARM_UP),
+        steps=steps,
+        step_seconds=(last - first) / steps,
+        processor_seconds=(used_last - used_first) / steps,
         loading_seconds=_loading(run, dataset),
         validation_seconds=watch.validated - last,
         saving_seconds=done - watch.validated,
@@ -103,9 +114,9 @@ def trial(order: Order, folder: Path) -> Found:
 
 @dataclass
 class Watch:
-    """When each step of a training and its validation ended."""
+    """When each step of a training and its validation ended, and the processor time until then."""
 
-    steps: list[float] = field(default_factory=list)
+    steps: list[tuple[float, float]] = field(default_factory=list)
     validated: float = 0.0
 
     def on(self, training: Training) -> Training:
@@ -126,7 +137,7 @@ class _Steps(Stepper):
         loss = super().step(state, batch, rate)
         if self.device.device.type == "cuda":
             torch.cuda.synchronize()
-        self.watch.steps.append(time.monotonic())
+        self.watch.steps.append((time.monotonic(), time.process_time()))
         return loss
 
 
@@ -146,7 +157,7 @@ class _Enough(Clock):
         self.watch = watch
 
     def share(self) -> float:
-        ends = self.watch.steps
+        ends = [end for end, _ in self.watch.steps]
         return float(len(ends) >= WARM_UP + FEWEST and ends[-1] - ends[WARM_UP - 1] > SECONDS)
 
 
