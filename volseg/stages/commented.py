@@ -37,11 +37,19 @@ MEANINGS = {
 def text(config: Config, reasons: Mapping[str, str], header: Sequence[str]) -> str:
     """YAML that `config.load` reads back as this config; `reasons` are by dotted key.
 
-    A setting without a reason is told what it is, or that it is the default.
+    A setting without a reason is told what it is, or that it is the default. Indented lines of the
+    header are commands and stay whole.
     """
-    lines = [f"# {part}" for line in header for part in textwrap.wrap(line, WIDTH - 2) or [""]]
+    lines = [f"# {part}" for line in header for part in _wrapped(line)]
     body = _section(config.model_dump(mode="json"), reasons, "")
-    return "\n".join([*(line.rstrip() for line in lines), *body, ""])
+    return "\n".join([*lines, *body, ""])
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line of the header, folded, but for a command, which is indented and stays whole."""
+    if line.startswith("  "):
+        return ["  " + " ".join(line.split())]
+    return textwrap.wrap(line, WIDTH - 2)
 
 
 def _section(values: Mapping[str, Any], reasons: Mapping[str, str], place: str) -> Iterator[str]:
@@ -49,7 +57,7 @@ def _section(values: Mapping[str, Any], reasons: Mapping[str, str], place: str) 
     for key, value in values.items():
         dotted = f"{place}.{key}" if place else key
         reason = reasons.get(dotted)
-        comment = f"# {reason or _default(dotted)}"
+        comment = f"# {' '.join((reason or _default(dotted)).split())}"
         if isinstance(value, dict):
             yield f"{indent}{key}:  {comment}" if reason else f"{indent}{key}:"
             yield from _section(value, reasons, dotted)

@@ -18,7 +18,7 @@ from volseg.data.batches import CACHE_SHARE, needed
 from volseg.data.dataset import Sample
 from volseg.data.grid import Spacing
 from volseg.errors import UserError
-from volseg.machine import cores, free_memory
+from volseg.machine import cores, free_memory, spin_briefly
 from volseg.runs import Facts
 from volseg.stages import train
 from volseg.stages.train import Fold
@@ -173,6 +173,7 @@ def _voxels(sample: Sample, spacing_mm: Spacing | None) -> int:
 def _measured(folder: Path, order: Order, limit: int | None) -> tuple[Found, int, int]:
     """What a trial found; and how many workers it had and what all held together, by looking on."""
     write_text(folder / ORDER, order.model_dump_json())
+    spin_briefly()
     with (folder / "log.txt").open("wb") as log:
         child = psutil.Popen(
             [sys.executable, "-m", "volseg.stages.trial", str(folder)],

@@ -153,8 +153,7 @@ def _on_data(
 
 def _course(config: Config, told: Forecast, budget: Budget) -> tuple[Config, dict[str, str]]:
     """How many steps an epoch and the run have."""
-    step, between = told.found.step_seconds, told.validation_seconds
-    train = config.train
+    step, between, train = told.found.step_seconds, told.validation_seconds, config.train
     least = between * (1 / VALIDATION_SHARE - 1) / step
     epoch = max(train.epoch_steps, math.ceil(least / 50) * 50)
     reasons = {
@@ -164,7 +163,8 @@ def _course(config: Config, told: Forecast, budget: Budget) -> tuple[Config, dic
     }
     steps = train.steps
     if budget.seconds:
-        steps = math.floor((budget.seconds - told.start_seconds) / (step + between / epoch))
+        alone = told.found.alone_seconds  # too many steps do no harm: --max-time ends them well
+        steps = math.floor((budget.seconds - told.start_seconds) / (alone + between / epoch))
         if steps < 1:
             raise UserError(
                 f"--max-time: {budget.seconds:g} s are too few: the scans take "
@@ -185,10 +185,11 @@ def _on_design(
     chosen = rungs[number]
     whole = next(rung.patch for rung in rungs if rung.batch == BATCH)
     median = by(target.shape)
+    into = "" if budget.gpu else f" into memory and {STEP_SECONDS:g} s a step"
     patch = f"the whole median scan, {median}, rounded up to the stride"
     if chosen.patch != whole:
         patch = (
-            f"from the median scan, {median}, shrunk until a batch of {BATCH} fits; "
+            f"from the median scan, {median}, shrunk until a batch of {BATCH} fits{into}; "
             f"covers {told.coverage:.0%} of it"
         )
     batch = "nnU-Net's least: smaller patches come before smaller batches"
@@ -201,6 +202,7 @@ def _on_design(
     )
     steps = "an axis is halved while it has 8 voxels or more and its spacing is less than twice the finest"
     return {
+        "network.name": "as --network says",
         "network.strides": steps,
         "network.channels": f"doubled up to ten times the first; {width}",
         "network.filters": f"doubled from level to level; {width}",
@@ -236,7 +238,8 @@ def _header(made: Plan, data: Path, out: Path | None) -> Iterator[str]:
     told, found = made.forecast, made.forecast.found
     file = out or Path("PLAN.yaml")
     yield f"{made.config.network.name} for {made.found.name}, planned by volseg plan."
-    yield f"  volseg train {file} --data {data}"
+    limit = f" --max-time {made.budget.seconds:g}s" if made.budget.seconds else ""
+    yield f"  volseg train {file} --data {data}{limit}"
     yield (
         f"Dataset: {len(made.found.scans)} scans of {made.found.cases} cases, "
         f"{made.found.labelled} labelled; classes: {', '.join(made.found.classes)}; "

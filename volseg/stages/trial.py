@@ -17,6 +17,7 @@ from volseg.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.grid import Grid
 from volseg.errors import UserError
+from volseg.machine import peak_memory
 from volseg.model.state import Clock, State
 from volseg.model.step import Stepper
 from volseg.runs import Facts, Run
@@ -172,22 +173,6 @@ def _shape(dataset: Dataset, order: Order) -> tuple[int, int, int]:
     image = dataset.image(dataset.of(order.scan)[0])
     x, y, z = Grid.over(image, order.config.data.spacing_mm).shape
     return x, y, z
-
-
-def peak_memory() -> int:
-    """Bytes of memory that this process had at its peak.
-
-    Linux counts in `ru_maxrss` what the parent held when it started this process, so there the
-    process's own counter is read.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":
