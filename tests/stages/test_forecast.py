@@ -4,14 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import tiny
 from volseg import cli
 from volseg.data.batches import needed
 from volseg.errors import UserError
+from volseg.model.predict import sliding_window
+from volseg.model.settings import Inference
 from volseg.stages import outlook, train
 from volseg.stages.forecast import Forecast, Scans, Share, TooLargeError, amount, forecast
-from volseg.stages.trial import FEWEST, MOST, Found
+from volseg.stages.trial import FEWEST, MOST, Found, windows
 
 
 def made_up(**changes) -> Forecast:
@@ -66,6 +71,24 @@ def test_bytes_are_told_with_their_unit(count, text):
     assert amount(count) == text
 
 
+@given(
+    shape=st.tuples(*[st.integers(1, 40)] * 3),
+    window=st.tuples(*[st.integers(2, 16)] * 3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+)
+def test_windows_are_as_many_as_validation_uses(shape, window, overlap):
+    used = 0
+
+    def network(patches: torch.Tensor) -> torch.Tensor:
+        nonlocal used
+        used += len(patches)
+        return patches
+
+    sliding_window(network, torch.zeros(1, 1, *shape), window, Inference(overlap=overlap))
+
+    assert windows(shape, window, overlap) == used
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch) -> Path:
     tiny.write(tmp_path / "data" / "prepared")
@@ -90,7 +113,7 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
 @pytest.mark.slow
 def test_a_trial_takes_few_scans_and_more_memory_for_a_larger_patch(here: Path):
     small = forecast(tiny.config(), here / "data/prepared")
-    larger = {"patch": [128, 128, 64], "batch": 4, "workers": 0}
+    larger = {"patch": [96, 96, 48], "workers": 0}
     large = forecast(tiny.config(train=larger), here / "data/prepared")
 
     assert FEWEST <= small.found.steps <= MOST

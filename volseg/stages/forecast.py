@@ -177,7 +177,7 @@ def _measured(folder: Path, order: Order, limit: int | None) -> tuple[Found, int
     with (folder / "log.txt").open("wb") as log:
         child = psutil.Popen(
             [sys.executable, "-m", "volseg.stages.trial", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            stdin=subprocess.PIPE, stdout=log, stderr=log,
         )  # fmt: skip
         try:
             workers, together = _watched(child, limit)

@@ -4,13 +4,18 @@ Run as `python -m volseg.stages.trial FOLDER`: it reads `order.json` there and l
 `mistake.txt` where the order itself is at fault.
 """
 
+import math
+import os
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from volseg.atomic import write_text
 from volseg.config import Config
@@ -87,10 +92,7 @@ def trial(order: Order, folder: Path) -> Found:
     Raises:
         UserError: as training would.
     """
-    course = order.config.train.model_copy(
-        update={"steps": WARM_UP + MOST, "epoch_steps": WARM_UP + MOST, "patience": None}
-    )
-    run = Run.create(folder, order.config.model_copy(update={"train": course}), order.facts)
+    run = Run.create(folder, _short(order.config), order.facts)
     dataset = Dataset.load(order.data)
     training = train.assemble(run, dataset)
     watch = Watch()
@@ -101,33 +103,77 @@ def trial(order: Order, folder: Path) -> Found:
     return Found(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
-        shape=_shape(dataset, order),
+        shape=_shape(dataset, order.scan, order.config),
         steps=steps,
         step_seconds=(last - first) / steps,
         processor_seconds=(used_last - used_first) / steps,
         loading_seconds=_loading(run, dataset),
-        validation_seconds=watch.validated - last,
+        validation_seconds=watch.validated - last + watch.predicted * _more_windows(dataset, order),
         saving_seconds=done - watch.validated,
         memory=peak,
         gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     )
 
 
+def _short(config: Config) -> Config:
+    """One epoch of few steps, validated by windows that do not overlap.
+
+    Overlapping ones take as much memory, and time in proportion to their number.
+    """
+    epoch = {"steps": WARM_UP + MOST, "epoch_steps": WARM_UP + MOST, "patience": None}
+    update = {
+        "train": config.train.model_copy(update=epoch),
+        "inference": config.inference.model_copy(update={"overlap": 0.0}),
+    }
+    return config.model_copy(update=update)
+
+
+def _more_windows(dataset: Dataset, order: Order) -> float:
+    """By what share of their number the config has more windows than were used."""
+    config, few, many = order.config, 0, 0
+    for name in order.facts.unseen_cases:
+        shape = _shape(dataset, name, config)
+        few += windows(shape, config.window, 0.0)
+        many += windows(shape, config.window, config.inference.overlap)
+    return many / few - 1 if few else 0.0
+
+
+def windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
+    """How many windows cover a scan."""
+    steps = (max(1, int(size * (1 - overlap))) for size in window)
+    axes = zip(shape, window, steps, strict=True)
+    return math.prod(math.ceil(max(0, n - size) / step) + 1 for n, size, step in axes)
+
+
 @dataclass
 class Watch:
-    """When each step of a training and its validation ended, and the processor time until then."""
+    """When each step of a training and its validation ended, and the processor time until then.
+
+    `predicted` are the seconds of validation in which the network was at work.
+    """
 
     steps: list[tuple[float, float]] = field(default_factory=list)
     validated: float = 0.0
+    predicted: float = 0.0
 
     def on(self, training: Training) -> Training:
         """The training under this watch, which ends it when enough steps are done."""
+        training.state.shown.register_forward_pre_hook(self._begins)
+        training.state.shown.register_forward_hook(self._ends)
         return replace(
             training,
             stepper=_Steps(**vars(training.stepper), watch=self),
             validation=_Scores(**vars(training.validation), watch=self),
             clock=_Enough(self),
         )
+
+    def _begins(self, network: nn.Module, *_: object) -> None:
+        if not network.training:
+            self.predicted -= time.monotonic()
+
+    def _ends(self, network: nn.Module, *_: object) -> None:
+        if not network.training:
+            self.predicted += time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +215,22 @@ def _loading(run: Run, dataset: Dataset) -> float:
     return time.monotonic() - began
 
 
-def _shape(dataset: Dataset, order: Order) -> tuple[int, int, int]:
-    image = dataset.image(dataset.of(order.scan)[0])
-    x, y, z = Grid.over(image, order.config.data.spacing_mm).shape
+def _shape(dataset: Dataset, name: str, config: Config) -> tuple[int, int, int]:
+    """A scan's shape on the network's grid."""
+    x, y, z = Grid.over(dataset.image(dataset.of(name)[0]), config.data.spacing_mm).shape
     return x, y, z
 
 
+def _end_with_the_parent() -> None:
+    """End as soon as whoever started this process is gone and so has closed the pipe to it."""
+
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
+    _end_with_the_parent()
     sys.exit(main(Path(sys.argv[1])))
