@@ -24,7 +24,7 @@ from volseg.stages import train
 from volseg.stages.train import Fold
 from volseg.stages.trial import FOUND, MISTAKE, ORDER, Found, Order
 
-EVERY = 0.1
+EVERY = 0.2
 """Seconds between two looks at a trial's memory."""
 
 
@@ -78,7 +78,7 @@ class Forecast:
     def memory(self) -> int:
         """Bytes at the peak over all processes: the trial's, and the scans that it did without.
 
-        What all hold together is looked at ten times a second, so a short peak of the training
+        What all hold together is looked at five times a second, so a short peak of the training
         process may be missed there; its own counter does not miss it.
         """
         tried = max(self.found.memory, self.together)

@@ -225,7 +225,7 @@ def _end_with_the_parent() -> None:
     """End as soon as whoever started this process is gone and so has closed the pipe to it."""
 
     def wait() -> None:
-        sys.stdin.read()
+        os.read(0, 1)  # not sys.stdin: its lock would be held for ever in forked workers
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
