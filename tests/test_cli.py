@@ -13,7 +13,7 @@ from volseg import arguments, cli
 from volseg.errors import UserError
 from volseg.stages import train as training
 
-COMMANDS = ["prepare", "train", "infer", "evaluate", "submit", "demo", "phantom", "options"]
+COMMANDS = ["prepare", "plan", "train", "infer", "evaluate", "submit", "demo", "phantom", "options"]
 
 
 @pytest.fixture
@@ -54,6 +54,11 @@ def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
         (["train", "configs/unett.yaml"], "did you mean configs/unet.yaml?"),
         (["train", "demo", "--data", "nowhere"], "nowhere: no dataset.json"),
         (["train", "demo", "--max-time", "soon"], "--max-time: 'soon' is no time"),
+        (["plan", "--max-memory", "lots"], "expected e.g. 800MB, 8GB or 12GiB"),
+        (["plan", "--max-time", "soon"], "--max-time: 'soon' is no time"),
+        (["plan", "--data", "nowhere"], "nowhere: no dataset.json"),
+        (["plan", "--out", "tiny.yaml"], "--out tiny.yaml: exists"),
+        (["train", "demo", "--dry-run", "--data", "nowhere"], "nowhere: no dataset.json"),
         (["train", "demo", "optimizer.learning_rate=1"], "optimizer.learning_rate: unknown key"),
         (["train", "demo", "train.patch=[50,64,32]"], "not divisible by the stride"),
         (["infer", "--all"], "runs: no finished run"),
@@ -140,6 +145,26 @@ def test_times_are_read_with_their_unit(text: str | None, seconds: float | None)
 def test_a_time_without_a_unit_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no time"):
         arguments.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("800MB", 8 * 10**8),
+        ("8GB", 8 * 10**9),
+        ("1.5 gb", 15 * 10**8),
+        ("2GiB", 2**31),
+        ("1T", 10**12),
+    ],
+)
+def test_memory_is_read_with_its_unit(text: str, count: int) -> None:
+    assert arguments.memory(text) == count
+
+
+@pytest.mark.parametrize("text", ["8", "GB", "0GB", "-1GB", "8kB", "8GBs"])
+def test_memory_without_a_unit_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is no amount of memory"):
+        arguments.memory(text)
 
 
 @pytest.mark.slow

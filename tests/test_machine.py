@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 from volseg import machine
@@ -23,3 +25,19 @@ def test_cores_follow_the_cgroups_quota(tmp_path: Path) -> None:
 
 def test_free_memory_is_within_the_machines() -> None:
     assert 0 < machine.free_memory() < 1 << 50
+
+
+def test_the_peak_is_that_of_the_process_itself_and_stays_when_memory_is_given_back() -> None:
+    """A child of a large process is no larger for it, though ru_maxrss says so on Linux."""
+    held = bytearray(300 * 10**6)
+    held[::4096] = b"1" * len(held[::4096])
+    code = (
+        "from volseg.machine import peak_memory; print(peak_memory());"
+        "held = b'1' * (100 * 10**6); del held; print(peak_memory())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    small, grown = map(int, told.stdout.split())
+
+    assert machine.peak_memory() > 300 * 10**6
+    assert small < 200 * 10**6
+    assert 95 * 10**6 < grown - small < 120 * 10**6

@@ -6,6 +6,8 @@ import numpy as np
 
 from volseg.config import Config, check
 from volseg.data.dataset import Dataset, Facts, Sample
+from volseg.data.fingerprint import measure
+from volseg.data.records import Record
 from volseg.data.volume import Volume, stack_affine
 
 CLASSES = ("large_bowel", "stomach")
@@ -61,6 +63,15 @@ def _scan(folder: Path, case: int, day: int, *, lefts: tuple[int, int]) -> Sampl
         spacing_mm=(1.5, 1.5, 3.0),
         slices=tuple(range(1, SHAPE[2] + 1)),
     )
+
+
+def record(dataset: Dataset) -> None:
+    """Leave beside each scan what `volseg prepare` would have measured."""
+    for sample in dataset.samples:
+        image = dataset.image(sample)
+        masks = sample.labels and {name: dataset.label(sample, name) for name in dataset.classes}
+        found = measure([image], masks, exclusive=dataset.facts.exclusive)
+        Record(key="", sample=sample, files={}, fingerprint=found).write(dataset.folder)
 
 
 def config(**sections: object) -> Config:

@@ -62,6 +62,27 @@ class TrainArguments:
     the time of each fold."""
     devices: int = 1
     """Train on so many GPUs; without a GPU, by so many processes. Torchrun and srun need it not."""
+    dry_run: bool = False
+    """Write nothing; try a few steps and tell the memory and time that training will take."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PlanArguments:
+    """Options of plan."""
+
+    data: Path = DATA
+    """The prepared dataset."""
+    max_memory: str | None = None
+    """What training may take of the memory, a GPU's where there is one, e.g. 8GB; by default what is free."""
+    max_time: str | None = None
+    """How long training may take, e.g. 30m or 2h: it sets the steps."""
+    network: Literal["unet", "dynunet", "segresnet", "swinunetr"] = "unet"
+    """The kind of network."""
+    out: Path | None = None
+    """The YAML file to write; by default it goes to stdout."""
+    force: bool = False
+    """Write over a file that is there."""
 
 
 @Parameter(name="*")
@@ -99,3 +120,20 @@ def seconds(text: str | None) -> float | None:
     if not match or not float(match[1]):
         raise UserError(f"--max-time: {text!r} is no time; expected e.g. 90s, 30m or 2h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def memory(text: str | None) -> int | None:
+    """`800MB`, `8GB` or `8GiB` in bytes.
+
+    Raises:
+        UserError: anything else.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([MGT])(i?)B?", text, re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise UserError(
+            f"--max-memory: {text!r} is no amount of memory; expected e.g. 800MB, 8GB or 12GiB"
+        )
+    power = {"M": 2, "G": 3, "T": 4}[match[2].upper()]
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)

@@ -1,6 +1,7 @@
 """What this machine lets us use: cores by affinity and cgroup quota, and free memory."""
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -32,6 +33,31 @@ def out_of_memory_kills() -> int | None:
             if "oom_kill" in counts:
                 return int(counts["oom_kill"])
     return None
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process had at its peak.
+
+    Linux counts in `ru_maxrss` what the parent held when it started this process, so there the
+    process's own counter is read.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def spin_briefly() -> None:
+    """Let torch's threads, here and in child processes, wait for each other without much spinning.
+
+    That slows a busy machine to less than half; so short a spin costs an idle one a tenth
+    (benchmarks/waiting_threads.py).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def has_bfloat16() -> bool:

@@ -4,7 +4,6 @@ Importing this loads nothing: worker processes import it again, since it is what
 """
 
 import io
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from volseg.cli import talk
 from volseg.cli.talk import SOME_FAILED
 from volseg.errors import ElsewhereError, UserError
+from volseg.machine import spin_briefly
 
 SIGNALLED = 128
 """Added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM."""
@@ -23,9 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     The code is 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C, 143 SIGTERM.
     """
-    # Threads that wait for each other by spinning slow a busy machine to less than half; so short a
-    # spin costs an idle one a tenth (benchmarks/waiting_threads.py).
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    spin_briefly()
     # A name that the terminal can't show is no reason to fail.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

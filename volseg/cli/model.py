@@ -3,14 +3,46 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volseg.arguments import DATA, PREDICTIONS, InferArguments, TrainArguments, seconds
+from volseg.arguments import (
+    DATA,
+    PREDICTIONS,
+    InferArguments,
+    PlanArguments,
+    TrainArguments,
+    memory,
+    seconds,
+)
+from volseg.atomic import write_text
 from volseg.cli import talk
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
     from volseg.config import Config
     from volseg.stages.scores import Scores
-    from volseg.stages.train import Options
+    from volseg.stages.train import Fold, Options
+
+
+def plan(*, options: PlanArguments = PlanArguments()) -> None:
+    """Write a config that suits a prepared dataset and this machine, with the reason of each setting.
+
+    A few steps of training are tried, so it takes a minute or more.
+    """
+    limit, allowed = seconds(options.max_time), memory(options.max_memory)
+    if options.out and options.out.exists() and not options.force:
+        raise UserError(f"--out {options.out}: exists; name another file or pass --force")
+    talk.console()
+    from volseg.stages import outlook
+    from volseg.stages import plan as stage
+
+    made = stage.plan(options.data, options.network, max_memory=allowed, max_seconds=limit)
+    text = stage.text(made, options.data, options.out)
+    if options.out is None:
+        talk.show(outlook.table(stage.rows(made)), error=True)
+        print(text, end="")
+        return
+    write_text(options.out, text)
+    talk.show(outlook.table(stage.rows(made)))
+    print(f"{options.out}: train with `volseg train {options.out} --data {options.data}`")
 
 
 def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> int:
@@ -28,6 +60,9 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     settings = configs.load(config, overrides)
     limit = seconds(options.max_time)
     talk.console()
+    if options.dry_run:
+        _tell(settings, options, limit)
+        return 0
     from volseg.runs import RUNS
     from volseg.stages import devices
     from volseg.stages import train as stage
@@ -37,7 +72,7 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     chosen = stage.Options(
         data=options.data,
         run=Path(name) if "/" in name else RUNS / name,
-        fold="all" if options.fold == "all" else int(0 if each else options.fold),
+        fold=_fold(options.fold),
         resume=options.resume,
         max_seconds=limit,
         weights=options.weights,
@@ -190,3 +225,24 @@ def options(kind: str | None = None, /) -> None:
 def _say_unscored(scores: "Scores") -> None:
     for scan, why in {**scores.skipped, **scores.failed}.items():
         talk.say(f"note: {scan} is not scored: {why}")
+
+
+def _tell(config: "Config", options: TrainArguments, limit: float | None) -> None:
+    """What training by this config will take."""
+    from volseg.stages import forecast, outlook
+
+    try:
+        told = forecast.forecast(
+            config, options.data, fold="all" if options.fold == "all" else int(options.fold)
+        )
+    except forecast.TooLargeError as error:
+        raise UserError(
+            "train --dry-run: a step takes more memory than there is; "
+            "make train.patch or train.batch smaller"
+        ) from error
+    talk.show(outlook.table(outlook.rows(told, limit)))
+
+
+def _fold(text: str) -> "Fold":
+    """The fold of one training; the first of `each`."""
+    return "all" if text == "all" else int(text.replace("each", "0"))

@@ -17,11 +17,15 @@ def console() -> "ModuleType":
     return module
 
 
-def show(table: object) -> None:
-    """A table on stdout; not folded where there is no terminal, so that `grep` finds whole messages."""
+def show(table: object, *, error: bool = False) -> None:
+    """A table on stdout, or on stderr where that is for something else.
+
+    It is not folded where there is no terminal, so that `grep` finds whole messages.
+    """
     from rich.console import Console
 
-    out = Console() if sys.stdout.isatty() else Console(width=100_000)
+    shown = (sys.stderr if error else sys.stdout).isatty()
+    out = Console(stderr=error) if shown else Console(stderr=error, width=100_000)
     out.print(table)
 
 

@@ -5,7 +5,7 @@ import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -73,61 +73,86 @@ def train(config: Config, options: Options) -> Trained:
         UserError: a dataset, split or run that doesn't fit.
     """
     with ranks.joined():
-        found = ranks.first(lambda: _found(config, options))
-        log_file = console.log_to(found.run.folder / "log.txt")
+        run, dataset, start = ranks.first(lambda: _opened(config, options))
+        log_file = console.log_to(run.folder / "log.txt")
         with log_file if ranks.rank() == 0 else nullcontext():
-            return _train(found, options)
+            _log_excluded(dataset)
+            training = assemble(
+                run, dataset, start, resume=options.resume, max_seconds=options.max_seconds
+            )
+            loop.train(training)
+            state = training.state
+            return Trained(run.folder, state.step, state.best, state.elapsed, ranks.rank())
 
 
-class Found(NamedTuple):
-    """What a training needs, found fit: its run's folder, the scans, and weights to start from."""
+def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
+    """The dataset, and which of its scans are trained on and which kept apart.
 
-    run: Run
-    dataset: Dataset
-    parts: Split
-    start: finetune.Start | None
-
-
-def _found(config: Config, options: Options) -> Found:
-    """Check everything, then make the run's folder or find it fit to go on."""
-    ranks.shares(config.train.batch, config.train.accumulate)
-    dataset = Dataset.load(options.data)
+    Raises:
+        UserError: no such dataset, files that are missing, or a config that doesn't fit it.
+    """
+    dataset = Dataset.load(data)
     problems = list(unknown_classes(config.postprocess, dataset.classes))
     if problems:
         raise UserError.of(problems)
-    fold: Fold = "all" if config.data.split == "none" else options.fold
-    parts = split(dataset.samples, fold=fold, hold_out=config.data.hold_out)
+    kept: Fold = "all" if config.data.split == "none" else fold
+    parts = split(dataset.samples, fold=kept, hold_out=config.data.hold_out)
     dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
-    start = finetune.chosen(options.weights, options.run, resume=options.resume)
-    finetune.check_fit(start, config, dataset)
-    run = _open_run(config, options, dataset, fold=fold, parts=parts)
-    return Found(run, dataset, parts, start)
+    facts = Facts(
+        dataset=dataset.facts.name,
+        classes=dataset.classes,
+        exclusive=dataset.facts.exclusive,
+        channels=dataset.facts.channels,
+        fold=kept,
+        **parts._asdict(),
+    )
+    return dataset, facts
 
 
-def _train(found: Found, options: Options) -> Trained:
-    run, dataset, parts, start = found
-    config = run.config
-    _log_excluded(dataset)
+def assemble(
+    run: Run,
+    dataset: Dataset,
+    start: finetune.Start | None = None,
+    *,
+    resume: bool = False,
+    max_seconds: float | None = None,
+) -> Training:
+    """All that a training is made of: the network, its scans in memory, and how far it is."""
+    config, facts = run.config, run.facts
+    parts = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
     device = Device.best(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _fresh_state(run, device, start)
-    if options.resume and runs.begun(run.folder):  # else it was stopped before anything was saved
+    if resume and runs.begun(run.folder):  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
-    clock = Clock(options.max_seconds, before=state.elapsed)
-    batches = _patches(config, dataset, parts)
+    clock = Clock(max_seconds, before=state.elapsed)
+    batches = cached_patches(run, dataset)
     _log_start(run, state, device)
     stepper = Stepper(
         loss=config.loss,
-        exclusive=run.facts.exclusive,
+        exclusive=facts.exclusive,
         device=device,
         clip=config.train.clip,
         parts=ranks.shares(config.train.batch, config.train.accumulate),
         shared=_shared(state.network),
     )
     validation = Validation(dataset, parts, run.predictor(state.shown, device))
-    loop.train(Training(run, state, batches, stepper, validation, clock))
-    return Trained(run.folder, state.step, state.best, state.elapsed, ranks.rank())
+    return Training(run, state, batches, stepper, validation, clock)
+
+
+def cached_patches(run: Run, dataset: Dataset) -> Patches:
+    """The row of training patches, with the scans that they are cut from at hand.
+
+    Raises:
+        UserError: a scan that can't be read.
+    """
+    config, train = run.config, run.config.train
+    samples = [sample for sample in dataset.samples if sample.name in run.facts.train]
+    scans = Scans(dataset, samples, config.data, ranks=ranks.ranks())
+    log.info("%s", scans.told)
+    vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
+    return Patches(scans, vary, seed=train.seed)
 
 
 def _fresh_state(run: Run, device: Device, start: finetune.Start | None) -> State:
@@ -167,26 +192,16 @@ def _log_start(run: Run, state: State, device: Device) -> None:
     )
 
 
-def _patches(config: Config, dataset: Dataset, parts: Split) -> Patches:
-    samples = [sample for sample in dataset.samples if sample.name in parts.train]
-    scans = Scans(dataset, samples, config.data, ranks=ranks.ranks())
-    log.info("%s", scans.told)
-    train = config.train
-    vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
-    return Patches(scans, vary, seed=train.seed)
+def _opened(config: Config, options: Options) -> tuple[Run, Dataset, finetune.Start | None]:
+    """The run's folder, made or found fit to go on, the dataset, and weights to start from."""
+    ranks.shares(config.train.batch, config.train.accumulate)
+    dataset, facts = lay_out(config, options.data, options.fold)
+    start = finetune.chosen(options.weights, options.run, resume=options.resume)
+    finetune.check_fit(start, config, dataset)
+    return _open_run(config, options, facts), dataset, start
 
 
-def _open_run(
-    config: Config, options: Options, dataset: Dataset, *, fold: Fold, parts: Split
-) -> Run:
-    facts = Facts(
-        dataset=dataset.facts.name,
-        classes=dataset.classes,
-        exclusive=dataset.facts.exclusive,
-        channels=dataset.facts.channels,
-        fold=fold,
-        **parts._asdict(),
-    )
+def _open_run(config: Config, options: Options, facts: Facts) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
             raise UserError(
@@ -194,7 +209,7 @@ def _open_run(
             )
         return Run.create(options.run, config, facts)
     run = Run.open(options.run)
-    run.check_classes(dataset.classes, options.data)
+    run.check_classes(facts.classes, options.data)
     problems = _differences(run.config.model_dump(), config.model_dump())
     if run.facts != facts:
         problems.append("the dataset or fold (splits.json differs)")

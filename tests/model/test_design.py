@@ -1,0 +1,101 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from volseg.config import check
+from volseg.model.design import BATCH, HALVED, LARGEST_BATCH, design, designs, halvings
+
+KINDS = ["unet", "dynunet", "segresnet", "swinunetr"]
+SHAPES = st.tuples(*[st.integers(3, 300)] * 3)
+SPACINGS = st.tuples(*[st.sampled_from([0.5, 0.7, 1.0, 1.5, 3.0, 5.0])] * 3)
+
+
+def rungs(kind, shape, spacing, most=10**6):
+    return designs(kind, shape, spacing, narrow=True, most=most)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(shape=SHAPES, spacing=SPACINGS)
+def test_every_design_is_a_config_and_no_larger_than_the_scan_rounded_up(kind, shape, spacing):
+    for one in rungs(kind, shape, spacing):
+        check({"network": one.network.model_dump(), "train": {"patch": one.patch}}, "design")
+        stride = one.network.stride
+        assert all(p % s == 0 for p, s in zip(one.patch, stride, strict=True))
+        if kind != "swinunetr":  # its stride is larger than small scans
+            whole = rungs(kind, shape, spacing)[0]
+            limits = zip(one.patch, shape, whole.network.stride, strict=True)
+            assert all(p < n + s for p, n, s in limits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(shape=SHAPES, spacing=SPACINGS)
+def test_designs_become_smaller_from_one_to_the_next_and_batches_first(kind, shape, spacing):
+    found = rungs(kind, shape, spacing)
+
+    voxels = [one.voxels for one in found]
+    assert voxels == sorted(set(voxels), reverse=True)
+    assert all(BATCH <= one.batch <= LARGEST_BATCH for one in found)
+    assert all(one.batch == BATCH for one in found if one.patch != found[0].patch)
+
+
+def test_a_batch_grows_to_the_stated_share_of_all_voxels():
+    whole = math.prod((40, 56, 40))
+    assert [one.batch for one in rungs("unet", (40, 56, 40), (1, 1, 1), most=4 * whole)][:3] == [
+        4,
+        3,
+        2,
+    ]
+    assert rungs("unet", (40, 56, 40), (1, 1, 1), most=whole)[0].batch == BATCH
+
+
+@given(patch=SHAPES, spacing=SPACINGS)
+def test_an_axis_is_never_halved_below_half_of_the_smallest_that_may_be(patch, spacing):
+    steps = halvings(patch, spacing)
+
+    for axis in range(3):
+        left = patch[axis] / math.prod(step[axis] for step in steps)
+        assert left == patch[axis] or left > HALVED / 2 - 1
+
+
+@given(patch=SHAPES)
+def test_a_coarse_axis_is_not_halved_until_the_others_are_as_coarse(patch):
+    steps = halvings(patch, (1.0, 1.0, 4.0))
+    fine = max(patch[0], patch[1])
+
+    if fine >= HALVED:
+        assert steps[0][2] == 1
+    if fine >= 2 * HALVED:
+        assert steps[1][2] == 1
+    if min(patch) >= 4 * HALVED:  # by hand: 1, 1, 4 -> 2, 2, 4 -> 4, 4, 4
+        assert [step[2] for step in steps[:3]] == [1, 1, 2]
+
+
+def test_halvings_of_the_competitions_scans_are_those_worked_out_by_hand():
+    # 266 -> 133 -> 67 -> 34 -> 17 -> 9; 144 stays once (3 mm beside 1.5 mm) -> 72 -> 36 -> 18 -> 9
+    assert halvings((266, 266, 144), (1.5, 1.5, 3.0)) == ((2, 2, 1), *[(2, 2, 2)] * 4)
+    # 20 slices of 5 mm beside 0.7 mm: at 2.8 mm they join in, 20 -> 10 -> 5
+    assert halvings((512, 512, 20), (0.7, 0.7, 5.0)) == (
+        (2, 2, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2), (2, 2, 1)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_narrow_networks_have_half_the_channels(kind):
+    wide, narrow = (design(kind, (64, 64, 64), (1, 1, 1), narrow=n).network for n in (False, True))
+    width = {"unet": "channels", "dynunet": "filters", "segresnet": "filters"}.get(
+        kind, "feature_size"
+    )
+
+    assert narrow.stride == wide.stride
+    one, other = getattr(wide, width), getattr(narrow, width)
+    assert one == (tuple(2 * n for n in other) if isinstance(other, tuple) else 2 * other)
+
+
+@pytest.mark.parametrize("kind", ["unet", "dynunet"])
+def test_channels_double_up_to_ten_times_the_first(kind):
+    network = design(kind, (256, 256, 256), (1, 1, 1), narrow=False).network
+    channels = network.channels if kind == "unet" else network.filters
+
+    assert channels == (32, 64, 128, 256, 320, 320)

@@ -1,0 +1,71 @@
+"""The largest of some designs that fits into memory and time, with as few trials as will do."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+ENOUGH = 0.8
+"""A design that uses this share of the memory or time is not tried to be bettered."""
+AIM = 0.95
+"""The share that the next design to be tried should use."""
+TRIALS = 7
+FIRST_VOXELS = 2 * 48**3
+"""Of the first batch that is tried: it fits into any machine that trains at all."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a design takes, as a share of what it may take; above 1 is too much."""
+
+    memory: float
+    time: float = 0.0
+
+    @property
+    def most(self) -> float:
+        """The tighter one."""
+        return max(self.memory, self.time)
+
+
+def search(voxels: Sequence[int], use: Callable[[int], Use]) -> int | None:
+    """The first of designs, ordered from large to small, whose use is 1 at most.
+
+    Where each voxel more takes more, as it does, few have to be tried: memory and time grow in
+    proportion. If even the smallest takes too long, it is taken; None: it needs too much memory.
+    """
+    too_large, fits = -1, len(voxels)
+    known: dict[int, Use] = {}
+    number = next((i for i, n in enumerate(voxels) if n <= FIRST_VOXELS), len(voxels) - 1)
+    while len(known) < TRIALS or fits == len(voxels):
+        known[number] = used = use(number)
+        if used.most <= 1:
+            fits = number
+            if used.most >= ENOUGH:
+                break
+        else:
+            too_large = number
+        if fits - too_large <= 1:
+            break
+        wanted = _wanted(voxels, known)
+        guess = next((i for i, n in enumerate(voxels) if n <= wanted), len(voxels) - 1)
+        number = min(max(guess, too_large + 1), fits - 1)
+    if fits < len(voxels):
+        return fits
+    smallest = known[len(voxels) - 1]
+    return len(voxels) - 1 if smallest.memory <= 1 else None
+
+
+def _wanted(voxels: Sequence[int], known: dict[int, Use]) -> float:
+    """The voxels at which memory or time is used up, on a straight line through what is known."""
+    seen = sorted((voxels[i], used) for i, used in known.items() if math.isfinite(used.most))
+    if not seen:
+        return min(voxels[i] for i in known) / 2
+    by_memory = _crossing([(n, used.memory) for n, used in seen])
+    return min(by_memory, _crossing([(n, used.time) for n, used in seen]))
+
+
+def _crossing(points: Sequence[tuple[int, float]]) -> float:
+    """Where the straight line through the two points that are nearest to 1 comes to AIM."""
+    (n, y), *others = sorted(points, key=lambda point: abs(1 - point[1]))
+    m, z = others[0] if others else (0, 0.0)
+    slope = (y - z) / (n - m)
+    return n + (AIM - y) / slope if slope > 0 else math.inf
