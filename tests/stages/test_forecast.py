@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests import tiny
 from volseg import cli
-from volseg.data.batches import needed
+from volseg.data.cache import needed
+from volseg.data.settings import Data
 from volseg.errors import UserError
 from volseg.model.predict import sliding_window
 from volseg.model.settings import Inference
@@ -143,5 +144,5 @@ def test_what_training_would_refuse_is_refused_and_too_much_memory_ends_the_tria
 def test_cached_scans_are_counted_on_the_networks_grid(here: Path):
     samples = train.Dataset.load(here / "data/prepared").samples[:2]
 
-    assert needed(samples, 2) == 2 * 20 * 16 * 10 * (2 + 2)
-    assert needed(samples, 2, spacing_mm=(1.5, 1.5, 1.5)) == 2 * needed(samples, 2)
+    assert needed(samples, Data()) == 2 * 20 * 16 * 10 * (2 + 1)  # float16, and a byte of bits
+    assert needed(samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * needed(samples, Data())

@@ -116,12 +116,13 @@ def trial(order: Order, folder: Path) -> Found:
 
 
 def _short(config: Config) -> Config:
-    """One epoch of few steps, validated by windows that do not overlap.
+    """One epoch of few steps, validated by windows that do not overlap; no scan is cached on disk.
 
     Overlapping ones take as much memory, and time in proportion to their number.
     """
     epoch = {"steps": WARM_UP + MOST, "epoch_steps": WARM_UP + MOST, "patience": None}
     update = {
+        "data": config.data.model_copy(update={"cache": "memory"}),
         "train": config.train.model_copy(update=epoch),
         "inference": config.inference.model_copy(update={"overlap": 0.0}),
     }
