@@ -32,12 +32,11 @@ from monai.data import CacheDataset, list_data_collate
 from monai.data import Dataset as Plain
 from torch.utils.data import DataLoader, Sampler
 
-from volseg.data.batches import Patches, default_workers, loader
+from volseg.data.batches import Patches, loader
 from volseg.data.cache import Scans
 from volseg.data.dataset import Dataset
 from volseg.data.settings import Augment, Data
 from volseg.data.transforms import augmentation
-from volseg.machine import cores
 
 AUGMENT = Augment(flip=("x", "y"))
 BATCH, FOREGROUND = 4, 0.67
@@ -126,7 +125,7 @@ def streams(
         "cached": CacheDataset(files, single, progress=False, num_workers=2),
     }
     ways: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {}
-    for where, workers in (("one process", 0), ("as trained", default_workers(cores()))):
+    for where, workers in (("one process", 0), ("one worker", 1)):
         for name, source in plain.items():
             size = 1 if name == "plain x4" else BATCH
             ways[f"{name} ({where})"] = lambda s=source, b=size, w=workers: iter(

@@ -143,6 +143,10 @@ def _tensor(array: Any) -> torch.Tensor:
     return tensor
 
 
-def default_workers(cores: int) -> int:
-    """Processes that cut patches for a training on so many cores, where the config doesn't say."""
-    return min(8, cores - 1)
+def default_workers(cores: int, *, gpu: bool) -> int:
+    """Processes that cut patches, where the config doesn't say.
+
+    None on a CPU: the cores are busy with the network, and a worker that takes turns with it costs more
+    than cutting in between (benchmarks/waiting.py).
+    """
+    return min(8, max(1, cores - 1)) if gpu else 0

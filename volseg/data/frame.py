@@ -77,12 +77,14 @@ def smooth(controls: Array, size: Sequence[int]) -> Array:
 
     Independent control points of variance 1 give a field of variance 1 everywhere.
     """
-    along_x, along_y, along_z = (
-        _weights(n, count) for n, count in zip(size, controls.shape[1:], strict=True)
+    along_x, along_y, along_z = (  # torch's: numpy's threads would fight with those of the network
+        torch.from_numpy(_weights(n, count))
+        for n, count in zip(size, controls.shape[1:], strict=True)
     )
-    field = along_y @ (controls.astype(np.float32) @ along_z.T)
-    flat: Array = along_x @ field.reshape(*field.shape[:2], -1)
-    return flat.reshape(len(controls), *size)
+    field = along_y @ (torch.from_numpy(controls.astype(np.float32)) @ along_z.T)
+    flat = along_x @ field.flatten(2)
+    smoothed: Array = flat.reshape(len(controls), *size).numpy()
+    return smoothed
 
 
 def _weights(size: int, controls: int) -> Array:
@@ -149,10 +151,17 @@ def _sampled(source: Array, places: Array, low: Array) -> Array:
     grid = torch.from_numpy(places)
     grid *= torch.from_numpy((2 / length)[::-1].astype(np.float32))
     grid += torch.from_numpy(((1 - 2 * low) / length - 1)[::-1].astype(np.float32))
-    found: Array = grid_sample(
-        torch.from_numpy(source)[None], grid[None], padding_mode="zeros", align_corners=False
-    )[0].numpy()
-    return found
+    slabs = math.gcd(
+        len(grid), torch.get_num_threads()
+    )  # torch spreads items, not voxels, over threads
+    found = grid_sample(
+        torch.from_numpy(source)[None].expand(slabs, -1, -1, -1, -1),
+        grid.unflatten(0, (slabs, -1)),  # type: ignore[no-untyped-call]
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    joined: Array = found.transpose(0, 1).flatten(1, 2).numpy()
+    return joined
 
 
 def _nothing(scan: Packed, size: Sequence[int]) -> tuple[Array, Array]:

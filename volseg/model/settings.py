@@ -19,7 +19,7 @@ class Train(Section):
     gradient; `ema` the decay of the moving average of the weights, which is what is validated and
     kept (0: none). Training stops early after `patience` epochs without a better score (none: never).
     `checkpoint_minutes` is how often an epoch saves its state; `workers` the processes that cut
-    patches (by default as the machine has cores).
+    patches (by default one a core but one for a GPU, none on a CPU).
     """
 
     patch: Size = (96, 96, 96)

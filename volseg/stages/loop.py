@@ -151,7 +151,10 @@ def _epoch(training: Training, accord: Accord) -> dict[str, Any]:
 
 def _batches(training: Training, until: int) -> Loader:
     course = training.run.config.train
-    workers = course.workers if course.workers is not None else default_workers(ranks.cores())
+    workers = course.workers
+    if workers is None:
+        gpu = training.stepper.device.device.type == "cuda"
+        workers = default_workers(ranks.cores(), gpu=gpu)
     return loader(
         training.patches,
         batch=course.batch,
