@@ -1,4 +1,4 @@
-"""How good is the hippocampus config after 5, 10 and 30 minutes of training? One run for each.
+"""Dice of the hippocampus config after 5, 10 and 30 minutes of training, a run for each.
 
     .venv/bin/python benchmarks/hippocampus.py PREPARED [--minutes 5 10 30] [--out runs/hippocampus-minutes]
 
