@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/hippocampus.py PREPARED [--minutes 5 10 30] [--out runs/hippocampus-minutes]
 
-PREPARED is the Decathlon's Task04 as `volseg prepare --layout nifti` leaves it. The runs train on fold 0; the
-Dice is that of its unseen cases, whole scans on the native grid, and of the kept weights. A run that is there is
-not trained again.
+PREPARED is the Decathlon's Task04 as `volseg prepare --layout nifti` leaves it. The runs train on fold 0;
+the Dice is that of its unseen cases, whole scans on the native grid, and of the kept weights. A run that is
+there is not trained again.
 """
 
 import argparse
