@@ -7,15 +7,17 @@ import os
 import re
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from volseg import console, machine
 from volseg.errors import ElsewhereError, UserError
@@ -31,10 +33,11 @@ Value = TypeVar("Value")
 
 @dataclass
 class _Sharing:
-    """How many ranks share this process's cores, and how many this machine's memory."""
+    """How many ranks share this process's cores, and how many this machine's memory; what they train."""
 
     cores: int = 1
     memory: int = 1
+    networks: list[DistributedDataParallel] = field(default_factory=list)
 
 
 _sharing = _Sharing()
@@ -173,6 +176,20 @@ def draw_as(seed: int, step: int) -> None:
         torch.manual_seed(int(drawn[0] >> 1))
 
 
+def shared(network: nn.Module) -> DistributedDataParallel | None:
+    """A network such that all ranks begin with rank 0's weights and get the mean of the gradients.
+
+    It works until the ranks part; None for a process alone.
+    """
+    if ranks() == 1:
+        return None
+    # An axis of one voxel has no stride to speak of.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    wrapped = DistributedDataParallel(network)
+    _sharing.networks.append(wrapped)
+    return wrapped
+
+
 def everywhere(total: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, the same on each; the tensor itself where there is only one.
 
@@ -227,6 +244,11 @@ def _meet(count: int) -> None:
 
 
 def _part() -> None:
+    for network in _sharing.networks:
+        # A reducer that outlives the group ends the group's threads while it holds Python's lock, for
+        # which one of them may be waiting: then the process hangs (torch 2.13).
+        del network.reducer, network.logger
+    _sharing.networks.clear()
     distributed.destroy_process_group()
     _sharing.cores = _sharing.memory = 1
 

@@ -1,15 +1,12 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
-import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from volseg import console, runs
 from volseg.config import Config
@@ -135,7 +132,7 @@ def assemble(
         device=device,
         clip=config.train.clip,
         parts=ranks.shares(config.train.batch, config.train.accumulate),
-        shared=_shared(state.network),
+        shared=ranks.shared(state.network),
     )
     validation = Validation(dataset, parts, run.predictor(state.shown, device))
     return Training(run, state, batches, stepper, validation, clock)
@@ -166,15 +163,6 @@ def _fresh_state(run: Run, device: Device, start: finetune.Start | None) -> Stat
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
     decay = run.config.train.ema
     return State(network, optimizer, scaler, average(network, decay) if decay else None)
-
-
-def _shared(network: nn.Module) -> DistributedDataParallel | None:
-    """The network such that all ranks begin with rank 0's weights and get the mean of the gradients."""
-    if ranks.ranks() == 1:
-        return None
-    # An axis of one voxel has no stride to speak of.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    return DistributedDataParallel(network)
 
 
 def _log_start(run: Run, state: State, device: Device) -> None:
