@@ -58,8 +58,7 @@ class TrainArguments:
     weights: str | None = None
     """Start from the weights of a run, a MONAI bundle's folder or a file, as far as they fit."""
     max_time: str | None = None
-    """Finish within this time, e.g. 30m or 2h; the learning rate follows it. With --fold each it is
-    the time of each fold."""
+    """Finish (each fold) within this time, e.g. 30m or 2h; the learning rate follows it."""
     devices: int = 1
     """Train on so many GPUs; without a GPU, by so many processes. Torchrun and srun need it not."""
     dry_run: bool = False
