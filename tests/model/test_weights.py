@@ -177,7 +177,8 @@ def test_monais_own_weights_fit_whole_and_give_the_same_output(name: str) -> Non
     assert (loaded.missing, loaded.extra, loaded.wrong_shape) == ((), (), ())
     assert loaded.parameters == sum(p.numel() for p in network.parameters())
     with torch.no_grad():
-        torch.testing.assert_close(network(patch), theirs(patch))
+        # SwinUNETR's attention sums in another order (tests/model/test_swinunetr.py).
+        torch.testing.assert_close(network(patch), theirs(patch), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kept", ["both", "first", "second"])

@@ -57,11 +57,11 @@ def trainings(monkeypatch) -> list[Options]:
     """The trainings that are begun from now on."""
     begun: list[Options] = []
 
-    def spy(config, options):
+    def spy(_devices, config, options):
         begun.append(options)
         return train(config, options)
 
-    monkeypatch.setattr(stage, "train", spy)
+    monkeypatch.setattr(stage, "train_on", spy)
     return begun
 
 
@@ -122,26 +122,26 @@ def test_finished_folds_are_not_trained_again_and_the_others_go_on_bit_for_bit(
 
 
 def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, monkeypatch) -> None:
-    def stopped(config, options):
+    def stopped(_devices, config, options):
         train(config, options)
         raise KeyboardInterrupt
 
     options = Options(data=data, run=tmp_path / "r")
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "train", stopped)
+        patched.setattr(stage, "train_on", stopped)
         with pytest.raises(KeyboardInterrupt):
             train_each(tiny.config(), options)
     with pytest.raises(UserError, match=r"r: no fold is finished; go on with .* --resume"):
         infer(Wanted(runs=(str(tmp_path / "r"),), data=data, everything=True))
     begun: list[Options] = []
 
-    def spy(config, options):
+    def spy(_devices, config, options):
         begun.append(options)
         if options.fold == 1:
             raise KeyboardInterrupt
         return train(config, options)
 
-    monkeypatch.setattr(stage, "train", spy)
+    monkeypatch.setattr(stage, "train_on", spy)
     with pytest.raises(KeyboardInterrupt):
         train_each(tiny.config(), replace(options, resume=True))
 
@@ -264,3 +264,15 @@ def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
     assert f"{five}: 5 folds in " in told
     assert "out-of-fold Dice " in told.splitlines()[-1]
     assert "(18 scans)" in told.splitlines()[-1]
+
+
+def test_folds_are_not_trained_by_several_ranks_at_once(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(UserError, match="start it by itself with --devices N, not by torchrun"):
+        train_each(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    assert not (tmp_path / "r").exists()
