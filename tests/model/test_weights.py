@@ -177,8 +177,9 @@ def test_monais_own_weights_fit_whole_and_give_the_same_output(name: str) -> Non
     assert (loaded.missing, loaded.extra, loaded.wrong_shape) == ((), (), ())
     assert loaded.parameters == sum(p.numel() for p in network.parameters())
     with torch.no_grad():
-        # SwinUNETR's attention sums in another order (tests/model/test_swinunetr.py).
-        torch.testing.assert_close(network(patch), theirs(patch), atol=1e-4, rtol=1e-5)
+        # The sums of SwinUNETR are in another order than MONAI's: some 1.4e-4 of a deviation of 0.5.
+        close = {"atol": 5e-4, "rtol": 1e-5} if name == "swinunetr" else {}
+        torch.testing.assert_close(network(patch), theirs(patch), **close)
 
 
 @pytest.mark.parametrize("kept", ["both", "first", "second"])
