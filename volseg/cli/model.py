@@ -190,7 +190,7 @@ def submit(
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
-    """Make a phantom dataset with case123 and run every stage on it, in about four minutes.
+    """Make a phantom dataset with case123 and run every stage on it, in about two minutes.
 
     Parameters
     ----------
