@@ -13,10 +13,11 @@ from volseg import cli
 from volseg.data.cache import needed
 from volseg.data.settings import Data
 from volseg.errors import UserError
+from volseg.machine import amount
 from volseg.model.predict import sliding_window
 from volseg.model.settings import Inference
 from volseg.stages import outlook, train
-from volseg.stages.forecast import Forecast, Scans, Share, TooLargeError, amount, forecast
+from volseg.stages.forecast import Forecast, Scans, Share, TooLargeError, forecast
 from volseg.stages.trial import FEWEST, MOST, Found, windows
 
 

@@ -21,7 +21,7 @@ from volseg.data.packed import Packed, bytes_a_voxel
 from volseg.data.settings import Data
 from volseg.data.transforms import LoadScan
 from volseg.errors import UserError
-from volseg.machine import cores, free_memory
+from volseg.machine import amount, cores, free_memory
 
 FORMAT = 1
 """Raised when LoadScan or Packed change, so that files of an earlier version are not read."""
@@ -51,7 +51,7 @@ class Scans:
         """
         place = choose(dataset, samples, data, ranks=ranks)
         self.names = [sample.name for sample in samples]
-        self.told = f"{len(samples)} scans of {size(needed(samples, data))}: {place.why}"
+        self.told = f"{len(samples)} scans of {amount(needed(samples, data))}: {place.why}"
         load: Transform = LoadScan(dataset, data)
         if place.folder:
             load = OnDisk(load, dataset, place.folder)
@@ -110,7 +110,7 @@ def choose(dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: in
         return Place(folder, 1.0, _on_disk(folder, spare, ranks))
     if data.cache == "disk":
         raise UserError(
-            f"{folder}: no room for {size(missing)} ({size(free)} free, or no permission to write); "
+            f"{folder}: no room for {amount(missing)} ({amount(free)} free, or no permission to write); "
             "free some space or set data.cache=memory"
         )
     return memory._replace(why=f"{memory.why}; {dataset.folder} has no room for them either")
@@ -142,13 +142,8 @@ def key(dataset: Dataset, data: Data) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
-def size(count: int) -> str:
-    """Bytes for people: `45 MB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
-
-
 def _in_memory(need: int, spare: int, ranks: int) -> str:
-    half = f"half of the free memory, {size(spare)}"
+    half = f"half of the free memory, {amount(spare)}"
     if ranks > 1:
         half += f" for {ranks} processes"
     if need <= spare // ranks:
@@ -159,14 +154,14 @@ def _in_memory(need: int, spare: int, ranks: int) -> str:
 
 
 def _on_disk(folder: Path, spare: int, ranks: int) -> str:
-    why = f"half of the free memory is {size(spare)}"
+    why = f"half of the free memory is {amount(spare)}"
     if ranks > 1:
         why = f"shared by {ranks} processes"
     told = f"kept in {folder} ({why}), also for later runs"
     others = [one for one in folder.parent.glob("*") if one.is_dir() and one != folder]
     if others:
         held = sum(path.stat().st_size for one in others for path in one.iterdir())
-        told += f"; caches of other settings beside it hold {size(held)} and can be removed"
+        told += f"; caches of other settings beside it hold {amount(held)} and can be removed"
     return told
 
 

@@ -33,10 +33,9 @@ Value = TypeVar("Value")
 
 @dataclass
 class _Sharing:
-    """How many ranks share this process's cores, and how many this machine's memory; what they train."""
+    """How many ranks share this process's cores, and what they train."""
 
     cores: int = 1
-    memory: int = 1
     networks: list[DistributedDataParallel] = field(default_factory=list)
 
 
@@ -93,11 +92,6 @@ def ranks() -> int:
 def cores() -> int:
     """Processor cores for this rank, at least 1."""
     return max(1, machine.cores() // _sharing.cores)
-
-
-def free_memory() -> int:
-    """Bytes of memory for this rank."""
-    return machine.free_memory() // _sharing.memory
 
 
 def gpu() -> torch.device:
@@ -240,7 +234,6 @@ def _meet(count: int) -> None:
             f"({str(error).splitlines()[0]}); start all ranks by torchrun, srun or --devices"
         ) from error
     _sharing.cores = places.count(_place())
-    _sharing.memory = [host for host, _ in places].count(_place()[0])
 
 
 def _part() -> None:
@@ -250,7 +243,7 @@ def _part() -> None:
         del network.reducer, network.logger
     _sharing.networks.clear()
     distributed.destroy_process_group()
-    _sharing.cores = _sharing.memory = 1
+    _sharing.cores = 1
 
 
 def _place() -> tuple[str, list[int]]:

@@ -106,10 +106,7 @@ class State:
             "random_cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
             **{name: getattr(self, name) for name in PLAIN},
         }
-        file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
-        torch.save(values, file)
-        with replacing(path) as temporary:
-            temporary.write_bytes(file.getbuffer())
+        write(values, path)
 
     def restore(self, path: Path) -> None:
         """Take up a checkpoint.
@@ -133,3 +130,11 @@ class State:
                 setattr(self, name, values[name])
         except Exception as error:  # torch raises many kinds for a damaged file
             raise UserError(f"{path}: not a checkpoint of this run ({error})") from error
+
+
+def write(values: dict[str, Any], path: Path) -> None:
+    """Write a file for `torch.load`, atomically."""
+    file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
+    torch.save(values, file)
+    with replacing(path) as temporary:
+        temporary.write_bytes(file.getbuffer())

@@ -224,8 +224,3 @@ def _end(child: psutil.Popen) -> None:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         child.wait()
-
-
-def amount(count: float) -> str:
-    """Bytes for people: `45 MB`, `1.2 GB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"

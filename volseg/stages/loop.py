@@ -1,13 +1,11 @@
 """The loop of training: epochs of steps, each followed by validation; what is kept, and when it ends."""
 
-import io
 import logging
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +13,11 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console, signals
-from volseg.atomic import replacing
 from volseg.data.batches import Loader, Patches, default_workers, loader
 from volseg.data.workers import user_errors
 from volseg.errors import ElsewhereError, UserError
 from volseg.model import ranks
-from volseg.model.state import Clock, State
+from volseg.model.state import Clock, State, write
 from volseg.model.step import NotFiniteError, Stepper
 from volseg.runs import LAST, Run
 from volseg.stages.accord import Accord
@@ -173,20 +170,14 @@ def _step(training: Training, batch: dict[str, Any], rate: float) -> float:
         shares = ranks.gathered({name: batch[name] for name in ("image", "label")})
         whole = {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
         values = {"step": training.state.step, "rate": rate, **whole}
-        ranks.first(lambda: _write(path, values | {"network": training.state.network.state_dict()}))
+        values["network"] = training.state.network.state_dict()
+        ranks.first(lambda: write(values, path))
         if ranks.rank():
             raise ElsewhereError from error
         raise UserError(
             f"step {training.state.step}: {error}; lower optimizer.lr or set train.precision=fp32 "
             f"(the batch and the weights that did it are in {path})"
         ) from error
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
-    torch.save(values, file)
-    with replacing(path) as temporary:
-        temporary.write_bytes(file.getbuffer())
 
 
 def _tell(training: Training, report: console.Report) -> None:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from volseg.machine import cores
-from volseg.stages.forecast import Forecast, amount
+from volseg.machine import amount, cores
+from volseg.stages.forecast import Forecast
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -20,11 +20,11 @@ from volseg.data.scan_facts import ScanFacts
 from volseg.data.statistics import Statistics
 from volseg.data.target import Target
 from volseg.errors import UserError
-from volseg.machine import free_memory
+from volseg.machine import amount, free_memory
 from volseg.model.design import BATCH, Design, Kind, designs
 from volseg.stages import commented
 from volseg.stages.fitting import Use, search
-from volseg.stages.forecast import Forecast, TooLargeError, amount, forecast
+from volseg.stages.forecast import Forecast, TooLargeError, forecast
 from volseg.stages.outlook import busy, by, duration, epoch, memory, run
 from volseg.stages.stats import stats
 
