@@ -1,0 +1,23 @@
+"""Trained networks in the form that OpenVINO runs fastest on a CPU; they compute the same."""
+
+from copy import deepcopy
+
+from torch import nn
+
+
+def rewritten(network: nn.Module) -> nn.Module:
+    """A copy of a network in evaluation that computes the same in fewer and quicker steps.
+
+    OpenVINO can convert it, which it can't the network itself; its weights have other names and shapes.
+    """
+    from volseg.model.networks.rewriting.blocks import Transposed, fits
+    from volseg.model.networks.rewriting.plain import plain
+    from volseg.model.networks.rewriting.unet import rewrite_unet
+
+    copy = plain(deepcopy(network).eval())
+    rewrite_unet(copy)
+    for parent in list(copy.modules()):
+        for name, module in list(parent.named_children()):
+            if fits(module):
+                setattr(parent, name, Transposed(module))
+    return copy.requires_grad_(False)

@@ -1,0 +1,155 @@
+"""Convolutions of a fine grid computed on a coarse one, whose channels are the voxels of a block."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import TypeGuard
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from volseg.model.networks.strides import Stride
+
+ONE = (1, 1, 1)
+
+
+def taps(offsets: Sequence[int], size: int, given: int, made: int) -> tuple[Tensor, int]:
+    """Where the taps of a kernel lie between blocks, for one axis.
+
+    Tap j of the fine kernel reads `offsets[j]` voxels past the voxel it makes. Blocks are `size` voxels
+    long, of which the first `given` hold data and the first `made` are wanted: all of them in a
+    convolution of stride 1; in a transposed one only the first holds data, in a strided one only the
+    first is wanted.
+
+    Returns:
+        (made, given, D, J), 1 where voxel r of a block gets voxel q of the d-th block by tap j; and how
+        many blocks the 0th of these D lies past the block it makes.
+    """
+    found = [
+        (r, q, (r + offset - q) // size, j)
+        for r in range(made)
+        for q in range(given)
+        for j, offset in enumerate(offsets)
+        if (r + offset - q) % size == 0
+    ]
+    steps = [d for _, _, d, _ in found] or [
+        0
+    ]  # a kernel shorter than its stride may reach no voxel
+    where = torch.zeros(made, given, max(steps) - min(steps) + 1, len(offsets))
+    for r, q, d, j in found:
+        where[r, q, d - min(steps), j] = 1
+    return where, min(steps)
+
+
+class BlockConv(nn.Module):
+    """A convolution between the blocks of two grids: (B, I * given, X, Y, Z) to (B, O * made, X, Y, Z)."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        axes: Sequence[tuple[Tensor, int]],
+        *,
+        more: Stride,
+    ) -> None:
+        """From a fine kernel (O, I, kx, ky, kz), the taps of each axis, and blocks wanted past the end."""
+        super().__init__()
+        where, first = zip(*axes, strict=True)
+        blocks = torch.einsum(
+            "oixyz,aAdx,bBey,cCfz->oabciABCdef", weight.detach(), *(w.to(weight) for w in where)
+        )
+        made, given = blocks.shape[1:4], blocks.shape[5:8]
+        kernel = (blocks.shape[8], blocks.shape[9], blocks.shape[10])
+        self.conv = nn.Conv3d(
+            weight.shape[1] * prod(given),
+            weight.shape[0] * prod(made),
+            kernel,
+            bias=bias is not None,
+        )
+        self.conv.weight = nn.Parameter(blocks.reshape(self.conv.weight.shape), requires_grad=False)
+        if bias is not None:
+            bias = bias.detach().repeat_interleave(prod(made))
+            self.conv.bias = nn.Parameter(bias, requires_grad=False)
+        before = [-d for d in first]
+        after = [n - 1 + d + extra for n, d, extra in zip(kernel, first, more, strict=True)]
+        if before == after:
+            self.conv.padding = tuple(before)
+        self.pad = [] if before == after else _innermost_first(before, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Blocks from blocks."""
+        made: Tensor = self.conv(F.pad(x, self.pad) if self.pad else x)
+        return made
+
+
+def same_size(conv: nn.Conv3d, size: Stride) -> BlockConv:
+    """A convolution of stride 1, odd kernel and full padding, from blocks of that size to such blocks."""
+    axes = [taps(_offsets(k), n, n, n) for k, n in zip(conv.kernel_size, size, strict=True)]
+    return BlockConv(conv.weight, conv.bias, axes, more=(0, 0, 0))
+
+
+def transposed(conv: nn.ConvTranspose3d) -> BlockConv:
+    """A transposed convolution, as blocks of its stride."""
+    shape = list(zip(conv.kernel_size, conv.stride, _padding(conv), strict=True))
+    axes = [taps([p - j for j in range(k)], s, 1, s) for k, s, p in shape]
+    more = [max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra(conv), shape, strict=True)]
+    return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(more[0], more[1], more[2]))
+
+
+class Transposed(nn.Module):
+    """A transposed convolution, computed as blocks of its stride and then spread out."""
+
+    def __init__(self, conv: nn.ConvTranspose3d) -> None:
+        super().__init__()
+        self.blocks, self.stride, self.extra = transposed(conv), conv.stride, _extra(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, O, X', Y', Z') as torch's gives it for (B, I, X, Y, Z)."""
+        out = spread(self.blocks(x), self.stride)
+        if not any(self.extra):
+            return out
+        a, b, c = (
+            n * s + extra for n, s, extra in zip(x.shape[2:], self.stride, self.extra, strict=True)
+        )
+        return out[:, :, :a, :b, :c]
+
+
+def spread(blocks: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, C * sx * sy * sz, X, Y, Z) as (B, C, X * sx, Y * sy, Z * sz)."""
+    batch, channels, x, y, z = blocks.shape
+    if tuple(size) == ONE:
+        return blocks
+    a, b, c = size
+    voxels = blocks.reshape(batch, channels // (a * b * c), a, b, c, x, y, z)
+    voxels = voxels.permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return voxels.reshape(batch, channels // (a * b * c), x * a, y * b, z * c)
+
+
+def fits(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
+    """Whether it is a transposed convolution that blocks can be made of."""
+    return (
+        type(conv) is nn.ConvTranspose3d
+        and conv.groups == 1
+        and conv.dilation == ONE
+        and conv.padding_mode == "zeros"
+    )
+
+
+def _offsets(kernel: int) -> list[int]:
+    return [j - kernel // 2 for j in range(kernel)]
+
+
+def _padding(conv: nn.ConvTranspose3d) -> list[int]:
+    return [int(p) for p in conv.padding]
+
+
+def _extra(conv: nn.ConvTranspose3d) -> list[int]:
+    """How many voxels longer than stride times its input the result is, for each axis."""
+    rows = zip(conv.kernel_size, conv.stride, _padding(conv), conv.output_padding, strict=True)
+    return [k - s - 2 * p + int(more) for k, s, p, more in rows]
+
+
+def _innermost_first(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """Padding as torch's `pad` takes it."""
+    pairs = list(zip(before, after, strict=True))[::-1]
+    return [n for pair in pairs for n in pair]
