@@ -6,7 +6,6 @@ import torch
 from volseg import runs
 from volseg.config import Config
 from volseg.errors import UserError
-from volseg.model.device import Device
 from volseg.model.networks import UNet
 from volseg.runs import Facts, Run
 
@@ -40,7 +39,7 @@ def test_weights_come_back_bit_for_bit(run: Run) -> None:
     network = run.build().to(memory_format=torch.channels_last_3d)
     run.save_best(network)
 
-    loaded = Run.open(run.folder).network()[0].state_dict()
+    loaded = Run.open(run.folder).network().state_dict()
 
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
 
@@ -50,7 +49,7 @@ def test_the_data_says_how_a_run_predicts(run: Run, exclusive: bool) -> None:
     facts = FACTS.model_copy(update={"exclusive": exclusive})
     opened = Run.open(Run.create(run.folder, CONFIG, facts).folder)
 
-    assert opened.predictor(run.build(), Device.best("fp32")).exclusive is exclusive
+    assert opened.predictor().exclusive is exclusive
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:

@@ -100,11 +100,30 @@ class InferArguments:
     allow_gaps: bool = False
     """Take folders with missing slices as they are."""
     run: Many[str] = ()
-    """A run's name under runs/, or a path; by default the newest. Several, or five folds, are averaged."""
+    """A run's name under runs/, or the path of a run or package; by default the newest. Several, or five
+    folds, are averaged."""
     data: Path = DATA
     """The prepared dataset."""
     out: Path = PREDICTIONS
     """The folder for the masks."""
+    engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
+    """What runs the network; auto takes a GPU by torch, else OpenVINO."""
+    overlap: float | None = None
+    """How far windows overlap, 0 to 0.94; more is slower and smoother. By default as the run says."""
+    tta: Literal["flips"] | None = None
+    """Average the mirrored views that training saw as well: two to eight times as long."""
+    fast: bool = False
+    """The least time: little overlap, and only the first of several networks."""
+    body_box: bool = True
+    """Leave out the air around the body."""
+    save_probabilities: bool = False
+    """Write <class>_probability.nii.gz beside each mask."""
+    max_memory: str | None = None
+    """What predicting may take of the memory, e.g. 2GB."""
+    timing: bool = False
+    """Print where each scan's time went."""
+    compile: bool = False
+    """Let torch compile the network first: for many scans on a GPU."""
 
 
 def seconds(text: str | None) -> float | None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def has_bfloat16() -> bool:
         return False
     flags = set(listing.read_text().split())
     return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def has_gpu() -> bool:
+    """Whether there seems to be a GPU that torch can use, as told without loading torch."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none")
+    known = any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/kfd", "/dev/dxg"))
+    return not hidden and (known or shutil.which("nvidia-smi") is not None)
 
 
 def _quota(path: Path) -> int:

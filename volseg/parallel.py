@@ -6,7 +6,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
@@ -15,6 +21,8 @@ from typing import TypeVar
 from volseg import machine
 
 Item = TypeVar("Item")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 Outcome = TypeVar("Outcome")
 
 
@@ -43,6 +51,43 @@ def each(
             yield from _until_death(task, items, alone, guilty, workers=1)
             if guilty:
                 yield position, died(items[position])
+
+
+def apart(task: Callable[[Item], Outcome], item: Item) -> Outcome:
+    """What a task returns or raises, done in a process of its own: the memory it takes ends with it."""
+    pool = ProcessPoolExecutor(1, mp_context=_context(), initializer=_begin)
+    try:
+        with _held_interrupts():
+            future = pool.submit(task, item)
+        return future.result()
+    finally:
+        with _held_interrupts():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def overlapped(
+    items: Sequence[Item],
+    before: Callable[[Item], Given],
+    here: Callable[[Given], Made],
+    after: Callable[[Made], Outcome],
+) -> Iterator[Outcome]:
+    """`after(here(before(item)))` of each item, in order.
+
+    `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last.
+    On an exception, such as Ctrl-C, what they have begun is finished.
+    """
+    with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as finishing:
+        begun = deque([preparing.submit(before, item) for item in items[:1]])
+        ended = deque[Future[Outcome]]()
+        for position in range(len(items)):
+            given = begun.popleft().result()
+            begun.extend(
+                preparing.submit(before, item) for item in items[position + 1 : position + 2]
+            )
+            made = here(given)
+            yield from (ended.popleft().result() for _ in range(len(ended)))
+            ended.append(finishing.submit(after, made))
+        yield from (future.result() for future in ended)
 
 
 def warm(modules: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from volseg.schema import Section, explain
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from volseg.model.device import Device
-    from volseg.model.predict import Predictor
+    from volseg.model.engines import Model
+    from volseg.model.predict import Member, Predictor
+    from volseg.model.windows import Network
 
 RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
@@ -122,8 +124,8 @@ class Run:
         with replacing(self.folder / BEST) as temporary:
             temporary.write_bytes(save(tensors, {"classes": json.dumps(self.facts.classes)}))
 
-    def network(self) -> "tuple[nn.Module, str]":
-        """The network with the best weights, and the SHA-256 of their file.
+    def network(self) -> "nn.Module":
+        """The network with the best weights.
 
         Raises:
             UserError: no weights, a damaged file, or weights of another network.
@@ -133,8 +135,7 @@ class Run:
 
         network = self.build()
         try:
-            data = self.weights.read_bytes()
-            tensors = load(data)
+            tensors = load(self.weights.read_bytes())
             strange = sorted(tensors.keys() ^ _tensors(network).keys())
             if strange:
                 raise UserError(
@@ -144,23 +145,49 @@ class Run:
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(f"{self.weights}: not the weights of this run ({first})") from error
-        return network, hashlib.sha256(data).hexdigest()
+        return network
 
-    def predictor(self, network: "nn.Module", device: "Device") -> "Predictor":
-        """A network of this run on a device, with all it takes to apply it to a native volume."""
-        from volseg.model.predict import Predictor
+    def member(self, network: "Network") -> "Member":
+        """A network of this run, with all that it wants of a scan."""
+        from volseg.model.predict import Member
 
         config = self.config
-        return Predictor(
-            network=network,
-            device=device,
-            data=config.data,
-            inference=config.inference,
-            window=config.window,
-            classes=self.facts.classes,
-            postprocess=config.postprocess,
-            exclusive=self.facts.exclusive,
+        return Member(network, config.data, config.inference, config.window)
+
+    def predictor(self, *members: "Member") -> "Predictor":
+        """Members with this run's classes and cleaning, to be applied to a native volume."""
+        from volseg.model.predict import Predictor
+
+        facts = self.facts
+        return Predictor(members, facts.classes, self.config.postprocess, facts.exclusive)
+
+    def with_config(self, config: Config) -> "Run":
+        """This run under another config."""
+        return Run(self.folder, config, self.facts)
+
+    @property
+    def model(self) -> "Model":
+        """The network as engines find it."""
+        from volseg.converted import converted
+        from volseg.model.engines import Model
+
+        return Model(
+            formats=("torch", "openvino", "onnx"),
+            window=self.config.window,
+            inputs=len(self.facts.channels),
+            precision=self.config.train.precision,
+            network=self.network,
+            file=lambda kind: converted(self, kind),
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the weights' file.
+
+        Raises:
+            UserError: training has not written any yet.
+        """
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
 
     def build(self) -> "nn.Module":
         """The network with fresh weights."""

@@ -2,12 +2,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from tests.strategies import affines, shapes
-from volseg.data.grid import Grid, Percentiles, Window, stack
+from volseg.data.grid import Grid, View, WayBack, stack
+from volseg.data.scaling import Window
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
+
+
+def there(grid: Grid, voxels: np.ndarray, high: float = 1) -> np.ndarray:
+    """Native voxels, which lie between 0 and `high`, on the network's grid."""
+    view = View(grid, (grid.orient(voxels),), ((0, high),))
+    return view.part(view.whole)[0] * high
+
+
+def back(grid: Grid, values: np.ndarray) -> np.ndarray:
+    """Values of the network's grid on the native one, its axes turned."""
+    way = WayBack(grid, tuple(slice(0, n) for n in grid.shape))
+    return way.bring(values, 0, slice(0, way.reached(values.shape[2])))
 
 
 @given(shapes, affines(), st.integers(0, 99))
@@ -15,7 +27,7 @@ def test_without_resampling_the_way_back_is_exact(shape, affine, seed) -> None:
     values = np.random.default_rng(seed).random(shape, dtype=np.float32)
     grid = Grid.over(Volume(values, affine), None)
 
-    assert np.array_equal(grid.restore(grid.orient(values)), values)
+    assert np.array_equal(back(grid, there(grid, values)), grid.orient(values))
 
 
 @given(shapes, affines())
@@ -44,12 +56,12 @@ def test_a_linear_field_survives_resampling_there_and_back_inside(shape, affine,
     volume = Volume(np.full(shape, 0.25, np.float32), affine)
     grid = Grid.over(volume, spacing)
 
-    there = grid.image(volume.voxels, Window(low=0, high=1))
+    seen = there(grid, volume.voxels)
 
-    assert there.shape == grid.shape
-    back = grid.restore(there)
-    assert back.shape == shape
-    assert np.allclose(back, 0.25, atol=1e-6)
+    assert seen.shape == grid.shape
+    found = back(grid, seen)
+    assert found.shape == grid.oriented_shape
+    assert np.allclose(found, 0.25, atol=1e-6)
 
 
 def test_a_ramp_comes_back_in_its_place() -> None:
@@ -57,25 +69,25 @@ def test_a_ramp_comes_back_in_its_place() -> None:
     ramp = np.arange(16, dtype=np.float32)[:, None, None].repeat(4, axis=1).repeat(4, axis=2)
     grid = Grid.over(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
 
-    back = grid.restore(grid.image(ramp, Window(low=0, high=16)) * 16)
+    found = back(grid, there(grid, ramp, high=16))
 
-    assert np.allclose(back[:, 1, 1], [0.5, *range(1, 15), 14.5], atol=1e-5)
+    assert np.allclose(found[:, 1, 1], [0.5, *range(1, 15), 14.5], atol=1e-5)
 
 
 def test_channels_on_other_grids_are_refused() -> None:
     one = Volume(np.ones((4, 4, 4)), np.eye(4))
     other = Volume(np.ones((4, 4, 4)), np.diag([2.0, 1, 1, 1]))
 
-    assert stack([one, one], None, Percentiles())[1].shape == (2, 4, 4, 4)
+    assert stack([one, one], None, Window(low=0, high=1))[1].shape == (2, 4, 4, 4)
     with pytest.raises(UserError, match=r"channel 2 has the shape .* resample them to one grid"):
-        stack([one, other], None, Percentiles())
+        stack([one, other], None, Window(low=0, high=1))
 
 
 def test_resampling_keeps_places_in_millimetres() -> None:
     ramp = np.repeat(np.arange(16, dtype=np.float32)[:, None, None], 4, axis=1).repeat(4, axis=2)
     grid = Grid.over(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
 
-    coarse = grid.image(ramp, Window(low=0, high=16)) * 16
+    coarse = there(grid, ramp, high=16)
 
     # Voxel i of 2 mm covers voxels 2i and 2i+1 of 1 mm; its centre lies half way between them.
     assert coarse.shape == (8, 4, 4)
@@ -89,39 +101,33 @@ def test_masks_stay_binary_when_resampled() -> None:
     assert set(np.unique(grid.mask(mask))) <= {0, 1}
 
 
-def test_percentiles_look_at_the_body_only() -> None:
-    body = np.linspace(100, 1100, 1001)
-    wide = np.concatenate([np.zeros(10_000), body]).reshape(-1, 1, 1)
-    narrow = np.concatenate([np.zeros(10), body]).reshape(-1, 1, 1)
+def test_a_part_is_what_it_is_of_the_whole() -> None:
+    """Whatever the spacing: so that windows see what the whole scan would show them."""
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.integers(0, 900, (17, 12, 9)).astype(np.uint16), np.diag([1.5, -1.5, 3, 1]))
+    for spacing in (None, (1.5, 1.5, 3.0), (1.1, 2.3, 2.0)):
+        view = View.of([volume, volume], spacing, Window(low=0, high=900))
+        whole = view.part(view.whole)
+        box = tuple(slice(n // 4, n // 4 + n // 2) for n in view.grid.shape)
 
-    scaled = Percentiles(low=0, high=50).scale(wide)[-1001:]
-
-    assert np.array_equal(scaled, Percentiles(low=0, high=50).scale(narrow)[-1001:])
-    assert scaled[250, 0, 0] == pytest.approx(0.5, abs=1e-3)
-    assert scaled.max() == 1
-
-
-def test_percentiles_do_not_depend_on_the_unit() -> None:
-    voxels = np.random.default_rng(0).integers(0, 900, (6, 6, 6))
-
-    one, many = (Percentiles().scale(voxels * factor) for factor in (1e-9, 17))
-
-    assert np.allclose(one, many, atol=1e-5)
+        assert whole.shape == (2, *view.grid.shape)
+        assert np.allclose(view.part(box), whole[:, *box], atol=1e-6)
 
 
-def test_an_empty_scan_scales_to_zeros() -> None:
-    assert not Percentiles().scale(np.zeros((3, 3, 3), np.uint16)).any()
+@given(shapes, affines(), st.tuples(*[st.floats(0.7, 3.0)] * 3), st.data())
+def test_a_native_box_lies_within_its_box_on_the_networks_grid(
+    shape, affine, spacing, data
+) -> None:
+    grid = Grid.over(Volume(np.zeros(shape), affine), spacing)
+    oriented = grid.oriented_shape
+    begins = [data.draw(st.integers(0, n - 1)) for n in oriented]
+    box = tuple(
+        slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(begins, oriented, strict=True)
+    )
 
+    found = grid.over_box(box)
 
-def test_a_window_is_absolute_and_clips() -> None:
-    scaled = Window(low=-100, high=300).scale(np.array([-1000.0, -100, 100, 300, 2000]))
-
-    assert scaled.tolist() == [0, 0, 0.5, 1, 1]
-
-
-@pytest.mark.parametrize("bounds", [(50, 50), (60, 40)])
-def test_low_must_be_below_high(bounds) -> None:
-    with pytest.raises(ValidationError, match="low must be below high"):
-        Percentiles(low=bounds[0], high=bounds[1])
-    with pytest.raises(ValidationError, match="low must be below high"):
-        Window(low=bounds[0], high=bounds[1])
+    for native, own, old, new in zip(box, found, oriented, grid.shape, strict=True):
+        assert own.start / new <= native.start / old + 1e-9
+        assert own.stop / new >= native.stop / old - 1e-9
+        assert own.stop <= new

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -8,28 +6,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.strategies import affines
-from volseg.data.grid import Window
+from volseg.data.scaling import Window
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.masks.postprocess import DropSmall, FillHoles, KeepLargest, Threshold
 from volseg.model.device import Device
-from volseg.model.predict import Predictor, Seconds, eight_bit, sliding_window
+from volseg.model.engines.torch import TorchNetwork
+from volseg.model.predict import Member, Predictor
+from volseg.model.seconds import Seconds
 from volseg.model.settings import Inference
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
-windows = st.tuples(*[st.sampled_from([4, 6, 8])] * 3)
-
-
-@given(sizes, windows, st.sampled_from([0.0, 0.25, 0.5, 0.7]), st.integers(1, 3))
-def test_an_identity_network_returns_its_input(shape, window, overlap, batch) -> None:
-    image = torch.rand(1, 1, *shape)
-
-    # A copy, since MONAI weights what the network returns in place.
-    found = sliding_window(torch.clone, image, window, Inference(overlap=overlap, batch=batch))
-
-    assert found.shape == image.shape
-    assert torch.allclose(found, image, atol=1e-5)
 
 
 class Bright(nn.Module):
@@ -39,19 +27,23 @@ class Bright(nn.Module):
         return torch.cat([image - 0.5, 0.5 - image], dim=1) * 100
 
 
+def member(
+    network: nn.Module | None = None, data: Data | None = None, **inference: object
+) -> Member:
+    cpu = Device(torch.device("cpu"), torch.float32)
+    settings = Inference.model_validate({"body_box": False, **inference})
+    fixed = data or Data(intensity=Window(low=0, high=1))
+    return Member(TorchNetwork(network or Bright(), cpu), fixed, settings, (8, 8, 8))
+
+
 def predictor(
     *steps, data: Data | None = None, network: nn.Module | None = None, exclusive: bool = False
 ) -> Predictor:
-    return Predictor(
-        network or Bright(),
-        Device(torch.device("cpu"), torch.float32),
-        data or Data(intensity=Window(low=0, high=1)),
-        Inference(),
-        (8, 8, 8),
-        ("bright", "dark"),
-        steps or (Threshold(),),
-        exclusive,
-    )
+    return together(member(network, data), steps=steps, exclusive=exclusive)
+
+
+def together(*members: Member, steps=(), exclusive: bool = False) -> Predictor:
+    return Predictor(members, ("bright", "dark"), tuple(steps) or (Threshold(),), exclusive)
 
 
 @given(sizes, affines(), st.integers(0, 99))
@@ -89,7 +81,7 @@ def test_each_step_of_post_processing_is_applied_and_its_time_told() -> None:
     )
 
     assert masks["bright"].sum() == 125
-    assert set(seconds.by_step) == {"normalise", "network", "restore", "postprocess"}
+    assert set(seconds.by_step) == {"normalise", "network", "blend", "restore", "postprocess"}
 
 
 class Copy(nn.Module):
@@ -170,13 +162,6 @@ def test_an_exclusive_class_inside_another_outlives_the_filling_of_holes() -> No
     assert masks["bright"].sum() == 124
 
 
-@pytest.mark.parametrize(
-    ("probability", "expected"), [(0.0, 0), (0.5, 128), (0.499, 127), (1.0, 255)]
-)
-def test_eight_bits_round_to_the_nearest(probability: float, expected: int) -> None:
-    assert eight_bit(np.array([probability], np.float32))[0] == expected
-
-
 class Certain(nn.Module):
     """The same logits everywhere, one a class."""
 
@@ -192,51 +177,40 @@ COARSE = Data(spacing_mm=(2.0, 2.5, 1.5), intensity=Window(low=0, high=1))
 
 
 @pytest.mark.parametrize("data", [None, COARSE])
-def test_logits_are_averaged_not_probabilities_nor_votes(data: Data | None) -> None:
-    """By hand: 9, -2 and -4 give 1; the median and the mean of sigmoids (0.38) would say no."""
-    others = tuple(
-        predictor(data=data, network=Certain(*values)) for values in ((-2.0, 3.0), (-4.0, 2.0))
-    )
-    mean = replace(predictor(network=Certain(9.0, -6.0)), others=others)
+def test_probabilities_are_averaged_not_logits_nor_votes(data: Data | None) -> None:
+    """By hand: 9, -2 and -4 have probabilities whose mean is .38; the mean logit, 1, would say yes.
+
+    3, 2 and -6 have (.953 + .881 + .002) / 3 = .612; the mean logit, -1/3, would say no.
+    """
+    rows = ((9.0, -6.0), (-2.0, 3.0), (-4.0, 2.0))
+    mean = together(*(member(Certain(*values), data) for values in rows))
 
     masks = dict(mean.masks([Volume(np.zeros((9, 7, 5), np.float32), np.eye(4))]))
 
     assert masks["bright"].shape == (9, 7, 5)
-    assert masks["bright"].all()
-    assert not masks["dark"].any()
-
-
-@pytest.mark.parametrize(("threshold", "passes"), [(0.72, True), (0.74, False)])
-def test_the_mean_logit_is_as_certain_as_its_sigmoid_says(threshold: float, passes: bool) -> None:
-    """9, -2 and -4 give 1, of which the sigmoid is 0.731."""
-    others = tuple(predictor(network=Certain(value, 0.0)) for value in (-2.0, -4.0))
-    first = predictor(Threshold(value=threshold), network=Certain(9.0, 0.0))
-
-    masks = dict(
-        replace(first, others=others).masks([Volume(np.zeros((8, 8, 8), np.float32), np.eye(4))])
-    )
-
-    assert masks["bright"].all() == passes
+    assert not masks["bright"].any()
+    assert masks["dark"].all()
 
 
 @given(sizes, st.integers(0, 99))
 def test_the_mean_of_a_network_with_itself_is_itself(shape, seed: int) -> None:
-    volume = Volume(np.random.default_rng(seed).random(shape, np.float32), np.eye(4))
-    alone, spent = predictor(), Seconds()
+    """Logits are 50 or -50, so that rounding decides nothing."""
+    voxels = np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
+    volume, alone = Volume(voxels, np.eye(4)), member()
 
-    once, twice = (
-        list(one.masks([volume], spent)) for one in (alone, replace(alone, others=(alone,)))
+    once, thrice = (
+        list(one.masks([volume])) for one in (together(alone), together(alone, alone, alone))
     )
 
-    for (_, ours), (_, theirs) in zip(once, twice, strict=True):
+    for (_, ours), (_, theirs) in zip(once, thrice, strict=True):
         assert np.array_equal(ours, theirs)
 
 
-def test_a_member_on_another_grid_is_brought_to_the_first_ones() -> None:
+def test_a_member_on_another_grid_is_brought_to_the_native_one() -> None:
     """One that is sure finds a box on its own coarse grid; the first is undecided everywhere."""
     voxels = np.zeros((20, 16, 10), np.float32)
     voxels[6:14, 4:12, 3:8] = 1
-    mean = replace(predictor(network=Certain(0.0, 0.0)), others=(predictor(data=COARSE),))
+    mean = together(member(Certain(0.0, 0.0)), member(data=COARSE))
 
     found = dict(mean.masks([Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))]))["bright"]
 
@@ -245,23 +219,65 @@ def test_a_member_on_another_grid_is_brought_to_the_first_ones() -> None:
 
 
 def test_each_member_sees_the_image_as_its_own_run_does() -> None:
-    """Two on their own window of intensities, whichever stands between them and the first."""
-    dim = Data(intensity=Window(low=0, high=0.1))
-    voxels = np.full(
-        (8, 8, 8), 0.09, np.float32
-    )  # below one half for one window, above for the other
-    low, high = predictor(), predictor(data=dim)
+    """0.09 is below one half for one window of intensities, above for the other: the most have it."""
+    voxels = np.full((8, 8, 8), 0.09, np.float32)
+    low, high = member(), member(data=Data(intensity=Window(low=0, high=0.1)))
 
     votes = [
-        dict(replace(first, others=others).masks([Volume(voxels, np.eye(4))]))["bright"].all()
-        for first, others in ((low, (high, low)), (low, (high, high, high)), (high, (low, high)))
+        dict(together(*members).masks([Volume(voxels, np.eye(4))]))["bright"].all()
+        for members in ((low, high, low), (low, high, high), (high, low, high))
     ]
 
     assert votes == [False, True, True]
 
 
 def test_a_member_that_overflows_is_refused() -> None:
-    mean = replace(predictor(), others=(predictor(network=Certain(float("inf"), 0.0)),))
+    mean = together(member(), member(Certain(float("inf"), 0.0)))
 
-    with pytest.raises(UserError, match="the network's output is not finite"):
+    with pytest.raises(UserError, match="the network's output is not finite by torch, cpu"):
         list(mean.masks([Volume(np.zeros((8, 8, 8), np.float32), np.eye(4))]))
+
+
+class Slanted(nn.Module):
+    """Sees a ramp along X beside the image: not the same when mirrored."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        ramp = torch.linspace(-6, 6, image.shape[2]).reshape(1, 1, -1, 1, 1)
+        return torch.cat([image + ramp, ramp.expand_as(image)], dim=1)
+
+
+def test_the_mean_over_mirrored_views_is_that_of_probabilities() -> None:
+    """Of a ramp r and its mirror image -r it is one half everywhere, up to rounding."""
+    one = together(member(Slanted(), flips=("x",)))
+    volume = Volume(np.zeros((8, 8, 8), np.float32), np.diag([-1.0, -1, -1, 1]))
+
+    assert len(one.members[0].networks) == 2
+    probability = one.maps([volume], Seconds()).whole(1).astype(int)
+
+    assert np.abs(probability - 127.5).max() <= 1
+
+
+@given(st.sampled_from([("x",), ("y", "z"), ("x", "y", "z")]), st.integers(0, 99))
+def test_a_network_that_does_not_mind_mirrors_gives_the_same_with_them(flips, seed: int) -> None:
+    voxels = np.random.default_rng(seed).integers(0, 2, (9, 13, 7)).astype(np.float32)
+    volume = Volume(voxels, np.eye(4))
+
+    plain, mirrored = (dict(together(member(flips=axes)).masks([volume])) for axes in ((), flips))
+
+    assert len(member(flips=flips).networks) == 2 ** len(flips)
+    assert np.array_equal(plain["bright"], mirrored["bright"])
+
+
+def test_outside_the_body_nothing_is_found_and_inside_the_same() -> None:
+    """The dark class is all air, so the box cuts it; the bright one is body, and is not touched."""
+    voxels = np.zeros((64, 48, 40), np.float32)
+    voxels[24:44, 16:36, 12:30] = 1
+    volume = Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))
+
+    boxed, whole = (
+        dict(together(member(body_box=chosen)).masks([volume])) for chosen in (True, False)
+    )
+
+    assert np.array_equal(boxed["bright"], whole["bright"])
+    assert boxed["bright"].sum() == 20 * 20 * 18
+    assert 0 < boxed["dark"].sum() < whole["dark"].sum()

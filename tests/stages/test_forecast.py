@@ -4,9 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests import tiny
 from volseg import cli
@@ -14,11 +11,9 @@ from volseg.data.cache import needed
 from volseg.data.settings import Data
 from volseg.errors import UserError
 from volseg.machine import amount
-from volseg.model.predict import sliding_window
-from volseg.model.settings import Inference
 from volseg.stages import outlook, train
 from volseg.stages.forecast import Forecast, Scans, Share, TooLargeError, forecast
-from volseg.stages.trial import FEWEST, MOST, Found, windows
+from volseg.stages.trial import FEWEST, MOST, Found
 
 
 def made_up(**changes) -> Forecast:
@@ -71,24 +66,6 @@ def test_a_time_limit_is_told_in_steps():
 )
 def test_bytes_are_told_with_their_unit(count, text):
     assert amount(count) == text
-
-
-@given(
-    shape=st.tuples(*[st.integers(1, 40)] * 3),
-    window=st.tuples(*[st.integers(2, 16)] * 3),
-    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
-)
-def test_windows_are_as_many_as_validation_uses(shape, window, overlap):
-    used = 0
-
-    def network(patches: torch.Tensor) -> torch.Tensor:
-        nonlocal used
-        used += len(patches)
-        return patches
-
-    sliding_window(network, torch.zeros(1, 1, *shape), window, Inference(overlap=overlap))
-
-    assert windows(shape, window, overlap) == used
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from volseg.masks import rle, submission
 from volseg.masks.postprocess import FillHoles, Threshold
 from volseg.model.predict import Predictor
 from volseg.runs import BEST
+from volseg.stages.ensemble import How
 from volseg.stages.infer import infer
 from volseg.stages.sources import Wanted
 from volseg.stages.train import Options as TrainOptions
@@ -35,7 +36,8 @@ def run(data: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def wanted(data: Path, run: Path, tmp_path: Path) -> Wanted:
-    return Wanted(runs=(str(run),), data=data, out=tmp_path / "out")
+    how = How(engine="torch")  # without the seconds that another takes to convert a run
+    return Wanted(runs=(str(run),), data=data, out=tmp_path / "out", how=how)
 
 
 def record(out: Path, scan: str) -> dict:
@@ -78,7 +80,7 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, ru
         assert record(wanted.out, name)["seen"] == "none"
     told = record(wanted.out, splits["train"][0])
     assert set(told["seconds"]) == {
-        "read", "normalise", "network", "restore", "postprocess", "write",
+        "read", "normalise", "network", "blend", "restore", "postprocess", "write",
     }  # fmt: skip
     assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
     assert any("was itself trained on" in note for note in done.notes)
@@ -187,14 +189,11 @@ def test_a_full_disk_ends_the_command(wanted: Wanted, monkeypatch) -> None:
 def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
     wanted: Wanted, monkeypatch
 ) -> None:
-    whole = Predictor.masks
-
-    def interrupted(self, channels, seconds=None):
-        yield next(whole(self, channels, seconds))
+    def interrupted(self, channels, seconds):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Predictor, "masks", interrupted)
+        patched.setattr(Predictor, "maps", interrupted)
         with pytest.raises(KeyboardInterrupt):
             infer(replace(wanted, case=("case3_day0",)))
     assert record(wanted.out, "case3_day0")["status"] == "failed"

@@ -19,6 +19,7 @@ from volseg.data.dataset import Dataset
 from volseg.errors import ElsewhereError, UserError
 from volseg.model import ranks
 from volseg.model.device import Device
+from volseg.model.engines.torch import TorchNetwork
 from volseg.runs import LAST, Run
 from volseg.stages import loop
 from volseg.stages.accord import Accord
@@ -153,7 +154,7 @@ def alone(folder: Path, found: list[dict]) -> dict[str, dict]:
 
 def logits(run: Path, dataset: Dataset) -> np.ndarray:
     """What a run's best weights say of a scan."""
-    network, _ = Run.open(run).network()
+    network = Run.open(run).network()
     image = torch.from_numpy(dataset.image(dataset.samples[0], 0).voxels[:16, :, :8].astype("f4"))
     with torch.inference_mode():
         return network.eval()(image[None, None] / 1000).numpy()
@@ -207,8 +208,10 @@ def test_no_scan_is_validated_twice_or_left_out(folder: Path, found) -> None:
 def test_the_score_is_that_of_one_process_with_the_same_weights(folder: Path, found) -> None:
     run = Run.open(folder / "together/uneven")
     dataset = Dataset.load(folder / "data")
-    network, _ = run.network()
-    predictor = run.predictor(network, Device(torch.device("cpu"), torch.float32))
+    network = run.network()
+    predictor = run.predictor(
+        run.member(TorchNetwork(network, Device(torch.device("cpu"), torch.float32)))
+    )
     best = torch.load(run.folder / LAST, weights_only=True)["best"]
 
     scores = Validation(dataset, run.facts, predictor).scores(None, 0, _nobody())

@@ -18,6 +18,7 @@ from volseg.errors import UserError
 
 if TYPE_CHECKING:
     from volseg.config import Config
+    from volseg.stages.ensemble import How
     from volseg.stages.scores import Scores
     from volseg.stages.train import Fold, Options
 
@@ -108,8 +109,10 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     asked = [bool(options.case), options.all, bool(options.split), bool(options.input)]
     if sum(asked) != 1:
         raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
+    how = _how(options)
     talk.console()
     from volseg.stages import infer as stage
+    from volseg.stages import timing
     from volseg.stages.sources import Wanted
 
     done = stage.infer(
@@ -122,8 +125,12 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
             split=options.split,
             inputs=options.input,
             allow_gaps=options.allow_gaps,
+            how=how,
+            probabilities=options.save_probabilities,
         )
     )
+    if options.timing:
+        talk.show(timing.table(done.records))
     for note in done.notes:
         talk.say(f"note: {note}")
     for record in done.failed:
@@ -220,6 +227,27 @@ def options(kind: str | None = None, /) -> None:
 
     for line in listing(kind):
         print(line)
+
+
+def _how(options: InferArguments) -> "How":
+    """How the runs are applied.
+
+    Raises:
+        UserError: an overlap that isn't a share, or no amount of memory.
+    """
+    from volseg.stages.ensemble import How
+
+    if options.overlap is not None and not 0 <= options.overlap < 0.95:
+        raise UserError(f"--overlap: {options.overlap:g} is no share from 0 to 0.94, e.g. 0.5")
+    return How(
+        engine=options.engine,
+        overlap=options.overlap,
+        flips=options.tta == "flips",
+        fast=options.fast,
+        body_box=options.body_box,
+        compiled=options.compile,
+        max_memory=memory(options.max_memory),
+    )
 
 
 def _say_unscored(scores: "Scores") -> None:

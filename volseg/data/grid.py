@@ -1,71 +1,29 @@
 """The deterministic way from a native volume to what a network sees, and the way back.
 
-Training, validation and inference all pass here: orient, scale intensities, resample; restore.
+Training, validation and inference all pass here: orient, scale intensities, resample (`View`); and back
+(`WayBack`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from volseg.data.resample import apply, matrix, resample, support
+from volseg.data.scaling import Levels, Percentiles, Window, scaled
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
-from volseg.schema import Choice, Section
+from volseg.masks.crop import Box
 
 Spacing = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
 ]
 LPI = np.array([[0, -1], [1, -1], [2, -1]])
 """nibabel's code of the raw layout's axes: columns to the left, rows to the back, slices to the feet."""
-
-
-class _Scaling(Section):
-    """What the scalings share: two values in order, which become 0 and 1."""
-
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low >= self.high:
-            message = f"low must be below high (got {self.low} and {self.high})"
-            raise ValueError(message)
-        return self
-
-
-class Percentiles(_Scaling):
-    """Scale so that these percentiles of the body's voxels (above zero) become 0 and 1, and clip.
-
-    More than half of an MR scan is exact zeros whose share follows the field of view, so they are
-    left out. Of the whole volume, never of a patch or a slice.
-    """
-
-    name: Literal["percentiles"] = "percentiles"
-    low: float = Field(default=0.5, ge=0, lt=100)
-    high: float = Field(default=99.5, gt=0, le=100)
-
-    def scale(self, voxels: Array) -> npt.NDArray[np.float32]:
-        """(X, Y, Z) in any unit to float32 in [0, 1]."""
-        body = voxels[voxels > 0]
-        low, high = np.percentile(body if body.size else voxels, (self.low, self.high))
-        return _scaled(voxels, float(low), float(high))
-
-
-class Window(_Scaling):
-    """Scale a fixed window of values to [0, 1] and clip: for CT, whose units are absolute."""
-
-    name: Literal["window"] = "window"
-
-    def scale(self, voxels: Array) -> npt.NDArray[np.float32]:
-        """(X, Y, Z) in the window's unit to float32 in [0, 1]."""
-        return _scaled(voxels, self.low, self.high)
-
-
-Intensity = Annotated[Percentiles | Window, Choice()]
 
 
 @dataclass(frozen=True)
@@ -85,7 +43,7 @@ class Grid:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """(X, Y, Z) of the network's grid."""
-        oriented = self._oriented_shape
+        oriented = self.oriented_shape
         if self.spacing_mm is None:
             return oriented
         ratio = np.asarray(self.oriented_mm) / np.asarray(self.spacing_mm)
@@ -98,30 +56,19 @@ class Grid:
         x, y, z = native_mm[np.argsort(self._turn[:, 0])].tolist()
         return x, y, z
 
-    def image(self, voxels: Array, intensity: Percentiles | Window) -> npt.NDArray[np.float32]:
-        """One native channel, oriented, scaled to [0, 1] and resampled linearly."""
-        return _resample(intensity.scale(self.orient(voxels)), self.shape)
-
     def mask(self, voxels: Array) -> npt.NDArray[np.uint8]:
         """A native binary mask as 0/1; resampled linearly and cut at one half, so it stays binary."""
         oriented = self.orient(voxels)
         if oriented.shape == self.shape:
             return np.ascontiguousarray(oriented, dtype=np.uint8)
-        resampled = _resample(oriented.astype(np.float32), self.shape) >= 0.5
+        resampled = resample(oriented.astype(np.float32), self.shape) >= 0.5
         return resampled.astype(np.uint8)
 
-    def restore(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Values on the network's grid brought back to the native one."""
-        import nibabel
-
-        oriented = _resample(values, self._oriented_shape)
-        back = nibabel.orientations.ornt_transform(LPI, self._native_axes)
-        restored = nibabel.orientations.apply_orientation(oriented, back)
-        return np.ascontiguousarray(restored, dtype=np.float32)
-
-    def fitted(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Values (X, Y, Z) of another network's grid over the same volume, on this one."""
-        return _resample(values, self.shape)
+    def over_box(self, oriented: Box) -> Box:
+        """The smallest box of this grid over one of the native voxels, their axes turned."""
+        ends = zip(oriented, self.oriented_shape, self.shape, strict=True)
+        x, y, z = (slice(s.start * new // old, -(-s.stop * new // old)) for s, old, new in ends)
+        return x, y, z
 
     def orient(self, voxels: Array) -> Array:
         """Native voxels with their axes turned to LPI; a view."""
@@ -145,50 +92,105 @@ class Grid:
         return turn
 
     @cached_property
-    def _oriented_shape(self) -> tuple[int, ...]:
+    def oriented_shape(self) -> tuple[int, ...]:
+        """(X, Y, Z) of the native volume, its axes turned."""
         order = np.argsort(self._turn[:, 0])
         return tuple(self.native_shape[axis] for axis in order)
+
+
+@dataclass(frozen=True)
+class View:
+    """A scan as a network sees it, of which any part is made when it is asked for.
+
+    `channels` are native voxels with their axes turned to LPI, `levels` the values of each that become
+    0 and 1.
+    """
+
+    grid: Grid
+    channels: tuple[Array, ...]
+    levels: tuple[Levels, ...]
+
+    @classmethod
+    def of(
+        cls, channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
+    ) -> "View":
+        """The view of a scan's native channels.
+
+        Raises:
+            UserError: channels on different grids.
+        """
+        first = channels[0]
+        for number, channel in enumerate(channels[1:], start=2):
+            if not channel.same_grid(first):
+                raise UserError(
+                    f"channel {number} has the shape {channel.voxels.shape} and spacing "
+                    f"{channel.spacing_mm} mm, channel 1 {first.voxels.shape} and {first.spacing_mm} "
+                    "mm, or lies elsewhere; resample them to one grid"
+                )
+        grid = Grid.over(first, spacing_mm)
+        turned = tuple(grid.orient(channel.voxels) for channel in channels)
+        return cls(grid, turned, tuple(intensity.levels(channel.voxels) for channel in channels))
+
+    @property
+    def whole(self) -> Box:
+        """The box of the whole grid."""
+        x, y, z = self.grid.shape
+        return slice(0, x), slice(0, y), slice(0, z)
+
+    def part(self, box: Box) -> npt.NDArray[np.float32]:
+        """Float32 (C, X, Y, Z) within a box of the network's grid: in [0, 1], resampled linearly.
+
+        Raises:
+            UserError: voxels that are no numbers.
+        """
+        there = zip(self.grid.oriented_shape, self.grid.shape, box, strict=True)
+        rows = [matrix(old, new)[side] for old, new, side in there]
+        x, y, z = map(support, rows)
+        needed = [r[:, side] for r, side in zip(rows, (x, y, z), strict=True)]
+        pairs = zip(self.channels, self.levels, strict=True)
+        return np.stack([apply(scaled(voxels[x, y, z], at), needed) for voxels, at in pairs])
 
 
 def stack(
     channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
 ) -> tuple[Grid, npt.NDArray[np.float32]]:
-    """The network's grid and its input, float32 (C, X, Y, Z), from a scan's native channels.
+    """The network's grid and its whole input, float32 (C, X, Y, Z), from a scan's native channels.
 
     Raises:
         UserError: channels on different grids, or voxels that are no numbers.
     """
-    first = channels[0]
-    for number, channel in enumerate(channels[1:], start=2):
-        if not channel.same_grid(first):
-            raise UserError(
-                f"channel {number} has the shape {channel.voxels.shape} and spacing "
-                f"{channel.spacing_mm} mm, channel 1 {first.voxels.shape} and {first.spacing_mm} mm, "
-                "or lies elsewhere; resample them to one grid"
-            )
-    grid = Grid.over(first, spacing_mm)
-    return grid, np.stack([grid.image(channel.voxels, intensity) for channel in channels])
+    view = View.of(channels, spacing_mm, intensity)
+    return view.grid, view.part(view.whole)
 
 
-def _scaled(voxels: Array, low: float, high: float) -> npt.NDArray[np.float32]:
-    scaled = voxels.astype(np.float32)
-    scaled -= low
-    scaled /= (high - low) or 1.0
-    if not np.isfinite(scaled).all():
-        raise UserError(
-            "the image holds NaN or infinite voxels; replace them by the background's value"
-        )
-    return np.clip(scaled, 0, 1, out=scaled)
+class WayBack:
+    """From a box of the network's grid back to native voxels, slab by slab towards the feet.
 
+    Outside the box all values are 0. `box` is what it reaches of the native volume, its axes turned.
+    """
 
-def _resample(values: npt.NDArray[np.float32], shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Linear interpolation between grids that cover the same box (voxel borders aligned)."""
-    if values.shape == tuple(shape):
-        return values
-    from scipy import ndimage
+    def __init__(self, grid: Grid, box: Box) -> None:
+        there = zip(grid.shape, grid.oriented_shape, box, strict=True)
+        weights = [matrix(old, new)[:, side] for old, new, side in there]
+        x, y, z = (support(each.T) for each in weights)
+        self.box: Box = (x, y, z)
+        self.reaches_any = all(side.stop > side.start for side in self.box)
+        """Whether any native voxel depends on the box."""
+        self._across = [each[side] for each, side in zip(weights[:2], (x, y), strict=True)]
+        self._along = weights[2]
+        self._last: list[int] = [int(np.flatnonzero(row)[-1]) for row in self._along[z]]
+        self.changes_nothing = grid.shape == grid.oriented_shape
 
-    zoom = [new / old for new, old in zip(shape, values.shape, strict=True)]
-    resampled: npt.NDArray[np.float32] = ndimage.zoom(
-        values, zoom, order=1, mode="nearest", grid_mode=True
-    )
-    return resampled
+    def reached(self, planes: int) -> int:
+        """The end of the native planes that depend on none but the first `planes` of the box."""
+        return self.box[2].start + int(np.searchsorted(self._last, planes))
+
+    def bring(
+        self, values: npt.NDArray[np.float32], begun: int, native: slice
+    ) -> npt.NDArray[np.float32]:
+        """Values (X, Y, Z) of the box's planes from `begun` on, as `native` planes that need no others."""
+        if self.changes_nothing:
+            first = native.start - self.box[2].start - begun
+            return values[:, :, first : first + native.stop - native.start]
+        along = self._along[native, begun : begun + values.shape[2]]
+        return apply(values, [*self._across, along])

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.atomic import replacing
-from volseg.data.grid import Grid, Percentiles
+from volseg.data.grid import Grid
+from volseg.data.scaling import Percentiles, scaled
 from volseg.data.volume import Array, Volume
 
 Picture = npt.NDArray[np.uint8]
@@ -43,7 +44,8 @@ def overlay(
     along its Z (by default they are counted from 1).
     """
     grid = Grid.over(image, None)
-    grey = Percentiles().scale(grid.orient(image.voxels))
+    voxels = grid.orient(image.voxels)
+    grey = scaled(voxels, Percentiles().levels(voxels))
     rows = [("truth, ", truth), ("prediction, ", masks)] if truth is not None else [("", masks)]
     turned = [(name, np.stack([grid.orient(m) for m in found])) for name, found in rows]
     chosen = _slices(np.any([found.any(axis=0) for _, found in turned], axis=0))

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat
 
-from volseg.data.grid import Intensity, Percentiles, Spacing
+from volseg.data.grid import Spacing
+from volseg.data.scaling import Intensity, Percentiles
 from volseg.schema import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]

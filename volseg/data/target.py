@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from volseg.data.dataset import Dataset
-from volseg.data.grid import Spacing, Window
+from volseg.data.grid import Spacing
+from volseg.data.scaling import Window
 from volseg.data.scan_facts import ScanFacts
 from volseg.data.statistics import Statistics
 from volseg.errors import UserError

@@ -47,16 +47,17 @@ class Volume:
         """Other voxels of the same shape on this grid."""
         return Volume(voxels, self.affine)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, *, slope: float = 1.0) -> None:
         """Write NIfTI atomically, keeping the voxels' type; `.nii.gz` is compressed.
 
-        The same volume gives the same bytes: no time and no name stands in the file.
+        Readers multiply the voxels by `slope`. The same volume gives the same bytes: no time and no
+        name stands in the file.
 
         Raises:
             UserError: the disk is full or the folder can't be written.
         """
         voxels = _storable(self.voxels)
-        header = _header(voxels, self.affine)
+        header = _header(voxels, self.affine, slope)
         data = np.ascontiguousarray(voxels.T).reshape(-1).view(np.uint8).data  # no copy of a stack
         with replacing(path) as temporary, temporary.open("wb") as file:
             for part in _gzip(header, data) if path.suffix == ".gz" else (header, data):
@@ -235,7 +236,7 @@ def _storable(voxels: Array) -> Array:
     return voxels
 
 
-def _header(voxels: Array, affine: Affine) -> bytes:
+def _header(voxels: Array, affine: Affine, slope: float) -> bytes:
     """The 352 bytes in front of the voxels, as nibabel would write them."""
     import nibabel
 
@@ -245,7 +246,7 @@ def _header(voxels: Array, affine: Affine) -> bytes:
     header.set_sform(affine, code="aligned")
     header.set_qform(affine, code="unknown")  # oblique axes with shear fit only the sform
     header.set_xyzt_units("mm")
-    header.set_slope_inter(1, 0)
+    header.set_slope_inter(slope, 0)
     header["magic"] = b"n+1"
     header["vox_offset"] = 352
     return bytes(header.binaryblock) + bytes(4)

@@ -13,6 +13,7 @@ from volseg.atomic import write_text
 from volseg.errors import UserError
 from volseg.masks.rle import encode, planes
 
+Mask = npt.NDArray[np.bool_]
 HEADER = ("id", "class", "predicted")
 
 
@@ -30,15 +31,17 @@ def slice_id(scan: str, number: int) -> str:
 
 
 def rows(
-    scan: str, slices: Sequence[int], *, classes: Sequence[str], masks: npt.NDArray[np.bool_]
+    scan: str, slices: Sequence[int], *, classes: Sequence[str], masks: Iterable[Mask]
 ) -> list[Row]:
     """A scan's rows, slice by slice, classes in the order given.
 
-    `slices` are the source numbers along Z, `masks` is bool (C, X, Y, Z) on the native grid.
+    `slices` are the source numbers along Z, `masks` bool (X, Y, Z) on the native grid, one a class; no
+    two are needed at a time.
     """
-    if masks.shape[0] != len(classes) or masks.shape[3] != len(slices):
-        raise ValueError(f"masks {masks.shape} for {len(classes)} classes and {len(slices)} slices")
-    texts = [[encode(plane) for plane in planes(volume)] for volume in masks]
+    texts = [[encode(plane) for plane in planes(mask)] for mask in masks]
+    if len(texts) != len(classes) or any(len(text) != len(slices) for text in texts):
+        found = f"{len(texts)} masks of {[len(text) for text in texts]} slices"
+        raise ValueError(f"{found} for {len(classes)} classes and {len(slices)} slices")
     return [
         Row(slice_id(scan, number), organ, text)
         for number, *of_classes in zip(slices, *texts, strict=True)

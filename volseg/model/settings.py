@@ -45,8 +45,15 @@ class Train(Section):
 
 
 class Inference(Section):
-    """The sliding window; `window` in voxels (X, Y, Z), by default the training patch."""
+    """The sliding window; `window` in voxels (X, Y, Z), by default the training patch.
+
+    Windows cover the body and not the air around it (`body_box`), and overlap by at least this share.
+    The mean is taken over all mirrored views along the axes `flips`: two, four or eight. `batch`
+    windows are in work at a time (by default as many as suit the engine).
+    """
 
     window: Size | None = None
     overlap: float = Field(default=0.5, ge=0, lt=0.95)
-    batch: PositiveInt = 2
+    body_box: bool = True
+    flips: tuple[Literal["x", "y", "z"], ...] = ()
+    batch: PositiveInt | None = None

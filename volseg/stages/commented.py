@@ -28,7 +28,9 @@ MEANINGS = {
     "train.seed": "the same seed draws the same patches and first weights",
     "train.workers": "processes that cut patches; null: by the cores of the machine",
     "inference.overlap": "of neighbouring windows",
-    "inference.batch": "windows at a time",
+    "inference.body_box": "leave out the air around the body",
+    "inference.flips": "axes along which mirrored views are averaged; the time doubles with each",
+    "inference.batch": "windows at a time; null: as many as suit the engine",
     "postprocess": "the order in which masks are cleaned; see `volseg options step`",
 }
 """What settings are that no plan gives a reason for."""

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from volseg import __version__, runs
 from volseg.errors import UserError
-from volseg.model.device import Device
+from volseg.machine import cores
+from volseg.model.engines import Running, Work
+from volseg.model.engines.choice import Wanted, choose
 from volseg.model.predict import Predictor
 from volseg.run_of_folds import Folds
 from volseg.runs import Facts, Run
 
+log = logging.getLogger(__name__)
+FAST_OVERLAP = 0.25
 SEEN = ("scan", "case", "none")
 SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
 """Both from what training saw most of to what it saw least of."""
@@ -80,24 +85,68 @@ class Ensemble:
             if run.config.postprocess != first.config.postprocess:
                 yield f"{run.folder}: has another postprocess; that of {first.folder} is applied"
 
-    def load(self) -> "Loaded":
-        """The networks on the device, with what masks depend on.
+    def load(self, how: "How") -> "Loaded":
+        """The networks in their engines, with what masks depend on.
 
         Raises:
-            UserError: weights that are missing or damaged.
+            UserError: weights that are missing or damaged, or an engine that can't run them.
         """
-        predictors, hashes = [], []
-        for run in self.runs:
-            device = Device.best(run.config.train.precision)
-            network, digest = run.network()
-            predictors.append(run.predictor(device.place(network), device))
-            hashes.append(digest)
-        predictor = replace(predictors[0], others=tuple(predictors[1:]))
-        told = [_settings(*one) for one in zip(self.runs, hashes, predictors, strict=True)]
-        if len(told) == 1:
-            return Loaded(predictor, hashes[0], json.dumps(told[0]))
-        together = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+        taking_part = [how.applied(run) for run in (self.runs[:1] if how.fast else self.runs)]
+        networks = [self._running(run, how) for run in taking_part]
+        pairs = list(zip(taking_part, networks, strict=True))
+        predictor = self.runs[0].predictor(*(run.member(network) for run, network in pairs))
+        told = [_settings(run, network.kind) for run, network in pairs]
+        hashes = [run.digest for run in taking_part]
+        together = hashes[0]
+        if len(hashes) > 1:
+            together = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
         return Loaded(predictor, together, json.dumps(told))
+
+    def _running(self, run: Run, how: "How") -> Running:
+        chosen = choose(how.engine, run.model.formats)
+        log.info("engine: %s (%s)", chosen.engine.name, chosen.reason)
+        work = Work(cores(), run.config.inference.batch, how.compiled)
+        return chosen.engine.load(run.model, work)
+
+
+@dataclass(frozen=True)
+class How:
+    """How runs are applied, where it is otherwise than their configs say.
+
+    `fast` takes the first network only, with little overlap; `flips` the mean over the mirrored views
+    that training saw.
+    """
+
+    engine: Wanted = "auto"
+    overlap: float | None = None
+    flips: bool = False
+    fast: bool = False
+    body_box: bool = True
+    compiled: bool = False
+    max_memory: int | None = None
+
+    def applied(self, run: Run) -> Run:
+        """The run with these settings.
+
+        Raises:
+            UserError: flips of a run that was trained without.
+        """
+        changed: dict[str, object] = {}
+        if self.fast:
+            changed = {"overlap": FAST_OVERLAP, "flips": ()}
+        if self.overlap is not None:
+            changed["overlap"] = self.overlap
+        if self.flips:
+            changed["flips"] = run.config.augment.flip
+            if not run.config.augment.flip:
+                raise UserError(
+                    f"--tta flips: {run.folder} was trained without flips (augment.flip is empty), so "
+                    "mirrored scans are strange to it; leave --tta out"
+                )
+        if not self.body_box:
+            changed["body_box"] = False
+        inference = run.config.inference.model_copy(update=changed)
+        return run.with_config(run.config.model_copy(update={"inference": inference}))
 
 
 @dataclass(frozen=True)
@@ -113,12 +162,12 @@ class Loaded:
     settings: str
 
 
-def _settings(run: Run, weights: str, predictor: Predictor) -> list[object]:
+def _settings(run: Run, kind: str) -> list[object]:
     sections = {"data", "network", "inference", "postprocess"}
     config = run.config.model_dump(mode="json", include=sections)
     classes = [run.facts.classes, run.facts.exclusive]
-    dtype = str(predictor.device.dtype)
-    return [weights, classes, run.config.window, dtype, config, __version__]
+    config["inference"].pop("batch")  # masks don't depend on it
+    return [run.digest, classes, run.config.window, kind, config, __version__]
 
 
 def _twice(members: Sequence[Path]) -> Iterator[str]:

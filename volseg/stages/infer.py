@@ -3,20 +3,22 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from volseg import console
+from volseg import console, parallel
 from volseg.atomic import write_text
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
-from volseg.model.predict import Seconds
+from volseg.model.evidence import Maps
+from volseg.model.predict import Mask
+from volseg.model.seconds import Seconds
 from volseg.stages.ensemble import Ensemble, Loaded
 from volseg.stages.predictions import RECORD, Record
 from volseg.stages.sources import Source, Wanted, sources
@@ -24,6 +26,7 @@ from volseg.stages.sources import Source, Wanted, sources
 log = logging.getLogger(__name__)
 RECORDS = "predictions.json"
 CODES = "rle.csv"
+PROBABILITY = "_probability.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,21 @@ class Inferred:
 def infer(wanted: Wanted) -> Inferred:
     """Predict the scans asked for, the models loaded once; a scan that fails leaves the others alone.
 
-    A scan whose masks were made from the same image, weights and settings is not done again.
+    A scan whose masks were made from the same image, weights and settings is not done again. While one
+    is predicted, the next is read and the last one is cleaned and written.
 
     Raises:
         UserError: nothing to predict, runs that don't fit, a full disk, or every scan failed.
     """
     by = Ensemble.open(wanted.runs)
     planned = sources(wanted, by)
-    maker = Maker(by, by.load())
-    log.info("%s on %s: %d scans", by, maker.loaded.predictor.device, len(planned))
+    maker = Maker(by, by.load(wanted.how), wanted.out, wanted.probabilities)
+    log.info("%s by %s: %d scans", by, maker.loaded.predictor.members[0].network, len(planned))
     records = []
     with console.progress("predicting") as report:
-        for source in planned:
-            records.append(_scan(source, maker, wanted.out / source.name))
-            report(len(records), len(planned), source.name)
+        for record in parallel.overlapped(planned, maker.read, maker.predict, maker.finish):
+            records.append(record)
+            report(len(records), len(planned), record.scan)
     gather(wanted.out)
     if all(record.status == "failed" for record in records):
         raise UserError.of(f"{record.scan}: {record.reason}" for record in records)
@@ -71,15 +75,112 @@ def gather(out: Path) -> None:
     write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
 
 
+@dataclass
+class Scan:
+    """A scan on its way to masks: what is known of it so far. `over` is its record, once there is one."""
+
+    source: Source
+    folder: Path
+    seconds: Seconds = field(default_factory=Seconds)
+    channels: Sequence[Volume] = ()
+    key: str = ""
+    maps: Maps | None = None
+    over: Record | None = None
+
+
 @dataclass(frozen=True)
 class Maker:
-    """What makes masks: runs, and their networks as they were loaded."""
+    """What makes masks: runs, and their networks as they were loaded; and where the masks go."""
 
     by: Ensemble
     loaded: Loaded
+    out: Path
+    probabilities: bool = False
 
-    def record(self, source: Source, **told: Any) -> Record:
-        """The record of a scan."""
+    def read(self, source: Source) -> Scan:
+        """Read a scan and see whether its masks are there already."""
+        scan = Scan(source, self.out / source.name)
+        _refuse_foreign(scan.folder, self.by.facts.classes)
+        return self._attempted(scan, self._read)
+
+    def predict(self, scan: Scan) -> Scan:
+        """Find each class's probability, unless the scan is over."""
+        return self._attempted(scan, self._predict)
+
+    def finish(self, scan: Scan) -> Record:
+        """Clean and write the masks, unless the scan is over; what became of it is written last."""
+        self._attempted(scan, self._finish)
+        assert scan.over is not None
+        _write(scan.over, scan.folder)
+        return scan.over
+
+    def _attempted(self, scan: Scan, step: Callable[[Scan], None]) -> Scan:
+        """A scan after a step; one that fails is over."""
+        try:
+            if scan.over is None:
+                step(scan)
+        except OutputError:
+            raise
+        except (UserError, MemoryError, RuntimeError, ValueError, TypeError, OSError) as error:
+            if not isinstance(error, UserError):
+                log.exception("%s: failed", scan.source.name)
+            _clear(scan.folder)
+            reason = str(error) or type(error).__name__
+            scan.over = self._record(scan, status="failed", reason=reason)
+        return scan
+
+    def _read(self, scan: Scan) -> None:
+        with scan.seconds.step("read"):
+            scan.channels = scan.source.channels()
+            wanted = self.by.facts.channels
+            if len(scan.channels) != len(wanted):
+                raise UserError(
+                    f"{scan.source.name}: has {len(scan.channels)} channels; "
+                    f"the run needs {', '.join(wanted)}"
+                )
+            made_from = (
+                f"{scan.source.digest(scan.channels)} {self.loaded.settings} {self.probabilities}"
+            )
+            scan.key = hashlib.sha256(made_from.encode()).hexdigest()
+        spent = _done(scan.folder, scan.key)
+        if spent is None:
+            _clear(scan.folder)
+            stopped = self._record(scan, status="failed", reason="stopped; run it again")
+            _write(stopped, scan.folder)
+        else:
+            log.info("%s: unchanged, not done again", scan.source.name)
+            scan.over = self._record(scan, status="done", key=scan.key, seconds=spent)
+
+    def _predict(self, scan: Scan) -> None:
+        scan.maps = self.loaded.predictor.maps(scan.channels, scan.seconds)
+
+    def _finish(self, scan: Scan) -> None:
+        """Write a scan's masks and codes."""
+        assert scan.maps is not None
+        source, classes = scan.source, self.by.facts.classes
+        masks = self._written(scan, scan.maps)
+        with scan.seconds.step("write"):
+            if source.slices:
+                rows = submission.rows(source.name, source.slices, classes=classes, masks=masks)
+                submission.write(scan.folder / CODES, rows)
+            else:
+                deque(masks, maxlen=0)
+        spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
+        scan.over = self._record(scan, status="done", key=scan.key, seconds=spent)
+
+    def _written(self, scan: Scan, maps: Maps) -> Iterator[Mask]:
+        """Each class's mask, as soon as its files are written."""
+        first = scan.channels[0]
+        cleaned = self.loaded.predictor.cleaned(maps, first, scan.seconds)
+        for number, (name, mask) in enumerate(cleaned):
+            first.with_voxels(mask).write(scan.folder / f"{name}.nii.gz")
+            if self.probabilities:
+                probability = first.with_voxels(maps.whole(number))
+                probability.write(scan.folder / f"{name}{PROBABILITY}", slope=1 / 255)
+            yield mask
+
+    def _record(self, scan: Scan, **told: Any) -> Record:
+        source = scan.source
         return Record(
             scan=source.name,
             run=self.by.name,
@@ -89,63 +190,6 @@ class Maker:
             seen=self.by.seen(source.name, source.case),
             **told,
         )
-
-
-def _scan(source: Source, maker: Maker, folder: Path) -> Record:
-    """Predict one scan unless that was done already; what became of it is written last."""
-    _refuse_foreign(folder, maker.by.facts.classes)
-    try:
-        record = _done_or_predicted(source, maker, folder)
-    except OutputError:
-        raise
-    except (UserError, MemoryError, RuntimeError, ValueError, TypeError, OSError) as error:
-        if not isinstance(error, UserError):
-            log.exception("%s: failed", source.name)
-        _clear(folder)
-        reason = str(error) or type(error).__name__
-        record = maker.record(source, status="failed", reason=reason)
-    _write(record, folder)
-    return record
-
-
-def _done_or_predicted(source: Source, maker: Maker, folder: Path) -> Record:
-    seconds = Seconds()
-    with seconds.step("read"):
-        channels = source.channels()
-    wanted = maker.by.facts.channels
-    if len(channels) != len(wanted):
-        raise UserError(
-            f"{source.name}: has {len(channels)} channels; the run needs {', '.join(wanted)}"
-        )
-    made_from = f"{source.digest(channels)} {maker.loaded.settings}"
-    key = hashlib.sha256(made_from.encode()).hexdigest()
-    spent = _done(folder, key)
-    if spent is None:
-        _clear(folder)
-        _write(maker.record(source, status="failed", reason="stopped; run it again"), folder)
-        _predict(source, channels, maker, folder=folder, seconds=seconds)
-        spent = {step: round(value, 3) for step, value in seconds.by_step.items()}
-    else:
-        log.info("%s: unchanged, not done again", source.name)
-    return maker.record(source, status="done", key=key, seconds=spent)
-
-
-def _predict(
-    source: Source, channels: Sequence[Volume], maker: Maker, *, folder: Path, seconds: Seconds
-) -> None:
-    """Write a scan's masks and codes."""
-    masks = []
-    for name, mask in maker.loaded.predictor.masks(channels, seconds):
-        with seconds.step("write"):
-            channels[0].with_voxels(mask.astype(np.uint8)).write(folder / f"{name}.nii.gz")
-        masks.append(mask)
-    if source.slices:
-        with seconds.step("write"):
-            classes = maker.by.facts.classes
-            rows = submission.rows(
-                source.name, source.slices, classes=classes, masks=np.stack(masks)
-            )
-            submission.write(folder / CODES, rows)
 
 
 def _done(folder: Path, key: str) -> dict[str, float] | None:

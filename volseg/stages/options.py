@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from volseg.data.grid import Intensity
 from volseg.data.layouts import Layout
+from volseg.data.scaling import Intensity
 from volseg.errors import UserError, nearest
 from volseg.masks.metrics import Metric
 from volseg.masks.postprocess import Step

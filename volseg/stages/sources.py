@@ -12,7 +12,7 @@ from volseg.data.scan import Scan, read_folder
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.run_of_folds import OUT_OF_FOLD
-from volseg.stages.ensemble import Ensemble
+from volseg.stages.ensemble import Ensemble, How
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Wanted:
     split: str | None = None
     inputs: tuple[Path, ...] = ()
     allow_gaps: bool = False
+    how: How = How()
+    probabilities: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from volseg.model import ranks
 from volseg.model.average import average
 from volseg.model.batch_norm import over_all_ranks
 from volseg.model.device import Device
+from volseg.model.engines.torch import TorchNetwork
 from volseg.model.networks import expect_rare
 from volseg.model.state import Clock, State
 from volseg.model.step import Stepper
@@ -134,7 +135,9 @@ def assemble(
         parts=ranks.shares(config.train.batch, config.train.accumulate),
         shared=ranks.shared(state.network),
     )
-    validation = Validation(dataset, parts, run.predictor(state.shown, device))
+    validation = Validation(
+        dataset, parts, run.predictor(run.member(TorchNetwork(state.shown, device)))
+    )
     return Training(run, state, batches, stepper, validation, clock)
 
 

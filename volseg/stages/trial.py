@@ -4,12 +4,10 @@ Run as `python -m volseg.stages.trial FOLDER`: it reads `order.json` there and l
 `mistake.txt` where the order itself is at fault.
 """
 
-import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,10 @@ from torch import nn
 from volseg.atomic import write_text
 from volseg.config import Config
 from volseg.data.dataset import Dataset
-from volseg.data.grid import Grid
+from volseg.data.grid import Grid, View
 from volseg.errors import UserError
 from volseg.machine import peak_memory
+from volseg.model.predict import tiling
 from volseg.model.state import Clock, State
 from volseg.model.step import Stepper
 from volseg.runs import Facts, Run
@@ -133,17 +132,12 @@ def _more_windows(dataset: Dataset, order: Order) -> float:
     """By what share of their number the config has more windows than were used."""
     config, few, many = order.config, 0, 0
     for name in order.facts.unseen_cases:
-        shape = _shape(dataset, name, config)
-        few += windows(shape, config.window, 0.0)
-        many += windows(shape, config.window, config.inference.overlap)
+        sample = dataset.of(name)[0]
+        channels = [dataset.image(sample, channel) for channel in range(len(sample.images))]
+        view = View.of(channels, config.data.spacing_mm, config.data.intensity)
+        few += tiling(view, _short(config).inference, config.window).count
+        many += tiling(view, config.inference, config.window).count
     return many / few - 1 if few else 0.0
-
-
-def windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
-    """How many windows cover a scan."""
-    steps = (max(1, int(size * (1 - overlap))) for size in window)
-    axes = zip(shape, window, steps, strict=True)
-    return math.prod(math.ceil(max(0, n - size) / step) + 1 for n, size, step in axes)
 
 
 @dataclass

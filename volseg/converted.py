@@ -1,0 +1,38 @@
+"""A run's network in the formats of other engines, made once and kept in the run's folder."""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+from volseg import __version__, parallel
+from volseg.model.engines import Format
+from volseg.runs import Run
+
+log = logging.getLogger(__name__)
+SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
+
+
+def converted(run: Run, kind: Format) -> Path:
+    """The run's network as a file that an engine reads.
+
+    It is made in a process of its own, so that this one never holds torch.
+
+    Raises:
+        UserError: no weights, or a network that can't be converted.
+    """
+    told = f"{run.digest} {run.config.window} {__version__}"
+    name = hashlib.sha256(told.encode()).hexdigest()[:16]
+    file = run.folder / kind / f"{name}{SUFFIXES[kind]}"
+    if not file.is_file():
+        log.info("%s: converting the network for %s, once", run.folder, kind)
+        shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
+        parallel.apart(_convert, (run, kind, file))
+    return file
+
+
+def _convert(order: tuple[Run, Format, Path]) -> None:
+    from volseg.model.engines.convert import convert
+
+    run, kind, file = order
+    convert(run.network(), (len(run.facts.channels), *run.config.window), kind, file)

@@ -1,0 +1,63 @@
+"""From a torch network to the files that the other engines read."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from volseg.atomic import replacing
+from volseg.errors import UserError
+from volseg.model.engines.model import Format
+from volseg.model.networks.rewriting import rewritten
+
+
+def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) -> None:
+    """Write a network for windows of this shape (C, X, Y, Z) as an OpenVINO or ONNX file.
+
+    Raises:
+        UserError: the converter knows no way to say what the network does.
+    """
+    plain = rewritten(network.eval())
+    example = torch.zeros(1, *shape)
+    write = _openvino if kind == "openvino" else _onnx
+    try:
+        with torch.inference_mode(), _quiet():
+            write(plain, example, file)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{file}: the network can't be converted to {kind} ({reason})") from error
+
+
+def _openvino(network: nn.Module, example: Tensor, file: Path) -> None:
+    import openvino
+
+    model = openvino.convert_model(network, example_input=example)
+    model.reshape(list(example.shape))
+    with replacing(file) as temporary:
+        openvino.save_model(model, temporary, compress_to_fp16=False)
+        temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
+
+
+def _onnx(network: nn.Module, example: Tensor, file: Path) -> None:
+    with replacing(file) as temporary:
+        torch.onnx.export(
+            network,
+            (example,),
+            temporary,
+            dynamo=False,
+            input_names=["image"],
+            output_names=["logits"],
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tracing from warning of what depends on the window's size: that is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("nncf").setLevel(logging.ERROR)
+        yield

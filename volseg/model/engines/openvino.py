@@ -1,0 +1,109 @@
+"""OpenVINO: the fastest on CPUs, and it starts without torch."""
+
+from collections import deque
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from volseg.errors import UserError
+from volseg.model.engines.model import Format, Model, Work
+from volseg.model.settings import Precision
+from volseg.model.windows import Floats
+from volseg.schema import Section
+
+
+class OpenVINO(Section):
+    """OpenVINO on the CPU, in bf16 where the processor has it."""
+
+    name: Literal["openvino"] = "openvino"
+    reads: ClassVar[tuple[Format, ...]] = ("openvino", "onnx")
+
+    @property
+    def missing(self) -> str:
+        """What must be installed first; empty if nothing."""
+        return "" if find_spec("openvino") else "openvino"
+
+    def load(self, model: Model, work: Work) -> "OpenVINONetwork":
+        """The network, compiled for this processor; what was compiled is kept beside its file.
+
+        Raises:
+            UserError: a file that is missing, damaged or of another network.
+        """
+        import openvino
+
+        kept = model.formats[0] if model.formats[0] in self.reads else "openvino"
+        file = model.file(kept)
+        core = openvino.Core()
+        try:
+            network = core.read_model(file)
+            network.reshape([1, model.inputs, *model.window])
+            compiled = core.compile_model(network, "CPU", _properties(core, file, model, work))
+        except RuntimeError as error:
+            raise UserError(f"{file}: OpenVINO can't use it ({_reason(error)})") from error
+        return OpenVINONetwork(compiled, work)
+
+
+class OpenVINONetwork:
+    """A compiled network; some windows are in work while another's logits are used."""
+
+    def __init__(self, compiled: Any, work: Work) -> None:
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.kind = f"openvino {precision}"
+        self._threads = work.cores
+        streams = int(compiled.get_property("NUM_STREAMS"))
+        self._requests = [compiled.create_infer_request() for _ in range(streams)]
+
+    def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
+        """Windows (C, X, Y, Z) as logits (K, X, Y, Z), in order."""
+        free, running = deque(self._requests), deque[Any]()
+        try:
+            for window in windows:
+                if not free:
+                    yield _result(running[0])
+                    free.append(running.popleft())
+                request = free.popleft()
+                np.copyto(request.get_input_tensor(0).data[0], window)
+                request.start_async()
+                running.append(request)
+            while running:
+                yield _result(running[0])
+                running.popleft()
+        finally:
+            for request in running:
+                request.wait()
+
+    def __str__(self) -> str:
+        return self.kind.replace(" ", f", cpu ({self._threads} threads), ")
+
+
+def _result(request: Any) -> Floats:
+    request.wait()
+    logits: Floats = request.get_output_tensor(0).data[0]
+    return logits
+
+
+def _properties(core: Any, file: Path, model: Model, work: Work) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": _precision(core, model.precision),
+        "INFERENCE_NUM_THREADS": work.cores,
+        "NUM_STREAMS": work.at_once or streams(work.cores),
+        "CACHE_DIR": str(file.parent / "compiled"),
+    }
+
+
+def streams(cores: int) -> int:
+    """Windows in work at a time: two on few cores, more where each still has four."""
+    return min(2, cores) if cores < 8 else cores // 4
+
+
+def _precision(core: Any, wanted: Precision) -> str:
+    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if has_bfloat16 and wanted != "fp32" else "f32"
+
+
+def _reason(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

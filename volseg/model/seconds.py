@@ -1,0 +1,39 @@
+"""Where the time goes, by step."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class Seconds:
+    """Seconds spent by step; what a step within another takes is not counted twice."""
+
+    by_step: dict[str, float] = field(default_factory=dict)
+    _within: float = 0.0
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the time of the body to a step."""
+        before, self._within = self._within, 0.0
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - start
+            self.by_step[name] = self.by_step.get(name, 0.0) + took - self._within
+            self._within = before + took
+
+    def each(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items; the time that each takes to be made is added to a step."""
+        while True:
+            with self.step(name):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
