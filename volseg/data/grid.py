@@ -183,14 +183,16 @@ class WayBack:
 
     def reached(self, planes: int) -> int:
         """The end of the native planes that depend on none but the first `planes` of the box."""
-        return self.box[2].start + int(np.searchsorted(self._last, planes))
+        ready: int = self.box[2].start + int(np.searchsorted(self._last, planes))
+        return ready
 
-    def bring(
-        self, values: npt.NDArray[np.float32], begun: int, native: slice
-    ) -> npt.NDArray[np.float32]:
-        """Values (X, Y, Z) of the box's planes from `begun` on, as `native` planes that need no others."""
+    def bring(self, values: Array, begun: int, native: slice) -> Array:
+        """Values (..., Z) of the box's planes from `begun` on, as `native` planes that need no others.
+
+        Where anything changes they are float32 (X, Y, Z).
+        """
         if self.changes_nothing:
             first = native.start - self.box[2].start - begun
-            return values[:, :, first : first + native.stop - native.start]
+            return values[..., first : first + native.stop - native.start]
         along = self._along[native, begun : begun + values.shape[2]]
         return apply(values, [*self._across, along])

@@ -6,6 +6,7 @@ background, whose logit is always 0 (`volseg.model.logits`).
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from volseg.masks.crop import Box
 from volseg.model.windows import STEPS, Sums
 
 Bytes = npt.NDArray[np.uint8]
-Words = npt.NDArray[np.uint16]
+Kept = npt.NDArray[np.uint8 | np.uint16]
+Number = TypeVar("Number", bound=np.generic)
 AT_ONCE = 1 << 21
 """Voxels that are brought back together, or one plane: what that takes does not grow with the scan."""
 
@@ -66,6 +68,7 @@ class Maps:
         """What certainty adds in one pass: more than 255, lest rounding each pass add up."""
         self.most = self.scale * passes
         self._kind = np.uint8 if passes == 1 else np.uint16
+        self._rounded = np.rint(sigmoids(self.scale)).astype(self._kind)
         self._planes: dict[tuple[int, int], bytes] = {}
 
     def add(self, layers: Iterable[tuple[int, Sums]], grid: Grid, box: Box) -> None:
@@ -86,21 +89,26 @@ class Maps:
 
     def _bring(self, sums: Sums, begun: int, back: WayBack, native: slice) -> None:
         """Add native planes, from the planes of the box that they depend on."""
-        x, y, _ = back.box
-        shape = self.grid.oriented_shape[:2]
-        table = sigmoids(self.scale)
+        if back.changes_nothing:
+            sums = back.bring(sums, begun, native)
         for number, margin in enumerate(margins(sums, exclusive=self.exclusive)):
-            values = table.take(margin.view(np.uint16), mode="clip")
-            found = back.bring(values, begun, native)
-            found += 0.5  # the nearest, once it is cut
-            for z, values in zip(
-                range(native.start, native.stop), np.moveaxis(found, 2, 0), strict=True
-            ):
-                plane = self._plane(number, z)
-                if plane is None:
-                    plane = np.zeros(shape, self._kind)
-                plane[x, y] += values.astype(self._kind)
-                self._planes[number, z] = _packed(plane)
+            if back.changes_nothing:  # a table of what is kept is as good as one of probabilities
+                planes = self._rounded.take(_planes_first(margin).view(np.uint16), mode="clip")
+            else:
+                there = sigmoids(self.scale).take(margin.view(np.uint16), mode="clip")
+                found = back.bring(there, begun, native)
+                found += 0.5  # the nearest, once it is cut
+                planes = _planes_first(found).astype(self._kind)
+            for z, values in zip(range(native.start, native.stop), planes, strict=True):
+                self._add(number, z, values, back.box)
+
+    def _add(self, number: int, z: int, values: Kept, box: Box) -> None:
+        """Add to a class's plane, within the box's sides."""
+        plane = self._plane(number, z)
+        if plane is None:
+            plane = np.zeros(self.grid.oriented_shape[:2], self._kind)
+        plane[box[0], box[1]] += values
+        self._planes[number, z] = _packed(plane)
 
     def whole(self, number: int) -> Bytes:
         """A class's probability in 255ths, native (X, Y, Z), in the order in which NIfTI keeps voxels."""
@@ -114,7 +122,7 @@ class Maps:
                 )
         return native
 
-    def _plane(self, number: int, z: int) -> npt.NDArray[np.uint8 | np.uint16] | None:
+    def _plane(self, number: int, z: int) -> Kept | None:
         packed = self._planes.get((number, z))
         if packed is None:
             return None
@@ -129,13 +137,18 @@ def _thin(layers: Iterable[tuple[int, Sums]]) -> Iterator[tuple[int, Sums]]:
             yield begun + first, sums[..., first : first + planes]
 
 
-def _packed(plane: npt.NDArray[np.uint8 | np.uint16]) -> bytes:
+def _planes_first(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """(X, Y, Z) as (Z, X, Y), each plane in one piece."""
+    return np.ascontiguousarray(np.moveaxis(values, 2, 0))
+
+
+def _packed(plane: Kept) -> bytes:
     from isal import isal_zlib
 
     return isal_zlib.compress(plane.data, 0)
 
 
-def _unpacked(packed: bytes, kind: type[np.generic]) -> npt.NDArray[np.uint8 | np.uint16]:
+def _unpacked(packed: bytes, kind: type[np.generic]) -> Kept:
     from isal import isal_zlib
 
     return np.frombuffer(bytearray(isal_zlib.decompress(packed)), kind)

@@ -111,11 +111,8 @@ class Predictor:
     def cleaned(self, maps: Maps, first: Volume, spent: Seconds) -> Iterator[tuple[str, Mask]]:
         """Each class and its mask, cleaned; those of exclusive classes never overlap."""
         claims = self._claims(maps, first, spent)
-        if self.exclusive:
-            masks = disjoint(claims, first.voxels.shape)
-        else:
-            masks = (mask for _, mask in claims)
-        yield from zip(self.classes, masks, strict=True)
+        apart = disjoint(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
+        yield from zip(self.classes, apart, strict=True)
 
     def _claims(self, maps: Maps, first: Volume, spent: Seconds) -> Iterator[tuple[Bytes, Mask]]:
         """Each class's evidence in 8 bits and its cleaned mask, both (X, Y, Z) on the native grid."""
