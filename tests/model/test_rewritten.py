@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
 from volseg.model.networks.rewriting import rewritten
 from volseg.model.networks.rewriting.blocks import Transposed, fits, same_size, spread
+from volseg.model.networks.rewriting.swin import _constant
 from volseg.model.networks.rewriting.unet import Last, Together
 from volseg.schema import members
 
@@ -102,6 +103,22 @@ def test_few_classes_have_their_last_level_in_blocks(classes, norm, blocks) -> N
     assert nn.ConvTranspose3d not in found
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("size", [(15, 16, 9), (14, 7, 8), (5, 6, 7)])
+def test_a_trace_of_a_stage_keeps_its_indices_and_is_the_same_a_second_time(size) -> None:
+    """Sizes whose windows need padding, and which are shifted on all axes, on some and on none."""
+    network = trained(NETWORKS["swinunetr"], 1, 2)
+    image = torch.randn(2, 12, *size, dtype=torch.float64)
+    _constant.cache_clear()
+
+    with torch.no_grad():
+        trace = torch.jit.trace(rewritten(network).swinViT.layers1[0], image[:1])
+        expected = network.swinViT.layers1[0](image)
+        torch.testing.assert_close(trace(image), expected, rtol=1e-9, atol=1e-9)
+
+    assert "aten::argsort" not in str(trace.inlined_graph)
+
+
 SHAPES = [
     (kernel, stride, padding, more)
     for kernel, stride, padding, more in product((2, 3, 4), (1, 2, 3), (0, 1), (0, 1))
@@ -127,7 +144,7 @@ def test_transposed_convolutions_are_torchs(kernel, stride, padding, more) -> No
     torch.testing.assert_close(Transposed(conv)(image), conv(image), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("other", [{"groups": 2}, {"dilation": 2}])
+@pytest.mark.parametrize("other", [{"groups": 2}, {"dilation": 2}, {"stride": 3}])
 def test_other_transposed_convolutions_stay(other) -> None:
     parent = nn.Sequential(nn.ConvTranspose3d(2, 2, 3, **other))
 

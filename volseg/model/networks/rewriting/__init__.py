@@ -8,16 +8,20 @@ from torch import nn
 def rewritten(network: nn.Module) -> nn.Module:
     """A copy of a network in evaluation that computes the same in fewer and quicker steps.
 
-    OpenVINO can convert it, which it can't the network itself; its weights have other names and shapes.
+    OpenVINO can convert a trace of it, which it can't of the network itself. Its weights have other names
+    and shapes. A trace of a SwinUNETR is for windows of one size.
     """
     from volseg.model.networks.rewriting.blocks import Transposed, fits
     from volseg.model.networks.rewriting.plain import plain
+    from volseg.model.networks.rewriting.swin import rewrite_swin
     from volseg.model.networks.rewriting.unet import rewrite_unet
 
     copy = plain(deepcopy(network).eval())
     rewrite_unet(copy)
+    rewrite_swin(copy)
     for parent in list(copy.modules()):
         for name, module in list(parent.named_children()):
-            if fits(module):
+            # Those that reach no neighbour OpenVINO runs as quickly as it would the convolution.
+            if fits(module) and module.kernel_size != module.stride:
                 setattr(parent, name, Transposed(module))
     return copy.requires_grad_(False)

@@ -97,15 +97,21 @@ def transposed(conv: nn.ConvTranspose3d) -> BlockConv:
 
 
 class Transposed(nn.Module):
-    """A transposed convolution, computed as blocks of its stride and then spread out."""
+    """A transposed convolution, computed as blocks of its stride and then spread out.
+
+    The channels of a voxel stay together, so that channels-last data, OpenVINO's, are moved in one step.
+    """
 
     def __init__(self, conv: nn.ConvTranspose3d) -> None:
         super().__init__()
         self.blocks, self.stride, self.extra = transposed(conv), conv.stride, _extra(conv)
+        for values in self.blocks.parameters():
+            rows = values.reshape(conv.out_channels, -1, *values.shape[1:])
+            values.data = rows.transpose(0, 1).reshape(values.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, O, X', Y', Z') as torch's gives it for (B, I, X, Y, Z)."""
-        out = spread(self.blocks(x), self.stride)
+        out = _spread_last(self.blocks(x), self.stride)
         if not any(self.extra):
             return out
         a, b, c = (
@@ -123,6 +129,19 @@ def spread(blocks: Tensor, size: Sequence[int]) -> Tensor:
     voxels = blocks.reshape(batch, channels // (a * b * c), a, b, c, x, y, z)
     voxels = voxels.permute(0, 1, 5, 2, 6, 3, 7, 4)
     return voxels.reshape(batch, channels // (a * b * c), x * a, y * b, z * c)
+
+
+def _spread_last(blocks: Tensor, size: Sequence[int]) -> Tensor:
+    """As `spread`, but of (B, sx * sy * sz * C, X, Y, Z)."""
+    if tuple(size) == ONE:
+        return blocks
+    a, b, c = size
+    batch, channels, x, y, z = blocks.shape
+    rows = channels // (a * b)
+    voxels = blocks.permute(0, 2, 3, 4, 1).reshape(batch, x, y, z, a, b, rows)
+    voxels = voxels.permute(0, 1, 4, 2, 5, 3, 6)
+    voxels = voxels.reshape(batch, x * a, y * b, z * c, rows // c)
+    return voxels.permute(0, 4, 1, 2, 3)
 
 
 def fits(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:

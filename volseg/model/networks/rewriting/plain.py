@@ -1,4 +1,4 @@
-"""Modules of torch and MONAI in place of ours, which only training and torch's own inference need."""
+"""Torch's instance norm in place of ours, which OpenVINO can't convert."""
 
 from torch import nn
 
@@ -6,17 +6,8 @@ from volseg.model.networks.instance_norm import InstanceNorm
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """The network with MONAI's Swin stages and torch's instance norms; its weights stay as they are."""
-    from monai.networks.nets.swin_unetr import BasicLayer
-    from monai.networks.nets.swin_unetr import WindowAttention as MonaiAttention
-
-    from volseg.model.networks.swin.attention import Layer, WindowAttention
-
-    original: dict[type[nn.Module], type[nn.Module]] = {
-        InstanceNorm: nn.InstanceNorm3d,
-        Layer: BasicLayer,
-        WindowAttention: MonaiAttention,
-    }
+    """The network, its instance norms turned into torch's; weights and their names stay."""
     for module in network.modules():
-        module.__class__ = original.get(type(module), type(module))
+        if type(module) is InstanceNorm:
+            module.__class__ = nn.InstanceNorm3d  # type: ignore[assignment]
     return network
