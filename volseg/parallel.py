@@ -70,24 +70,45 @@ def overlapped(
     before: Callable[[Item], Given],
     here: Callable[[Given], Made],
     after: Callable[[Made], Outcome],
+    *,
+    beside: Callable[[Given], bool],
 ) -> Iterator[Outcome]:
     """`after(here(before(item)))` of each item, in order.
 
-    `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last.
-    On an exception, such as Ctrl-C, what they have begun is finished.
+    `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last,
+    if there is room `beside` what `before` gave. On an exception, such as Ctrl-C, what they have begun
+    is finished.
     """
+    waiting, begun, ended = deque(items), deque[Future[Given]](), deque[Future[Outcome]]()
     with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as finishing:
-        begun = deque([preparing.submit(before, item) for item in items[:1]])
-        ended = deque[Future[Outcome]]()
-        for position in range(len(items)):
+        while waiting or begun:
+            if not begun:
+                begun.append(preparing.submit(before, waiting.popleft()))
             given = begun.popleft().result()
-            begun.extend(
-                preparing.submit(before, item) for item in items[position + 1 : position + 2]
-            )
+            together = beside(given)
+            if together and waiting:
+                begun.append(preparing.submit(before, waiting.popleft()))
+            if not together:
+                yield from _results(ended)
             made = here(given)
-            yield from (ended.popleft().result() for _ in range(len(ended)))
+            yield from _results(ended)
             ended.append(finishing.submit(after, made))
-        yield from (future.result() for future in ended)
+        yield from _results(ended)
+
+
+def _results(futures: deque[Future[Outcome]]) -> Iterator[Outcome]:
+    while futures:
+        yield futures.popleft().result()
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, of which the next is made in a thread of its own while one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as making:
+        future = making.submit(next, items, end)
+        while (item := future.result()) is not end:
+            future = making.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def warm(modules: Sequence[str]) -> None:

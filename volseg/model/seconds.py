@@ -25,8 +25,13 @@ class Seconds:
             yield
         finally:
             took = time.perf_counter() - start
-            self.by_step[name] = self.by_step.get(name, 0.0) + took - self._within
+            self.add(Seconds({name: took - self._within}))
             self._within = before + took
+
+    def add(self, other: "Seconds") -> None:
+        """Add what another has counted."""
+        for name, spent in other.by_step.items():
+            self.by_step[name] = self.by_step.get(name, 0.0) + spent
 
     def each(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
         """The same items; the time that each takes to be made is added to a step."""

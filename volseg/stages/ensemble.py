@@ -85,13 +85,18 @@ class Ensemble:
             if run.config.postprocess != first.config.postprocess:
                 yield f"{run.folder}: has another postprocess; that of {first.folder} is applied"
 
+    @property
+    def first(self) -> "Ensemble":
+        """The first run alone."""
+        return Ensemble((self.runs[0].folder,), self.runs[:1])
+
     def load(self, how: "How") -> "Loaded":
         """The networks in their engines, with what masks depend on.
 
         Raises:
             UserError: weights that are missing or damaged, or an engine that can't run them.
         """
-        taking_part = [how.applied(run) for run in (self.runs[:1] if how.fast else self.runs)]
+        taking_part = [how.applied(run) for run in self.runs]
         networks = [self._running(run, how) for run in taking_part]
         pairs = list(zip(taking_part, networks, strict=True))
         predictor = self.runs[0].predictor(*(run.member(network) for run, network in pairs))
@@ -105,7 +110,7 @@ class Ensemble:
     def _running(self, run: Run, how: "How") -> Running:
         chosen = choose(how.engine, run.model.formats)
         log.info("engine: %s (%s)", chosen.engine.name, chosen.reason)
-        work = Work(cores(), run.config.inference.batch, how.compiled)
+        work = Work(cores(), how.at_once or run.config.inference.batch, how.compiled)
         return chosen.engine.load(run.model, work)
 
 
@@ -113,8 +118,8 @@ class Ensemble:
 class How:
     """How runs are applied, where it is otherwise than their configs say.
 
-    `fast` takes the first network only, with little overlap; `flips` the mean over the mirrored views
-    that training saw.
+    `fast` is with little overlap, and by the first network only; `flips` the mean over the mirrored
+    views that training saw; `at_once` the windows in work at a time; `max_memory` is in bytes.
     """
 
     engine: Wanted = "auto"
@@ -124,6 +129,7 @@ class How:
     body_box: bool = True
     compiled: bool = False
     max_memory: int | None = None
+    at_once: int | None = None
 
     def applied(self, run: Run) -> Run:
         """The run with these settings.

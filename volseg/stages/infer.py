@@ -5,7 +5,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from volseg.masks import submission
 from volseg.model.evidence import Maps
 from volseg.model.predict import Mask
 from volseg.model.seconds import Seconds
+from volseg.stages.budget import Budget, held
 from volseg.stages.ensemble import Ensemble, Loaded
 from volseg.stages.predictions import RECORD, Record
 from volseg.stages.sources import Source, Wanted, sources
@@ -54,12 +55,16 @@ def infer(wanted: Wanted) -> Inferred:
         UserError: nothing to predict, runs that don't fit, a full disk, or every scan failed.
     """
     by = Ensemble.open(wanted.runs)
+    by = by.first if wanted.how.fast else by
     planned = sources(wanted, by)
-    maker = Maker(by, by.load(wanted.how), wanted.out, wanted.probabilities)
+    maker = Maker.of(by, wanted)
     log.info("%s by %s: %d scans", by, maker.loaded.predictor.members[0].network, len(planned))
     records = []
     with console.progress("predicting") as report:
-        for record in parallel.overlapped(planned, maker.read, maker.predict, maker.finish):
+        line = parallel.overlapped(
+            planned, maker.read, maker.predict, maker.finish, beside=maker.has_room_beside
+        )
+        for record in line:
             records.append(record)
             report(len(records), len(planned), record.scan)
     gather(wanted.out)
@@ -84,7 +89,7 @@ class Scan:
     seconds: Seconds = field(default_factory=Seconds)
     channels: Sequence[Volume] = ()
     key: str = ""
-    maps: Maps | None = None
+    maps: Maps = field(init=False)
     over: Record | None = None
 
 
@@ -94,8 +99,26 @@ class Maker:
 
     by: Ensemble
     loaded: Loaded
+    budget: Budget
     out: Path
     probabilities: bool = False
+
+    @classmethod
+    def of(cls, by: Ensemble, wanted: Wanted) -> "Maker":
+        """The networks loaded, within the memory that is allowed."""
+        how, channels = wanted.how, len(by.facts.channels)
+        before = held()
+        loaded = by.load(how if how.max_memory is None else replace(how, at_once=1))
+        budget = Budget.of(loaded.predictor, channels, how.max_memory)
+        twice = 2 * budget.loaded - before
+        if how.max_memory is not None and twice < how.max_memory / 2:  # room for more windows
+            loaded = by.load(how)
+            budget = Budget.of(loaded.predictor, channels, how.max_memory)
+        return cls(by, loaded, budget, wanted.out, wanted.probabilities)
+
+    def has_room_beside(self, scan: Scan) -> bool:
+        """Whether the next scan may be read, and the last one written, while this is predicted."""
+        return scan.over is not None or self.budget.has_room_beside(scan.channels)
 
     def read(self, source: Source) -> Scan:
         """Read a scan and see whether its masks are there already."""
@@ -110,7 +133,8 @@ class Maker:
     def finish(self, scan: Scan) -> Record:
         """Clean and write the masks, unless the scan is over; what became of it is written last."""
         self._attempted(scan, self._finish)
-        assert scan.over is not None
+        if scan.over is None:
+            raise AssertionError("a scan whose last step was neither done nor has failed")
         _write(scan.over, scan.folder)
         return scan.over
 
@@ -152,11 +176,11 @@ class Maker:
             scan.over = self._record(scan, status="done", key=scan.key, seconds=spent)
 
     def _predict(self, scan: Scan) -> None:
+        self.budget.check(scan.channels)
         scan.maps = self.loaded.predictor.maps(scan.channels, scan.seconds)
 
     def _finish(self, scan: Scan) -> None:
         """Write a scan's masks and codes."""
-        assert scan.maps is not None
         source, classes = scan.source, self.by.facts.classes
         masks = self._written(scan, scan.maps)
         with scan.seconds.step("write"):
@@ -170,14 +194,16 @@ class Maker:
 
     def _written(self, scan: Scan, maps: Maps) -> Iterator[Mask]:
         """Each class's mask, as soon as its files are written."""
-        first = scan.channels[0]
-        cleaned = self.loaded.predictor.cleaned(maps, first, scan.seconds)
-        for number, (name, mask) in enumerate(cleaned):
+        first, cleaning = scan.channels[0], Seconds()
+        cleaned = parallel.ahead(self.loaded.predictor.cleaned(maps, first, cleaning))
+        for number, (name, mask) in enumerate(scan.seconds.each("waiting", cleaned)):
             first.with_voxels(mask).write(scan.folder / f"{name}.nii.gz")
             if self.probabilities:
                 probability = first.with_voxels(maps.whole(number))
                 probability.write(scan.folder / f"{name}{PROBABILITY}", slope=1 / 255)
             yield mask
+        scan.seconds.by_step.pop("waiting")  # for the cleaning, whose own time counts
+        scan.seconds.add(cleaning)
 
     def _record(self, scan: Scan, **told: Any) -> Record:
         source = scan.source

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from volseg.data import volume
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.scan import Scan, read_folder
@@ -62,7 +64,10 @@ class Source:
         digest = hashlib.sha256(repr(self.slices).encode())
         for channel in channels:
             digest.update(repr((channel.voxels.shape, channel.voxels.dtype.str)).encode())
-            digest.update(channel.affine.tobytes() + channel.voxels.tobytes())
+            digest.update(channel.affine.tobytes())
+            digest.update(
+                np.ascontiguousarray(channel.voxels.T).data
+            )  # no copy of a NIfTI's voxels
         return digest.hexdigest()
 
 

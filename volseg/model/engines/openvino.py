@@ -53,8 +53,9 @@ class OpenVINONetwork:
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.kind = f"openvino {precision}"
         self._threads = work.cores
-        streams = int(compiled.get_property("NUM_STREAMS"))
-        self._requests = [compiled.create_infer_request() for _ in range(streams)]
+        waiting = 2  # beside those in work, lest a core waits while logits are used
+        count = int(compiled.get_property("NUM_STREAMS")) + waiting
+        self._requests = [compiled.create_infer_request() for _ in range(count)]
 
     def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
         """Windows (C, X, Y, Z) as logits (K, X, Y, Z), in order."""
