@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from volseg.atomic import replacing
 from volseg.errors import UserError
 from volseg.model.engines.model import Format
+from volseg.model.engines.untold import openvino
 from volseg.model.networks.rewriting import rewritten
 
 
@@ -33,12 +34,11 @@ def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) 
 
 
 def _openvino(network: nn.Module, example: Tensor, file: Path) -> None:
-    import openvino
-
-    model = openvino.convert_model(network, example_input=example)
+    library = openvino()
+    model = library.convert_model(network, example_input=example)
     model.reshape(list(example.shape))
     with replacing(file) as temporary:
-        openvino.save_model(model, temporary, compress_to_fp16=False)
+        library.save_model(model, temporary, compress_to_fp16=False)
         temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
 
 

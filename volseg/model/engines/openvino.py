@@ -10,6 +10,7 @@ import numpy as np
 
 from volseg.errors import UserError
 from volseg.model.engines.model import Format, Model, Work
+from volseg.model.engines.untold import openvino
 from volseg.model.settings import Precision
 from volseg.model.windows import Floats
 from volseg.schema import Section
@@ -32,11 +33,9 @@ class OpenVINO(Section):
         Raises:
             UserError: a file that is missing, damaged or of another network.
         """
-        import openvino
-
         kept = model.formats[0] if model.formats[0] in self.reads else "openvino"
         file = model.file(kept)
-        core = openvino.Core()
+        core = openvino().Core()
         try:
             network = core.read_model(file)
             network.reshape([1, model.inputs, *model.window])
