@@ -11,6 +11,8 @@ from volseg.data.body import body_box
 from volseg.data.grid import Grid, View
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
+from volseg.errors import UserError
+from volseg.masks.crop import bounding_box
 from volseg.masks.postprocess import Evidence, Step, clean, disjoint
 from volseg.model.evidence import Bytes, Maps
 from volseg.model.seconds import Seconds
@@ -108,18 +110,31 @@ class Predictor:
                     maps.add(layers, view.grid, windows.box)
         return maps
 
-    def cleaned(self, maps: Maps, first: Volume, spent: Seconds) -> Iterator[tuple[str, Mask]]:
-        """Each class and its mask, cleaned; those of exclusive classes never overlap."""
-        claims = self._claims(maps, first, spent)
+    def cleaned(
+        self, maps: Maps, first: Volume, spent: Seconds, *, most: int | None = None
+    ) -> Iterator[tuple[str, Mask]]:
+        """Each class and its mask, cleaned; those of exclusive classes never overlap.
+
+        Raises:
+            UserError: a class fills a box of more than `most` voxels, too many to be cleaned.
+        """
+        claims = self._claims(maps, first, spent, most)
         apart = disjoint(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
         yield from zip(self.classes, apart, strict=True)
 
-    def _claims(self, maps: Maps, first: Volume, spent: Seconds) -> Iterator[tuple[Bytes, Mask]]:
+    def _claims(
+        self, maps: Maps, first: Volume, spent: Seconds, most: int | None
+    ) -> Iterator[tuple[Bytes, Mask]]:
         """Each class's evidence in 8 bits and its cleaned mask, both (X, Y, Z) on the native grid."""
         for number, name in enumerate(self.classes):
             with spent.step("restore"):
                 probability = maps.whole(number)
             with spent.step("postprocess"):
                 start = Evidence.start(probability, image=first.voxels, spacing_mm=first.spacing_mm)
+                if most is not None and start.mask[bounding_box(start.mask)].size > most:
+                    raise UserError(
+                        f"{name} is found all over the scan; cleaning it takes more memory than "
+                        "--max-memory allows"
+                    )
                 mask = clean(start, self.postprocess, name)
             yield probability, mask

@@ -20,6 +20,8 @@ from volseg.model.windows import Side
 log = logging.getLogger(__name__)
 ROOM = 1.1
 """What the system's allocator holds for each byte that is used."""
+CLEANING = 10
+"""Bytes that cleaning takes for each voxel of the box around an organ."""
 ORGANS = 0.25
 """The share of a scan within a box around one organ, which is what cleaning works on."""
 
@@ -80,6 +82,14 @@ class Budget:
         if self.told:
             log.info("%s networks", about)
 
+    def largest_organ(self, channels: Sequence[Volume]) -> int | None:
+        """Voxels of the largest box that can be cleaned within a limit that was set."""
+        if not self.told:
+            return None
+        beside = self.has_room_beside(channels)
+        left = self.limit - self.peak(channels, beside=beside)
+        return round(ORGANS * channels[0].voxels.size + max(0, left) / (ROOM * CLEANING))
+
 
 def warm(members: Sequence[Member], channels: int) -> None:
     """Let each network take the memory that it needs: it predicts windows of zeros."""
@@ -103,5 +113,5 @@ def _predicting(member: Member, first: Volume, channels: int, classes: int) -> i
 
 def _finishing(first: Volume, *, exclusive: bool) -> int:
     """Bytes of two classes' probabilities and masks, of one that is cleaned and one that is written."""
-    each = 5 + 6 * ORGANS + (4 if exclusive else 0)
+    each = 5 + CLEANING * ORGANS + (4 if exclusive else 0)
     return round(each * first.voxels.size)

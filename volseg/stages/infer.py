@@ -195,7 +195,8 @@ class Maker:
     def _written(self, scan: Scan, maps: Maps) -> Iterator[Mask]:
         """Each class's mask, as soon as its files are written."""
         first, cleaning = scan.channels[0], Seconds()
-        cleaned = parallel.ahead(self.loaded.predictor.cleaned(maps, first, cleaning))
+        most = self.budget.largest_organ(scan.channels)
+        cleaned = parallel.ahead(self.loaded.predictor.cleaned(maps, first, cleaning, most=most))
         for number, (name, mask) in enumerate(scan.seconds.each("waiting", cleaned)):
             first.with_voxels(mask).write(scan.folder / f"{name}.nii.gz")
             if self.probabilities:
