@@ -114,15 +114,15 @@ def test_the_memory_that_is_allowed_is_kept(tmp_path: Path, engine: str) -> None
     def predict(*options: str) -> tuple[int, str]:
         names = ["--run", str(tmp_path / "run"), "--input", str(tmp_path / "large.nii.gz")]
         command = [sys.executable, str(tmp_path / "predict.py"), "infer", *names, *options]
-        command += ["--engine", engine, "--overlap", "0", "--out", str(tmp_path / "out")]
+        command += ["--engine", engine, "--overlap", "0"]
         environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         return int(told.stdout.split("peak ")[1].split()[0]), told.stdout + told.stderr
 
-    peak, said = predict("--max-memory", f"{limit}MB")
+    peak, said = predict("--max-memory", f"{limit}MB", "--out", str(tmp_path / "kept"))
 
     assert "code 0" in said, said
     assert "320x320x256 voxels take about" in said
     assert peak <= limit * 10**6, f"{peak / 1e6:.0f} MB"
-    _, refused = predict("--max-memory", "200MB")
+    _, refused = predict("--max-memory", "200MB", "--out", str(tmp_path / "small"))
     assert "--max-memory allows 200 MB" in refused
