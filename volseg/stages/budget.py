@@ -20,6 +20,8 @@ from volseg.model.windows import Side
 log = logging.getLogger(__name__)
 ROOM = 1.1
 """What the system's allocator holds for each byte that is used."""
+AHEAD, ALONE = 5, 3
+"""Bytes a voxel of probabilities and masks while one class is cleaned and another written, or one by one."""
 CLEANING = 10
 """Bytes that cleaning takes for each voxel of the box around an organ."""
 ORGANS = 0.25
@@ -58,7 +60,8 @@ class Budget:
         predicting = max(
             _predicting(m, first, len(channels), classes) for m in self.predictor.members
         )
-        finishing = _finishing(first, exclusive=self.predictor.exclusive)
+        each = (AHEAD if beside else ALONE) + CLEANING * ORGANS + 4 * self.predictor.exclusive
+        finishing = round(each * first.voxels.size)
         together = (
             3 * image + predicting + finishing if beside else image + max(predicting, finishing)
         )
@@ -109,9 +112,3 @@ def _predicting(member: Member, first: Volume, channels: int, classes: int) -> i
     layer = z.window * math.prod(side.all.stop - side.all.start for side in (x, y))
     plane = int(np.prod(grid.oriented_shape[:2]))
     return int(layer * (8 * channels + 3 * classes) + 24 * max(AT_ONCE, plane))
-
-
-def _finishing(first: Volume, *, exclusive: bool) -> int:
-    """Bytes of two classes' probabilities and masks, of one that is cleaned and one that is written."""
-    each = 5 + CLEANING * ORGANS + (4 if exclusive else 0)
-    return round(each * first.voxels.size)

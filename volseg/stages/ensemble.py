@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,12 @@ from pathlib import Path
 from volseg import __version__, runs
 from volseg.errors import UserError
 from volseg.machine import cores
-from volseg.model.engines import Running, Work
+from volseg.model.engines import ConversionError, Running, Torch, Work
 from volseg.model.engines.choice import Wanted, choose
 from volseg.model.predict import Predictor
 from volseg.run_of_folds import Folds
 from volseg.runs import Facts, Run
 
-log = logging.getLogger(__name__)
 FAST_OVERLAP = 0.25
 SEEN = ("scan", "case", "none")
 SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
@@ -97,7 +95,7 @@ class Ensemble:
             UserError: weights that are missing or damaged, or an engine that can't run them.
         """
         taking_part = [how.applied(run) for run in self.runs]
-        networks = [self._running(run, how) for run in taking_part]
+        networks, reasons = zip(*(_running(run, how) for run in taking_part), strict=True)
         pairs = list(zip(taking_part, networks, strict=True))
         predictor = self.runs[0].predictor(*(run.member(network) for run, network in pairs))
         told = [_settings(run, network.kind) for run, network in pairs]
@@ -105,13 +103,7 @@ class Ensemble:
         together = hashes[0]
         if len(hashes) > 1:
             together = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-        return Loaded(predictor, together, json.dumps(told))
-
-    def _running(self, run: Run, how: "How") -> Running:
-        chosen = choose(how.engine, run.model.formats)
-        log.info("engine: %s (%s)", chosen.engine.name, chosen.reason)
-        work = Work(cores(), how.at_once or run.config.inference.batch, how.compiled)
-        return chosen.engine.load(run.model, work)
+        return Loaded(predictor, together, json.dumps(told), reasons[0])
 
 
 @dataclass(frozen=True)
@@ -160,12 +152,25 @@ class Loaded:
     """Networks ready to predict.
 
     `weights` is the hash of all their weights; `settings` all that masks depend on beside the image,
-    as text to hash.
+    as text to hash; `reason` says why the engine is the one that it is.
     """
 
     predictor: Predictor
     weights: str
     settings: str
+    reason: str
+
+
+def _running(run: Run, how: How) -> tuple[Running, str]:
+    """A run's network in its engine, and why in this one."""
+    chosen = choose(how.engine, run.model.formats)
+    work = Work(cores(), how.at_once or run.config.inference.batch, how.compiled)
+    try:
+        return chosen.engine.load(run.model, work), chosen.reason
+    except ConversionError as error:
+        if how.engine != "auto" or Torch().missing:
+            raise
+        return Torch().load(run.model, work), str(error)
 
 
 def _settings(run: Run, kind: str) -> list[object]:

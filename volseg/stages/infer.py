@@ -58,7 +58,8 @@ def infer(wanted: Wanted) -> Inferred:
     by = by.first if wanted.how.fast else by
     planned = sources(wanted, by)
     maker = Maker.of(by, wanted)
-    log.info("%s by %s: %d scans", by, maker.loaded.predictor.members[0].network, len(planned))
+    network, reason = maker.loaded.predictor.members[0].network, maker.loaded.reason
+    log.info("%s by %s (%s): %d scans", by, network, reason, len(planned))
     records = []
     with console.progress("predicting") as report:
         line = parallel.overlapped(
@@ -196,7 +197,9 @@ class Maker:
         """Each class's mask, as soon as its files are written."""
         first, cleaning = scan.channels[0], Seconds()
         most = self.budget.largest_organ(scan.channels)
-        cleaned = parallel.ahead(self.loaded.predictor.cleaned(maps, first, cleaning, most=most))
+        cleaned = self.loaded.predictor.cleaned(maps, first, cleaning, most=most)
+        if self.has_room_beside(scan):
+            cleaned = parallel.ahead(cleaned)
         for number, (name, mask) in enumerate(scan.seconds.each("waiting", cleaned)):
             first.with_voxels(mask).write(scan.folder / f"{name}.nii.gz")
             if self.probabilities:

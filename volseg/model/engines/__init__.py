@@ -2,12 +2,22 @@
 
 from typing import Annotated
 
-from volseg.model.engines.model import Format, Model, Running, Work
+from volseg.model.engines.model import ConversionError, Format, Model, Running, Work
 from volseg.model.engines.onnxruntime import OnnxRuntime
 from volseg.model.engines.openvino import OpenVINO
 from volseg.model.engines.torch import Torch
 from volseg.schema import Choice
 
-__all__ = ["Engine", "Format", "Model", "OnnxRuntime", "OpenVINO", "Running", "Torch", "Work"]
+__all__ = [
+    "ConversionError",
+    "Engine",
+    "Format",
+    "Model",
+    "OnnxRuntime",
+    "OpenVINO",
+    "Running",
+    "Torch",
+    "Work",
+]
 
 Engine = Annotated[Torch | OpenVINO | OnnxRuntime, Choice()]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from volseg.errors import UserError
 from volseg.model.settings import Precision, Size
 from volseg.model.windows import Network
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 Format = Literal["torch", "openvino", "onnx"]
+
+
+class ConversionError(UserError):
+    """A network that can't be had in an engine's format."""
 
 
 @dataclass(frozen=True)
