@@ -14,7 +14,7 @@ FLOORS = [
     "data",
     "model",
     "config",
-    "runs run_of_folds converted",
+    "runs run_of_folds converted packages",
     "stages",
     "cli",
 ]

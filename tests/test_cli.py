@@ -13,7 +13,18 @@ from volseg import arguments, cli
 from volseg.errors import UserError
 from volseg.stages import train as training
 
-COMMANDS = ["prepare", "plan", "train", "infer", "evaluate", "submit", "demo", "phantom", "options"]
+COMMANDS = [
+    "prepare",
+    "plan",
+    "train",
+    "infer",
+    "export",
+    "evaluate",
+    "submit",
+    "demo",
+    "phantom",
+    "options",
+]
 
 
 @pytest.fixture

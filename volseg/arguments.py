@@ -126,6 +126,21 @@ class InferArguments:
     """Let torch compile the network first: for many scans on a GPU."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ExportArguments:
+    """Options of export."""
+
+    format: Literal["openvino", "onnx", "torch"] = "openvino"
+    """For what: OpenVINO is the fastest on CPUs, other programs read ONNX, torch needs torch."""
+    out: Path | None = None
+    """The package's folder; by default packages/RUN-FORMAT."""
+    data: Path | None = None
+    """A prepared dataset with scans to compare on; by default data/prepared, else a phantom's scan."""
+    force: bool = False
+    """Write over a package that is there."""
+
+
 def seconds(text: str | None) -> float | None:
     """`90s`, `30m` or `2h` in seconds.
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,30 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new, empty folder beside `path`; at the end it takes the place of what is there.
+
+    If the body raises, it is removed and `path` stays as it was.
+
+    Raises:
+        OutputError: the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
+    old = temporary.with_name(f"{temporary.name}-old")
+    try:
+        with telling(path):
+            temporary.mkdir(parents=True)
+        yield temporary
+        with telling(path):
+            if path.exists():
+                path.rename(old)
+            temporary.replace(path)
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

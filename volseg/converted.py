@@ -14,9 +14,7 @@ SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
 
 
 def converted(run: Run, kind: Format) -> Path:
-    """The run's network as a file that an engine reads.
-
-    It is made in a process of its own, so that this one never holds torch.
+    """The run's network as a file that an engine reads; this process never holds torch.
 
     Raises:
         UserError: no weights, or a network that can't be converted.
@@ -27,8 +25,17 @@ def converted(run: Run, kind: Format) -> Path:
     if not file.is_file():
         log.info("%s: converting the network for %s, once", run.folder, kind)
         shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
-        parallel.apart(_convert, (run, kind, file))
+        convert_apart(run, kind, file)
     return file
+
+
+def convert_apart(run: Run, kind: Format, file: Path) -> None:
+    """Write the run's network as a file that an engine reads, in a process of its own.
+
+    Raises:
+        UserError: no weights, or a network that can't be converted.
+    """
+    parallel.apart(_convert, (run, kind, file))
 
 
 def _convert(order: tuple[Run, Format, Path]) -> None:

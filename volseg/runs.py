@@ -189,6 +189,11 @@ class Run:
         """
         return hashlib.sha256(self.weights.read_bytes()).hexdigest()
 
+    @property
+    def made_from(self) -> str:
+        """What the network's numbers depend on beside its settings and its engine, as text to hash."""
+        return self.digest
+
     def build(self) -> "nn.Module":
         """The network with fresh weights."""
         return self.config.network.build(len(self.facts.channels), len(self.facts.classes))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from volseg.arguments import (
     DATA,
     PREDICTIONS,
-    InferArguments,
     PlanArguments,
     TrainArguments,
     memory,
@@ -18,7 +17,6 @@ from volseg.errors import UserError
 
 if TYPE_CHECKING:
     from volseg.config import Config
-    from volseg.stages.ensemble import How
     from volseg.stages.scores import Scores
     from volseg.stages.train import Fold, Options
 
@@ -102,43 +100,6 @@ def _train_each(settings: "Config", chosen: "Options", devices: int) -> int:
         f"out-of-fold Dice {scored.foreground_mean['Dice']:.4f} ({len(scored.scans)} scans)"
     )
     return talk.SOME_FAILED if done.scores.failed else 0
-
-
-def infer(*, options: InferArguments = InferArguments()) -> int:
-    """Predict masks on each scan's native grid, and their run-length codes."""
-    asked = [bool(options.case), options.all, bool(options.split), bool(options.input)]
-    if sum(asked) != 1:
-        raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
-    how = _how(options)
-    talk.console()
-    from volseg.stages import infer as stage
-    from volseg.stages import timing
-    from volseg.stages.sources import Wanted
-
-    done = stage.infer(
-        Wanted(
-            runs=options.run,
-            data=options.data,
-            out=options.out,
-            case=options.case,
-            everything=options.all,
-            split=options.split,
-            inputs=options.input,
-            allow_gaps=options.allow_gaps,
-            how=how,
-            probabilities=options.save_probabilities,
-        )
-    )
-    if options.timing:
-        talk.show(timing.table(done.records))
-    for note in done.notes:
-        talk.say(f"note: {note}")
-    for record in done.failed:
-        talk.say(f"failed: {record.scan}: {record.reason}")
-    print(
-        f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.by}"
-    )
-    return talk.SOME_FAILED if done.failed else 0
 
 
 def evaluate(
@@ -227,27 +188,6 @@ def options(kind: str | None = None, /) -> None:
 
     for line in listing(kind):
         print(line)
-
-
-def _how(options: InferArguments) -> "How":
-    """How the runs are applied.
-
-    Raises:
-        UserError: an overlap that isn't a share, or no amount of memory.
-    """
-    from volseg.stages.ensemble import How
-
-    if options.overlap is not None and not 0 <= options.overlap < 0.95:
-        raise UserError(f"--overlap: {options.overlap:g} is no share from 0 to 0.94, e.g. 0.5")
-    return How(
-        engine=options.engine,
-        overlap=options.overlap,
-        flips=options.tta == "flips",
-        fast=options.fast,
-        body_box=options.body_box,
-        compiled=options.compile,
-        max_memory=memory(options.max_memory),
-    )
 
 
 def _say_unscored(scores: "Scores") -> None:

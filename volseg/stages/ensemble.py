@@ -12,6 +12,7 @@ from volseg.machine import cores
 from volseg.model.engines import ConversionError, Running, Torch, Work
 from volseg.model.engines.choice import Wanted, choose
 from volseg.model.predict import Predictor
+from volseg.packages import open_run
 from volseg.run_of_folds import Folds
 from volseg.runs import Facts, Run
 
@@ -40,7 +41,7 @@ class Ensemble:
         """
         folders = tuple(runs.find(name) for name in names or (None,))
         members = [member for folder in folders for member in runs.members(folder)]
-        opened = tuple(Run.open(member) for member in members)
+        opened = tuple(open_run(member) for member in members)
         problems = [*_twice(members), *_differences(opened)]
         if problems:
             raise UserError.of(problems)
@@ -178,7 +179,7 @@ def _settings(run: Run, kind: str) -> list[object]:
     config = run.config.model_dump(mode="json", include=sections)
     classes = [run.facts.classes, run.facts.exclusive]
     config["inference"].pop("batch")  # masks don't depend on it
-    return [run.digest, classes, run.config.window, kind, config, __version__]
+    return [run.made_from, classes, run.config.window, kind, config, __version__]
 
 
 def _twice(members: Sequence[Path]) -> Iterator[str]:
