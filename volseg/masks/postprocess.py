@@ -107,8 +107,8 @@ class FillHoles(Section):
         if not evidence.mask.any():
             return evidence.mask
         box = bounding_box(evidence.mask)
-        padded = np.pad(evidence.mask[box], 1)
-        around = cc3d.connected_components(~padded, connectivity=6)
+        outside = np.pad(~evidence.mask[box], 1, constant_values=True)
+        around = cc3d.connected_components(outside, connectivity=6)
         filled = around[INNER] != around[0, 0, 0]  # the corner is outside; label 0 is the mask
         return _placed(filled, box, evidence.mask.shape)
 
@@ -165,7 +165,7 @@ def _keep_parts(mask: Mask, wanted: Callable[[npt.NDArray[np.int64]], Mask]) -> 
     box = bounding_box(mask)
     # padded, because cc3d 4.1 raises "maximum length exception" on [1, 0, 1] and other small odd sizes
     parts = cc3d.connected_components(np.pad(mask[box], 1), connectivity=26)[INNER]
-    sizes = np.bincount(parts.ravel(order="K"))
+    sizes = cc3d.statistics(parts, no_slice_conversion=True)["voxel_counts"].astype(np.int64)
     keep = np.concatenate(([False], wanted(sizes[1:])))
     return _placed(keep[parts], box, mask.shape)
 

@@ -22,7 +22,7 @@ ROOM = 1.1
 """What the system's allocator holds for each byte that is used."""
 AHEAD, ALONE = 5, 3
 """Bytes a voxel of probabilities and masks while one class is cleaned and another written, or one by one."""
-CLEANING = 10
+CLEANING = 8
 """Bytes that cleaning takes for each voxel of the box around an organ."""
 ORGANS = 0.25
 """The share of a scan within a box around one organ, which is what cleaning works on."""
