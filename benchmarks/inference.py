@@ -21,9 +21,10 @@ With --tta both take the mean over the scan mirrored along nothing, x, y and bot
 
 Then, not timed, probabilities are compared: plain's with (a) ours, (b) ours without the body box, (d) fp32
 torch under our windows; (c) ours with (d)'s, where only arithmetic differs; (e) fp32 torch under our
-windows with plain on a cut of the scan where both lay their windows alike; and, as a measure of what the
-place of the windows does to such a network, (f) plain with itself, its windows laid from the far end.
-Outside the body box our probability is 0, and plain's is what it is. `share of peak` is the
+windows with plain on a cut of the scan where both lay their windows alike, and the same when MONAI, too,
+blends by a whole Gaussian (its own counts each voxel of a window 0.001 at least); and, as a
+measure of what the place of the windows does to such a network, (f) plain with itself, its windows laid
+from the far end. Outside the body box our probability is 0, and plain's is what it is. `share of peak` is the
 operations of MONAI's network in all windows, by the seconds, by what a 4096^3 matmul in bf16 reaches.
 """
 

@@ -12,6 +12,7 @@ PAIRS = {
     "c: default, fp32 by our windows": ("default", "fp32"),
     "d: fp32 by our windows, plain": ("fp32", "plain"),
     "e: fp32, plain, windows alike": ("ours_alike", "plain_alike"),
+    "e, with the whole Gaussian": ("ours_alike", "plain_gaussian"),
     "f: plain from the far end, plain": ("plain_far", "plain"),
 }
 

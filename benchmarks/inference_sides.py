@@ -99,8 +99,13 @@ def normalised(voxels: Any) -> Any:
     return torch.from_numpy(scan)[None, None]
 
 
-def mean_probability(scan: Any, network: Callable[..., Any], order: Order) -> Any:
-    """Of each class, (K, X, Y, Z), from the scan (1, 1, X, Y, Z), and from its mirrored views."""
+def mean_probability(
+    scan: Any, network: Callable[..., Any], order: Order, *, weights: Any = None
+) -> Any:
+    """Of each class, (K, X, Y, Z), from the scan (1, 1, X, Y, Z), and from its mirrored views.
+
+    `weights` (X, Y, Z) of a window's voxels are by default MONAI's: a Gaussian, but 0.001 at least.
+    """
     from monai.inferers import sliding_window_inference
 
     views: list[list[int]] = [[], [2], [3], [2, 3]] if order.tta else [[]]
@@ -114,6 +119,7 @@ def mean_probability(scan: Any, network: Callable[..., Any], order: Order) -> An
             overlap=0.5,
             mode="gaussian",
             sigma_scale=0.125,
+            roi_weight_map=weights,
         )
         total = total + logits.flip(axes).sigmoid()
     return total[0] / len(views)
@@ -224,10 +230,23 @@ def controls(order: Order) -> dict[str, Any]:
         return network(windows.flip(2, 3, 4)).flip(2, 3, 4)
 
     with torch.inference_mode():
-        _keep(order, "plain_alike", mean_probability(normalised(cut.voxels), network, order))
+        alike = normalised(cut.voxels)
+        _keep(order, "plain_alike", mean_probability(alike, network, order))
+        full = mean_probability(alike, network, order, weights=_gaussian())
+        _keep(order, "plain_gaussian", full)
         far = mean_probability(normalised(scan.voxels).flip(2, 3, 4), turned, order)
         _keep(order, "plain_far", far.flip(1, 2, 3))
     return {}
+
+
+def _gaussian() -> Any:
+    """What a window's voxels count by us, before all windows together count 1."""
+    import torch
+
+    x, y, z = (
+        torch.exp(-0.5 * ((torch.arange(n) - (n - 1) / 2) / (0.125 * n)) ** 2) for n in WINDOW
+    )
+    return x[:, None, None] * y[:, None] * z
 
 
 def _by_torch(how: Any, by: Any) -> Any:
