@@ -115,7 +115,7 @@ class InferArguments:
     fast: bool = False
     """The least time: little overlap, and only the first of several networks."""
     body_box: bool = True
-    """Leave out the air around the body."""
+    """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
     save_probabilities: bool = False
     """Write <class>_probability.nii.gz beside each mask."""
     max_memory: str | None = None

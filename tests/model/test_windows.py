@@ -146,6 +146,42 @@ def test_logits_are_averaged_by_a_gaussian() -> None:
     assert np.allclose(found[0, :, 0, 0] / STEPS, expected, atol=1.5 / STEPS)
 
 
+class Slanted:
+    """Logits that depend on the image and on the place in the window, so that weights show."""
+
+    def __call__(self, image):
+        import torch
+
+        return image * 2 + torch.as_tensor(self.ramp(image.shape[2:]))
+
+    def ramp(self, shape) -> np.ndarray:
+        x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+        return (x + 2 * y * z).astype(np.float32)
+
+    def outputs(self, windows: Iterator) -> Iterator:
+        for window in windows:
+            yield window * 2 + self.ramp(window.shape[1:])
+
+
+@given(sizes, windows, overlaps)
+def test_windows_that_are_not_even_are_monais(shape, window, overlap) -> None:
+    """Placed, padded and weighted as by its `sliding_window_inference`, the reference."""
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    voxels = np.random.default_rng(2).random((1, *shape)).astype(np.float32)
+    tiling = Tiling(shape, whole(shape), window, overlap, even=False)
+    expected = sliding_window_inference(
+        torch.from_numpy(voxels)[None], window, 2, Slanted(), overlap, "gaussian", 0.125
+    )[0]
+
+    found = joined(blended(view(voxels), tiling, Slanted(), Seconds())) / STEPS
+
+    covering = prod(max(np.bincount(np.ravel([np.arange(s, s + side.window) - side.all.start
+        for s in side.starts]))) for side in tiling.sides)  # fmt: skip
+    assert np.abs(found - expected.numpy()).max() <= 0.5 * covering / STEPS + 1e-4
+
+
 @pytest.mark.parametrize("factor", [1e9, -1e9])
 def test_huge_logits_are_certain_and_do_not_overflow(factor: float) -> None:
     ones = np.ones((1, 12, 12, 12), np.float32)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from volseg.data.resample import apply, matrix, resample, support
-from volseg.data.scaling import Levels, Percentiles, Window, scaled
+from volseg.data.resample import apply, changes_nothing, matrix, resample, support
+from volseg.data.scaling import AT_ONCE, Levels, Percentiles, Window, scaled
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.masks.crop import Box
@@ -148,7 +148,7 @@ class View:
         x, y, z = map(support, rows)
         needed = [r[:, side] for r, side in zip(rows, (x, y, z), strict=True)]
         pairs = zip(self.channels, self.levels, strict=True)
-        return np.stack([apply(scaled(voxels[x, y, z], at), needed) for voxels, at in pairs])
+        return np.stack([_seen(voxels[x, y, z], at, needed) for voxels, at in pairs])
 
 
 def stack(
@@ -161,6 +161,19 @@ def stack(
     """
     view = View.of(channels, spacing_mm, intensity)
     return view.grid, view.part(view.whole)
+
+
+def _seen(voxels: Array, levels: Levels, matrices: Sequence[Array]) -> Array:
+    """Voxels scaled and resampled; across the slices few planes at a time, so that none is kept as it was."""
+    x, y, along = matrices
+    planes = max(1, AT_ONCE // (voxels.shape[0] * voxels.shape[1]))
+    if voxels.shape[2] <= planes or (changes_nothing(x) and changes_nothing(y)):
+        return apply(scaled(voxels, levels), matrices)
+    parts = [
+        apply(scaled(voxels[:, :, begun : begun + planes], levels), [x, y, None])
+        for begun in range(0, voxels.shape[2], planes)
+    ]
+    return apply(np.concatenate(parts, axis=2), [None, None, along])
 
 
 class WayBack:

@@ -31,11 +31,12 @@ def resample(values: Floats, shape: Sequence[int]) -> Floats:
     return apply(values, [matrix(old, new) for old, new in zip(values.shape, shape, strict=True)])
 
 
-def apply(values: Floats, matrices: Sequence[Floats]) -> Floats:
-    """(X, Y, Z) times a matrix (new, old) for each axis; what shrinks most comes first."""
-    for axis in sorted(range(3), key=lambda a: matrices[a].shape[0] / max(1, matrices[a].shape[1])):
-        if not _changes_nothing(matrices[axis]):
-            values = _product(matrices[axis], values, axis)
+def apply(values: Floats, matrices: Sequence[Floats | None]) -> Floats:
+    """(X, Y, Z) times a matrix (new, old) for each axis that has one; what shrinks most comes first."""
+    present = [(one, axis) for axis, one in enumerate(matrices) if one is not None]
+    for one, axis in sorted(present, key=lambda pair: pair[0].shape[0] / max(1, pair[0].shape[1])):
+        if not changes_nothing(one):
+            values = _product(one, values, axis)
     return values
 
 
@@ -45,7 +46,8 @@ def support(weights: Floats) -> slice:
     return slice(int(taken[0]), int(taken[-1]) + 1) if taken.size else slice(0, 0)
 
 
-def _changes_nothing(weights: Floats) -> bool:
+def changes_nothing(weights: Floats) -> bool:
+    """Whether it is the identity."""
     new, old = weights.shape
     return new == old and bool((weights.diagonal() == 1).all())
 

@@ -4,6 +4,7 @@ Overlapping classes are judged each by itself, by a sigmoid. Exclusive ones shar
 background, whose logit is always 0 (`volseg.model.logits`).
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TypeVar
@@ -76,7 +77,8 @@ class Maps:
         back = WayBack(grid, box)
         carried: Sums | None = None
         done = back.box[2].start
-        for begun, sums in _thin(layers):
+        native_plane = math.prod(grid.oriented_shape) // grid.shape[2]
+        for begun, sums in _thin(layers, native_plane):
             first, planes = begun, sums
             if carried is not None:
                 first, planes = begun - 1, np.concatenate([carried, sums], axis=3)
@@ -129,10 +131,10 @@ class Maps:
         return _unpacked(packed, self._kind).reshape(self.grid.oriented_shape[:2])
 
 
-def _thin(layers: Iterable[tuple[int, Sums]]) -> Iterator[tuple[int, Sums]]:
-    """The same planes, few at a time."""
+def _thin(layers: Iterable[tuple[int, Sums]], native: int) -> Iterator[tuple[int, Sums]]:
+    """The same planes, few at a time, where each becomes so many native voxels."""
     for begun, sums in layers:
-        planes = max(1, AT_ONCE // (sums.shape[1] * sums.shape[2]))
+        planes = max(1, AT_ONCE // max(native, sums.shape[1] * sums.shape[2]))
         for first in range(0, sums.shape[3], planes):
             yield begun + first, sums[..., first : first + planes]
 

@@ -48,11 +48,11 @@ class Member:
 
 
 def tiling(view: View, inference: Inference, window: Size) -> Tiling:
-    """The windows over a view's body, or over all of it."""
+    """The windows over a view's body, evenly placed, or over all of it as MONAI places them."""
     box = view.whole
     if inference.body_box:
         box = view.grid.over_box(body_box(view.channels, view.grid.oriented_mm))
-    return Tiling(view.grid.shape, box, window, inference.overlap)
+    return Tiling(view.grid.shape, box, window, inference.overlap, even=inference.body_box)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ class Train(Section):
 class Inference(Section):
     """The sliding window; `window` in voxels (X, Y, Z), by default the training patch.
 
-    Windows cover the body and not the air around it (`body_box`), and overlap by at least this share.
+    Windows overlap by at least this share and cover the body, not the air around it; without `body_box`
+    they cover the whole scan, placed and weighted as by MONAI's sliding window.
     The mean is taken over all mirrored views along the axes `flips`: two, four or eight. `batch`
     windows are in work at a time (by default as many as suit the engine).
     """

@@ -27,6 +27,8 @@ LARGEST = 31.5
 """Logits beyond it count as this, so sums stay within 16 bits; it is within 1e-13 of certainty."""
 IN_CACHE = 8
 """Planes that are added together: what they take stays in a core's cache."""
+FLOOR = 1e-3
+"""The least that a voxel of a window counts with MONAI, where the middle counts 1."""
 SIGMA = 0.125
 """The Gaussian's deviation as a share of the window, as in MONAI and nnU-Net."""
 
@@ -48,16 +50,24 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Side:
-    """Where windows begin along one axis, and what each of their voxels counts, (N, window)."""
+    """Where windows begin along one axis, and what each of their voxels counts, (N or 1, window)."""
 
     starts: tuple[int, ...]
     weights: Floats
 
+    def row(self, number: int) -> Floats:
+        """What each voxel of a window counts."""
+        row: Floats = self.weights[number % len(self.weights)]
+        return row
+
     @classmethod
-    def over(cls, inside: slice, voxels: int, window: int, overlap: float) -> "Side":
+    def over(
+        cls, inside: slice, voxels: int, window: int, overlap: float, *, even: bool = True
+    ) -> "Side":
         """As few windows as cover `inside` of an axis with at least this overlap, placed evenly.
 
-        They lie within the axis; where it is shorter than one, that lies about its middle.
+        They lie within the axis; where it is shorter than one, that lies about its middle. Otherwise
+        than evenly they are placed as by MONAI: all steps are alike but the last.
         """
         begin, end = inside.start, inside.stop
         if voxels <= window:
@@ -68,8 +78,10 @@ class Side:
         else:
             step = max(1, int(window * (1 - overlap)))
             count = math.ceil((end - begin - window) / step) + 1
-            starts = tuple(int(x) for x in np.linspace(begin, end - window, count).round())
-        return cls(starts, _weights(starts, window))
+            spread = np.linspace(begin, end - window, count).round()
+            steps = np.minimum(begin + step * np.arange(count), end - window)
+            starts = tuple(int(x) for x in (spread if even else steps))
+        return cls(starts, _weights(starts, window) if even else _gaussian(window)[None])
 
     @property
     def window(self) -> int:
@@ -89,18 +101,23 @@ class Side:
 
 @dataclass(frozen=True)
 class Tiling:
-    """The windows over a box of a grid of this shape, all in voxels (X, Y, Z)."""
+    """The windows over a box of a grid of this shape, all in voxels (X, Y, Z).
+
+    `even` ones have a Gaussian that separates into the axes; others are placed and weighted as by MONAI,
+    whose Gaussian is nowhere below FLOOR.
+    """
 
     shape: tuple[int, ...]
     box: Box
     window: tuple[int, int, int]
     overlap: float
+    even: bool = True
 
     @cached_property
     def sides(self) -> tuple[Side, Side, Side]:
         """Of each axis."""
         axes = zip(self.box, self.shape, self.window, strict=True)
-        x, y, z = (Side.over(inside, n, w, self.overlap) for inside, n, w in axes)
+        x, y, z = (Side.over(inside, n, w, self.overlap, even=self.even) for inside, n, w in axes)
         return x, y, z
 
     @property
@@ -136,6 +153,7 @@ def blended(
     logits = spent.each("network", network.outputs(windows))
     sums = np.zeros((0,), np.int16)
     for k, start in enumerate(z.starts):
+        total = None if tiling.even else _total(tiling, k)
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
             found = next(logits)
             if not sums.size:
@@ -145,7 +163,9 @@ def blended(
                     f"the network's output is not finite by {network}; "
                     "set train.precision: fp32 in the run's config.yaml"
                 )
-            _add(sums[:, x.place(i), y.place(j)], found, [x.weights[i], y.weights[j], z.weights[k]])
+            inside = x.place(i), y.place(j)
+            weight = _weight(tiling, (i, j, k))
+            _add(sums[:, *inside], found, weight if total is None else weight / total[inside])
         first = max(start, inner_z.start)
         stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
         yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
@@ -174,23 +194,48 @@ def _padded(view: View, box: Box) -> Floats:
     return np.pad(part, [(0, 0), *around]) if np.any(around) else part
 
 
-def _add(sums: Sums, logits: Floats, weights: Sequence[Floats]) -> None:
-    """Add a window's logits, (K, X, Y, Z) both, weighted along each axis."""
-    x, y, z = weights
+def _weight(tiling: Tiling, number: tuple[int, int, int]) -> Floats:
+    """What each voxel of a window counts, (X, Y, Z)."""
+    x, y, z = (side.row(n) for side, n in zip(tiling.sides, number, strict=True))
+    weight: Floats = (x[:, None] * y)[:, :, None] * z
+    return weight if tiling.even else np.maximum(weight, FLOOR)
+
+
+def _total(tiling: Tiling, layer: int) -> Floats:
+    """The sum of all windows' weights in a layer, (X, Y, Z)."""
+    x, y, z = tiling.sides
+    total = np.zeros(tiling.layer, np.float32)
+    for i, j, k in product(*(range(len(side.starts)) for side in (x, y, z))):
+        above = z.starts[k] - z.starts[layer]
+        if abs(above) < z.window:
+            there = slice(max(0, above), z.window + min(0, above))
+            own = slice(max(0, -above), z.window - max(0, above))
+            total[x.place(i), y.place(j), there] += _weight(tiling, (i, j, k))[..., own]
+    return total
+
+
+def _add(sums: Sums, logits: Floats, weight: Floats) -> None:
+    """Add a window's logits, (K, X, Y, Z) both, by what its voxels (X, Y, Z) count."""
+    weight = weight * STEPS
     for total, values in zip(sums, logits, strict=True):
-        for begun in range(0, len(x), IN_CACHE):
+        for begun in range(0, len(weight), IN_CACHE):
             some = slice(begun, begun + IN_CACHE)
             counted = np.clip(values[some], -LARGEST, LARGEST, dtype=np.float32)
-            counted *= (x[some, None] * y)[:, :, None] * (z * STEPS)
+            counted *= weight[some]
             total[some] += np.rint(counted, out=counted).astype(np.int16)
 
 
 def _weights(starts: Sequence[int], window: int) -> Floats:
     """A Gaussian for each window, scaled so that at each voxel all add up to 1."""
-    away = np.arange(window) - (window - 1) / 2
-    shape = np.exp(-0.5 * (away / (SIGMA * window)) ** 2)
+    shape = _gaussian(window)
     total = np.zeros(starts[-1] - starts[0] + window)
     for start in starts:
         total[start - starts[0] : start - starts[0] + window] += shape
     rows = [shape / total[start - starts[0] : start - starts[0] + window] for start in starts]
     return np.stack(rows).astype(np.float32)
+
+
+def _gaussian(window: int) -> Floats:
+    away = np.arange(window) - (window - 1) / 2
+    shape: Floats = np.exp(-0.5 * (away / (SIGMA * window)) ** 2).astype(np.float32)
+    return shape
