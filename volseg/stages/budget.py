@@ -18,7 +18,7 @@ from volseg.model.predict import Member, Predictor
 from volseg.model.windows import Side
 
 log = logging.getLogger(__name__)
-ROOM = 1.1
+ROOM = 1.25
 """What the system's allocator holds for each byte that is used."""
 AHEAD, ALONE = 5, 3
 """Bytes a voxel of probabilities and masks while one class is cleaned and another written, or one by one."""
