@@ -35,14 +35,19 @@ def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) 
 def _openvino(network: nn.Module, example: Tensor, file: Path) -> None:
     import openvino
 
-    model = openvino.convert_model(network, example_input=example)
-    model.reshape(list(example.shape))
+    shape = list(example.shape)
+    model = openvino.convert_model(network, example_input=example, input=[shape])
+    model.reshape(shape)
     with replacing(file) as temporary:
         openvino.save_model(model, temporary, compress_to_fp16=False)
         temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
 
 
 def _onnx(network: nn.Module, example: Tensor, file: Path) -> None:
+    for norm in network.modules():
+        if isinstance(norm, nn.InstanceNorm3d) and norm.weight is None:
+            norm.weight = nn.Parameter(torch.ones(norm.num_features))  # they tell ONNX the channels
+            norm.bias = nn.Parameter(torch.zeros(norm.num_features))
     with replacing(file) as temporary:
         torch.onnx.export(
             network,
