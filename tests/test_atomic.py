@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from volseg.atomic import PREFIX, replacing, write_text
+from volseg.atomic import PREFIX, replacing, replacing_folder, write_text
 from volseg.errors import OutputError
 
 
@@ -73,3 +73,31 @@ def test_other_faults_of_the_system_are_ours_to_see(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="broken"):
         write()
+
+
+def test_a_folder_appears_whole_in_place_of_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "folder"
+    for name in ("a", "b"):
+        with replacing_folder(target) as folder:
+            (folder / name).touch()
+            assert not (target / name).exists()
+
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_stays_as_it_was_when_the_body_raises(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "a").touch()
+
+    def interrupted() -> None:
+        with replacing_folder(target) as folder:
+            (folder / "b").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert [path.name for path in target.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == [target]

@@ -137,6 +137,8 @@ class ExportArguments:
     """The package's folder; by default packages/RUN-FORMAT."""
     data: Path | None = None
     """A prepared dataset with scans to compare on; by default data/prepared, else a phantom's scan."""
+    int8: bool = False
+    """Compute in 8 bits if the masks stay as good on the scans that training did not see (OpenVINO)."""
     force: bool = False
     """Write over a package that is there."""
 

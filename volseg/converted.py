@@ -2,11 +2,13 @@
 
 import hashlib
 import logging
+import os
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from volseg import __version__, parallel
-from volseg.model.engines import Format
+from volseg.model.engines import ConversionError, Format
 from volseg.runs import Run
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,9 @@ def converted(run: Run, kind: Format) -> Path:
     """
     told = f"{run.digest} {run.config.window} {__version__}"
     name = hashlib.sha256(told.encode()).hexdigest()[:16]
-    file = run.folder / kind / f"{name}{SUFFIXES[kind]}"
+    writable = os.access(run.folder, os.W_OK)
+    kept = run.folder if writable else Path.home() / ".cache" / "volseg" / run.digest[:16]
+    file = kept / kind / f"{name}{SUFFIXES[kind]}"
     if not file.is_file():
         log.info("%s: converting the network for %s, once", run.folder, kind)
         shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
@@ -33,9 +37,15 @@ def convert_apart(run: Run, kind: Format, file: Path) -> None:
     """Write the run's network as a file that an engine reads, in a process of its own.
 
     Raises:
-        UserError: no weights, or a network that can't be converted.
+        UserError: no weights.
+        ConversionError: a network that can't be converted.
     """
-    parallel.apart(_convert, (run, kind, file))
+    try:
+        parallel.apart(_convert, (run, kind, file))
+    except BrokenProcessPool as error:
+        raise ConversionError(
+            f"{run.folder}: the process that converted the network was killed, perhaps for want of memory"
+        ) from error
 
 
 def _convert(order: tuple[Run, Format, Path]) -> None:

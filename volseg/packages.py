@@ -131,12 +131,8 @@ def open_run(folder: Path) -> Run:
     return Package(folder, run.config, run.facts, contents)
 
 
-def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Run:
-    """Write `package.json` over a folder's files, and open the package.
-
-    Raises:
-        UserError: a file is missing.
-    """
+def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Package:
+    """Write `package.json` over the files of a folder, which are then a package."""
     contents = Contents(
         package=1,
         format=kind,
@@ -147,7 +143,7 @@ def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Run:
         files={name: _sha256(folder / name) for name in (CONFIG, SPLITS, *MODEL[kind])},
     )
     write_text(folder / FILE, contents.model_dump_json(indent=1) + "\n")
-    return open_run(folder)
+    return Package(folder, run.config, run.facts, contents)
 
 
 def _read(path: Path) -> Contents:

@@ -67,10 +67,13 @@ def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None
             format=options.format,
             out=options.out,
             data=options.data,
+            int8=options.int8,
             force=options.force,
         )
     )
-    print(f"{done.folder}: {amount(done.size)}, {done.found}")
+    print(f"{done.folder}: {amount(done.size)}, compared on {done.found}")
+    if done.int8:
+        print(done.int8)
 
 
 def _how(options: InferArguments) -> "How":

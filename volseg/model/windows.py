@@ -177,12 +177,12 @@ def _windows(view: View, tiling: Tiling) -> Iterator[Floats]:
     """The image in each window, (C, X, Y, Z), in the order in which `blended` adds them."""
     x, y, z = tiling.sides
     for start in z.starts:
-        layer = _padded(view, (x.all, y.all, slice(start, start + z.window)))
+        layer = padded(view, (x.all, y.all, slice(start, start + z.window)))
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
             yield layer[:, x.place(i), y.place(j)]
 
 
-def _padded(view: View, box: Box) -> Floats:
+def padded(view: View, box: Box) -> Floats:
     """A box of the scan, with zeros where it reaches beyond."""
     ends = zip(box, view.grid.shape, strict=True)
     x, y, z = (slice(max(0, one.start), min(n, one.stop)) for one, n in ends)

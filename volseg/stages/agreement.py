@@ -85,10 +85,24 @@ def example(run: Run, data: Path | None, dataset: Dataset | None) -> Example:
     if dataset and scans:
         return Example(f"{scans[0].name} of {dataset.folder}", channels(dataset, scans[0]))
     why = f" ({data} has none of the run's scans or other classes)" if data else ""
+    volume = _phantom(run)
+    return Example(f"a phantom scan{why}", (volume,) * len(run.facts.channels))
+
+
+def _phantom(run: Run) -> Volume:
+    """The middle of a phantom's scan, at most two of the run's windows long on each axis."""
     grid = phantom.SMALL[0]
     image, _ = phantom.scan(CASE, DAY, grid=grid)
-    volume = Volume(image, stack_affine(grid.pixel_mm, grid.spacing_mm[2]))
-    return Example(f"a phantom scan{why}", (volume,) * len(run.facts.channels))
+    here = grid.spacing_mm
+    there = run.config.data.spacing_mm or here
+    most = [
+        math.ceil(2 * n * t / h) for n, t, h in zip(run.config.window, there, here, strict=True)
+    ]
+    x, y, z = (
+        slice(max(0, (n - m) // 2), max(0, (n - m) // 2) + m)
+        for n, m in zip(image.shape, most, strict=True)
+    )
+    return Volume(image[x, y, z], stack_affine(grid.pixel_mm, here[2]))
 
 
 def kept_apart(run: Run, dataset: Dataset) -> list[Sample]:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from volseg import runs
@@ -11,10 +12,12 @@ from volseg.data.dataset import FILE as DATASET
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.model.engines import Format
+from volseg.model.engines.choice import choose
 from volseg.packages import FILE, MODEL, Package, open_run, seal
 from volseg.runs import BEST, CONFIG, SPLITS, Run
-from volseg.stages import agreement
+from volseg.stages import agreement, int8
 from volseg.stages.agreement import Agreement
+from volseg.stages.int8 import Trial
 
 PACKAGES = Path("packages")
 DATA = Path("data/prepared")
@@ -39,6 +42,7 @@ class Exported:
     folder: Path
     size: int
     found: Agreement
+    int8: Trial | None = None
 
 
 def export(order: Order) -> Exported:
@@ -48,11 +52,13 @@ def export(order: Order) -> Exported:
         UserError: no such run, a target that exists, a network that can't be converted, or a package
             that predicts something else than the run; then nothing is left.
     """
+    _check_installed(order)
     run = _run(order.run)
     out = order.out or PACKAGES / f"{runs.label(run.folder).replace('/', '-')}-{order.format}"
     _check_target(out, force=order.force)
     dataset = _dataset(run, order.data)
     scan = agreement.example(run, order.data, dataset)
+    judges = int8.scored(run, dataset) if order.int8 else []
     with replacing_folder(out) as folder:
         for name in (CONFIG, SPLITS):
             shutil.copyfile(run.folder / name, folder / name)
@@ -60,8 +66,31 @@ def export(order: Order) -> Exported:
         package = seal(folder, run, order.format)
         found = agreement.compare(run, package, scan)
         agreement.refuse(out, found)
+        trial = int8.try_int8(run, package, dataset, judges) if dataset and judges else None
         shutil.rmtree(folder / "compiled", ignore_errors=True)  # for this processor only
-    return Exported(out, sum(file.stat().st_size for file in out.iterdir()), found)
+    return Exported(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
+
+
+def _check_installed(order: Order) -> None:
+    """Refuse what can't be done here before anything takes time.
+
+    Raises:
+        UserError: 8 bits of another format, or a library that is missing.
+    """
+    if order.int8 and order.format != "openvino":
+        raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {order.format} out")
+    needed = {
+        "openvino": ("openvino", *(("nncf",) if order.int8 else ())),
+        "onnx": ("onnx",),
+        "torch": (),
+    }
+    for name in needed[order.format]:
+        if not find_spec(name):
+            extra = {"nncf": "int8"}.get(name, order.format)
+            raise UserError(
+                f"--format {order.format}: {name} is not installed; `pip install 'volseg[{extra}]'`"
+            )
+    choose("auto", (order.format,))
 
 
 def _run(name: str) -> Run:

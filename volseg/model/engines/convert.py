@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from volseg.atomic import replacing
-from volseg.errors import UserError
-from volseg.model.engines.model import Format
+from volseg.model.engines.model import ConversionError, Format
 from volseg.model.engines.untold import openvino
 from volseg.model.networks.rewriting import rewritten
 
@@ -20,7 +19,7 @@ def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) 
     """Write a network for windows of this shape (C, X, Y, Z) as an OpenVINO or ONNX file.
 
     Raises:
-        UserError: the converter knows no way to say what the network does.
+        ConversionError: the converter knows no way to say what the network does.
     """
     plain = rewritten(network.eval())
     example = torch.zeros(1, *shape)
@@ -30,19 +29,25 @@ def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) 
             write(plain, example, file)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"{file}: the network can't be converted to {kind} ({reason})") from error
+        raise ConversionError(
+            f"{file}: the network can't be converted to {kind} ({reason})"
+        ) from error
 
 
 def _openvino(network: nn.Module, example: Tensor, file: Path) -> None:
-    library = openvino()
-    model = library.convert_model(network, example_input=example)
-    model.reshape(list(example.shape))
+    library, shape = openvino(), list(example.shape)
+    model = library.convert_model(network, example_input=example, input=[shape])
+    model.reshape(shape)
     with replacing(file) as temporary:
         library.save_model(model, temporary, compress_to_fp16=False)
         temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
 
 
 def _onnx(network: nn.Module, example: Tensor, file: Path) -> None:
+    for norm in network.modules():
+        if isinstance(norm, nn.InstanceNorm3d) and norm.weight is None:
+            norm.weight = nn.Parameter(torch.ones(norm.num_features))  # they tell ONNX the channels
+            norm.bias = nn.Parameter(torch.zeros(norm.num_features))
     with replacing(file) as temporary:
         torch.onnx.export(
             network,

@@ -42,15 +42,15 @@ class OpenVINO(Section):
             compiled = core.compile_model(network, "CPU", _properties(core, file, model, work))
         except RuntimeError as error:
             raise UserError(f"{file}: OpenVINO can't use it ({_reason(error)})") from error
-        return OpenVINONetwork(compiled, work)
+        return OpenVINONetwork(compiled, work, in_8_bits=_in_8_bits(network))
 
 
 class OpenVINONetwork:
     """A compiled network; some windows are in work while another's logits are used."""
 
-    def __init__(self, compiled: Any, work: Work) -> None:
+    def __init__(self, compiled: Any, work: Work, *, in_8_bits: bool = False) -> None:
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        self.kind = f"openvino {precision}"
+        self.kind = f"openvino {'int8 and ' * in_8_bits}{precision}"
         self._threads = work.cores
         waiting = 2  # beside those in work, lest a core waits while logits are used
         count = int(compiled.get_property("NUM_STREAMS")) + waiting
@@ -76,7 +76,7 @@ class OpenVINONetwork:
                 request.wait()
 
     def __str__(self) -> str:
-        return self.kind.replace(" ", f", cpu ({self._threads} threads), ")
+        return self.kind.replace(" ", f", cpu ({self._threads} threads), ", 1)
 
 
 def _result(request: Any) -> Floats:
@@ -102,6 +102,11 @@ def streams(cores: int) -> int:
 def _precision(core: Any, wanted: Precision) -> str:
     has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bf16" if has_bfloat16 and wanted != "fp32" else "f32"
+
+
+def _in_8_bits(network: Any) -> bool:
+    """Whether it was quantised."""
+    return any(step.get_type_name() == "FakeQuantize" for step in network.get_ops())
 
 
 def _reason(error: Exception) -> str:
