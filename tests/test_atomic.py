@@ -91,9 +91,13 @@ def test_a_folder_stays_as_it_was_when_the_body_raises(tmp_path: Path) -> None:
     target.mkdir()
     (target / "a").touch()
 
-    with pytest.raises(KeyboardInterrupt), replacing_folder(target) as folder:
-        (folder / "b").touch()
-        raise KeyboardInterrupt
+    def write() -> None:
+        with replacing_folder(target) as folder:
+            (folder / "b").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
 
     assert [path.name for path in target.iterdir()] == ["a"]
     assert list(tmp_path.iterdir()) == [target]
