@@ -121,7 +121,8 @@ def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"volseg.stages.{command}.{command}", interrupted)
-    words = {"train": ["tiny.yaml"], "infer": ["--all"]}.get(command, [])
+    given = {"train": ["tiny.yaml"], "infer": ["--all"], "export": ["a"]}
+    words = given.get(command, [])
 
     assert cli.run([command, *words]) == 130
 
