@@ -19,11 +19,11 @@ go from there to the last file written. Runs are copied first, so RUNS stays as 
 
 With --tta both take the mean over the scan mirrored along nothing, x, y and both.
 
-Then, not timed, probabilities are compared: plain's with (a) ours, (b) ours without the body box, (d) fp32
-torch under our windows; (c) ours with (d)'s, where only arithmetic differs; (e) fp32 torch under our
-windows with plain on a cut of the scan where both lay their windows alike, and the same when MONAI, too,
-blends by a whole Gaussian (its own counts each voxel of a window 0.001 at least); and, as a
-measure of what the place of the windows does to such a network, (f) plain with itself, its windows laid
+- whole: ours without the body box, whose windows are MONAI's in place and weight
+
+Then, not timed, probabilities are compared: plain's with (a) ours and (b) ours without the body box. With
+--controls also (d) fp32 torch under our windows with plain, (c) ours with that, where only arithmetic
+differs, and, as a measure of what the place of the windows does to such a network, (e) plain with itself, its windows laid
 from the far end. Outside the body box our probability is 0, and plain's is what it is. `share of peak` is the
 operations of MONAI's network in all windows, by the seconds, by what a 4096^3 matmul in bf16 reaches.
 """
@@ -44,7 +44,7 @@ from statistics import median
 from typing import Any
 
 from inference_agreement import agreement
-from inference_sides import Order, controls, maps, ours, peak, pick, plain
+from inference_sides import Order, controls, maps, ours, peak, pick, plain, whole
 
 from volseg.machine import cores
 
@@ -93,7 +93,8 @@ def main() -> None:
             copy = copied(run, Path(scratch) / "run", tta=given.tta)
             out = str(Path(scratch) / "out")
             order = Order(network, str(copy), str(data[where]), SCANS[where], out, given.tta)
-            results.append({"network": network, "scan": where, **compare(order, given.repeats)})
+            found = compare(order, given.repeats, controlled=given.controls)
+            results.append({"network": network, "scan": where, **found})
         print(told(results[-1]), flush=True)
         given.out.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
@@ -106,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-real", type=Path, help="prepared; by default RUNS/data/real")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--repeats", type=int, default=3, help="0: only whether both sides agree")
+    parser.add_argument("--controls", action="store_true", help="c to e as well")
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("inference.json"))
     parser.add_argument("--train", action="store_true")
@@ -152,32 +154,36 @@ def copied(run: Path, copy: Path, *, tta: bool) -> Path:
     return copy
 
 
-def compare(order: Order, repeats: int) -> dict[str, Any]:
+def compare(order: Order, repeats: int, *, controlled: bool) -> dict[str, Any]:
     """Both sides in turn, then their probabilities."""
     first = child("ours", order)
     picked = child("pick", order)
     order = replace(order, batch=picked["batch"])
-    rounds: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": [], "peak": []}
+    rounds: dict[str, list[dict[str, Any]]] = {"ours": [], "whole": [], "plain": [], "peak": []}
     for number in range(repeats):
-        for side in ("ours", "plain") if number % 2 else ("plain", "ours"):
+        sides = ("ours", "plain", "whole")
+        for side in sides if number % 2 else sides[::-1]:
             rounds[side].append(child(side, order))
         rounds["peak"].append(child("peak", order))
     if not repeats:
         rounds = {side: [child(side, order)] for side in rounds}
     placed = child("maps", order)
-    child("controls", order)
+    if controlled:
+        child("controls", order)
     found = {
         "batch": order.batch,
         "windows": {"ours": placed["windows"], "plain": rounds["plain"][0]["windows"]},
         "ours": middle(rounds["ours"]),
+        "whole": middle(rounds["whole"]),
         "plain": middle(rounds["plain"]),
         "operations_a_window": picked["operations"],
         "bf16_peak": max(one["peak"] for one in rounds["peak"]),
         "box": placed["box"],
-        "agreement": agreement(order),
+        "agreement": agreement(order, controls=controlled),
         "rounds": rounds,
     }
     found["conversion"] = first["startup"] - found["ours"]["startup"]
+    found["ratio_whole"] = found["whole"]["seconds"] / found["plain"]["seconds"]
     found["ratio"] = found["ours"]["seconds"] / found["plain"]["seconds"]
     whole = {side: found[side]["startup"] + found[side]["seconds"] for side in ("ours", "plain")}
     found["ratio_with_startup"] = whole["ours"] / whole["plain"]
@@ -221,7 +227,7 @@ def child(what: str, order: Order) -> dict[str, Any]:
 def told(result: dict[str, Any]) -> str:
     """All of one network on one scan."""
     lines = [f"\n{result['network']}, {result['scan']} (body box {result['box']}):"]
-    for side in ("ours", "plain"):
+    for side in ("ours", "whole", "plain"):
         steps = ", ".join(f"{name} {s:.2f}" for name, s in result[side]["steps"].items())
         share = result[side]["steps"]["network"] / result[side]["seconds"]
         lines.append(f"  {side}: {steps}; network {share:.0%}")
@@ -243,10 +249,10 @@ def told(result: dict[str, Any]) -> str:
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """A line a network and scan; MB at the peak, `a` and `c` as above."""
+    """A line a network and scan; MB at the peak, `a` and `b` as above."""
     head = (
         f"\n{'':20}{'ours s':>8}{'plain s':>9}{'ratio':>7}{'start-up s':>14}{'peak MB':>14}"
-        f"{'windows':>12}{'Dice a':>9}{'max a':>8}{'mean a':>9}{'max c':>8}{'Dice c':>8}{'masks':>8}"
+        f"{'windows':>12}{'Dice a':>9}{'mean a':>9}{'whole s':>10}{'ratio':>7}{'Dice b':>9}{'max b':>8}{'mean b':>9}"
     )
     return "\n".join([head, *map(_line, results)])
 
@@ -255,17 +261,17 @@ def _line(result: dict[str, Any]) -> str:
     sides, windows = (result["ours"], result["plain"]), result["windows"]
     startup = " / ".join(f"{side['startup']:.1f}" for side in sides)
     memory = " / ".join(f"{side['memory'] / 1e6:.0f}" for side in sides)
-    a, *_, masks = result["agreement"].values()
-    c = result["agreement"]["c: default, fp32 by our windows"]
+    a, b, *_ = result["agreement"].values()
     return (
         f"{result['network'] + ', ' + result['scan']:20}{sides[0]['seconds']:8.2f}"
         f"{sides[1]['seconds']:9.2f}{result['ratio']:7.3f}{startup:>14}{memory:>14}"
-        f"{windows['ours']:>6} / {windows['plain']:<3}{a['Dice']:9.4f}{a['max']:8.3f}"
-        f"{a['mean']:9.6f}{c['max']:8.3f}{c['Dice']:8.4f}{masks['Dice']:8.4f}"
+        f"{windows['ours']:>6} / {windows['plain']:<3}{a['Dice']:9.4f}{a['mean']:9.5f}"
+        f"{result['whole']['seconds']:10.2f}{result['ratio_whole']:7.3f}"
+        f"{b['Dice']:9.4f}{b['max']:8.4f}{b['mean']:9.6f}"
     )
 
 
-CHILDREN = {f"--{one.__name__}": one for one in (ours, plain, pick, peak, maps, controls)}
+CHILDREN = {f"--{one.__name__}": one for one in (ours, whole, plain, pick, peak, maps, controls)}
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in CHILDREN:

@@ -9,15 +9,15 @@ from inference_sides import CLASSES, Order
 PAIRS = {
     "a: default, plain": ("default", "plain"),
     "b: no body box, plain": ("whole", "plain"),
+}
+CONTROLS = {
     "c: default, fp32 by our windows": ("default", "fp32"),
     "d: fp32 by our windows, plain": ("fp32", "plain"),
-    "e: fp32, plain, windows alike": ("ours_alike", "plain_alike"),
-    "e, with the whole Gaussian": ("ours_alike", "plain_gaussian"),
-    "f: plain from the far end, plain": ("plain_far", "plain"),
+    "e: plain from the far end, plain": ("plain_far", "plain"),
 }
 
 
-def agreement(order: Order) -> dict[str, dict[str, float]]:
+def agreement(order: Order, *, controls: bool) -> dict[str, dict[str, float]]:
     """How far probabilities and masks differ, for each pair of ways."""
     import nibabel
     import numpy as np
@@ -31,7 +31,8 @@ def agreement(order: Order) -> dict[str, dict[str, float]]:
         within = inside[tuple(slice(n) for n in first.shape[1:])]
         return _overall(first, second) | _by_place(first, second, within)
 
-    found = {told: differences(*pair) for told, pair in PAIRS.items()}
+    pairs = PAIRS | CONTROLS if controls else PAIRS
+    found = {told: differences(*pair) for told, pair in pairs.items()}
     sides = (out / "ours" / order.scan, out / "plain")
     dices = [
         dice(*(np.asarray(nibabel.load(side / f"{name}.nii.gz").dataobj) > 0 for side in sides))

@@ -26,7 +26,12 @@ class Order:
     begun: float = 0.0
 
 
-def ours(order: Order) -> dict[str, Any]:
+def whole(order: Order) -> dict[str, Any]:
+    """Volseg's own stage with plain's windows, over the whole scan."""
+    return ours(order, body_box=False)
+
+
+def ours(order: Order, *, body_box: bool = True) -> dict[str, Any]:
     """Volseg's own stage."""
     from volseg.stages import infer as stage
     from volseg.stages.ensemble import Ensemble, How, Loaded
@@ -40,8 +45,9 @@ def ours(order: Order) -> dict[str, Any]:
         return loaded
 
     Ensemble.load = stamped  # type: ignore[method-assign]
-    out = Path(order.out) / "ours"
-    wanted = Wanted((order.run,), Path(order.data), out, (order.scan,))
+    out = Path(order.out) / ("ours" if body_box else "whole")
+    how = How(body_box=body_box)
+    wanted = Wanted((order.run,), Path(order.data), out, (order.scan,), how=how)
     done = stage.infer(wanted)
     seconds, memory = time.time() - ready[0], peak_memory()
     steps = done.records[0].seconds
@@ -198,7 +204,6 @@ def maps(order: Order) -> dict[str, Any]:
     loaded = by.load(How()).predictor
     _keep(order, "default", _bytes(loaded, channels))
     _keep(order, "whole", _bytes(by.load(How(body_box=False)).predictor, channels))
-    _keep(order, "fp32", _bytes(_by_torch(How(), by), channels))
     member = loaded.members[0]
     view = member.view(channels)
     placed = tiling(view, member.inference, member.window)
@@ -210,10 +215,7 @@ def maps(order: Order) -> dict[str, Any]:
 
 
 def controls(order: Order) -> dict[str, Any]:
-    """What both do in fp32 where their windows lie alike, and plain with windows laid from the far end.
-
-    They lie alike on a scan whose sides are half windows.
-    """
+    """What torch gives in fp32 by our windows, and plain with windows laid from the far end."""
     import torch
 
     from volseg.data import volume
@@ -221,32 +223,16 @@ def controls(order: Order) -> dict[str, Any]:
 
     network = plain_network(order)
     scan = volume.read(_image(order))
-    x, y, z = (n - n % (w // 2) for n, w in zip(scan.voxels.shape, WINDOW, strict=True))
-    cut = scan.with_voxels(scan.voxels[:x, :y, :z])
-    by = Ensemble.open((order.run,))
-    _keep(order, "ours_alike", _bytes(_by_torch(How(body_box=False), by), [cut]))
+    by_torch = _by_torch(How(), Ensemble.open((order.run,)))
+    _keep(order, "fp32", _bytes(by_torch, [scan]))
 
     def turned(windows: Any) -> Any:
         return network(windows.flip(2, 3, 4)).flip(2, 3, 4)
 
     with torch.inference_mode():
-        alike = normalised(cut.voxels)
-        _keep(order, "plain_alike", mean_probability(alike, network, order))
-        full = mean_probability(alike, network, order, weights=_gaussian())
-        _keep(order, "plain_gaussian", full)
         far = mean_probability(normalised(scan.voxels).flip(2, 3, 4), turned, order)
         _keep(order, "plain_far", far.flip(1, 2, 3))
     return {}
-
-
-def _gaussian() -> Any:
-    """What a window's voxels count by us, before all windows together count 1."""
-    import torch
-
-    x, y, z = (
-        torch.exp(-0.5 * ((torch.arange(n) - (n - 1) / 2) / (0.125 * n)) ** 2) for n in WINDOW
-    )
-    return x[:, None, None] * y[:, None] * z
 
 
 def _by_torch(how: Any, by: Any) -> Any:

@@ -158,14 +158,13 @@ def blended(
             found = next(logits)
             if not sums.size:
                 sums = np.zeros((len(found), *tiling.layer), np.int16)
-            if not (math.isfinite(found.max()) and math.isfinite(found.min())):
+            inside = x.place(i), y.place(j)
+            rest = None if total is None else total[inside]
+            if not _add(sums[:, *inside], found, _rows(tiling, (i, j, k)), rest):
                 raise UserError(
                     f"the network's output is not finite by {network}; "
                     "set train.precision: fp32 in the run's config.yaml"
                 )
-            inside = x.place(i), y.place(j)
-            weight = _weight(tiling, (i, j, k))
-            _add(sums[:, *inside], found, weight if total is None else weight / total[inside])
         first = max(start, inner_z.start)
         stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
         yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
@@ -194,11 +193,16 @@ def padded(view: View, box: Box) -> Floats:
     return np.pad(part, [(0, 0), *around]) if np.any(around) else part
 
 
-def _weight(tiling: Tiling, number: tuple[int, int, int]) -> Floats:
-    """What each voxel of a window counts, (X, Y, Z)."""
-    x, y, z = (side.row(n) for side, n in zip(tiling.sides, number, strict=True))
+def _rows(tiling: Tiling, number: tuple[int, int, int]) -> list[Floats]:
+    """What each voxel of a window counts along each axis."""
+    return [side.row(n) for side, n in zip(tiling.sides, number, strict=True)]
+
+
+def _weight(rows: Sequence[Floats], *, even: bool) -> Floats:
+    """What each voxel of a window, or of some of its planes, counts, (X, Y, Z)."""
+    x, y, z = rows
     weight: Floats = (x[:, None] * y)[:, :, None] * z
-    return weight if tiling.even else np.maximum(weight, FLOOR)
+    return weight if even else np.maximum(weight, FLOOR)
 
 
 def _total(tiling: Tiling, layer: int) -> Floats:
@@ -210,19 +214,29 @@ def _total(tiling: Tiling, layer: int) -> Floats:
         if abs(above) < z.window:
             there = slice(max(0, above), z.window + min(0, above))
             own = slice(max(0, -above), z.window - max(0, above))
-            total[x.place(i), y.place(j), there] += _weight(tiling, (i, j, k))[..., own]
+            weight = _weight(_rows(tiling, (i, j, k)), even=False)
+            total[x.place(i), y.place(j), there] += weight[..., own]
     return total
 
 
-def _add(sums: Sums, logits: Floats, weight: Floats) -> None:
-    """Add a window's logits, (K, X, Y, Z) both, by what its voxels (X, Y, Z) count."""
-    weight = weight * STEPS
-    for total, values in zip(sums, logits, strict=True):
-        for begun in range(0, len(weight), IN_CACHE):
-            some = slice(begun, begun + IN_CACHE)
+def _add(sums: Sums, logits: Floats, rows: Sequence[Floats], total: Floats | None) -> bool:
+    """Add a window's logits, (K, X, Y, Z) both, by what its voxels count; whether they are finite.
+
+    `total` (X, Y, Z) is what all windows together count, where that is not 1.
+    """
+    x, y, z = rows
+    finite = True
+    for begun in range(0, len(x), IN_CACHE):
+        some = slice(begun, begun + IN_CACHE)
+        weight = _weight((x[some], y, z), even=total is None)
+        weight *= np.float32(STEPS) if total is None else np.float32(STEPS) / total[some]
+        for sum_, values in zip(sums, logits, strict=True):
+            finite &= math.isfinite(values[some].sum())
             counted = np.clip(values[some], -LARGEST, LARGEST, dtype=np.float32)
-            counted *= weight[some]
-            total[some] += np.rint(counted, out=counted).astype(np.int16)
+            counted *= weight
+            with np.errstate(invalid="ignore"):  # what is no number is told by the caller
+                sum_[some] += np.rint(counted, out=counted).astype(np.int16)
+    return finite
 
 
 def _weights(starts: Sequence[int], window: int) -> Floats:
