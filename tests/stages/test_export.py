@@ -326,6 +326,13 @@ def test_8_bits_are_kept_only_while_dice_falls_by_less_than_2_thousandths() -> N
     assert not Trial(5, before, Score(float("nan"), 0.5)).kept
 
 
+def test_scans_that_training_saw_are_called_so() -> None:
+    score = Score(0.9, 1.0)
+
+    assert "on 5 training scans" in str(Trial(5, score, score, seen=True))
+    assert "on 5 scans" in str(Trial(5, score, score))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("most_lost", [1.0, -1.0])
 def test_8_bits_are_kept_or_the_network_stays_as_it_was(

@@ -43,11 +43,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Trial:
-    """What 8 bits cost and save, on so many scans."""
+    """What 8 bits cost and save, on so many scans; `seen` are those that the run was trained on."""
 
     scans: int
     before: Score
     after: Score
+    seen: bool = False
 
     @property
     def kept(self) -> bool:
@@ -57,9 +58,10 @@ class Trial:
     def __str__(self) -> str:
         """Both figures, and what was decided."""
         verdict = "kept" if self.kept else f"not kept: Dice falls by {MOST_LOST} or more"
+        which = "training scans (the run has no others here)" if self.seen else "scans"
         return (
             f"8 bits {verdict}: Dice {self.after.dice:.4f} (before {self.before.dice:.4f}) on "
-            f"{self.scans} scans, {self.after.seconds:.3f} s a window (before {self.before.seconds:.3f})"
+            f"{self.scans} {which}, {self.after.seconds:.3f} s a window (before {self.before.seconds:.3f})"
         )
 
 
@@ -90,7 +92,8 @@ def try_int8(run: Run, package: Package, dataset: Dataset, scans: Sequence[Sampl
     log.info("quantising the network")
     parallel.apart(_quantise, (package, dataset, eight / names[0]))
     before, after = _scores([package, _sealed(eight, run)], dataset, scans)
-    trial = Trial(len(scans), before, after)
+    seen = scans[0].name in run.facts.train
+    trial = Trial(len(scans), before, after, seen)
     if trial.kept:
         for name in names:
             (eight / name).replace(package.folder / name)
