@@ -105,13 +105,8 @@ def normalised(voxels: Any) -> Any:
     return torch.from_numpy(scan)[None, None]
 
 
-def mean_probability(
-    scan: Any, network: Callable[..., Any], order: Order, *, weights: Any = None
-) -> Any:
-    """Of each class, (K, X, Y, Z), from the scan (1, 1, X, Y, Z), and from its mirrored views.
-
-    `weights` (X, Y, Z) of a window's voxels are by default MONAI's: a Gaussian, but 0.001 at least.
-    """
+def mean_probability(scan: Any, network: Callable[..., Any], order: Order) -> Any:
+    """Of each class, (K, X, Y, Z), from the scan (1, 1, X, Y, Z), and from its mirrored views."""
     from monai.inferers import sliding_window_inference
 
     views: list[list[int]] = [[], [2], [3], [2, 3]] if order.tta else [[]]
@@ -125,7 +120,6 @@ def mean_probability(
             overlap=0.5,
             mode="gaussian",
             sigma_scale=0.125,
-            roi_weight_map=weights,
         )
         total = total + logits.flip(axes).sigmoid()
     return total[0] / len(views)
