@@ -24,8 +24,9 @@ With --tta both take the mean over the scan mirrored along nothing, x, y and bot
 Then, not timed, probabilities are compared: plain's with (a) ours and (b) ours without the body box. With
 --controls also (d) fp32 torch under our windows with plain, (c) ours with that, where only arithmetic
 differs, and, as a measure of what the place of the windows does to such a network, (e) plain with itself, its
-windows laid from the far end. Outside the body box our probability is 0, and plain's is what it is. `share of peak` is the
-operations of MONAI's network in all windows, by the seconds, by what a 4096^3 matmul in bf16 reaches.
+windows laid from the far end. Outside the body box our probability is 0, and plain's is what it is. `share
+of peak` is the operations of MONAI's network in all windows, by the seconds, by what a 4096^3 matmul in bf16
+reaches.
 """
 
 import argparse
