@@ -3,6 +3,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -14,10 +15,13 @@ from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import rle, submission
 from volseg.masks.postprocess import FillHoles, Threshold
+from volseg.model.engines import ConversionError
 from volseg.model.predict import Predictor
 from volseg.runs import BEST
-from volseg.stages.ensemble import How
+from volseg.stages import timing
+from volseg.stages.ensemble import Ensemble, How
 from volseg.stages.infer import infer
+from volseg.stages.predictions import load
 from volseg.stages.sources import Wanted
 from volseg.stages.train import Options as TrainOptions
 from volseg.stages.train import train
@@ -326,3 +330,82 @@ def test_renumbered_slices_are_done_again(wanted: Wanted, tmp_path: Path) -> Non
 
     rows = submission.read(wanted.out / "case1_day0" / "rle.csv")
     assert rows[0].id == "case1_day0_slice_0012"
+
+
+def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: Wanted) -> None:
+    infer(replace(wanted, case=("case3_day1",), probabilities=True))
+
+    folder = wanted.out / "case3_day1"
+    probability = nibabel.load(folder / "stomach_probability.nii.gz")
+    assert probability.get_data_dtype() == np.uint8
+    values, mask = probability.get_fdata(), volume.read(folder / "stomach.nii.gz").voxels
+    assert 0 <= values.min() < values.max() <= 1 + 1e-6  # NIfTI keeps the slope in float32
+    assert np.array_equal(
+        values >= 0.5, mask > 0
+    )  # the run only cuts and fills, and no hole is there
+    assert load(wanted.out)[0].scan == "case3_day1"
+
+
+def test_other_settings_are_other_masks_and_are_done_again(wanted: Wanted) -> None:
+    keys = []
+    for how in (wanted.how, replace(wanted.how, overlap=0.25), replace(wanted.how, fast=True)):
+        done = infer(replace(wanted, case=("case3_day1",), how=how))
+        keys.append(done.records[0].key)
+    again = infer(replace(wanted, case=("case3_day1",), how=replace(wanted.how, at_once=2)))
+
+    assert keys[0] != keys[1] == keys[2]  # fast is an overlap of a quarter here
+    assert again.records[0].key == keys[0]  # what is in work at a time changes no mask
+
+
+def test_fast_is_by_the_first_network_only(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "other")
+    names = (str(run), str(tmp_path / "other"))
+
+    fast = infer(replace(wanted, runs=names, case=("case3",), how=replace(wanted.how, fast=True)))
+    both = infer(replace(wanted, runs=names, case=("case3",), out=tmp_path / "both"))
+
+    assert (fast.by.name, len(fast.by.runs)) == (run.name, 1)
+    assert len(both.by.runs) == 2
+
+
+def test_flips_are_those_that_training_saw(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+    flips = replace(wanted.how, flips=True)
+    with pytest.raises(UserError, match=r"was trained without flips .* leave --tta out"):
+        infer(replace(wanted, case=("case3",), how=flips))
+
+    mirrored = tmp_path / "mirrored"
+    shutil.copytree(run, mirrored)
+    config = (mirrored / "config.yaml").read_text()
+    (mirrored / "config.yaml").write_text(config.replace("flip: []", "flip: [x, y]"))
+    loaded = Ensemble.open((str(mirrored),)).load(flips)
+
+    assert len(loaded.predictor.members[0].networks) == 4
+
+
+def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: Wanted) -> None:
+    done = infer(replace(wanted, case=("case3",)))
+
+    shown = timing.table(done.records)
+
+    assert shown.row_count == 4
+    first = [float(next(iter(column.cells))) for column in shown.columns[1:]]
+    assert first[-1] == pytest.approx(sum(first[:-1]), abs=0.01)
+    assert first[-1] == pytest.approx(sum(done.records[0].seconds.values()), abs=0.01)
+
+
+def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
+    wanted: Wanted, monkeypatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConversionError("run: the network can't be converted to openvino (no rule for it)")
+
+    monkeypatch.setattr("volseg.converted.convert_apart", refused)
+    monkeypatch.setattr("volseg.model.engines.choice._torch_has_a_gpu", lambda: False)
+    by = Ensemble.open(wanted.runs)
+
+    loaded = by.load(How())
+    with pytest.raises(ConversionError):
+        by.load(How(engine="openvino"))
+
+    assert "no rule for it" in loaded.reason
+    assert str(loaded.predictor.members[0].network).startswith("torch, cpu")
