@@ -50,6 +50,7 @@ class OpenVINONetwork:
 
     def __init__(self, compiled: Any, work: Work, *, in_8_bits: bool = False) -> None:
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self._compiled = compiled  # outlives its requests
         self.kind = f"openvino {'int8 and ' * in_8_bits}{precision}"
         self._threads = work.cores
         waiting = 2  # beside those in work, lest a core waits while logits are used
