@@ -211,7 +211,7 @@ def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
     assert done.best is None
     assert len(facts.train) == 15
     assert set(facts.hold_out) == {"case1_day0", "case1_day1", "case1_day2"}
-    best, state = Run.open(done.run).network()[0].state_dict(), last(done.run)["network"]
+    best, state = Run.open(done.run).network().state_dict(), last(done.run)["network"]
     assert all(torch.equal(value, best[name]) for name, value in state.items())
 
 
@@ -324,7 +324,7 @@ def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> N
 def test_a_gradient_that_is_no_number_moves_no_weight(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
     train(tiny.config(data={"split": "none"}, train={"steps": 1}), Options(data=data, run=run))
-    network = Run.open(run).network()[0]
+    network = Run.open(run).network()
     state = State(network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     next(network.parameters()).register_hook(lambda gradient: gradient * torch.nan)
@@ -380,7 +380,7 @@ def test_training_ends_early_when_no_better_score_comes(
 def test_the_averaged_weights_are_kept_and_validated(data: Path, tmp_path: Path) -> None:
     train(tiny.config(data={"split": "none"}), Options(data=data, run=tmp_path / "r"))
 
-    kept, state = Run.open(tmp_path / "r").network()[0].state_dict(), last(tmp_path / "r")
+    kept, state = Run.open(tmp_path / "r").network().state_dict(), last(tmp_path / "r")
     assert all(torch.equal(v, state["average"][f"module.{k}"]) for k, v in kept.items())
     assert any(not torch.equal(v, state["network"][k]) for k, v in kept.items())
 

@@ -12,6 +12,7 @@ from volseg.model import ranks
 from volseg.run_of_folds import NAMES, OUT_OF_FOLD, Ended, Folds
 from volseg.runs import CONFIG, SPLITS, Run
 from volseg.stages.devices import train_on
+from volseg.stages.ensemble import How
 from volseg.stages.evaluate import evaluate
 from volseg.stages.infer import infer
 from volseg.stages.scores import Scores
@@ -105,5 +106,6 @@ def _scores(options: Options) -> Scores:
     out = options.run / OUT_OF_FOLD
     for name in NAMES:
         run = str(options.run / name)
-        infer(Wanted(runs=(run,), data=options.data, out=out, split="unseen_cases"))
+        how = How(engine="torch")  # which is loaded, and has validated
+        infer(Wanted(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how))
     return evaluate(out, options.data, out=options.run)
