@@ -1,7 +1,7 @@
 """Linear interpolation between grids that cover the same box, as a matrix product for each axis.
 
 Voxel borders are aligned and the outermost voxels repeated: scipy's `zoom` of order 1 with
-`grid_mode` and `nearest`, at the speed of the processor's matrix unit.
+`grid_mode` and `nearest`.
 """
 
 from collections.abc import Sequence

@@ -90,7 +90,7 @@ def _parts(voxels: Array) -> Iterator[Array]:
 
 
 def _counted(voxels: Array, percents: Levels) -> Levels:
-    """Numpy's percentiles of the body, by counting: ten times as fast, and without a copy of it."""
+    """Numpy's percentiles of the body, by counting: quicker than sorting, and without a copy of it."""
     lowest = int(np.iinfo(voxels.dtype).min)
     counts = np.zeros(1 << 16, np.int64)
     for part in _parts(voxels):
