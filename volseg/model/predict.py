@@ -100,9 +100,13 @@ class Predictor:
         passes = sum(len(member.networks) for member in self.members)
         grid = Grid.over(channels[0], None)
         maps = Maps(grid, exclusive=self.exclusive, passes=passes)
+        views: dict[tuple[object, object], View] = {}
         for member in self.members:
             with spent.step("normalise"):
-                view = member.view(channels)
+                sees = member.data.spacing_mm, member.data.intensity
+                if sees not in views:
+                    views = {sees: member.view(channels)}
+                view = views[sees]
                 windows = tiling(view, member.inference, member.window)
             for network in member.networks:
                 layers = spent.each("blend", blended(view, windows, network, spent))
