@@ -11,7 +11,7 @@ from volseg.data.scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.model.seconds import Seconds
-from volseg.model.windows import LARGEST, STEPS, Side, Tiling, blended
+from volseg.model.windows import LARGEST, STEPS, Side, Tiling, blended, counted
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
 windows = st.tuples(*[st.sampled_from([4, 6, 8])] * 3)
@@ -24,11 +24,11 @@ class Same:
     def __init__(self, ahead: int = 1, factor: float = 1.0) -> None:
         self.ahead, self.factor, self.seen = ahead, factor, 0
 
-    def outputs(self, windows: Iterator) -> Iterator:
+    def parts(self, windows: Iterator) -> Iterator:
         held = []
-        for window in windows:
+        for image, weight in windows:
             self.seen += 1
-            held.append(window.copy() * np.float32(self.factor))
+            held.append(counted(image * np.float32(self.factor), weight, self))
             if len(held) >= self.ahead:
                 yield held.pop(0)
         yield from held
@@ -134,9 +134,9 @@ def test_logits_are_averaged_by_a_gaussian() -> None:
     """By hand: a window of 4 over 6 voxels starts at 0 and 2; the second says 1, the first 0."""
 
     class Second:
-        def outputs(self, windows: Iterator) -> Iterator:
-            for number, window in enumerate(windows):
-                yield np.full_like(window, number)
+        def parts(self, windows: Iterator) -> Iterator:
+            for number, (image, weight) in enumerate(windows):
+                yield counted(np.full_like(image, number), weight, self)
 
     tiling = Tiling((6, 1, 1), whole((6, 1, 1)), (4, 1, 1), 0.5)
     found = joined(blended(view(np.zeros((1, 6, 1, 1), np.float32)), tiling, Second(), Seconds()))
@@ -158,9 +158,9 @@ class Slanted:
         x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
         return (x + 2 * y * z).astype(np.float32)
 
-    def outputs(self, windows: Iterator) -> Iterator:
-        for window in windows:
-            yield window * 2 + self.ramp(window.shape[1:])
+    def parts(self, windows: Iterator) -> Iterator:
+        for image, weight in windows:
+            yield counted(image * 2 + self.ramp(image.shape[1:]), weight, self)
 
 
 @given(sizes, windows, overlaps)
@@ -195,9 +195,10 @@ def test_huge_logits_are_certain_and_do_not_overflow(factor: float) -> None:
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
 def test_logits_that_are_not_finite_are_refused(wrong: float) -> None:
     class Broken(Same):
-        def outputs(self, windows: Iterator) -> Iterator:
-            for window in windows:
-                yield np.where(np.arange(window.size).reshape(window.shape) == 7, wrong, window)
+        def parts(self, windows: Iterator) -> Iterator:
+            for image, weight in windows:
+                logits = np.where(np.arange(image.size).reshape(image.shape) == 7, wrong, image)
+                yield counted(logits, weight, self)
 
         def __str__(self) -> str:
             return "torch, cpu (2 threads), float16"

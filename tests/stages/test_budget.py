@@ -33,10 +33,10 @@ class Counted:
     def __init__(self) -> None:
         self.windows = 0
 
-    def outputs(self, windows: Iterator) -> Iterator:
-        for window in windows:
+    def parts(self, windows: Iterator) -> Iterator:
+        for image, _ in windows:
             self.windows += 1
-            yield window
+            yield image
 
 
 def predictor(*, classes: int = 3, spacing=None, exclusive: bool = False) -> Predictor:

@@ -17,7 +17,7 @@ from volseg.masks.postprocess import Evidence, Step, clean, disjoint
 from volseg.model.evidence import Bytes, Maps
 from volseg.model.seconds import Seconds
 from volseg.model.settings import Inference, Size
-from volseg.model.windows import Floats, Network, Tiling, blended
+from volseg.model.windows import Network, Sums, Tiling, Weighted, blended
 
 Mask = npt.NDArray[np.bool_]
 
@@ -62,11 +62,14 @@ class Mirrored:
     network: Network
     axes: tuple[int, ...]
 
-    def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
-        """Its logits, mirrored back."""
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What its logits add, mirrored back."""
         axes = tuple(axis + 1 for axis in self.axes)
-        for logits in self.network.outputs(np.flip(window, axes) for window in windows):
-            yield np.flip(logits, axes)
+        mirrored = (
+            Weighted(np.flip(one.image, axes), np.flip(one.weight, self.axes)) for one in windows
+        )
+        for part in self.network.parts(mirrored):
+            yield np.flip(part, axes)
 
     def __str__(self) -> str:
         return str(self.network)

@@ -1,7 +1,8 @@
 """The sliding window: evenly placed, blended by a Gaussian, summed in 16 bits, layer by layer.
 
 Logits are summed as whole numbers of 1/STEPS, so a result depends neither on the order of the windows
-nor on how many are in work at a time.
+nor on how many are in work at a time. What each window adds is made by the engine (`counted` says what
+that is), so that it is done where the logits are, by all cores.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,21 +26,29 @@ STEPS = 1024
 """Steps of a sum in one logit."""
 LARGEST = 31.5
 """Logits beyond it count as this, so sums stay within 16 bits; it is within 1e-13 of certainty."""
-IN_CACHE = 8
-"""Planes that are added together: what they take stays in a core's cache."""
 FLOOR = 1e-3
 """The least that a voxel of a window counts with MONAI, where the middle counts 1."""
 SIGMA = 0.125
 """The Gaussian's deviation as a share of the window, as in MONAI and nnU-Net."""
 
 
+class Weighted(NamedTuple):
+    """An image (C, X, Y, Z) in a window, and what each of its voxels counts, in STEPS, (X, Y, Z)."""
+
+    image: Floats
+    weight: Floats
+
+
 class Network(Protocol):
     """What is slid over a scan."""
 
-    def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
-        """Windows (C, X, Y, Z) as logits (K, X, Y, Z), in order.
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What each window adds to the sums (K, X, Y, Z), in order: its logits, `counted`.
 
         Windows are asked for as they are needed; what is returned is valid until the next is asked for.
+
+        Raises:
+            UserError: logits that are no finite numbers.
         """
         ...
 
@@ -150,21 +159,14 @@ def blended(
     ][:2]
     inner_z = tiling.box[2]
     windows = spent.each("normalise", _windows(view, tiling))
-    logits = spent.each("network", network.outputs(windows))
+    parts = spent.each("network", network.parts(windows))
     sums = np.zeros((0,), np.int16)
     for k, start in enumerate(z.starts):
-        total = None if tiling.even else _total(tiling, k)
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
-            found = next(logits)
+            part = next(parts)
             if not sums.size:
-                sums = np.zeros((len(found), *tiling.layer), np.int16)
-            inside = x.place(i), y.place(j)
-            rest = None if total is None else total[inside]
-            if not _add(sums[:, *inside], found, _rows(tiling, (i, j, k)), rest):
-                raise UserError(
-                    f"the network's output is not finite by {network}; "
-                    "set train.precision: fp32 in the run's config.yaml"
-                )
+                sums = np.zeros((len(part), *tiling.layer), np.int16)
+            sums[:, x.place(i), y.place(j)] += part
         first = max(start, inner_z.start)
         stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
         yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
@@ -172,13 +174,17 @@ def blended(
         sums[..., start + z.window - stop :] = 0
 
 
-def _windows(view: View, tiling: Tiling) -> Iterator[Floats]:
-    """The image in each window, (C, X, Y, Z), in the order in which `blended` adds them."""
+def _windows(view: View, tiling: Tiling) -> Iterator[Weighted]:
+    """The image in each window, in the order in which `blended` adds them."""
     x, y, z = tiling.sides
-    for start in z.starts:
+    for k, start in enumerate(z.starts):
         layer = padded(view, (x.all, y.all, slice(start, start + z.window)))
+        total = None if tiling.even else _total(tiling, k)
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
-            yield layer[:, x.place(i), y.place(j)]
+            inside = x.place(i), y.place(j)
+            weight = _weight(tiling, (i, j, k))
+            weight *= np.float32(STEPS) if total is None else np.float32(STEPS) / total[inside]
+            yield Weighted(layer[:, *inside], weight)
 
 
 def padded(view: View, box: Box) -> Floats:
@@ -193,16 +199,11 @@ def padded(view: View, box: Box) -> Floats:
     return np.pad(part, [(0, 0), *around]) if np.any(around) else part
 
 
-def _rows(tiling: Tiling, number: tuple[int, int, int]) -> list[Floats]:
-    """What each voxel of a window counts along each axis."""
-    return [side.row(n) for side, n in zip(tiling.sides, number, strict=True)]
-
-
-def _weight(rows: Sequence[Floats], *, even: bool) -> Floats:
-    """What each voxel of a window, or of some of its planes, counts, (X, Y, Z)."""
-    x, y, z = rows
+def _weight(tiling: Tiling, number: tuple[int, int, int]) -> Floats:
+    """What each voxel of a window counts, (X, Y, Z)."""
+    x, y, z = (side.row(n) for side, n in zip(tiling.sides, number, strict=True))
     weight: Floats = (x[:, None] * y)[:, :, None] * z
-    return weight if even else np.maximum(weight, FLOOR)
+    return weight if tiling.even else np.maximum(weight, FLOOR, out=weight)
 
 
 def _total(tiling: Tiling, layer: int) -> Floats:
@@ -214,29 +215,32 @@ def _total(tiling: Tiling, layer: int) -> Floats:
         if abs(above) < z.window:
             there = slice(max(0, above), z.window + min(0, above))
             own = slice(max(0, -above), z.window - max(0, above))
-            weight = _weight(_rows(tiling, (i, j, k)), even=False)
-            total[x.place(i), y.place(j), there] += weight[..., own]
+            total[x.place(i), y.place(j), there] += _weight(tiling, (i, j, k))[..., own]
     return total
 
 
-def _add(sums: Sums, logits: Floats, rows: Sequence[Floats], total: Floats | None) -> bool:
-    """Add a window's logits, (K, X, Y, Z) both, by what its voxels count; whether they are finite.
+def counted(logits: Floats, weight: Floats, by: Network) -> Sums:
+    """What logits (K, X, Y, Z) add, by what their voxels count (X, Y, Z): every engine's reference.
 
-    `total` (X, Y, Z) is what all windows together count, where that is not 1.
+    Raises:
+        UserError: they are no finite numbers.
     """
-    x, y, z = rows
-    finite = True
-    for begun in range(0, len(x), IN_CACHE):
-        some = slice(begun, begun + IN_CACHE)
-        weight = _weight((x[some], y, z), even=total is None)
-        weight *= np.float32(STEPS) if total is None else np.float32(STEPS) / total[some]
-        for sum_, values in zip(sums, logits, strict=True):
-            finite &= math.isfinite(values[some].sum())
-            counted = np.clip(values[some], -LARGEST, LARGEST, dtype=np.float32)
-            counted *= weight
-            with np.errstate(invalid="ignore"):  # what is no number is told by the caller
-                sum_[some] += np.rint(counted, out=counted).astype(np.int16)
-    return finite
+    check_finite(float(logits.sum()), by)
+    part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
+    return part
+
+
+def check_finite(total: float, by: Network) -> None:
+    """Judge a network's logits by their sum.
+
+    Raises:
+        UserError: one of them is no finite number.
+    """
+    if not math.isfinite(total):
+        raise UserError(
+            f"the network's output is not finite by {by}; "
+            "set train.precision: fp32 in the run's config.yaml"
+        )
 
 
 def _weights(starts: Sequence[int], window: int) -> Floats:

@@ -15,7 +15,7 @@ from volseg.errors import UserError
 from volseg.machine import amount, free_memory
 from volseg.model.evidence import AT_ONCE
 from volseg.model.predict import Member, Predictor
-from volseg.model.windows import Side
+from volseg.model.windows import Side, Weighted
 
 log = logging.getLogger(__name__)
 ROOM = 1.25
@@ -97,8 +97,8 @@ class Budget:
 def warm(members: Sequence[Member], channels: int) -> None:
     """Let each network take the memory that it needs: it predicts windows of zeros."""
     for member in members:
-        windows = np.zeros((4, channels, *member.window), np.float32)
-        deque(member.network.outputs(iter(windows)), maxlen=0)
+        image = np.zeros((channels, *member.window), np.float32)
+        deque(member.network.parts(iter([Weighted(image, image[0])] * 4)), maxlen=0)
 
 
 def _predicting(member: Member, first: Volume, channels: int, classes: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from volseg.errors import UserError
 from volseg.model.engines.model import Format, Model, Work
-from volseg.model.windows import Floats
+from volseg.model.windows import Sums, Weighted, counted
 from volseg.schema import Section
 
 
@@ -52,11 +52,12 @@ class OnnxNetwork:
         self._cores = cores
         self._input = session.get_inputs()[0].name
 
-    def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
-        """Windows (C, X, Y, Z) as logits (K, X, Y, Z), in order."""
-        for window in windows:
-            batch = np.ascontiguousarray(window)[None]
-            yield self._session.run(None, {self._input: batch})[0][0]
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What each window adds to the sums (K, X, Y, Z), in order."""
+        for image, weight in windows:
+            batch = np.ascontiguousarray(image)[None]
+            logits = self._session.run(None, {self._input: batch})[0][0]
+            yield counted(logits, weight, self)
 
     def __str__(self) -> str:
         return f"onnxruntime, cpu ({self._cores} threads), fp32"

@@ -10,9 +10,9 @@ import numpy as np
 
 from volseg.errors import UserError
 from volseg.model.engines.model import Format, Model, Work
-from volseg.model.engines.untold import openvino
+from volseg.model.engines.untold import core
 from volseg.model.settings import Precision
-from volseg.model.windows import Floats
+from volseg.model.windows import LARGEST, Sums, Weighted, check_finite
 from volseg.schema import Section
 
 
@@ -35,11 +35,12 @@ class OpenVINO(Section):
         """
         kept = model.formats[0] if model.formats[0] in self.reads else "openvino"
         file = model.file(kept)
-        core = openvino().Core()
         try:
-            network = core.read_model(file)
+            network = core().read_model(file)
             network.reshape([1, model.inputs, *model.window])
-            compiled = core.compile_model(network, "CPU", _properties(core, file, model, work))
+            compiled = core().compile_model(
+                _counting(network), "CPU", _properties(file, model, work)
+            )
         except RuntimeError as error:
             raise UserError(f"{file}: OpenVINO can't use it ({_reason(error)})") from error
         return OpenVINONetwork(compiled, work, in_8_bits=_in_8_bits(network))
@@ -57,38 +58,55 @@ class OpenVINONetwork:
         count = int(compiled.get_property("NUM_STREAMS")) + waiting
         self._requests = [compiled.create_infer_request() for _ in range(count)]
 
-    def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
-        """Windows (C, X, Y, Z) as logits (K, X, Y, Z), in order."""
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What each window adds to the sums (K, X, Y, Z), in order."""
         free, running = deque(self._requests), deque[Any]()
         try:
-            for window in windows:
+            for image, weight in windows:
                 if not free:
-                    yield _result(running[0])
+                    yield self._result(running[0])
                     free.append(running.popleft())
                 request = free.popleft()
-                np.copyto(request.get_input_tensor(0).data[0], window)
+                np.copyto(request.get_input_tensor(0).data[0], image)
+                np.copyto(request.get_input_tensor(1).data[0, 0], weight)
                 request.start_async()
                 running.append(request)
             while running:
-                yield _result(running[0])
+                yield self._result(running[0])
                 running.popleft()
         finally:
             for request in running:
                 request.wait()
 
+    def _result(self, request: Any) -> Sums:
+        request.wait()
+        check_finite(float(request.get_output_tensor(1).data), self)
+        part: Sums = request.get_output_tensor(0).data[0]
+        return part
+
     def __str__(self) -> str:
         return self.kind.replace(" ", f", cpu ({self._threads} threads), ", 1)
 
 
-def _result(request: Any) -> Floats:
-    request.wait()
-    logits: Floats = request.get_output_tensor(0).data[0]
-    return logits
+def _counting(network: Any) -> Any:
+    """The network with `windows.counted` behind it: its second input is the weight, (1, 1, X, Y, Z).
+
+    The outputs are what a window adds, and the sum of its logits.
+    """
+    from openvino import Model, opset13
+
+    logits = network.output(0).get_node().input_value(0)
+    sides = list(logits.get_partial_shape().to_shape())[2:]
+    weight = opset13.parameter([1, 1, *sides], np.float32)
+    part = opset13.multiply(opset13.clamp(logits, -LARGEST, LARGEST), weight)
+    whole = opset13.convert(opset13.round(part, "half_to_even"), "i16")
+    total = opset13.reduce_sum(logits, np.arange(5), keep_dims=False)
+    return Model([whole, total], [*network.get_parameters(), weight])
 
 
-def _properties(core: Any, file: Path, model: Model, work: Work) -> dict[str, Any]:
+def _properties(file: Path, model: Model, work: Work) -> dict[str, Any]:
     return {
-        "INFERENCE_PRECISION_HINT": _precision(core, model.precision),
+        "INFERENCE_PRECISION_HINT": _precision(model.precision),
         "INFERENCE_NUM_THREADS": work.cores,
         "NUM_STREAMS": work.at_once or streams(work.cores),
         "CACHE_DIR": str(file.parent / "compiled"),
@@ -100,8 +118,8 @@ def streams(cores: int) -> int:
     return min(2, cores) if cores < 8 else cores // 4
 
 
-def _precision(core: Any, wanted: Precision) -> str:
-    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def _precision(wanted: Precision) -> str:
+    has_bfloat16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bf16" if has_bfloat16 and wanted != "fp32" else "f32"
 
 

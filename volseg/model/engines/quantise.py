@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 from volseg.errors import UserError
-from volseg.model.engines.untold import openvino
+from volseg.model.engines.untold import core, openvino
 from volseg.model.windows import Floats
 
 
@@ -23,7 +23,7 @@ def quantise(file: Path, windows: Sequence[Floats], out: Path) -> None:
     logging.getLogger("nncf").setLevel(logging.ERROR)
     batches = nncf.Dataset([window[None] for window in windows])
     try:
-        model = library.Core().read_model(file)
+        model = core().read_model(file)
         with redirect_stdout(StringIO()):  # it draws progress bars there
             made = nncf.quantize(
                 model, batches, preset=nncf.QuantizationPreset.MIXED, subset_size=len(windows)

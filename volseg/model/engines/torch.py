@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from volseg.model.engines.model import Format, Model, Work
-from volseg.model.windows import Floats
+from volseg.model.windows import LARGEST, Floats, Sums, Weighted, check_finite
 from volseg.schema import Section
 
 if TYPE_CHECKING:
@@ -57,24 +57,34 @@ class TorchNetwork:
         self.kind = f"torch {str(device.dtype).removeprefix('torch.')}"
         self.batch = batch or (BATCH if device.device.type == "cpu" else BATCH_OF_A_GPU)
 
-    def outputs(self, windows: Iterator[Floats]) -> Iterator[Floats]:
-        """Windows (C, X, Y, Z) as logits (K, X, Y, Z), in order."""
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What each window adds to the sums (K, X, Y, Z), in order."""
         self.network.eval()
-        before: Tensor | None = None
+        before: tuple[Tensor, Tensor] | None = None
         while batch := list(islice(windows, self.batch)):
-            now = self._run(np.stack(batch))  # on a GPU it goes on while those before are used
-            if before is not None:
-                yield from before.float().cpu().numpy()
+            now = self._run(*map(np.stack, zip(*batch, strict=True)))
+            if before is not None:  # on a GPU the next goes on while those before are used
+                yield from self._used(*before)
             before = now
         if before is not None:
-            yield from before.float().cpu().numpy()
+            yield from self._used(*before)
 
-    def _run(self, windows: Floats) -> "Tensor":
+    def _run(self, images: Floats, weights: Floats) -> "tuple[Tensor, Tensor]":
+        """What windows (B, C, X, Y, Z) add (B, K, X, Y, Z), and the sum of their logits."""
         import torch
 
-        with torch.inference_mode(), self.device.autocast():
-            found: Tensor = self.network(self.device.send(torch.from_numpy(windows)))
-            return found
+        with torch.inference_mode():
+            with self.device.autocast():
+                found = self.network(self.device.send(torch.from_numpy(images)))
+            logits = found.float()
+            weight = torch.from_numpy(weights)[:, None].to(logits.device, non_blocking=True)
+            part = logits.clamp(-LARGEST, LARGEST).mul_(weight).round_()
+            return part.to(torch.int16), logits.sum()
+
+    def _used(self, part: "Tensor", total: "Tensor") -> Sums:
+        check_finite(float(total), self)
+        sums: Sums = part.cpu().numpy()
+        return sums
 
     def __str__(self) -> str:
         return f"torch, {self.device}"
