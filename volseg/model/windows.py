@@ -140,6 +140,32 @@ class Tiling:
         x, y, z = self.sides
         return x.all.stop - x.all.start, y.all.stop - y.all.start, z.window
 
+    @cached_property
+    def gaussian(self) -> Floats:
+        """What each voxel of a window counts with MONAI, (X, Y, Z)."""
+        return np.maximum(_outer(*(_gaussian(n) for n in self.window)), FLOOR)
+
+    @cached_property
+    def _of_a_layer(self) -> Floats:
+        """The sum of the Gaussians of one layer's windows, (X, Y, Z)."""
+        x, y, _ = self.sides
+        total = np.zeros(self.layer, np.float32)
+        for i, j in product(range(len(x.starts)), range(len(y.starts))):
+            total[x.place(i), y.place(j)] += self.gaussian
+        return total
+
+    def gaussian_shares(self, layer: int) -> Floats:
+        """STEPS by what all windows count in a layer with MONAI, (X, Y, Z)."""
+        z = self.sides[2]
+        total = np.zeros(self.layer, np.float32)
+        for start in z.starts:
+            above = start - z.starts[layer]
+            if abs(above) < z.window:
+                there = slice(max(0, above), z.window + min(0, above))
+                own = slice(max(0, -above), z.window - max(0, above))
+                total[..., there] += self._of_a_layer[..., own]
+        return np.divide(np.float32(STEPS), total, out=total)
+
 
 def blended(
     view: View, tiling: Tiling, network: Network, spent: Seconds
@@ -170,6 +196,8 @@ def blended(
         first = max(start, inner_z.start)
         stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
         yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
+        if k + 1 == len(z.starts):
+            return
         sums[..., : start + z.window - stop] = sums[..., stop - start :].copy()
         sums[..., start + z.window - stop :] = 0
 
@@ -179,11 +207,14 @@ def _windows(view: View, tiling: Tiling) -> Iterator[Weighted]:
     x, y, z = tiling.sides
     for k, start in enumerate(z.starts):
         layer = padded(view, (x.all, y.all, slice(start, start + z.window)))
-        total = None if tiling.even else _total(tiling, k)
+        shares = None if tiling.even else tiling.gaussian_shares(k)
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
             inside = x.place(i), y.place(j)
-            weight = _weight(tiling, (i, j, k))
-            weight *= np.float32(STEPS) if total is None else np.float32(STEPS) / total[inside]
+            if shares is None:
+                rows = np.float32(STEPS) * x.row(i), y.row(j), z.row(k)
+                weight = _outer(*rows)
+            else:
+                weight = tiling.gaussian * shares[inside]
             yield Weighted(layer[:, *inside], weight)
 
 
@@ -199,24 +230,10 @@ def padded(view: View, box: Box) -> Floats:
     return np.pad(part, [(0, 0), *around]) if np.any(around) else part
 
 
-def _weight(tiling: Tiling, number: tuple[int, int, int]) -> Floats:
-    """What each voxel of a window counts, (X, Y, Z)."""
-    x, y, z = (side.row(n) for side, n in zip(tiling.sides, number, strict=True))
-    weight: Floats = (x[:, None] * y)[:, :, None] * z
-    return weight if tiling.even else np.maximum(weight, FLOOR, out=weight)
-
-
-def _total(tiling: Tiling, layer: int) -> Floats:
-    """The sum of all windows' weights in a layer, (X, Y, Z)."""
-    x, y, z = tiling.sides
-    total = np.zeros(tiling.layer, np.float32)
-    for i, j, k in product(*(range(len(side.starts)) for side in (x, y, z))):
-        above = z.starts[k] - z.starts[layer]
-        if abs(above) < z.window:
-            there = slice(max(0, above), z.window + min(0, above))
-            own = slice(max(0, -above), z.window - max(0, above))
-            total[x.place(i), y.place(j), there] += _weight(tiling, (i, j, k))[..., own]
-    return total
+def _outer(x: Floats, y: Floats, z: Floats) -> Floats:
+    """The product of a number for each axis, (X, Y, Z)."""
+    product_: Floats = (x[:, None] * y)[:, :, None] * z
+    return product_
 
 
 def counted(logits: Floats, weight: Floats, by: Network) -> Sums:
