@@ -447,6 +447,20 @@ def test_surface_dice_agrees_with_monais_metric():
 
 
 @given(pairs())
+def test_surface_dice_agrees_with_deepminds_own_code(pair):
+    deepmind = pytest.importorskip("surface_distance", reason="surface-distance is not installed")
+    assume(pair[0].any() and pair[1].any())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        distances = deepmind.compute_surface_distances(*pair, SPACING)
+
+    for tolerance in (1.4, 2.2, 3.1, 7.1):  # no distance, so that rounding has no say
+        found = SurfaceDice(tolerance_mm=tolerance)(Comparison(*pair, SPACING))
+        expected = deepmind.compute_surface_dice_at_tolerance(distances, tolerance)
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+@given(pairs())
 def test_overlap_agrees_with_its_definition_on_sets(pair):
     truth, prediction = ({*map(tuple, np.argwhere(mask))} for mask in pair)
     assume(truth or prediction)
