@@ -20,7 +20,7 @@ from volseg.stages.scores import ScanScores, Scores, Seen, run_table, table
 
 __all__ = ["evaluate", "run_table", "table"]
 
-LABELLED = (Dice(), HD95())
+WITHIN_LABELS = (Dice(), HD95())
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,6 @@ def _within(comparison: Comparison, first: int, last: int) -> Comparison:
 def _named(comparison: Comparison | None) -> dict[str, float]:
     """The metrics within the labelled slices; NaN where a scan has none."""
     return {
-        f"{metric.label}_labelled": metric(comparison) if comparison else float("nan")
-        for metric in LABELLED
+        f"{metric.label}{scored.LABELLED}": metric(comparison) if comparison else float("nan")
+        for metric in WITHIN_LABELS
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from volseg.atomic import write_text
 from volseg.masks import kaggle
 from volseg.masks.kaggle import Part
+from volseg.masks.metrics import DEFAULT, Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +25,9 @@ GROUPS: dict[Seen, str] = {
     "case": "later days of seen cases",
     "scan": "seen scans",
 }
+LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
+METRICS = {metric.label: metric for metric in DEFAULT}
 
 
 class Row(NamedTuple):
@@ -121,15 +124,15 @@ def summarise(name: str, scans: Sequence[ScanScores]) -> Summary:
 def means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric over scans.
 
-    NaN (both masks empty) is left out. Infinite distances (one mask empty) can't be averaged: the mean
-    is over the finite ones, and the number of the others stands beside it as `HD_missed`.
+    NaN (nothing to measure) is left out. Infinite values (one mask empty) can't be averaged: the mean
+    is over the finite ones, and the number of the others stands beside it, as `HD_missed`.
     """
     rows = list(table)
     found: dict[str, float] = {}
     for metric in rows[0]:
         values = [row[metric] for row in rows]
         found[metric] = _mean(value for value in values if math.isfinite(value))
-        if metric.startswith("HD"):
+        if _metric(metric).unbounded:
             found[metric + MISSED] = sum(map(math.isinf, values))
     return found
 
@@ -144,6 +147,11 @@ def _over_classes(mean: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         else _mean(value for value in column if math.isfinite(value))
         for metric, column in columns.items()
     }
+
+
+def _metric(name: str) -> Metric:
+    """The metric behind a name in scores.csv."""
+    return METRICS[name.removesuffix(LABELLED)]
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -209,16 +217,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-COLUMNS = {
+COLUMNS = {  # what people look at first; scores.csv and summary.json have all
     "Dice": "Dice",
-    "HD": "HD mm",
-    "HD95": "HD95 mm",
-    "NSD2": "NSD 2 mm",
-    "NSD3": "NSD 3 mm",
-    "volume_ml": "ml",
-    "truth_ml": "true ml",
+    "HD": "HD\nmm",
+    "HD95": "HD95\nmm",
+    "NSD2": "NSD\n2 mm",
+    "NSD3": "NSD\n3 mm",
+    "APL_mm": "APL\nmm",
+    "truth_ml": "true\nml",
+    "volume_difference_ml": "off by\nml",
     "Dice_labelled": "Dice*",
-    "HD95_labelled": "HD95* mm",
+    "HD95_labelled": "HD95*\nmm",
 }
 
 
@@ -261,6 +270,6 @@ def _cells(values: Mapping[str, float]) -> list[str]:
 
 def _cell(name: str, values: Mapping[str, float]) -> str:
     value, missed = values[name], values.get(name + MISSED, 0)
-    digits = 3 if name.startswith(("Dice", "NSD")) else 1
+    digits = 1 if _metric(name).unit else 3
     text = "-" if math.isnan(value) else f"{value:.{digits}f}"
     return f"{text} +{missed:.0f}" if missed else text
