@@ -8,8 +8,9 @@ times in 20 if the cases are a fair draw of it.
 It is the expanded percentile interval (Hesterberg 2015, "What Teachers Should Know About the
 Bootstrap", arXiv:1411.5279). A plain percentile interval of a few cases is too narrow, like a t
 interval with z in place of t and n in place of n - 1; so its percentiles are moved outwards by just
-that. It stays within what the values can be, as a t interval of Dice does not, and does not depend on
-estimates of bias and skewness, which a few cases can't give (BCa).
+that. It stays within what the values can be, as a t interval of Dice does not, and of 8 to 40 cases
+as skewed as Dice it holds the truth in 90 to 93 of 100 where BCa does in 83 to 92 and intervals over
+scans in about 70 (`benchmarks/intervals.py`).
 """
 
 import math
@@ -100,19 +101,19 @@ def _estimate(statistic: Callable[[Array], Array], cases: int) -> Estimate:
     found = float(statistic(np.ones((1, cases)))[0])
     if cases < LEAST_CASES:
         return Estimate(found, math.nan, math.nan, cases)
-    outside = _tail(cases)
-    low, high = np.nanquantile(statistic(_draws(cases)), (outside, 1 - outside))
+    outside = tail(cases)
+    low, high = np.nanquantile(statistic(draws(cases)), (outside, 1 - outside))
     return Estimate(found, float(low), float(high), cases)
 
 
-def _tail(cases: int) -> float:
+def tail(cases: int) -> float:
     """The share of resamples below the interval, and above it: 0.025 for many cases."""
     widened = math.sqrt(cases / (cases - 1)) * stdtrit(cases - 1, (1 - LEVEL) / 2)
     return float(ndtr(widened))
 
 
 @lru_cache(maxsize=2)
-def _draws(cases: int) -> Array:
+def draws(cases: int) -> Array:
     """How often each case is in each resample, (RESAMPLES, cases); the same at every call."""
     drawn = np.random.default_rng(SEED).integers(0, cases, (RESAMPLES, cases))
     places = drawn + cases * np.arange(RESAMPLES)[:, None]
