@@ -94,11 +94,9 @@ def _train_each(settings: "Config", chosen: "Options", devices: int) -> int:
     _say_unscored(done.scores)
     talk.show(evaluate.table(done.scores))
     talk.show(evaluate.run_table(done.scores))
+    print(f"{done.run}: {len(done.folds)} folds in {done.seconds / 60:.1f} min")
     scored = done.scores.headline
-    print(
-        f"{done.run}: {len(done.folds)} folds in {done.seconds / 60:.1f} min, "
-        f"{len(scored.scans)} scans, out-of-fold {scored.line}"
-    )
+    print(f"out-of-fold {scored.line} ({len(scored.scans)} scans)")
     return talk.SOME_FAILED if done.scores.failed else 0
 
 
@@ -112,7 +110,7 @@ def evaluate(
 ) -> int:
     """Score predictions: Dice, distances in mm, volumes and the competition's score.
 
-    Means of eight cases or more get 95 % intervals, found by drawing cases.
+    The mean of eight cases or more has its 95 % interval in brackets, found by drawing cases.
 
     Parameters
     ----------

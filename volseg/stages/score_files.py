@@ -41,7 +41,7 @@ def write(scores: Scores, folder: Path) -> None:
     table = text.getvalue()
     summary = {**_summary(scores), "scores_csv": _sha256(table.encode())}
     write_text(folder / CSV, table)
-    write_text(folder / JSON, json.dumps(_plain(summary), indent=1) + "\n")
+    write_text(folder / JSON, json.dumps(plain(summary), indent=1) + "\n")
 
 
 def read(folder: Path) -> dict[str, ScanScores]:
@@ -169,12 +169,12 @@ def _ends(estimate: Estimate) -> tuple[float, float] | None:
     return (estimate.low, estimate.high) if estimate.known else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same as JSON can hold it, floats to 7 decimals."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float):
         return round(value, 7) if math.isfinite(value) else None
     return value

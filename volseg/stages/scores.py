@@ -79,10 +79,10 @@ class Summary:
 
     @property
     def line(self) -> str:
-        """`Dice 0.848 [0.810, 0.880], Kaggle 0.861 [0.835, 0.884]; 95 % intervals, 12 cases`."""
+        """`Dice 0.848 [0.810, 0.880], Kaggle 0.861 [0.835, 0.884], 12 cases`."""
         dice, score = self.intervals.foreground_mean["Dice"], self.intervals.kaggle
-        basis = f"95 % intervals, {dice.basis}" if dice.known else dice.basis
-        return f"Dice {dice.text()}, Kaggle {score.text()}; {basis}"
+        separator = "," if dice.known else ";"
+        return f"Dice {dice.text()}, Kaggle {score.text()}{separator} {dice.basis}"
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def table(scores: Scores) -> "Table":
 
 
 def run_table(scores: Scores) -> "Table":
-    """A line for each run: over its own scans, the mean of the classes' means and Kaggle's score."""
+    """A line for each run: means over its own scans, and where there is one their 95 % interval."""
     return _lines("run", scores.by_run)
 
 
@@ -240,14 +240,17 @@ def table_by(scores: Scores, what: By) -> "Table":
 
 
 def _lines(header: str, summaries: Mapping[str, Summary]) -> "Table":
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(header)
-    for name in ("scans", *COLUMNS.values(), "Kaggle"):
+    for name in ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle"):
         shown.add_column(name, justify="right", no_wrap=True)
     for name, one in summaries.items():
-        kaggle_score = f"{one.kaggle.score:.4f}"
-        shown.add_row(name, str(len(one.scans)), *_cells(one.foreground_mean), kaggle_score)
+        found = one.intervals
+        counts = (str(len(one.scans)), str(found.cases))
+        dice, far = found.foreground_mean["Dice"].text(), _cell("HD95", one.foreground_mean)
+        shown.add_row(escape(name), *counts, dice, far, found.kaggle.text())
     return shown
 
 
