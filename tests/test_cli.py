@@ -20,6 +20,7 @@ COMMANDS = [
     "infer",
     "export",
     "evaluate",
+    "compare",
     "submit",
     "demo",
     "phantom",
@@ -121,7 +122,7 @@ def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"volseg.stages.{command}.{command}", interrupted)
-    given = {"train": ["tiny.yaml"], "infer": ["--all"], "export": ["a"]}
+    given = {"train": ["tiny.yaml"], "infer": ["--all"], "export": ["a"], "compare": ["a", "b"]}
     words = given.get(command, [])
 
     assert cli.run([command, *words]) == 130

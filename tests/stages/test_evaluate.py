@@ -12,7 +12,7 @@ from tests import predicted, tiny
 from volseg.data.dataset import Dataset, Facts
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks import kaggle
+from volseg.masks import bootstrap, kaggle
 from volseg.masks.comparison import Comparison
 from volseg.masks.metrics import DEFAULT, measure
 from volseg.stages.evaluate import evaluate, table
@@ -298,6 +298,88 @@ def test_a_folder_that_is_no_prediction_is_a_users_mistake(
 
     with pytest.raises(UserError, match=message):
         evaluate(out, dataset.folder, workers=1)
+
+
+def moved(dataset: Dataset, scan: str, by: int) -> np.ndarray:
+    """The truth moved by some rows, (C, X, Y, Z)."""
+    return np.roll(dataset.labels(dataset.of(scan)[0]), by, axis=2)
+
+
+@pytest.fixture
+def many(tmp_path: Path, out: Path) -> Dataset:
+    """Nine cases of two days, predicted well and less well."""
+    dataset = tiny.write(tmp_path / "many", cases=9, days=2)
+    for number, sample in enumerate(dataset.samples):
+        masks = moved(dataset, sample.name, number % 4)
+        seen = "case" if sample.day else "none"
+        predicted.write(out, dataset, sample.name, masks=masks, seen=seen)
+    return dataset
+
+
+def test_intervals_stand_beside_the_means_and_come_from_cases(many: Dataset, out: Path) -> None:
+    evaluate(out, many.folder, workers=1)
+    found, told = lines(out), summary(out)
+
+    by_case = {
+        f"case{number}": [
+            [found[f"case{number}_day{day}", name, "Dice"] for name in tiny.CLASSES]
+            for day in (0, 1)
+        ]
+        for number in range(1, 10)
+    }
+    expected = bootstrap.mean(by_case)
+    stomach = bootstrap.mean({case: np.array(rows)[:, 1] for case, rows in by_case.items()})
+    interval = told["interval"]
+    assert told["cases"] == 9
+    assert interval["foreground_mean"]["Dice"] == pytest.approx([expected.low, expected.high])
+    assert interval["mean"]["stomach"]["Dice"] == pytest.approx([stomach.low, stomach.high])
+    low, high = interval["kaggle"]
+    assert low < told["kaggle"]["score"] < high
+    assert "over cases" in told["interval_method"]
+
+
+def test_every_estimate_is_the_mean_that_it_stands_beside(many: Dataset, out: Path) -> None:
+    predicted.write(out, many, "case1_day0", masks=shifted(many, "case1_day0", empty=True))
+    for group in evaluate(out, many.folder, workers=1).groups.values():
+        found = group.intervals
+        for metric, estimate in found.foreground_mean.items():
+            assert estimate.mean == pytest.approx(group.foreground_mean[metric])
+            for organ in tiny.CLASSES:
+                assert found.mean[organ][metric].mean == pytest.approx(group.mean[organ][metric])
+        assert found.kaggle.mean == pytest.approx(group.kaggle.score)
+
+
+def test_below_eight_cases_there_is_no_interval_and_the_line_says_so(
+    dataset: Dataset, out: Path
+) -> None:
+    predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0"))
+    predicted.write(out, dataset, "case2_day0")
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert summary(out)["interval"] is None
+    assert scores.headline.line.endswith("no interval: 2 cases, 8 are needed")
+    assert "[" not in scores.headline.line
+
+
+def test_the_unseen_scans_are_told_by_case_by_day_and_by_matrix_size(
+    many: Dataset, out: Path
+) -> None:
+    predicted.write(out, many, "case1_day0", seen="scan")
+    change(many, "case2_day1", day=20)  # days have gaps; it is the second all the same
+    evaluate(out, many.folder, workers=1)
+    told = summary(out)["by"]
+
+    assert list(told["case"]) == [f"case{number}" for number in range(1, 10)]
+    assert told["case"]["case1"]["scans"] == ["case1_day1"]
+    assert [len(one["scans"]) for one in told["day"].values()] == [8, 9]
+    assert "case2_day1" in told["day"]["2"]["scans"]
+    assert list(told["matrix"]) == ["20x16"]
+    assert told["day"]["1"]["interval"] is not None
+    assert told["case"]["case2"]["interval"] is None
+    scan = summary(out)["metric_per_case"][3]
+    assert (scan["scan"], scan["case"], scan["day"], scan["matrix"]) == (
+        "case2_day1", "case2", 2, "20x16",
+    )  # fmt: skip
 
 
 def test_several_processes_give_the_same_scores(dataset: Dataset, out: Path) -> None:

@@ -1,7 +1,7 @@
 """The commands about models: each is one typed function that calls its stage and prints what it returns."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from volseg.arguments import (
     DATA,
@@ -94,18 +94,23 @@ def _train_each(settings: "Config", chosen: "Options", devices: int) -> int:
     _say_unscored(done.scores)
     talk.show(evaluate.table(done.scores))
     talk.show(evaluate.run_table(done.scores))
+    print(f"{done.run}: {len(done.folds)} folds in {done.seconds / 60:.1f} min")
     scored = done.scores.headline
-    print(
-        f"{done.run}: {len(done.folds)} folds in {done.seconds / 60:.1f} min, "
-        f"out-of-fold Dice {scored.foreground_mean['Dice']:.4f} ({len(scored.scans)} scans)"
-    )
+    print(f"out-of-fold {scored.line} ({len(scored.scans)} scans)")
     return talk.SOME_FAILED if done.scores.failed else 0
 
 
 def evaluate(
-    predictions: Path = PREDICTIONS, /, *, data: Path = DATA, out: Path | None = None
+    predictions: Path = PREDICTIONS,
+    /,
+    *,
+    data: Path = DATA,
+    out: Path | None = None,
+    by: Literal["case", "day", "matrix"] | None = None,
 ) -> int:
     """Score predictions: Dice, distances in mm, volumes and the competition's score.
+
+    The mean of eight cases or more has its 95 % interval in brackets, found by drawing cases.
 
     Parameters
     ----------
@@ -115,6 +120,8 @@ def evaluate(
         The prepared dataset that holds the truth.
     out:
         The folder for scores.csv and summary.json; by default the predictions' folder.
+    by:
+        Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
     """
     talk.console()
     from volseg.stages import evaluate as stage
@@ -124,6 +131,9 @@ def evaluate(
     if len(scores.runs) > 1:
         talk.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     talk.show(stage.table(scores))
+    if by:
+        talk.show(stage.table_by(scores, by))
+    print(f"{scores.headline.name}: {scores.headline.line}")
     return talk.SOME_FAILED if scores.failed else 0
 
 

@@ -2,37 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from types import MappingProxyType
 
 from volseg import console, machine, parallel
-from volseg.data import volume
 from volseg.data.dataset import Dataset, Sample
 from volseg.errors import UserError
-from volseg.masks import kaggle
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import HD95, Dice, measure
-from volseg.stages import scores as scored
+from volseg.stages import score_files
 from volseg.stages.predictions import Prediction, load
-from volseg.stages.scores import ScanScores, Scores, Seen, run_table, table
+from volseg.stages.scores import Origin, ScanScores, Scores, run_table, table, table_by
+from volseg.stages.scoring import Pair, made_from, score
 
-__all__ = ["evaluate", "run_table", "table"]
+__all__ = ["evaluate", "run_table", "scores_of", "table", "table_by"]
 
-WITHIN_LABELS = (Dice(), HD95())
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A scan to score: the files of its truth and prediction by class."""
-
-    scan: str
-    seen: Seen
-    truth: Mapping[str, Path]
-    prediction: Mapping[str, Path]
-    spacing_mm: tuple[float, float, float]
-    run: str = ""
+NOTHING: Mapping[str, ScanScores] = MappingProxyType({})
 
 
 def evaluate(
@@ -47,6 +30,23 @@ def evaluate(
         UserError: no or damaged predictions, other classes or grids than the dataset's, or no
             scan with truth; all problems at once.
     """
+    scores = scores_of(predictions, data, workers=workers)
+    score_files.write(scores, out or predictions)
+    return scores
+
+
+def scores_of(
+    predictions: Path,
+    data: Path,
+    *,
+    known: Mapping[str, ScanScores] = NOTHING,
+    workers: int | None = None,
+) -> Scores:
+    """The same scores, written nowhere; those `known` are taken if they are of the same files.
+
+    Raises:
+        UserError: as `evaluate` does.
+    """
     dataset = Dataset.load(data)
     found = load(predictions)
     failed = {one.scan: one.reason for one in found if one.status == "failed"}
@@ -60,9 +60,21 @@ def evaluate(
         raise UserError.of(_nothing(predictions, data, {**skipped, **failed}))
     pairs = [_pair(one, dataset) for one in kept]
     runs = tuple(dict.fromkeys(one.run for one in kept))
-    scores = Scores(tuple(_score(pairs, workers or machine.cores())), skipped, failed, runs)
-    scored.write(scores, out or predictions)
-    return scores
+    scans = _known_or_scored(pairs, known, workers or machine.cores())
+    return Scores(tuple(scans), skipped, failed, runs)
+
+
+def _known_or_scored(
+    pairs: Sequence[Pair], known: Mapping[str, ScanScores], workers: int
+) -> list[ScanScores]:
+    """Scores in the order of the pairs; only those not known for the same files are found anew."""
+    held = {}
+    for name, origin in ((pair.origin.scan, pair.origin) for pair in pairs):
+        if name in known and known[name].made_from == origin.made_from:
+            held[name] = origin.with_scores(known[name].values, known[name].part)
+    new = _score([pair for pair in pairs if pair.origin.scan not in held], workers)
+    held.update((one.scan, one) for one in new)
+    return [held[pair.origin.scan] for pair in pairs]
 
 
 def _why_skipped(prediction: Prediction, dataset: Dataset) -> str:
@@ -84,7 +96,7 @@ def _problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]:
     if set(prediction.classes) != set(dataset.classes):
         yield (
             f"{prediction.folder}: has the classes {', '.join(prediction.classes)}; "
-            f"{dataset.folder} has {', '.join(dataset.classes)}"
+            f"{dataset.folder} has {', '.join(dataset.classes)}; pass --data of the dataset it is of"
         )
     elif prediction.missing:
         missing = ", ".join(f"{name}.nii.gz" for name in prediction.missing)
@@ -99,14 +111,21 @@ def _nothing(predictions: Path, data: Path, reasons: Mapping[str, str]) -> Itera
 def _pair(prediction: Prediction, dataset: Dataset) -> Pair:
     sample = dataset.of(prediction.scan)[0]
     labels = sample.labels or {}
-    return Pair(
-        prediction.scan,
-        prediction.seen,
-        {name: dataset.folder / labels[name] for name in dataset.classes},
-        {name: prediction.mask(name) for name in dataset.classes},
-        sample.spacing_mm,
-        prediction.run,
+    truth = {name: dataset.folder / labels[name] for name in dataset.classes}
+    masks = {name: prediction.mask(name) for name in dataset.classes}
+    days = sorted(one.day for one in dataset.samples if one.case == sample.case)
+    origin = Origin(
+        scan=sample.name,
+        case=sample.case,
+        seen=prediction.seen,
+        run=prediction.run,
+        day=days.index(sample.day) + 1,
+        matrix="x".join(map(str, sample.shape[:2])),
+        prediction=str(prediction.folder),
+        reference=str(next(iter(truth.values())).parent),
+        made_from=made_from(truth, masks, sample.spacing_mm),
     )
+    return Pair(origin, truth, masks, sample.spacing_mm)
 
 
 def _score(pairs: Sequence[Pair], workers: int) -> list[ScanScores]:
@@ -116,7 +135,7 @@ def _score(pairs: Sequence[Pair], workers: int) -> list[ScanScores]:
     with console.progress("evaluating") as report, closing(work):
         for position, outcome in work:
             outcomes[position] = outcome
-            report(len(outcomes), len(pairs), pairs[position].scan)
+            report(len(outcomes), len(pairs), pairs[position].origin.scan)
     in_order = [outcomes[position] for position in range(len(pairs))]
     problems = [outcome for outcome in in_order if isinstance(outcome, str)]
     if problems:
@@ -125,83 +144,4 @@ def _score(pairs: Sequence[Pair], workers: int) -> list[ScanScores]:
 
 
 def _died(pair: Pair) -> str:
-    return f"{pair.scan}: the process that scored it was killed (out of memory?)"
-
-
-def score(pair: Pair) -> ScanScores | str:
-    """The scores of one scan, or what is wrong with its files, one problem a line."""
-    comparisons: dict[str, Comparison] = {}
-    problems = []
-    for name in pair.truth:
-        try:
-            comparisons[name] = _compare(pair.truth[name], pair.prediction[name], pair.spacing_mm)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        return "\n".join(problems)
-    ranged = _labelled(comparisons)
-    values = {
-        name: {**measure(comparison), **_named(ranged.get(name))}
-        for name, comparison in comparisons.items()
-    }
-    return ScanScores(
-        pair.scan,
-        pair.seen,
-        values,
-        kaggle.part(comparisons),
-        str(next(iter(pair.prediction.values())).parent),
-        str(next(iter(pair.truth.values())).parent),
-        pair.run,
-    )
-
-
-def _compare(
-    truth_file: Path, prediction_file: Path, spacing_mm: tuple[float, float, float]
-) -> Comparison:
-    truth, prediction = volume.read(truth_file), volume.read(prediction_file)
-    if truth.voxels.shape != prediction.voxels.shape:
-        raise UserError(
-            f"{prediction_file}: its shape is {prediction.voxels.shape}; "
-            f"{truth_file} has {truth.voxels.shape}"
-        )
-    if not truth.same_grid(prediction):
-        raise UserError(
-            f"{prediction_file}: lies elsewhere than {truth_file} (another affine); predict it again"
-        )
-    for file, voxels in ((truth_file, truth.voxels), (prediction_file, prediction.voxels)):
-        if not ((voxels == 0) | (voxels == 1)).all():
-            raise UserError(f"{file}: holds values other than 0 and 1; expected a mask")
-    return Comparison(truth.voxels.astype(bool), prediction.voxels.astype(bool), spacing_mm)
-
-
-def _labelled(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    """The same within the slices from the first to the last with a label of any class; {} for none.
-
-    Labels stop at a cut although the organs go on: what is predicted beyond it can't be judged.
-    """
-    labelled = [one.truth.any(axis=(0, 1)) for one in comparisons.values()]
-    slices = np.flatnonzero(np.logical_or.reduce(labelled))
-    if not slices.size:
-        return {}
-    first, last = int(slices[0]), int(slices[-1]) + 1
-    return {name: _within(one, first, last) for name, one in comparisons.items()}
-
-
-def _within(comparison: Comparison, first: int, last: int) -> Comparison:
-    """The slices first to last - 1; the same comparison where nothing lies outside them."""
-    box = comparison.box[2]
-    if first <= box.start and box.stop <= last:
-        return comparison
-    return Comparison(
-        comparison.truth[:, :, first:last],
-        comparison.prediction[:, :, first:last],
-        comparison.spacing_mm,
-    )
-
-
-def _named(comparison: Comparison | None) -> dict[str, float]:
-    """The metrics within the labelled slices; NaN where a scan has none."""
-    return {
-        f"{metric.label}{scored.LABELLED}": metric(comparison) if comparison else float("nan")
-        for metric in WITHIN_LABELS
-    }
+    return f"{pair.origin.scan}: the process that scored it was killed (out of memory?)"

@@ -69,6 +69,11 @@ def load(folder: Path) -> list[Prediction]:
     return [prediction for prediction in found if isinstance(prediction, Prediction)]
 
 
+def holds_scans(folder: Path) -> bool:
+    """Whether there are predicted scans in it, finished or not."""
+    return folder.is_dir() and any(_scans(folder))
+
+
 def _scans(folder: Path) -> Iterator[Path]:
     """The folders of scans: those with a record or masks. Others, such as scores/, may lie there."""
     for path in sorted(folder.iterdir(), key=lambda one: natural(one.name)):

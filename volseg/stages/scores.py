@@ -1,20 +1,16 @@
-"""Scores of many scans: their means, kept apart by what training saw, as files and as a table."""
+"""Scores of many scans: their means, kept apart by what training saw, and as tables."""
 
-import csv
-import dataclasses
-import io
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from volseg.atomic import write_text
+from volseg.data.slices import natural
 from volseg.masks import kaggle
 from volseg.masks.kaggle import Part
 from volseg.masks.metrics import DEFAULT, Metric
+from volseg.stages.intervals import Intervals, intervals
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +21,7 @@ GROUPS: dict[Seen, str] = {
     "case": "later days of seen cases",
     "scan": "seen scans",
 }
+By = Literal["case", "day", "matrix"]
 LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
 METRICS = {metric.label: metric for metric in DEFAULT}
@@ -39,28 +36,56 @@ class Row(NamedTuple):
     value: float
 
 
-@dataclass(frozen=True)
-class ScanScores:
-    """One scan: the value of each metric by class and name, and its part of the competition's score."""
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a scan's scores are of.
+
+    `day` is 1 for the first of its case's days in the dataset, `matrix` the size of its slices as
+    `266x266`; `prediction` and `reference` are the folders of its masks and labels, and `made_from` is
+    the hash of all that its scores follow from.
+    """
 
     scan: str
+    case: str
     seen: Seen
-    values: Mapping[str, Mapping[str, float]]
-    part: Part
+    run: str = ""
+    day: int = 1
+    matrix: str = ""
     prediction: str = ""
     reference: str = ""
-    run: str = ""
+    made_from: str = ""
+
+    def with_scores(self, values: Mapping[str, Mapping[str, float]], part: Part) -> "ScanScores":
+        """The scores of this scan."""
+        own = {one.name: getattr(self, one.name) for one in fields(Origin)}
+        return ScanScores(**own, values=values, part=part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanScores(Origin):
+    """One scan: the value of each metric by class and name, and its part of the competition's score."""
+
+    values: Mapping[str, Mapping[str, float]]
+    part: Part
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over a group of scans; see `means` for how empty masks count."""
+    """Means over a group of scans and their intervals; see `means` for how empty masks count."""
 
     name: str
     scans: tuple[str, ...]
     mean: Mapping[str, Mapping[str, float]]
     foreground_mean: Mapping[str, float]
     kaggle: kaggle.Score
+    intervals: Intervals
+
+    @property
+    def line(self) -> str:
+        """`Dice 0.848 [0.810, 0.880], Kaggle 0.861 [0.835, 0.884], 12 cases`."""
+        dice, score = self.intervals.foreground_mean["Dice"], self.intervals.kaggle
+        separator = "," if dice.known else ";"
+        return f"Dice {dice.text()}, Kaggle {score.text()}{separator} {dice.basis}"
 
 
 @dataclass(frozen=True)
@@ -100,11 +125,30 @@ class Scores:
         several = len(self.runs) > 1
         return {run: summarise(run, scans) for run, scans in found.items() if several and scans}
 
+    @property
+    def telling(self) -> list[ScanScores]:
+        """The scans that training did not see; the seen ones only if there are no others."""
+        return [one for one in self.scans if one.seen != "scan"] or list(self.scans)
+
     @cached_property
     def headline(self) -> Summary:
-        """Over the scans that training did not see; over the seen ones only if there are no others."""
-        unseen = [one for one in self.scans if one.seen != "scan"]
-        return summarise("unseen scans", unseen) if unseen else self.groups[GROUPS["scan"]]
+        """Over the telling scans."""
+        scans = self.telling
+        return summarise(GROUPS["scan"] if scans[0].seen == "scan" else "unseen scans", scans)
+
+    def by(self, what: By) -> dict[str, Summary]:
+        """The telling scans by case, by day (the first, second ... of a case) or by matrix size."""
+        found: dict[str, list[ScanScores]] = {}
+        for one in sorted(self.telling, key=lambda one: natural(_KEYS[what](one))):
+            found.setdefault(_KEYS[what](one), []).append(one)
+        return {name: summarise(name, scans) for name, scans in found.items()}
+
+
+_KEYS: dict[By, Callable[[ScanScores], str]] = {
+    "case": lambda one: one.case,
+    "day": lambda one: str(one.day),
+    "matrix": lambda one: one.matrix,
+}
 
 
 def summarise(name: str, scans: Sequence[ScanScores]) -> Summary:
@@ -118,6 +162,7 @@ def summarise(name: str, scans: Sequence[ScanScores]) -> Summary:
         mean,
         _over_classes(mean),
         kaggle.score(scan.part for scan in scans),
+        intervals(scans),
     )
 
 
@@ -159,64 +204,6 @@ def _mean(values: Iterable[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
-def write(scores: Scores, folder: Path) -> None:
-    """Write scores.csv and summary.json (nnU-Net's shape, with the groups and Kaggle's score).
-
-    summary.json is standard JSON: what is NaN or infinite in scores.csv is null there.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("scan", "class", "metric", "value"))
-    writer.writerows((*row[:3], f"{row.value:.7g}") for row in scores.rows)
-    write_text(folder / "scores.csv", text.getvalue())
-    write_text(folder / "summary.json", json.dumps(_plain(_summary(scores)), indent=1) + "\n")
-
-
-def _summary(scores: Scores) -> dict[str, Any]:
-    return {
-        "headline": scores.headline.name,
-        **_of(scores.headline),
-        "groups": {name: _of(summary) for name, summary in scores.groups.items()},
-        "metric_per_case": [
-            {
-                "scan": one.scan,
-                "group": GROUPS[one.seen],
-                "prediction_file": one.prediction,
-                "reference_file": one.reference,
-                "metrics": one.values,
-            }
-            for one in scores.scans
-        ],
-        "runs": scores.runs,
-        "by_run": {run: _of(summary) for run, summary in scores.by_run.items()},
-        "skipped": scores.skipped,
-        "failed": scores.failed,
-    }
-
-
-def _of(summary: Summary) -> dict[str, Any]:
-    return {
-        "scans": summary.scans,
-        "foreground_mean": summary.foreground_mean,
-        "mean": summary.mean,
-        "kaggle": dataclasses.asdict(summary.kaggle),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """The same as JSON can hold it, floats to 7 decimals."""
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return round(value, 7) if math.isfinite(value) else None
-    return value
-
-
 COLUMNS = {  # what people look at first; scores.csv and summary.json have all
     "Dice": "Dice",
     "HD": "HD\nmm",
@@ -252,15 +239,27 @@ def table(scores: Scores) -> "Table":
 
 
 def run_table(scores: Scores) -> "Table":
-    """A line for each run: over its own scans, the mean of the classes' means and Kaggle's score."""
+    """A line for each run: means over its own scans, and where there is one their 95 % interval."""
+    return _lines("run", scores.by_run)
+
+
+def table_by(scores: Scores, what: By) -> "Table":
+    """The same for each case, day or matrix size."""
+    return _lines(what, scores.by(what))
+
+
+def _lines(header: str, summaries: Mapping[str, Summary]) -> "Table":
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table("run")
-    for header in ("scans", *COLUMNS.values(), "Kaggle"):
-        shown.add_column(header, justify="right", no_wrap=True)
-    for run, one in scores.by_run.items():
-        kaggle_score = f"{one.kaggle.score:.4f}"
-        shown.add_row(run, str(len(one.scans)), *_cells(one.foreground_mean), kaggle_score)
+    shown = Table(header)
+    for name in ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for name, one in summaries.items():
+        found = one.intervals
+        counts = (str(len(one.scans)), str(found.cases))
+        dice, far = found.foreground_mean["Dice"].text(), _cell("HD95", one.foreground_mean)
+        shown.add_row(escape(name), *counts, dice, far, found.kaggle.text())
     return shown
 
 

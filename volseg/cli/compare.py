@@ -1,0 +1,51 @@
+"""The command that compares two predictions."""
+
+from pathlib import Path
+
+from volseg.arguments import DATA
+from volseg.cli import talk
+
+
+def compare(
+    a: Path,
+    b: Path,
+    /,
+    *,
+    data: Path = DATA,
+    metric: str = "Dice",
+    common: bool = False,
+    json: bool = False,
+) -> None:
+    """Tell which of two predictions of the same scans is better, and whether chance could explain it.
+
+    The difference has a 95 % interval, found by drawing cases; if 0 lies within it, or there are fewer
+    than eight cases, nothing can be told. Scans that either was trained on are left out.
+
+    Parameters
+    ----------
+    a:
+        A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
+    b:
+        The other one.
+    data:
+        The prepared dataset that holds the truth.
+    metric:
+        A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
+    common:
+        Go on with the scans in both where one lacks some of the other.
+    json:
+        Print everything, each scan too, as JSON on stdout.
+    """
+    talk.console()
+    from volseg.stages import compare as stage
+    from volseg.stages import verdict
+
+    found = stage.compare(a, b, data, metric=metric, common=common)
+    for note in verdict.notes(found):
+        talk.say(f"note: {note}")
+    if json:
+        print(verdict.as_json(found))
+        return
+    talk.show(verdict.table(found))
+    talk.show(verdict.scan_table(found))
+    print(verdict.sentence(found))
