@@ -372,6 +372,9 @@ def spoil(name: str, dataset: Dataset, b: Path) -> None:
     elif name == "empty":
         shutil.rmtree(b)
         b.mkdir()
+    elif name == "file":
+        shutil.rmtree(b)
+        b.write_text("scan,class,metric,value")
 
 
 @pytest.mark.parametrize(
@@ -386,6 +389,7 @@ def spoil(name: str, dataset: Dataset, b: Path) -> None:
         ("missing", "case1_day0: stomach.nii.gz missing"),
         ("nothing", "b: no such folder"),
         ("run", "b: a run, not predictions; make some: `volseg infer --run"),
+        ("file", "b: a file; name the folder that it lies in: "),
         ("empty", "b: no predicted scan in it"),
     ],
 )
@@ -405,6 +409,9 @@ def test_the_faults_of_both_sides_are_told_at_once(dataset: Dataset, a: Path, b:
         compare(a, b, dataset.folder)
     with pytest.raises(UserError, match="the same folder"):
         compare(a, a, dataset.folder)
+    with pytest.raises(UserError) as error:
+        compare(a, b, a)
+    assert str(error.value).count("no dataset.json") == 1
 
 
 def test_a_metric_that_no_scan_has_is_refused(dataset: Dataset, a: Path, b: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_part_that_is_read_weighs_the_same_in_the_competitions_score(tmp_path:
         lambda folder: (folder / "summary.json").write_text('{"mean": {}}'),  # an earlier version's
         lambda folder: (folder / "summary.json").write_bytes(b"\xff\xfe"),
         lambda folder: (folder / "scores.csv").write_text("scan,class,metric,value\n"),
-        lambda folder: edit(folder, "1", "9"),
+        lambda folder: edit(folder, "12.34568", "1.5"),
     ],
 )
 def test_files_that_are_damaged_or_not_of_one_time_are_no_scores(tmp_path: Path, spoil) -> None:

@@ -127,6 +127,8 @@ def _side(folder: Path, data: Path) -> Side:
 
 def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
     """The folder of predictions: this one, or the one whose scores lie here."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file; name the folder that it lies in: {folder.parent}")
     if holds_scans(folder):
         return folder
     if not known:
