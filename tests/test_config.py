@@ -128,6 +128,18 @@ def test_overrides_reach_into_defaults_but_not_into_lists() -> None:
         config.load(CONFIGS / "demo.yaml", ["postprocess.0.value=0.4"])
 
 
+def test_a_step_that_makes_no_sense_is_named_with_its_place() -> None:
+    steps = ["threshold", {"name": "hysteresis", "low": 0.6}]
+
+    with pytest.raises(UserError) as refused:
+        config.check({"postprocess": steps}, "mine.yaml")
+
+    assert str(refused.value) == (
+        "mine.yaml:\n  postprocess.1.hysteresis: low is 0.6 and high 0.5; expected low below high "
+        "(a threshold is the step with one value)"
+    )
+
+
 def test_yes_is_no_number() -> None:
     with pytest.raises(
         UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"

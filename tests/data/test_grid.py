@@ -43,6 +43,16 @@ def test_the_oriented_axes_run_left_posterior_inferior(shape, affine) -> None:
             assert (np.diff(turned, axis=axis) < 0).all()
 
 
+@given(shapes, affines())
+def test_slices_lie_across_the_axis_that_runs_most_from_head_to_feet(shape, affine) -> None:
+    volume = Volume(np.zeros(shape, np.uint8), affine)
+
+    axis = Grid.over(volume, None).slice_axis
+
+    cosines = np.abs(affine[2, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
+    assert cosines[axis] == cosines.max()
+
+
 def test_the_raw_layout_is_left_as_it_is() -> None:
     values = np.random.default_rng(0).random((5, 4, 3))
 

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,18 @@ from volseg.data.scaling import Window
 from volseg.data.settings import Data
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks.postprocess import DropSmall, FillHoles, KeepLargest, Threshold
+from volseg.masks.postprocess import (
+    Change,
+    DropSmall,
+    FillHoles,
+    FillHolesInSlices,
+    Hysteresis,
+    KeepLargest,
+    Threshold,
+)
 from volseg.model.device import Device
 from volseg.model.engines.torch import TorchNetwork
-from volseg.model.predict import Member, Predictor
+from volseg.model.predict import Changes, Member, Predictor
 from volseg.model.seconds import Seconds
 from volseg.model.settings import Inference
 
@@ -160,6 +170,48 @@ def test_an_exclusive_class_inside_another_outlives_the_filling_of_holes() -> No
 
     assert masks["dark"].sum() == 1
     assert masks["bright"].sum() == 124
+
+
+@given(affines())
+def test_slices_are_cleaned_as_slices_whatever_the_orientation(affine) -> None:
+    """A tube along one axis is a ring in the slices across it, and only in these."""
+    cosines = np.abs(affine[2, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
+    for along in range(3):
+        tube = np.ones((5, 5, 5), np.float32)
+        np.moveaxis(tube, along, 2)[2, 2] = 0
+
+        found = dict(predictor(FillHolesInSlices()).masks([Volume(tube, affine)]))["bright"]
+
+        assert found.all() == (along == cosines.argmax())
+
+
+def test_what_each_step_changed_is_told_by_class() -> None:
+    voxels = np.zeros((12, 12, 12), np.float32)
+    voxels[1:6, 1:6, 1:6] = voxels[9:11, 9:11, 9:11] = 1
+    volume = Volume(voxels, np.diag([10.0, 10.0, 10.0, 1.0]))  # a voxel is 1 ml
+    by = predictor(Threshold(), KeepLargest(k=1, only=("bright",)))
+    changes: Changes = {}
+
+    maps = by.maps([volume], Seconds())
+    masks = dict(by.cleaned(maps, volume, Seconds(), changes=changes))
+
+    assert masks["bright"].sum() == 125
+    assert changes == {
+        "bright": [Change("threshold", 2, 2, 0, 0), Change("keep_largest", 2, 1, 0, 8)],
+        "dark": [Change("threshold", 1, 1, 0, 0)],
+    }
+
+
+def test_a_class_that_a_low_threshold_finds_all_over_the_scan_is_refused() -> None:
+    """Its box at one half is small enough, but cleaning looks at more."""
+    voxels = np.full((9, 9, 9), 0.49, np.float32)
+    voxels[4, 4, 4] = 1
+    volume = Volume(voxels, np.eye(4))
+    for steps, refused in ((Threshold(),), False), ((Hysteresis(low=0.1),), True):
+        by = predictor(*steps)
+        maps = by.maps([volume], Seconds())
+        with pytest.raises(UserError, match="found all over") if refused else nullcontext():
+            next(by.cleaned(maps, volume, Seconds(), most=100))
 
 
 class Certain(nn.Module):

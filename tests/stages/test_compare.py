@@ -363,18 +363,18 @@ def spoil(name: str, dataset: Dataset, b: Path) -> None:
         predicted.record(b, "case1_day0", classes=("liver", "stomach"))
     elif name == "missing":
         (one / "stomach.nii.gz").unlink()
-    elif name == "nothing":
-        shutil.rmtree(b)
-    elif name == "run":
-        shutil.rmtree(b)
-        b.mkdir()
-        (b / "config.yaml").touch()
-    elif name == "empty":
-        shutil.rmtree(b)
-        b.mkdir()
-    elif name == "file":
-        shutil.rmtree(b)
+    else:
+        replace_folder(b, by=name)
+
+
+def replace_folder(b: Path, by: str) -> None:
+    shutil.rmtree(b)
+    if by == "file":
         b.write_text("scan,class,metric,value")
+    elif by != "nothing":
+        b.mkdir()
+    if by == "run":
+        (b / "config.yaml").touch()
 
 
 @pytest.mark.parametrize(

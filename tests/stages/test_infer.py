@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from tests import tiny
 from tests.raw import Raw
@@ -89,6 +90,36 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, ru
     assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
     assert any("was itself trained on" in note for note in done.notes)
     assert any("another day of a case" in note for note in done.notes)
+
+
+def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
+    wanted: Wanted,
+) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    first = infer(wanted).records[0]
+    again = infer(wanted).records[0]
+
+    told = record(wanted.out, "case3_day1")["changes"]
+    assert set(told) == set(tiny.CLASSES)
+    for organ, changes in told.items():
+        mask = volume.read(wanted.out / "case3_day1" / f"{organ}.nii.gz").voxels
+        assert [change["step"] for change in changes] == ["threshold", "fill_holes"]
+        assert changes[-1]["parts_after"] == label(mask, np.ones((3, 3, 3)))[1]
+    assert first.changes == again.changes == load(wanted.out)[0].changes
+
+
+def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: Wanted) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    infer(wanted)
+    path = wanted.out / "case3_day1" / "record.json"
+    old = json.loads(path.read_text())
+    del old["changes"]
+    path.write_text(json.dumps(old))
+    written = (path.parent / "stomach.nii.gz").stat().st_mtime_ns
+
+    assert load(wanted.out)[0].changes == {}
+    assert infer(wanted).records[0].status == "done"
+    assert (path.parent / "stomach.nii.gz").stat().st_mtime_ns == written
 
 
 def test_a_split_is_the_runs_own(wanted: Wanted, run: Path) -> None:

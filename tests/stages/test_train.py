@@ -17,7 +17,7 @@ from volseg import signals
 from volseg.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import OutputError, UserError
-from volseg.masks.postprocess import KeepLargest
+from volseg.masks.postprocess import KeepLargest, Threshold
 from volseg.model.device import Device
 from volseg.model.losses import DiceCE
 from volseg.model.optimizers import AdamW
@@ -289,6 +289,13 @@ def test_a_step_for_an_unknown_class_is_refused(data: Path, tmp_path: Path) -> N
         train(config, Options(data=data, run=tmp_path / "r"))
 
     assert not (tmp_path / "r").exists()
+
+
+def test_a_step_whose_work_would_be_lost_is_refused(data: Path, tmp_path: Path) -> None:
+    config = tiny.config().model_copy(update={"postprocess": (KeepLargest(), Threshold())})
+
+    with pytest.raises(UserError, match=r"postprocess\.0: keep_largest does nothing, as threshold"):
+        train(config, Options(data=data, run=tmp_path / "r"))
 
 
 def test_resuming_nothing_says_so(data: Path, tmp_path: Path) -> None:

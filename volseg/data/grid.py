@@ -56,6 +56,11 @@ class Grid:
         x, y, z = native_mm[np.argsort(self._turn[:, 0])].tolist()
         return x, y, z
 
+    @property
+    def slice_axis(self) -> int:
+        """The native axis across the slices: the one nearest to the line from head to feet."""
+        return int(np.argsort(self._turn[:, 0])[2])
+
     def mask(self, voxels: Array) -> npt.NDArray[np.uint8]:
         """A native binary mask as 0/1; resampled linearly and cut at one half, so it stays binary."""
         oriented = self.orient(voxels)

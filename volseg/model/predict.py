@@ -13,13 +13,23 @@ from volseg.data.settings import Data
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.masks.crop import bounding_box
-from volseg.masks.postprocess import Evidence, Step, clean, disjoint
+from volseg.masks.postprocess import (
+    Change,
+    Evidence,
+    Step,
+    at_least,
+    clean,
+    disjoint,
+    lowest,
+)
 from volseg.model.evidence import Bytes, Maps
 from volseg.model.seconds import Seconds
 from volseg.model.settings import Inference, Size
 from volseg.model.windows import Network, Sums, Tiling, Weighted, blended
 
 Mask = npt.NDArray[np.bool_]
+Changes = dict[str, list[Change]]
+"""What each step of cleaning changed, by class."""
 
 
 @dataclass(frozen=True)
@@ -118,30 +128,53 @@ class Predictor:
         return maps
 
     def cleaned(
-        self, maps: Maps, first: Volume, spent: Seconds, *, most: int | None = None
+        self,
+        maps: Maps,
+        first: Volume,
+        spent: Seconds,
+        *,
+        most: int | None = None,
+        changes: Changes | None = None,
     ) -> Iterator[tuple[str, Mask]]:
         """Each class and its mask, cleaned; those of exclusive classes never overlap.
+
+        What each step changed is added to `changes` where it is asked for.
 
         Raises:
             UserError: a class fills a box of more than `most` voxels, too many to be cleaned.
         """
-        claims = self._claims(maps, first, spent, most)
+        claims = self._claims(maps, first, spent, most, changes)
         apart = disjoint(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
         yield from zip(self.classes, apart, strict=True)
 
     def _claims(
-        self, maps: Maps, first: Volume, spent: Seconds, most: int | None
+        self, maps: Maps, first: Volume, spent: Seconds, most: int | None, changes: Changes | None
     ) -> Iterator[tuple[Bytes, Mask]]:
         """Each class's evidence in 8 bits and its cleaned mask, both (X, Y, Z) on the native grid."""
         for number, name in enumerate(self.classes):
             with spent.step("restore"):
                 probability = maps.whole(number)
             with spent.step("postprocess"):
-                start = Evidence.start(probability, image=first.voxels, spacing_mm=first.spacing_mm)
-                if most is not None and start.mask[bounding_box(start.mask)].size > most:
-                    raise UserError(
-                        f"{name} is found all over the scan; cleaning it takes more memory than "
-                        "--max-memory allows"
-                    )
-                mask = clean(start, self.postprocess, name)
+                if most is not None:
+                    self._refuse_too_large(name, probability, most)
+                told = None if changes is None else changes.setdefault(name, [])
+                mask = clean(
+                    Evidence.start(
+                        probability,
+                        image=first.voxels,
+                        spacing_mm=first.spacing_mm,
+                        slice_axis=maps.grid.slice_axis,
+                    ),
+                    self.postprocess,
+                    name,
+                    told,
+                )
             yield probability, mask
+
+    def _refuse_too_large(self, name: str, probability: Bytes, most: int) -> None:
+        found = at_least(probability, lowest(self.postprocess, name))
+        if found[bounding_box(found)].size > most:
+            raise UserError(
+                f"{name} is found all over the scan; cleaning it takes more memory than "
+                "--max-memory allows"
+            )

@@ -17,7 +17,7 @@ from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
 from volseg.model.evidence import Maps
-from volseg.model.predict import Mask
+from volseg.model.predict import Changes, Mask
 from volseg.model.seconds import Seconds
 from volseg.stages.budget import Budget, held
 from volseg.stages.ensemble import Ensemble, Loaded
@@ -91,6 +91,7 @@ class Scan:
     channels: Sequence[Volume] = ()
     key: str = ""
     maps: Maps = field(init=False)
+    changes: Changes = field(default_factory=dict)
     over: Record | None = None
 
 
@@ -167,14 +168,16 @@ class Maker:
                 f"{scan.source.digest(scan.channels)} {self.loaded.settings} {self.probabilities}"
             )
             scan.key = hashlib.sha256(made_from.encode()).hexdigest()
-        spent = _done(scan.folder, scan.key)
-        if spent is None:
+        old = _done(scan.folder, scan.key)
+        if old is None:
             _clear(scan.folder)
             stopped = self._record(scan, status="failed", reason="stopped; run it again")
             _write(stopped, scan.folder)
         else:
             log.info("%s: unchanged, not done again", scan.source.name)
-            scan.over = self._record(scan, status="done", key=scan.key, seconds=spent)
+            scan.over = self._record(
+                scan, status="done", key=scan.key, seconds=old.seconds, changes=old.changes
+            )
 
     def _predict(self, scan: Scan) -> None:
         self.budget.check(scan.channels)
@@ -191,13 +194,17 @@ class Maker:
             else:
                 deque(masks, maxlen=0)
         spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
-        scan.over = self._record(scan, status="done", key=scan.key, seconds=spent)
+        scan.over = self._record(
+            scan, status="done", key=scan.key, seconds=spent, changes=scan.changes
+        )
 
     def _written(self, scan: Scan, maps: Maps) -> Iterator[Mask]:
         """Each class's mask, as soon as its files are written."""
         first, cleaning = scan.channels[0], Seconds()
         most = self.budget.largest_organ(scan.channels)
-        cleaned = self.loaded.predictor.cleaned(maps, first, cleaning, most=most)
+        cleaned = self.loaded.predictor.cleaned(
+            maps, first, cleaning, most=most, changes=scan.changes
+        )
         if self.has_room_beside(scan):
             cleaned = parallel.ahead(cleaned)
         for number, (name, mask) in enumerate(scan.seconds.each("waiting", cleaned)):
@@ -222,13 +229,13 @@ class Maker:
         )
 
 
-def _done(folder: Path, key: str) -> dict[str, float] | None:
-    """The seconds of an earlier prediction from exactly these inputs, if its files are all there."""
+def _done(folder: Path, key: str) -> Record | None:
+    """The record of an earlier prediction from exactly these inputs, if its files are all there."""
     record = _old_record(folder)
     if record is None or (record.key, record.status) != (key, "done"):
         return None
     whole = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
-    return record.seconds if whole else None
+    return record if whole else None
 
 
 def _old_record(folder: Path) -> Record | None:

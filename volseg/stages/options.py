@@ -42,7 +42,7 @@ def listing(kind: str | None = None) -> Iterator[str]:
             yield f"  {name}: {summary}"
             for key, field in component.model_fields.items():
                 if key != "name":
-                    yield f"      {key} = {_default(field)}"
+                    yield f"      {key} = {_default(field)}{_tried(field)}"
 
 
 def _default(field: FieldInfo) -> Any:
@@ -50,3 +50,8 @@ def _default(field: FieldInfo) -> Any:
         return "(required)"
     value = field.get_default(call_default_factory=True)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _tried(field: FieldInfo) -> str:
+    values = ", ".join(f"{value:g}" for value in field.examples or [])
+    return f" (worth trying: {values})" if values else ""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from volseg import __version__
 from volseg.data.slices import natural
 from volseg.errors import UserError
+from volseg.masks.postprocess import Change
 
 RECORD = "record.json"
 
@@ -19,7 +20,8 @@ class Record(BaseModel):
 
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
     several runs, the most that any saw. `fold_set` is the run's set the scan was in. `key` is the
-    hash of all that the masks were made from: image, weights and settings.
+    hash of all that the masks were made from: image, weights and settings. `changes` tells by class what
+    each step of cleaning did; records of earlier versions lack it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -34,6 +36,7 @@ class Record(BaseModel):
     seen: Literal["scan", "case", "none"]
     key: str = ""
     seconds: dict[str, float] = {}
+    changes: dict[str, tuple[Change, ...]] = {}
     version: str = __version__
 
 

@@ -16,7 +16,7 @@ from volseg.data.dataset import Dataset
 from volseg.data.folds import Split, split
 from volseg.data.transforms import augmentation
 from volseg.errors import UserError
-from volseg.masks.postprocess import unknown_classes
+from volseg.masks.postprocess import undone, unknown_classes
 from volseg.model import ranks
 from volseg.model.average import average
 from volseg.model.batch_norm import over_all_ranks
@@ -90,7 +90,10 @@ def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
         UserError: no such dataset, files that are missing, or a config that doesn't fit it.
     """
     dataset = Dataset.load(data)
-    problems = list(unknown_classes(config.postprocess, dataset.classes))
+    problems = [
+        *unknown_classes(config.postprocess, dataset.classes),
+        *undone(config.postprocess, dataset.classes),
+    ]
     if problems:
         raise UserError.of(problems)
     kept: Fold = "all" if config.data.split == "none" else fold
