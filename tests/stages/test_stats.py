@@ -15,8 +15,8 @@ from volseg.data.dataset import Dataset
 from volseg.data.statistics import Statistics
 from volseg.errors import UserError
 from volseg.stages import stats
-from volseg.stages.page import page
 from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.stages.stats_page import stats_page as page
 
 VOXEL_ML = 1.5 * 1.63 * 3 / 1000
 

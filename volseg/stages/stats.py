@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from volseg.atomic import write_text
 from volseg.data import records
 from volseg.data.dataset import FILE, Dataset
 from volseg.data.scan_facts import AXES
 from volseg.data.statistics import Statistics
 from volseg.data.summary import statistics
 from volseg.errors import UserError
-from volseg.stages.page import glance, page, words
+from volseg.stages import page
+from volseg.stages.page import words
+from volseg.stages.stats_page import glance, stats_page
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -46,9 +47,7 @@ def write(found: Statistics, path: Path) -> None:
     Raises:
         UserError: the path is a folder, or can't be written.
     """
-    if path.is_dir():
-        raise UserError(f"--out {path}: is a folder; name a file in it, e.g. {path / PAGE}")
-    write_text(path, page(found))
+    page.write(stats_page(found), path, usual=Path(PAGE))
 
 
 def table(found: Statistics) -> "Group":

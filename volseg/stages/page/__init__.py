@@ -1,86 +1,50 @@
-"""The page of `volseg stats`: one file of HTML with its plots in it, without scripts or anything to load."""
+"""Pages for people: one file of HTML with all that it shows in it, nothing to load."""
 
+from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from volseg import __version__
-from volseg.data.statistics import Statistics
-from volseg.stages.page import glance, html, organs, sections, words
+from volseg.atomic import write_text
+from volseg.errors import UserError
 from volseg.stages.page.style import style
 
 
-def page(found: Statistics) -> str:
-    """The whole page; the same statistics give the same bytes."""
-    title = f"{found.name}: dataset statistics"
+def page(
+    title: str,
+    subtitle: str,
+    parts: Sequence[str],
+    *,
+    made_from: str,
+    sheet: str = "",
+    script: str = "",
+) -> str:
+    """The whole file. `title` may be `NAME: what the page is`; its heading is the name.
+
+    `parts` are the page's HTML from top to bottom, empty where there is nothing to show; `sheet` and
+    `script` are added to what every page has. The same arguments give the same bytes.
+    """
+    name = title.partition(": ")[0]
+    ending = f"<script>\n{script}\n</script>" if script else ""
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>\n<style>\n{style()}\n</style>\n</head>\n<body>\n<main>",
-            f"<header><h1>{escape(found.name)}</h1><p>{escape(_subtitle(found))}</p></header>",
-            html.tiles(_tiles(found)),
-            _classes(found),
-            sections.sizes(found),
-            sections.intensities(found),
-            organs.volumes(found),
-            organs.days(found),
-            organs.extents(found),
-            organs.overlaps(found),
-            html.notes(_notes(found)),
-            f"<footer>Written by volseg {__version__}, from what volseg prepare measured.</footer>",
-            "</main>\n</body>\n</html>\n",
+            f"<title>{escape(title)}</title>\n<style>\n{style()}{sheet}\n</style>\n</head>\n<body>\n<main>",
+            f"<header><h1>{escape(name)}</h1><p>{escape(subtitle)}</p></header>",
+            *(part for part in parts if part),
+            f"<footer>Written by volseg {__version__}, from {escape(made_from)}.</footer>",
+            f"</main>\n{ending}</body>\n</html>\n",
         ]
     )
 
 
-def _subtitle(found: Statistics) -> str:
-    channels = words.plural(len(found.channels), "channel")
-    kind = "classes exclude each other" if found.exclusive else "classes may overlap"
-    kind = kind if len(found.classes) > 1 else ""
-    told = [
-        "Dataset statistics",
-        f"layout {found.layout}",
-        f"{channels}: {', '.join(found.channels)}",
-        kind,
-    ]
-    return " · ".join(one for one in told if one)
+def write(text: str, path: Path, *, usual: Path) -> None:
+    """Write a page; `usual` is a path that would do.
 
-
-def _tiles(found: Statistics) -> list[tuple[str, str, str]]:
-    sizes, total = found.sizes, len(found.scans)
-    several = len({one.shape for one in sizes.grids}) > 1
-    shape, spacing = sizes.voxels, sizes.spacing_mm
-    slices = found.slices
-    return [
-        ("Cases", words.number(found.cases), _each(total / found.cases)),
-        ("Scans", words.number(total), glance.parts(found)),
-        ("Voxels", words.size(one.median for one in shape), "medians" if several else "all scans"),
-        ("Spacing", words.size(one.median for one in spacing), "mm, medians"),
-        ("Slices without a class", words.percent(slices.empty / slices.count), "of labelled scans")
-        if slices
-        else ("Labels", "none", "no plots of classes"),
-    ]
-
-
-def _each(scans: float) -> str:
-    return "one scan each" if scans == 1 else f"{scans:.3g} scans each on average"
-
-
-def _classes(found: Statistics) -> str:
-    """The table on top: a row a class."""
-    if not found.organs:
-        return ""
-    listed = glance.classes(found)
-    table = html.table(glance.HEADER, listed, kind="wide", swatches=range(len(listed)))
-    return f'<section class="first">{html.card("Classes at a glance", table, glance.CAPTION)}</section>'
-
-
-def _notes(found: Statistics) -> list[str]:
-    told = []
-    if found.excluded:
-        names = ", ".join(found.excluded)
-        told.append(f"Excluded scans are only in the sizes and spacings: {names}.")
-    if not found.labelled:
-        told.append(
-            "No scan that is not excluded has labels, so there is nothing to say of classes."
-        )
-    return told
+    Raises:
+        UserError: the path is a folder, or can't be written.
+    """
+    if path.is_dir():
+        raise UserError(f"--out {path}: is a folder; name a file in it, e.g. {path / usual.name}")
+    write_text(path, text)

@@ -1,9 +1,8 @@
-"""The parts that the page is put together from: tables, figures, sections."""
+"""The parts that pages are put together from: tables, figures, sections."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from volseg.data.statistics import Overlap
 from volseg.stages.page import words
 from volseg.stages.page.style import colour
 
@@ -62,32 +61,6 @@ def _cell(name: str, told: str) -> str:
     below = f"<small>{escape(small)}</small>" if small else ""
     label = f' data-label="{escape(name)}"' if name else ""
     return f"<td{label}><span>{escape(large)}{below}</span></td>"
-
-
-def matrix(classes: Sequence[str], overlaps: Sequence[Overlap]) -> str:
-    """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
-    known = {frozenset((one.one, one.other)): one.share for one in overlaps}
-    most = max(share.high for share in known.values()) or 1.0
-    heads = "".join(
-        f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:]
-    )
-    body = ""
-    for row, name in enumerate(classes[:-1]):
-        body += f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
-        for column, other in enumerate(classes[1:], start=1):
-            share = known.get(frozenset((name, other)))
-            if column <= row or share is None:
-                body += "<td></td>"
-                continue
-            heat = 0.06 + 0.5 * share.median / most
-            body += (
-                f'<td style="background:rgba(var(--heat),{heat:.2f})">{words.percent(share.median)}'
-            )
-            body += f"<small>up to {words.percent(share.high)}</small></td>"
-        body += "</tr>"
-    return (
-        f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    )
 
 
 def tiles(facts: Iterable[tuple[str, str, str]]) -> str:

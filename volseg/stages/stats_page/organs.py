@@ -1,6 +1,7 @@
 """What the page tells of classes: how large they are, where they lie, and how both change."""
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from typing import NamedTuple
 
 from volseg.data.scan_facts import AXES, Place, ScanFacts, pair
@@ -169,7 +170,7 @@ def overlaps(found: Statistics) -> str:
     left = f" The {PAIRS} pairs that share most." if len(found.overlaps) > PAIRS else ""
     matrix = ""
     if len(found.classes) <= SQUARE:
-        matrix = html.card("Median over scans", html.matrix(found.classes, found.overlaps))
+        matrix = html.card("Median over scans", _matrix(found.classes, found.overlaps))
     return html.section(
         "Overlap between classes",
         f"Voxels that two classes share, as a share of the smaller one in the scan.{left}",
@@ -189,3 +190,29 @@ def _pair(one: Overlap, found: Statistics) -> Row:
     hints = [f"{scan.name}: {words.percent(share)}" for scan, share in shared]
     values = [100 * share for _, share in shared]
     return Row(name, f"{middle} ({low}–{high})", values, hints, "plain")
+
+
+def _matrix(classes: Sequence[str], overlaps: Sequence[Overlap]) -> str:
+    """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
+    known = {frozenset((one.one, one.other)): one.share for one in overlaps}
+    most = max(share.high for share in known.values()) or 1.0
+    heads = "".join(
+        f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:]
+    )
+    body = ""
+    for row, name in enumerate(classes[:-1]):
+        body += f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
+        for column, other in enumerate(classes[1:], start=1):
+            share = known.get(frozenset((name, other)))
+            if column <= row or share is None:
+                body += "<td></td>"
+                continue
+            heat = 0.06 + 0.5 * share.median / most
+            body += (
+                f'<td style="background:rgba(var(--heat),{heat:.2f})">{words.percent(share.median)}'
+            )
+            body += f"<small>up to {words.percent(share.high)}</small></td>"
+        body += "</tr>"
+    return (
+        f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    )
