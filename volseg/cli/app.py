@@ -3,7 +3,7 @@
 from cyclopts import App, Parameter
 
 from volseg import __version__
-from volseg.cli import compare, data, infer, model
+from volseg.cli import compare, data, infer, model, report
 
 app = App(
     name="volseg",
@@ -17,6 +17,6 @@ app = App(
 
 for command in (
     data.prepare, data.stats, model.plan, model.train, infer.infer, infer.export, model.evaluate,
-    compare.compare, model.submit, model.demo, data.phantom, model.options,
+    compare.compare, report.report, model.submit, model.demo, data.phantom, model.options,
 ):  # fmt: skip
     app.command(command)

@@ -96,6 +96,10 @@ class Dataset:
             raise UserError(f"{name}: no such case or scan in {self.folder}{nearest(name, known)}")
         return found
 
+    def find(self, scan: str) -> Sample | None:
+        """The scan of this name, if the dataset has it."""
+        return next((sample for sample in self.samples if sample.name == scan), None)
+
     def check(self, samples: Sequence[Sample]) -> None:
         """See by their headers that the files of these scans are there and of the stated size.
 

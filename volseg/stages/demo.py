@@ -17,6 +17,7 @@ from volseg.runs import LAST
 from volseg.stages.evaluate import evaluate, table
 from volseg.stages.infer import infer
 from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.stages.report import report
 from volseg.stages.sources import Wanted
 from volseg.stages.submit import submit
 from volseg.stages.train import Options as TrainOptions
@@ -61,6 +62,7 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
     submit(predictions, prepared, sample=raw / "sample_submission.csv", out=out / "submission.csv")
     picture = out / "overlay.png"
     overlay.write(picture, _picture(prepared, predictions))
+    page = report(str(predictions), data=prepared, out=out / "report.html", scores=scores).path
     paths = {
         raw: "the phantom's slices and train.csv",
         prepared: "volumes and dataset.json",
@@ -69,6 +71,7 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
         scores: "scores.csv and summary.json",
         out / "submission.csv": "the competition's file",
         picture: "truth above, prediction below",
+        page: "scores, curves, and the scans to scroll through: open it in a browser",
     }
     return Demo(table(scored), paths, scored.headline.foreground_mean["Dice"])
 

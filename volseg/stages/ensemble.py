@@ -62,6 +62,18 @@ class Ensemble:
         folders = " + ".join(map(str, self.folders))
         return f"{folders} (mean of {len(self.runs)} networks)" if len(self.runs) > 1 else folders
 
+    @property
+    def weights(self) -> str:
+        """The hash of all networks' weights.
+
+        Raises:
+            UserError: training has not written any yet.
+        """
+        hashes = [run.digest for run in self.runs]
+        return (
+            hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+        )
+
     def set_of(self, scan: str) -> str:
         """The set a scan was in: that of the run which saw the most of it."""
         return min((run.facts.set_of(scan) for run in self.runs), key=SETS.index)
@@ -100,11 +112,7 @@ class Ensemble:
         pairs = list(zip(taking_part, networks, strict=True))
         predictor = self.runs[0].predictor(*(run.member(network) for run, network in pairs))
         told = [_settings(run, network.kind) for run, network in pairs]
-        hashes = [run.digest for run in taking_part]
-        together = hashes[0]
-        if len(hashes) > 1:
-            together = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-        return Loaded(predictor, together, json.dumps(told), reasons[0])
+        return Loaded(predictor, self.weights, json.dumps(told), reasons[0])
 
 
 @dataclass(frozen=True)

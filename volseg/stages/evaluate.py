@@ -6,14 +6,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from volseg import console, machine, parallel
-from volseg.data.dataset import Dataset, Sample
+from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.stages import score_files
 from volseg.stages.predictions import Prediction, load
 from volseg.stages.scores import Origin, ScanScores, Scores, run_table, table, table_by
 from volseg.stages.scoring import Pair, made_from, score
 
-__all__ = ["evaluate", "run_table", "scores_of", "table", "table_by"]
+__all__ = ["evaluate", "run_table", "scores_of", "table", "table_by", "why_unscored"]
 
 NOTHING: Mapping[str, ScanScores] = MappingProxyType({})
 
@@ -51,7 +51,7 @@ def scores_of(
     found = load(predictions)
     failed = {one.scan: one.reason for one in found if one.status == "failed"}
     done = [one for one in found if one.status == "done"]
-    skipped = {one.scan: why for one in done if (why := _why_skipped(one, dataset))}
+    skipped = {one.scan: why for one in done if (why := why_unscored(one, dataset))}
     kept = [one for one in done if one.scan not in skipped]
     problems = [problem for one in kept for problem in _problems(one, dataset)]
     if problems:
@@ -77,18 +77,14 @@ def _known_or_scored(
     return [held[pair.origin.scan] for pair in pairs]
 
 
-def _why_skipped(prediction: Prediction, dataset: Dataset) -> str:
+def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
     """Why a scan can't be or isn't scored, or ''."""
-    sample = _sample(prediction.scan, dataset)
+    sample = dataset.find(prediction.scan)
     if sample is None:
         return f"not in {dataset.folder}"
     if sample.labels is None:
         return "has no labels"
     return "excluded: its labels are known to be bad" if sample.excluded else ""
-
-
-def _sample(scan: str, dataset: Dataset) -> Sample | None:
-    return next((sample for sample in dataset.samples if sample.name == scan), None)
 
 
 def _problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]:

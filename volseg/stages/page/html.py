@@ -13,19 +13,41 @@ def figure(title: str, plot: str, caption: str = "") -> str:
     return f"<figure><h3>{escape(title)}</h3>{plot}{told}</figure>"
 
 
-def card(title: str, content: str, caption: str = "") -> str:
-    """A table or another thing that is no plot, framed like one."""
+def card(title: str, content: str, caption: str = "", *, full: bool = False) -> str:
+    """A table or another thing that is no plot, framed like one; `full` over the width of the page."""
     told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
-    return f'<div class="card"><h3>{escape(title)}</h3>{content}{told}</div>'
+    kind = "card full" if full else "card"
+    return f'<div class="{kind}"><h3>{escape(title)}</h3>{content}{told}</div>'
 
 
-def section(title: str, lead: str, *parts: str) -> str:
-    """A part of the page; nothing where it has nothing to show."""
+def section(title: str, lead: str, *parts: str, kind: str = "plots") -> str:
+    """A part of the page; nothing where it has nothing to show.
+
+    `plots` stand side by side where there is room, what is in a `stack` one below the other.
+    """
     shown = [part for part in parts if part]
     if not shown:
         return ""
-    body = f'<div class="plots">{"".join(shown)}</div>'
-    return f"<section><h2>{escape(title)}</h2><p>{_prose(lead)}</p>{body}</section>"
+    told = f"<p>{_prose(lead)}</p>" if lead else ""
+    return f'<section><h2>{escape(title)}</h2>{told}<div class="{kind}">{"".join(shown)}</div></section>'
+
+
+def legend(keys: Iterable[tuple[str, str]]) -> str:
+    """What lines mean: names, and classes of the style sheet such as `c0 dashed`."""
+    listed = "".join(
+        f'<li><span class="key {kind}"></span>{escape(name)}</li>' for name, kind in keys
+    )
+    return f'<ul class="legend">{listed}</ul>'
+
+
+def scrolled(content: str, name: str) -> str:
+    """What may be larger than its place, with bars of its own; the keyboard scrolls it too."""
+    return f'<div class="scrolled" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
+
+
+def folded(title: str, content: str) -> str:
+    """What few readers want to see at once: shown when they open it."""
+    return f'<details class="card full"><summary>{escape(title)}</summary>{content}</details>'
 
 
 def _prose(told: str) -> str:

@@ -14,8 +14,8 @@ body { margin: 0; background: var(--paper); color: var(--ink);
 main { max-width: 1280px; margin: 0 auto; padding: 32px 24px 48px; }
 header h1 { font-size: 28px; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
 header p { color: var(--soft); margin: 4px 0 20px; }
-h2 { font-size: 19px; margin: 40px 0 2px; }
-h2 + p { color: var(--soft); margin: 0 0 14px; max-width: 110ch; }
+h2 { font-size: 19px; margin: 40px 0 12px; }
+h2 + p { color: var(--soft); margin: -10px 0 14px; max-width: 110ch; }
 h3 { font-size: 14px; margin: 0 0 8px; font-weight: 600; overflow-wrap: anywhere; }
 .tiles { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); margin: 0; }
 .tiles div, figure, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
@@ -37,6 +37,19 @@ tbody th { font-weight: 500; overflow-wrap: break-word; }
 td:last-child, th:last-child { padding-right: 0; }
 td small { display: block; color: var(--soft); font-size: 12px; white-space: nowrap; }
 .card > table { table-layout: auto; }
+.stack { display: grid; gap: 16px; }
+.scrolled { overflow: auto; }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0 0 8px; padding: 0;
+  color: var(--soft); font-size: 12.5px; }
+.plots > .legend { grid-column: 1 / -1; margin: 0; font-size: 13.5px; }
+.key { display: inline-block; width: 22px; border-top: 2.5px solid var(--edge); margin-right: 6px;
+  vertical-align: middle; }
+.key.dashed { border-top-style: dashed; }
+.full { grid-column: 1 / -1; }
+summary { cursor: pointer; font-size: 14px; font-weight: 600; }
+details[open] > summary { margin-bottom: 10px; }
+pre { margin: 0; font: 12.5px/1.45 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
 .heat td { text-align: center; border: 2px solid var(--card); border-radius: 4px; }
 .heat th { border: 0; }
 .heat thead th { text-align: center; }
@@ -53,6 +66,9 @@ text.small { font-size: 11px; }
 .box { fill: var(--neutral); stroke: none; }
 .median { stroke: var(--ink); stroke-width: 2; }
 .halo { fill: none; stroke: var(--card); stroke-width: 5; }
+.curve { fill: none; stroke: var(--edge); stroke-width: 2; stroke-linejoin: round; }
+.curve.dashed { stroke-dasharray: 6 4; }
+.unseen { fill: transparent; }
 .bar { fill: var(--neutral); }
 .bar.accent { fill: var(--accent); }
 .track { fill: var(--grid); }
@@ -74,6 +90,8 @@ circle:hover { r: 5px; }
   .wide th, .wide td { display: flex; justify-content: space-between; gap: 12px; border: 0; padding: 2px 0; }
   .wide td::before { content: attr(data-label); color: var(--soft); text-align: left; }
   .wide td small { display: inline; margin-left: 6px; }
+  .pairs tr { display: grid; grid-template-columns: 1fr 1fr; gap: 0 24px; }
+  .pairs th { grid-column: 1 / -1; }
 }
 @media (max-width: 460px) { text { font-size: 14px; } text.small { font-size: 13px; } }
 @media print { body { background: #fff; } figure, .card { break-inside: avoid; } }
@@ -81,7 +99,7 @@ circle:hover { r: 5px; }
 
 
 MARKS = """
-.dots, .area, .stroke, .solid, .swatch { --edge: var(--shade); }
+.dots, .area, .stroke, .solid, .swatch, .curve, .key { --edge: var(--shade); }
 .dots { fill: var(--fill); fill-opacity: .75; stroke: var(--edge); stroke-width: .7; }
 .area { fill: var(--fill); fill-opacity: .55; stroke: var(--edge); stroke-width: 1; }
 .stroke { fill: none; stroke: var(--edge); stroke-width: 1.4; }
@@ -90,7 +108,7 @@ MARKS = """
 .none { --fill: var(--neutral); --shade: var(--neutral); }
 .plain { --fill: var(--accent); --shade: var(--accent); }
 @media (prefers-color-scheme: dark) {
-  .dots, .area, .stroke, .solid, .swatch { --edge: var(--fill); } }
+  .dots, .area, .stroke, .solid, .swatch, .curve, .key { --edge: var(--fill); } }
 """
 
 

@@ -1,0 +1,137 @@
+"""A headless Chromium that tests drive over a pipe, by its DevTools protocol."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+    "--disable-background-networking", "--remote-debugging-pipe",
+)  # fmt: skip
+PIPED = (
+    "import os, sys\n"
+    "for end, number in zip(sys.argv[1:3], (3, 4)):\n"
+    "    os.dup2(int(end), number)\n"
+    "os.execvp(sys.argv[3], sys.argv[3:])\n"
+)
+"""Chromium reads file 3 and writes file 4, which may be taken in this process."""
+SAID = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+KEYS = {
+    "ArrowRight": 39,
+    "ArrowLeft": 37,
+    "ArrowDown": 40,
+    "ArrowUp": 38,
+    "Home": 36,
+    " ": 32,
+    "Tab": 9,
+}
+
+
+def program() -> str | None:
+    """The browser of this machine, if it has one."""
+    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+
+
+class Browser:
+    """One tab. `said` is what pages wrote to the console, and the requests that failed."""
+
+    def __init__(self, path: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        (theirs_in, self._in), (self._out, theirs_out) = os.pipe(), os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (theirs_in, theirs_out)]
+        command = [path, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
+        starter = [sys.executable, "-c", PIPED, *map(str, ends), *command]
+        self._process = subprocess.Popen(starter, pass_fds=ends, stderr=subprocess.DEVNULL)
+        for end in (theirs_in, theirs_out, *ends):
+            os.close(end)
+        self._asked, self._session, self._rest = 0, "", b""
+        self.events: list[dict] = []
+        tab = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.ask("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+        os.close(self._in)
+        os.close(self._out)
+        self._folder.cleanup()
+
+    def ask(self, method: str, **params: object) -> dict:
+        """Call the browser and wait for its answer; what it tells meanwhile is kept."""
+        self._asked += 1
+        call = {"id": self._asked, "method": method, "params": params}
+        call |= {"sessionId": self._session} if self._session else {}
+        os.write(self._in, json.dumps(call).encode() + b"\0")
+        while True:
+            told = self._told()
+            if told.get("id") == self._asked:
+                assert "error" not in told, told
+                return told["result"]
+            self.events.append(told)
+
+    def _told(self) -> dict:
+        while b"\0" not in self._rest:
+            part = os.read(self._out, 1 << 20)
+            assert part, "the browser has ended"
+            self._rest += part
+        first, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(first)
+
+    def open(self, page: Path, *, width: int = 1280, dark: bool = False) -> None:
+        """Load a page as a screen of this width shows it."""
+        phone = width < 600
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=844, deviceScaleFactor=1, mobile=phone,
+        )  # fmt: skip
+        theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.ask("Emulation.setEmulatedMedia", features=[theme])
+        self.events.clear()
+        self.ask("Page.navigate", url=page.resolve().as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._told())
+
+    @property
+    def said(self) -> list[dict]:
+        """Errors, warnings and other lines of the page's console."""
+        return [event for event in self.events if event["method"] in SAID]
+
+    @property
+    def requests(self) -> list[str]:
+        """The addresses that the page has loaded, itself among them; pictures in it are none."""
+        sent = [e["params"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        addresses = [one["request"]["url"] for one in sent]
+        return [address for address in addresses if not address.startswith("data:")]
+
+    def js(self, code: str) -> object:
+        """The value of an expression in the page."""
+        told = self.ask("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
+        return told["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """A key, pressed and let go where the focus is."""
+        code = {
+            "windowsVirtualKeyCode": KEYS[key],
+            "key": key,
+            "code": "Space" if key == " " else key,
+        }
+        text = {"text": " "} if key == " " else {}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **code, **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    def until(self, code: str, seconds: float = 10.0) -> None:
+        """Wait for an expression to be true."""
+        end = time.monotonic() + seconds
+        while not self.js(code):
+            assert time.monotonic() < end, f"never true: {code}"
+            time.sleep(0.02)

@@ -1,0 +1,130 @@
+import base64
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from volseg.data.scaling import Percentiles
+from volseg.data.volume import Volume, stack_affine
+from volseg.stages.report_page.pictures import BESIDE, LARGEST, Sides, picture
+
+SHAPE = (24, 20, 16)
+AFFINE = stack_affine((1.5, 1.5), 3.0)
+
+
+def sides(**changes) -> Sides:
+    """A body in the middle of air, an organ on slices 5 to 7 (from 0) and a prediction of 5 to 8."""
+    image = np.zeros(SHAPE, np.uint16)
+    image[4:20, 4:16] = 400
+    image[12:16, 6:10] = 900  # the organ's place: at the patient's left, in front
+    truth, found = (np.zeros((2, *SHAPE), bool) for _ in range(2))
+    truth[0, 12:16, 6:10, 5:8] = True
+    found[0, 12:16, 6:10, 5:9] = True
+    found[1, 14:18, 6:10, 6] = True
+    place = Volume(image, AFFINE)
+    values = {"prediction": found, "truth": truth, "place": place, "image": place, **changes}
+    return Sides(**values)
+
+
+def drawn(found: Sides) -> dict:
+    return json.loads(picture(found, Percentiles()))
+
+
+def pixels(told: dict, z: int) -> np.ndarray:
+    """A slice as it is shown, (rows, columns)."""
+    data = np.frombuffer(base64.b64decode(told["images"][z]), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+
+
+def test_slices_with_an_organ_on_either_side_are_shown_and_a_few_beside() -> None:
+    told = drawn(sides())
+
+    assert told["numbers"] == list(range(6 - BESIDE, 9 + BESIDE + 1))
+    lines = told["lines"]
+    assert [bool(one) for one in lines["truth"][0]] == [6 <= n <= 8 for n in told["numbers"]]
+    assert [bool(one) for one in lines["prediction"][0]] == [6 <= n <= 9 for n in told["numbers"]]
+    assert not any(lines["truth"][1])
+
+
+def test_slices_have_their_source_numbers() -> None:
+    assert drawn(sides(numbers=range(27, 43)))["numbers"][0] == 27 + 5 - BESIDE
+
+
+def test_the_slice_shown_first_is_where_most_differs_between_the_labels() -> None:
+    told = drawn(sides())
+
+    assert [told["numbers"][z] for z in told["labelled"]] == [6, 8]
+    assert told["numbers"][told["first"]] == 7  # 16 voxels; as many differ on 9, beyond the labels
+    assert told["most_cm2"] == pytest.approx(16 * 1.5 * 1.5 / 100, abs=0.06)
+
+
+def test_the_patients_left_is_on_the_right_and_the_front_on_top() -> None:
+    told = drawn(sides())
+    shown = pixels(told, told["first"])
+
+    rows, columns = np.nonzero(shown > 200)
+    high, wide = shown.shape
+    assert columns.mean() > wide / 2
+    assert rows.mean() < high / 2
+
+
+def stored_otherwise(found: Sides) -> Sides:
+    """The same scan with its axes in another order and two of them run through from the other end."""
+
+    def turned(voxels):
+        return voxels.transpose(2, 0, 1)[::-1, :, ::-1]
+
+    matrix = np.eye(4)
+    matrix[:, :3] = AFFINE[:, (2, 0, 1)]
+    matrix[:3, 3] = AFFINE[:3, 2] * (SHAPE[2] - 1) + AFFINE[:3, 1] * (SHAPE[1] - 1)
+    matrix[:3, 0] *= -1
+    matrix[:3, 2] *= -1
+    image = Volume(turned(found.image.voxels), matrix)
+    masks = (np.stack([turned(one) for one in side]) for side in (found.prediction, found.truth))
+    prediction, truth = masks
+    return Sides(prediction, truth, image, image)
+
+
+def test_however_a_scan_is_stored_its_picture_is_the_same_but_for_the_slices_own_numbers() -> None:
+    usual, other = drawn(sides()), drawn(stored_otherwise(sides()))
+
+    assert other.pop("numbers") == [SHAPE[2] + 1 - n for n in usual.pop("numbers")]
+    assert other == usual
+
+
+def test_what_lies_outside_the_body_is_shown_too() -> None:
+    found = np.zeros((2, *SHAPE), bool)
+    found[0, 0, 19, 6] = True  # in the air, in a corner
+
+    told = drawn(sides(prediction=found))
+
+    assert told["lines"]["prediction"][0][told["numbers"].index(7)].startswith("M")
+    assert (told["mm"][0], told["mm"][1]) > (20 * 1.5, 16 * 1.5)
+
+
+def test_large_slices_are_made_smaller_and_keep_their_millimetres() -> None:
+    shape = (2 * LARGEST, LARGEST, 3)
+    image = Volume(np.full(shape, 100, np.uint16), AFFINE)
+    mask = np.ones((1, *shape), bool)
+
+    told = drawn(Sides(mask, mask, image, image))
+
+    assert pixels(told, 0).shape == (LARGEST // 2, LARGEST)
+    assert told["mm"] == [shape[0] * 1.5, shape[1] * 1.5]
+    assert told["scale"] == [3 / 4, 3 / 4]
+
+
+def test_without_truth_and_image_there_are_the_predictions_outlines() -> None:
+    told = drawn(sides(truth=None, image=None))
+
+    assert (list(told["lines"]), told["images"]) == (["prediction"], [])
+    assert told["numbers"][told["first"]] == 7
+
+
+def test_a_scan_with_nothing_in_it_is_shown_whole() -> None:
+    empty = np.zeros((2, *SHAPE), bool)
+
+    told = drawn(sides(prediction=empty, truth=empty))
+
+    assert (told["numbers"], told["most_cm2"]) == (list(range(1, SHAPE[2] + 1)), 0.0)

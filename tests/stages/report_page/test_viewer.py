@@ -1,0 +1,198 @@
+"""The viewer in a real browser: what moves, what can be switched off, and how it fits a phone."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import browser, predicted, tiny
+from tests.browser import Browser
+from volseg import machine
+from volseg.stages.report import report
+
+SLICE = 'viewer.querySelector("[data-part=slice]")'
+TOLD = 'viewer.querySelector("[data-part=told]").textContent'
+NAME = 'viewer.querySelector("[data-part=name]").textContent'
+CANVAS = 'viewer.querySelector("canvas")'
+GREY = f"{CANVAS}.getContext('2d').getImageData(0, 0, {CANVAS}.width, {CANVAS}.height).data"
+DRAWN = f"{GREY}.some((value, i) => i % 4 < 3 && value > 0)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """Two scans whose truth was shifted by three columns, and one without truth."""
+    folder = tmp_path_factory.mktemp("viewer")
+    dataset = tiny.write(folder / "data", cases=1, days=3)
+    for sample in dataset.samples:
+        masks = np.roll(dataset.labels(sample), 3, axis=1)
+        predicted.write(folder / "predictions", dataset, sample.name, masks=masks)
+    shutil.rmtree(folder / "data" / "labels" / "case1_day2")
+    bare = [s.model_copy(update={"labels": None} if s.day == 2 else {}) for s in dataset.samples]
+    type(dataset)(dataset.folder, dataset.facts.model_copy(update={"samples": tuple(bare)})).save()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(machine, "cores", lambda: 1)
+        return report(
+            str(folder / "predictions"), data=dataset.folder, out=folder / "page.html"
+        ).path
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = browser.program()
+    if path is None:
+        pytest.skip("no Chromium on this machine; apt-get install chromium")
+    opened = Browser(path)
+    yield opened
+    opened.close()
+
+
+def shown(chromium: Browser) -> list[str]:
+    """The kinds and colours of the outlines that can be seen."""
+    return chromium.js(
+        "[...viewer.querySelectorAll('[data-part=paths] path')].filter(one => one.getAttribute('d') "
+        "&& one.checkVisibility()).map(one => one.getAttribute('class'))"
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_the_screen_says_nothing_and_loads_nothing(
+    chromium, page, width, dark
+) -> None:
+    chromium.open(page, width=width, dark=dark)
+    chromium.until(DRAWN)
+
+    assert chromium.js("document.documentElement.scrollWidth") == width
+    wider = (
+        "[...document.querySelectorAll('main *')].filter(one => !one.closest('svg') && "
+        "!one.closest('.scrolled') && one.getBoundingClientRect().right > innerWidth + .5).length"
+    )
+    assert chromium.js(wider) == 0
+    assert chromium.said == []
+    assert chromium.requests == [page.as_uri()]
+
+
+def test_arrow_keys_move_the_slice_and_with_it_the_picture(chromium, page) -> None:
+    chromium.open(page)
+    chromium.until(DRAWN)
+    before = chromium.js(f"[{SLICE}.value, {TOLD}, [...{GREY}].join()]")
+    chromium.js(f"{SLICE}.focus()")
+
+    chromium.press("ArrowRight")
+
+    chromium.until(f"[...{GREY}].join() !== {before[2]!r}")
+    after = chromium.js(f"[{SLICE}.value, {TOLD}, {SLICE}.getAttribute('aria-valuetext')]")
+    assert int(after[0]) == int(before[0]) + 1
+    assert int(after[1].split()[1].strip(",")) == int(before[1].split()[1].strip(",")) + 1
+    assert after[2] == after[1]
+
+
+def test_past_the_last_label_it_says_so(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js(f"{SLICE}.focus()")
+
+    chromium.press("Home")
+
+    assert chromium.js(TOLD) == "Slice 1, beyond the labels"
+
+
+LEVEL = """((organ) => {
+  const middle = (box) => [box.x + box.width / 2, box.y + box.height / 2];
+  const [canvas, context] = [viewer.querySelector("canvas"), viewer.querySelector("canvas").getContext("2d")];
+  const [all, path] = [canvas, viewer.querySelector(`.truth[data-organ="${organ}"]`)].map(
+    (one) => one.getBoundingClientRect());
+  const scale = Math.min(all.width / canvas.width, all.height / canvas.height);
+  const [[x, y], [left, top]] = [middle(path), middle(all)];
+  return context.getImageData(
+    canvas.width / 2 + (x - left) / scale, canvas.height / 2 + (y - top) / scale, 1, 1).data[0];
+})"""
+"""How bright the picture is in the middle of a class's outline."""
+
+
+def test_outlines_lie_on_what_they_outline(chromium, page) -> None:
+    """The large bowel of `tiny` is bright, the stomach dark, on grey."""
+    chromium.open(page)
+    chromium.until(DRAWN)
+
+    assert chromium.js(f"{LEVEL}(0)") > 200
+    assert chromium.js(f"{LEVEL}(1)") < 60
+
+
+def test_a_click_on_the_profile_moves_the_slice_there(chromium, page) -> None:
+    chromium.open(page)
+    box = "viewer.querySelector('[data-part=profile]').getBoundingClientRect()"
+    x, y = chromium.js(f"(scrollTo(0, {box}.top - 99), [{box}.right - 1, {box}.top + 9])")
+
+    for kind in ("mousePressed", "mouseReleased"):
+        chromium.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    assert chromium.js(f"{SLICE}.value === {SLICE}.max")
+
+
+def test_arrow_keys_choose_another_scan(chromium, page) -> None:
+    chromium.open(page)
+    chromium.until(DRAWN)
+    first = chromium.js(NAME)
+    chromium.js("document.querySelector('input[name=scan]:checked').focus()")
+
+    chromium.press("ArrowDown")
+
+    assert chromium.js(NAME) != first
+    assert chromium.js("document.querySelector('input[name=scan]:checked').value") == chromium.js(
+        NAME
+    )
+
+
+def test_a_scan_without_truth_shows_its_prediction_alone(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan][value=case1_day2]').click()")
+
+    assert {kind.split()[0] for kind in shown(chromium)} == {"prediction"}
+    assert chromium.js("viewer.querySelector('input[data-side=truth]').disabled")
+    assert chromium.js(TOLD).startswith("Slice")
+
+
+@pytest.mark.parametrize(
+    ("box", "gone"),
+    [
+        ("data-side=truth", lambda kind: kind.startswith("truth")),
+        ("data-side=prediction", lambda kind: kind.startswith("prediction")),
+        ("data-side=difference", lambda kind: kind.startswith("difference")),
+        ("data-toggles='1'", lambda kind: kind.endswith("c1")),
+    ],
+)
+def test_the_space_bar_switches_outlines_off_and_on(chromium, page, box, gone) -> None:
+    chromium.open(page)
+    everything = shown(chromium)
+    assert len(everything) == 2 * 5
+    chromium.js(f'viewer.querySelector("[{box}]").focus()')
+
+    chromium.press(" ")
+    assert shown(chromium) == [kind for kind in everything if not gone(kind)] != everything
+
+    chromium.press(" ")
+    assert shown(chromium) == everything
+
+
+def test_the_keyboard_reaches_every_control_and_shows_where_it_is(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan]:checked').focus()")
+    reached = []
+    for _ in range(6):
+        chromium.press("Tab")
+        reached.append(
+            chromium.js(
+                "[document.activeElement.type, getComputedStyle(document.activeElement).outlineStyle]"
+            )
+        )
+
+    assert reached == [["range", "solid"], *[["checkbox", "solid"]] * 5]
+
+
+def test_every_control_has_a_name(chromium, page) -> None:
+    chromium.open(page)
+
+    nameless = "[...document.querySelectorAll('input')].filter(one => !one.labels.length && !one.ariaLabel)"
+    assert chromium.js(f"{nameless}.length") == 0

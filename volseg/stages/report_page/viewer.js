@@ -1,0 +1,115 @@
+// The viewer: one scan is unpacked at a time, and its slices are decoded as they come near.
+"use strict";
+(() => {
+  const viewer = document.getElementById("viewer");
+  const part = (name) => viewer.querySelector(`[data-part="${name}"]`);
+  const [name, canvas, lines, paths, profile, slider, told, range, most] = [
+    "name", "grey", "lines", "paths", "profile", "slice", "told", "range", "most",
+  ].map(part);
+  const context = canvas.getContext("2d");
+  const choices = [...document.querySelectorAll('input[name="scan"]')];
+  const packed = [...document.querySelectorAll("script[data-scan]")];
+  const NEAR = 3; // slices that are decoded ahead
+  let scan, decoded;
+
+  function choose({ value }) {
+    const data = packed.find((one) => one.dataset.scan === value);
+    const [{ figures }, picture] = JSON.parse(data.textContent);
+    [scan, decoded] = [picture, new Map()];
+    name.textContent = value;
+    viewer.querySelectorAll(".organs tbody tr").forEach((row, organ) =>
+      row.querySelectorAll("td").forEach((cell, i) => (cell.textContent = figures[organ][i])));
+    for (const side of ["truth", "difference"])
+      viewer.querySelector(`input[data-side="${side}"]`).disabled = !judged();
+    frame();
+    strip();
+    slider.max = scan.numbers.length - 1;
+    slider.value = scan.first;
+    show();
+  }
+
+  const judged = () => "truth" in scan.lines;
+
+  function frame() { // both layers are as wide and as high in mm, whatever the pixels' shape
+    const [wide, high] = scan.mm;
+    canvas.width = scan.width;
+    canvas.height = Math.round((scan.width * high) / wide);
+    lines.setAttribute("viewBox", `0 0 ${wide} ${high}`);
+    lines.querySelector(".bar5").setAttribute("d", `M${wide * 0.03} ${high * 0.96}h50`);
+    paths.setAttribute("transform", `scale(${scan.scale}) translate(.5 .5)`);
+  }
+
+  function strip() { // the middles of slices lie above the places of the slider's thumb
+    const [length, [begin, end]] = [scan.numbers.length, scan.labelled];
+    const beyond = `M0 0H${begin}V100H0zM${end + 1} 0H${length}V100H${end + 1}z`;
+    profile.setAttribute("viewBox", `.5 0 ${Math.max(length - 1, 1)} 100`);
+    profile.querySelector(".beyond").setAttribute("d", judged() ? beyond : "");
+    profile.querySelectorAll("[data-organ]").forEach((path) =>
+      path.setAttribute("d", scan.profile[path.dataset.organ]));
+    most.textContent = judged()
+      ? `Truth and prediction differ on up to ${scan.most_cm2} cm² of a slice with labels`
+      : `Organs cover up to ${scan.most_cm2} cm² of a slice`;
+    profile.setAttribute("aria-label", most.textContent);
+    range.textContent = `${scan.numbers[0]} to ${scan.numbers.at(-1)} shown`;
+  }
+
+  function show() {
+    const z = Number(slider.value);
+    const beyond = judged() && (z < scan.labelled[0] || z > scan.labelled[1]);
+    told.textContent = `Slice ${scan.numbers[z]}${beyond ? ", beyond the labels" : ""}`;
+    slider.setAttribute("aria-valuetext", told.textContent);
+    canvas.setAttribute("aria-label", `${name.textContent}, ${told.textContent}`);
+    profile.querySelector(".cursor").setAttribute("d", `M${z + 0.5} 0V100`);
+    for (const path of paths.children) path.setAttribute("d", outline(path, z));
+    draw(z);
+  }
+
+  function outline({ classList: [side], dataset: { organ } }, z) {
+    const of = (one) => scan.lines[one]?.[organ][z] ?? "";
+    if (side !== "difference") return of(side);
+    return judged() ? of("truth") + of("prediction") : ""; // filled where an odd number of them is
+  }
+
+  async function draw(z) {
+    const [of, image] = [scan, slice(z)];
+    if (!image) return;
+    await image.decode();
+    if (scan !== of || Number(slider.value) !== z) return; // it has moved on meanwhile
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    for (let near = 1; near <= NEAR; near++) {
+      slice(z + near);
+      slice(z - near);
+    }
+  }
+
+  function slice(z) {
+    if (scan.images[z] && !decoded.has(z)) {
+      const image = new Image();
+      image.src = `data:image/webp;base64,${scan.images[z]}`;
+      decoded.set(z, image);
+    }
+    return decoded.get(z);
+  }
+
+  function toggle(box) {
+    const { side, toggles } = box.dataset;
+    const which = side ? `.${side}[data-organ]` : `[data-organ="${toggles}"]`;
+    viewer.querySelectorAll(which).forEach((path) =>
+      path.classList.toggle(side ? "without-side" : "without-organ", !box.checked));
+  }
+
+  choices.forEach((choice) => choice.addEventListener("change", () => choose(choice)));
+  slider.addEventListener("input", show);
+  profile.addEventListener("click", (event) => {
+    const { left, width } = profile.getBoundingClientRect();
+    slider.value = Math.round(((event.clientX - left) / width) * slider.max);
+    show();
+  });
+  viewer.querySelectorAll('input[type="checkbox"]').forEach((box) => {
+    box.addEventListener("change", () => toggle(box));
+    toggle(box); // a browser may remember what was off before a reload
+  });
+  const chosen = choices.find((choice) => choice.checked) ?? choices[0];
+  chosen.checked = true;
+  choose(chosen);
+})();
