@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from volseg.masks.bootstrap import Estimate
+from volseg.masks.bootstrap import LEAST_CASES, Estimate
 from volseg.stages.page import html, words
 from volseg.stages.report_page.facts import Facts, between, heading, shown
 from volseg.stages.scores import COLUMNS, GROUPS, MISSED, Scores, Summary
 
 KEY = ("Dice", "NSD2", "HD95")
-MARKS = (
+LEAD = (
+    f"Means over scans; small, the 95 % interval over cases where a group has {LEAST_CASES} or more. "
     "* within the labelled slices. +1: an organ that was missed or invented, whose distance is infinite, "
     "is not in the mean."
 )
@@ -43,7 +44,7 @@ def _of_scores(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 
 def _over(metric: str, found: Estimate, summary: Summary) -> str:
-    """The interval and what it is over; without one, why not."""
+    """The interval, if there is one, and what it is over."""
     return (
         f"{between(metric, found.low, found.high)}, {summary.name}" if found.known else summary.name
     )
@@ -78,24 +79,16 @@ def means(facts: Facts) -> str:
     if all(one.scans != headline.scans for one in groups.values()):
         groups = {headline.name: headline, **groups}
     cards = [html.card(_title(group), _table(group, facts)) for group in groups.values()]
-    seen = TRAINED_ON if headline.name == GROUPS["scan"] else ""
-    lead = f"{seen}{_basis(headline)} {MARKS}"
+    lead = f"{TRAINED_ON if headline.name == GROUPS['scan'] else ''}{LEAD}"
     return html.section("Scores", lead, *cards, _by_run(facts.scores), kind="stack")
-
-
-def _basis(summary: Summary) -> str:
-    """What the intervals are, or why there are none."""
-    dice = summary.intervals.foreground_mean["Dice"]
-    if dice.known:
-        return f"Means over scans, and their 95 % intervals over {dice.basis}."
-    return f"Means over scans; {dice.basis}."
 
 
 def _title(group: Summary) -> str:
     score = group.intervals.kaggle
     told = f"competition's score {shown('', score.mean)}"
     told += f" ({between('', score.low, score.high)})" if score.known else ""
-    return f"{group.name.capitalize()}: {words.plural(len(group.scans), 'scan')}, {told}"
+    counts = (words.plural(len(group.scans), "scan"), words.plural(group.intervals.cases, "case"))
+    return f"{group.name.capitalize()}: {' of '.join(counts)}, {told}"
 
 
 def _table(group: Summary, facts: Facts) -> str:
