@@ -200,6 +200,34 @@ def test_sections_are_there_when_their_facts_are(dataset, out):
     assert titles(text_of(out)) == [*usual, "Learning", "How it was made"]
 
 
+def test_what_cleaning_changed_is_told_by_class_and_step(out):
+    kept = {
+        "step": "largest",
+        "parts_before": 5,
+        "parts_after": 1,
+        "added_ml": 0.0,
+        "removed_ml": 2.0,
+    }
+    filled = {
+        "step": "fill_holes",
+        "parts_before": 1,
+        "parts_after": 1,
+        "added_ml": 0.5,
+        "removed_ml": 0.0,
+    }
+    nothing = {**kept, "parts_before": 2, "parts_after": 2, "removed_ml": 0.0}
+    predicted.record(out, SCANS[0], changes={"stomach": [kept, filled]})
+    predicted.record(out, SCANS[1], changes={"stomach": [nothing, filled]})
+
+    section = re.search(r"<h2>What cleaning changed</h2>.*?</section>", text_of(out))[0]
+
+    rows = [re.findall(r"<span>([^<]+)</span>", row) for row in section.split("<tr>")[2:]]
+    assert [row[-6:] for row in rows] == [
+        ["largest", "3.5", "1.5", "0", "1", "1 of 2"],
+        ["fill_holes", "1", "1", "0.5", "0", "2 of 2"],
+    ]
+
+
 def test_without_truth_there_are_volumes_and_pictures(dataset, out):
     for scan in SCANS:
         change(Dataset.load(dataset.folder), scan, labels=None)

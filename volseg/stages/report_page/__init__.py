@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.resources import files
 
 from volseg.stages.page import html, page
-from volseg.stages.report_page import days, glance, making, spreads, training, viewer
+from volseg.stages.report_page import cleaning, days, glance, making, spreads, training, viewer
 from volseg.stages.report_page.facts import Facts
 
 Section = Callable[[Facts], str]
@@ -16,6 +16,7 @@ SECTIONS: tuple[Section, ...] = (
     spreads.scores,
     spreads.volumes,
     days.days,
+    cleaning.cleaning,
     training.learning,
     making.making,
 )

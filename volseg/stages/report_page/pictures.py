@@ -165,10 +165,7 @@ def numbers(grid: Grid, source: Sequence[int]) -> list[int]:
 
     A volume's slices are counted from 1 along its own axis, which may run to the head.
     """
-    shape = grid.native_shape
-    for axis in range(3):
-        along = np.arange(shape[axis]).reshape([-1 if axis == one else 1 for one in range(3)])
-        found = grid.orient(np.broadcast_to(along, shape))[0, 0].tolist()
-        if found[0] != found[-1]:
-            return [source[index] if source else index + 1 for index in found]
-    return list(source) or [1]
+    shape, axis = grid.native_shape, grid.slice_axis
+    along = np.arange(shape[axis]).reshape([-1 if axis == one else 1 for one in range(3)])
+    found = grid.orient(np.broadcast_to(along, shape))[0, 0].tolist()
+    return [source[index] if source else index + 1 for index in found]
