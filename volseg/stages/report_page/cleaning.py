@@ -17,7 +17,7 @@ def cleaning(facts: Facts) -> str:
         return ""
     swatches = [facts.kind(row[0]) for row in rows]
     table = html.table(HEADER, rows, kind="wide pairs", swatches=swatches)
-    lead = "Means over scans. A step changes what the one before it left; parts touch at a corner."
+    lead = "Means over scans. Each step changes what the last one left. What touches at a corner is one part."
     return html.section(
         "What cleaning changed", lead, html.card("By class and step", table), kind="stack"
     )
