@@ -21,7 +21,7 @@ def sides(**changes) -> Sides:
     truth, found = (np.zeros((2, *SHAPE), bool) for _ in range(2))
     truth[0, 12:16, 6:10, 5:8] = True
     found[0, 12:16, 6:10, 5:9] = True
-    found[1, 14:18, 6:10, 6] = True
+    found[1, 14:18, 6:10, 7] = True
     place = Volume(image, AFFINE)
     values = {"prediction": found, "truth": truth, "place": place, "image": place, **changes}
     return Sides(**values)
@@ -55,7 +55,7 @@ def test_the_slice_shown_first_is_where_most_differs_between_the_labels() -> Non
     told = drawn(sides())
 
     assert [told["numbers"][z] for z in told["labelled"]] == [6, 8]
-    assert told["numbers"][told["first"]] == 7  # 16 voxels; as many differ on 9, beyond the labels
+    assert told["numbers"][told["first"]] == 8  # 16 voxels; as many differ on 9, beyond the labels
     assert told["most_cm2"] == pytest.approx(16 * 1.5 * 1.5 / 100, abs=0.06)
 
 
@@ -119,7 +119,7 @@ def test_without_truth_and_image_there_are_the_predictions_outlines() -> None:
     told = drawn(sides(truth=None, image=None))
 
     assert (list(told["lines"]), told["images"]) == (["prediction"], [])
-    assert told["numbers"][told["first"]] == 7
+    assert told["numbers"][told["first"]] == 8
 
 
 def test_a_scan_with_nothing_in_it_is_shown_whole() -> None:

@@ -14,7 +14,7 @@
 
   function choose({ value }) {
     const data = packed.find((one) => one.dataset.scan === value);
-    const [{ figures }, picture] = JSON.parse(data.textContent);
+    const [figures, picture] = JSON.parse(data.textContent);
     [scan, decoded] = [picture, new Map()];
     name.textContent = value;
     viewer.querySelectorAll(".organs tbody tr").forEach((row, organ) =>
