@@ -200,6 +200,16 @@ def test_sections_are_there_when_their_facts_are(dataset, out):
     assert titles(text_of(out)) == [*usual, "Learning", "How it was made"]
 
 
+def test_one_value_has_no_range(dataset, out):
+    for scan in SCANS[1:]:
+        change(Dataset.load(dataset.folder), scan, labels=None)
+
+    text = text_of(out)
+
+    plot = re.search(r'aria-label="Predicted less true volume in ml, by scan. ([^"]*)"', text)[1]
+    assert plot == "large_bowel: 0.0; stomach: 0.0"
+
+
 def test_what_cleaning_changed_is_told_by_class_and_step(out):
     kept = {
         "step": "largest",

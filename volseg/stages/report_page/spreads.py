@@ -81,5 +81,5 @@ def _between(values: Sequence[float], metric: str) -> str:
     if not values:
         return ""
     found = Spread.of(values)
-    ends = (found.p5, found.p95)
-    return f"{shown(metric, found.median)} ({between(metric, *ends)})"
+    middle = shown(metric, found.median)
+    return middle if found.count == 1 else f"{middle} ({between(metric, found.p5, found.p95)})"
