@@ -39,9 +39,11 @@ class Counted:
             yield image
 
 
-def predictor(*, classes: int = 3, spacing=None, exclusive: bool = False) -> Predictor:
+def predictor(
+    *, classes: int = 3, spacing=None, exclusive: bool = False, body_box: bool = True
+) -> Predictor:
     data = Data(spacing_mm=spacing)
-    member = Member(Counted(), data, Inference(), (96, 96, 96))
+    member = Member(Counted(), data, Inference(body_box=body_box), (96, 96, 96))
     return Predictor((member,), tuple("abcdefgh"[:classes]), (), exclusive)
 
 
@@ -58,6 +60,7 @@ def test_the_forecast_grows_with_the_scan_the_classes_and_what_is_beside() -> No
 
     assert budget(0).peak(scan(300, 300, 100), beside=False) > peak
     assert budget(0).peak(scan(200, 200, 100), beside=True) > peak
+    assert budget(0, body_box=False).peak(scan(200, 200, 100), beside=False) > peak
     assert budget(0, classes=6).peak(scan(300, 300, 100), beside=True) > budget(0).peak(
         scan(300, 300, 100), beside=True
     )

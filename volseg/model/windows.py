@@ -211,8 +211,7 @@ def _windows(view: View, tiling: Tiling) -> Iterator[Weighted]:
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
             inside = x.place(i), y.place(j)
             if shares is None:
-                rows = np.float32(STEPS) * x.row(i), y.row(j), z.row(k)
-                weight = _outer(*rows)
+                weight = _outer(np.float32(STEPS) * x.row(i), y.row(j), z.row(k))
             else:
                 weight = tiling.gaussian * shares[inside]
             yield Weighted(layer[:, *inside], weight)

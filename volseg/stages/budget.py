@@ -111,4 +111,7 @@ def _predicting(member: Member, first: Volume, channels: int, classes: int) -> i
     )
     layer = z.window * math.prod(side.all.stop - side.all.start for side in (x, y))
     plane = int(np.prod(grid.oriented_shape[:2]))
-    return int(layer * (8 * channels + 3 * classes) + 24 * max(AT_ONCE, plane))
+    weights = (
+        0 if member.inference.body_box else 8
+    )  # of a layer's windows by themselves, and of all
+    return int(layer * (8 * channels + 3 * classes + weights) + 24 * max(AT_ONCE, plane))
