@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.masks.surface import CORNERS, cell_codes, element_areas
+from volseg.masks.surface import CORNERS, cell_codes, element_areas, shell
 
 SPACINGS = [(1.0, 1.0, 1.0), (1.5, 1.5, 3.0), (1.63, 1.63, 3.0), (0.7, 1.9, 1.1), (3.0, 1.0, 0.5)]
 
@@ -71,3 +71,28 @@ def test_the_area_of_a_whole_surface_is_the_same_for_every_flip(mask, data):
 
     flipped = table[cell_codes(np.flip(mask, axis))].sum()
     assert flipped == pytest.approx(table[cell_codes(mask)].sum())
+
+
+@given(arrays.arrays(bool, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6)))
+def test_codes_are_the_bits_of_a_cells_corners(mask):
+    padded, codes = np.pad(mask, 1), cell_codes(mask)
+    expected = [
+        sum(int(padded[tuple(cell + corner)]) * (128 >> c) for c, corner in enumerate(CORNERS))
+        for cell in np.argwhere(np.ones(codes.shape))
+    ]
+
+    assert codes.ravel().tolist() == expected
+
+
+@given(
+    arrays.arrays(bool, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6)),
+    st.sampled_from([(0, 1, 2), (0, 1), (2,)]),
+)
+def test_a_shell_is_what_erosion_takes_off(mask, axes):
+    from scipy.ndimage import binary_erosion
+
+    cross = np.zeros((3, 3, 3), bool)
+    for axis in axes:
+        np.moveaxis(cross, axis, 0)[:, 1, 1] = True
+
+    assert np.array_equal(shell(mask, axes), mask & ~binary_erosion(mask, cross))

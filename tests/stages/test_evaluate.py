@@ -14,7 +14,7 @@ from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.masks import bootstrap, kaggle
 from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import measure
+from volseg.masks.metrics import DEFAULT, measure
 from volseg.stages.evaluate import evaluate, table
 from volseg.stages.scores import means
 
@@ -74,7 +74,7 @@ def test_the_written_scores_are_those_of_the_metrics(dataset: Dataset, out: Path
         for metric, value in expected.items():
             assert found["case1_day0", name, metric] == pytest.approx(value, rel=1e-6)
     assert found["case1_day0", "stomach", "HD"] == 1.5  # one column of 1.5 mm
-    assert len(found) == 2 * 9
+    assert len(found) == 2 * (len(DEFAULT) + 2)  # and two within the labelled slices
 
 
 def test_the_truth_itself_is_perfect(dataset: Dataset, out: Path) -> None:
@@ -166,6 +166,25 @@ def test_means_leave_out_what_has_nothing_to_measure() -> None:
     ]
 
     assert means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
+
+
+def test_whatever_can_be_infinite_is_counted_beside_the_mean_of_the_finite() -> None:
+    empty, full = np.zeros((2, 4, 4, 4), bool)
+    full[1:3, 1:3, 1:3] = True
+    pairs = [(full, full), (full, empty), (empty, full), (empty, empty)]
+    found = means([measure(Comparison(*pair, (1.0, 1.0, 1.0))) for pair in pairs])
+
+    # missed in the 2nd, invented in the 3rd, and in the 4th nothing to measure
+    counted = {name: value for name, value in found.items() if name.endswith("_missed")}
+    assert counted == {
+        "HD_missed": 2,
+        "HD95_missed": 2,
+        "ASSD_missed": 2,
+        "volume_difference_percent_missed": 1,
+    }
+    assert found["ASSD"] == 0
+    assert found["volume_difference_percent"] == -50  # of 0 and -100; without truth there is none
+    assert found["volume_difference_ml"] == 0  # of 0, -0.008, 0.008 and 0
 
 
 def test_beyond_the_labelled_slices_nothing_counts_in_the_labelled_metrics(

@@ -1,5 +1,6 @@
 """Truth and prediction of one class of one scan, with what metrics share computed once."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.masks.crop import Box, bounding_box
-from volseg.masks.surface import cell_codes, element_areas
+from volseg.masks.distances import Target
+from volseg.masks.surface import cell_codes, element_areas, shell
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Spacing = tuple[float, float, float]
-NEAR_VOXELS = 8
-NEAR_COST = 8  # looking up a voxel in a tree takes as long as 8 voxels of a distance map,
-FAR_COST = 1000  # one further than NEAR_VOXELS from the target as long as up to 1000
+NEAR_MM = 5.0
 
 
 class Elements(NamedTuple):
@@ -30,7 +30,7 @@ class Comparison:
     """Truth and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
 
     Everything is computed on the smallest box that holds both masks, at most once, on first use.
-    Distances are undefined (ValueError) while `comparable` is false.
+    Pairs are of truth and prediction. Distances are undefined (ValueError) while `comparable` is false.
     """
 
     truth: Mask
@@ -62,8 +62,10 @@ class Comparison:
 
     @cached_property
     def cropped(self) -> tuple[Mask, Mask]:
-        """Truth and prediction within the box."""
-        return self.truth[self.box], self.prediction[self.box]
+        """Both within the box, in C order."""
+        return np.ascontiguousarray(self.truth[self.box]), np.ascontiguousarray(
+            self.prediction[self.box]
+        )
 
     @cached_property
     def truth_voxels(self) -> int:
@@ -81,6 +83,11 @@ class Comparison:
         return int(np.count_nonzero(self.cropped[0] & self.cropped[1]))
 
     @property
+    def voxel_ml(self) -> float:
+        """The volume of one voxel in ml."""
+        return math.prod(self.spacing_mm) / 1000
+
+    @property
     def comparable(self) -> bool:
         """Whether neither mask is empty, so that distances between them exist."""
         return self.truth_voxels > 0 and self.prediction_voxels > 0
@@ -91,83 +98,71 @@ class Comparison:
         return np.inf if self.truth_voxels or self.prediction_voxels else np.nan
 
     @cached_property
+    def contours(self) -> tuple[Mask, Mask]:
+        """Of each slice, the pixels that have an edge towards the outside, within the box."""
+        truth, prediction = (shell(mask, axes=(0, 1)) for mask in self.cropped)
+        return truth, prediction
+
+    @cached_property
     def hausdorff_mm(self) -> float:
-        """The longest way from a voxel of either mask to the nearest voxel of the other, in mm."""
-        return hausdorff(*self.cropped, self.spacing_mm)
+        """The Hausdorff distance in mm."""
+        return self.hausdorff(self.spacing_mm)
+
+    def hausdorff(self, spacing: Spacing) -> float:
+        """The longest way from a voxel of either mask to the nearest of the other; unit of the spacing.
+
+        Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
+        """
+        truth, prediction = self.cropped
+        to_truth, to_prediction = self._shells  # from outside a mask its shell is what is nearest
+        return max(
+            to_prediction.farthest(np.flatnonzero(truth & ~prediction), spacing),
+            to_truth.farthest(np.flatnonzero(prediction & ~truth), spacing),
+        )
 
     @cached_property
     def surface_distances_mm(self) -> tuple[Floats, Floats]:
-        """For each surface voxel of truth and of prediction the way to the other's surface, in mm."""
-        truth, prediction = (_shell(mask) for mask in self.cropped)
-        return (
-            _nearest(truth, prediction, self.spacing_mm),
-            _nearest(prediction, truth, self.spacing_mm),
-        )
+        """For each surface voxel, one with a face towards the outside, the way to the other's surface."""
+        return _between(*self._shells, self.spacing_mm)
+
+    def surface_elements(self, within_mm: float) -> tuple[Elements, Elements]:
+        """The elements of both surfaces (see `surface`); distances beyond `within_mm` may be too long."""
+        return self._near_elements if within_mm < NEAR_MM else self._all_elements
 
     @cached_property
-    def surface_elements(self) -> tuple[Elements, Elements]:
-        """The surface elements of truth and of prediction; see `surface`."""
+    def _shells(self) -> tuple[Target, Target]:
+        truth, prediction = (Target(shell(mask)) for mask in self.cropped)
+        return truth, prediction
+
+    @cached_property
+    def _cells(self) -> tuple[tuple[Target, Target], tuple[Floats, Floats]]:
+        """The cells that hold elements of either surface, and the elements' areas in mm²."""
         table = element_areas(self.spacing_mm)
         truth, prediction = (cell_codes(mask) for mask in self.cropped)
-        in_truth, in_prediction = ((codes != 0) & (codes != 255) for codes in (truth, prediction))
-        return (
-            Elements(table[truth[in_truth]], _nearest(in_truth, in_prediction, self.spacing_mm)),
-            Elements(
-                table[prediction[in_prediction]],
-                _nearest(in_prediction, in_truth, self.spacing_mm),
-            ),
-        )
+        on_truth, on_prediction = ((codes + np.uint8(1)) > 1 for codes in (truth, prediction))
+        areas = table.take(truth[on_truth]), table.take(prediction[on_prediction])
+        return (Target(on_truth), Target(on_prediction)), areas
+
+    @cached_property
+    def _near_elements(self) -> tuple[Elements, Elements]:
+        return self._elements(NEAR_MM)
+
+    @cached_property
+    def _all_elements(self) -> tuple[Elements, Elements]:
+        return self._elements(np.inf)
+
+    def _elements(self, most_mm: float) -> tuple[Elements, Elements]:
+        cells, areas = self._cells
+        distances = _between(*cells, self.spacing_mm, most=most_mm)
+        truth, prediction = map(Elements, areas, distances)
+        return truth, prediction
 
 
-def hausdorff(one: Mask, other: Mask, spacing_mm: Spacing) -> float:
-    """The exact symmetric Hausdorff distance between the voxel centres of two masks, neither empty.
-
-    Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
-    """
-    return max(_farthest(one, other, spacing_mm), _farthest(other, one, spacing_mm))
-
-
-def _farthest(mask: Mask, target: Mask, spacing_mm: Spacing) -> float:
-    """The longest way from a voxel of the mask to the nearest voxel of the target, in mm."""
-    outside = mask & ~target
-    if not outside.any():
-        return 0.0
-    return float(
-        _nearest(outside, _shell(target), spacing_mm).max()
-    )  # from outside, shells are next
-
-
-def _shell(mask: Mask) -> Mask:
-    """The voxels of a mask that have a face towards the outside."""
-    from scipy.ndimage import binary_erosion
-
-    return np.asarray(mask ^ binary_erosion(mask), dtype=np.bool_)
-
-
-def _nearest(mask: Mask, target: Mask, spacing_mm: Spacing) -> Floats:
-    """The distance in mm from each voxel of the mask, in C order, to the nearest of the target (N,).
-
-    A few voxels are looked up in a tree, which is quick only for near ones; many, or many that are
-    far, are read from a distance map of the whole box.
-    """
-    from scipy.spatial import KDTree
-
-    if not target.any():
-        raise ValueError("there is no distance to an empty mask")
-    places = np.argwhere(mask) * spacing_mm
-    if len(places) * NEAR_COST > mask.size:
-        return _map(target, spacing_mm)[mask]
-    tree = KDTree(np.argwhere(target) * spacing_mm, leafsize=32)
-    reach = NEAR_VOXELS * max(spacing_mm)
-    distances = np.asarray(tree.query(places, distance_upper_bound=reach)[0])
-    far = np.isinf(distances)
-    many = np.count_nonzero(far) * FAR_COST > mask.size
-    distances[far] = _map(target, spacing_mm)[mask][far] if many else tree.query(places[far])[0]
-    return distances
-
-
-def _map(target: Mask, spacing_mm: Spacing) -> Floats:
-    """The distance in mm from every voxel of the box to the nearest of the target."""
-    from scipy.ndimage import distance_transform_edt
-
-    return np.asarray(distance_transform_edt(~target, sampling=spacing_mm))
+def _between(
+    one: Target, other: Target, spacing: Spacing, most: float = np.inf
+) -> tuple[Floats, Floats]:
+    """The distances from each to the other."""
+    return (
+        other.distances(np.flatnonzero(one.mask), spacing, most=most),
+        one.distances(np.flatnonzero(other.mask), spacing, most=most),
+    )

@@ -8,11 +8,18 @@ Box = tuple[slice, slice, slice]
 
 def bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
     """The smallest box that holds every set voxel of a bool (X, Y, Z) mask; empty for an empty mask."""
-    sides: list[slice] = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        places = np.flatnonzero(mask[tuple(sides)].any(axis=others))  # within the box so far
-        if not places.size:
-            return slice(0, 0), slice(0, 0), slice(0, 0)
-        sides.append(slice(int(places[0]), int(places[-1]) + 1))
-    return sides[0], sides[1], sides[2]
+    if mask.strides[0] < mask.strides[2]:  # whole planes are read as they lie in memory
+        x, y, z = reversed(bounding_box(mask.T))
+        return x, y, z
+    along = np.asarray(mask.any(axis=(1, 2)))
+    if not along.any():
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    x = _side(along)
+    plane = np.asarray(mask[x].any(axis=0))
+    return x, _side(plane.any(axis=1)), _side(plane.any(axis=0))
+
+
+def _side(line: npt.ArrayLike) -> slice:
+    """From the first set element to the last."""
+    places = np.flatnonzero(line)
+    return slice(int(places[0]), int(places[-1]) + 1)

@@ -7,11 +7,12 @@ notes. It wants native grids and whole scans. A skipped value is NaN.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
-from volseg.masks.comparison import Comparison, hausdorff
+from volseg.masks.comparison import Comparison
 
 Mask = npt.NDArray[np.bool_]
 
@@ -47,8 +48,8 @@ def part(comparisons: Mapping[str, Comparison]) -> Part:
     another cost nothing.
     """
     every = list(comparisons.values())
-    truth = np.logical_or.reduce([comparison.truth for comparison in every])
-    prediction = np.logical_or.reduce([comparison.prediction for comparison in every])
+    truth = reduce(np.logical_or, [comparison.truth for comparison in every])
+    prediction = reduce(np.logical_or, [comparison.prediction for comparison in every])
     return Part(
         np.stack([slice_dice(comparison) for comparison in every]),
         np.array([normalised_hd(comparison) for comparison in every]),
@@ -68,8 +69,8 @@ def score(parts: Iterable[Part]) -> Score:
 def slice_dice(comparison: Comparison) -> npt.NDArray[np.float64]:
     """Dice of each slice (Z,): NaN (skipped) where truth and prediction are empty, 0 where one is."""
     truth, prediction = comparison.cropped
-    total = truth.sum(axis=(0, 1)) + prediction.sum(axis=(0, 1))
-    shared = (truth & prediction).sum(axis=(0, 1))
+    total = np.count_nonzero(truth, axis=(0, 1)) + np.count_nonzero(prediction, axis=(0, 1))
+    shared = np.count_nonzero(truth & prediction, axis=(0, 1))
     dice = np.full(comparison.truth.shape[2], np.nan)
     dice[comparison.box[2]] = 2 * shared / np.where(total, total, np.nan)
     return dice
@@ -83,7 +84,7 @@ def normalised_hd(comparison: Comparison) -> float:
     if not comparison.comparable:
         return 1.0 if math.isinf(comparison.distance_if_not_comparable) else math.nan
     x, y, z = comparison.truth.shape
-    return hausdorff(*comparison.cropped, (1 / x, 1 / y, 1 / z)) / math.sqrt(3)
+    return comparison.hausdorff((1 / x, 1 / y, 1 / z)) / math.sqrt(3)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

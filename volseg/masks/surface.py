@@ -4,6 +4,7 @@ Voxel centres are the corners of cells of 2x2x2. A cell whose corners are not al
 element of the surface; its area follows from which of the 8 corners are set, the cell's code.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -17,13 +18,23 @@ CENTRE = np.full(3, 0.5)
 DIAGONALS = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
 
 
+def shell(mask: npt.NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[np.bool_]:
+    """The voxels of a mask that have a face across one of these axes towards the outside."""
+    inner = mask.copy()
+    for axis in axes:
+        left, whole = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
+        left[1:] &= whole[:-1]
+        left[:-1] &= whole[1:]
+        left[[0, -1]] = False  # around the mask is outside
+    return mask & ~inner
+
+
 def cell_codes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """The code of each cell of a bool (X, Y, Z) mask in empty surroundings: (X + 1, Y + 1, Z + 1)."""
-    padded = np.pad(mask, 1).view(np.uint8)
-    codes = np.zeros([side + 1 for side in mask.shape], dtype=np.uint8)
-    for bit, (x, y, z) in enumerate(CORNERS):
-        near = padded[x : x + codes.shape[0], y : y + codes.shape[1], z : z + codes.shape[2]]
-        codes |= near << np.uint8(7 - bit)
+    codes = np.pad(mask, 1).view(np.uint8)
+    for axis, bits in ((2, 1), (1, 2), (0, 4)):
+        low, high = (np.moveaxis(codes, axis, 0)[part] for part in (np.s_[:-1], np.s_[1:]))
+        codes = np.moveaxis(low << np.uint8(bits) | high, 0, axis)
     return codes
 
 
@@ -52,12 +63,16 @@ def _facets() -> tuple[Floats, ...]:
     )
 
 
-def _groups(bits: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+def _groups(bits: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:
     """The set corners (8,), group by group."""
-    from scipy.ndimage import label
-
-    parts, count = label(bits.reshape(2, 2, 2))
-    return [(parts == part).ravel() for part in range(1, count + 1)]
+    left = set(np.flatnonzero(bits).tolist())
+    while left:
+        group, new = set[int](), {left.pop()}
+        while new:
+            group |= new
+            new = {corner ^ edge for corner in new for edge in (1, 2, 4)} & left
+            left -= new
+        yield np.isin(np.arange(8), list(group))
 
 
 def _loop(group: npt.NDArray[np.bool_]) -> Floats:

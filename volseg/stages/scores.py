@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from volseg.data.slices import natural
 from volseg.masks import kaggle
 from volseg.masks.kaggle import Part
+from volseg.masks.metrics import DEFAULT, Metric
 from volseg.stages.intervals import Intervals, intervals
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ GROUPS: dict[Seen, str] = {
     "scan": "seen scans",
 }
 By = Literal["case", "day", "matrix"]
+LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
+METRICS = {metric.label: metric for metric in DEFAULT}
 
 
 class Row(NamedTuple):
@@ -166,15 +169,15 @@ def summarise(name: str, scans: Sequence[ScanScores]) -> Summary:
 def means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric over scans.
 
-    NaN (both masks empty) is left out. Infinite distances (one mask empty) can't be averaged: the mean
-    is over the finite ones, and the number of the others stands beside it as `HD_missed`.
+    NaN (nothing to measure) is left out. Infinite values (one mask empty) can't be averaged: the mean
+    is over the finite ones, and the number of the others stands beside it, as `HD_missed`.
     """
     rows = list(table)
     found: dict[str, float] = {}
     for metric in rows[0]:
         values = [row[metric] for row in rows]
         found[metric] = _mean(value for value in values if math.isfinite(value))
-        if metric.startswith("HD"):
+        if _metric(metric).unbounded:
             found[metric + MISSED] = sum(map(math.isinf, values))
     return found
 
@@ -191,21 +194,27 @@ def _over_classes(mean: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
+def _metric(name: str) -> Metric:
+    """The metric behind a name in scores.csv."""
+    return METRICS[name.removesuffix(LABELLED)]
+
+
 def _mean(values: Iterable[float]) -> float:
     finite = list(values)
     return sum(finite) / len(finite) if finite else math.nan
 
 
-COLUMNS = {
+COLUMNS = {  # what people look at first; scores.csv and summary.json have all
     "Dice": "Dice",
-    "HD": "HD mm",
-    "HD95": "HD95 mm",
-    "NSD2": "NSD 2 mm",
-    "NSD3": "NSD 3 mm",
-    "volume_ml": "ml",
-    "truth_ml": "true ml",
+    "HD": "HD\nmm",
+    "HD95": "HD95\nmm",
+    "NSD2": "NSD\n2 mm",
+    "NSD3": "NSD\n3 mm",
+    "APL_mm": "APL\nmm",
+    "truth_ml": "true\nml",
+    "volume_difference_ml": "off by\nml",
     "Dice_labelled": "Dice*",
-    "HD95_labelled": "HD95* mm",
+    "HD95_labelled": "HD95*\nmm",
 }
 
 
@@ -260,6 +269,6 @@ def _cells(values: Mapping[str, float]) -> list[str]:
 
 def _cell(name: str, values: Mapping[str, float]) -> str:
     value, missed = values[name], values.get(name + MISSED, 0)
-    digits = 3 if name.startswith(("Dice", "NSD")) else 1
+    digits = 1 if _metric(name).unit else 3
     text = "-" if math.isnan(value) else f"{value:.{digits}f}"
     return f"{text} +{missed:.0f}" if missed else text

@@ -1,0 +1,149 @@
+"""Exact distances from voxels to the nearest voxel of a mask, in numpy alone.
+
+A box consists of columns along X. Two sweeps tell for each voxel how many steps along its own column
+it is from the mask; the nearest voxel of the mask is as far along that column or along another. Near
+columns are looked through in order, until the next is farther away than what was found; the voxels
+that are still open then look at all columns, those of one plane (Y, Z) together.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise, product
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+Spacing = tuple[float, float, float]
+MARGIN = 5  # near columns: so many to each side
+COARSE = 3  # in a plane, every third line both ways mostly tells enough
+SAMPLE = 32  # places that tell how far the farthest is at least
+INNER = (slice(None), slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A mask, bool (X, Y, Z), to which distances are asked, with what they share computed once.
+
+    Voxels are named by their places in C order, ascending. Distances have the unit of the spacing.
+    """
+
+    mask: Mask
+
+    def __post_init__(self) -> None:
+        """Refuse an empty mask.
+
+        Raises:
+            ValueError: the mask is empty.
+        """
+        if not self.mask.any():
+            raise ValueError("there is no distance to an empty mask")
+
+    def distances(
+        self, places: Places, spacing: Spacing, *, enough: float = 0, most: float = np.inf
+    ) -> Floats:
+        """The distance from each place to the nearest voxel of the mask (N,).
+
+        Those up to `enough` and those from `most` on may be told too long, but stay on their side of
+        these limits: to leave them open is faster.
+        """
+        squares = self._by_near_columns(places, spacing, enough**2, most**2)
+        reach = _reach(spacing)
+        if reach < most:
+            far = squares > max(reach, enough) ** 2
+            squares[far] = self._by_all_columns(places[far], spacing, enough**2)
+        return np.sqrt(squares)
+
+    def farthest(self, places: Places, spacing: Spacing) -> float:
+        """The longest distance from any of the places; 0 for none."""
+        sample = places[:: len(places) // SAMPLE + 1]
+        enough = self.distances(sample, spacing).max(initial=0)
+        return float(self.distances(places, spacing, enough=enough).max(initial=0))
+
+    @cached_property
+    def _steps(self) -> npt.NDArray[np.unsignedinteger]:
+        """Steps along X to the mask, X or more for none: (X, Y, Z) with a margin in Y and Z."""
+        length, width, depth = self.mask.shape
+        kind = np.min_scalar_type(2 * length)
+        steps = np.full((length, width + 2 * MARGIN, depth + 2 * MARGIN), length, kind)
+        steps[INNER] -= self.mask * kind.type(length)
+        more = np.empty_like(steps[0])
+        for planes in (steps, steps[::-1]):
+            for before, here in pairwise(planes):
+                np.minimum(here, np.add(before, 1, out=more), out=here)
+        return steps
+
+    def _squares(self, side: float) -> Floats:
+        """The square of the way along a column, by its number of steps."""
+        length = self.mask.shape[0]
+        squares = np.full(2 * length + 1, np.inf)
+        squares[:length] = (np.arange(length) * side) ** 2
+        return squares
+
+    def _by_near_columns(
+        self, places: Places, spacing: Spacing, enough: float, most: float
+    ) -> Floats:
+        """Squares of the distances; too long where the nearest voxel is out of reach."""
+        by_steps, steps = self._squares(spacing[0]), self._steps.ravel()
+        x, y, z = np.unravel_index(places, self.mask.shape)
+        here = np.ravel_multi_index((x, y + MARGIN, z + MARGIN), self._steps.shape)
+        best = by_steps.take(steps.take(here))
+        found, rest = best.copy(), np.arange(len(places))
+        for away, offsets in _rings(spacing, self._steps.shape[2]):
+            if away >= most:
+                break
+            still = best > max(away, enough)
+            if not still.all():
+                found[rest] = best
+                rest, here, best = rest[still], here[still], best[still]
+            for offset in offsets:
+                np.minimum(best, by_steps.take(steps.take(here + offset)) + away, out=best)
+        found[rest] = best
+        return found
+
+    def _by_all_columns(self, places: Places, spacing: Spacing, enough: float) -> Floats:
+        """Squares of the distances; those up to `enough` may be too long."""
+        x, y, z = np.unravel_index(places, self.mask.shape)
+        by_steps, steps = self._squares(spacing[0]), self._steps[INNER]
+        planes, first = np.unique(x, return_index=True)
+        found = np.empty(len(places))
+        for number, (begin, end) in zip(planes, pairwise([*first, len(x)]), strict=True):
+            plane, rest = by_steps.take(steps[number].T), np.arange(begin, end)
+            for stride in (COARSE, 1) if enough else (1,):
+                found[rest] = _lowest(plane, y[rest], z[rest], spacing, stride)
+                rest = rest[found[rest] > enough]
+        return found
+
+
+def _reach(spacing: Spacing) -> float:
+    """The distance from which on a column may be none of the near ones."""
+    return (MARGIN + 1) * min(spacing[1:])
+
+
+@lru_cache(maxsize=64)
+def _rings(spacing: Spacing, depth: int) -> tuple[tuple[float, tuple[int, ...]], ...]:
+    """The near columns but the own, nearest first: the square of the way, and the ways in places."""
+    steps = range(-MARGIN, MARGIN + 1)
+    rings: dict[float, list[int]] = {}
+    for y, z in product(steps, steps):
+        away = (y * spacing[1]) ** 2 + (z * spacing[2]) ** 2
+        if 0 < away < _reach(spacing) ** 2:
+            rings.setdefault(away, []).append(y * depth + z)
+    return tuple((away, tuple(rings[away])) for away in sorted(rings))
+
+
+def _lowest(plane: Floats, y: Places, z: Places, spacing: Spacing, stride: int) -> Floats:
+    """For each (y, z) the lowest sum of a square in the plane (Z, Y) and the square of the way there.
+
+    Only every `stride`-th line of the plane is looked at, in both directions.
+    """
+    z_lines, y_lines = (np.arange(0, length, stride) for length in plane.shape)
+    some = np.ascontiguousarray(plane[::stride, ::stride])
+    along = np.empty((len(plane), len(y_lines)))  # rows that no z asks for stay empty
+    for line in np.flatnonzero(np.bincount(z)):
+        away = ((z_lines - line) * spacing[2]) ** 2
+        (some + away[:, None]).min(axis=0, out=along[line])
+    across = ((y[:, None] - y_lines) * spacing[1]) ** 2
+    return np.asarray((along[z] + across).min(axis=1))
