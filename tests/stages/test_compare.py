@@ -352,53 +352,52 @@ def test_a_folder_of_scores_stands_for_the_masks_they_are_of(
         compare(a, tmp_path / "scores", dataset.folder)
 
 
-def spoil(name: str, dataset: Dataset, b: Path) -> None:
-    one = b / "case1_day0"
-    if name == "grid":
-        turned = np.zeros((16, 20, 10), np.uint8)
-        Volume(turned, tiny.AFFINE).write(one / "stomach.nii.gz")
-    elif name == "affine":
-        Volume(np.zeros(tiny.SHAPE, np.uint8), np.eye(4)).write(one / "stomach.nii.gz")
-    elif name == "classes":
-        predicted.record(b, "case1_day0", classes=("liver", "stomach"))
-    elif name == "missing":
-        (one / "stomach.nii.gz").unlink()
-    elif name == "nothing":
-        shutil.rmtree(b)
-    elif name == "run":
-        shutil.rmtree(b)
-        b.mkdir()
-        (b / "config.yaml").touch()
-    elif name == "empty":
-        shutil.rmtree(b)
-        b.mkdir()
-    elif name == "file":
-        shutil.rmtree(b)
-        b.write_text("scan,class,metric,value")
+def mask(voxels: np.ndarray, affine: np.ndarray = tiny.AFFINE) -> Callable[[Path], object]:
+    """Put it in the place of one class of one scan."""
+    file = "case1_day0/stomach.nii.gz"
+    return lambda folder: Volume(voxels.astype(np.uint8), affine).write(folder / file)
+
+
+def instead(name: str) -> Callable[[Path], object]:
+    """A folder with only that file; for "" the file itself."""
+
+    def replace(folder: Path) -> None:
+        shutil.rmtree(folder)
+        if name:
+            folder.mkdir()
+        (folder / name).touch()
+
+    return replace
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("spoil", "message"),
     [
-        ("grid", r"case1_day0/stomach.nii.gz: its shape is \(16, 20, 10\); .*predict it again"),
-        ("affine", "case1_day0/stomach.nii.gz: lies elsewhere than .*predict it again"),
+        (mask(np.zeros((16, 20, 10))), r"its shape is \(16, 20, 10\); .*predict it again"),
         (
-            "classes",
-            "case1_day0: has the classes liver, stomach; .* has large_bowel, stomach; pass",
+            mask(np.zeros(tiny.SHAPE), np.eye(4)),
+            "stomach.nii.gz: lies elsewhere .*predict it again",
         ),
-        ("missing", "case1_day0: stomach.nii.gz missing"),
-        ("nothing", "b: no such folder"),
-        ("run", "b: a run, not predictions; make some: `volseg infer --run"),
-        ("file", "b: a file; name the folder that it lies in: "),
-        ("empty", "b: no predicted scan in it"),
+        (
+            lambda b: predicted.record(b, "case1_day0", classes=("liver", "stomach")),
+            "case1_day0: has the classes liver, stomach; .* has large_bowel, stomach; pass --data",
+        ),
+        (
+            lambda b: (b / "case1_day0/stomach.nii.gz").unlink(),
+            "case1_day0: stomach.nii.gz missing",
+        ),
+        (shutil.rmtree, "b: no such folder"),
+        (instead("config.yaml"), "b: a run, not predictions; make some: `volseg infer --run"),
+        (instead("notes.txt"), "b: no predicted scan in it"),
+        (instead(""), "b: a file; name the folder that it lies in: "),
     ],
 )
 def test_what_can_not_be_compared_is_a_users_mistake(
-    dataset: Dataset, a: Path, b: Path, name: str, message: str
+    dataset: Dataset, a: Path, b: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     predict(a, dataset, scans=ALL[:2])
     predict(b, dataset, scans=ALL[:2])
-    spoil(name, dataset, b)
+    spoil(b)
 
     with pytest.raises(UserError, match=message):
         compare(a, b, dataset.folder)
