@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.masks import bootstrap
 from volseg.stages import compare as stage
+from volseg.stages import evaluate as evaluation
 from volseg.stages import scoring, verdict
 from volseg.stages.compare import Compared, compare
 from volseg.stages.evaluate import evaluate
@@ -26,15 +28,8 @@ ALL = [f"case{case}_day{day}" for case in range(1, CASES + 1) for day in (0, 1)]
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch) -> Dataset:
-    monkeypatch.setattr(stage, "scores_of", alone)
+    monkeypatch.setattr(stage, "scored", partial(evaluation.scored, workers=1))
     return tiny.write(tmp_path / "data", cases=CASES, days=2)
-
-
-def alone(predictions: Path, data: Path, **known: object):
-    """Without further processes, which cost more than tiny scans take."""
-    from volseg.stages.evaluate import scores_of
-
-    return scores_of(predictions, data, workers=1, **known)
 
 
 @pytest.fixture
@@ -194,11 +189,12 @@ def test_what_one_invents_counts_against_it_and_what_it_misses_is_counted(
 
 
 def test_scans_that_one_side_lacks_are_named_and_left_out_only_on_request(
-    dataset: Dataset, a: Path, b: Path
+    dataset: Dataset, a: Path, b: Path, monkeypatch
 ) -> None:
     predict(a, dataset, scans=ALL[:-1])
     predict(b, dataset, scans=ALL[2:], moved=lambda _: 1)
     predicted.record(b, "case1_day0", status="failed", reason="no memory")
+    again = counted(monkeypatch)  # it is told before minutes are spent on scores
 
     with pytest.raises(UserError) as error:
         compare(a, b, dataset.folder)
@@ -207,6 +203,7 @@ def test_scans_that_one_side_lacks_are_named_and_left_out_only_on_request(
         f"{b}: lacks scans that {a} has: case1_day0 (failed: no memory), case1_day1; "
         "predict them, or pass --common",
     ]
+    assert again == []
     found = compare(a, b, dataset.folder, common=True)
     assert found.scans == tuple(ALL[2:-1])
     assert any("lacks scans" in note and "case9_day1" in note for note in found.notes)
@@ -238,7 +235,7 @@ def test_scans_that_one_side_was_trained_on_are_left_out_and_named(
     assert found.notes[-4:] == (
         "trained on by A only, left out: case1_day0",
         "trained on by B only, left out: case2_day0",
-        "only B was trained on other days of these cases: case4_day0",
+        "only B was trained on other days of their cases: case4_day0",
         "trained on by both, left out: case3_day0",
     )
     assert {row.name: row.scans for row in found.groups} == {
@@ -268,8 +265,6 @@ def test_a_comparison_that_is_nowhere_fair_is_refused(dataset: Dataset, a: Path,
 
 def counted(monkeypatch) -> list[str]:
     """The scans that are scored from now on."""
-    from volseg.stages import evaluate as evaluation
-
     scans: list[str] = []
 
     def spy(pair: scoring.Pair):

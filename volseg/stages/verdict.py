@@ -105,8 +105,8 @@ def as_json(found: Compared) -> str:
     return json.dumps(
         plain(
             {
-                "a": {"folder": found.a.name, "runs": found.a.scores.runs},
-                "b": {"folder": found.b.name, "runs": found.b.scores.runs},
+                "a": {"folder": found.a.name, "runs": found.a.runs},
+                "b": {"folder": found.b.name, "runs": found.b.runs},
                 "metric": found.by.name,
                 "better": found.by.better,
                 "verdict": found.overall.verdict,
