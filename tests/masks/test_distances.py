@@ -79,11 +79,15 @@ def test_two_far_corners_are_a_diagonal_apart():
     assert Target(mask).distances(np.array([mask.size - 1]), SPACING) == pytest.approx(expected)
 
 
-def test_long_columns_are_counted_without_overflow():
-    mask = np.zeros((700, 1, 1), bool)
-    mask[0] = True
+@pytest.mark.parametrize("length", [127, 128, 200, 255, 256, 700])
+def test_columns_of_any_length_are_counted_without_overflow(length):
+    # the first column has the voxel at its beginning, the second has none
+    mask = np.zeros((length, 2, 1), bool)
+    mask[0, 0] = True
+    x, y, _ = np.unravel_index(np.arange(mask.size), mask.shape)
 
-    assert np.array_equal(Target(mask).distances(np.arange(700), (1.0, 1.0, 1.0)), np.arange(700))
+    found = Target(mask).distances(np.arange(mask.size), (1.0, 1.0, 1.0))
+    assert np.allclose(found, np.hypot(x, y), rtol=1e-12)
 
 
 def test_an_empty_mask_is_refused():

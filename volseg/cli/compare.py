@@ -18,8 +18,9 @@ def compare(
 ) -> None:
     """Tell which of two predictions of the same scans is better, and whether chance could explain it.
 
-    The difference has a 95 % interval, found by drawing cases; if 0 lies within it, or there are fewer
-    than eight cases, nothing can be told. Scans that either was trained on are left out.
+    The difference has a 95 % interval, found by drawing cases. If it holds 0, or
+    there are fewer than eight cases, nothing can be told. Scans that either was
+    trained on are left out.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from volseg.masks.surface import cell_codes, element_areas, shell
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Spacing = tuple[float, float, float]
-NEAR_MM = 5.0
+NEAR_MM = 5.0  # tolerances are mostly below it
 
 
 class Elements(NamedTuple):
@@ -63,9 +63,9 @@ class Comparison:
     @cached_property
     def cropped(self) -> tuple[Mask, Mask]:
         """Both within the box, in C order."""
-        return np.ascontiguousarray(self.truth[self.box]), np.ascontiguousarray(
-            self.prediction[self.box]
-        )
+        both = (self.truth, self.prediction)
+        truth, prediction = (np.ascontiguousarray(mask[self.box]) for mask in both)
+        return truth, prediction
 
     @cached_property
     def truth_voxels(self) -> int:
@@ -139,6 +139,7 @@ class Comparison:
         """The cells that hold elements of either surface, and the elements' areas in mm²."""
         table = element_areas(self.spacing_mm)
         truth, prediction = (cell_codes(mask) for mask in self.cropped)
+        # neither code 0 nor 255, to which 1 added is 0 again
         on_truth, on_prediction = ((codes + np.uint8(1)) > 1 for codes in (truth, prediction))
         areas = table.take(truth[on_truth]), table.take(prediction[on_prediction])
         return (Target(on_truth), Target(on_prediction)), areas

@@ -233,7 +233,7 @@ class RelativeVolumeDifference(Measure):
     def __call__(self, comparison: Comparison) -> float:
         """The difference in percent, from -100."""
         if not comparison.truth_voxels:
-            return comparison.distance_if_not_comparable
+            return math.inf if comparison.prediction_voxels else math.nan
         return 100 * (comparison.prediction_voxels / comparison.truth_voxels - 1)
 
 

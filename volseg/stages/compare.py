@@ -1,17 +1,19 @@
 """`volseg compare`: which of two predictions is better, by how much, and whether that can be told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from volseg.errors import UserError
 from volseg.runs import CONFIG
 from volseg.stages import score_files
 from volseg.stages.differences import Row, ScanDifference, by_scan, groups, row
-from volseg.stages.evaluate import scores_of
+from volseg.stages.evaluate import Found, find, scored
 from volseg.stages.predictions import holds_scans
-from volseg.stages.scores import ScanScores, Scores
-from volseg.stages.yardstick import Yardstick, yardstick
+from volseg.stages.scores import ScanScores
+from volseg.stages.scoring import Pair
+from volseg.stages.yardstick import Pairs, Yardstick, yardstick
 
 MOST = 8
 """Scans that a line names; the rest are counted."""
@@ -19,16 +21,25 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: the folder as the user called it, and its scores."""
+    """One of the two: the folder as the user called it, what it has, and the scores that lay there."""
 
     name: str
-    scores: Scores
-    notes: tuple[str, ...] = ()
+    found: Found
+    known: Mapping[str, ScanScores]
 
-    @property
-    def scans(self) -> dict[str, ScanScores]:
-        """The scored scans by name."""
-        return {one.scan: one for one in self.scores.scans}
+    @cached_property
+    def pairs(self) -> dict[str, Pair]:
+        """The scans that can be scored, by name."""
+        return {pair.origin.scan: pair for pair in self.found.pairs}
+
+    def outdated(self, scans: Sequence[str]) -> list[str]:
+        """Those whose scores are not known, or are of other masks or labels."""
+        made_from = {name: one.made_from for name, one in self.known.items()}
+        return [name for name in scans if made_from.get(name) != self.pairs[name].origin.made_from]
+
+    def scores(self, scans: Sequence[str]) -> list[ScanScores]:
+        """Their scores, known or found."""
+        return scored([self.pairs[name] for name in scans], known=self.known)
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,8 @@ def compare(
     others are found anew. Scans that one side was trained on and the other not are left out.
 
     Raises:
-        UserError: what `evaluate` refuses, of both sides at once; scans that only one side has, unless
-            `common`; an unknown metric; nothing to compare.
+        UserError: what `evaluate` refuses in either; scans that only one side has, unless `common`;
+            an unknown metric; nothing to compare.
     """
     by = yardstick(metric)
     if a.resolve() == b.resolve():
@@ -65,38 +76,46 @@ def compare(
     left_out = list(_of_one_side(one, other))
     if left_out and not common:
         raise UserError.of(f"{line}; predict them, or pass --common" for line in left_out)
-    pairs = [(scan, other.scans[name]) for name, scan in one.scans.items() if name in other.scans]
-    fair, told = _fair(pairs)
+    fair, told = _fair(one, other)
     if not fair:
         raise UserError.of([f"{a}, {b}: no scan to compare fairly", *left_out, *told])
-    organs = list(fair[0][0].values)
-    overall = row("all classes", fair, organs, by)
+    unscored = {**one.found.skipped, **other.found.skipped}
+    notes = (
+        *_anew(one, fair),
+        *_anew(other, fair),
+        *(f"{scan} is not compared: {why}" for scan, why in unscored.items()),
+        *left_out,
+        *told,
+    )
+    pairs = list(zip(one.scores(fair), other.scores(fair), strict=True))
+    return _compared(one, other, by, pairs, notes)
+
+
+def _compared(
+    one: Side, other: Side, by: Yardstick, pairs: Pairs, notes: tuple[str, ...]
+) -> Compared:
+    organs = list(pairs[0][0].values)
+    overall = row("all classes", pairs, organs, by)
     if not overall.difference.cases:
-        raise UserError(f"{a}, {b}: no scan whose {by.name} both can be given; try --metric Dice")
-    unscored = {**one.scores.skipped, **other.scores.skipped}
+        raise UserError(
+            f"{one.name}, {other.name}: no scan whose {by.name} both can be given; try --metric Dice"
+        )
     return Compared(
         one,
         other,
         by,
-        tuple(scan.scan for scan, _ in fair),
+        tuple(scan.scan for scan, _ in pairs),
         overall,
-        tuple(row(organ, fair, [organ], by) for organ in organs),
-        tuple(row(name, some, organs, by) for name, some in groups(fair).items()),
-        tuple(by_scan(fair, organs, by)),
-        (
-            *one.notes,
-            *other.notes,
-            *(f"{scan} is not compared: {why}" for scan, why in unscored.items()),
-            *left_out,
-            *told,
-        ),
+        tuple(row(organ, pairs, [organ], by) for organ in organs),
+        tuple(row(name, some, organs, by) for name, some in groups(pairs).items()),
+        tuple(by_scan(pairs, organs, by)),
+        notes,
     )
 
 
 def _sides(a: Path, b: Path, data: Path) -> tuple[Side, Side]:
     """Both sides, or one error with what is wrong with either."""
-    made: list[Side] = []
-    problems = []
+    made, problems = [], []
     for folder in (a, b):
         try:
             made.append(_side(folder, data))
@@ -109,20 +128,16 @@ def _sides(a: Path, b: Path, data: Path) -> tuple[Side, Side]:
 
 def _side(folder: Path, data: Path) -> Side:
     known = score_files.read(folder)
-    scores = scores_of(_masks(folder, list(known.values())), data, known=known)
-    anew = [
-        one.scan
-        for one in scores.scans
-        if one.scan not in known or known[one.scan].made_from != one.made_from
-    ]
-    notes = []
-    if anew and known:
-        notes.append(f"{folder}: its scores are out of date; scored anew: {_listed(anew)}")
+    return Side(str(folder), find(_masks(folder, list(known.values())), data), known)
+
+
+def _anew(side: Side, scans: Sequence[str]) -> Iterator[str]:
+    """A line where scores are missing or out of date."""
+    anew = side.outdated(scans)
+    if anew and side.known:
+        yield f"{side.name}: its scores are out of date; scored anew: {_listed(anew)}"
     elif anew:
-        notes.append(
-            f"{folder}: has no scores; `volseg evaluate {folder}` keeps them for next time"
-        )
-    return Side(str(folder), scores, tuple(notes))
+        yield f"{side.name}: has no scores; `volseg evaluate {side.name}` keeps them for next time"
 
 
 def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
@@ -149,33 +164,41 @@ def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
 def _of_one_side(one: Side, other: Side) -> Iterator[str]:
     """A line for each side that lacks scans of the other."""
     for lacking, having in ((one, other), (other, one)):
-        missing = [name for name in having.scans if name not in lacking.scans]
-        failed = lacking.scores.failed
-        told = [f"{name} (failed: {failed[name]})" if name in failed else name for name in missing]
+        failed = lacking.found.failed
+        told = [
+            f"{name} (failed: {failed[name]})" if name in failed else name
+            for name in having.pairs
+            if name not in lacking.pairs
+        ]
         if told:
             yield f"{lacking.name}: lacks scans that {having.name} has: {_listed(told)}"
 
 
-def _fair(
-    pairs: Sequence[tuple[ScanScores, ScanScores]],
-) -> tuple[list[tuple[ScanScores, ScanScores]], list[str]]:
-    """The pairs that tell of new scans, and what is to be said of the others.
+def _fair(one: Side, other: Side) -> tuple[list[str], list[str]]:
+    """The scans of both that tell of new scans, and what is to be said of the others.
 
     Those that neither side was trained on; where there are none, those that both were.
     """
-    both = [pair for pair in pairs if all(one.seen == "scan" for one in pair)]
-    neither = [pair for pair in pairs if all(one.seen != "scan" for one in pair)]
-    notes = []
-    for name, side, against in (("A", 0, 1), ("B", 1, 0)):
-        alone = [p[0].scan for p in pairs if p[side].seen == "scan" and p[against].seen != "scan"]
-        if alone:
-            notes.append(f"trained on by {name} only, left out: {_listed(alone)}")
-        known = [p[0].scan for p in neither if p[side].seen == "case" and p[against].seen == "none"]
-        if known:
-            notes.append(f"only {name} was trained on other days of these cases: {_listed(known)}")
-    if both and neither:
-        notes.append(f"trained on by both, left out: {_listed([one.scan for one, _ in both])}")
-    elif both:
+    seen = {
+        name: (pair.origin.seen, other.pairs[name].origin.seen)
+        for name, pair in one.pairs.items()
+        if name in other.pairs
+    }
+    both = [name for name, two in seen.items() if two == ("scan", "scan")]
+    neither = [name for name, two in seen.items() if "scan" not in two]
+    told = {
+        "trained on by A only, left out": [n for n, (a, b) in seen.items() if b != "scan" == a],
+        "trained on by B only, left out": [n for n, (a, b) in seen.items() if a != "scan" == b],
+        "only A was trained on other days of their cases": [
+            name for name in neither if seen[name] == ("case", "none")
+        ],
+        "only B was trained on other days of their cases": [
+            name for name in neither if seen[name] == ("none", "case")
+        ],
+        "trained on by both, left out": both if neither else [],
+    }
+    notes = [f"{what}: {_listed(scans)}" for what, scans in told.items() if scans]
+    if both and not neither:
         notes.append("both were trained on these scans, so this tells nothing of new ones")
     return neither or both, notes
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,9 +14,30 @@ from volseg.stages.predictions import Prediction, load
 from volseg.stages.scores import Origin, ScanScores, Scores, run_table, table, table_by
 from volseg.stages.scoring import Pair, made_from, score
 
-__all__ = ["evaluate", "run_table", "scores_of", "table", "table_by", "why_unscored"]
+__all__ = ["evaluate", "find", "run_table", "scored", "table", "table_by", "why_unscored"]
 
 NOTHING: Mapping[str, ScanScores] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder of predictions has: scans to score, and why others have no scores."""
+
+    pairs: tuple[Pair, ...]
+    skipped: Mapping[str, str]
+    failed: Mapping[str, str]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that made the masks."""
+        return tuple(dict.fromkeys(pair.origin.run for pair in self.pairs))
+
+    def scores(
+        self, *, known: Mapping[str, ScanScores] = NOTHING, workers: int | None = None
+    ) -> Scores:
+        """The scores of all of them, as `scored` finds them."""
+        scans = scored(self.pairs, known=known, workers=workers)
+        return Scores(tuple(scans), self.skipped, self.failed, self.runs)
 
 
 def evaluate(
@@ -30,22 +52,16 @@ def evaluate(
         UserError: no or damaged predictions, other classes or grids than the dataset's, or no
             scan with truth; all problems at once.
     """
-    scores = scores_of(predictions, data, workers=workers)
+    scores = find(predictions, data).scores(workers=workers)
     score_files.write(scores, out or predictions)
     return scores
 
 
-def scores_of(
-    predictions: Path,
-    data: Path,
-    *,
-    known: Mapping[str, ScanScores] = NOTHING,
-    workers: int | None = None,
-) -> Scores:
-    """The same scores, written nowhere; those `known` are taken if they are of the same files.
+def find(predictions: Path, data: Path) -> Found:
+    """The predicted scans that have truth, before a voxel is read.
 
     Raises:
-        UserError: as `evaluate` does.
+        UserError: as `evaluate` does, but for what is in the masks.
     """
     dataset = Dataset.load(data)
     found = load(predictions)
@@ -58,22 +74,27 @@ def scores_of(
         raise UserError.of(problems)
     if not kept:
         raise UserError.of(_nothing(predictions, data, {**skipped, **failed}))
-    pairs = [_pair(one, dataset) for one in kept]
-    runs = tuple(dict.fromkeys(one.run for one in kept))
-    scans = _known_or_scored(pairs, known, workers or machine.cores())
-    return Scores(tuple(scans), skipped, failed, runs)
+    return Found(tuple(_pair(one, dataset) for one in kept), skipped, failed)
 
 
-def _known_or_scored(
-    pairs: Sequence[Pair], known: Mapping[str, ScanScores], workers: int
+def scored(
+    pairs: Sequence[Pair],
+    *,
+    known: Mapping[str, ScanScores] = NOTHING,
+    workers: int | None = None,
 ) -> list[ScanScores]:
-    """Scores in the order of the pairs; only those not known for the same files are found anew."""
-    held = {}
-    for name, origin in ((pair.origin.scan, pair.origin) for pair in pairs):
-        if name in known and known[name].made_from == origin.made_from:
-            held[name] = origin.with_scores(known[name].values, known[name].part)
-    new = _score([pair for pair in pairs if pair.origin.scan not in held], workers)
-    held.update((one.scan, one) for one in new)
+    """Scores in the order of the pairs; those `known` are taken if they are of the same files.
+
+    Raises:
+        UserError: other grids than the dataset's, or damaged files; all of them.
+    """
+    held = {
+        pair.origin.scan: pair.origin.with_scores(old.values, old.part)
+        for pair in pairs
+        if (old := known.get(pair.origin.scan)) and old.made_from == pair.origin.made_from
+    }
+    new = [pair for pair in pairs if pair.origin.scan not in held]
+    held.update((one.scan, one) for one in _score(new, workers or machine.cores()))
     return [held[pair.origin.scan] for pair in pairs]
 
 

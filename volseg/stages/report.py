@@ -15,8 +15,7 @@ from volseg.data.scaling import Intensity, Percentiles
 from volseg.data.slices import natural
 from volseg.errors import UserError
 from volseg.run_of_folds import NAMES, OUT_OF_FOLD
-from volseg.stages import page, score_files
-from volseg.stages.evaluate import scores_of, why_unscored
+from volseg.stages import evaluate, page, score_files
 from volseg.stages.predictions import RECORD, Prediction, holds_scans, load
 from volseg.stages.report_page import report_page
 from volseg.stages.report_page.facts import Facts, Scan
@@ -144,7 +143,11 @@ def _facts(
         trained=made,
         scans=tuple(sorted(scans, key=_worst_first)),
         scores=found,
-        unscored={one.scan: why for one in done if (why := _why_unscored(one, dataset))},
+        unscored={
+            one.scan: why
+            for one in done
+            if dataset and (why := evaluate.why_unscored(one, dataset))
+        },
         failed={record.scan: record.reason for record in records if record.status == "failed"},
     )
     return facts, notes
@@ -158,9 +161,9 @@ def _scores(
     if dataset is None:  # as they were left
         kept = tuple(known[one.scan] for one in records if one.scan in known)
         return Scores(kept) if kept else None
-    if subject.predictions is None or all(why_unscored(one, dataset) for one in records):
+    if subject.predictions is None or all(evaluate.why_unscored(one, dataset) for one in records):
         return None
-    found = scores_of(subject.predictions, dataset.folder, known=known)
+    found = evaluate.find(subject.predictions, dataset.folder).scores(known=known)
     if _told(found.scans) != _told(known.values()):
         score_files.write(found, subject.scores)
     return found
@@ -169,10 +172,6 @@ def _scores(
 def _told(scans: Iterable[ScanScores]) -> list[tuple[str, ...]]:
     """What scores are of: the same for scores that need not be written again."""
     return [(one.scan, one.seen, one.run, one.made_from) for one in scans]
-
-
-def _why_unscored(record: Prediction, dataset: Dataset | None) -> str:
-    return why_unscored(record, dataset) if dataset else ""
 
 
 def _scan(record: Prediction, dataset: Dataset | None, scores: ScanScores | None) -> Scan:

@@ -17,7 +17,7 @@ from volseg.masks.metrics import DEFAULT, HD95, Dice, measure
 from volseg.stages.scores import LABELLED, Origin, ScanScores
 
 WITHIN_LABELS = (Dice(), HD95())
-NAMES = (*(one.label for one in DEFAULT), *(one.label + LABELLED for one in WITHIN_LABELS))
+NAMES = (*(one.label for one in DEFAULT), *(f"{one.label}{LABELLED}" for one in WITHIN_LABELS))
 """The metrics as they are called in scores.csv."""
 
 
@@ -114,6 +114,6 @@ def _within(comparison: Comparison, first: int, last: int) -> Comparison:
 def _named(comparison: Comparison | None) -> dict[str, float]:
     """The metrics within the labelled slices; NaN where a scan has none."""
     return {
-        metric.label + LABELLED: metric(comparison) if comparison else math.nan
+        f"{metric.label}{LABELLED}": metric(comparison) if comparison else math.nan
         for metric in WITHIN_LABELS
     }

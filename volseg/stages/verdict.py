@@ -28,8 +28,7 @@ def sentence(found: Compared) -> str:
         size = told.text(by.digits) if told.mean > 0 else _negated(told).text(by.digits)
         return f"{overall.verdict} is better: {by.title} is {by.better} by {size}, {told.basis}"
     apart = f"{by.title} of B - A is {told.text(by.digits, sign='+')}"
-    reason = f"{told.basis}, 0 lies within" if told.known else told.basis
-    return f"no difference can be told: {apart}; {reason}"
+    return f"no difference can be told: {apart}{',' if told.known else ';'} {told.basis}"
 
 
 def notes(found: Compared) -> list[str]:
@@ -105,8 +104,8 @@ def as_json(found: Compared) -> str:
     return json.dumps(
         plain(
             {
-                "a": {"folder": found.a.name, "runs": found.a.scores.runs},
-                "b": {"folder": found.b.name, "runs": found.b.scores.runs},
+                "a": {"folder": found.a.name, "runs": found.a.found.runs},
+                "b": {"folder": found.b.name, "runs": found.b.found.runs},
                 "metric": found.by.name,
                 "better": found.by.better,
                 "verdict": found.overall.verdict,
