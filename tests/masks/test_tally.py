@@ -95,7 +95,7 @@ def test_the_worst_slices_are_peaks_with_their_neighbours() -> None:
     wrong = np.zeros(40)
     wrong[9:14] = 5, 8, 10, 9, 1
     wrong[30] = 6
-    wrong[20] = 2  # less than a third of the highest
+    wrong[20] = 4  # less than half of the highest
 
     assert worst(wrong) == [(10, 12), (30, 30)]
 

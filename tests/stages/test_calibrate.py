@@ -9,15 +9,19 @@ from scipy.stats import spearmanr
 
 from tests import tiny
 from volseg.data.dataset import Dataset
+from volseg.data.grid import Grid
+from volseg.data.settings import Data
 from volseg.errors import UserError
 from volseg.masks.signs import Signs
 from volseg.masks.tally import LEVELS
+from volseg.packages import open_run
 from volseg.run_of_folds import Ended, Folds
 from volseg.runs import CALIBRATION, Run
 from volseg.stages import attention, calibrated
-from volseg.stages.calibrate import Outcome, calibrate, judged, spearman, table
+from volseg.stages.calibrate import Outcome, calibrate, judged, labelled_slices, spearman, table
 from volseg.stages.calibrated import Calibrated
 from volseg.stages.ensemble import Ensemble, How
+from volseg.stages.export import Order, export
 from volseg.stages.infer import infer
 from volseg.stages.predictions import load
 from volseg.stages.sources import Wanted
@@ -192,3 +196,31 @@ def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -
 
     with pytest.raises(UserError, match=r"no labelled validation scan .*data\.split=folds"):
         calibrate(str(run), data, TORCH)
+
+
+def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: Path) -> None:
+    _, found = calibrate(str(run), data, TORCH)
+
+    folder = export(Order(str(run), "torch", out=tmp_path / "package", data=data)).folder
+
+    assert calibrated.of_run(open_run(folder)) == found
+    with pytest.raises(UserError, match="is a package; calibrate the run it was made from, tiny"):
+        calibrate(str(folder), data, TORCH)
+    (folder / CALIBRATION).write_text("{}")
+    with pytest.raises(UserError, match="damaged or changed"):
+        open_run(folder)
+
+
+@pytest.mark.parametrize(("below_cut", "last"), [("ignore", 6), ("background", 9)])
+def test_below_the_cut_labels_are_believed_as_far_as_the_loss_believed_them(
+    tmp_path: Path, below_cut: str, last: int
+) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=1, days=1)
+    sample = dataset.samples[0]
+    labels = dataset.labels(sample)
+    assert int(np.flatnonzero(labels.any(axis=(0, 1, 2)))[-1]) == 6
+    grid = Grid.over(dataset.image(sample), None)
+
+    ends = labelled_slices(dataset, sample, grid, Data(below_cut=below_cut))
+
+    assert list(range(10))[ends][-1] == last

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from volseg import console, machine, parallel, runs
+from volseg import console, runs
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.scaling import Intensity
+from volseg.data.grid import Grid
+from volseg.data.settings import Data
 from volseg.errors import UserError
 from volseg.masks.calibration import BINS, Calibration, binned, calibration_error, fit
 from volseg.masks.comparison import Comparison
@@ -23,15 +23,14 @@ from volseg.model.seconds import Seconds
 from volseg.packages import Package, open_run
 from volseg.runs import CALIBRATION, Run
 from volseg.stages.agreement import channels
-from volseg.stages.calibrated import Calibrated, Figures, Organ, Usual
+from volseg.stages.calibrated import Calibrated, Figures, Organ
 from volseg.stages.confidence import levels_of, seen, unsure_mm
 from volseg.stages.ensemble import Ensemble, How
+from volseg.stages.usual import Labels, labels_of, usual
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Labels = dict[str, Signs]
-"""What one class looks like in labels, by scan."""
 FEWEST = 3
 """Masks that a rank correlation is told of."""
 
@@ -73,7 +72,7 @@ def calibrate(name: str | None, data: Path, how: How = How()) -> tuple[Path, Cal
             f"{folder}: has no labelled validation scan in {data}, so nothing to calibrate by; train "
             "with data.split=folds"
         )
-    labels = _labels(members, dataset)
+    labels = labels_of(members, dataset)
     found = judged(
         list(_predicted(scans, dataset, how)), labels, tuple(run.digest for run in members)
     )
@@ -112,18 +111,33 @@ def _organs(predictor: Predictor, dataset: Dataset, sample: Sample) -> Iterator[
     image, spent = channels(dataset, sample), Seconds()
     levels = levels_of(image[0].voxels, predictor.members[0].data.intensity)
     maps = predictor.maps(image, spent)
+    ends = labelled_slices(dataset, sample, maps.grid, predictor.members[0].data)
     for number, (name, mask) in enumerate(predictor.cleaned(maps, image[0], spent)):
-        probability, truth = maps.whole(number), dataset.label(sample, name)
+        probability, truth, found = (
+            maps.grid.orient(voxels)[:, :, ends]
+            for voxels in (maps.whole(number), dataset.label(sample, name), mask)
+        )
         yield Outcome(
             scan=sample.name,
             case=sample.case,
             organ=name,
-            dice=Dice()(Comparison(truth, mask, sample.spacing_mm)),
+            dice=Dice()(Comparison(truth, found, sample.spacing_mm)),
             look=seen(mask, image[0], levels),
             voxel_mm3=math.prod(sample.spacing_mm),
             truth=Tally.of(probability, truth).counts,
-            mask=Tally.of(probability, mask).counts,
+            mask=Tally.of(probability, found).counts,
         )
+
+
+def labelled_slices(dataset: Dataset, sample: Sample, grid: Grid, data: Data) -> slice:
+    """The oriented slices whose labels are to be believed: as far as the loss believed them."""
+    if data.below_cut == "background":
+        return slice(None)
+    masks = (grid.orient(dataset.label(sample, name)) for name in dataset.classes)
+    last = max(
+        (int(z) for mask in masks for z in np.flatnonzero(mask.any(axis=(0, 1)))), default=-1
+    )
+    return slice(0, last + 1) if last >= 0 else slice(None)
 
 
 def judged(
@@ -137,13 +151,13 @@ def judged(
     plain = [Calibration()] * len(outcomes)
     scaled = _left_out(outcomes)
     organs = {}
-    for name, usual in labels.items():
+    for name in labels:
         own = [one for one in outcomes if one.organ == name]
         calibration = fit(_sum(own))
         which = [place for place, one in enumerate(outcomes) if one.organ == name]
         organs[name] = Organ(
             calibration=calibration,
-            usual=_usual(usual, own, calibration),
+            usual=usual(labels[name], _widest(own, calibration)),
             before=_figures(own, [plain[place] for place in which]),
             after=_figures(own, [scaled[place] for place in which]),
         )
@@ -201,18 +215,10 @@ def spearman(told: Floats, true: Floats) -> float:
     return float(np.corrcoef(rankdata(told), rankdata(true))[0, 1])
 
 
-def _usual(labels: Labels, outcomes: Sequence[Outcome], by: Calibration) -> Usual:
-    """What is usual of a class: its ranges in the labels, its unsure borders among the outcomes."""
-    unsure = [unsure_mm(one.mask, by.table, one.look, one.voxel_mm3) for one in outcomes]
-    there = {scan: look for scan, look in labels.items() if look.volume_ml}
-    grey = [look.intensity for look in there.values() if look.intensity is not None]
-    return Usual(
-        scans=len(labels),
-        volume_ml={scan: round(look.volume_ml, 3) for scan, look in there.items()},
-        most_parts=max((look.parts for look in there.values()), default=0),
-        intensity=(min(grey), max(grey)) if grey else None,
-        border_mm=max((mm for mm in unsure if mm is not None), default=None),
-    )
+def _widest(outcomes: Iterable[Outcome], by: Calibration) -> float | None:
+    """The most over which a border was unsure, in mm."""
+    unsure = (unsure_mm(one.mask, by.table, one.look, one.voxel_mm3) for one in outcomes)
+    return max((mm for mm in unsure if mm is not None), default=None)
 
 
 def table(found: Calibrated) -> "Table":
@@ -230,49 +236,3 @@ def table(found: Calibrated) -> "Table":
 def _cells(before: Figures, after: Figures) -> list[str]:
     pairs = [(getattr(before, n), getattr(after, n)) for n in ("spearman", "dice_error", "ece")]
     return [" -> ".join("-" if v is None else f"{v:.3f}" for v in pair) for pair in pairs]
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """A training scan whose labels are looked at, with its image scaled as a run does."""
-
-    dataset: Dataset
-    sample: Sample
-    intensity: Intensity
-
-
-def _labels(members: Sequence[Run], dataset: Dataset) -> dict[str, Labels]:
-    """What each class looks like in the scans that any of the runs was trained on."""
-    names = {name for run in members for name in run.facts.train}
-    scans = [
-        _Labelled(dataset, one, members[0].config.data.intensity)
-        for one in dataset.samples
-        if one.name in names and one.labels
-    ]
-    found: dict[str, Labels] = {name: {} for name in dataset.classes}
-    work = parallel.each(_look, scans, workers=machine.cores(), died=_died)
-    with console.progress("looking at training labels") as report, closing(work):
-        for count, (place, looks) in enumerate(work, start=1):
-            if isinstance(looks, str):
-                raise UserError(looks)
-            for name, look in looks.items():
-                found[name][scans[place].sample.name] = look
-            report(count, len(scans), scans[place].sample.name)
-    return {name: dict(sorted(looks.items())) for name, looks in found.items()}
-
-
-def _look(scan: _Labelled) -> dict[str, Signs] | str:
-    """What each class of a scan looks like, or what is wrong with its files."""
-    try:
-        first = scan.dataset.image(scan.sample)
-        levels = levels_of(first.voxels, scan.intensity)
-        return {
-            name: seen(scan.dataset.label(scan.sample, name), first, levels)
-            for name in scan.dataset.classes
-        }
-    except UserError as error:
-        return str(error)
-
-
-def _died(scan: _Labelled) -> str:
-    return f"{scan.sample.name}: the process that looked at it was killed (out of memory?)"
