@@ -81,6 +81,15 @@ def test_near_the_ends_of_what_training_saw_nothing_is_unusual() -> None:
         assert signs_of(Signs(**{**vars(GOOD), "volume_ml": volume, "intensity": grey})) == []
 
 
+def test_an_end_of_the_scan_that_the_organ_often_touches_is_not_told() -> None:
+    usual = USUAL.model_copy(update={"cut": ("the last slice",)})
+    look = Signs(**{**vars(GOOD), "cut": ("the first slice", "the last slice")})
+
+    assert [f.text for f in flags(look, 1.0, None, usual)] == [
+        "touches the first slice: the field of view may cut it"
+    ]
+
+
 def test_an_organ_that_some_training_scans_lack_may_be_missing() -> None:
     gone = Signs(0.0, 0.0, 0, None, ())
     some = USUAL.model_copy(update={"scans": 4})

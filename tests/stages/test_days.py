@@ -34,7 +34,7 @@ def test_a_change_that_training_never_saw_is_told() -> None:
 
     assert found["case1_day0"] == found["case1_day1"] == []
     assert found["case1_day2"] == [
-        "40 ml, on other days 105: 2.6 times (training: at most 2.0 between two days)"
+        "40 ml, on other days 105 ml: 2.6 times (training: at most 2.0 between two days)"
     ]
 
 
@@ -43,8 +43,8 @@ def test_days_predicted_earlier_and_days_trained_on_count() -> None:
 
     earlier = across_days([today], [record("case1_day0", 100)], known(**TWICE))
     trained = across_days([today], [], known(case1_day0=100.0, **TWICE))
-    assert "on other days 100" in texts(earlier)["case1_day5"][0]
-    assert "on other days 100" in texts(trained)["case1_day5"][0]
+    assert "on other days 100 ml" in texts(earlier)["case1_day5"][0]
+    assert "on other days 100 ml" in texts(trained)["case1_day5"][0]
 
 
 def test_other_cases_failed_days_and_the_scan_itself_do_not_count() -> None:

@@ -25,13 +25,15 @@ class Usual(Section):
     """One class in the labels of the training scans: those that have it, by name, and its ranges.
 
     `scans` counts all that are labelled. `intensity` is the range of the organ's median, 0 and 1 being
-    the levels of the image. `border_mm` is the most over which the border was unsure on validation scans.
+    the levels of the image. `cut` are the ends of the scan that it often touches. `border_mm` is the
+    most over which its border was unsure on validation scans.
     """
 
     scans: int
     volume_ml: dict[str, float]
     most_parts: int
     intensity: tuple[float, float] | None
+    cut: tuple[str, ...] = ()
     border_mm: float | None
 
     @property

@@ -91,8 +91,10 @@ def flags(
     look: Signs, unsure: float | None, agreement: float | None, usual: Usual | None
 ) -> Iterator[Flag]:
     """What is unusual about an organ; less is known of it where the run is not calibrated."""
-    for end in look.cut:
-        yield Flag(sign="cut", text=f"touches {end}: the field of view may cut it")
+    ends = [end for end in look.cut if usual is None or end not in usual.cut]
+    if ends:
+        text = f"touches {' and '.join(ends)}: the field of view may cut it"
+        yield Flag(sign="cut", text=text)
     if agreement is not None and agreement < LEAST_AGREEMENT:
         yield Flag(
             sign="agreement",
@@ -117,7 +119,7 @@ def _against(look: Signs, usual: Usual) -> Iterator[Flag]:
     volumes = usual.volume_ml.values()
     low, high = min(volumes, default=0.0), max(volumes, default=math.inf)
     if not low / BEYOND <= look.volume_ml <= high * BEYOND:
-        text = f"{look.volume_ml:.3g} ml (training: {low:.3g} to {high:.3g})"
+        text = f"{ml(look.volume_ml)} (training: {ml(low)} to {ml(high)})"
         yield Flag(sign="volume", text=text)
     if usual.volume_ml and look.parts > usual.most_parts:
         yield Flag(sign="parts", text=f"{look.parts} parts (training: at most {usual.most_parts})")
@@ -127,3 +129,8 @@ def _against(look: Signs, usual: Usual) -> Iterator[Flag]:
         if not darkest - room <= look.intensity <= brightest + room:
             text = f"grey {look.intensity:.2f} (training: {darkest:.2f} to {brightest:.2f})"
             yield Flag(sign="intensity", text=text)
+
+
+def ml(volume: float) -> str:
+    """A volume in ml for people, to three digits and never to more than whole ml."""
+    return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from volseg.stages.calibrated import Organ, case_of
+from volseg.stages.confidence import ml
 from volseg.stages.predictions import Confidence, Flag, Record
 
 SIGN = "days"
@@ -53,7 +54,7 @@ def _organ(told: Confidence, volumes: dict[str, float], organ: Organ) -> Confide
         times = max(told.volume_ml / mean, mean / told.volume_ml)
         if times > most:
             text = (
-                f"{told.volume_ml:.3g} ml, on other days {mean:.3g}: {times:.1f} times "
+                f"{ml(told.volume_ml)}, on other days {ml(mean)}: {times:.1f} times "
                 f"(training: at most {most:.1f} between two days)"
             )
             flags.append(Flag(sign=SIGN, text=text))

@@ -1,6 +1,7 @@
 """What the organs of training scans look like, beside which a prediction may be unusual."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from volseg.stages.confidence import levels_of, seen
 
 Labels = dict[str, Signs]
 """What one class looks like in labels, by scan."""
+OFTEN = 0.25
+"""The share of scans in which an end of the scan is touched, from which that is nothing to tell."""
 
 
 def usual(labels: Labels, border_mm: float | None) -> Usual:
@@ -26,8 +29,15 @@ def usual(labels: Labels, border_mm: float | None) -> Usual:
         volume_ml={scan: round(look.volume_ml, 3) for scan, look in there.items()},
         most_parts=max((look.parts for look in there.values()), default=0),
         intensity=(min(grey), max(grey)) if grey else None,
+        cut=tuple(_often(there.values())),
         border_mm=border_mm,
     )
+
+
+def _often(looks: Collection[Signs]) -> Iterator[str]:
+    """The ends of the scan that an organ often touches."""
+    touched = Counter(end for look in looks for end in look.cut)
+    yield from (end for end, count in touched.items() if count >= OFTEN * len(looks))
 
 
 def labels_of(members: Sequence[Run], dataset: Dataset) -> dict[str, Labels]:
