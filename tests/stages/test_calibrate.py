@@ -211,14 +211,14 @@ def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: 
         open_run(folder)
 
 
-@pytest.mark.parametrize(("below_cut", "last"), [("ignore", 6), ("background", 9)])
+@pytest.mark.parametrize(("below_cut", "last"), [("ignore", 5), ("background", 9)])
 def test_below_the_cut_labels_are_believed_as_far_as_the_loss_believed_them(
     tmp_path: Path, below_cut: str, last: int
 ) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=1)
     sample = dataset.samples[0]
     labels = dataset.labels(sample)
-    assert int(np.flatnonzero(labels.any(axis=(0, 1, 2)))[-1]) == 6
+    assert int(np.flatnonzero(labels.any(axis=(0, 1, 2)))[-1]) == 5
     grid = Grid.over(dataset.image(sample), None)
 
     ends = labelled_slices(dataset, sample, grid, Data(below_cut=below_cut))
