@@ -17,7 +17,7 @@ from volseg.atomic import write_text
 from volseg.config import Config
 from volseg.errors import UserError
 from volseg.model.engines import Format, Model
-from volseg.runs import BEST, CONFIG, SPLITS, Facts, Run
+from volseg.runs import BEST, CALIBRATION, CONFIG, SPLITS, Facts, Run
 from volseg.schema import Section, explain
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def open_run(folder: Path) -> Run:
 
 def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Package:
     """Write `package.json` over the files of a folder, which are then a package."""
+    names = [CONFIG, SPLITS, *MODEL[kind]]
+    if (folder / CALIBRATION).is_file():
+        names.append(CALIBRATION)
     contents = Contents(
         package=1,
         format=kind,
@@ -140,7 +143,7 @@ def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Pack
         run=runs.label(run.folder),
         weights=run.digest,
         precision=precision,
-        files={name: _sha256(folder / name) for name in (CONFIG, SPLITS, *MODEL[kind])},
+        files={name: _sha256(folder / name) for name in names},
     )
     write_text(folder / FILE, contents.model_dump_json(indent=1) + "\n")
     return Package(folder, run.config, run.facts, contents)
@@ -174,7 +177,7 @@ def _read(path: Path) -> Contents:
 def _damages(folder: Path, contents: Contents) -> Iterator[str]:
     """What is wrong with a package's files, a line each."""
     expected = {CONFIG, SPLITS, *MODEL[contents.format]}
-    if strange := sorted(expected ^ contents.files.keys()):
+    if strange := sorted(expected ^ (contents.files.keys() - {CALIBRATION})):
         yield (
             f"{folder / FILE}: lists other files than a package for {contents.format} has "
             f"({strange[0]}); {AGAIN}"

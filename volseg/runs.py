@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
 CONFIG, SPLITS, METRICS = "config.yaml", "splits.json", "metrics.csv"
+CALIBRATION = "calibration.json"
 
 
 class Facts(Section):

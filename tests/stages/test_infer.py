@@ -85,7 +85,7 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, ru
         assert record(wanted.out, name)["seen"] == "none"
     told = record(wanted.out, splits["train"][0])
     assert set(told["seconds"]) == {
-        "read", "normalise", "network", "blend", "restore", "postprocess", "write",
+        "read", "normalise", "network", "blend", "restore", "postprocess", "review", "write",
     }  # fmt: skip
     assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
     assert any("was itself trained on" in note for note in done.notes)

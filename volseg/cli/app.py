@@ -16,7 +16,8 @@ app = App(
 )
 
 for command in (
-    data.prepare, data.stats, model.plan, model.train, infer.infer, infer.export, model.evaluate,
-    compare.compare, report.report, model.submit, model.demo, data.phantom, model.options,
+    data.prepare, data.stats, model.plan, model.train, model.calibrate, infer.infer, infer.export,
+    model.evaluate, compare.compare, report.report, model.submit, model.demo, data.phantom,
+    model.options,
 ):  # fmt: skip
     app.command(command)

@@ -17,8 +17,8 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
     how = _how(options)
     talk.console()
+    from volseg.stages import attention, timing
     from volseg.stages import infer as stage
-    from volseg.stages import timing
     from volseg.stages.sources import Wanted
 
     done = stage.infer(
@@ -37,7 +37,8 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     )
     if options.timing:
         talk.show(timing.table(done.records))
-    for note in done.notes:
+    talk.show(attention.table(done.records))
+    for note in (*done.notes, *attention.notes(done.records)):
         talk.say(f"note: {note}")
     for record in done.failed:
         talk.say(f"failed: {record.scan}: {record.reason}")

@@ -71,6 +71,8 @@ class Maps:
         self._kind = np.uint8 if passes == 1 else np.uint16
         self._rounded = np.rint(sigmoids(self.scale)).astype(self._kind)
         self._planes: dict[tuple[int, int], bytes] = {}
+        self._passes = passes
+        self._squares: dict[int, float] = {}
 
     def add(self, layers: Iterable[tuple[int, Sums]], grid: Grid, box: Box) -> None:
         """Add a pass over a box of a network's grid over the same volume, as `blended` yields it."""
@@ -109,6 +111,9 @@ class Maps:
         plane = self._plane(number, z)
         if plane is None:
             plane = np.zeros(self.grid.oriented_shape[:2], self._kind)
+        if self._passes > 1:
+            flat = values.astype(np.float32).ravel() / self.scale
+            self._squares[number] = self._squares.get(number, 0.0) + float(flat @ flat)
         plane[box[0], box[1]] += values
         self._planes[number, z] = _packed(plane)
 
@@ -123,6 +128,17 @@ class Maps:
                     plane if self.most == 255 else np.rint(plane * (255 / self.most))
                 )
         return native
+
+    def agreement(self, number: int, squares: float) -> float | None:
+        """The Dice between two of the passes, over all pairs; None of a single pass, or of nothing.
+
+        Of probabilities p and q it is 2 sum(pq) / (sum(p²) + sum(q²)), which needs no more memory:
+        beside what is kept, only the sum over voxels of each pass's p². `squares` is that of the mean.
+        """
+        each = self._squares.get(number, 0.0)
+        if not each:
+            return None
+        return min(1.0, (self._passes**2 * squares - each) / ((self._passes - 1) * each))
 
     def _plane(self, number: int, z: int) -> Kept | None:
         packed = self._planes.get((number, z))

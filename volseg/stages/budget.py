@@ -20,8 +20,8 @@ from volseg.model.windows import Side, Weighted
 log = logging.getLogger(__name__)
 ROOM = 1.25
 """What the system's allocator holds for each byte that is used."""
-AHEAD, ALONE = 5, 3
-"""Bytes a voxel of probabilities and masks while one class is cleaned and another written, or one by one."""
+AHEAD, ALONE = 8, 4
+"""Bytes a voxel of probabilities and masks while one class is cleaned and another reviewed, or one by one."""
 CLEANING = 8
 """Bytes that cleaning takes for each voxel of the box around an organ."""
 ORGANS = 0.25

@@ -14,7 +14,7 @@ from volseg.errors import UserError
 from volseg.model.engines import Format
 from volseg.model.engines.choice import choose
 from volseg.packages import FILE, MODEL, Package, open_run, seal
-from volseg.runs import BEST, CONFIG, SPLITS, Run
+from volseg.runs import BEST, CALIBRATION, CONFIG, SPLITS, Run
 from volseg.stages import agreement, int8
 from volseg.stages.agreement import Agreement
 from volseg.stages.int8 import Trial
@@ -60,7 +60,7 @@ def export(order: Order) -> Exported:
     scan = agreement.example(run, order.data, dataset)
     judges = int8.scored(run, dataset) if order.int8 else []
     with replacing_folder(out) as folder:
-        for name in (CONFIG, SPLITS):
+        for name in _facts(run):
             shutil.copyfile(run.folder / name, folder / name)
         _write_model(run, order.format, folder)
         package = seal(folder, run, order.format)
@@ -129,6 +129,11 @@ def _dataset(run: Run, data: Path | None) -> Dataset | None:
     facts = run.facts
     same = (dataset.classes, dataset.facts.channels) == (facts.classes, facts.channels)
     return dataset if same else None
+
+
+def _facts(run: Run) -> list[str]:
+    """The files that go into a package as they are."""
+    return [n for n in (CONFIG, SPLITS, CALIBRATION) if (run.folder / n).is_file()]
 
 
 def _write_model(run: Run, kind: Format, folder: Path) -> None:

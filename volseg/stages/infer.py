@@ -1,7 +1,6 @@
 """`volseg infer`: from runs and scans to masks on each scan's native grid."""
 
 import hashlib
-import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -9,25 +8,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from volseg import console, parallel
-from volseg.atomic import write_text
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.masks import submission
 from volseg.model.evidence import Maps
 from volseg.model.predict import Changes, Mask
 from volseg.model.seconds import Seconds
+from volseg.stages import predictions
 from volseg.stages.budget import Budget, held
+from volseg.stages.calibrated import Organ, of_all
+from volseg.stages.confidence import Review, levels_of
+from volseg.stages.days import across_days
 from volseg.stages.ensemble import Ensemble, Loaded
 from volseg.stages.predictions import RECORD, Record
 from volseg.stages.sources import Source, Wanted, sources
 
 log = logging.getLogger(__name__)
-RECORDS = "predictions.json"
 CODES = "rle.csv"
 PROBABILITY = "_probability.nii.gz"
+FOUND = ("seconds", "changes", "confidence", "check")
+"""What a record tells of a scan's masks: it stays while they do."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,20 @@ def infer(wanted: Wanted) -> Inferred:
         for record in line:
             records.append(record)
             report(len(records), len(planned), record.scan)
-    gather(wanted.out)
+    records = _beside_other_days(records, maker)
+    predictions.gather(wanted.out)
     if all(record.status == "failed" for record in records):
         raise UserError.of(f"{record.scan}: {record.reason}" for record in records)
     return Inferred(by, wanted.out, tuple(records), (*by.notes(), *_notes(records, by)))
 
 
-def gather(out: Path) -> None:
-    """Collect all records below `out` into `predictions.json`, in order of their names."""
-    records = [_old_record(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
-    values = [record.model_dump() for record in records if record]
-    write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
+def _beside_other_days(records: Sequence[Record], maker: "Maker") -> list[Record]:
+    """The records with what only shows beside other days, in the files too."""
+    judged = across_days(records, predictions.kept(maker.out), maker.known)
+    for old, new in zip(records, judged, strict=True):
+        if old != new:
+            predictions.write(new, maker.out / new.scan)
+    return judged
 
 
 @dataclass
@@ -104,6 +108,7 @@ class Maker:
     budget: Budget
     out: Path
     probabilities: bool = False
+    known: dict[str, Organ] | None = None
 
     @classmethod
     def of(cls, by: Ensemble, wanted: Wanted) -> "Maker":
@@ -116,7 +121,7 @@ class Maker:
         if how.max_memory is not None and twice < how.max_memory / 2:  # room for more windows
             loaded = by.load(how)
             budget = Budget.of(loaded.predictor, channels, how.max_memory)
-        return cls(by, loaded, budget, wanted.out, wanted.probabilities)
+        return cls(by, loaded, budget, wanted.out, wanted.probabilities, of_all(by))
 
     def has_room_beside(self, scan: Scan) -> bool:
         """Whether the next scan may be read, and the last one written, while this is predicted."""
@@ -137,7 +142,7 @@ class Maker:
         self._attempted(scan, self._finish)
         if scan.over is None:
             raise AssertionError("a scan whose last step was neither done nor has failed")
-        _write(scan.over, scan.folder)
+        predictions.write(scan.over, scan.folder)
         return scan.over
 
     def _attempted(self, scan: Scan, step: Callable[[Scan], None]) -> Scan:
@@ -165,19 +170,21 @@ class Maker:
                     f"the run needs {', '.join(wanted)}"
                 )
             made_from = (
-                f"{scan.source.digest(scan.channels)} {self.loaded.settings} {self.probabilities}"
+                scan.source.digest(scan.channels),
+                self.loaded.settings,
+                self.probabilities,
+                self.known,
             )
-            scan.key = hashlib.sha256(made_from.encode()).hexdigest()
+            scan.key = hashlib.sha256(" ".join(map(str, made_from)).encode()).hexdigest()
         old = _done(scan.folder, scan.key)
         if old is None:
             _clear(scan.folder)
             stopped = self._record(scan, status="failed", reason="stopped; run it again")
-            _write(stopped, scan.folder)
+            predictions.write(stopped, scan.folder)
         else:
             log.info("%s: unchanged, not done again", scan.source.name)
-            scan.over = self._record(
-                scan, status="done", key=scan.key, seconds=old.seconds, changes=old.changes
-            )
+            kept = {name: getattr(old, name) for name in FOUND}
+            scan.over = self._record(scan, status="done", key=scan.key, **kept)
 
     def _predict(self, scan: Scan) -> None:
         self.budget.check(scan.channels)
@@ -186,7 +193,8 @@ class Maker:
     def _finish(self, scan: Scan) -> None:
         """Write a scan's masks and codes."""
         source, classes = scan.source, self.by.facts.classes
-        masks = self._written(scan, scan.maps)
+        review = self._review(scan)
+        masks = self._written(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:
                 rows = submission.rows(source.name, source.slices, classes=classes, masks=masks)
@@ -194,11 +202,16 @@ class Maker:
             else:
                 deque(masks, maxlen=0)
         spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
-        scan.over = self._record(
-            scan, status="done", key=scan.key, seconds=spent, changes=scan.changes
-        )
+        found = {"changes": scan.changes, "confidence": review.confidence, "check": review.check}
+        scan.over = self._record(scan, status="done", key=scan.key, seconds=spent, **found)
 
-    def _written(self, scan: Scan, maps: Maps) -> Iterator[Mask]:
+    def _review(self, scan: Scan) -> Review:
+        first, intensity = scan.channels[0], self.by.runs[0].config.data.intensity
+        with scan.seconds.step("review"):
+            levels = levels_of(first.voxels, intensity)
+        return Review(self.known, first, levels, scan.source.slices)
+
+    def _written(self, scan: Scan, maps: Maps, review: Review) -> Iterator[Mask]:
         """Each class's mask, as soon as its files are written."""
         first, cleaning = scan.channels[0], Seconds()
         most = self.budget.largest_organ(scan.channels)
@@ -209,6 +222,8 @@ class Maker:
             cleaned = parallel.ahead(cleaned)
         for number, (name, mask) in enumerate(scan.seconds.each("waiting", cleaned)):
             first.with_voxels(mask).write(scan.folder / f"{name}.nii.gz")
+            with scan.seconds.step("review"):
+                review.add(name, mask, maps, number)
             if self.probabilities:
                 probability = first.with_voxels(maps.whole(number))
                 probability.write(scan.folder / f"{name}{PROBABILITY}", slope=1 / 255)
@@ -231,29 +246,17 @@ class Maker:
 
 def _done(folder: Path, key: str) -> Record | None:
     """The record of an earlier prediction from exactly these inputs, if its files are all there."""
-    record = _old_record(folder)
+    record = predictions.read(folder)
     if record is None or (record.key, record.status) != (key, "done"):
         return None
     whole = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
     return record if whole else None
 
 
-def _old_record(folder: Path) -> Record | None:
-    path = folder / RECORD
-    try:
-        return Record.model_validate_json(path.read_bytes()) if path.is_file() else None
-    except ValidationError:
-        return None
-
-
-def _write(record: Record, folder: Path) -> None:
-    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
-
-
 def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:
     """Raise rather than replace masks that inference did not write, such as the truth itself."""
     masks = [f"{name}.nii.gz" for name in classes if (folder / f"{name}.nii.gz").exists()]
-    if masks and _old_record(folder) is None:
+    if masks and predictions.read(folder) is None:
         raise OutputError(
             f"{folder}: holds {', '.join(masks)} without {RECORD}, so volseg did not write them; "
             "choose another --out"
@@ -262,7 +265,7 @@ def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove an earlier prediction; files that inference did not write stay."""
-    old = _old_record(folder)
+    old = predictions.read(folder)
     if old:
         for file in (CODES, *(f"{name}.nii.gz" for name in old.classes), RECORD):
             (folder / file).unlink(missing_ok=True)

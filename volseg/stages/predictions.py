@@ -8,11 +8,39 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg import __version__
+from volseg.atomic import write_text
 from volseg.data.slices import natural
 from volseg.errors import UserError
 from volseg.masks.postprocess import Change
 
-RECORD = "record.json"
+RECORD, RECORDS = "record.json", "predictions.json"
+
+
+class Flag(BaseModel):
+    """Something unusual about one organ: which sign it is, and a sentence for people."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    sign: str
+    text: str
+
+
+class Confidence(BaseModel):
+    """How far one organ's mask is to be trusted, and where to look.
+
+    `dice` is the Dice that the probabilities expect of the mask (None: nothing was found), as they are
+    where they are not `calibrated`. `agreement` is the mean Dice between two passes, None for one.
+    `slices` are ranges, the worst first, by source numbers, or from 0 where there are none.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    dice: float | None
+    calibrated: bool
+    volume_ml: float
+    agreement: float | None = None
+    flags: tuple[Flag, ...] = ()
+    slices: tuple[tuple[int, int], ...] = ()
 
 
 class Record(BaseModel):
@@ -21,7 +49,8 @@ class Record(BaseModel):
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
     several runs, the most that any saw. `fold_set` is the run's set the scan was in. `key` is the
     hash of all that the masks were made from: image, weights and settings. `changes` tells by class what
-    each step of cleaning did; records of earlier versions lack it.
+    each step of cleaning did (records of earlier versions lack it), `confidence` how far to trust it;
+    `check` are the slices to look at first, all organs together.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -37,7 +66,35 @@ class Record(BaseModel):
     key: str = ""
     seconds: dict[str, float] = {}
     changes: dict[str, tuple[Change, ...]] = {}
+    confidence: dict[str, Confidence] = {}
+    check: tuple[tuple[int, int], ...] = ()
     version: str = __version__
+
+
+def read(folder: Path) -> Record | None:
+    """The record of a scan's folder; None where it has none that this version can read."""
+    path = folder / RECORD
+    try:
+        return Record.model_validate_json(path.read_bytes()) if path.is_file() else None
+    except ValidationError:
+        return None
+
+
+def write(record: Record, folder: Path) -> None:
+    """Write a scan's record into its folder."""
+    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+
+
+def kept(out: Path) -> list[Record]:
+    """All records below a folder that can be read, in order of their names."""
+    found = [read(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
+    return [record for record in found if record]
+
+
+def gather(out: Path) -> None:
+    """Collect all records below `out` into `predictions.json`."""
+    values = [record.model_dump() for record in kept(out)]
+    write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
 
 
 class Prediction(Record):

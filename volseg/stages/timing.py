@@ -6,7 +6,7 @@ from rich.table import Table
 
 from volseg.stages.predictions import Record
 
-STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "write")
+STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
 
 
 def table(records: Sequence[Record]) -> Table:

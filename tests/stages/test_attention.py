@@ -1,0 +1,48 @@
+from volseg.stages.attention import rows, table
+from volseg.stages.predictions import Confidence, Flag, Record
+
+
+def record(scan: str, **dice: float | None) -> Record:
+    flag = Flag(sign="missing", text="not found, though every training scan has it")
+    told = {
+        name: Confidence(
+            dice=value,
+            calibrated=True,
+            volume_ml=1.0,
+            flags=(flag,) if name == "gone" else (),
+            slices=((3, 5), (9, 9)),
+        )
+        for name, value in dice.items()
+    }
+    return Record(scan=scan, status="done", classes=tuple(dice), seen="none", confidence=told)
+
+
+RECORDS = [record("a", liver=0.9, stomach=0.4, gone=None, none=None), record("b", liver=0.6)]
+
+
+def test_what_is_trusted_least_comes_first_and_what_may_well_be_absent_last() -> None:
+    found = [(row.scan, row.organ) for row in rows(RECORDS)]
+
+    assert found == [
+        ("a", "gone"), ("a", "stomach"), ("b", "liver"), ("a", "liver"), ("a", "none")
+    ]  # fmt: skip
+
+
+def test_the_table_is_short_and_says_how_many_are_left_out() -> None:
+    shown = table(RECORDS, most=2)
+
+    assert [list(column.cells) for column in shown.columns] == [
+        ["a", "a"],
+        ["gone", "stomach"],
+        ["not found", "0.40"],
+        ["3-5, 9", "3-5, 9"],
+        ["not found, though every training scan has it", ""],
+    ]
+    assert shown.caption == "3 more in predictions.json"
+    assert table(RECORDS).caption is None
+
+
+def test_a_failed_scan_has_no_row() -> None:
+    failed = Record(scan="c", status="failed", classes=("liver",), seen="none")
+
+    assert rows([failed]) == []

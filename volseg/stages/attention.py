@@ -1,0 +1,58 @@
+"""Where to look: the predicted organs, those that are trusted least first, as a table and in words."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+
+from volseg.stages.predictions import Confidence, Record
+
+SHOWN = 20
+NOT_CALIBRATED = "confidence is not calibrated; run `volseg calibrate RUN`, then infer again"
+
+
+class Row(NamedTuple):
+    """One organ of one scan."""
+
+    scan: str
+    organ: str
+    confidence: Confidence
+
+
+def rows(records: Sequence[Record]) -> list[Row]:
+    """The organs of all scans that are done, those with the least confidence first.
+
+    Organs that were not found come last, before them only those that ought to have been.
+    """
+    found = [Row(r.scan, n, c) for r in records for n, c in r.confidence.items()]
+    return sorted(found, key=lambda row: _order(row.confidence))
+
+
+def _order(confidence: Confidence) -> tuple[float, int]:
+    """Sorts by what a person ought to see first."""
+    if confidence.dice is None:
+        return (0.0 if confidence.flags else 2.0, 0)
+    return confidence.dice, -len(confidence.flags)
+
+
+def table(records: Sequence[Record], most: int = SHOWN) -> Table:
+    """A row an organ, `most` at most: its confidence, the slices to look at first, and why."""
+    found = rows(records)
+    left = f"{len(found) - most} more in predictions.json" if len(found) > most else None
+    shown = Table("scan", "organ", "confidence", "slices to check first", "why", caption=left)
+    for row in found[:most]:
+        told = row.confidence
+        why = "; ".join(flag.text for flag in told.flags)
+        dice = "not found" if told.dice is None else f"{told.dice:.2f}"
+        shown.add_row(row.scan, row.organ, dice, _ranges(told.slices), why)
+    return shown
+
+
+def notes(records: Sequence[Record]) -> Iterator[str]:
+    """What a reader of the table has to know."""
+    if any(not row.confidence.calibrated for row in rows(records)):
+        yield NOT_CALIBRATED
+
+
+def _ranges(slices: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in slices)

@@ -1,0 +1,139 @@
+"""What a run knows of itself: `calibration.json`, which `volseg calibrate` leaves in its folder.
+
+How its probabilities are to be taken, and what its organs looked like in training: by the one a
+confidence is told, by the other what is unusual.
+"""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from volseg.atomic import write_text
+from volseg.errors import UserError
+from volseg.masks.calibration import Calibration
+from volseg.runs import CALIBRATION, Run
+from volseg.schema import Section, explain
+
+if TYPE_CHECKING:
+    from volseg.stages.ensemble import Ensemble
+
+
+class Usual(Section):
+    """One class in the labels of the training scans: those that have it, by name, and its ranges.
+
+    `scans` counts all that are labelled. `intensity` is the range of the organ's median, 0 and 1 being
+    the levels of the image. `cut` are the ends of the scan that it often touches. `border_mm` is the
+    most over which its border was unsure on validation scans.
+    """
+
+    scans: int
+    volume_ml: dict[str, float]
+    most_parts: int
+    intensity: tuple[float, float] | None
+    cut: tuple[str, ...] = ()
+    border_mm: float | None
+
+    @property
+    def most_times(self) -> float | None:
+        """By how many times a volume changed at most between two days of one case; None if none has two."""
+        by_case: dict[str, list[float]] = {}
+        for scan, volume in self.volume_ml.items():
+            by_case.setdefault(case_of(scan), []).append(volume)
+        return max((max(v) / min(v) for v in by_case.values() if len(v) > 1), default=None)
+
+
+class Figures(Section):
+    """How well confidence tells the true Dice of validation scans, and probabilities the truth.
+
+    `spearman` ranks confidence with Dice, `dice_error` is their mean distance, `ece` the expected
+    calibration error of voxels. None where it can't be said.
+    """
+
+    spearman: float | None
+    dice_error: float | None
+    ece: float | None
+
+
+class Organ(Section):
+    """One class: how its probabilities are to be taken, what is usual, and what calibration changed.
+
+    `after` is of cases that the calibration it was judged by did not see.
+    """
+
+    calibration: Calibration
+    usual: Usual
+    before: Figures
+    after: Figures
+
+
+class Calibrated(Section):
+    """What `calibration.json` says; `weights` are the hashes of the networks that it holds for.
+
+    `before` and `after` are of all classes together.
+    """
+
+    weights: tuple[str, ...]
+    scans: int
+    cases: int
+    before: Figures
+    after: Figures
+    organs: dict[str, Organ]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Calibrated | None":
+        """That of a folder; None where it has none.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        path = folder / CALIBRATION
+        if not path.is_file():
+            return None
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            again = "; make it anew with `volseg calibrate`"
+            raise UserError.of(f"{path}: {line}{again}" for line in explain(error, cls)) from error
+
+    def write(self, folder: Path) -> None:
+        """Write `calibration.json`."""
+        write_text(folder / CALIBRATION, self.model_dump_json(indent=1) + "\n")
+
+
+def of_run(run: Run) -> Calibrated | None:
+    """What is known of a run's present weights, from its folder or that of the five it is one of."""
+    for folder in (run.folder, run.folder.parent):
+        found = Calibrated.read(folder)
+        if found and run.digest in found.weights:
+            return found
+    return None
+
+
+def of_all(by: "Ensemble") -> dict[str, Organ] | None:
+    """What is known of the classes of runs that predict together; None unless all are calibrated.
+
+    Of several calibrations the temperatures' geometric mean is taken, and the first's other facts.
+    """
+    found = [of_run(run) for run in by.runs]
+    known = [one.organs for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    return {name: _together([organs[name] for organs in known]) for name in by.facts.classes}
+
+
+def _together(organs: Sequence[Organ]) -> Organ:
+    each = [organ.calibration for organ in organs]
+    mean = Calibration(
+        temperature=statistics.geometric_mean(one.temperature for one in each),
+        certain=statistics.fmean(one.certain for one in each),
+        missed=statistics.fmean(one.missed for one in each),
+    )
+    return organs[0].model_copy(update={"calibration": mean})
+
+
+def case_of(scan: str) -> str:
+    """The case of a scan, from its name."""
+    return scan.rsplit("_day", 1)[0]
