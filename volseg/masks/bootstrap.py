@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,17 @@ Array = npt.NDArray[np.float64]
 Values = Mapping[str, npt.ArrayLike]
 """By case, a value a scan (S,), or a row a scan with a column a class (S, C). What is not finite is
 left out, of means and of their counts."""
+
+
+class Sums(NamedTuple):
+    """The sums of finite values and how many there are, each (cases, C)."""
+
+    sums: Array
+    counts: Array
+
+    def drawn(self, times: Array) -> "Sums":
+        """Those of R draws, in which each case is so often, (R, cases); each (R, C)."""
+        return Sums(times @ self.sums, times @ self.counts)
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,8 @@ def mean(values: Values, *, weights: Sequence[float] | None = None) -> Estimate:
     A column without a value, in the data or in a resample, is left out of the latter.
     """
     names = _measured(values)
-    sums, counts = _by_case(values, names)
-    return _estimate(lambda drawn: _mean(drawn @ sums, drawn @ counts, weights), len(names))
+    found = _by_case(values, names)
+    return _estimate(lambda drawn: mean_of(found.drawn(drawn), weights), len(names))
 
 
 def difference(
@@ -85,15 +97,16 @@ def difference(
     if set(values) != set(others):
         raise ValueError("both sides need the same cases")
     names = [name for name in _measured(values) if name in set(_measured(others))]
-    one, other = _by_case(values, names), _by_case(others, names)
+    return difference_of(_by_case(values, names), _by_case(others, names), weights=weights)
+
+
+def difference_of(one: Sums, other: Sums, *, weights: Sequence[float] | None = None) -> Estimate:
+    """The same from the sums of cases that both measure."""
 
     def statistic(drawn: Array) -> Array:
-        left, right = (
-            _mean(drawn @ sums, drawn @ counts, weights) for sums, counts in (one, other)
-        )
-        return left - right
+        return mean_of(one.drawn(drawn), weights) - mean_of(other.drawn(drawn), weights)
 
-    return _estimate(statistic, len(names))
+    return _estimate(statistic, len(one.counts))
 
 
 def _estimate(statistic: Callable[[Array], Array], cases: int) -> Estimate:
@@ -132,17 +145,17 @@ def _rows(values: npt.ArrayLike) -> Array:
     return found[:, None] if found.ndim == 1 else found
 
 
-def _by_case(values: Values, names: Sequence[str]) -> tuple[Array, Array]:
-    """The sums and the numbers of finite values, each (cases, C)."""
+def _by_case(values: Values, names: Sequence[str]) -> Sums:
     rows = [_rows(values[name]) for name in names] or [np.empty((0, 1))]
     finite = [np.isfinite(one) for one in rows]
     sums = [np.where(kept, one, 0).sum(axis=0) for one, kept in zip(rows, finite, strict=True)]
     counts = [kept.sum(axis=0) for kept in finite]
-    return np.array(sums)[: len(names)], np.array(counts, float)[: len(names)]
+    return Sums(np.array(sums)[: len(names)], np.array(counts, float)[: len(names)])
 
 
-def _mean(sums: Array, counts: Array, weights: Sequence[float] | None) -> Array:
-    """The weighted mean of the columns' means (R,) from their sums and counts (R, C)."""
+def mean_of(of: Sums, weights: Sequence[float] | None = None) -> Array:
+    """The weighted mean of the columns' means (R,), of R draws or cases."""
+    sums, counts = of
     there = counts > 0
     each = np.divide(sums, counts, out=np.zeros_like(sums), where=there)
     shares = there * (np.ones(sums.shape[1]) if weights is None else np.asarray(weights, float))

@@ -8,7 +8,7 @@ mm³, mm² and mm, never in voxels. `examples` of a setting are values worth try
 
 from typing import Annotated
 
-from volseg.masks.postprocess.cleaning import Change, clean, lowest, undone, unknown_classes
+from volseg.masks.postprocess.cleaning import Change, clean, is_for, lowest, undone, unknown_classes
 from volseg.masks.postprocess.disjoint import disjoint
 from volseg.masks.postprocess.evidence import Bytes, Evidence, at_least
 from volseg.masks.postprocess.filling import FillHoles, FillHolesInSlices
@@ -42,6 +42,7 @@ __all__ = [
     "at_least",
     "clean",
     "disjoint",
+    "is_for",
     "lowest",
     "undone",
     "unknown_classes",

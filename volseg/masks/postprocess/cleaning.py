@@ -89,8 +89,8 @@ def undone(steps: Sequence[Cleaner], classes: Sequence[str]) -> Iterator[str]:
     """One line for each step that does nothing, as for each of its classes a later one starts anew."""
     for position, step in enumerate(steps):
         later = [one for one in steps[position + 1 :] if isinstance(one, Starting)]
-        names = [name for name in classes if _is_for(step, name)]
-        by = [next((one.name for one in later if _is_for(one, name)), "") for name in names]
+        names = [name for name in classes if is_for(step, name)]
+        by = [next((one.name for one in later if is_for(one, name)), "") for name in names]
         if by and all(by):
             yield (
                 f"postprocess.{position}: {step.name} does nothing, as {by[0]} after it starts anew; "
@@ -99,8 +99,9 @@ def undone(steps: Sequence[Cleaner], classes: Sequence[str]) -> Iterator[str]:
 
 
 def _applied(steps: Sequence[Cleaner], class_name: str) -> Iterator[Cleaner]:
-    return (step for step in steps if _is_for(step, class_name))
+    return (step for step in steps if is_for(step, class_name))
 
 
-def _is_for(step: Cleaner, class_name: str) -> bool:
+def is_for(step: Cleaner, class_name: str) -> bool:
+    """Whether a step applies to a class."""
     return not step.only or class_name in step.only
