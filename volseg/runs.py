@@ -31,6 +31,7 @@ RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
 CONFIG, SPLITS, METRICS = "config.yaml", "splits.json", "metrics.csv"
 CALIBRATION = "calibration.json"
+TUNE = "tune.json"
 
 
 class Facts(Section):
