@@ -16,8 +16,8 @@ app = App(
 )
 
 for command in (
-    data.prepare, data.stats, model.plan, model.train, model.calibrate, infer.infer, infer.export,
-    model.evaluate, compare.compare, report.report, model.submit, model.demo, data.phantom,
+    data.prepare, data.stats, model.plan, model.train, model.tune, model.calibrate, infer.infer,
+    infer.export, model.evaluate, compare.compare, report.report, model.submit, model.demo, data.phantom,
     model.options,
 ):  # fmt: skip
     app.command(command)

@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from volseg import console, runs
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.grid import Grid
 from volseg.data.settings import Data
-from volseg.errors import UserError
 from volseg.masks.calibration import BINS, Calibration, binned, calibration_error, fit
 from volseg.masks.comparison import Comparison
 from volseg.masks.metrics import Dice
 from volseg.masks.signs import Signs
 from volseg.masks.tally import LEVELS, Counts, Floats, Tally, expected_dice
-from volseg.model.predict import Predictor
 from volseg.model.seconds import Seconds
-from volseg.packages import Package, open_run
-from volseg.runs import CALIBRATION, Run
-from volseg.stages.agreement import channels
+from volseg.runs import CALIBRATION
 from volseg.stages.calibrated import Calibrated, Figures, Organ
 from volseg.stages.confidence import levels_of, seen, unsure_mm
-from volseg.stages.ensemble import Ensemble, How
+from volseg.stages.ensemble import How
+from volseg.stages.new_scans import NewScan, NewScans
 from volseg.stages.usual import Labels, labels_of, usual
 
 if TYPE_CHECKING:
@@ -62,57 +58,25 @@ def calibrate(name: str | None, data: Path, how: How = How()) -> tuple[Path, Cal
     Raises:
         UserError: a package, another dataset, or no validation scan.
     """
-    folder = runs.find(name)
-    members = [_own(open_run(member)) for member in runs.members(folder)]
-    dataset = Dataset.load(data)
-    members[0].check_classes(dataset.classes, data)
-    scans = [(run, sample) for run in members for sample in _validation(run, dataset)]
-    if not scans:
-        raise UserError(
-            f"{folder}: has no labelled validation scan in {data}, so nothing to calibrate by; train "
-            "with data.split=folds"
-        )
-    labels = labels_of(members, dataset)
-    found = judged(
-        list(_predicted(scans, dataset, how)), labels, tuple(run.digest for run in members)
-    )
-    found.write(folder)
-    return folder / CALIBRATION, found
+    new = NewScans.of(name, data, "calibrate")
+    labels = labels_of(new.members, new.dataset)
+    outcomes = [
+        outcome
+        for scan in new.predicted(how, "calibrating")
+        for outcome in _organs(scan, new.dataset)
+    ]
+    found = judged(outcomes, labels, new.weights)
+    found.write(new.folder)
+    return new.folder / CALIBRATION, found
 
 
-def _own(run: Run) -> Run:
-    if isinstance(run, Package):
-        raise UserError(
-            f"{run.folder}: is a package; calibrate the run it was made from, {run.contents.run}, and "
-            "export that again"
-        )
-    return run
-
-
-def _validation(run: Run, dataset: Dataset) -> list[Sample]:
-    names = {*run.facts.unseen_cases, *run.facts.later_days}
-    return [one for one in dataset.samples if one.name in names and one.labels]
-
-
-def _predicted(
-    scans: Sequence[tuple[Run, Sample]], dataset: Dataset, how: How
-) -> Iterator[Outcome]:
-    """Each organ of each scan, by the run that was validated on it, whose network is loaded once."""
-    by: Run | None = None
-    with console.progress("calibrating") as report:
-        for number, (run, sample) in enumerate(scans, start=1):
-            if run is not by:
-                by, predictor = run, Ensemble((run.folder,), (run,)).load(how).predictor
-            yield from _organs(predictor, dataset, sample)
-            report(number, len(scans), sample.name)
-
-
-def _organs(predictor: Predictor, dataset: Dataset, sample: Sample) -> Iterator[Outcome]:
-    image, spent = channels(dataset, sample), Seconds()
-    levels = levels_of(image[0].voxels, predictor.members[0].data.intensity)
-    maps = predictor.maps(image, spent)
-    ends = labelled_slices(dataset, sample, maps.grid, predictor.members[0].data)
-    for number, (name, mask) in enumerate(predictor.cleaned(maps, image[0], spent)):
+def _organs(scan: NewScan, dataset: Dataset) -> Iterator[Outcome]:
+    """Each organ of a scan."""
+    sample, maps, first = scan.sample, scan.maps, scan.channels[0]
+    settings = scan.predictor.members[0].data
+    levels = levels_of(first.voxels, settings.intensity)
+    ends = labelled_slices(dataset, sample, maps.grid, settings)
+    for number, (name, mask) in enumerate(scan.predictor.cleaned(maps, first, Seconds())):
         probability, truth, found = (
             maps.grid.orient(voxels)[:, :, ends]
             for voxels in (maps.whole(number), dataset.label(sample, name), mask)
@@ -122,7 +86,7 @@ def _organs(predictor: Predictor, dataset: Dataset, sample: Sample) -> Iterator[
             case=sample.case,
             organ=name,
             dice=Dice()(Comparison(truth, found, sample.spacing_mm)),
-            look=seen(mask, image[0], levels),
+            look=seen(mask, first, levels),
             voxel_mm3=math.prod(sample.spacing_mm),
             truth=Tally.of(probability, truth).counts,
             mask=Tally.of(probability, found).counts,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.masks import bootstrap
+from volseg.masks.bootstrap import LEAST_CASES as TOLD_CASES
 from volseg.masks.bootstrap import Estimate, Sums
 from volseg.stages.slots import Pipeline, Slot
 

@@ -35,7 +35,7 @@ class Gain(Section):
 
 
 class OrganTuned(Section):
-    """One class: its mean score and its steps, one line a step, before and after; None where it has no score."""
+    """One class: its mean score (None: it has none) and its steps, one line a step, before and after."""
 
     before: float | None
     after: float | None
@@ -79,6 +79,11 @@ class Tuned(Section):
     rows: tuple[Row, ...]
     untried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any step helped."""
+        return any(row.kept for row in self.rows)
 
     @classmethod
     def read(cls, folder: Path) -> "Tuned | None":

@@ -1,0 +1,221 @@
+"""`volseg tune`: the post-processing that suits a run, found on scans it was not trained on, and its gain."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volseg import __version__
+from volseg.errors import UserError
+from volseg.masks.bootstrap import Estimate
+from volseg.run_postprocess import POSTPROCESS
+from volseg.runs import CALIBRATION
+from volseg.stages import crossfit
+from volseg.stages.crossfit import Course, Judged
+from volseg.stages.ensemble import How
+from volseg.stages.goals import GOALS, GoalName
+from volseg.stages.new_scans import NewScans
+from volseg.stages.pipelines import Bench, Predicted
+from volseg.stages.slots import SLOTS, Slot, pipeline_of, text, together
+from volseg.stages.tuned import Gain, OrganTuned, Row, Tuned
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DIGITS = 4
+Courses = Mapping[str, Course]
+
+
+def tune(
+    name: str | None,
+    data: Path,
+    *,
+    goal: GoalName = "kaggle",
+    max_seconds: float = 600,
+    how: How = How(),
+) -> tuple[NewScans, Tuned]:
+    """Find each class's steps by a run's validation scans; write postprocess.yaml, if any helps, and tune.json.
+
+    At most half of the time goes into predicting the scans. What a step is set to is chosen on some
+    cases, whether it is kept and what it gains is told by others: see `crossfit`. A run of five folds is
+    tuned as one, each scan predicted by the fold that is new to it.
+
+    Raises:
+        UserError: a package, another dataset, too few cases, or too little time for a single step.
+    """
+    begun = time.monotonic()
+    new = NewScans.of(name, data, "tune")
+    _refuse_few({sample.case for _, sample in new.scans}, str(new.folder))
+    steps = new.members[0].config.postprocess
+    predicted = [
+        Predicted(one.sample, one.maps) for one in new.predicted(how, "predicting", max_seconds / 2)
+    ]
+    bench = Bench(new.dataset, predicted, steps, goal, begun + max_seconds)
+    _refuse_few(bench.cases, f"--max-time: in half of {max_seconds:g} s")
+    courses = {
+        organ: Course(pipeline_of(steps, organ), len(bench.cases), GOALS[goal].weights)
+        for organ in new.dataset.classes
+    }
+    untried = _searched(bench, courses)
+    found = _told(new, bench, courses, untried, time.monotonic() - begun)
+    if found.changed:
+        pipelines = {organ: course.pipeline for organ, course in courses.items()}
+        for run in new.members:
+            run.replace_postprocess(together(pipelines), list(_comment(found)))
+    found.write(new.folder)
+    return new, found
+
+
+def _refuse_few(cases: Sequence[str] | set[str], where: str) -> None:
+    if len(cases) < crossfit.LEAST_CASES:
+        raise UserError(
+            f"{where}: validation scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and "
+            f"judging apart takes {crossfit.LEAST_CASES} at least, and {crossfit.TOLD_CASES} for an "
+            "interval; train with --fold each, or give more time"
+        )
+
+
+def _searched(bench: Bench, courses: Courses) -> list[Slot]:
+    """Take every class through the places; those for which no time was left.
+
+    Raises:
+        UserError: not even the first could be tried.
+    """
+    for number, slot in enumerate(SLOTS):
+        wanted = {organ: course.wanted(slot) for organ, course in courses.items()}
+        tables = bench.tried(wanted, slot.name)
+        if tables is None and not number:
+            raise UserError(
+                f"--max-time: too short to try a single step on {len(bench.scans)} scans; give more"
+            )
+        if tables is None:
+            return list(SLOTS[number:])
+        for organ, course in courses.items():
+            course.settle(slot, tables[organ])
+    return []
+
+
+def _told(
+    new: NewScans, bench: Bench, courses: Courses, untried: Sequence[Slot], seconds: float
+) -> Tuned:
+    weights = GOALS[bench.goal].weights
+    before, after = (
+        crossfit.pooled([getattr(course, side) for course in courses.values()])
+        for side in ("before", "after")
+    )
+    return Tuned(
+        score=bench.goal,
+        scans=len(bench.scans),
+        cases=len(bench.cases),
+        version=__version__,
+        date=date.today().isoformat(),
+        seconds=round(seconds, 1),
+        weights=new.weights,
+        before=crossfit.mean(before, weights),
+        after=crossfit.mean(after, weights),
+        gain=_gain(crossfit.gain_of(after, before, weights)),
+        organs={name: _organ(course) for name, course in courses.items()},
+        rows=tuple(_row(name, one) for name, course in courses.items() for one in course.judged),
+        untried=tuple(slot.name for slot in untried),
+        notes=tuple(_notes(new, bench)),
+    )
+
+
+def _organ(course: Course) -> OrganTuned:
+    return OrganTuned(
+        before=_known(crossfit.mean(course.before, course.weights)),
+        after=_known(crossfit.mean(course.after, course.weights)),
+        gain=_gain(course.gain),
+        steps_before=tuple(map(text, course.start)),
+        steps_after=tuple(map(text, course.pipeline)),
+    )
+
+
+def _row(organ: str, one: Judged) -> Row:
+    return Row(
+        organ=organ,
+        slot=one.slot.name,
+        was=text(one.slot.of(one.before)),
+        chosen=text(one.slot.of(one.after)),
+        gain=_gain(one.gain),
+        kept=one.kept,
+    )
+
+
+def _gain(of: Estimate) -> Gain:
+    mean = 0.0 if math.isnan(of.mean) else of.mean
+    return Gain(mean=mean, low=_known(of.low), high=_known(of.high), cases=of.cases)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _notes(new: NewScans, bench: Bench) -> Iterator[str]:
+    if len(bench.scans) < len(new.scans):
+        yield (
+            f"half of the time was enough to predict {len(bench.scans)} of {len(new.scans)} validation "
+            "scans; the others took no part"
+        )
+    first = new.members[0]
+    if any(run.config.postprocess != first.config.postprocess for run in new.members):
+        yield f"the folds had several post-processings; gains are over that of {first.folder}"
+    if (new.folder / CALIBRATION).is_file():
+        yield f"{CALIBRATION} was found with other masks: run `volseg calibrate` again"
+
+
+def _comment(found: Tuned) -> Iterator[str]:
+    """What postprocess.yaml says of where its steps come from."""
+    yield f"By volseg tune {found.version} on {found.date}:"
+    yield sentence(found)
+
+
+def sentence(found: Tuned) -> str:
+    """What all of it gains."""
+    gain = found.gain.estimate
+    chance = " (it may be chance)" if gain.known and gain.low <= 0 < gain.mean else ""
+    return (
+        f"{GOALS[found.score].title} {found.before:.{DIGITS}f} -> {found.after:.{DIGITS}f}, "
+        f"{gain.text(DIGITS, sign='+')}{chance}; {found.scans} scans, {gain.basis}; each case judged by "
+        "what the others chose"
+    )
+
+
+def lines(new: NewScans, found: Tuned) -> Iterator[str]:
+    """What to say in the end: the gain, what was not tried, and where the steps are."""
+    if found.untried:
+        yield f"no time was left to try {', '.join(found.untried)}; give more with --max-time"
+    yield sentence(found)
+    file = new.folder / POSTPROCESS if len(new.members) == 1 else f"{new.folder}/fold*/{POSTPROCESS}"
+    if found.changed:
+        yield f"{file}: `volseg infer` goes by it from now on"
+    else:
+        yield f"nothing helps: {file} stays as it was"
+
+
+def table(found: Tuned) -> "Table":
+    """A row for each step that was found or had an effect: what it gained, and whether it is kept."""
+    from rich.table import Table
+
+    shown = Table("", "step", "gain", "kept")
+    for organ, all_steps in found.organs.items():
+        for row in found.rows:
+            if row.organ == organ and (row.was != row.chosen or row.gain.mean):
+                shown.add_row(organ, _change(row), _text(row.gain), _kept(row))
+        shown.add_row(organ, "all steps", _text(all_steps.gain), "", end_section=True)
+    shown.add_row("all", "all steps", _text(found.gain), "")
+    return shown
+
+
+def _change(row: Row) -> str:
+    return f"{row.slot}: {row.was} still" if row.was == row.chosen else f"{row.was} -> {row.chosen}"
+
+
+def _kept(row: Row) -> str:
+    return "yes" if row.kept else "no"
+
+
+def _text(gain: Gain) -> str:
+    return gain.estimate.text(DIGITS, sign="+")
