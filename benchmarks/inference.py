@@ -147,8 +147,9 @@ def copied(run: Path, copy: Path, *, tta: bool) -> Path:
     import yaml
 
     copy.mkdir()
-    for name in ("splits.json", "best.safetensors"):
-        shutil.copy(run / name, copy / name)
+    for name in ("splits.json", "best.safetensors", "postprocess.yaml"):
+        if (run / name).is_file():  # runs of earlier versions have their steps in the config
+            shutil.copy(run / name, copy / name)
     settings = yaml.safe_load((run / "config.yaml").read_text())
     settings["inference"]["flips"] = ["x", "y"] if tta else []
     (copy / "config.yaml").write_text(yaml.safe_dump(settings))

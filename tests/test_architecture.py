@@ -14,7 +14,7 @@ FLOORS = [
     "data",
     "model",
     "config",
-    "runs run_of_folds converted packages",
+    "runs run_of_folds run_config run_postprocess converted packages",
     "stages",
     "cli",
 ]

@@ -5,7 +5,7 @@ It is used in a run's place, without torch where the format is another's. No fil
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,9 @@ from volseg import __version__, runs
 from volseg.atomic import write_text
 from volseg.config import Config
 from volseg.errors import UserError
+from volseg.masks.postprocess import Step
 from volseg.model.engines import Format, Model
+from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import BEST, CALIBRATION, CONFIG, SPLITS, Facts, Run
 from volseg.schema import Section, explain
 
@@ -31,6 +33,8 @@ MODEL: dict[Format, tuple[str, ...]] = {
     "torch": (BEST,),
 }
 """The files that hold a network, by format; engines are given the first."""
+OPTIONAL = (POSTPROCESS, CALIBRATION)
+"""Files that a package has where its run has them, beside config, splits and network."""
 Bits = Literal["fp32", "int8"]
 AGAIN = "copy the package again, or make it anew with `volseg export`"
 
@@ -60,6 +64,18 @@ class Package(Run):
     def with_config(self, config: Config) -> "Package":
         """This package under another config."""
         return Package(self.folder, config, self.facts, self.contents)
+
+    def replace_postprocess(self, steps: Sequence[Step], comments: Sequence[str] = ()) -> "Run":
+        """Not of a package, which is sealed.
+
+        Raises:
+            UserError: always.
+        """
+        del steps, comments
+        raise UserError(
+            f"{self.folder}: is a package, which is sealed; change the steps of the run it was made "
+            f"from, {self.contents.run}, and export that again"
+        )
 
     @property
     def file(self) -> Path:
@@ -133,9 +149,8 @@ def open_run(folder: Path) -> Run:
 
 def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Package:
     """Write `package.json` over the files of a folder, which are then a package."""
-    names = [CONFIG, SPLITS, *MODEL[kind]]
-    if (folder / CALIBRATION).is_file():
-        names.append(CALIBRATION)
+    there = [name for name in OPTIONAL if (folder / name).is_file()]
+    names = [CONFIG, SPLITS, *MODEL[kind], *there]
     contents = Contents(
         package=1,
         format=kind,
@@ -177,12 +192,15 @@ def _read(path: Path) -> Contents:
 def _damages(folder: Path, contents: Contents) -> Iterator[str]:
     """What is wrong with a package's files, a line each."""
     expected = {CONFIG, SPLITS, *MODEL[contents.format]}
-    if strange := sorted(expected ^ (contents.files.keys() - {CALIBRATION})):
+    if strange := sorted(expected ^ (contents.files.keys() - {*OPTIONAL})):
         yield (
             f"{folder / FILE}: lists other files than a package for {contents.format} has "
             f"({strange[0]}); {AGAIN}"
         )
         return
+    for name in OPTIONAL:
+        if name not in contents.files and (folder / name).is_file():
+            yield f"{folder / name}: not listed in {FILE}, so nothing vouches for it; remove it"
     for name, sha256 in contents.files.items():
         path = folder / name
         if not path.is_file():

@@ -10,13 +10,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
-from volseg import __version__
+from volseg import run_config
 from volseg.atomic import replacing, write_text
-from volseg.config import Config, check, parse
+from volseg.config import Config
 from volseg.errors import UserError, nearest
+from volseg.masks.postprocess import Step
 from volseg.run_of_folds import NAMES, Folds
 from volseg.schema import Section, explain
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
-CONFIG, SPLITS, METRICS = "config.yaml", "splits.json", "metrics.csv"
+CONFIG, SPLITS, METRICS = run_config.CONFIG, "splits.json", "metrics.csv"
 CALIBRATION = "calibration.json"
 TUNE = "tune.json"
 
@@ -72,9 +72,8 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: Config, facts: Facts) -> "Run":
-        """Write the resolved config (with the version) and the facts."""
-        values = {"version": __version__, **config.model_dump(mode="json")}
-        write_text(folder / CONFIG, yaml.safe_dump(values, sort_keys=False))
+        """Write the resolved config, the steps of post-processing in a file of their own, and the facts."""
+        run_config.write(folder, config)
         write_text(folder / SPLITS, facts.model_dump_json(indent=1) + "\n")
         return cls(folder, config, facts)
 
@@ -83,7 +82,7 @@ class Run:
         """Read a run.
 
         Raises:
-            UserError: no run there, or its config or facts don't fit this version.
+            UserError: no run there, or its config, steps or facts don't fit this version.
         """
         if Folds.read(folder):
             raise UserError(
@@ -94,15 +93,12 @@ class Run:
                 raise UserError(
                     f"{folder}: not a run, {name} is missing; make one with `volseg train`"
                 )
-        values = parse((folder / CONFIG).read_text(encoding="utf-8"), str(folder / CONFIG))
-        version = values.pop("version", "unknown")
-        config = check(values, f"{folder / CONFIG} (written by volseg {version})")
         try:
             facts = Facts.model_validate_json((folder / SPLITS).read_bytes())
         except ValidationError as error:
             lines = explain(error, Facts)
             raise UserError.of(f"{folder / SPLITS}: {line}" for line in lines) from error
-        return cls(folder, config, facts)
+        return cls(folder, run_config.read(folder, facts.classes), facts)
 
     @property
     def weights(self) -> Path:
@@ -166,6 +162,20 @@ class Run:
     def with_config(self, config: Config) -> "Run":
         """This run under another config."""
         return Run(self.folder, config, self.facts)
+
+    @property
+    def steps_file(self) -> Path:
+        """The file that tells the steps of post-processing."""
+        return run_config.steps_file(self.folder)
+
+    def replace_postprocess(self, steps: Sequence[Step], comments: Sequence[str] = ()) -> "Run":
+        """Write other steps, with lines of comment above them, and give the run that goes by them.
+
+        Raises:
+            UserError: a step for a class that the run doesn't have, or one that does nothing.
+        """
+        run_config.replace_steps(self.folder, self.facts.classes, steps, comments)
+        return self.with_config(self.config.model_copy(update={"postprocess": tuple(steps)}))
 
     @property
     def model(self) -> "Model":

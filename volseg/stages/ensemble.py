@@ -94,7 +94,7 @@ class Ensemble:
         first = self.runs[0]
         for run in self.runs[1:]:
             if run.config.postprocess != first.config.postprocess:
-                yield f"{run.folder}: has another postprocess; that of {first.folder} is applied"
+                yield f"{run.steps_file}: has other steps than {first.steps_file}, which are applied"
 
     @property
     def first(self) -> "Ensemble":

@@ -13,8 +13,8 @@ from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.model.engines import Format
 from volseg.model.engines.choice import choose
-from volseg.packages import FILE, MODEL, Package, open_run, seal
-from volseg.runs import BEST, CALIBRATION, CONFIG, SPLITS, Run
+from volseg.packages import FILE, MODEL, OPTIONAL, Package, open_run, seal
+from volseg.runs import BEST, CONFIG, SPLITS, Run
 from volseg.stages import agreement, int8
 from volseg.stages.agreement import Agreement
 from volseg.stages.int8 import Trial
@@ -133,7 +133,7 @@ def _dataset(run: Run, data: Path | None) -> Dataset | None:
 
 def _facts(run: Run) -> list[str]:
     """The files that go into a package as they are."""
-    return [n for n in (CONFIG, SPLITS, CALIBRATION) if (run.folder / n).is_file()]
+    return [n for n in (CONFIG, SPLITS, *OPTIONAL) if (run.folder / n).is_file()]
 
 
 def _write_model(run: Run, kind: Format, folder: Path) -> None:

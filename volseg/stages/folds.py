@@ -17,7 +17,7 @@ from volseg.stages.evaluate import evaluate
 from volseg.stages.infer import infer
 from volseg.stages.scores import Scores
 from volseg.stages.sources import Wanted
-from volseg.stages.train import Options
+from volseg.stages.train import Options, with_own_steps
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ def _as_finished(config: Config, options: Options, ended: Ended) -> bool:
     samples = Dataset.load(options.data).samples
     parts = split(samples, fold=options.fold, hold_out=config.data.hold_out)
     same = (facts.train, facts.unseen_cases, facts.later_days, facts.hold_out) == tuple(parts)
-    return same and run.config == config and ended.max_seconds == options.max_seconds
+    same = same and ended.max_seconds == options.max_seconds
+    return same and run.config == with_own_steps(config, run)
 
 
 def _scores(options: Options) -> Scores:

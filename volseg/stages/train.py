@@ -204,7 +204,8 @@ def _open_run(config: Config, options: Options, facts: Facts) -> Run:
         return Run.create(options.run, config, facts)
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
-    problems = _differences(run.config.model_dump(), config.model_dump())
+    wanted = with_own_steps(config, run)
+    problems = _differences(run.config.model_dump(), wanted.model_dump())
     if run.facts != facts:
         problems.append("the dataset or fold (splits.json differs)")
     if problems:
@@ -213,6 +214,13 @@ def _open_run(config: Config, options: Options, facts: Facts) -> Run:
             "use the same ones or start another with --run NAME"
         )
     return run
+
+
+def with_own_steps(config: Config, run: Run) -> Config:
+    """The config with the run's own post-processing: it may be another by now, and it stays."""
+    if config.postprocess != run.config.postprocess:
+        log.info("%s: keeps its own steps, which are not those of the config", run.steps_file)
+    return config.model_copy(update={"postprocess": run.config.postprocess})
 
 
 def _differences(old: Any, new: Any, place: str = "") -> list[str]:

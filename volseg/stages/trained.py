@@ -7,6 +7,7 @@ from pathlib import Path
 from volseg import runs
 from volseg.config import parse
 from volseg.errors import UserError
+from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import CONFIG, METRICS, Run
 from volseg.stages.ensemble import Ensemble
 from volseg.stages.predictions import Prediction
@@ -58,6 +59,9 @@ def _found(names: Sequence[str], weights: str, predictions: Path) -> Ensemble | 
 def _trained(run: Run) -> Trained:
     config = (run.folder / CONFIG).read_text(encoding="utf-8")
     version = parse(config, str(run.folder / CONFIG)).get("version", "unknown")
+    own = run.folder / POSTPROCESS
+    if own.is_file():
+        config += f"\n# {POSTPROCESS}\n{own.read_text(encoding='utf-8')}"
     return Trained(runs.label(run.folder), run, str(version), config, tuple(_epochs(run.folder)))
 
 

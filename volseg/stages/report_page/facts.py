@@ -11,7 +11,7 @@ from volseg.stages.scores import COLUMNS, LABELLED, METRICS, ScanScores, Scores
 
 @dataclass(frozen=True)
 class Trained:
-    """A run: its name, by which version it was made, its config as it is written, its epochs' numbers."""
+    """A run: its name, by which version it was made, its config and steps as they are written, its epochs."""
 
     name: str
     run: Run
