@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.masks import bootstrap
-from volseg.masks.bootstrap import LEAST_CASES as TOLD_CASES
 from volseg.masks.bootstrap import Estimate, Sums
 from volseg.stages.slots import Pipeline, Slot
 
@@ -23,7 +22,8 @@ Places = npt.NDArray[np.intp]
 PARTS, SEED = 5, 0
 LEAST_CASES = 3
 """With fewer there is nothing to choose on while one is judged."""
-LEAST_GAIN = 1e-9
+LEAST_GAIN = 1e-4
+"""Less is no reason for one more step."""
 Weights = Sequence[float] | None
 
 
@@ -39,7 +39,7 @@ class Judged:
     @property
     def kept(self) -> bool:
         """Whether it changes something, for the better."""
-        return self.after != self.before and self.gain.mean > 0
+        return self.after != self.before and self.gain.mean > LEAST_GAIN
 
 
 @dataclass

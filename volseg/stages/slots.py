@@ -81,7 +81,7 @@ def text(step: Step | None) -> str:
     if step is None:
         return NONE
     settings = step.model_dump(exclude={"name", "only"})
-    return " ".join([step.name, *(f"{key}={value}" for key, value in settings.items())])
+    return " ".join([step.name, *(f"{key}={value:g}" for key, value in settings.items())])
 
 
 def _place(step: Section) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from volseg import __version__
 from volseg.errors import UserError
+from volseg.masks import bootstrap
 from volseg.masks.bootstrap import Estimate
 from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import CALIBRATION
@@ -36,7 +37,7 @@ def tune(
     max_seconds: float = 600,
     how: How = How(),
 ) -> tuple[NewScans, Tuned]:
-    """Find each class's steps by a run's validation scans; write postprocess.yaml, if any helps, and tune.json.
+    """Find each class's steps by a run's validation scans; write tune.json, and what helps into the run.
 
     At most half of the time goes into predicting the scans. What a step is set to is chosen on some
     cases, whether it is kept and what it gains is told by others: see `crossfit`. A run of five folds is
@@ -72,7 +73,7 @@ def _refuse_few(cases: Sequence[str] | set[str], where: str) -> None:
     if len(cases) < crossfit.LEAST_CASES:
         raise UserError(
             f"{where}: validation scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and "
-            f"judging apart takes {crossfit.LEAST_CASES} at least, and {crossfit.TOLD_CASES} for an "
+            f"judging apart takes {crossfit.LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an "
             "interval; train with --fold each, or give more time"
         )
 
@@ -188,7 +189,9 @@ def lines(new: NewScans, found: Tuned) -> Iterator[str]:
     if found.untried:
         yield f"no time was left to try {', '.join(found.untried)}; give more with --max-time"
     yield sentence(found)
-    file = new.folder / POSTPROCESS if len(new.members) == 1 else f"{new.folder}/fold*/{POSTPROCESS}"
+    file = (
+        new.folder / POSTPROCESS if len(new.members) == 1 else f"{new.folder}/fold*/{POSTPROCESS}"
+    )
     if found.changed:
         yield f"{file}: `volseg infer` goes by it from now on"
     else:

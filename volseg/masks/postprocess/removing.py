@@ -23,7 +23,7 @@ class DropSmall(Removing):
     """Drop every part smaller than `min_mm3`."""
 
     name: Literal["drop_small"] = "drop_small"
-    min_mm3: PositiveFloat = Field(examples=[200.0, 500.0, 1000.0, 2000.0])
+    min_mm3: PositiveFloat = Field(examples=[200.0, 500.0, 1000.0, 2000.0, 5000.0])
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: Evidence) -> Mask:
@@ -36,7 +36,7 @@ class DropSmallInSlices(Removing):
     """Drop, in each slice by itself, every part smaller than `min_mm2`."""
 
     name: Literal["drop_small_in_slices"] = "drop_small_in_slices"
-    min_mm2: PositiveFloat = Field(examples=[30.0, 60.0, 120.0])
+    min_mm2: PositiveFloat = Field(examples=[30.0, 60.0, 120.0, 240.0])
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: Evidence) -> Mask:
@@ -71,7 +71,7 @@ class EmptyWeakSlices(Removing):
 
     name: Literal["empty_weak_slices"] = "empty_weak_slices"
     min_probability: float = Field(default=0.5, gt=0, le=1, examples=[0.5, 0.7, 0.9])
-    min_mm2: NonNegativeFloat = Field(default=0.0, examples=[0.0, 60.0, 150.0])
+    min_mm2: NonNegativeFloat = Field(default=0.0, examples=[0.0, 120.0, 240.0])
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: Evidence) -> Mask:

@@ -81,7 +81,7 @@ class SmoothAcrossSlices(Starting):
     """
 
     name: Literal["smooth_across_slices"] = "smooth_across_slices"
-    sigma_mm: float = Field(default=3.0, gt=0, le=50, examples=[1.5, 3.0, 4.5])
+    sigma_mm: float = Field(default=3.0, gt=0, le=50, examples=[1.5, 3.0, 4.5, 6.0])
     value: float = Field(default=0.5, gt=0, le=1, examples=[0.3, 0.4, 0.5, 0.6])
     only: tuple[str, ...] = ()
 
