@@ -162,6 +162,19 @@ def test_three_cases_by_hand(monkeypatch) -> None:
     assert course.pipeline == START_HERE
 
 
+def test_the_best_is_not_chosen_if_choosing_so_fails_where_it_was_not_looked() -> None:
+    """A is best by one case's score. Of five parts of one case: without that case A is not chosen, so it
+    is judged as it is (.5); the other four are judged by A (.4). Gain: -.08."""
+    slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
+    choices = slot.choices(START_HERE)
+    found = {START_HERE: sums([0.5] * 5)} | dict.fromkeys(
+        choices[1:], sums([3, 0.4, 0.4, 0.4, 0.4])
+    )
+
+    assert np.mean(found[choices[1]].sums) > 0.5
+    assert chosen(found, choices, np.arange(5), None) == START_HERE
+
+
 def test_chosen_on_all_but_no_gain_on_what_was_left_out_is_not_kept(monkeypatch) -> None:
     """On all cases, and on most, A is best by one case's score; without that case it is worst."""
     slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
