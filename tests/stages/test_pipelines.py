@@ -1,3 +1,4 @@
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,8 +52,8 @@ def predicted(dataset: Dataset, seed: int = 0) -> list[Predicted]:
 
 
 def bench(dataset: Dataset, **changed) -> Bench:
-    usual = Bench(dataset, predicted(dataset), STEPS, "dice", time.monotonic() + 1000)
-    return replace(usual, **changed)
+    values = {"scans": predicted(dataset), "until": math.inf, **changed}
+    return Bench(dataset=dataset, steps=STEPS, goal="dice", **values)
 
 
 @pytest.fixture
@@ -154,3 +155,20 @@ def test_a_scan_that_cannot_be_read_is_named(dataset: Dataset) -> None:
 
     with pytest.raises(UserError, match="case2_day1/stomach"):
         made.tried({"stomach": [LOW]}, "steps")
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0.5, 0), (2.5, 2), (3.5, 3), (4.5, 4), (99, 6)])
+def test_as_many_scans_as_there_is_time_for_first_days_first(
+    dataset: Dataset, monkeypatch, room: float, kept: int
+) -> None:
+    """Two days of three cases; the first scan takes 2 s, all places 4 times as much, by one process."""
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    made = bench(dataset, until=102.0 + 8 * room)
+
+    scans = [one.sample.name for one in made.thinned({"stomach": [LOW]}).scans]
+
+    assert len(scans) == kept
+    assert [name for name in scans if name.endswith("day0")] == [
+        "case1_day0", "case2_day0", "case3_day0"
+    ][:kept]  # fmt: skip

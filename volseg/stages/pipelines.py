@@ -2,9 +2,10 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from volseg.stages.slots import Pipeline, pipeline_of
 
 Wanted = Mapping[str, Sequence[Pipeline]]
 """By class, the pipelines to try."""
+ROUNDS = 4
+"""How many times as long as the first place all of them take, where it has the most settings by far."""
 Tables = dict[str, dict[Pipeline, Sums]]
 """By class and pipeline, what each case's scans add up to, (cases, C)."""
 
@@ -60,13 +63,30 @@ class Bench:
         """The scans' cases, in the order of the rows of what is found."""
         return sorted({scan.sample.case for scan in self.scans}, key=natural)
 
+    def thinned(self, wanted: Wanted) -> "Bench":
+        """As many of the scans as time is left for, by how long these pipelines, the first, take for one.
+
+        The first days of all cases come before the second.
+        """
+        begun = time.monotonic()
+        _judged(self._trial(self.scans[0], wanted))
+        now = time.monotonic()
+        most = int((self.until - now) * machine.cores() / (ROUNDS * (now - begun)))
+        seen: Counter[str] = Counter()
+        turns = []
+        for scan in self.scans:
+            turns.append(seen[scan.sample.case])
+            seen[scan.sample.case] += 1
+        in_turn = sorted(range(len(turns)), key=turns.__getitem__)
+        return replace(self, scans=[self.scans[number] for number in sorted(in_turn[:most])])
+
     def tried(self, wanted: Wanted, what: str) -> Tables | None:
         """What the pipelines score, several processes sharing the scans; None if the time is over.
 
         Raises:
             UserError: a scan's files can't be read, or a process was killed.
         """
-        trials = [Trial(self.dataset, one, self.steps, self.goal, wanted) for one in self.scans]
+        trials = [self._trial(one, wanted) for one in self.scans]
         found: dict[int, dict[str, list[Sums]]] = {}
         work = parallel.each(_judged, trials, workers=machine.cores(), died=_died)
         with console.progress(f"trying {what}") as report, closing(work):
@@ -78,6 +98,9 @@ class Bench:
                 if time.monotonic() > self.until and len(found) < len(trials):
                     return None
         return self._by_case(wanted, [found[number] for number in range(len(trials))])
+
+    def _trial(self, scan: Predicted, wanted: Wanted) -> Trial:
+        return Trial(self.dataset, scan, self.steps, self.goal, wanted)
 
     def _by_case(self, wanted: Wanted, found: Sequence[Mapping[str, Sequence[Sums]]]) -> Tables:
         rows = {case: number for number, case in enumerate(self.cases)}

@@ -39,25 +39,28 @@ def tune(
 ) -> tuple[NewScans, Tuned]:
     """Find each class's steps by a run's validation scans; write tune.json, and what helps into the run.
 
-    At most half of the time goes into predicting the scans. What a step is set to is chosen on some
-    cases, whether it is kept and what it gains is told by others: see `crossfit`. A run of five folds is
-    tuned as one, each scan predicted by the fold that is new to it.
+    What a step is set to is chosen on some cases; whether it is kept, and what it gains, is told by
+    others (`crossfit`). At most a quarter of the time goes into predicting; scans for which there is no
+    time take no part. A run of five folds is tuned as one, each scan predicted by the fold that is new
+    to it.
 
     Raises:
         UserError: a package, another dataset, too few cases, or too little time for a single step.
     """
     begun = time.monotonic()
     new = NewScans.of(name, data, "tune")
-    _refuse_few({sample.case for _, sample in new.scans}, str(new.folder))
+    _refuse_few({sample.case for _, sample in new.scans}, f"{new.folder}: has")
     steps = new.members[0].config.postprocess
     predicted = [
-        Predicted(one.sample, one.maps) for one in new.predicted(how, "predicting", max_seconds / 2)
+        Predicted(one.sample, one.maps) for one in new.predicted(how, "predicting", max_seconds / 4)
     ]
     bench = Bench(new.dataset, predicted, steps, goal, begun + max_seconds)
-    _refuse_few(bench.cases, f"--max-time: in half of {max_seconds:g} s")
+    starts = {organ: pipeline_of(steps, organ) for organ in new.dataset.classes}
+    bench = bench.thinned({organ: SLOTS[0].choices(start) for organ, start in starts.items()})
+    _refuse_few(bench.cases, f"--max-time: {max_seconds:g} s are enough for")
     courses = {
-        organ: Course(pipeline_of(steps, organ), len(bench.cases), GOALS[goal].weights)
-        for organ in new.dataset.classes
+        organ: Course(start, len(bench.cases), GOALS[goal].weights)
+        for organ, start in starts.items()
     }
     untried = _searched(bench, courses)
     found = _told(new, bench, courses, untried, time.monotonic() - begun)
@@ -72,7 +75,7 @@ def tune(
 def _refuse_few(cases: Sequence[str] | set[str], where: str) -> None:
     if len(cases) < crossfit.LEAST_CASES:
         raise UserError(
-            f"{where}: validation scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and "
+            f"{where} validation scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and "
             f"judging apart takes {crossfit.LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an "
             "interval; train with --fold each, or give more time"
         )
@@ -157,8 +160,8 @@ def _known(value: float) -> float | None:
 def _notes(new: NewScans, bench: Bench) -> Iterator[str]:
     if len(bench.scans) < len(new.scans):
         yield (
-            f"half of the time was enough to predict {len(bench.scans)} of {len(new.scans)} validation "
-            "scans; the others took no part"
+            f"there was time for {len(bench.scans)} of {len(new.scans)} validation scans; --max-time gives "
+            "more"
         )
     first = new.members[0]
     if any(run.config.postprocess != first.config.postprocess for run in new.members):
