@@ -7,7 +7,9 @@ import pytest
 from tests import tiny
 from volseg import runs
 from volseg.errors import UserError
+from volseg.masks.postprocess import FillHoles
 from volseg.packages import FILE, MODEL, Package, open_run, seal
+from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import BEST, CONFIG, SPLITS, Facts, Run
 
 
@@ -27,10 +29,20 @@ def run(tmp_path: Path) -> Run:
     return made
 
 
+@pytest.fixture
+def old(run: Run) -> Run:
+    """The same as volseg made it before there was a file of steps."""
+    (run.folder / POSTPROCESS).unlink()
+    (run.folder / CONFIG).write_text(run.config.model_dump_json())  # JSON is YAML
+    return run
+
+
 def package(run: Run, kind) -> Path:
     folder = run.folder.with_name(f"of-{kind}")
     folder.mkdir()
-    for name in (CONFIG, SPLITS):
+    for name in (CONFIG, SPLITS, POSTPROCESS):
+        if not (run.folder / name).is_file():
+            continue  # a run that volseg made before
         shutil.copyfile(run.folder / name, folder / name)
     for name in MODEL[kind]:
         (folder / name).write_bytes((run.folder / BEST).read_bytes())
@@ -56,6 +68,45 @@ def test_a_package_opens_as_the_run_it_was_made_from(run: Run, kind) -> None:
     assert opened.with_config(run.config).model.formats == (kind,)
 
 
+def test_a_package_has_the_steps_that_its_run_has_by_now(run: Run) -> None:
+    tuned = run.replace_postprocess((FillHoles(),))
+
+    opened = open_run(package(tuned, "openvino"))
+
+    assert opened.config.postprocess == (FillHoles(),)
+    assert POSTPROCESS in opened.contents.files
+
+
+def test_a_package_of_before_there_was_a_file_of_steps_opens_still(old: Run) -> None:
+    opened = open_run(package(old, "openvino"))
+
+    assert POSTPROCESS not in opened.contents.files
+    assert opened.config == old.config
+
+
+def test_steps_that_are_put_into_a_package_are_refused(old: Run) -> None:
+    """They would go before those that are vouched for."""
+    folder = package(old, "openvino")
+    (folder / POSTPROCESS).write_text("[]")
+
+    with pytest.raises(
+        UserError, match=f"{folder / POSTPROCESS}: not listed in {FILE}, so nothing"
+    ):
+        open_run(folder)
+
+
+def test_the_steps_of_a_package_are_not_replaced(run: Run) -> None:
+    opened = open_run(package(run, "openvino"))
+    before = (opened.folder / POSTPROCESS).read_bytes()
+
+    with pytest.raises(
+        UserError, match=r"is a package, which is sealed; change the steps of the run"
+    ):
+        opened.replace_postprocess((FillHoles(),))
+
+    assert (opened.folder / POSTPROCESS).read_bytes() == before
+
+
 def test_a_run_opens_as_itself(run: Run) -> None:
     opened = open_run(run.folder)
 
@@ -73,7 +124,7 @@ def test_a_package_is_found_by_its_path(run: Run) -> None:
 @pytest.mark.parametrize("kind", MODEL)
 def test_a_flipped_bit_of_any_file_is_refused_and_the_file_named(run: Run, kind) -> None:
     folder = package(run, kind)
-    for name in (CONFIG, SPLITS, *MODEL[kind]):
+    for name in (CONFIG, SPLITS, POSTPROCESS, *MODEL[kind]):
         path = folder / name
         right = path.read_bytes()
         path.write_bytes(bytes([right[0] ^ 1]) + right[1:])
@@ -87,7 +138,7 @@ def test_a_flipped_bit_of_any_file_is_refused_and_the_file_named(run: Run, kind)
 @pytest.mark.parametrize("kind", MODEL)
 def test_a_missing_or_truncated_file_is_refused_and_named(run: Run, kind) -> None:
     folder = package(run, kind)
-    for name in (CONFIG, SPLITS, *MODEL[kind]):
+    for name in (CONFIG, SPLITS, POSTPROCESS, *MODEL[kind]):
         path = folder / name
         right = path.read_bytes()
         path.write_bytes(right[:-1])

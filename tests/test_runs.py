@@ -6,7 +6,9 @@ import torch
 from volseg import runs
 from volseg.config import Config
 from volseg.errors import UserError
+from volseg.masks.postprocess import FillHoles, KeepLargest, Threshold
 from volseg.model.networks import UNet
+from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import Facts, Run
 
 CONFIG = Config(network=UNet(channels=(4, 8)))
@@ -33,6 +35,36 @@ def test_a_run_is_read_back_as_it_was_written(run: Run) -> None:
     opened = Run.open(run.folder)
 
     assert (opened.config, opened.facts) == (CONFIG, FACTS)
+
+
+def test_the_steps_lie_in_a_file_of_their_own(run: Run) -> None:
+    assert "postprocess" not in (run.folder / runs.CONFIG).read_text()
+    assert run.steps_file == run.folder / POSTPROCESS
+
+    run.steps_file.write_text("- {name: threshold, value: 0.3}\n")
+
+    assert Run.open(run.folder).config.postprocess == (Threshold(value=0.3),)
+    assert Run.open(run.folder).predictor().postprocess == (Threshold(value=0.3),)
+
+
+def test_other_steps_are_those_of_the_run_from_then_on(run: Run) -> None:
+    steps = (Threshold(value=0.3), FillHoles(only=("b",)))
+
+    replaced = run.replace_postprocess(steps, ["better by 0.01"])
+
+    expected = CONFIG.model_copy(update={"postprocess": steps})
+    assert replaced.config == Run.open(run.folder).config == expected
+    assert replaced.digest == run.digest
+    assert "# better by 0.01\n" in run.steps_file.read_text()
+
+
+def test_steps_for_other_classes_are_refused_when_a_run_is_opened(run: Run) -> None:
+    run.steps_file.write_text("- {name: keep_largest, only: [c]}\n")
+
+    with pytest.raises(UserError, match=rf"{POSTPROCESS}:\n  postprocess.0.only: no class 'c'"):
+        Run.open(run.folder)
+    with pytest.raises(UserError, match=rf"{POSTPROCESS}:\n  postprocess.0.only: no class 'c'"):
+        run.replace_postprocess((KeepLargest(only=("c",)),))
 
 
 def test_weights_come_back_bit_for_bit(run: Run) -> None:

@@ -54,6 +54,11 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     ]
 
 
+def test_settings_without_a_name_say_how_one_is_given() -> None:
+    told = "has no name; expected a bare name, or {name: ...} with its settings"
+    assert lines({"shape": {"round": 3}}) == [f"shape: {told}"]
+
+
 def test_a_mistake_in_a_list_names_its_place() -> None:
     assert lines({"extra": ["round", {"name": "round", "radius": "x"}]})[0].startswith(
         "extra.1.radius: Input should be a valid number"

@@ -40,7 +40,8 @@ def read(folder: Path, classes: Sequence[str]) -> Steps | None:
 def write(folder: Path, steps: Sequence[Step], comments: Sequence[str] = ()) -> None:
     """Write `postprocess.yaml`, atomically: the header, then lines of comment, then a line a step."""
     lines = [line for text in (*HEADER, *comments) for line in text.splitlines() or [""]]
-    commented = (f"# {line}".rstrip() for line in lines)
+    plain = ("".join(one if one.isprintable() else " " for one in line) for line in lines)
+    commented = (f"# {line}".rstrip() for line in plain)  # YAML has no control characters
     write_text(folder / POSTPROCESS, "\n".join([*commented, *_entries(steps), ""]))
 
 

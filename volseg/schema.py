@@ -76,6 +76,8 @@ def explain(error: ValidationError, model: type[Section]) -> Iterator[str]:
             names = context["expected_tags"].replace("'", "")
             close = nearest(str(context["tag"]), names.split(", "))
             yield f"{place}: unknown name '{context['tag']}'{close} (known: {names})"
+        elif mistake["type"] == "union_tag_not_found":
+            yield f"{place}: has no name; expected a bare name, or {{name: ...}} with its settings"
         elif mistake["type"] == "missing":
             yield f"{place}: missing"
         else:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from volseg.config import check
 from volseg.errors import UserError
+from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import CONFIG, SPLITS
 from volseg.stages.infer import infer
 from volseg.stages.sources import Wanted
@@ -159,21 +159,32 @@ def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: Wanted) 
 def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
     copies: dict[str, Path], wanted: Wanted, tmp_path: Path
 ) -> None:
-    values = {
-        **tiny.config().model_dump(mode="json"),
-        "postprocess": [{"name": "threshold", "value": 1.0}],
-    }
-    config = check(values, "strict")
-    (copies["b"] / CONFIG).write_text(config.model_dump_json())  # JSON is YAML
+    (copies["b"] / POSTPROCESS).write_text("- {name: threshold, value: 1.0}\n")
+    text = (copies["a"] / POSTPROCESS).read_text()
+    (copies["coarse"] / POSTPROCESS).write_text(f"# the same steps, told otherwise\n{text}")
 
     told = infer(replace(wanted, runs=by(copies["a"], copies["b"])))
     strict = infer(replace(wanted, runs=by(copies["b"], copies["a"]), out=tmp_path / "strict"))
     alike = infer(replace(wanted, runs=by(copies["a"], copies["coarse"]), out=tmp_path / "alike"))
 
-    assert f"{copies['b']}: has another postprocess; that of {copies['a']} is applied" in told.notes
-    assert any("another postprocess" in note for note in strict.notes)
-    assert not any("another postprocess" in note for note in alike.notes)
+    a, b = copies["a"] / POSTPROCESS, copies["b"] / POSTPROCESS
+    assert f"{b}: has other steps than {a}, which are applied" in told.notes
+    assert f"{a}: has other steps than {b}, which are applied" in strict.notes
+    assert not any("other steps" in note for note in alike.notes)
     assert masks(wanted.out) != masks(tmp_path / "strict")
+
+
+def test_of_an_old_run_the_config_is_named_as_what_tells_its_steps(
+    copies: dict[str, Path], wanted: Wanted
+) -> None:
+    (copies["b"] / POSTPROCESS).unlink()
+    with (copies["b"] / CONFIG).open("a") as file:
+        file.write("postprocess: [threshold]\n")
+
+    told = infer(replace(wanted, runs=by(copies["a"], copies["b"]))).notes
+
+    a, b = copies["a"] / POSTPROCESS, copies["b"] / CONFIG
+    assert f"{b}: has other steps than {a}, which are applied" in told
 
 
 def test_a_set_that_other_members_trained_on_is_empty_and_says_why(

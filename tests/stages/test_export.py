@@ -16,7 +16,9 @@ from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.masks.comparison import Comparison
 from volseg.masks.metrics import Dice
+from volseg.masks.postprocess import Threshold
 from volseg.packages import FILE, MODEL, open_run, seal
+from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import CONFIG, SPLITS, Run
 from volseg.stages import agreement, int8
 from volseg.stages import export as stage
@@ -124,10 +126,13 @@ def test_a_package_holds_its_files_and_nothing_else(
     shutil.rmtree(folder / "compiled", ignore_errors=True)  # by the tests above
     told = json.loads((folder / FILE).read_text())
 
-    assert {path.name for path in folder.iterdir()} == {FILE, CONFIG, SPLITS, *MODEL[kind]}
+    assert {path.name for path in folder.iterdir()} == {
+        FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL[kind],
+    }  # fmt: skip
     assert told["weights"] == Run.open(trained["a"]).digest
     assert (told["format"], told["run"], told["precision"]) == (kind, "a", "fp32")
-    assert (folder / CONFIG).read_bytes() == (trained["a"] / CONFIG).read_bytes()
+    for name in (CONFIG, POSTPROCESS):
+        assert (folder / name).read_bytes() == (trained["a"] / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -211,6 +216,19 @@ def test_an_old_package_stays_where_the_new_one_is_refused(
 
     assert (order.out / FILE).read_bytes() == before
     assert leftovers(order.out.parent) == [order.out]
+
+
+def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: Order, tmp_path: Path) -> None:
+    run = Run.open(Path(shutil.copytree(order.run, tmp_path / "tuned")))
+    run.replace_postprocess((Threshold(value=0.3),), ["tuned"])
+
+    done = export(replace(order, run=str(run.folder)))
+
+    assert open_run(done.folder).config.postprocess == (Threshold(value=0.3),)
+    assert "# tuned\n" in (done.folder / POSTPROCESS).read_text()
+    (done.folder / POSTPROCESS).write_text("- fill_holes\n")
+    with pytest.raises(UserError, match=f"{POSTPROCESS}: damaged or changed"):
+        open_run(done.folder)
 
 
 def test_what_is_no_package_is_never_replaced(order: Order) -> None:
@@ -353,10 +371,7 @@ def test_8_bits_are_kept_or_the_network_stays_as_it_was(
     ).read_bytes()
     assert same != kept
     assert {path.name for path in done.folder.iterdir()} == {
-        FILE,
-        CONFIG,
-        SPLITS,
-        *MODEL["openvino"],
-    }
+        FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL["openvino"],
+    }  # fmt: skip
     by = infer(wanted(done.folder, data, tmp_path / "out"))
     assert [record.status for record in by.records] == ["done"] * 3

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from volseg import cli, runs
+from volseg import cli, console, runs
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
+from volseg.masks.postprocess import Threshold
 from volseg.run_of_folds import FILE, NAMES, Folds
-from volseg.runs import BEST, SPLITS
+from volseg.runs import BEST, SPLITS, Run
 from volseg.stages import folds as stage
 from volseg.stages.folds import EachTrained, train_each
 from volseg.stages.infer import infer
@@ -158,6 +159,23 @@ def test_another_time_limit_is_passed_on_to_folds_that_were_finished(
     train_each(tiny.config(), Options(data=data, run=five, resume=True, max_seconds=600.0))
 
     assert [(one.run.name, one.max_seconds) for one in begun] == [(n, 600.0) for n in NAMES]
+
+
+def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
+    five: Path, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    steps = (Threshold(value=0.3),)
+    for name in NAMES:
+        Run.open(five / name).replace_postprocess(steps)
+    begun = trainings(monkeypatch)
+
+    with console.log_to(tmp_path / "told.txt"):
+        train_each(tiny.config(), Options(data=data, run=five, resume=True))
+
+    assert begun == []
+    told = (tmp_path / "told.txt").read_text()
+    assert told.count(": keeps its own steps, which are not those of the config") == len(NAMES)
+    assert {Run.open(five / name).config.postprocess for name in NAMES} == {steps}
 
 
 def test_resuming_with_other_settings_or_scans_is_refused(

@@ -158,6 +158,61 @@ def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other
     assert infer(wanted).records[0].key != before
 
 
+def test_masks_are_made_again_when_the_steps_are_edited_and_not_when_only_told_otherwise(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    steps, mask = copy / "postprocess.yaml", wanted.out / "case3_day1" / "stomach.nii.gz"
+    first = infer(wanted).records[0]
+    before = volume.read(mask).voxels.astype(bool)
+
+    steps.write_text("# the default\n- threshold\n- {name: fill_holes, only: []}\n")
+    told_otherwise = infer(wanted).records[0]
+    steps.write_text("- {name: threshold, value: 0.05}\n- fill_holes\n")
+    edited = infer(wanted).records[0]
+    after = volume.read(mask).voxels.astype(bool)
+
+    assert told_otherwise.key == first.key
+    assert edited.key != first.key
+    assert edited.weights == first.weights
+    assert (after & before).sum() == before.sum() < after.sum()
+
+
+def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    masks = {}
+    for name, text in {"none": "[]", "threshold": "- threshold\n"}.items():
+        (copy / "postprocess.yaml").write_text(text)
+        out = tmp_path / name
+        infer(replace(wanted, out=out))
+        masks[name] = [
+            (out / "case3_day1" / f"{organ}.nii.gz").read_bytes() for organ in tiny.CLASSES
+        ]
+
+    assert masks["none"] == masks["threshold"]
+
+
+def test_an_edited_file_of_steps_is_checked_before_anything_is_predicted(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, everything=True, runs=(str(copy),))
+    for text, told in {
+        "- {name: keep_largest, only: [stomch]}": r"0\.only: no class 'stomch', did you mean stomach",
+        "- fill_holes\n- threshold": r"0: fill_holes does nothing, as threshold",
+        "- {name: threshold, valu: 0.4}": r"0\.valu: unknown key",
+    }.items():
+        (copy / "postprocess.yaml").write_text(text)
+        with pytest.raises(UserError, match=rf"postprocess\.yaml:\n  postprocess\.{told}"):
+            infer(wanted)
+
+    assert not wanted.out.exists()
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_masks_are_disjoint_where_classes_exclude_each_other(
     tmp_path: Path, exclusive: bool
@@ -253,7 +308,7 @@ def test_other_classes_are_refused(wanted: Wanted, tmp_path: Path) -> None:
 
 
 def test_a_run_without_weights_says_so(wanted: Wanted, run: Path, tmp_path: Path) -> None:
-    for name in ("config.yaml", "splits.json"):
+    for name in ("config.yaml", "postprocess.yaml", "splits.json"):
         (tmp_path / "bare").mkdir(exist_ok=True)
         (tmp_path / "bare" / name).write_bytes((run / name).read_bytes())
 

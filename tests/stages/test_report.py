@@ -14,6 +14,7 @@ from volseg import cli, machine, runs
 from volseg.data.dataset import Dataset, Facts
 from volseg.data.volume import Volume
 from volseg.errors import UserError
+from volseg.masks.postprocess import Threshold
 from volseg.runs import BEST, Run
 from volseg.stages import report as stage
 from volseg.stages import score_files
@@ -329,6 +330,18 @@ def test_a_run_of_its_name_tells_how_it_was_trained(dataset):
     assert "stomach: from 0.2 at step 10 to 0.6 at 30" in text
     assert "name: unet" in text  # its config
     assert "<span>2 scans</span>" in text
+
+
+def test_a_run_shows_the_steps_that_it_has_by_now_and_why(dataset, out):
+    run = trained(Path("runs/tiny"), dataset)
+    assert "- {name: threshold, value: 0.5}" in text_of("tiny")
+
+    run.replace_postprocess((Threshold(value=0.3),), ["Dice <1"])
+    text = text_of("tiny")
+
+    assert "- {name: threshold, value: 0.3}" in text
+    assert "# Dice &lt;1" in text
+    assert "value: 0.5}" not in text
 
 
 def test_the_run_is_found_by_the_records_and_only_if_its_weights_are_the_same(dataset, out):

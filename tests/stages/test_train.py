@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from tests import tiny
-from volseg import signals
+from volseg import console, signals
 from volseg.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import OutputError, UserError
@@ -24,7 +25,7 @@ from volseg.model.optimizers import AdamW
 from volseg.model.predict import Predictor
 from volseg.model.state import Clock, State
 from volseg.model.step import NotFiniteError, Stepper
-from volseg.runs import BEST, LAST, METRICS, Run
+from volseg.runs import BEST, CONFIG, LAST, METRICS, Run
 from volseg.stages import loop
 from volseg.stages.train import Options, train
 from volseg.stages.validation import Validation
@@ -50,7 +51,7 @@ def test_a_run_holds_all_that_is_promised(data: Path, tmp_path: Path) -> None:
 
     names = {path.name for path in done.run.iterdir()}
     assert names >= {
-        "config.yaml", "splits.json", BEST, LAST, METRICS, "log.txt", "tensorboard",
+        "config.yaml", "postprocess.yaml", "splits.json", BEST, LAST, METRICS, "log.txt", "tensorboard",
     }  # fmt: skip
     rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [4, 8, 12]
@@ -280,6 +281,43 @@ def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> 
         )
     with pytest.raises(UserError, match="the dataset or fold"):
         train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True, fold=1))
+
+
+def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(
+    data: Path, tmp_path: Path
+) -> None:
+    options = Options(data=data, run=tmp_path / "r", resume=True)
+    train(tiny.config(), replace(options, resume=False, max_seconds=0.0))
+    steps = (Threshold(value=0.3),)
+    tuned = Run.open(options.run).replace_postprocess(steps, ["tuned"]).steps_file
+    text, told = tuned.read_bytes(), f"{tuned}: keeps its own steps, which are not those of the"
+
+    with console.log_to(tmp_path / "other.txt"):
+        train(tiny.config(), options)
+    with console.log_to(tmp_path / "same.txt"):
+        train(tiny.config().model_copy(update={"postprocess": steps}), options)
+
+    assert (tmp_path / "other.txt").read_text().count(told) == 1
+    assert told not in (tmp_path / "same.txt").read_text()
+    assert tuned.read_bytes() == text
+    assert Run.open(options.run).config.postprocess == steps
+    with pytest.raises(
+        UserError, match=r"can't be resumed with other settings: optimizer\.lr \([^,]*,"
+    ):
+        train(tiny.config(optimizer={"lr": 0.02}), options)
+
+
+def test_an_old_run_is_resumed_by_the_steps_of_its_config(data: Path, tmp_path: Path) -> None:
+    options = Options(data=data, run=tmp_path / "r", resume=True)
+    run = Run.open(train(tiny.config(), replace(options, resume=False)).run)
+    run.steps_file.unlink()
+    text = run.config.model_dump_json()
+    (run.folder / CONFIG).write_text(text)
+
+    train(tiny.config(), options)
+
+    assert (run.folder / CONFIG).read_text() == text
+    assert run.steps_file == run.folder / CONFIG
 
 
 def test_a_step_for_an_unknown_class_is_refused(data: Path, tmp_path: Path) -> None:
