@@ -47,6 +47,16 @@ def test_every_command_of_the_readme_exists() -> None:
         assert cli.run([command, "--help"]) == 0
 
 
+def test_every_option_of_the_table_of_commands_exists(capsys) -> None:
+    rows = re.findall(r"^\| `volseg (\w+)[^`]*` \|.*\|(.*)\|$", README, re.M)
+
+    assert len(rows) > 10
+    for command, told in rows:
+        assert cli.run([command, "--help"]) == 0
+        shown = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+        assert not set(re.findall(r"--[a-z][a-z-]*", told)) - shown, command
+
+
 def test_every_file_of_the_tree_exists() -> None:
     names = re.findall(r"\b(?:volseg|configs|tools|docs|benchmarks)/[\w/]+\.\w+", README)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rich.markup import escape
 from rich.table import Table
 
 from volseg.stages.predictions import Confidence, Record
@@ -49,7 +50,7 @@ def table(records: Sequence[Record], most: int = SHOWN) -> Table:
         told = row.confidence
         why = "; ".join(flag.text for flag in told.flags)
         dice = "not found" if told.dice is None else f"{told.dice:.2f}"
-        shown.add_row(f"{row.scan} {row.organ}", dice, _ranges(told.slices), why)
+        shown.add_row(escape(f"{row.scan} {row.organ}"), dice, _ranges(told.slices), why)
     return shown
 
 

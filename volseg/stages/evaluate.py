@@ -95,7 +95,9 @@ def scored(
         if (old := known.get(pair.origin.scan)) and old.made_from == pair.origin.made_from
     }
     new = [pair for pair in pairs if pair.origin.scan not in held]
-    held.update((one.scan, score_files.as_read(one)) for one in _score(new, workers or machine.cores()))
+    held.update(
+        (one.scan, score_files.as_read(one)) for one in _score(new, workers or machine.cores())
+    )
     return [held[pair.origin.scan] for pair in pairs]
 
 

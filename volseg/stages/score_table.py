@@ -59,9 +59,7 @@ def _group(group: Summary) -> Iterator["Table"]:
 def _columns(group: Summary) -> dict[str, list[str]]:
     """The cells of each class and of their mean, from Dice down to Kaggle's score."""
     found = group.intervals
-    columns = {
-        name: [*_cells(values, found.mean[name]), ""] for name, values in group.mean.items()
-    }
+    columns = {name: [*_cells(values, found.mean[name]), ""] for name, values in group.mean.items()}
     means = _cells(group.foreground_mean, found.foreground_mean)
     return {**columns, "mean": [*means, _stacked(found.kaggle.text())]}
 
@@ -86,7 +84,8 @@ def _lines(header: str, summaries: Mapping[str, Summary]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(header, caption_justify="left")
+    shown = Table()
+    shown.add_column(header, no_wrap=True)
     for name in ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle"):
         shown.add_column(name, justify="right")
     for name, one in summaries.items():
