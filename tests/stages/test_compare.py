@@ -509,3 +509,14 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus(
     told = verdict.sentence(found) + shown(verdict.table(found), 80)
     assert "+0.000 [+0.000, +0.000]" in told
     assert "-0.000" not in told + shown(verdict.scan_table(found), 80)
+
+
+def test_a_refusal_names_every_scan_that_is_missing(dataset: Dataset, a: Path, b: Path) -> None:
+    predict(a, dataset)
+    predict(b, dataset, scans=ALL[:1])
+
+    with pytest.raises(UserError) as caught:
+        compare(a, b, dataset.folder)
+    assert all(scan in str(caught.value) for scan in ALL[1:])
+    notes = compare(a, b, dataset.folder, common=True).notes
+    assert any("and 9 more" in note for note in notes)

@@ -43,7 +43,7 @@ def table(records: Sequence[Record], most: int = SHOWN) -> Table:
     """
     found = rows(records)
     left = f"{len(found) - most} more in predictions.json" if len(found) > most else None
-    shown = Table(caption=left)
+    shown = Table(caption=left, caption_justify="left")
     for header in ("organ", "confi-\ndence", "slices to\ncheck first", "why"):
         shown.add_column(header, overflow="fold")
     for row in found[:most]:
