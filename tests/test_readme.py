@@ -26,7 +26,16 @@ def test_every_stage_by_itself_runs_as_written(tmp_path: Path, monkeypatch) -> N
     commands = block("Every stage by itself")
     names = [command.split()[1] for command in commands]
 
-    assert names == ["phantom", "prepare", "train", "infer", "evaluate", "infer", "submit"]
+    assert names == [
+        "phantom",
+        "prepare",
+        "train",
+        "infer",
+        "evaluate",
+        "report",
+        "infer",
+        "submit",
+    ]
     for command in commands:
         words = shlex.split(command)[1:]
         short = ["train.steps=20", "train.epoch_steps=20"] if words[0] == "train" else []
@@ -45,6 +54,16 @@ def test_every_command_of_the_readme_exists() -> None:
     assert commands
     for command in commands:
         assert cli.run([command, "--help"]) == 0
+
+
+def test_every_option_of_the_table_of_commands_exists(capsys) -> None:
+    rows = re.findall(r"^\| `volseg (\w+)[^`]*` \|.*\|(.*)\|$", README, re.M)
+
+    assert len(rows) > 10
+    for command, told in rows:
+        assert cli.run([command, "--help"]) == 0
+        shown = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+        assert not set(re.findall(r"--[a-z][a-z-]*", told)) - shown, command
 
 
 def test_every_file_of_the_tree_exists() -> None:

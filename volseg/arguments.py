@@ -114,7 +114,7 @@ class InferArguments:
     """Average the mirrored views that training saw as well: two to eight times as long."""
     fast: bool = False
     """The least time: little overlap, and only the first of several networks."""
-    body_box: bool = True
+    body_box: Annotated[bool, Parameter(negative="--no-body-box")] = True
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
     save_probabilities: bool = False
     """Write <class>_probability.nii.gz beside each mask."""

@@ -1,3 +1,7 @@
+import io
+
+from rich.console import Console
+
 from volseg.stages.attention import rows, table
 from volseg.stages.predictions import Confidence, Flag, Record
 
@@ -32,14 +36,23 @@ def test_the_table_is_short_and_says_how_many_are_left_out() -> None:
     shown = table(RECORDS, most=2)
 
     assert [list(column.cells) for column in shown.columns] == [
-        ["a", "a"],
-        ["gone", "stomach"],
+        ["a gone", "a stomach"],
         ["not found", "0.40"],
         ["3-5, 9", "3-5, 9"],
         ["not found, though every training scan has it", ""],
     ]
     assert shown.caption == "3 more in predictions.json"
     assert table(RECORDS).caption is None
+
+
+def test_no_name_is_cut_in_60_columns() -> None:
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(table([record("case123_day20", large_bowel=0.4), record("a[b]", gone=None)]))
+    shown = console.export_text()
+
+    for word in ("case123_day20", "large_bowel", "a[b] gone", "3-5, 9", "0.40"):
+        assert word in shown
+    assert "…" not in shown
 
 
 def test_a_failed_scan_has_no_row() -> None:

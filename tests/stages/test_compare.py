@@ -1,5 +1,6 @@
 """Which of two predictions is better, and whether that can be told."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -474,3 +475,48 @@ def test_a_users_slip_ends_with_1_and_one_line(dataset: Dataset, a: Path, b: Pat
     assert cli.run(words) == 1
     assert "no such folder" in capsys.readouterr().err
     assert cli.run(["compare", str(a)]) == 2
+
+
+@pytest.mark.parametrize("metric", ["Dice", "HD", "NSD2", "APL_mm", "kaggle"])
+def test_scores_that_lay_there_and_new_ones_of_the_same_masks_are_the_same(
+    dataset: Dataset, a: Path, b: Path, metric: str
+) -> None:
+    for folder in (a, b):
+        predict(folder, dataset, lambda scan: number(scan) % 3)
+    evaluate(a, dataset.folder, workers=1)
+    found = compare(a, b, dataset.folder, metric=metric)
+
+    assert found.a.known
+    assert not found.b.known
+    assert found.overall.verdict == "same"
+    assert {one.difference for one in found.by_scan} == {0}
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus(
+    dataset: Dataset, a: Path, b: Path
+) -> None:
+    predict(a, dataset)
+    predict(b, dataset, lambda scan: number(scan) % 2)
+    found = compare(a, b, dataset.folder)
+    tiny_row = dataclasses.replace(
+        found.overall, difference=bootstrap.Estimate(-1e-5, -2e-4, 1e-4, 9), verdict="open"
+    )
+    scans = tuple(
+        dataclasses.replace(one, difference=-1e-9, most_difference=-1e-9) for one in found.by_scan
+    )
+    found = dataclasses.replace(found, overall=tiny_row, classes=(tiny_row,), by_scan=scans)
+
+    told = verdict.sentence(found) + shown(verdict.table(found), 80)
+    assert "+0.000 [+0.000, +0.000]" in told
+    assert "-0.000" not in told + shown(verdict.scan_table(found), 80)
+
+
+def test_a_refusal_names_every_scan_that_is_missing(dataset: Dataset, a: Path, b: Path) -> None:
+    predict(a, dataset)
+    predict(b, dataset, scans=ALL[:1])
+
+    with pytest.raises(UserError) as caught:
+        compare(a, b, dataset.folder)
+    assert all(scan in str(caught.value) for scan in ALL[1:])
+    notes = compare(a, b, dataset.folder, common=True).notes
+    assert any("and 9 more" in note for note in notes)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tests import predicted, tiny
 from volseg.data.dataset import Dataset, Facts
@@ -15,7 +14,7 @@ from volseg.errors import UserError
 from volseg.masks import bootstrap, kaggle
 from volseg.masks.comparison import Comparison
 from volseg.masks.metrics import DEFAULT, measure
-from volseg.stages.evaluate import evaluate, table
+from volseg.stages.evaluate import evaluate
 from volseg.stages.scores import means
 
 
@@ -390,21 +389,3 @@ def test_several_processes_give_the_same_scores(dataset: Dataset, out: Path) -> 
 
     assert alone[1] == together[1]
     assert [one.scan for one in together[0].scans] == ["case1_day0", "case1_day1", "case2_day1"]
-
-
-def test_the_table_shows_each_group_and_what_was_missed(dataset: Dataset, out: Path) -> None:
-    predicted.write(out, dataset, "case1_day0", seen="scan")
-    predicted.write(out, dataset, "case2_day0", masks=shifted(dataset, "case2_day0", empty=True))
-    console = Console(width=160, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
-    console.print(table(evaluate(out, dataset.folder, workers=1)))
-    shown = console.export_text()
-
-    for text in (
-        "unseen cases (1)",
-        "seen scans (1)",
-        "unseen scans (1)",
-        "stomach",
-        "Kaggle",
-        "- +1",
-    ):
-        assert text in shown

@@ -277,7 +277,7 @@ def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
     assert cli.run([*words, "--resume"]) == 0
 
     told = capsys.readouterr().out
-    assert "unseen cases (18)" in told
+    assert "unseen cases: 18 scans of 6 cases" in told
     assert all(f"five/{name}" in told for name in NAMES)
     assert f"{five}: 5 folds in " in told
     assert "out-of-fold Dice " in told.splitlines()[-1]

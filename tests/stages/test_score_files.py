@@ -46,7 +46,21 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         for field in dataclasses.fields(Origin):
             assert getattr(read, field.name) == getattr(one, field.name)
         for organ, metrics in one.values.items():
-            assert read.values[organ] == pytest.approx(metrics, rel=1e-6, nan_ok=True)
+            assert read.values[organ] == pytest.approx(metrics, rel=0, abs=0, nan_ok=True)
+
+
+def test_scores_are_read_as_as_read_foretells_however_often_they_are_written(
+    tmp_path: Path,
+) -> None:
+    foretold = [score_files.as_read(one) for one in scores().scans]
+    before = scores()
+    for _ in range(3):
+        score_files.write(before, tmp_path)
+        found = list(score_files.read(tmp_path).values())
+        before = Scores(tuple(found))
+        for one, read in zip(foretold, found, strict=True):
+            np.testing.assert_array_equal(one.part.dice, read.part.dice)
+            np.testing.assert_array_equal(one.part.hd, read.part.hd)
 
 
 def test_a_part_that_is_read_weighs_the_same_in_the_competitions_score(tmp_path: Path) -> None:
@@ -69,7 +83,7 @@ def test_a_part_that_is_read_weighs_the_same_in_the_competitions_score(tmp_path:
         lambda folder: (folder / "summary.json").write_text('{"mean": {}}'),  # an earlier version's
         lambda folder: (folder / "summary.json").write_bytes(b"\xff\xfe"),
         lambda folder: (folder / "scores.csv").write_text("scan,class,metric,value\n"),
-        lambda folder: edit(folder, "12.34568", "1.5"),
+        lambda folder: edit(folder, "12.3456789", "1.5"),
     ],
 )
 def test_files_that_are_damaged_or_not_of_one_time_are_no_scores(tmp_path: Path, spoil) -> None:

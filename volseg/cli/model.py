@@ -131,6 +131,8 @@ def evaluate(
     if len(scores.runs) > 1:
         talk.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     talk.show(stage.table(scores))
+    if scores.by_run:
+        talk.show(stage.run_table(scores))
     if by:
         talk.show(stage.table_by(scores, by))
     print(f"{scores.headline.name}: {scores.headline.line}")

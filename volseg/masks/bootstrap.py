@@ -69,7 +69,7 @@ class Estimate:
         """`0.848 [0.810, 0.880]`, or the mean alone; `sign="+"` writes it before positive numbers."""
         if math.isnan(self.mean):
             return "-"
-        mean, low, high = (f"{x:{sign}.{digits}f}" for x in (self.mean, self.low, self.high))
+        mean, low, high = (f"{x:{sign}z.{digits}f}" for x in (self.mean, self.low, self.high))
         return f"{mean} [{low}, {high}]" if self.known else mean
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rich.markup import escape
 from rich.table import Table
 
 from volseg.stages.predictions import Confidence, Record
@@ -36,15 +37,20 @@ def _order(confidence: Confidence) -> tuple[float, int]:
 
 
 def table(records: Sequence[Record], most: int = SHOWN) -> Table:
-    """A row an organ, `most` at most: its confidence, the slices to look at first, and why."""
+    """A row an organ, `most` at most: its confidence, the slices to look at first, and why.
+
+    Where columns are narrow, lines are folded and no name is cut.
+    """
     found = rows(records)
     left = f"{len(found) - most} more in predictions.json" if len(found) > most else None
-    shown = Table("scan", "organ", "confidence", "slices to check first", "why", caption=left)
+    shown = Table(caption=left, caption_justify="left")
+    for header in ("organ", "confi-\ndence", "slices to\ncheck first", "why"):
+        shown.add_column(header, overflow="fold")
     for row in found[:most]:
         told = row.confidence
         why = "; ".join(flag.text for flag in told.flags)
         dice = "not found" if told.dice is None else f"{told.dice:.2f}"
-        shown.add_row(row.scan, row.organ, dice, _ranges(told.slices), why)
+        shown.add_row(escape(f"{row.scan} {row.organ}"), dice, _ranges(told.slices), why)
     return shown
 
 

@@ -189,7 +189,10 @@ def table(found: Calibrated) -> "Table":
     """A row a class and one of all together: each figure before and after calibration."""
     from rich.table import Table
 
-    shown = Table("", "temperature", "Spearman with Dice", "error of Dice", "calibration error")
+    shown = Table(caption="T: temperature   ECE: calibration error", caption_justify="left")
+    shown.add_column("", no_wrap=True)
+    for header in ("T", "Spearman\nwith Dice", "error\nof Dice", "ECE"):
+        shown.add_column(header)
     for name, organ in found.organs.items():
         figures = _cells(organ.before, organ.after)
         shown.add_row(name, f"{organ.calibration.temperature:.2f}", *figures)

@@ -73,9 +73,12 @@ def compare(
     if a.resolve() == b.resolve():
         raise UserError(f"{a}, {b}: the same folder; name the predictions of two runs or settings")
     one, other = _sides(a, b, data)
-    left_out = list(_of_one_side(one, other))
-    if left_out and not common:
-        raise UserError.of(f"{line}; predict them, or pass --common" for line in left_out)
+    lacking = list(_of_one_side(one, other))
+    if lacking and not common:
+        raise UserError.of(
+            f"{what}: {', '.join(scans)}; predict them, or pass --common" for what, scans in lacking
+        )
+    left_out = [f"{what}: {_listed(scans)}" for what, scans in lacking]
     fair, told = _fair(one, other)
     if not fair:
         raise UserError.of([f"{a}, {b}: no scan to compare fairly", *left_out, *told])
@@ -161,8 +164,8 @@ def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
     return masks.pop()
 
 
-def _of_one_side(one: Side, other: Side) -> Iterator[str]:
-    """A line for each side that lacks scans of the other."""
+def _of_one_side(one: Side, other: Side) -> Iterator[tuple[str, list[str]]]:
+    """For each side that lacks scans of the other a line that says so, and the scans."""
     for lacking, having in ((one, other), (other, one)):
         failed = lacking.found.failed
         told = [
@@ -171,7 +174,7 @@ def _of_one_side(one: Side, other: Side) -> Iterator[str]:
             if name not in lacking.pairs
         ]
         if told:
-            yield f"{lacking.name}: lacks scans that {having.name} has: {_listed(told)}"
+            yield f"{lacking.name}: lacks scans that {having.name} has", told
 
 
 def _fair(one: Side, other: Side) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ from volseg.stages.train import Options as TrainOptions
 from volseg.stages.train import train
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 log = logging.getLogger(__name__)
 CASE = "case123"
@@ -35,7 +35,7 @@ MARK = ".demo-seed"
 class Demo:
     """The score table and what was written where."""
 
-    table: "Table"
+    table: "Group"
     paths: dict[Path, str]
     mean_dice: float
 

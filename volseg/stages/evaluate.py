@@ -11,7 +11,8 @@ from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.stages import score_files
 from volseg.stages.predictions import Prediction, load
-from volseg.stages.scores import Origin, ScanScores, Scores, run_table, table, table_by
+from volseg.stages.score_table import run_table, table, table_by
+from volseg.stages.scores import Origin, ScanScores, Scores
 from volseg.stages.scoring import Pair, made_from, score
 
 __all__ = ["evaluate", "find", "run_table", "scored", "table", "table_by", "why_unscored"]
@@ -94,7 +95,9 @@ def scored(
         if (old := known.get(pair.origin.scan)) and old.made_from == pair.origin.made_from
     }
     new = [pair for pair in pairs if pair.origin.scan not in held]
-    held.update((one.scan, one) for one in _score(new, workers or machine.cores()))
+    held.update(
+        (one.scan, score_files.as_read(one)) for one in _score(new, workers or machine.cores())
+    )
     return [held[pair.origin.scan] for pair in pairs]
 
 

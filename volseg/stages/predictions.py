@@ -116,17 +116,40 @@ def load(folder: Path) -> list[Prediction]:
     """All predicted scans, in natural order; a failed scan is one of them.
 
     Raises:
-        UserError: no such folder, nothing in it, or scans without a readable record: all of them.
+        UserError: no folder of predictions, or scans that are gone or without a readable record: all
+            of them.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; `volseg infer --out {folder}` makes it")
+    _check(folder)
     found = [_read(scan) for scan in _scans(folder)]
     problems = [problem for problem in found if isinstance(problem, str)]
+    gone = [scan for scan in _gathered(folder) if not (folder / scan).is_dir()]
+    if gone:
+        problems.append(
+            f"{folder}: scans that {RECORDS} names are missing: {', '.join(gone)}; run `volseg infer` "
+            f"again, or remove {RECORDS} to go on without them"
+        )
     if problems:
         raise UserError.of(problems)
     if not found:
         raise UserError(f"{folder}: no predicted scan in it; expected <scan>/{RECORD}")
     return [prediction for prediction in found if isinstance(prediction, Prediction)]
+
+
+def _check(folder: Path) -> None:
+    if folder.is_file():
+        raise UserError(f"{folder}: a file; name the folder that `volseg infer` wrote")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; `volseg infer --out {folder}` makes it")
+    if (folder / RECORD).is_file():
+        raise UserError(f"{folder}: one scan; name the folder that it lies in: {folder.parent}")
+
+
+def _gathered(folder: Path) -> list[str]:
+    """The scans that predictions.json names; none where it is missing or damaged."""
+    try:
+        return [str(one["scan"]) for one in json.loads((folder / RECORDS).read_bytes())]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def holds_scans(folder: Path) -> bool:

@@ -37,7 +37,7 @@ def write(scores: Scores, folder: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("scan", "class", "metric", "value"))
-    writer.writerows((*row[:3], f"{row.value:.7g}") for row in scores.rows)
+    writer.writerows((*row[:3], repr(float(row.value))) for row in scores.rows)
     table = text.getvalue()
     summary = {**_summary(scores), "scores_csv": _sha256(table.encode())}
     write_text(folder / CSV, table)
@@ -62,6 +62,11 @@ def read(folder: Path) -> dict[str, ScanScores]:
     except (OSError, ValueError, KeyError, TypeError):  # missing, or of an earlier version
         return {}
     return {one.scan: one for one in scans}
+
+
+def as_read(one: ScanScores) -> ScanScores:
+    """A scan's scores as they will be read again, so that kept and new ones can be compared."""
+    return dataclasses.replace(one, part=_read_part(plain(_part(one.part))))
 
 
 def _sha256(content: bytes) -> str:

@@ -1,19 +1,16 @@
-"""Scores of many scans: their means, kept apart by what training saw, and as tables."""
+"""Scores of many scans: their means, kept apart by what training saw."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from volseg.data.slices import natural
 from volseg.masks import kaggle
 from volseg.masks.kaggle import Part
 from volseg.masks.metrics import DEFAULT, Metric
 from volseg.stages.intervals import Intervals, intervals
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Seen = Literal["scan", "case", "none"]
 GROUPS: dict[Seen, str] = {
@@ -177,7 +174,7 @@ def means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
     for metric in rows[0]:
         values = [row[metric] for row in rows]
         found[metric] = _mean(value for value in values if math.isfinite(value))
-        if _metric(metric).unbounded:
+        if metric_of(metric).unbounded:
             found[metric + MISSED] = sum(map(math.isinf, values))
     return found
 
@@ -194,7 +191,7 @@ def _over_classes(mean: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def _metric(name: str) -> Metric:
+def metric_of(name: str) -> Metric:
     """The metric behind a name in scores.csv."""
     return METRICS[name.removesuffix(LABELLED)]
 
@@ -216,59 +213,3 @@ COLUMNS = {  # what people look at first; scores.csv and summary.json have all
     "Dice_labelled": "Dice*",
     "HD95_labelled": "HD95*\nmm",
 }
-
-
-def table(scores: Scores) -> "Table":
-    """Classes by metrics, each group by itself, the headline last; `+2` counts missed organs."""
-    from rich.table import Table
-
-    caption = "* within the labelled slices.  +n: n organs missed or invented, not in the mean"
-    shown = Table("", caption=caption)
-    for header in COLUMNS.values():
-        shown.add_column(header, justify="right", no_wrap=True)
-    groups = list(scores.groups.values())
-    if len(groups) > 1:
-        groups.append(scores.headline)
-    for group in groups:
-        shown.add_row(f"[bold]{group.name} ({len(group.scans)})[/bold]")
-        for organ, values in group.mean.items():
-            shown.add_row(organ, *_cells(values))
-        shown.add_row("mean", *_cells(group.foreground_mean))
-        shown.add_row(f"Kaggle {group.kaggle.score:.4f}", end_section=True)
-    return shown
-
-
-def run_table(scores: Scores) -> "Table":
-    """A line for each run: means over its own scans, and where there is one their 95 % interval."""
-    return _lines("run", scores.by_run)
-
-
-def table_by(scores: Scores, what: By) -> "Table":
-    """The same for each case, day or matrix size."""
-    return _lines(what, scores.by(what))
-
-
-def _lines(header: str, summaries: Mapping[str, Summary]) -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    shown = Table(header)
-    for name in ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for name, one in summaries.items():
-        found = one.intervals
-        counts = (str(len(one.scans)), str(found.cases))
-        dice, far = found.foreground_mean["Dice"].text(), _cell("HD95", one.foreground_mean)
-        shown.add_row(escape(name), *counts, dice, far, found.kaggle.text())
-    return shown
-
-
-def _cells(values: Mapping[str, float]) -> list[str]:
-    return [_cell(name, values) for name in COLUMNS]
-
-
-def _cell(name: str, values: Mapping[str, float]) -> str:
-    value, missed = values[name], values.get(name + MISSED, 0)
-    digits = 1 if _metric(name).unit else 3
-    text = "-" if math.isnan(value) else f"{value:.{digits}f}"
-    return f"{text} +{missed:.0f}" if missed else text

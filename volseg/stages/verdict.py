@@ -91,9 +91,9 @@ def scan_table(found: Compared) -> "Table":
     for one in (*for_a, *for_b):
         shown.add_row(
             escape(one.scan),
-            *(f"{value:.{digits}f}" for value in (one.a, one.b)),
-            f"{one.difference:+.{digits}f}",
-            f"{escape(one.most)} {one.most_difference:+.{digits}f}",
+            *(f"{value:z.{digits}f}" for value in (one.a, one.b)),
+            f"{one.difference:+z.{digits}f}",
+            f"{escape(one.most)} {one.most_difference:+z.{digits}f}",
             end_section=bool(for_a) and one is for_a[-1],
         )
     return shown
@@ -145,7 +145,7 @@ def _legend(found: Compared) -> str:
 
 
 def _mean(value: float, missed: int, digits: int) -> str:
-    text = "-" if math.isnan(value) else f"{value:.{digits}f}"
+    text = "-" if math.isnan(value) else f"{value:z.{digits}f}"
     return f"{text} +{missed}" if missed else text
 
 

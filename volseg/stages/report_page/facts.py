@@ -86,7 +86,7 @@ def shown(metric: str, value: float) -> str:
         return "–"
     if math.isinf(value):
         return "∞"
-    return f"{value:.{1 if _unit(metric) else 3}f}".replace("-", "−")
+    return f"{value:z.{1 if _unit(metric) else 3}f}".replace("-", "−")
 
 
 def between(metric: str, low: float, high: float) -> str:
