@@ -35,7 +35,7 @@ class Gain(Section):
 
 
 class OrganTuned(Section):
-    """One class: its mean score and its steps, one line a step, before and after; None where it has no score."""
+    """One class: its mean score (None: it has none) and its steps, one line a step, before and after."""
 
     before: float | None
     after: float | None
