@@ -7,7 +7,9 @@ from pathlib import Path
 from volseg import runs
 from volseg.config import parse
 from volseg.errors import UserError
-from volseg.runs import CONFIG, METRICS, Run
+from volseg.packages import Package
+from volseg.runs import BEST, CONFIG, METRICS, Run
+from volseg.stages import calibrated, tuned
 from volseg.stages.ensemble import Ensemble
 from volseg.stages.predictions import Prediction
 from volseg.stages.report_page.facts import Trained
@@ -58,7 +60,16 @@ def _found(names: Sequence[str], weights: str, predictions: Path) -> Ensemble | 
 def _trained(run: Run) -> Trained:
     config = (run.folder / CONFIG).read_text(encoding="utf-8")
     version = parse(config, str(run.folder / CONFIG)).get("version", "unknown")
-    return Trained(runs.label(run.folder), run, str(version), config, tuple(_epochs(run.folder)))
+    weighed = isinstance(run, Package) or (run.folder / BEST).is_file()
+    return Trained(
+        runs.label(run.folder),
+        run,
+        str(version),
+        config,
+        tuple(_epochs(run.folder)),
+        calibrated=calibrated.of_run(run) if weighed else None,
+        tuned=tuned.of_run(run) if weighed else None,
+    )
 
 
 def _epochs(folder: Path) -> Iterator[Mapping[str, float]]:

@@ -53,7 +53,7 @@ def picture(sides: Sides, intensity: Intensity) -> str:
     """The scan as JSON, for the page's script: slices from head to feet, each as a reader sees it.
 
     `numbers` are what slices are called, `check` ranges of them; `images` are WebP in base64, empty
-    without an image; `lines` are paths by side, class and slice. The rest is told by `_frame` and `_differing`.
+    without an image; `lines` are paths by side, class and slice. `_frame` and `_differing` tell the rest.
     """
     grid = Grid.over(sides.place, None)
     turned = {"prediction": _turned(sides.prediction, grid)}

@@ -89,9 +89,12 @@ def _viewer(facts: Facts) -> str:
         f'<path class="bar5" d=""/></svg>{marks}</div>'
         '<div class="slide"><svg data-part="profile" preserveAspectRatio="none" role="img">'
         f'{_profile(facts)}<path class="beyond"/><path class="cursor"/></svg>'
+        '<svg class="checks" data-part="checks" preserveAspectRatio="none" aria-hidden="true">'
+        '<path d=""/></svg>'
         '<input type="range" data-part="slice" min="0" step="1" aria-label="Slice">'
         '<p><output data-part="told"></output><span data-part="range"></span>'
-        '<span data-part="most"></span></p></div>'
+        '<span data-part="most"></span></p>'
+        '<p class="places" data-part="places" hidden></p></div>'
         f'<fieldset class="toggles"><legend>Outlines</legend>{toggles}</fieldset>{_organs(facts)}'
         "<figcaption>Arrow keys move the slider, and choose in the list. The patient's left is on the "
         "right; the bar is 5 cm long.</figcaption>"
