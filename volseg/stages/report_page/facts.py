@@ -67,8 +67,8 @@ class Scan:
 class Facts:
     """All that a report can tell of `source`, a folder; what is not there is empty or None.
 
-    `scans` come worst first, those without scores last. `unscored` says for a scan why it has no
-    scores, `failed` why it has no masks.
+    `scans` come worst first, those without scores last, of these the least trusted first. `unscored`
+    says for a scan why it has no scores, `failed` why it has no masks.
     """
 
     name: str

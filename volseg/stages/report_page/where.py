@@ -8,10 +8,11 @@ from volseg.stages.attention import NOT_CALIBRATED, SHOWN, Row, rows
 from volseg.stages.page import html, words
 from volseg.stages.page.scatter import Pairs, scatter
 from volseg.stages.page.style import colour
+from volseg.stages.predictions import RECORDS
 from volseg.stages.report_page.facts import Facts, Scan, shown
 
 HEADER = ("scan", "organ", "confidence", "slices to check first", "why")
-LEAD = "The least trusted organs first. Confidence is the Dice that the networks expect of their own mask{of}."
+LEAD = "The least trusted organs first. Confidence is the Dice that the networks expect of their mask{of}."
 FEWEST = 3
 """Pairs of confidence and Dice that are plotted."""
 
@@ -24,7 +25,7 @@ def where(facts: Facts) -> str:
     scans = {scan.name: scan for scan in facts.scans}
     table = html.scrolled(_table(found[:SHOWN], scans, facts), "Where to look")
     left = len(found) - SHOWN
-    more = f"{words.plural(left, 'more organ')} in predictions.json." if left > 0 else ""
+    more = f"{SHOWN} of {len(found)} organs; the others are in {RECORDS}." if left > 0 else ""
     return html.section(
         "Where to look",
         _lead(facts, found),
