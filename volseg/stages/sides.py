@@ -24,7 +24,7 @@ def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -
     Raises:
         UserError: files that are missing or damaged, or masks on another grid than the image.
     """
-    told = _to_check(record)
+    check, also = record.check, _to_check(record)
     found = {name: volume.read(record.mask(name)) for name in record.classes}
     sample = dataset.find(record.scan) if dataset else None
     if dataset is None or sample is None:
@@ -32,18 +32,17 @@ def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -
         _same_grid(found, found[first], record, record.mask(first))
         prediction = _stacked(found, found[first], classes)
         numbers = _numbers(record, prediction.shape[3])
-        return Sides(prediction, None, found[first], numbers=numbers, **told)
+        return Sides(prediction, None, found[first], numbers=numbers, check=check, also=also)
     image = dataset.image(sample)
     _same_grid(found, image, record, dataset.folder / sample.images[0])
     prediction = _stacked(found, image, classes)
     truth = _truth(dataset, sample, image, classes)
-    return Sides(prediction, truth, image, image, sample.slices, **told)
+    return Sides(prediction, truth, image, image, sample.slices, check, also)
 
 
-def _to_check(record: Prediction) -> dict[str, Ranges]:
-    """Where to look first, and where to look for each organ."""
-    each = [one for organ in record.confidence.values() for one in organ.slices]
-    return {"check": record.check, "also": each}
+def _to_check(record: Prediction) -> Ranges:
+    """Where to look for each organ."""
+    return [one for organ in record.confidence.values() for one in organ.slices]
 
 
 def _numbers(record: Prediction, slices: int) -> list[int]:
@@ -51,7 +50,8 @@ def _numbers(record: Prediction, slices: int) -> list[int]:
     path = record.folder / ROWS
     ids = dict.fromkeys(row.id for row in submission.read(path)) if path.is_file() else ()
     told = [one.rpartition("_")[2] for one in ids]
-    return [int(one) for one in told if one.isdigit()] if len(told) == slices else []
+    known = len(told) == slices and all(map(str.isdigit, told))
+    return [int(one) for one in told] if known else []
 
 
 def _truth(dataset: Dataset, sample: Sample, image: Volume, classes: Sequence[str]) -> Array | None:
