@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from volseg.stages.attention import rows, table
+from volseg.stages.attention import least, rows, table
 from volseg.stages.predictions import Confidence, Flag, Record
 
 
@@ -59,3 +59,9 @@ def test_a_failed_scan_has_no_row() -> None:
     failed = Record(scan="c", status="failed", classes=("liver",), seen="none")
 
     assert rows([failed]) == []
+
+
+def test_a_scan_is_trusted_as_far_as_its_least_organ() -> None:
+    told = [record("a", liver=0.9, stomach=0.4), record("b", liver=0.2, gone=None), record("c")]
+
+    assert [least(one) for one in told] == [0.4, 0.0, float("inf")]

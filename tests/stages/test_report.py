@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 
 from tests import predicted, tiny
+from tests.stages.test_tuned import tuned
 from volseg import cli, machine, runs
 from volseg.data.dataset import Dataset, Facts
 from volseg.data.volume import Volume
 from volseg.errors import UserError
+from volseg.masks import submission
+from volseg.masks.calibration import Calibration
 from volseg.masks.postprocess import Threshold
 from volseg.runs import BEST, Run
 from volseg.stages import report as stage
 from volseg.stages import score_files
+from volseg.stages.calibrated import Calibrated, Figures, Organ, Usual
 from volseg.stages.evaluate import evaluate
 from volseg.stages.report import report
 
@@ -317,6 +321,184 @@ def test_the_page_stays_below_its_limit_and_names_what_it_can_not_draw(out, monk
     assert "This file has room for the first 2; the other 2 are named with their scores." in text
 
 
+# Where to look, and what calibration and tuning changed
+
+
+def confident(out: Path, scan: str, dice: float | None, **told: object) -> None:
+    """The record of a scan whose large bowel is trusted this far; of the stomach nothing is told."""
+    organ = {"dice": dice, "calibrated": True, "volume_ml": 1.0, "slices": [[4, 6], [9, 9]], **told}
+    predicted.record(out, scan, confidence={"large_bowel": organ}, check=[[4, 6]])
+
+
+def looked_at(text: str) -> list[list[str]]:
+    """The rows of the table of where to look, without their tags."""
+    table = re.search(r'<table class="wide look">.*?</table>', text)[0]
+    cells = [re.findall(r"<t[hd].*?</t[hd]>", row) for row in table.split("<tr>")[2:]]
+    return [[re.sub(r"<.*?>", " ", cell).strip() for cell in row] for row in cells]
+
+
+def test_the_least_trusted_organs_come_first_with_why_and_where(out):
+    flags = [
+        {"sign": "cut", "text": "touches <the last slice>"},
+        {"sign": "parts", "text": "3 parts"},
+    ]
+    confident(out, SCANS[0], 0.812)
+    confident(out, SCANS[1], None, flags=flags[:1], slices=[])
+    confident(out, SCANS[2], 0.406, flags=flags)
+
+    text = text_of(out)
+
+    assert looked_at(text) == [
+        [SCANS[1], "large_bowel", "not found", "–", "touches &lt;the last slice&gt;"],
+        [SCANS[2], "large_bowel", "0.41", "4–6   9", "touches &lt;the last slice&gt; 3 parts"],
+        [SCANS[0], "large_bowel", "0.81", "4–6   9", ""],
+    ]
+    assert titles(text)[:3] == ["Scores", "Where to look", "Scans"]
+    assert "calibrated on validation scans. Choose slices to see them below." in text
+    assert pictures(text)[SCANS[0]]["check"] == [[4, 6]]
+
+
+def test_what_is_not_calibrated_is_said(out):
+    confident(out, SCANS[0], 0.8, calibrated=False)
+    text = text_of(out)
+    assert "Here confidence is not calibrated; run `volseg calibrate RUN`, then infer again" in text
+    assert [row[2] for row in looked_at(text)] == ["0.80"]
+
+    confident(out, SCANS[1], 0.9)
+    assert [row[2] for row in looked_at(text_of(out))] == ["0.80 not calibrated", "0.90"]
+
+
+def test_of_many_organs_the_least_trusted_are_shown_and_all_are_counted(out, monkeypatch):
+    monkeypatch.setattr("volseg.stages.report_page.where.SHOWN", 2)
+    for number, scan in enumerate(SCANS):
+        confident(out, scan, 0.9 - number / 10)
+
+    text = text_of(out)
+
+    assert [row[2] for row in looked_at(text)] == ["0.60", "0.70"]
+    assert "2 of 4 organs; the others are in predictions.json." in text
+
+
+def test_a_scan_without_a_picture_has_its_slices_as_text(out, monkeypatch):
+    confident(out, SCANS[0], 0.5)
+    monkeypatch.setattr(stage, "LIMIT", 0)
+
+    text = text_of(out)
+
+    assert looked_at(text)[0][3] == "4–6, 9"
+    assert "<button" not in text
+
+
+def test_confidence_is_held_against_the_true_dice(dataset, out):
+    scores = evaluate(out, dataset.folder, workers=1)
+    true = {one.scan: one.values["large_bowel"]["Dice"] for one in scores.scans}
+    for scan in SCANS:
+        confident(out, scan, 0.5)
+
+    text = text_of(out)
+
+    apart = sum(abs(0.5 - dice) for dice in true.values()) / 4
+    below = sum(dice < 0.5 for dice in true.values())
+    assert (
+        f"4 masks of unseen scans: on average {apart:.2f} apart. {below} of them lie below" in text
+    )
+    for scan, dice in true.items():
+        assert f"<title>{scan}, large_bowel: expected 0.50, Dice {dice:.3f}</title>" in text
+
+
+def test_without_truth_the_least_trusted_scan_comes_first(dataset, out):
+    for scan in SCANS:
+        change(Dataset.load(dataset.folder), scan, labels=None)
+    confident(out, SCANS[2], 0.4)
+    confident(out, SCANS[1], 0.6)
+
+    text = text_of(out)
+
+    assert listed(text) == [SCANS[2], SCANS[1], SCANS[0], SCANS[3]]
+    assert "Least trusted first" in text
+    tile = "<dt>Lowest confidence</dt><dd>0.400</dd><dd>large_bowel of case2_day0</dd>"
+    assert tile in text
+    assert "Was confidence right?" not in text
+
+
+def test_slices_along_another_axis_than_the_viewers_are_no_way_to_it(out):
+    """The file's third axis runs to the left: what infer counted along it is no slice of the viewer."""
+    folder = out / "sideways"
+    affine = tiny.AFFINE[:, [2, 1, 0, 3]]
+    for name in tiny.CLASSES:
+        Volume(np.ones((10, 16, 20), np.uint8), affine).write(folder / f"{name}.nii.gz")
+    confident(out, "sideways", 0.1)
+
+    text = text_of(out)
+
+    assert looked_at(text)[0][3] == "4–6, 9 along the file’s third axis"
+    assert pictures(text)["sideways"]["check"] == []
+
+
+def test_without_the_dataset_slices_have_their_source_numbers(dataset, out):
+    change(dataset, SCANS[0], slices=tuple(range(31, 41)))
+    sample = Dataset.load(dataset.folder).of(SCANS[0])[0]
+    masks = np.zeros((2, *tiny.SHAPE), bool)
+    masks[0, 5:9, 5:9, 4] = True
+    rows = submission.rows(SCANS[0], sample.slices, classes=tiny.CLASSES, masks=masks)
+    submission.write(out / SCANS[0] / "rle.csv", rows)
+    with_dataset = pictures(text_of(out))[SCANS[0]]["numbers"]
+    (dataset.folder / "dataset.json").unlink()
+
+    assert pictures(text_of(out))[SCANS[0]]["numbers"] == with_dataset
+    assert with_dataset[-1] > 31
+
+    (out / SCANS[0] / "rle.csv").unlink()
+    assert pictures(text_of(out))[SCANS[0]]["numbers"] == [n - 31 for n in with_dataset]
+
+
+def five_folds(dataset: Dataset) -> tuple[Path, tuple[str, ...]]:
+    """A run that holds five, and the hashes of its weights."""
+    folder = Path("runs/five")
+    made = [trained(folder / f"fold{n}", dataset, weights=bytes([n])) for n in range(5)]
+    ended = {"steps": 30, "best": 0.75, "seconds": 180.0, "max_seconds": None}
+    finished = {f"fold{number}": ended for number in range(5)}
+    (folder / "folds.json").write_text(json.dumps({"finished": finished}))
+    return folder, tuple(run.digest for run in made)
+
+
+def calibrated(weights: tuple[str, ...]) -> Calibrated:
+    usual = Usual(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
+    before = Figures(spearman=-0.25, dice_error=0.125, ece=0.0625)
+    after = Figures(spearman=None, dice_error=0.03125, ece=0.015625)
+    organ = Organ(
+        calibration=Calibration(temperature=0.75), usual=usual, before=before, after=after
+    )
+    organs = dict.fromkeys(tiny.CLASSES, organ)
+    return Calibrated(weights=weights, scans=9, cases=3, before=before, after=after, organs=organs)
+
+
+@pytest.mark.parametrize("named", ["five", "five/fold0"])
+def test_calibration_and_tuning_are_told_once_for_five_folds_and_for_each_of_them(dataset, named):
+    folder, weights = five_folds(dataset)
+    calibrated(weights).write(folder)
+    tuned(weights=weights).write(folder)
+
+    text = text_of(named)
+
+    assert titles(text)[:2] == ["Calibration", "What tuning changed"]
+    assert text.count("<h3>9 scans of 3 cases</h3>") == 1
+    rows = re.search(r"<h2>Calibration</h2>.*?</section>", text)[0].split("<tr>")[2:]
+    told = ["0.75", "−0.25 → –", "0.125 → 0.031", "0.062 → 0.016"]
+    assert re.findall(r"<span>([^<]+)</span>", rows[0]) == ["large_bowel", *told]
+    assert re.findall(r"<span>([^<]+)</span>", rows[-1]) == ["all", "–", *told[1:]]
+    assert "The tuned steps are better" in text
+
+
+def test_what_was_found_for_other_weights_is_not_told(dataset):
+    folder, weights = five_folds(dataset)
+    calibrated(weights[1:]).write(folder)
+    tuned(weights=weights[1:]).write(folder)
+
+    assert titles(text_of("five/fold0"))[0] == "Learning"
+    assert "<h3>five/fold1, five/fold2, five/fold3, five/fold4: 9 scans of" in text_of("five")
+
+
 # What it is of
 
 
@@ -358,12 +540,7 @@ def test_the_run_is_found_by_the_records_and_only_if_its_weights_are_the_same(da
 
 
 def test_five_folds_are_reported_with_their_masks(dataset, out):
-    folder = Path("runs/five")
-    for number in range(5):
-        trained(folder / f"fold{number}", dataset, weights=bytes([number]))
-    ended = {"steps": 30, "best": 0.75, "seconds": 180.0, "max_seconds": None}
-    finished = {f"fold{number}": ended for number in range(5)}
-    (folder / "folds.json").write_text(json.dumps({"finished": finished}))
+    folder, _ = five_folds(dataset)
     out.rename(folder / "out_of_fold")
 
     text = text_of("five")

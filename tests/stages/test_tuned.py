@@ -14,7 +14,8 @@ def tuned(**changes) -> Tuned:
     organ = OrganTuned(
         before=0.7, after=0.72, gain=GAIN, steps_before=(), steps_after=("largest count=1",)
     )
-    row = Row(organ="stomach", slot="largest", was="none", chosen="largest count=1", gain=GAIN, kept=True)  # fmt: skip
+    step = {"slot": "largest", "was": "none", "chosen": "largest count=1"}
+    row = Row(organ="stomach", **step, gain=GAIN, kept=True)
     values = {
         "score": "kaggle", "scans": 18, "cases": 9, "version": "0.1.0", "date": "2026-11-26",
         "seconds": 61.5, "weights": ("ab",), "before": 0.7, "after": 0.72, "gain": GAIN,

@@ -1,5 +1,6 @@
 """Where to look: the predicted organs, those that are trusted least first, as a table and in words."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,11 @@ def rows(records: Sequence[Record]) -> list[Row]:
     """
     found = [Row(r.scan, n, c) for r in records for n, c in r.confidence.items()]
     return sorted(found, key=lambda row: _order(row.confidence))
+
+
+def least(record: Record) -> float:
+    """The lowest confidence of a scan's organs, 0 of one that ought to be there; infinite if none is told."""
+    return min((_order(told)[0] for told in record.confidence.values()), default=math.inf)
 
 
 def _order(confidence: Confidence) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from volseg.data.scaling import Intensity, Percentiles
 from volseg.data.slices import natural
 from volseg.errors import UserError
 from volseg.run_of_folds import NAMES, OUT_OF_FOLD
-from volseg.stages import evaluate, page, score_files
+from volseg.stages import attention, evaluate, page, score_files
 from volseg.stages.predictions import RECORD, Prediction, holds_scans, load
 from volseg.stages.report_page import report_page
 from volseg.stages.report_page.facts import Facts, Scan
@@ -190,8 +190,9 @@ def _volume_ml(mask: Path) -> float:
 
 
 def _worst_first(scan: Scan) -> tuple[bool, float, object]:
+    """By Dice; without one by the lowest confidence, so that what is doubtful has a picture."""
     unknown = math.isnan(scan.dice)
-    return unknown, 0.0 if unknown else scan.dice, natural(scan.name)
+    return unknown, attention.least(scan.record) if unknown else scan.dice, natural(scan.name)
 
 
 def _drawn(facts: Facts, dataset: Dataset | None) -> Facts:
@@ -201,11 +202,12 @@ def _drawn(facts: Facts, dataset: Dataset | None) -> Facts:
     drawn: list[Scan] = []
     with console.progress("drawing") as told:
         for scan in facts.scans:
-            shown = picture(sides(scan.record, dataset, facts.classes), _intensity(facts))
+            found = sides(scan.record, dataset, facts.classes)
+            shown = picture(found, _intensity(facts))
             room -= len(shown)
             if room < 0:
                 break
-            drawn.append(replace(scan, picture=shown))
+            drawn.append(replace(scan, picture=shown, sliced=found.sliced))
             told(len(drawn), len(facts.scans), scan.name)
     return replace(facts, scans=(*drawn, *facts.scans[len(drawn) :]))
 

@@ -9,8 +9,11 @@ from volseg.data import volume
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
+from volseg.masks import submission
 from volseg.stages.predictions import Prediction
-from volseg.stages.report_page.pictures import Sides
+from volseg.stages.report_page.pictures import Ranges, Sides
+
+ROWS = "rle.csv"
 
 
 def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -> Sides:
@@ -21,16 +24,34 @@ def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -
     Raises:
         UserError: files that are missing or damaged, or masks on another grid than the image.
     """
+    check, also = record.check, _to_check(record)
     found = {name: volume.read(record.mask(name)) for name in record.classes}
     sample = dataset.find(record.scan) if dataset else None
     if dataset is None or sample is None:
         first = record.classes[0]
         _same_grid(found, found[first], record, record.mask(first))
-        return Sides(_stacked(found, found[first], classes), None, found[first])
+        prediction = _stacked(found, found[first], classes)
+        numbers = _numbers(record, prediction.shape[3])
+        return Sides(prediction, None, found[first], numbers=numbers, check=check, also=also)
     image = dataset.image(sample)
     _same_grid(found, image, record, dataset.folder / sample.images[0])
     prediction = _stacked(found, image, classes)
-    return Sides(prediction, _truth(dataset, sample, image, classes), image, image, sample.slices)
+    truth = _truth(dataset, sample, image, classes)
+    return Sides(prediction, truth, image, image, sample.slices, check, also)
+
+
+def _to_check(record: Prediction) -> Ranges:
+    """Where to look for each organ."""
+    return [one for organ in record.confidence.values() for one in organ.slices]
+
+
+def _numbers(record: Prediction, slices: int) -> list[int]:
+    """The slices' source numbers, from the competition's rows; none where it has no rows, or others."""
+    path = record.folder / ROWS
+    ids = dict.fromkeys(row.id for row in submission.read(path)) if path.is_file() else ()
+    told = [one.rpartition("_")[2] for one in ids]
+    known = len(told) == slices and all(map(str.isdigit, told))
+    return [int(one) for one in told] if known else []
 
 
 def _truth(dataset: Dataset, sample: Sample, image: Volume, classes: Sequence[str]) -> Array | None:

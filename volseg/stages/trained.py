@@ -7,8 +7,10 @@ from pathlib import Path
 from volseg import runs
 from volseg.config import parse
 from volseg.errors import UserError
+from volseg.packages import Package
 from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import CONFIG, METRICS, Run
+from volseg.runs import BEST, CONFIG, METRICS, Run
+from volseg.stages import calibrated, tuned
 from volseg.stages.ensemble import Ensemble
 from volseg.stages.predictions import Prediction
 from volseg.stages.report_page.facts import Trained
@@ -62,7 +64,16 @@ def _trained(run: Run) -> Trained:
     own = run.folder / POSTPROCESS
     if own.is_file():
         config += f"\n# {POSTPROCESS}\n{own.read_text(encoding='utf-8')}"
-    return Trained(runs.label(run.folder), run, str(version), config, tuple(_epochs(run.folder)))
+    weighed = isinstance(run, Package) or (run.folder / BEST).is_file()
+    return Trained(
+        runs.label(run.folder),
+        run,
+        str(version),
+        config,
+        tuple(_epochs(run.folder)),
+        calibrated=calibrated.of_run(run) if weighed else None,
+        tuned=tuned.of_run(run) if weighed else None,
+    )
 
 
 def _epochs(folder: Path) -> Iterator[Mapping[str, float]]:

@@ -1,5 +1,6 @@
 import base64
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -40,10 +41,10 @@ def pixels(told: dict, z: int) -> np.ndarray:
 def test_slices_with_an_organ_on_either_side_are_shown_and_a_few_beside() -> None:
     told = drawn(sides())
 
-    assert told["numbers"] == list(range(6 - BESIDE, 9 + BESIDE + 1))
+    assert told["numbers"] == list(range(5 - BESIDE, 8 + BESIDE + 1))
     lines = told["lines"]
-    assert [bool(one) for one in lines["truth"][0]] == [6 <= n <= 8 for n in told["numbers"]]
-    assert [bool(one) for one in lines["prediction"][0]] == [6 <= n <= 9 for n in told["numbers"]]
+    assert [bool(one) for one in lines["truth"][0]] == [5 <= n <= 7 for n in told["numbers"]]
+    assert [bool(one) for one in lines["prediction"][0]] == [5 <= n <= 8 for n in told["numbers"]]
     assert not any(lines["truth"][1])
 
 
@@ -51,11 +52,50 @@ def test_slices_have_their_source_numbers() -> None:
     assert drawn(sides(numbers=range(27, 43)))["numbers"][0] == 27 + 5 - BESIDE
 
 
+def test_slices_to_check_are_shown_even_where_there_is_no_organ() -> None:
+    told = drawn(sides(check=[(6, 7)], also=[(13, 14)]))
+
+    assert told["check"] == [[6, 7]]
+    assert told["numbers"] == list(range(5 - BESIDE, SHAPE[2]))
+
+
+@pytest.mark.parametrize("to_the_head", [False, True])
+def test_slices_to_check_are_those_of_the_file(to_the_head) -> None:
+    """The file's slice 8, from 0, is the organ's last: it is shown with an outline, the next without."""
+    found, last = sides(check=[(8, 8)]), 8
+    if to_the_head:
+        affine = AFFINE.copy()
+        affine[:3, 3] += AFFINE[:3, 2] * (SHAPE[2] - 1)
+        affine[:3, 2] *= -1
+        image, last = Volume(found.image.voxels[..., ::-1], affine), SHAPE[2] - 1 - 8
+        masks = {"prediction": found.prediction[..., ::-1], "truth": found.truth[..., ::-1]}
+        found = replace(found, place=image, image=image, **masks, check=[(last, last)])
+
+    told = drawn(found)
+
+    z = told["numbers"].index(told["check"][0][0])
+    assert found.prediction[0, ..., last].any()
+    assert [bool(one) for one in told["lines"]["prediction"][0][z : z + 2]] == [True, False]
+
+
+def test_slices_across_another_axis_are_not_marked() -> None:
+    """Counted along the file's third axis, which here runs to the left, they'd be other slices than shown."""
+    found = sides(check=[(6, 7)])
+    image = Volume(found.image.voxels.transpose(2, 1, 0), AFFINE[:, [2, 1, 0, 3]])
+    masks = {"prediction": found.prediction, "truth": found.truth}
+    turned = {name: mask.transpose(0, 3, 2, 1) for name, mask in masks.items()}
+
+    told = drawn(replace(found, **turned, image=image, place=image))
+
+    assert told["check"] == []
+    assert told["lines"] == drawn(found)["lines"]
+
+
 def test_the_slice_shown_first_is_where_most_differs_between_the_labels() -> None:
     told = drawn(sides())
 
-    assert [told["numbers"][z] for z in told["labelled"]] == [6, 8]
-    assert told["numbers"][told["first"]] == 8  # 16 voxels; as many differ on 9, beyond the labels
+    assert [told["numbers"][z] for z in told["labelled"]] == [5, 7]
+    assert told["numbers"][told["first"]] == 7  # 16 voxels; as many differ on 8, beyond the labels
     assert told["most_cm2"] == pytest.approx(16 * 1.5 * 1.5 / 100, abs=0.06)
 
 
@@ -89,7 +129,7 @@ def stored_otherwise(found: Sides) -> Sides:
 def test_however_a_scan_is_stored_its_picture_is_the_same_but_for_the_slices_own_numbers() -> None:
     usual, other = drawn(sides()), drawn(stored_otherwise(sides()))
 
-    assert other.pop("numbers") == [SHAPE[2] + 1 - n for n in usual.pop("numbers")]
+    assert other.pop("numbers") == [SHAPE[2] - 1 - n for n in usual.pop("numbers")]
     assert other == usual
 
 
@@ -99,7 +139,7 @@ def test_what_lies_outside_the_body_is_shown_too() -> None:
 
     told = drawn(sides(prediction=found))
 
-    assert told["lines"]["prediction"][0][told["numbers"].index(7)].startswith("M")
+    assert told["lines"]["prediction"][0][told["numbers"].index(6)].startswith("M")
     assert (told["mm"][0], told["mm"][1]) > (20 * 1.5, 16 * 1.5)
 
 
@@ -119,7 +159,7 @@ def test_without_truth_and_image_there_are_the_predictions_outlines() -> None:
     told = drawn(sides(truth=None, image=None))
 
     assert (list(told["lines"]), told["images"]) == (["prediction"], [])
-    assert told["numbers"][told["first"]] == 8
+    assert told["numbers"][told["first"]] == 7
 
 
 def test_a_scan_with_nothing_in_it_is_shown_whole() -> None:
@@ -127,4 +167,4 @@ def test_a_scan_with_nothing_in_it_is_shown_whole() -> None:
 
     told = drawn(sides(prediction=empty, truth=empty))
 
-    assert (told["numbers"], told["most_cm2"]) == (list(range(1, SHAPE[2] + 1)), 0.0)
+    assert (told["numbers"], told["most_cm2"]) == (list(range(SHAPE[2])), 0.0)

@@ -14,20 +14,38 @@ from volseg.stages.report import report
 
 SLICE = 'viewer.querySelector("[data-part=slice]")'
 TOLD = 'viewer.querySelector("[data-part=told]").textContent'
+RANGE = 'viewer.querySelector("[data-part=range]").textContent'
 NAME = 'viewer.querySelector("[data-part=name]").textContent'
 CANVAS = 'viewer.querySelector("canvas")'
-GREY = f"{CANVAS}.getContext('2d').getImageData(0, 0, {CANVAS}.width, {CANVAS}.height).data"
+READ = """((canvas) => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  return context.getImageData(0, 0, canvas.width, canvas.height).data;
+})"""
+"""The pixels of a canvas, read from a copy: the page never reads its own, and Chromium warns of who does."""
+GREY = f"{READ}({CANVAS})"
 DRAWN = f"{GREY}.some((value, i) => i % 4 < 3 && value > 0)"
+
+PLACES = "viewer.querySelectorAll('[data-part=places] button')"
+ORGAN = {"dice": 0.6, "calibrated": True, "volume_ml": 1.0, "slices": [[8, 10]]}
+CONFIDENCE = {"large_bowel": ORGAN, "stomach": {**ORGAN, "slices": [[2, 2]]}}
+CHECK = [[4, 6], [10, 10]]
+"""By the slices' numbers, which are 1 to 10."""
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """Two scans whose truth was shifted by three columns, and one without truth."""
+    """Two scans whose truth was shifted by three columns, and one without truth.
+
+    All but case1_day1 have their confidence told.
+    """
     folder = tmp_path_factory.mktemp("viewer")
     dataset = tiny.write(folder / "data", cases=1, days=3)
     for sample in dataset.samples:
         masks = np.roll(dataset.labels(sample), 3, axis=1)
-        predicted.write(folder / "predictions", dataset, sample.name, masks=masks)
+        told = {"confidence": CONFIDENCE, "check": CHECK} if sample.day != 1 else {}
+        predicted.write(folder / "predictions", dataset, sample.name, masks=masks, **told)
     shutil.rmtree(folder / "data" / "labels" / "case1_day2")
     bare = [s.model_copy(update={"labels": None} if s.day == 2 else {}) for s in dataset.samples]
     type(dataset)(dataset.folder, dataset.facts.model_copy(update={"samples": tuple(bare)})).save()
@@ -100,14 +118,14 @@ def test_past_the_last_label_it_says_so(chromium, page) -> None:
 
 LEVEL = """((organ) => {
   const middle = (box) => [box.x + box.width / 2, box.y + box.height / 2];
-  const [canvas, context] = [viewer.querySelector("canvas"), viewer.querySelector("canvas").getContext("2d")];
+  const canvas = viewer.querySelector("canvas");
   const [all, path] = [canvas, viewer.querySelector(`.truth[data-organ="${organ}"]`)].map(
     (one) => one.getBoundingClientRect());
   const scale = Math.min(all.width / canvas.width, all.height / canvas.height);
   const [[x, y], [left, top]] = [middle(path), middle(all)];
-  return context.getImageData(
-    canvas.width / 2 + (x - left) / scale, canvas.height / 2 + (y - top) / scale, 1, 1).data[0];
-})"""
+  const [column, row] = [canvas.width / 2 + (x - left) / scale, canvas.height / 2 + (y - top) / scale];
+  return READ(canvas)[4 * (Math.floor(row) * canvas.width + Math.floor(column))];
+})""".replace("READ", READ)
 """How bright the picture is in the middle of a class's outline."""
 
 
@@ -180,7 +198,7 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(chromium, page
     chromium.open(page)
     chromium.js("document.querySelector('input[name=scan]:checked').focus()")
     reached = []
-    for _ in range(6):
+    for _ in range(6 + chromium.js(f"{PLACES}.length")):
         chromium.press("Tab")
         reached.append(
             chromium.js(
@@ -188,7 +206,63 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(chromium, page
             )
         )
 
-    assert reached == [["range", "solid"], *[["checkbox", "solid"]] * 5]
+    places = [["button", "solid"]] * (chromium.js(f"{PLACES}.length"))
+    assert reached == [["range", "solid"], *places, *[["checkbox", "solid"]] * 5]
+
+
+def test_slices_to_check_are_marked_where_they_are(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan][value=case1_day0]').click()")
+
+    assert chromium.js(f"[...{PLACES}].map(one => one.textContent)") == ["4–6", "10"]
+    first = chromium.js(f"Number({RANGE}.split(' ')[0])")
+    mark = chromium.js("viewer.querySelector('[data-part=checks] path').getAttribute('d')")
+    starts = [int(part.split()[0]) for part in mark.split("M")[1:]]
+    assert starts == [4 - first, 10 - first]
+    box = "viewer.querySelector('[data-part={}]').getAttribute('viewBox')"
+    assert chromium.js(box.format("checks")) == chromium.js(box.format("profile"))
+
+
+@pytest.mark.parametrize("key", ["click", " "])
+def test_slices_to_check_are_one_step_away(chromium, page, key) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan][value=case1_day0]').click()")
+    chromium.js(f"{PLACES}[1].focus()")
+
+    chromium.js(f"{PLACES}[1].click()") if key == "click" else chromium.press(key)
+
+    assert chromium.js(TOLD).startswith("Slice 10")
+    assert chromium.js(f"[...{PLACES}].map(one => one.className)") == ["", "here"]
+
+
+def test_a_scan_without_slices_to_check_has_no_marks(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan][value=case1_day0]').click()")
+    chromium.js("document.querySelector('input[name=scan][value=case1_day1]').click()")
+
+    assert chromium.js(f"{PLACES}.length") == 0
+    assert not chromium.js("viewer.querySelector('[data-part=places]').checkVisibility()")
+    assert chromium.js("viewer.querySelector('[data-part=checks] path').getAttribute('d')") == ""
+
+
+def test_the_table_of_where_to_look_leads_to_scan_and_slice(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan][value=case1_day1]').click()")
+    button = 'document.querySelector(\'button[data-look="case1_day2"][data-ends="8 10"]\')'
+    chromium.js(f"{button}.focus()")
+
+    chromium.press(" ")
+
+    assert (chromium.js(NAME), chromium.js(TOLD)) == ("case1_day2", "Slice 9")
+    assert chromium.js("document.querySelector('input[name=scan]:checked').value") == "case1_day2"
+    assert chromium.js("document.activeElement.dataset.part") == "slice"  # arrow keys go on there
+
+
+def test_without_truth_the_most_doubtful_slices_are_shown_first(chromium, page) -> None:
+    chromium.open(page)
+    chromium.js("document.querySelector('input[name=scan][value=case1_day2]').click()")
+
+    assert chromium.js(TOLD) == "Slice 5"
 
 
 def test_every_control_has_a_name(chromium, page) -> None:

@@ -14,10 +14,14 @@ def figure(title: str, plot: str, caption: str = "") -> str:
 
 
 def card(title: str, content: str, caption: str = "", *, full: bool = False) -> str:
-    """A table or another thing that is no plot, framed like one; `full` over the width of the page."""
+    """A table or another thing that is no plot, framed like one; `full` over the width of the page.
+
+    Its title may be empty where the section's says it.
+    """
     told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
     kind = "card full" if full else "card"
-    return f'<div class="{kind}"><h3>{escape(title)}</h3>{content}{told}</div>'
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
+    return f'<div class="{kind}">{heading}{content}{told}</div>'
 
 
 def section(title: str, lead: str, *parts: str, kind: str = "plots") -> str:
@@ -43,6 +47,11 @@ def legend(keys: Iterable[tuple[str, str]]) -> str:
 def scrolled(content: str, name: str) -> str:
     """What may be larger than its place, with bars of its own; the keyboard scrolls it too."""
     return f'<div class="scrolled" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
+
+
+def prose(lines: Sequence[str]) -> str:
+    """Text within a card, a paragraph each."""
+    return "".join(f'<p class="prose">{_prose(one)}</p>' for one in lines)
 
 
 def folded(title: str, content: str) -> str:

@@ -38,6 +38,7 @@ td:last-child, th:last-child { padding-right: 0; }
 td small { display: block; color: var(--soft); font-size: 12px; white-space: nowrap; }
 .card > table { table-layout: auto; }
 .stack { display: grid; gap: 16px; }
+.prose { margin: 0 0 6px; max-width: 100ch; }
 .scrolled { overflow: auto; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0 0 8px; padding: 0;
   color: var(--soft); font-size: 12.5px; }

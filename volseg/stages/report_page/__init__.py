@@ -4,7 +4,18 @@ from collections.abc import Callable
 from importlib.resources import files
 
 from volseg.stages.page import html, page
-from volseg.stages.report_page import cleaning, days, glance, making, spreads, training, viewer
+from volseg.stages.report_page import (
+    calibration,
+    cleaning,
+    days,
+    glance,
+    making,
+    spreads,
+    training,
+    tuning,
+    viewer,
+    where,
+)  # fmt: skip
 from volseg.stages.report_page.facts import Facts
 
 Section = Callable[[Facts], str]
@@ -12,10 +23,13 @@ Section = Callable[[Facts], str]
 SECTIONS: tuple[Section, ...] = (
     glance.tiles,
     glance.means,
+    where.where,
     viewer.scans,
     spreads.scores,
     spreads.volumes,
     days.days,
+    calibration.calibration,
+    tuning.tuning,
     cleaning.cleaning,
     training.learning,
     making.making,

@@ -1,28 +1,42 @@
 """What a report can tell: of runs, of predicted scans and of their scores."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from volseg.runs import Run
+from volseg.stages.calibrated import Calibrated
+from volseg.stages.page import words
 from volseg.stages.predictions import Prediction
 from volseg.stages.scores import COLUMNS, LABELLED, METRICS, ScanScores, Scores
+from volseg.stages.tuned import Tuned
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run: its name, by which version it was made, its config and steps as they are written, its epochs."""
+    """A run: its name, by which version it was made, its config and steps as they are written, its epochs.
+
+    `calibrated` and `tuned` are what was found for its present weights.
+    """
 
     name: str
     run: Run
     version: str
     config: str
     epochs: tuple[Mapping[str, float], ...]
+    calibrated: Calibrated | None = None
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A predicted scan; `picture` is what the page's script shows, "" where it has none."""
+    """A predicted scan; `picture` is what the page's script shows, "" where it has none.
+
+    `sliced` says whether the slices to check, which follow the file's third axis, are those it shows.
+    """
 
     record: Prediction
     case: str
@@ -30,6 +44,7 @@ class Scan:
     volume_ml: Mapping[str, float]
     scores: ScanScores | None = None
     picture: str = ""
+    sliced: bool = True
 
     @property
     def name(self) -> str:
@@ -52,8 +67,8 @@ class Scan:
 class Facts:
     """All that a report can tell of `source`, a folder; what is not there is empty or None.
 
-    `scans` come worst first, those without scores last. `unscored` says for a scan why it has no
-    scores, `failed` why it has no masks.
+    `scans` come worst first, those without scores last, of these the least trusted first. `unscored`
+    says for a scan why it has no scores, `failed` why it has no masks.
     """
 
     name: str
@@ -70,6 +85,26 @@ class Facts:
     def kind(self, name: str) -> int:
         """Which colour a class has."""
         return self.classes.index(name)
+
+    def swatch(self, name: str) -> int | None:
+        """The same, or None of a class that no scan here has."""
+        return self.kind(name) if name in self.classes else None
+
+
+def of_runs(facts: Facts, told: Callable[[Trained], T | None]) -> list[tuple[str, T]]:
+    """What is told of runs, each once, and of which it is told; no names where it is of all."""
+    by_fact: list[tuple[list[str], T]] = []
+    for one in facts.trained:
+        found = told(one)
+        same = next((names for names, other in by_fact if other == found), None)
+        if same is not None:
+            same.append(one.name)
+        elif found is not None:
+            by_fact.append(([one.name], found))
+    return [
+        ("" if len(names) == len(facts.trained) else words.listed(names), found)
+        for names, found in by_fact
+    ]
 
 
 def heading(metric: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from volseg.masks.bootstrap import LEAST_CASES, Estimate
+from volseg.stages.attention import rows
 from volseg.stages.page import html, words
 from volseg.stages.report_page.facts import Facts, between, heading, shown
 from volseg.stages.scores import COLUMNS, GROUPS, MISSED, Scores, Summary
@@ -31,6 +32,7 @@ def _of_scores(facts: Facts) -> Iterator[tuple[str, str, str]]:
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     yield "Scans", words.number(len(facts.scans) + len(facts.failed)), told
     if not facts.scores:
+        yield from _trust(facts)
         return
     headline = facts.scores.headline
     for metric in KEY:
@@ -41,6 +43,14 @@ def _of_scores(facts: Facts) -> Iterator[tuple[str, str, str]]:
     yield "Competition's score", shown("", found.mean), _over("", found, headline)
     worst = facts.scans[0]
     yield "Lowest Dice", shown("Dice", worst.dice), worst.name
+
+
+def _trust(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Without truth: the organ that is trusted least."""
+    for row in rows([scan.record for scan in facts.scans])[:1]:
+        dice = row.confidence.dice
+        told = "not found" if dice is None else shown("Dice", dice)
+        yield "Lowest confidence", told, f"{row.organ} of {row.scan}"
 
 
 def _over(metric: str, found: Estimate, summary: Summary) -> str:

@@ -21,6 +21,8 @@ QUALITY = 60
 LARGEST = 320
 """Pixels along a side; larger slices are shown smaller."""
 AROUND_MM = 5.0
+Ranges = Sequence[tuple[int, int]]
+"""The first and last slice of each, by what slices are called."""
 BESIDE = 4
 """Slices that are shown above the first and below the last with an organ."""
 
@@ -30,6 +32,7 @@ class Sides:
     """What there is of a scan on one grid: masks bool (C, X, Y, Z) as predicted, and the truth.
 
     `numbers` are the source numbers of the slices along the native Z, empty where it came from a volume.
+    `check` are ranges of them to look at first, `also` others that must be shown.
     """
 
     prediction: Array
@@ -37,23 +40,33 @@ class Sides:
     place: Volume
     image: Volume | None = None
     numbers: Sequence[int] = ()
+    check: Ranges = ()
+    also: Ranges = ()
+
+    @property
+    def sliced(self) -> bool:
+        """Whether slices as they are shown are those along the native Z, which `check` counts."""
+        return Grid.over(self.place, None).slice_axis == 2
 
 
 def picture(sides: Sides, intensity: Intensity) -> str:
     """The scan as JSON, for the page's script: slices from head to feet, each as a reader sees it.
 
-    `numbers` are what slices are called; `images` are WebP in base64, empty without an image; `lines` are
-    paths by side, class and slice. The rest is told by `_frame` and `_differing`.
+    `numbers` are what slices are called, `check` ranges of them; `images` are WebP in base64, empty
+    without an image; `lines` are paths by side, class and slice. `_frame` and `_differing` tell the rest.
     """
     grid = Grid.over(sides.place, None)
     turned = {"prediction": _turned(sides.prediction, grid)}
     if sides.truth is not None:
         turned["truth"] = _turned(sides.truth, grid)
-    box = _box(turned, sides.image, grid)
+    called, check = numbers(grid, sides.numbers), sides.check if sides.sliced else ()
+    wanted = [*check, *(sides.also if sides.sliced else ())]
+    box = _box(turned, sides.image, grid, _reach(called, wanted))
     seen = {name: masks[(slice(None), *box)] for name, masks in turned.items()}
     told = {
         **_frame(seen["prediction"].shape, grid),
-        "numbers": numbers(grid, sides.numbers)[box[2]],
+        "numbers": called[box[2]],
+        "check": [list(one) for one in check],
         "images": [] if sides.image is None else _images(sides.image, grid, box, intensity),
         "lines": {name: [_outlines(mask) for mask in masks] for name, masks in seen.items()},
         **_differing(seen, grid),
@@ -114,8 +127,14 @@ def _size(shape: Sequence[int]) -> tuple[int, int]:
     return max(1, round(shape[0] * share)), max(1, round(shape[1] * share))
 
 
-def _box(turned: Mapping[str, Array], image: Volume | None, grid: Grid) -> Box:
-    """The body and all organs, from head to feet the slices with organs and a few beside them."""
+def _reach(called: Sequence[int], wanted: Ranges) -> slice:
+    """From the first to the last slice of some ranges; empty where there are none."""
+    ends = [called.index(end) for one in wanted for end in one if end in called]
+    return slice(min(ends), max(ends) + 1) if ends else slice(0, 0)
+
+
+def _box(turned: Mapping[str, Array], image: Volume | None, grid: Grid, reach: slice) -> Box:
+    """The body and all organs, from head to feet the slices with organs, those to reach, and a few beside."""
     x, y, z = bounding_box(np.any([masks.any(axis=0) for masks in turned.values()], axis=0))
     across = [(x, y)]
     if image is not None:
@@ -123,7 +142,7 @@ def _box(turned: Mapping[str, Array], image: Volume | None, grid: Grid) -> Box:
         across.append(body[:2])
     wide, high, long = grid.oriented_shape
     xs, ys = zip(*across, strict=True)
-    return _around(xs, wide), _around(ys, high), _around([z], long, beside=BESIDE)
+    return _around(xs, wide), _around(ys, high), _around([z, reach], long, beside=BESIDE)
 
 
 def _around(sides: Sequence[slice], length: int, *, beside: int = 0) -> slice:
@@ -163,9 +182,9 @@ def _images(image: Volume, grid: Grid, box: Box, intensity: Intensity) -> list[s
 def numbers(grid: Grid, source: Sequence[int]) -> list[int]:
     """What slices are called from head to feet: their source numbers, or those of the volume's voxels.
 
-    A volume's slices are counted from 1 along its own axis, which may run to the head.
+    A volume's slices are counted from 0 along its own axis, which may run to the head.
     """
     shape, axis = grid.native_shape, grid.slice_axis
     along = np.arange(shape[axis]).reshape([-1 if axis == one else 1 for one in range(3)])
     found = grid.orient(np.broadcast_to(along, shape))[0, 0].tolist()
-    return [source[index] if source else index + 1 for index in found]
+    return [source[index] if source else index for index in found]

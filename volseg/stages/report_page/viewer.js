@@ -3,8 +3,8 @@
 (() => {
   const viewer = document.getElementById("viewer");
   const part = (name) => viewer.querySelector(`[data-part="${name}"]`);
-  const [name, canvas, lines, paths, profile, slider, told, range, most] = [
-    "name", "grey", "lines", "paths", "profile", "slice", "told", "range", "most",
+  const [name, canvas, lines, paths, profile, checks, slider, told, range, most, places] = [
+    "name", "grey", "lines", "paths", "profile", "checks", "slice", "told", "range", "most", "places",
   ].map(part);
   const context = canvas.getContext("2d");
   const choices = [...document.querySelectorAll('input[name="scan"]')];
@@ -24,7 +24,40 @@
     frame();
     strip();
     slider.max = scan.numbers.length - 1;
-    slider.value = scan.first;
+    const check = mark();
+    slider.value = judged() || !check.length ? scan.first : middle(check[0]);
+    show();
+  }
+
+  function mark() { // where to look first: below the profile, and as buttons, the most doubtful first
+    const check = scan.check.map(places_of).filter(Boolean);
+    checks.setAttribute("viewBox", profile.getAttribute("viewBox"));
+    checks.firstChild.setAttribute("d", check.map(([a, b]) => `M${a} 0H${b + 1}V100H${a}z`).join(""));
+    places.hidden = !check.length;
+    places.replaceChildren("To check first: ", ...check.map(button));
+    return check;
+  }
+
+  function places_of(ends) { // slices by their numbers, which may fall from head to feet
+    const found = ends.map((number) => scan.numbers.indexOf(number)).sort((a, b) => a - b);
+    return found[0] < 0 ? null : found;
+  }
+
+  function button(place) {
+    const made = document.createElement("button");
+    const ends = place.map((z) => scan.numbers[z]).sort((a, b) => a - b);
+    made.type = "button";
+    made.textContent = [...new Set(ends)].join("–");
+    made.setAttribute("aria-label", `Show slice ${made.textContent}`);
+    made.dataset.place = place.join(" ");
+    made.addEventListener("click", () => jump(place));
+    return made;
+  }
+
+  const middle = ([first, last]) => Math.round((first + last) / 2);
+
+  function jump(place) {
+    slider.value = middle(place);
     show();
   }
 
@@ -61,6 +94,10 @@
     canvas.setAttribute("aria-label", `${name.textContent}, ${told.textContent}`);
     profile.querySelector(".cursor").setAttribute("d", `M${z + 0.5} 0V100`);
     for (const path of paths.children) path.setAttribute("d", outline(path, z));
+    for (const { dataset, classList } of places.children) {
+      const [first, last] = dataset.place.split(" ");
+      classList.toggle("here", first <= z && z <= last);
+    }
     draw(z);
   }
 
@@ -91,6 +128,16 @@
     return decoded.get(z);
   }
 
+  function look(name, ends) { // from the table of where to look
+    const choice = choices.find((one) => one.value === name);
+    choice.checked = true;
+    choose(choice);
+    const place = places_of(ends);
+    if (place) jump(place);
+    viewer.scrollIntoView({ block: "nearest" });
+    slider.focus({ preventScroll: true });
+  }
+
   function toggle(box) {
     const { side, toggles } = box.dataset;
     const which = side ? `.${side}[data-organ]` : `[data-organ="${toggles}"]`;
@@ -100,11 +147,14 @@
 
   choices.forEach((choice) => choice.addEventListener("change", () => choose(choice)));
   slider.addEventListener("input", show);
-  profile.addEventListener("click", (event) => {
-    const { left, width } = profile.getBoundingClientRect();
-    slider.value = Math.round(((event.clientX - left) / width) * slider.max);
-    show();
-  });
+  for (const strip of [profile, checks])
+    strip.addEventListener("click", (event) => {
+      const { left, width } = strip.getBoundingClientRect();
+      slider.value = Math.round(((event.clientX - left) / width) * slider.max);
+      show();
+    });
+  document.querySelectorAll("button[data-look]").forEach(({ dataset }, i, all) =>
+    all[i].addEventListener("click", () => look(dataset.look, dataset.ends.split(" ").map(Number))));
   viewer.querySelectorAll('input[type="checkbox"]').forEach((box) => {
     box.addEventListener("change", () => toggle(box));
     toggle(box); // a browser may remember what was off before a reload

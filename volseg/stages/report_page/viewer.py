@@ -28,6 +28,8 @@ def scans(facts: Facts) -> str:
 
 def _lead(facts: Facts, drawn: int) -> str:
     order = "Worst first, by the mean Dice over classes." if facts.scores else "In order of names."
+    if not facts.scores and any(scan.record.confidence for scan in facts.scans):
+        order = "Least trusted first, by the lowest confidence of an organ."
     left = len(facts.scans) - drawn
     if not left:
         return order
@@ -89,9 +91,12 @@ def _viewer(facts: Facts) -> str:
         f'<path class="bar5" d=""/></svg>{marks}</div>'
         '<div class="slide"><svg data-part="profile" preserveAspectRatio="none" role="img">'
         f'{_profile(facts)}<path class="beyond"/><path class="cursor"/></svg>'
+        '<svg data-part="checks" class="checks" preserveAspectRatio="none" aria-hidden="true">'
+        '<path d=""/></svg>'
         '<input type="range" data-part="slice" min="0" step="1" aria-label="Slice">'
         '<p><output data-part="told"></output><span data-part="range"></span>'
-        '<span data-part="most"></span></p></div>'
+        '<span data-part="most"></span></p>'
+        '<p class="places" data-part="places" hidden></p></div>'
         f'<fieldset class="toggles"><legend>Outlines</legend>{toggles}</fieldset>{_organs(facts)}'
         "<figcaption>Arrow keys move the slider, and choose in the list. The patient's left is on the "
         "right; the bar is 5 cm long.</figcaption>"
