@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "volseg").rglob("*.py"))
 FLOORS = [
     "errors",
-    "schema atomic machine console parallel signals arguments",
+    "schema atomic kept machine console parallel signals arguments",
     "masks",
     "data",
     "model",

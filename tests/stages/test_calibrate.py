@@ -29,6 +29,12 @@ from volseg.stages.train import Options as TrainOptions
 from volseg.stages.train import train
 
 TORCH = How(engine="torch")
+
+
+def of_run(run: Run) -> Calibrated | None:
+    return Calibrated.of_run(run.folder, run.digest)
+
+
 LOOK = Signs(volume_ml=10.0, border_mm2=500.0, parts=1, intensity=0.5, cut=())
 
 
@@ -153,12 +159,12 @@ def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None
     path, found = calibrate(str(run), data, TORCH)
     opened = Run.open(run)
 
-    assert calibrated.of_run(opened) == found == Calibrated.read(run)
+    assert of_run(opened) == found == Calibrated.read(run)
     found.model_copy(update={"weights": ("others",)}).write(run)
-    assert calibrated.of_run(opened) is None
+    assert of_run(opened) is None
     path.write_text("{}")
     with pytest.raises(UserError, match=f"{CALIBRATION}: .*volseg calibrate"):
-        calibrated.of_run(opened)
+        of_run(opened)
 
 
 def test_folds_are_calibrated_together_for_each_and_for_all(
@@ -203,7 +209,7 @@ def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: 
 
     folder = export(Order(str(run), "torch", out=tmp_path / "package", data=data)).folder
 
-    assert calibrated.of_run(open_run(folder)) == found
+    assert of_run(open_run(folder)) == found
     with pytest.raises(UserError, match="is a package; calibrate the run it was made from, tiny"):
         calibrate(str(folder), data, TORCH)
     (folder / CALIBRATION).write_text("{}")

@@ -6,16 +6,12 @@ confidence is told, by the other what is unusual.
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import ValidationError
-
-from volseg.atomic import write_text
-from volseg.errors import UserError
+from volseg.kept import KeptOfNetworks
 from volseg.masks.calibration import Calibration
-from volseg.runs import CALIBRATION, Run
-from volseg.schema import Section, explain
+from volseg.runs import CALIBRATION
+from volseg.schema import Section
 
 if TYPE_CHECKING:
     from volseg.stages.ensemble import Ensemble
@@ -69,47 +65,19 @@ class Organ(Section):
     after: Figures
 
 
-class Calibrated(Section):
+class Calibrated(KeptOfNetworks):
     """What `calibration.json` says; `weights` are the hashes of the networks that it holds for.
 
     `before` and `after` are of all classes together.
     """
 
-    weights: tuple[str, ...]
+    file: ClassVar[str] = CALIBRATION
+    again: ClassVar[str] = "make it anew with `volseg calibrate`"
     scans: int
     cases: int
     before: Figures
     after: Figures
     organs: dict[str, Organ]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Calibrated | None":
-        """That of a folder; None where it has none.
-
-        Raises:
-            UserError: a damaged file.
-        """
-        path = folder / CALIBRATION
-        if not path.is_file():
-            return None
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            again = "; make it anew with `volseg calibrate`"
-            raise UserError.of(f"{path}: {line}{again}" for line in explain(error, cls)) from error
-
-    def write(self, folder: Path) -> None:
-        """Write `calibration.json`."""
-        write_text(folder / CALIBRATION, self.model_dump_json(indent=1) + "\n")
-
-
-def of_run(run: Run) -> Calibrated | None:
-    """What is known of a run's present weights, from its folder or that of the five it is one of."""
-    for folder in (run.folder, run.folder.parent):
-        found = Calibrated.read(folder)
-        if found and run.digest in found.weights:
-            return found
-    return None
 
 
 def of_all(by: "Ensemble") -> dict[str, Organ] | None:
@@ -117,7 +85,7 @@ def of_all(by: "Ensemble") -> dict[str, Organ] | None:
 
     Of several calibrations the temperatures' geometric mean is taken, and the first's other facts.
     """
-    found = [of_run(run) for run in by.runs]
+    found = [Calibrated.of_run(run.folder, run.digest) for run in by.runs]
     known = [one.organs for one in found if one is not None]
     if len(known) < len(found):
         return None

@@ -10,10 +10,11 @@ from volseg.errors import UserError
 from volseg.packages import Package
 from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import BEST, CONFIG, METRICS, Run
-from volseg.stages import calibrated, tuned
+from volseg.stages.calibrated import Calibrated
 from volseg.stages.ensemble import Ensemble
 from volseg.stages.predictions import Prediction
 from volseg.stages.report_page.facts import Trained
+from volseg.stages.tuned import Tuned
 
 Found = tuple[tuple[Trained, ...], list[str]]
 """Runs, and what is to be noted of others."""
@@ -71,8 +72,8 @@ def _trained(run: Run) -> Trained:
         str(version),
         config,
         tuple(_epochs(run.folder)),
-        calibrated=calibrated.of_run(run) if weighed else None,
-        tuned=tuned.of_run(run) if weighed else None,
+        calibrated=Calibrated.of_run(run.folder, run.digest) if weighed else None,
+        tuned=Tuned.of_run(run.folder, run.digest) if weighed else None,
     )
 
 

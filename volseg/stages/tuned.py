@@ -1,16 +1,12 @@
 """What tuning found: `tune.json`, which `volseg tune` leaves in a run's folder, or that of its five folds."""
 
 import math
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ValidationError
-
-from volseg.atomic import write_text
-from volseg.errors import UserError
+from volseg.kept import KeptOfNetworks
 from volseg.masks.bootstrap import Estimate
-from volseg.runs import TUNE, Run
-from volseg.schema import Section, explain
+from volseg.runs import TUNE
+from volseg.schema import Section
 
 
 class Gain(Section):
@@ -58,20 +54,21 @@ class Row(Section):
     kept: bool
 
 
-class Tuned(Section):
+class Tuned(KeptOfNetworks):
     """What `tune.json` says; `weights` are the hashes of the networks that it holds for.
 
     `before` and `after` are mean scores of all classes: with the old steps, and of cases that the steps
     they are judged by were not chosen on. `untried` are the slots for which no time was left.
     """
 
+    file: ClassVar[str] = TUNE
+    again: ClassVar[str] = "make it anew with `volseg tune`"
     score: Literal["kaggle", "dice", "surface_dice"]
     scans: int
     cases: int
     version: str
     date: str
     seconds: float
-    weights: tuple[str, ...]
     before: float
     after: float
     gain: Gain
@@ -84,32 +81,3 @@ class Tuned(Section):
     def changed(self) -> bool:
         """Whether any step helped."""
         return any(row.kept for row in self.rows)
-
-    @classmethod
-    def read(cls, folder: Path) -> "Tuned | None":
-        """That of a folder; None where it has none.
-
-        Raises:
-            UserError: a damaged file.
-        """
-        path = folder / TUNE
-        if not path.is_file():
-            return None
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            again = "; make it anew with `volseg tune`"
-            raise UserError.of(f"{path}: {line}{again}" for line in explain(error, cls)) from error
-
-    def write(self, folder: Path) -> None:
-        """Write `tune.json`."""
-        write_text(folder / TUNE, self.model_dump_json(indent=1) + "\n")
-
-
-def of_run(run: Run) -> Tuned | None:
-    """What was found for a run's present weights, from its folder or that of the five it is one of."""
-    for folder in (run.folder, run.folder.parent):
-        found = Tuned.read(folder)
-        if found and run.digest in found.weights:
-            return found
-    return None
