@@ -104,11 +104,20 @@ def _searched(bench: Bench, courses: Courses) -> list[Slot]:
 def _told(
     new: NewScans, bench: Bench, courses: Courses, untried: Sequence[Slot], seconds: float
 ) -> Tuned:
+    """What was found.
+
+    Raises:
+        UserError: nothing that could be measured.
+    """
     weights = GOALS[bench.goal].weights
     before, after = (
         crossfit.pooled([getattr(course, side) for course in courses.values()])
         for side in ("before", "after")
     )
+    if math.isnan(crossfit.mean(before, weights)):
+        raise UserError(
+            f"{new.folder}: no validation scan has any of {', '.join(courses)}, in truth or prediction"
+        )
     return Tuned(
         score=bench.goal,
         scans=len(bench.scans),
@@ -123,7 +132,7 @@ def _told(
         organs={name: _organ(course) for name, course in courses.items()},
         rows=tuple(_row(name, one) for name, course in courses.items() for one in course.judged),
         untried=tuple(slot.name for slot in untried),
-        notes=tuple(_notes(new, bench)),
+        notes=tuple(_notes(new, bench, courses)),
     )
 
 
@@ -157,7 +166,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _notes(new: NewScans, bench: Bench) -> Iterator[str]:
+def _notes(new: NewScans, bench: Bench, courses: Courses) -> Iterator[str]:
     if len(bench.scans) < len(new.scans):
         yield (
             f"there was time for {len(bench.scans)} of {len(new.scans)} validation scans; --max-time gives "
@@ -166,7 +175,8 @@ def _notes(new: NewScans, bench: Bench) -> Iterator[str]:
     first = new.members[0]
     if any(run.config.postprocess != first.config.postprocess for run in new.members):
         yield f"the folds had several post-processings; gains are over that of {first.folder}"
-    if (new.folder / CALIBRATION).is_file():
+    changed = any(one.kept for course in courses.values() for one in course.judged)
+    if changed and (new.folder / CALIBRATION).is_file():
         yield f"{CALIBRATION} was found with other masks: run `volseg calibrate` again"
 
 
