@@ -138,6 +138,38 @@ def test_slices_are_told_by_the_sources_numbers() -> None:
     assert by_number.confidence["stomach"].slices == by_number.check == ((38, 38),)
 
 
+class Stored:
+    """The maps of the same scan in a file whose axes are in another order."""
+
+    def __init__(self, maps: Maps, axes: tuple[int, int, int]) -> None:
+        self.maps, self.axes = maps, axes
+        empty = np.zeros([SHAPE[axis] for axis in axes], np.uint16)
+        self.first = Volume(empty + np.uint16(500), stack_affine((1.5, 1.5), 3.0)[:, [*axes, 3]])
+        self.grid = Grid.over(self.first, None)
+
+    def whole(self, number: int) -> np.ndarray:
+        return self.maps.whole(number).transpose(self.axes)
+
+    def agreement(self, number: int, squares: float) -> float | None:
+        return self.maps.agreement(number, squares)
+
+
+@pytest.mark.parametrize("axes", [(2, 1, 0), (0, 2, 1), (1, 2, 0)])
+def test_slices_lie_across_the_line_from_head_to_feet_however_a_file_stores_them(axes) -> None:
+    logits = soft_box()
+    logits[:, :, 7] /= 40
+    logits[6:9, 5:8, 9:] = 8  # on to the last slice
+    maps = maps_of(logits)
+    stored = Stored(maps, axes)
+    review = Review(None, stored.first, (0.0, 1000.0))
+
+    review.add("stomach", stored.whole(0) >= 128, stored, 0)
+
+    assert review.check == ((7, 7),)
+    assert review.confidence == reviewed(maps).confidence
+    assert [flag.sign for flag in review.confidence["stomach"].flags] == ["cut"]
+
+
 def test_nothing_found_has_no_confidence() -> None:
     told = reviewed(maps_of(np.full(SHAPE, -14.0))).confidence["stomach"]
 

@@ -421,20 +421,6 @@ def test_without_truth_the_least_trusted_scan_comes_first(dataset, out):
     assert "Was confidence right?" not in text
 
 
-def test_slices_along_another_axis_than_the_viewers_are_no_way_to_it(out):
-    """The file's third axis runs to the left: what infer counted along it is no slice of the viewer."""
-    folder = out / "sideways"
-    affine = tiny.AFFINE[:, [2, 1, 0, 3]]
-    for name in tiny.CLASSES:
-        Volume(np.ones((10, 16, 20), np.uint8), affine).write(folder / f"{name}.nii.gz")
-    confident(out, "sideways", 0.1)
-
-    text = text_of(out)
-
-    assert looked_at(text)[0][3] == "4–6, 9 along the file’s third axis"
-    assert pictures(text)["sideways"]["check"] == []
-
-
 def test_without_the_dataset_slices_have_their_source_numbers(dataset, out):
     change(dataset, SCANS[0], slices=tuple(range(31, 41)))
     sample = Dataset.load(dataset.folder).of(SCANS[0])[0]

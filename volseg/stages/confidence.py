@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from volseg.data.grid import Grid
 from volseg.data.scaling import Intensity
 from volseg.data.volume import Array, Volume
 from volseg.masks.calibration import Calibration
@@ -17,6 +19,7 @@ from volseg.stages.calibrated import Organ, Usual
 from volseg.stages.predictions import Confidence, Flag
 
 Mask = npt.NDArray[np.bool_]
+Kind = TypeVar("Kind", bound=np.generic)
 LEAST_AGREEMENT = 0.8
 BEYOND = 1.25
 """Volumes are unusual from so many times the most that training saw, or less than the least."""
@@ -27,8 +30,15 @@ STEP = 3
 
 
 def seen(mask: Mask, first: Volume, levels: tuple[float, float]) -> Signs:
-    """What an organ looks like in the first channel, whose levels these are."""
-    return signs(mask, first.voxels, first.spacing_mm, levels)
+    """What an organ looks like in the first channel, whose levels these are; ends are those of slices."""
+    axis = Grid.over(first, None).slice_axis
+    x, y, z = np.roll(first.spacing_mm, 2 - axis)
+    return signs(slices_last(mask, axis), slices_last(first.voxels, axis), (x, y, z), levels)
+
+
+def slices_last(voxels: npt.NDArray[Kind], axis: int) -> npt.NDArray[Kind]:
+    """A view of voxels (X, Y, Z) whose last axis is the one across the slices."""
+    return voxels.transpose(np.roll(range(3), 2 - axis))
 
 
 def levels_of(voxels: Array, intensity: Intensity) -> tuple[float, float]:
@@ -56,7 +66,8 @@ class Review:
         organ = self.known[name] if self.known else None
         calibration = organ.calibration if organ else Calibration()
         table = calibration.table
-        tally = Tally.of(maps.whole(number), mask)
+        axis = maps.grid.slice_axis
+        tally = Tally.of(slices_last(maps.whole(number), axis), slices_last(mask, axis))
         wrong = tally.wrong(table)
         self._wrong = self._wrong + wrong
         look = seen(mask, self.first, self.levels)
@@ -78,7 +89,7 @@ class Review:
         return self._named(worst(self._wrong))
 
     def _named(self, ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-        numbers = self.numbers or range(self.first.voxels.shape[2])
+        numbers = self.numbers or range(max(self.first.voxels.shape))
         return tuple((numbers[first], numbers[last]) for first, last in ranges)
 
 

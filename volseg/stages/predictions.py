@@ -30,7 +30,8 @@ class Confidence(BaseModel):
 
     `dice` is the Dice that the probabilities expect of the mask (None: nothing was found), as they are
     where they are not `calibrated`. `agreement` is the mean Dice between two passes, None for one.
-    `slices` are ranges, the worst first, by source numbers, or from 0 where there are none.
+    `slices` are ranges, the worst first, by source numbers; where there are none, from 0 along the file's
+    axis from head to feet or back.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

@@ -202,12 +202,11 @@ def _drawn(facts: Facts, dataset: Dataset | None) -> Facts:
     drawn: list[Scan] = []
     with console.progress("drawing") as told:
         for scan in facts.scans:
-            found = sides(scan.record, dataset, facts.classes)
-            shown = picture(found, _intensity(facts))
+            shown = picture(sides(scan.record, dataset, facts.classes), _intensity(facts))
             room -= len(shown)
             if room < 0:
                 break
-            drawn.append(replace(scan, picture=shown, sliced=found.sliced))
+            drawn.append(replace(scan, picture=shown))
             told(len(drawn), len(facts.scans), scan.name)
     return replace(facts, scans=(*drawn, *facts.scans[len(drawn) :]))
 

@@ -33,10 +33,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Scan:
-    """A predicted scan; `picture` is what the page's script shows, "" where it has none.
-
-    `sliced` says whether the slices to check, which follow the file's third axis, are those it shows.
-    """
+    """A predicted scan; `picture` is what the page's script shows, "" where it has none."""
 
     record: Prediction
     case: str
@@ -44,7 +41,6 @@ class Scan:
     volume_ml: Mapping[str, float]
     scores: ScanScores | None = None
     picture: str = ""
-    sliced: bool = True
 
     @property
     def name(self) -> str:

@@ -31,7 +31,7 @@ BESIDE = 4
 class Sides:
     """What there is of a scan on one grid: masks bool (C, X, Y, Z) as predicted, and the truth.
 
-    `numbers` are the source numbers of the slices along the native Z, empty where it came from a volume.
+    `numbers` are the source numbers of the slices, empty where it came from a volume.
     `check` are ranges of them to look at first, `also` others that must be shown.
     """
 
@@ -42,11 +42,6 @@ class Sides:
     numbers: Sequence[int] = ()
     check: Ranges = ()
     also: Ranges = ()
-
-    @property
-    def sliced(self) -> bool:
-        """Whether slices as they are shown are those along the native Z, which `check` counts."""
-        return Grid.over(self.place, None).slice_axis == 2
 
 
 def picture(sides: Sides, intensity: Intensity) -> str:
@@ -59,14 +54,13 @@ def picture(sides: Sides, intensity: Intensity) -> str:
     turned = {"prediction": _turned(sides.prediction, grid)}
     if sides.truth is not None:
         turned["truth"] = _turned(sides.truth, grid)
-    called, check = numbers(grid, sides.numbers), sides.check if sides.sliced else ()
-    wanted = [*check, *(sides.also if sides.sliced else ())]
-    box = _box(turned, sides.image, grid, _reach(called, wanted))
+    called = numbers(grid, sides.numbers)
+    box = _box(turned, sides.image, grid, _reach(called, [*sides.check, *sides.also]))
     seen = {name: masks[(slice(None), *box)] for name, masks in turned.items()}
     told = {
         **_frame(seen["prediction"].shape, grid),
         "numbers": called[box[2]],
-        "check": [list(one) for one in check],
+        "check": [list(one) for one in sides.check],
         "images": [] if sides.image is None else _images(sides.image, grid, box, intensity),
         "lines": {name: [_outlines(mask) for mask in masks] for name, masks in seen.items()},
         **_differing(seen, grid),

@@ -72,8 +72,6 @@ def _places(slices: Sequence[tuple[int, int]], scan: Scan) -> str:
     """Ranges of slices that lead to where the viewer shows them, if it does."""
     if not slices:
         return "–"
-    if not scan.sliced:
-        return f"{', '.join(map(_range, slices))} along the file’s third axis"
     if not scan.picture:
         return ", ".join(map(_range, slices))
     return " ".join(
