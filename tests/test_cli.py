@@ -148,7 +148,7 @@ def test_options_lists_every_kind(capsys) -> None:
     out = capsys.readouterr().out
     for word in ("unet", "swinunetr", "dice_ce", "adamw", "percentiles", "threshold", "gi-tract"):
         assert f"  {word}: " in out
-    assert "      min_mm3 = (required) (worth trying: 200, 500, 1000, 2000)\n" in out
+    assert "      min_mm3 = (required) (worth trying: 200, 500, 1000, 2000, 5000)\n" in out
 
 
 @pytest.mark.parametrize(
