@@ -7,7 +7,7 @@ and a false island. In turn, each round in the other order:
   and `compute_average_surface_distance` (symmetric), on float tensors (1, 3, X, Y, Z) that are there
 - volseg: every metric of `volseg evaluate`, from bool masks; and beside them the competition's score
 
-Then every value beside its reference. DeepMind's surface-distance, which volseg does not need, is left
+Then every value beside its reference. DeepMind's surface-distance, which only its tests need, is left
 out where it is missing: `.venv/bin/python -m pip install surface-distance`.
 
     .venv/bin/python benchmarks/metrics.py [--rounds N] [--quick]
