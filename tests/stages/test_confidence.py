@@ -71,7 +71,8 @@ def test_each_sign_has_its_flag(changed: dict, sign: str) -> None:
 
 
 def test_unsure_borders_and_passes_that_differ_have_theirs() -> None:
-    assert signs_of(GOOD, unsure=2.1) == ["border"]
+    assert signs_of(GOOD, unsure=2.19) == []  # the most of validation scans is 2 mm
+    assert signs_of(GOOD, unsure=2.21) == ["border"]
     assert signs_of(GOOD, agreement=0.7) == ["agreement"]
     assert signs_of(GOOD, agreement=None) == []
 

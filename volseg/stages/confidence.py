@@ -23,6 +23,8 @@ Kind = TypeVar("Kind", bound=np.generic)
 LEAST_AGREEMENT = 0.8
 BEYOND = 1.25
 """Volumes are unusual from so many times the most that training saw, or less than the least."""
+UNSURE_BEYOND = 1.1
+"""A border is unusually unsure from so many times the most of validation scans."""
 GREY_BEYOND = 0.25
 """Intensities are unusual from this share of training's range beyond its ends."""
 STEP = 3
@@ -113,7 +115,7 @@ def flags(
         )
     if usual is None:
         return
-    if usual.border_mm is not None and unsure is not None and unsure > usual.border_mm:
+    if unsure is not None and unsure > UNSURE_BEYOND * (usual.border_mm or math.inf):
         yield Flag(
             sign="border",
             text=f"border unsure over {unsure:.1f} mm (at most {usual.border_mm:.1f} on validation scans)",

@@ -218,7 +218,7 @@ def table(found: Tuned) -> "Table":
     shown = Table("", "step", "gain", "kept")
     for organ, all_steps in found.organs.items():
         for row in found.rows:
-            if row.organ == organ and (row.was != row.chosen or row.gain.mean):
+            if row.organ == organ and row.tells:
                 shown.add_row(organ, _change(row), _text(row.gain), _kept(row))
         shown.add_row(organ, "all steps", _text(all_steps.gain), "", end_section=True)
     shown.add_row("all", "all steps", _text(found.gain), "")

@@ -53,6 +53,11 @@ class Row(Section):
     gain: Gain
     kept: bool
 
+    @property
+    def tells(self) -> bool:
+        """Whether there was anything to choose: on all cases, or on some of them."""
+        return self.was != self.chosen or self.gain.mean != 0
+
 
 class Tuned(KeptOfNetworks):
     """What `tune.json` says; `weights` are the hashes of the networks that it holds for.

@@ -87,3 +87,17 @@ def test_each_tuning_is_told_once_and_of_which_runs() -> None:
     assert re.findall(r"<h3>(.*?)</h3>", text) == [
         "a, c", "By step", "By class", "b", "By step", "By class"
     ]  # fmt: skip
+
+
+def test_where_every_choice_of_cases_left_a_step_as_it_was_it_has_no_row() -> None:
+    row = tuned().rows[0]
+    same = row.model_copy(update={"chosen": row.was, "gain": gained(0.0, 0.0, 0.0)})
+    now_and_then = row.model_copy(update={"chosen": row.was, "gain": gained(-0.01, -0.02, 0.0)})
+
+    text = tuning(Facts("a", "a", trained=(Run("a", tuned(rows=(same, now_and_then))),)))
+
+    table = re.search(r"<h3>By step</h3>.*?</table>", text)[0]
+    assert table.count('<th scope="row">') == 1
+    assert "−0.010" in table
+    assert "All other steps were tried" in text
+    assert "All other steps" not in tuning(Facts("a", "a", trained=(Run("a", tuned()),)))

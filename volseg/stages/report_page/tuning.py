@@ -24,16 +24,24 @@ def tuning(facts: Facts) -> str:
 
 def _parts(names: str, one: Tuned, facts: Facts) -> Iterator[str]:
     yield html.card(names or "Result", html.prose([f"{result(one)} {_made(one)}", *one.notes]))
-    tried = sorted(one.rows, key=lambda row: not row.kept)
+    tried = sorted((row for row in one.rows if row.tells), key=lambda row: not row.kept)
     kinds = [facts.swatch(row.organ) for row in tried]
     table = html.table(STEPS, map(_step, tried), kind="wide tuned", swatches=kinds)
-    left = f" No time was left to try {words.listed(one.untried)}." if one.untried else ""
-    if tried or left:
-        yield html.card("By step", html.scrolled(table, "Steps that were tried"), CAPTION + left)
+    if tried or one.untried:
+        told = " ".join([CAPTION, *_left(one)])
+        yield html.card("By step", html.scrolled(table, "Steps that were tried"), told)
     kinds = [facts.swatch(organ) for organ in one.organs]
     rows = (_class(name, organ) for name, organ in one.organs.items())
     table = html.table(CLASSES, rows, kind="wide tuned", swatches=kinds)
     yield html.card("By class", table) if one.organs else ""
+
+
+def _left(one: Tuned) -> Iterator[str]:
+    """What is not in the table."""
+    if not all(row.tells for row in one.rows):
+        yield "All other steps were tried: as they were was best on every choice of cases."
+    if one.untried:
+        yield f"No time was left to try {words.listed(one.untried)}."
 
 
 def result(one: Tuned) -> str:
