@@ -92,6 +92,21 @@ def test_the_page_fits_the_screen_says_nothing_and_loads_nothing(
     assert chromium.requests == [page.as_uri()]
 
 
+@pytest.mark.parametrize("width", [599, 390])
+def test_intervals_fit_a_phone(chromium, page, width) -> None:
+    """As eight cases or more have them; these figures have six digits."""
+    chromium.open(page, width=width)
+    chromium.js("""[...document.querySelectorAll('.pairs td')].forEach(one =>
+        one.firstChild.innerHTML = '-7987.3<small>-7526.0 to -8461.0</small>')""")
+
+    wider = (
+        "[...document.querySelectorAll('.scrolled')].map(one => one.scrollWidth - one.clientWidth)"
+    )
+    found = chromium.js(wider)
+    assert found
+    assert max(found) <= 0
+
+
 def test_arrow_keys_move_the_slice_and_with_it_the_picture(chromium, page) -> None:
     chromium.open(page)
     chromium.until(DRAWN)

@@ -91,9 +91,11 @@ circle:hover { r: 5px; }
   .wide th, .wide td { display: flex; justify-content: space-between; gap: 12px; border: 0; padding: 2px 0; }
   .wide td::before { content: attr(data-label); color: var(--soft); text-align: left; }
   .wide td small { display: inline; margin-left: 6px; }
+  .wide td:has(> span:empty) { display: none; }
   .pairs tr { display: grid; grid-template-columns: 1fr 1fr; gap: 0 24px; }
   .pairs th { grid-column: 1 / -1; }
 }
+@media (max-width: 600px) { .pairs:has(small) tr { grid-template-columns: 1fr; } }
 @media (max-width: 460px) { text { font-size: 14px; } text.small { font-size: 13px; } }
 @media print { body { background: #fff; } figure, .card { break-inside: avoid; } }
 """
