@@ -66,7 +66,7 @@ def test_the_file_of_steps_goes_before_the_config(tmp_path: Path) -> None:
         update={"postprocess": (FillHoles(),)}
     )
     assert run_config.steps_file(tmp_path) == tmp_path / POSTPROCESS
-    (tmp_path / POSTPROCESS).write_text("")
+    (tmp_path / POSTPROCESS).write_text("[]")
     assert run_config.read(tmp_path, CLASSES).postprocess == ()
 
 

@@ -93,9 +93,24 @@ def test_without_the_file_there_is_nothing_to_go_by(tmp_path: Path) -> None:
     assert run_postprocess.read(tmp_path, CLASSES) is None
 
 
-@pytest.mark.parametrize("text", ["", "# - threshold\n", "[]", "\n\n", "null"])
-def test_a_file_that_lists_nothing_means_no_steps(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["[]", "# none\n[]\n"])
+def test_an_empty_list_means_no_steps(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text) == ()
+
+
+@pytest.mark.parametrize("text", ["", "# - threshold\n", "\n\n", "null"])
+def test_a_file_without_a_list_may_be_a_stopped_editors_and_is_refused(tmp_path, text) -> None:
+    with pytest.raises(
+        UserError, match=r"postprocess\.yaml: expected a list .*none: \[\].* got nothing"
+    ):
+        read(tmp_path, text)
+
+
+def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / run_postprocess.POSTPROCESS).mkdir()
+
+    with pytest.raises(UserError, match="can't be read"):
+        run_postprocess.read(tmp_path, CLASSES)
 
 
 def test_no_steps_are_written_as_an_empty_list(tmp_path: Path) -> None:

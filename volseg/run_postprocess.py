@@ -23,14 +23,14 @@ HEADER = (
 def read(folder: Path, classes: Sequence[str]) -> Steps | None:
     """The steps that `postprocess.yaml` lists for these classes; None where there is no such file.
 
-    A file that lists nothing, or holds nothing but comments, means no steps.
+    An empty list means no steps; an empty file, as a stopped editor may leave, means nothing.
 
     Raises:
-        UserError: no list of steps, wrong names, keys or values, a step for another class, or one that
-            does nothing.
+        UserError: not readable, no list of steps, wrong names, keys or values, a step for another class,
+            or one that does nothing.
     """
     path = folder / POSTPROCESS
-    if not path.is_file():
+    if not path.exists():
         return None
     steps = check({"postprocess": _listed(path)}, str(path)).postprocess
     refuse_unfit(steps, classes, path)
@@ -64,18 +64,20 @@ def _listed(path: Path) -> list[object]:
     """
     try:
         values = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if isinstance(values, dict) and list(values) == ["postprocess"]:
         raise UserError(
             f"{path}: has a line `postprocess:` as a config has; leave it out, the list alone is wanted"
         )
-    if values is not None and not isinstance(values, list):
+    if not isinstance(values, list):
         raise UserError(
             f"{path}: expected a list of steps, one a line, such as `- fill_holes` (none: []), "
-            f"got {short(values)}"
+            f"got {'nothing' if values is None else short(values)}"
         )
-    return values or []
+    return values
 
 
 def _entries(steps: Sequence[Step]) -> Iterator[str]:

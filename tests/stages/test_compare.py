@@ -520,3 +520,23 @@ def test_a_refusal_names_every_scan_that_is_missing(dataset: Dataset, a: Path, b
     assert all(scan in str(caught.value) for scan in ALL[1:])
     notes = compare(a, b, dataset.folder, common=True).notes
     assert any("and 9 more" in note for note in notes)
+
+
+def test_scans_that_are_not_compared_are_told_in_a_line_a_reason(
+    dataset: Dataset, a: Path, b: Path
+) -> None:
+    predict(a, dataset)
+    predict(b, dataset, lambda _: 1)
+    kept = tuple(one for one in dataset.samples if one.day == 0)
+    bare = [one.model_copy(update={"labels": None}) if n < 2 else one for n, one in enumerate(kept)]
+    facts = dataset.facts.model_copy(update={"samples": tuple(bare)})
+    Dataset(dataset.folder, facts).save()
+
+    notes = [one for one in compare(a, b, dataset.folder).notes if one.startswith("not compared")]
+
+    gone = [name for name in ALL if name.endswith("day1")]
+    more = f" and {len(gone) - 8} more" if len(gone) > 8 else ""
+    assert sorted(notes) == [
+        f"not compared: has no labels: {kept[0].name}, {kept[1].name}",
+        f"not compared: not in {dataset.folder}: {', '.join(gone[:8])}{more}",
+    ]

@@ -177,7 +177,7 @@ def test_a_run_that_was_validated_on_too_few_cases_is_refused(run, data, monkeyp
     facts = opened.facts.model_copy(update={"later_days": ()})
     Run.create(run, opened.config, facts)
 
-    with pytest.raises(UserError, match=r"of \d cases?; .* 3 at least, and 8 for an interval"):
+    with pytest.raises(UserError, match=r"validated on scans of \d cases?; .* 3 at least, and 8"):
         tune(str(run), data, how=TORCH)
 
 

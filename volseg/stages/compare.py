@@ -86,7 +86,7 @@ def compare(
     notes = (
         *_anew(one, fair),
         *_anew(other, fair),
-        *(f"{scan} is not compared: {why}" for scan, why in unscored.items()),
+        *_grouped(unscored),
         *left_out,
         *told,
     )
@@ -204,6 +204,14 @@ def _fair(one: Side, other: Side) -> tuple[list[str], list[str]]:
     if both and not neither:
         notes.append("both were trained on these scans, so this tells nothing of new ones")
     return neither or both, notes
+
+
+def _grouped(unscored: Mapping[str, str]) -> Iterator[str]:
+    """A line a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for scan, why in unscored.items():
+        by_reason.setdefault(why, []).append(scan)
+    yield from (f"not compared: {why}: {_listed(scans)}" for why, scans in by_reason.items())
 
 
 def _listed(names: Sequence[str]) -> str:

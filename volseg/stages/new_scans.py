@@ -1,13 +1,15 @@
 """The scans that a run did not train on, each as the network sees it that they are new to."""
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from volseg import console, runs
 from volseg.data.dataset import Dataset, Sample
+from volseg.data.slices import natural
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.model.evidence import Maps
@@ -17,6 +19,8 @@ from volseg.packages import Package, open_run
 from volseg.runs import Run
 from volseg.stages.agreement import channels
 from volseg.stages.ensemble import Ensemble, How
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,9 @@ class NewScans:
         members = tuple(_own(open_run(member), verb) for member in runs.members(folder))
         dataset = Dataset.load(data)
         members[0].check_classes(dataset.classes, data)
-        scans = _scans(members, dataset)
+        by = _new_to(members)
+        _refuse_another(folder, dataset, by)
+        scans = _scans(members, dataset, by)
         if not scans:
             raise UserError(
                 f"{folder}: has no labelled validation scan in {data}, so nothing to {verb} by; train "
@@ -95,13 +101,32 @@ def _own(run: Run, verb: str) -> Run:
     return run
 
 
-def _scans(members: Sequence[Run], dataset: Dataset) -> tuple[tuple[Run, Sample], ...]:
-    """By run, the first days of its cases first."""
+def _new_to(members: Sequence[Run]) -> dict[str, Run]:
+    """For each validation scan the run that saw the least of its case."""
     by: dict[str, Run] = {}
     for kept_apart in ("unseen_cases", "later_days"):
         for run in members:
             for name in getattr(run.facts, kept_apart):
                 by.setdefault(name, run)
+    return by
+
+
+def _refuse_another(folder: Path, dataset: Dataset, names: Collection[str]) -> None:
+    """Raise where most validation scans are not in a dataset: scans of the same name are others then."""
+    lacking = sorted(set(names) - {one.name for one in dataset.samples}, key=natural)
+    if 2 * len(lacking) > len(names):
+        raise UserError(
+            f"{dataset.folder}: lacks {len(lacking)} of the {len(names)} validation scans of {folder} "
+            f"({lacking[0]} ...); name the dataset that it was trained on"
+        )
+    if lacking:
+        log.info("%s: lacks the validation scans %s", dataset.folder, ", ".join(lacking))
+
+
+def _scans(
+    members: Sequence[Run], dataset: Dataset, by: Mapping[str, Run]
+) -> tuple[tuple[Run, Sample], ...]:
+    """By run, the first days of its cases first."""
     labelled = [one for one in dataset.samples if one.labels and one.name in by]
     days: dict[str, list[str]] = {}
     for one in labelled:

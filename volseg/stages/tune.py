@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DIGITS = 4
+STILL = (
+    'still: best on all cases, but without some of them another was; "all steps" counts that too'
+)
+POOLED = "all: over all classes' slices together, as the competition's score is, not the mean of the rows"
 Courses = Mapping[str, Course]
 
 
@@ -49,7 +53,11 @@ def tune(
     """
     begun = time.monotonic()
     new = NewScans.of(name, data, "tune")
-    _refuse_few({sample.case for _, sample in new.scans}, f"{new.folder}: has")
+    _refuse_few(
+        {sample.case for _, sample in new.scans},
+        f"{new.folder}: was validated on",
+        "train with --fold each, which makes every case one",
+    )
     steps = new.members[0].config.postprocess
     predicted = [
         Predicted(one.sample, one.maps) for one in new.predicted(how, "predicting", max_seconds / 4)
@@ -57,7 +65,7 @@ def tune(
     bench = Bench(new.dataset, predicted, steps, goal, begun + max_seconds)
     starts = {organ: pipeline_of(steps, organ) for organ in new.dataset.classes}
     bench = bench.thinned({organ: SLOTS[0].choices(start) for organ, start in starts.items()})
-    _refuse_few(bench.cases, f"--max-time: {max_seconds:g} s are enough for")
+    _refuse_few(bench.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
     courses = {
         organ: Course(start, len(bench.cases), GOALS[goal].weights)
         for organ, start in starts.items()
@@ -72,12 +80,11 @@ def tune(
     return new, found
 
 
-def _refuse_few(cases: Sequence[str] | set[str], where: str) -> None:
+def _refuse_few(cases: Collection[str], where: str, instead: str) -> None:
     if len(cases) < crossfit.LEAST_CASES:
         raise UserError(
-            f"{where} validation scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and "
-            f"judging apart takes {crossfit.LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an "
-            "interval; train with --fold each, or give more time"
+            f"{where} scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and judging apart "
+            f"takes {crossfit.LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an interval; {instead}"
         )
 
 
@@ -222,7 +229,15 @@ def table(found: Tuned) -> "Table":
                 shown.add_row(organ, _change(row), _text(row.gain), _kept(row))
         shown.add_row(organ, "all steps", _text(all_steps.gain), "", end_section=True)
     shown.add_row("all", "all steps", _text(found.gain), "")
+    shown.caption, shown.caption_justify = "\n".join(_legend(found)), "left"
     return shown
+
+
+def _legend(found: Tuned) -> Iterator[str]:
+    if any(row.tells and row.was == row.chosen for row in found.rows):
+        yield STILL
+    if found.score == "kaggle" and len(found.organs) > 1:
+        yield POOLED
 
 
 def _change(row: Row) -> str:
