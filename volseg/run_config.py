@@ -62,9 +62,8 @@ def replace_steps(
         UserError: a step for another class, or one that does nothing.
     """
     run_postprocess.refuse_unfit(steps, classes, folder / POSTPROCESS)
-    run_postprocess.write(
-        folder, steps, comments
-    )  # first: it goes before, should the rest not be done
+    # first: it goes before, should the rest not be done
+    run_postprocess.write(folder, steps, comments)
     values = _values(folder)
     if SECTION in values:
         del values[SECTION]

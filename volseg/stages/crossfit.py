@@ -126,7 +126,9 @@ def gain_of(after: Sums, before: Sums, weights: Weights) -> Estimate:
 
 def pooled(each: Sequence[Sums]) -> Sums:
     """Several classes' sums in one."""
-    return Sums(sum(one.sums for one in each), sum(one.counts for one in each))  # type: ignore[arg-type]
+    return Sums(
+        np.sum([one.sums for one in each], axis=0), np.sum([one.counts for one in each], axis=0)
+    )
 
 
 def mean(of: Sums, weights: Weights) -> float:

@@ -7,6 +7,7 @@ them can count. What is worth trying is what the settings themselves give as `ex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -84,16 +85,16 @@ def text(step: Step | None) -> str:
     return " ".join([step.name, *(f"{key}={value:g}" for key, value in settings.items())])
 
 
-def _place(step: Section) -> str:
-    return START if isinstance(step, Starting) else str(type(step).model_fields["name"].default)
+def _place(step: Step) -> str:
+    return START if isinstance(step, Starting) else step.name
 
 
-def _settings(kind: type[Section]) -> Iterator[Section]:
+def _settings(kind: type[Section]) -> Iterator[Step]:
     """A step with each combination of the values worth trying that it allows; it alone if it has none."""
     tried = {key: field.examples for key, field in kind.model_fields.items() if field.examples}
     for values in product(*tried.values()):
         try:
-            yield kind(**dict(zip(tried, values, strict=True)))
+            yield cast("Step", kind(**dict(zip(tried, values, strict=True))))
         except ValidationError:  # such as a low that is not below the high
             continue
 
@@ -102,7 +103,7 @@ def _slots() -> Iterator[Slot]:
     settings: dict[str, list[Step]] = {}
     for kind in members(Step).values():
         for step in _settings(kind):
-            settings.setdefault(_place(step), []).append(step)  # type: ignore[arg-type]
+            settings.setdefault(_place(step), []).append(step)
     for rank, (name, steps) in enumerate(settings.items()):
         yield Slot(name, tuple(steps), rank)
 
