@@ -3,7 +3,7 @@
 from cyclopts import App, Parameter
 
 from volseg import __version__
-from volseg.cli import compare, data, infer, model, report
+from volseg.cli import compare, data, infer, model, refine, report
 
 app = App(
     name="volseg",
@@ -16,7 +16,7 @@ app = App(
 )
 
 for command in (
-    data.prepare, data.stats, model.plan, model.train, model.tune, model.calibrate, infer.infer,
+    data.prepare, data.stats, model.plan, model.train, refine.tune, refine.calibrate, infer.infer,
     infer.export, model.evaluate, compare.compare, report.report, model.submit, model.demo, data.phantom,
     model.options,
 ):  # fmt: skip
