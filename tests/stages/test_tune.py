@@ -5,12 +5,12 @@ import pytest
 import yaml
 
 from tests import tiny
-from tests.stages.test_tuned import tuned
 from volseg.cli import run as command
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.masks import kaggle
 from volseg.masks.postprocess import Threshold
+from volseg.packages import open_run
 from volseg.run_of_folds import NAMES, Ended, Folds
 from volseg.run_postprocess import POSTPROCESS
 from volseg.runs import CALIBRATION, TUNE, Run
@@ -18,12 +18,12 @@ from volseg.stages.ensemble import How
 from volseg.stages.evaluate import evaluate
 from volseg.stages.export import Order, export
 from volseg.stages.infer import infer
-from volseg.stages.new_scans import NewScans
 from volseg.stages.slots import SLOTS
 from volseg.stages.sources import Wanted
 from volseg.stages.train import Options as TrainOptions
 from volseg.stages.train import train
-from volseg.stages.tune import lines, tune
+from volseg.stages.tune import tune
+from volseg.stages.tune_table import lines
 from volseg.stages.tuned import Tuned
 
 TORCH = How(engine="torch")
@@ -120,13 +120,18 @@ def test_places_that_no_time_was_left_for_are_told(run, data, monkeypatch) -> No
     assert f"no time was left to try {', '.join(found.untried)}" in next(lines(new, found))
 
 
-def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data) -> None:
-    new = NewScans.of(str(run), data, "tune")
+def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data, monkeypatch) -> None:
+    from volseg.stages import crossfit
+
+    monkeypatch.setattr(crossfit, "LEAST_GAIN", 2.0)  # more than any score can rise
     before = (run / POSTPROCESS).read_bytes()
-    unhelped = tuned(rows=())
 
-    said = list(lines(new, unhelped))
+    new, found = tune(str(run), data, how=TORCH)
 
+    said = list(lines(new, found))
+    assert not found.changed
+    assert found.gain.mean == 0
+    assert Tuned.read(run) == found
     assert said[-1] == f"nothing helps: {run / POSTPROCESS} stays as it was"
     assert (run / POSTPROCESS).read_bytes() == before
 
@@ -187,6 +192,7 @@ def test_a_package_is_refused_and_takes_the_tuned_steps_along(run, data, tmp_pat
     ).folder
     with pytest.raises(UserError, match="is a package; tune the run"):
         tune(str(package), data, how=TORCH)
+    assert open_run(package).config.postprocess == TOO_HIGH
 
 
 def test_a_calibration_of_other_masks_is_told(run, data) -> None:

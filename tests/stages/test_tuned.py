@@ -65,3 +65,12 @@ def test_a_gain_is_sure_only_if_its_interval_lies_above_zero(cases, low, high, s
     assert gain.sure is sure
     assert gain.estimate.basis == basis
     assert math.isnan(gain.estimate.low) is (low is None)
+
+
+def test_a_gain_that_nothing_was_measured_for_is_none_and_no_0() -> None:
+    gain = Gain(mean=None, low=None, high=None, cases=0)
+    row = tuned().rows[0].model_copy(update={"gain": gain, "kept": False})
+
+    assert gain.estimate.text() == "-"
+    assert row.tells
+    assert not row.model_copy(update={"chosen": row.was}).tells

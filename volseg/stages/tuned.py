@@ -10,9 +10,12 @@ from volseg.schema import Section
 
 
 class Gain(Section):
-    """By how much a score rose, a mean over scans, and its 95 % interval over cases, if it has one."""
+    """By how much a score rose, a mean over scans, and its 95 % interval over cases, if it has one.
 
-    mean: float
+    `mean` is None where there was nothing to measure.
+    """
+
+    mean: float | None
     low: float | None
     high: float | None
     cases: int
@@ -20,9 +23,10 @@ class Gain(Section):
     @property
     def estimate(self) -> Estimate:
         """The same as other means are told."""
-        low = math.nan if self.low is None else self.low
-        high = math.nan if self.high is None else self.high
-        return Estimate(self.mean, low, high, self.cases)
+        mean, low, high = (
+            math.nan if one is None else one for one in (self.mean, self.low, self.high)
+        )
+        return Estimate(mean, low, high, self.cases)
 
     @property
     def sure(self) -> bool:
@@ -56,7 +60,7 @@ class Row(Section):
     @property
     def tells(self) -> bool:
         """Whether there was anything to choose: on all cases, or on some of them."""
-        return self.was != self.chosen or self.gain.mean != 0
+        return self.was != self.chosen or bool(self.gain.mean)
 
 
 class Tuned(KeptOfNetworks):

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from volseg.stages.goals import GOALS
 from volseg.stages.page import html, words
 from volseg.stages.report_page.facts import Facts, of_runs
 from volseg.stages.tuned import Gain, OrganTuned, Row, Tuned
 
-SCORES = {"kaggle": "competition's score", "dice": "Dice", "surface_dice": "surface Dice"}
 STEPS = ("class", "step", "was", "chosen", "gain", "result")
 CLASSES = ("class", "before", "after", "gain", "steps before", "steps after")
 CAPTION = "Small: the 95 % interval over cases. A gain whose interval holds 0 may be chance."
@@ -46,7 +46,7 @@ def _left(one: Tuned) -> Iterator[str]:
 
 def result(one: Tuned) -> str:
     """What came of it, in one sentence that claims no more than its interval."""
-    name, gain = SCORES[one.score], one.gain
+    name, gain = GOALS[one.score].title.removeprefix("the "), one.gain
     if not any(row.kept for row in one.rows):
         return (
             f"Nothing helped: the steps stay as they were, with a mean {name} of {one.before:.3f}."
@@ -87,7 +87,7 @@ def _class(name: str, organ: OrganTuned) -> tuple[str, ...]:
 def _gain(gain: Gain) -> str:
     """The gain; below it, small, its interval or why it has none."""
     found = gain.estimate
-    told = f"{found.mean:+.3f}"
+    told = "–" if gain.mean is None else f"{found.mean:+.3f}"
     below = f"{found.low:+.3f} to {found.high:+.3f}" if found.known else found.basis
     return f"{told}|{below}".replace("-", "−")
 
