@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+from volseg import demo
 from volseg.data import phantom
-from volseg.machine import cores
-from volseg.stages import demo
+from volseg.system.hardware import cores
 
 
 def main(out: Path, seeds: list[int]) -> None:

@@ -19,12 +19,12 @@ from pathlib import Path
 import psutil
 import yaml
 
-from volseg import config
-from volseg.config import Config
+from volseg.config import config
+from volseg.config.config import Config
 from volseg.data import phantom
-from volseg.machine import cores
-from volseg.stages.forecast import forecast
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.planning.resource_estimate import forecast
+from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.system.hardware import cores
 
 STEPS = 30
 """Of an epoch of the watched training; there are two."""

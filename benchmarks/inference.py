@@ -47,7 +47,7 @@ from typing import Any
 from inference_agreement import agreement
 from inference_sides import Order, controls, maps, ours, peak, pick, plain, whole
 
-from volseg.machine import cores
+from volseg.system.hardware import cores
 
 SCANS = {"phantom": "case130_day30", "real": "case139_day0"}
 SETTINGS = (

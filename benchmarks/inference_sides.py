@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from volseg.machine import cores, peak_memory
+from volseg.system.hardware import cores, peak_memory
 
 WINDOW = (96, 96, 96)
 CLASSES = ("large_bowel", "small_bowel", "stomach")
@@ -33,9 +33,9 @@ def whole(order: Order) -> dict[str, Any]:
 
 def ours(order: Order, *, body_box: bool = True) -> dict[str, Any]:
     """Volseg's own stage."""
-    from volseg.stages import infer as stage
-    from volseg.stages.ensemble import Ensemble, How, Loaded
-    from volseg.stages.sources import Wanted
+    from volseg.inference import infer as stage
+    from volseg.inference.ensemble import Ensemble, How, Loaded
+    from volseg.inference.scan_sources import Wanted
 
     load, ready = Ensemble.load, [0.0]
 
@@ -186,10 +186,10 @@ def maps(order: Order) -> dict[str, Any]:
     """Our probabilities in 255ths, each way a file (K, X, Y, Z), and the body box."""
     import numpy as np
 
-    from volseg.machine import spin_briefly
-    from volseg.model.predict import tiling
-    from volseg.stages.ensemble import Ensemble, How
-    from volseg.stages.sources import Wanted, sources
+    from volseg.inference.ensemble import Ensemble, How
+    from volseg.inference.predictor import tiling
+    from volseg.inference.scan_sources import Wanted, sources
+    from volseg.system.hardware import spin_briefly
 
     spin_briefly()
     by = Ensemble.open((order.run,))
@@ -213,7 +213,7 @@ def controls(order: Order) -> dict[str, Any]:
     import torch
 
     from volseg.data import volume
-    from volseg.stages.ensemble import Ensemble, How
+    from volseg.inference.ensemble import Ensemble, How
 
     network = plain_network(order)
     scan = volume.read(_image(order))
@@ -241,7 +241,7 @@ def _by_torch(how: Any, by: Any) -> Any:
 def _bytes(predictor: Any, channels: Any) -> Any:
     import numpy as np
 
-    from volseg.model.seconds import Seconds
+    from volseg.system.timing import Seconds
 
     found = predictor.maps(channels, Seconds())
     return np.stack([found.whole(number) for number in range(len(CLASSES))])

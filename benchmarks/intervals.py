@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from volseg.masks import bootstrap
+from volseg.evaluation import bootstrap
 
 TRIALS, RESAMPLES, COUNTS = 4000, 4000, (8, 12, 20, 40)
 Array = npt.NDArray[np.float64]

@@ -35,11 +35,10 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
+from volseg.arrays import bounding_box
 from volseg.data import phantom
-from volseg.masks import kaggle
-from volseg.masks.comparison import Comparison, Mask
-from volseg.masks.crop import bounding_box
-from volseg.masks.metrics import measure
+from volseg.metrics import kaggle_score, measure
+from volseg.metrics.mask_pair import Comparison, Mask
 
 SPACING = (1.5, 1.5, 3.0)
 TOLERANCES = (2.0, 3.0)
@@ -76,7 +75,7 @@ def sides(truth: Mask, prediction: Mask) -> dict[str, Callable[[], Any]]:
         "MONAI, five": lambda: monai(y, y_pred),
         "volseg, all": lambda: [measure(one) for one in compared(truth, prediction)],
         "volseg, all, and the score": lambda: [
-            (measure(a), measure(b), measure(c), kaggle.part({"a": a, "b": b, "c": c}))
+            (measure(a), measure(b), measure(c), kaggle_score.part({"a": a, "b": b, "c": c}))
             for a, b, c in [compared(truth, prediction)]
         ],
     }

@@ -32,11 +32,11 @@ from monai.data import CacheDataset, list_data_collate
 from monai.data import Dataset as Plain
 from torch.utils.data import DataLoader, Sampler
 
-from volseg.data.batches import Patches, loader
-from volseg.data.cache import Scans
+from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
-from volseg.data.settings import Augment, Data
-from volseg.data.transforms import augmentation
+from volseg.training.augmentation.pipeline import augmentation
+from volseg.training.loading.loader import Patches, loader
+from volseg.training.loading.scan_cache import Scans
 
 AUGMENT = Augment(flip=("x", "y"))
 BATCH, FOREGROUND = 4, 0.67

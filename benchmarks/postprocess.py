@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from volseg import postprocessing as ours
 from volseg.data import phantom
-from volseg.masks import postprocess as ours
-from volseg.masks.postprocess import Evidence
+from volseg.postprocessing import Evidence
 
 GRID = phantom.FULL[0]
 CORNERS = np.ones((3, 3, 3))

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from volseg.machine import cores
+from volseg.system.hardware import cores
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
@@ -98,7 +98,7 @@ def pieces(paths: Sequence[Path]) -> None:
     import numpy as np
     from isal import isal_zlib
 
-    from volseg.data import png
+    from volseg.data.layouts.gi_tract import png
     from volseg.data.volume import LEVEL
 
     datas = [path.read_bytes() for path in paths]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from volseg.data import phantom
-from volseg.masks import rle
+from volseg.data.layouts.gi_tract import rle
 
 ROUNDS = 5
 DATA = Path(os.environ.get("VOLSEG_TEST_DATA") or Path(__file__).parents[1] / "../shared/data")

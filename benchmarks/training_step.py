@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from volseg.model.device import Device
+from volseg.model.engines.torch_device import Device
 from volseg.model.losses import DiceCE
 from volseg.model.networks import Network
 from volseg.model.optimizers import AdamW

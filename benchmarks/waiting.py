@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 
-from volseg import config as configs
-from volseg.config import Config
-from volseg.data.batches import Patches, loader
-from volseg.data.cache import Scans
+from volseg.config import config as configs
+from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.data.transforms import augmentation
 from volseg.model.average import average
-from volseg.model.device import Device
-from volseg.model.state import State
-from volseg.model.step import Stepper
+from volseg.model.engines.torch_device import Device
+from volseg.training.augmentation.pipeline import augmentation
+from volseg.training.loading.loader import Patches, loader
+from volseg.training.loading.scan_cache import Scans
+from volseg.training.state import State
+from volseg.training.step import Stepper
 
 
 class Training:

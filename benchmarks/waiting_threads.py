@@ -13,7 +13,7 @@ import sys
 import time
 from itertools import product
 
-from volseg.machine import cores
+from volseg.system.hardware import cores
 
 STEPS, REPEATS = 40, 3
 SPINS = {
@@ -28,7 +28,7 @@ def train() -> float:
     """The demo's network on noise; imports and the first steps are not counted."""
     import torch
 
-    from volseg.model.device import Device
+    from volseg.model.engines.torch_device import Device
     from volseg.model.losses import DiceCE
     from volseg.model.networks import UNet
     from volseg.model.optimizers import AdamW

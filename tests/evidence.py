@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from volseg.masks.postprocess import Evidence, Step
+from volseg.postprocessing import Evidence, Step
 from volseg.schema import Section, members
 
 SPACING = (1.5, 1.5, 3.0)  # a voxel is 6.75 mm³, a pixel 2.25 mm²

@@ -7,8 +7,8 @@ import numpy as np
 
 from tests.tiny import AFFINE, CLASSES
 from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
-from volseg.masks import submission
 
 
 def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
@@ -18,8 +18,8 @@ def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
     masks = dataset.labels(sample) if masks is None else masks
     for name, mask in zip(CLASSES, masks, strict=True):
         Volume(mask.astype(np.uint8), AFFINE).write(folder / scan / f"{name}.nii.gz")
-    rows = submission.rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
-    submission.write(folder / scan / "rle.csv", rows)
+    rows = rle_csv.rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
+    rle_csv.write(folder / scan / "rle.csv", rows)
     record(folder, scan, **told)
     return folder / scan
 

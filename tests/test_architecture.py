@@ -76,12 +76,12 @@ def test_nine_in_ten_bodies_are_under_25_lines() -> None:
     [
         ("import volseg.cli", {"numpy", "torch", "monai", "nibabel", "pandas"}),
         (
-            "import volseg.masks.metrics, volseg.masks.postprocess, volseg.masks.rle",
+            "import volseg.metrics, volseg.postprocessing, volseg.data.layouts.gi_tract.rle",
             {"torch", "monai"},
         ),
-        ("import volseg.stages.prepare", {"torch", "monai"}),
-        ("import volseg.stages.options", {"torch", "monai"}),
-        ("import volseg.stages.stats", {"torch", "monai", "pandas", "matplotlib", "cv2"}),
+        ("import volseg.preparation.prepare", {"torch", "monai"}),
+        ("import volseg.components", {"torch", "monai"}),
+        ("import volseg.stats.stats", {"torch", "monai", "pandas", "matplotlib", "cv2"}),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str, heavy: set[str]) -> None:

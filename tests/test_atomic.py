@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from volseg.atomic import PREFIX, replacing, replacing_folder, write_text
 from volseg.errors import OutputError
+from volseg.system.files import PREFIX, replacing, replacing_folder, write_text
 
 
 def rests(folder: Path) -> list[Path]:

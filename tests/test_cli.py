@@ -11,7 +11,7 @@ import yaml
 from tests import tiny
 from volseg import arguments, cli
 from volseg.errors import UserError
-from volseg.stages import train as training
+from volseg.training import train as training
 
 COMMANDS = [
     "prepare",

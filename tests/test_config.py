@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from volseg import config
+from volseg.config import config
 from volseg.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -4,7 +4,7 @@ from typing import ClassVar
 import pytest
 
 from volseg.errors import UserError
-from volseg.kept import Kept, KeptOfNetworks
+from volseg.system.json_files import Kept, KeptOfNetworks
 
 
 class Colours(Kept):

@@ -2,29 +2,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from volseg import machine
+from volseg.system import hardware
 
 
 def test_cores_follow_the_affinity(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 3, 5}, raising=False)
-    monkeypatch.setattr(machine, "_quota", lambda _path: 100)
+    monkeypatch.setattr(hardware, "_quota", lambda _path: 100)
 
-    assert machine.cores() == 3
+    assert hardware.cores() == 3
 
 
 def test_cores_follow_the_cgroups_quota(tmp_path: Path) -> None:
     limit = tmp_path / "cpu.max"
     limit.write_text("250000 100000\n")
-    assert machine._quota(limit) == 2
+    assert hardware._quota(limit) == 2
     limit.write_text("20000 100000\n")
-    assert machine._quota(limit) == 1
+    assert hardware._quota(limit) == 1
     limit.write_text("max 100000\n")
-    assert machine._quota(limit) > 1000
-    assert machine._quota(tmp_path / "none") > 1000
+    assert hardware._quota(limit) > 1000
+    assert hardware._quota(tmp_path / "none") > 1000
 
 
 def test_free_memory_is_within_the_machines() -> None:
-    assert 0 < machine.free_memory() < 1 << 50
+    assert 0 < hardware.free_memory() < 1 << 50
 
 
 def test_the_peak_is_that_of_the_process_itself_and_stays_when_memory_is_given_back() -> None:
@@ -32,12 +32,12 @@ def test_the_peak_is_that_of_the_process_itself_and_stays_when_memory_is_given_b
     held = bytearray(300 * 10**6)
     held[::4096] = b"1" * len(held[::4096])
     code = (
-        "from volseg.machine import peak_memory; print(peak_memory());"
+        "from volseg.system.hardware import peak_memory; print(peak_memory());"
         "held = b'1' * (100 * 10**6); del held; print(peak_memory())"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     small, grown = map(int, told.stdout.split())
 
-    assert machine.peak_memory() > 300 * 10**6
+    assert hardware.peak_memory() > 300 * 10**6
     assert small < 200 * 10**6
     assert 95 * 10**6 < grown - small < 120 * 10**6

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from volseg import runs
 from volseg.errors import UserError
-from volseg.masks.postprocess import FillHoles
-from volseg.packages import FILE, MODEL, Package, open_run, seal
+from volseg.postprocessing import FillHoles
 from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import BEST, CONFIG, SPLITS, Facts, Run
+from volseg.runs import run as runs
+from volseg.runs.package import FILE, MODEL, Package, open_run, seal
+from volseg.runs.run import BEST, CONFIG, SPLITS, Facts, Run
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from volseg import parallel
 from volseg.errors import UserError
-from volseg.parallel import each
+from volseg.system import processes
+from volseg.system.processes import each
 
 
 def square(number):
@@ -54,9 +54,9 @@ def test_an_error_of_a_task_is_raised_as_it_is(workers):
 
 
 def test_a_task_apart_returns_and_raises_as_it_would_here_but_in_another_process() -> None:
-    assert parallel.apart(_process, 3) == 3
+    assert processes.apart(_process, 3) == 3
     with pytest.raises(UserError, match="4: no"):
-        parallel.apart(_refuses, 4)
+        processes.apart(_refuses, 4)
 
 
 def _process(number: int) -> int:
@@ -82,7 +82,7 @@ def line(events: list[str], *, beside: bool) -> list[str]:
         return run
 
     return list(
-        parallel.overlapped(
+        processes.overlapped(
             ["a", "b", "c"], step("before"), step("here"), step("after"), beside=lambda _: beside
         )
     )
@@ -120,7 +120,7 @@ def test_with_room_the_next_is_prepared_before_the_last_is_finished() -> None:
 
 
 def test_nothing_is_overlapped_of_nothing() -> None:
-    assert not list(parallel.overlapped([], str, str, str, beside=lambda _: True))
+    assert not list(processes.overlapped([], str, str, str, beside=lambda _: True))
 
 
 def test_what_is_made_ahead_is_the_same_and_fails_in_its_place() -> None:
@@ -130,6 +130,6 @@ def test_what_is_made_ahead_is_the_same_and_fails_in_its_place() -> None:
 
     found = []
     with pytest.raises(UserError, match="no fourth"):
-        found.extend(parallel.ahead(items()))
+        found.extend(processes.ahead(items()))
 
-    assert list(parallel.ahead(iter([1, None, 3]))) == [1, None, 3]
+    assert list(processes.ahead(iter([1, None, 3]))) == [1, None, 3]

@@ -3,14 +3,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from volseg import run_config, run_postprocess
-from volseg.atomic import write_text
-from volseg.config import Config
+from volseg import run_postprocess
+from volseg.config.config import Config
 from volseg.errors import UserError
-from volseg.masks.postprocess import FillHoles, KeepLargest, Step, Threshold
 from volseg.model.networks import UNet
-from volseg.run_config import CONFIG
+from volseg.postprocessing import FillHoles, KeepLargest, Step, Threshold
 from volseg.run_postprocess import POSTPROCESS
+from volseg.runs import config_files
+from volseg.runs.config_files import CONFIG
+from volseg.system.files import write_text
 
 CLASSES = ("a", "b")
 STEPS = (Threshold(value=0.4), KeepLargest(only=("b",)))
@@ -24,7 +25,7 @@ def old(folder: Path, config: Config = MINE) -> None:
 
 
 def replace_steps(folder: Path, *steps: Step) -> None:
-    run_config.replace_steps(folder, CLASSES, steps, ["tuned"])
+    config_files.replace_steps(folder, CLASSES, steps, ["tuned"])
 
 
 def names(folder: Path) -> set[str]:
@@ -36,65 +37,65 @@ def sections(folder: Path) -> dict:
 
 
 def test_steps_and_the_rest_lie_in_two_files_and_make_one_config(tmp_path: Path) -> None:
-    run_config.write(tmp_path, MINE)
+    config_files.write(tmp_path, MINE)
 
     assert names(tmp_path) == {CONFIG, POSTPROCESS}
     assert set(sections(tmp_path)) == {"version", *Config.model_fields} - {"postprocess"}
-    assert run_config.read(tmp_path, CLASSES) == MINE
-    assert run_config.steps_file(tmp_path) == tmp_path / POSTPROCESS
+    assert config_files.read(tmp_path, CLASSES) == MINE
+    assert config_files.steps_file(tmp_path) == tmp_path / POSTPROCESS
 
 
 def test_an_old_config_tells_the_steps_itself(tmp_path: Path) -> None:
     old(tmp_path)
 
-    assert run_config.read(tmp_path, CLASSES) == MINE
-    assert run_config.steps_file(tmp_path) == tmp_path / CONFIG
+    assert config_files.read(tmp_path, CLASSES) == MINE
+    assert config_files.steps_file(tmp_path) == tmp_path / CONFIG
 
 
 def test_an_old_runs_steps_are_taken_as_they_were_when_it_was_trained(tmp_path: Path) -> None:
     """Then a step whose work another undoes was no mistake."""
     old(tmp_path, Config(postprocess=(FillHoles(), Threshold())))
 
-    assert run_config.read(tmp_path, CLASSES).postprocess == (FillHoles(), Threshold())
+    assert config_files.read(tmp_path, CLASSES).postprocess == (FillHoles(), Threshold())
 
 
 def test_the_file_of_steps_goes_before_the_config(tmp_path: Path) -> None:
     old(tmp_path)
     run_postprocess.write(tmp_path, (FillHoles(),))
 
-    assert run_config.read(tmp_path, CLASSES) == MINE.model_copy(
+    assert config_files.read(tmp_path, CLASSES) == MINE.model_copy(
         update={"postprocess": (FillHoles(),)}
     )
-    assert run_config.steps_file(tmp_path) == tmp_path / POSTPROCESS
+    assert config_files.steps_file(tmp_path) == tmp_path / POSTPROCESS
     (tmp_path / POSTPROCESS).write_text("[]")
-    assert run_config.read(tmp_path, CLASSES).postprocess == ()
+    assert config_files.read(tmp_path, CLASSES).postprocess == ()
 
 
 def test_a_section_that_no_longer_counts_may_hold_anything(tmp_path: Path) -> None:
-    run_config.write(tmp_path, MINE)
+    config_files.write(tmp_path, MINE)
     with (tmp_path / CONFIG).open("a") as file:
         file.write("postprocess: [a_step_of_yesterday]\n")
 
-    assert run_config.read(tmp_path, CLASSES) == MINE
+    assert config_files.read(tmp_path, CLASSES) == MINE
 
 
 def test_steps_that_are_told_nowhere_are_not_guessed(tmp_path: Path) -> None:
-    run_config.write(tmp_path, MINE)
+    config_files.write(tmp_path, MINE)
     (tmp_path / POSTPROCESS).unlink()
 
     with pytest.raises(
         UserError, match=rf"{POSTPROCESS}: missing; list the steps in it that clean"
     ):
-        run_config.read(tmp_path, CLASSES)
+        config_files.read(tmp_path, CLASSES)
 
 
 def test_other_steps_leave_the_rest_of_the_config_as_it_was(tmp_path: Path) -> None:
-    run_config.write(tmp_path, MINE)
+    config_files.write(tmp_path, MINE)
     before = (tmp_path / CONFIG).read_bytes()
 
     replace_steps(tmp_path, FillHoles())
 
-    assert run_config.read(tmp_path, CLASSES) == MINE.model_copy(
+    assert config_files.read(tmp_path, CLASSES) == MINE.model_copy(
         update={"postprocess": (FillHoles(),)}
     )
     assert (tmp_path / CONFIG).read_bytes() == before
@@ -126,12 +127,12 @@ def test_killed_at_any_write_the_steps_are_the_old_or_the_new_ones(
         write_text(path, text)
 
     with monkeypatch.context() as patched:
-        for module in (run_config, run_postprocess):
+        for module in (config_files, run_postprocess):
             patched.setattr(module, "write_text", dies)
         with pytest.raises(KeyboardInterrupt):
             replace_steps(tmp_path, FillHoles())
     kept = (STEPS, (FillHoles(),))[at]
-    assert run_config.read(tmp_path, CLASSES) == MINE.model_copy(update={"postprocess": kept})
+    assert config_files.read(tmp_path, CLASSES) == MINE.model_copy(update={"postprocess": kept})
 
     replace_steps(tmp_path, FillHoles())
     assert "postprocess" not in sections(tmp_path)

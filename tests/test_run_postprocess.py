@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volseg import run_postprocess
-from volseg.config import Config, check
+from volseg.config.config import Config, check
 from volseg.errors import UserError
-from volseg.masks.postprocess import (
+from volseg.postprocessing import (
     DropSmall,
     FillHoles,
     Hysteresis,

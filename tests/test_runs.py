@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from volseg import runs
-from volseg.config import Config
+from volseg.config.config import Config
 from volseg.errors import UserError
-from volseg.masks.postprocess import FillHoles, KeepLargest, Threshold
 from volseg.model.networks import UNet
+from volseg.postprocessing import FillHoles, KeepLargest, Threshold
 from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import Facts, Run
+from volseg.runs import run as runs
+from volseg.runs.run import Facts, Run
 
 CONFIG = Config(network=UNet(channels=(4, 8)))
 FACTS = Facts(

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.raw import CLASSES, SCANS, Raw
-from volseg.data import slicing
+from volseg.data import volumes_to_slices
 from volseg.data.volume import Volume
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
@@ -215,5 +215,5 @@ def test_ctrl_c_is_exit_code_130(monkeypatch):
     def stopped(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(slicing, "write", stopped)
+    monkeypatch.setattr(volumes_to_slices, "write", stopped)
     assert tool.main(["somewhere", "out"]) == 130

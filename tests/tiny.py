@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.config import Config, check
+from volseg.config.config import Config, check
 from volseg.data.dataset import Dataset, Facts, Sample
-from volseg.data.fingerprint import measure
-from volseg.data.records import Record
 from volseg.data.volume import Volume, stack_affine
+from volseg.preparation.fingerprint import measure
+from volseg.preparation.records import Record
 
 CLASSES = ("large_bowel", "stomach")
 SHAPE = (20, 16, 10)

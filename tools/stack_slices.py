@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from volseg.data.scan import SLICE_MM, Scan, read_folder
+from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, Scan, read_folder
 from volseg.errors import UserError
 
 

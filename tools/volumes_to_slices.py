@@ -25,17 +25,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from volseg import console
-from volseg.data import slicing
+from volseg.data import volumes_to_slices
 from volseg.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = _parser().parse_args(arguments)
-    options = slicing.Options(given.channel, given.slice_mm, given.rescale)
+    options = volumes_to_slices.Options(given.channel, given.slice_mm, given.rescale)
     try:
         with console.progress("slicing") as report:
-            done = slicing.write(given.dataset, given.out, options=options, on_scan=report)
+            done = volumes_to_slices.write(
+                given.dataset, given.out, options=options, on_scan=report
+            )
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,9 +7,10 @@ import shutil
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from volseg import __version__, parallel
+from volseg import __version__
 from volseg.model.engines import ConversionError, Format
-from volseg.runs import Run
+from volseg.runs.run import Run
+from volseg.system import processes
 
 log = logging.getLogger(__name__)
 SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
@@ -41,7 +42,7 @@ def convert_apart(run: Run, kind: Format, file: Path) -> None:
         ConversionError: a network that can't be converted.
     """
     try:
-        parallel.apart(_convert, (run, kind, file))
+        processes.apart(_convert, (run, kind, file))
     except BrokenProcessPool as error:
         raise ConversionError(
             f"{run.folder}: the process that converted the network was killed, perhaps for want of memory"
@@ -49,7 +50,7 @@ def convert_apart(run: Run, kind: Format, file: Path) -> None:
 
 
 def _convert(order: tuple[Run, Format, Path]) -> None:
-    from volseg.model.engines.convert import convert
+    from volseg.model.engines.conversion import convert
 
     run, kind, file = order
     convert(run.network(), (len(run.facts.channels), *run.config.window), kind, file)

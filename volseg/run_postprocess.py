@@ -5,10 +5,10 @@ from pathlib import Path
 
 import yaml
 
-from volseg.atomic import write_text
-from volseg.config import check
+from volseg.config.config import check
 from volseg.errors import UserError, short
-from volseg.masks.postprocess import Step, undone, unknown_classes
+from volseg.postprocessing import Step, undone, unknown_classes
+from volseg.system.files import write_text
 
 POSTPROCESS = "postprocess.yaml"
 Steps = tuple[Step, ...]

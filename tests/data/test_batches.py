@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from tests import tiny
-from volseg.data.batches import Patches, loader
-from volseg.data.cache import Scans
+from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
-from volseg.data.settings import Augment, Data
-from volseg.data.transforms import augmentation
+from volseg.training.augmentation.pipeline import augmentation
+from volseg.training.loading.loader import Patches, loader
+from volseg.training.loading.scan_cache import Scans
 
 STRONG = Augment(
     flip=("x", "y", "z"),
@@ -51,7 +51,7 @@ def test_batches_are_the_same_whatever_the_workers_the_cache_and_the_start(
     assert same(whole, batches(made(dataset), workers=2))
     assert same(whole, batches(made(dataset, cache="disk")))
     assert same(whole[3:], batches(made(dataset), range(3, 5)))
-    monkeypatch.setattr("volseg.data.cache.free_memory", lambda: 0)
+    monkeypatch.setattr("volseg.training.loading.scan_cache.free_memory", lambda: 0)
     assert same(whole, batches(made(dataset)))
 
 

@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from tests.strategies import shapes, spacings
 from volseg.data import volume
-from volseg.data.body import FEWER, SAMPLES, _halves, body_box
+from volseg.data.layouts.gi_tract.rle import decode
+from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.data.phantom import FULL, SMALL, scan
-from volseg.data.scan import read_folder
-from volseg.masks.rle import decode
+from volseg.data.preprocessing.body_box import FEWER, SAMPLES, _halves, body_box
 
 MM = (1.5, 1.5, 3.0)
 SIZE = (70, 60, 40)

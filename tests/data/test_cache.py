@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from volseg.data.cache import FOLDER, LoadScan, Scans, choose, key, needed
+from volseg.config.sections import Data
 from volseg.data.dataset import Dataset
-from volseg.data.grid import Window
-from volseg.data.settings import Data
+from volseg.data.preprocessing.grid import Window
 from volseg.data.volume import Volume, read
 from volseg.errors import UserError
+from volseg.training.loading.scan_cache import FOLDER, LoadScan, Scans, choose, key, needed
 
 VOXELS = int(np.prod(tiny.SHAPE))
 
@@ -31,7 +31,7 @@ def files(dataset: Dataset) -> list[Path]:
 
 
 def free(monkeypatch, memory: int, disk: int = 1 << 40) -> None:
-    monkeypatch.setattr("volseg.data.cache.free_memory", lambda: memory)
+    monkeypatch.setattr("volseg.training.loading.scan_cache.free_memory", lambda: memory)
     usage = namedtuple("usage", "free")(disk)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests.strategies import sample
-from volseg.data import checks, mirrored
-from volseg.data.fingerprint import measure
 from volseg.data.layouts import Nifti
+from volseg.data.layouts.gi_tract import rle
 from volseg.data.phantom import CLASSES, SMALL, scan
 from volseg.data.volume import Volume, stack_affine
-from volseg.data.writer import Plan, check
-from volseg.masks import rle
+from volseg.preparation import checks, orientation_check
+from volseg.preparation.fingerprint import measure
+from volseg.preparation.scan_writer import Plan, check
 
 CASES, DAYS = range(1, 7), (0, 5)
 SPOILT, TWIN = "case3_day0", "case4_day0"
@@ -298,7 +298,7 @@ def test_every_scan_is_found_if_mirrored_and_no_other_one_is(scans, seen, axis, 
     for name, one in scans.items():
         measured = flipped(one, axis, image=image).measured()
 
-        (found,) = mirrored.suspects({**seen, name: measured})
+        (found,) = orientation_check.suspects({**seen, name: measured})
 
         assert (found.scan, found.kind, found.severity) == (name, "mirrored", "warning")
         assert f"with {AXES[axis]} exchanged" in found.message
@@ -319,7 +319,10 @@ def test_turned_fingerprints_are_those_of_turned_scans(scans, seen, axis):
 def test_of_a_few_cases_none_is_suspected(scans, seen):
     few = {name: one for name, one in seen.items() if one[0].case in ("case1", "case2", "case3")}
 
-    assert list(mirrored.suspects({**few, SPOILT: flipped(scans[SPOILT], 0).measured()})) == []
+    assert (
+        list(orientation_check.suspects({**few, SPOILT: flipped(scans[SPOILT], 0).measured()}))
+        == []
+    )
 
 
 def test_a_scan_without_labels_or_with_one_missing_organ_is_judged_by_what_it_has(scans, seen):
@@ -328,7 +331,7 @@ def test_a_scan_without_labels_or_with_one_missing_organ_is_judged_by_what_it_ha
     entry, print_ = seen[TWIN]
     unlabelled = (entry, print_.model_copy(update={"organs": None}))
 
-    found = list(mirrored.suspects({**seen, SPOILT: bare.measured(), TWIN: unlabelled}))
+    found = list(orientation_check.suspects({**seen, SPOILT: bare.measured(), TWIN: unlabelled}))
 
     assert [one.scan for one in found] == [SPOILT]
 
@@ -336,7 +339,7 @@ def test_a_scan_without_labels_or_with_one_missing_organ_is_judged_by_what_it_ha
 def test_two_mirrored_scans_do_not_hide_each_other(scans, seen):
     both = {name: flipped(scans[name], 2).measured() for name in (SPOILT, "case5_day5")}
 
-    assert {one.scan for one in mirrored.suspects({**seen, **both})} == set(both)
+    assert {one.scan for one in orientation_check.suspects({**seen, **both})} == set(both)
 
 
 def test_days_of_one_case_do_not_vouch_for_each_other(scans, seen):
@@ -344,7 +347,7 @@ def test_days_of_one_case_do_not_vouch_for_each_other(scans, seen):
     own = ("case3_day0", "case3_day5")
     both = {name: flipped(scans[name], 2).measured() for name in own}
 
-    assert {one.scan for one in mirrored.suspects({**first_days, **both})} == set(own)
+    assert {one.scan for one in orientation_check.suspects({**first_days, **both})} == set(own)
 
 
 def test_where_the_body_lies_in_the_grid_does_not_matter(seen):
@@ -356,7 +359,7 @@ def test_where_the_body_lies_in_the_grid_does_not_matter(seen):
         wide[name] = (entry, print_.model_copy(update={"box_mm": box}))
 
     entry, print_ = wide[SPOILT]
-    found = mirrored.suspects({**wide, SPOILT: (entry, turned(print_, 0))})
+    found = orientation_check.suspects({**wide, SPOILT: (entry, turned(print_, 0))})
 
     assert [one.scan for one in found] == [SPOILT]
 
@@ -367,7 +370,9 @@ def caught(seen, axis, *, image, every=1):
     hits, alarms = 0, 0
     for name in names:
         entry, print_ = seen[name]
-        found = list(mirrored.suspects({**seen, name: (entry, turned(print_, axis, image=image))}))
+        found = list(
+            orientation_check.suspects({**seen, name: (entry, turned(print_, axis, image=image))})
+        )
         right = [one for one in found if one.scan == name and AXES[axis] in one.message]
         hits += len(right)
         alarms += len(found) - len(right)
@@ -380,7 +385,7 @@ def test_of_forty_scans_nineteen_in_twenty_are_found_if_mirrored_and_no_other_on
     drawings = [drawn(case, day, seed=1) for case in range(1, 21) for day in DAYS]
     many = {one[0].name: one for one in (each.measured() for each in drawings)}
 
-    assert list(mirrored.suspects(many)) == []
+    assert list(orientation_check.suspects(many)) == []
     for axis in range(3):
         for image in (True, False):
             share, alarms = caught(many, axis, image=image)
@@ -416,7 +421,7 @@ def real_labels(shared_data):
 def test_real_masks_are_not_suspected_and_found_if_mirrored(real_labels, axis):
     """Measured: all of 15, but one front-back."""
     assert len(real_labels) == 15
-    assert list(mirrored.suspects(real_labels)) == []
+    assert list(orientation_check.suspects(real_labels)) == []
 
     share, alarms = caught(real_labels, axis, image=True)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from tests.strategies import affines
-from volseg.data.fingerprint import PERCENTILES, STEP, measure
+from volseg.data.layouts.nifti.volume_scan import LabelMap
 from volseg.data.volume import Volume
-from volseg.data.volume_scan import LabelMap
+from volseg.preparation.fingerprint import PERCENTILES, STEP, measure
 
 LAYOUTS = {
     "C": np.ascontiguousarray,

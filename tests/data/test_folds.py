@@ -3,7 +3,7 @@ from hypothesis import given
 
 from tests.strategies import datasets, sample
 from volseg.data.dataset import Sample
-from volseg.data.folds import FOLDS, MIN_DAYS, split
+from volseg.data.splits import FOLDS, MIN_DAYS, split
 from volseg.errors import UserError
 
 

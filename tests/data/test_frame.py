@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from volseg.data.frame import Frame, cut, smooth
-from volseg.data.packed import Packed, pack
-from volseg.data.spatial import in_voxels, rotation
 from volseg.masks.labels import IGNORE
+from volseg.training.augmentation.patch_sampling import Frame, cut, smooth
+from volseg.training.augmentation.spatial import in_voxels, rotation
+from volseg.training.loading.packed_scan import Packed, pack
 
 SHAPE = (18, 15, 12)
 SPACING_MM = (1.0, 1.5, 3.0)

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
-from volseg.data.grid import Grid, View, WayBack, stack
-from volseg.data.scaling import Window
+from volseg.data.preprocessing.grid import Grid, View, WayBack, stack
+from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from volseg.data.intensities import (
+from volseg.training.augmentation.intensity import (
     Blur,
     Brightness,
     Contrast,

@@ -5,10 +5,10 @@ import pytest
 from pydantic import ValidationError
 
 from tests.raw import CLASSES, COLUMNS, FIRST, LAST, ROWS, SCANS, Raw, chunk, pixels, png
-from volseg.data import png as reader
 from volseg.data.layouts import GITract, Layout
-from volseg.data.scan import read_folder
-from volseg.data.slices import natural
+from volseg.data.layouts.gi_tract import png as reader
+from volseg.data.layouts.gi_tract.slice_files import natural
+from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.errors import UserError
 from volseg.schema import members
 

@@ -11,7 +11,7 @@ import pytest
 
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 SHAPE, AFFINE = (8, 9, 7), np.diag([-1.0, -1.0, 2.0, 1.0])
 BAD, GOOD = "scan_1", ("scan_0", "scan_2")

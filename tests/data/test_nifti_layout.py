@@ -13,7 +13,7 @@ from hypothesis import given
 from tests.strategies import affines
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 LABELS = {"0": "background", "1": "liver", "2": "spleen"}
 AFFINE = np.diag([-1.0, 1.5, 2.0, 1.0])

@@ -5,9 +5,9 @@ import numpy as np
 from hypothesis import given
 
 from tests.strategies import affines
-from volseg.data import overlay
-from volseg.data.overlay import BAR, COLOURS, PANEL, SLICES
 from volseg.data.volume import Volume, stack_affine
+from volseg.visualization import overlay
+from volseg.visualization.overlay import BAR, COLOURS, PANEL, SLICES
 
 IMAGE = Volume(np.full((40, 30, 12), 100, np.uint16), stack_affine((1.5, 1.5), 3.0))
 

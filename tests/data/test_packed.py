@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.data.packed import Packed, bytes_a_voxel, first_wins, ignored, pack
 from volseg.masks.labels import IGNORE
+from volseg.training.loading.packed_scan import Packed, bytes_a_voxel, first_wins, ignored, pack
 
 WHOLE = (slice(None),) * 3
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy.fft import irfftn, next_fast_len, rfftn
 
+from volseg.data.layouts.gi_tract import rle
 from volseg.data.phantom import CLASSES, FULL, SMALL, scan, write
-from volseg.data.phantom.orders import like_kaggle
+from volseg.data.phantom.acquisition import render
 from volseg.data.phantom.patient import patient, visit
-from volseg.data.phantom.scans import render
+from volseg.data.phantom.schedule import like_kaggle
 from volseg.errors import UserError
-from volseg.masks import rle
 
 CASES, DAYS = (123, *range(1, 10)), (3, 9, 20)
 

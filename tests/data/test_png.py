@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.raw import chunk, pixels
-from volseg.data import png
+from volseg.data.layouts.gi_tract import png
 from volseg.errors import UserError
 
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.raw import pixels
-from volseg.data import png, raw_writer, slices
-from volseg.data.scan import read_folder
+from volseg.data.layouts.gi_tract import png, slice_files, writer
+from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.errors import UserError
-from volseg.masks.submission import Row
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from volseg.masks.submission import Row
     ],
 )
 def test_a_name_has_two_decimals_and_more_only_where_they_count(pixel_mm, told):
-    assert slices.file_name(7, (360, 310), pixel_mm) == f"slice_0007_360_310_{told}.png"
+    assert slice_files.file_name(7, (360, 310), pixel_mm) == f"slice_0007_360_310_{told}.png"
 
 
 @given(
@@ -32,10 +32,10 @@ def test_a_name_has_two_decimals_and_more_only_where_they_count(pixel_mm, told):
 )
 def test_a_name_is_read_as_what_it_was_made_of(tmp_path_factory, number, size, pixel_mm):
     folder = tmp_path_factory.mktemp("slices")
-    path = folder / slices.file_name(number, size, pixel_mm)
+    path = folder / slice_files.file_name(number, size, pixel_mm)
     path.touch()
 
-    (found,), problems = slices.found(folder)
+    (found,), problems = slice_files.found(folder)
 
     assert not problems
     assert (found.number, found.size, found.path) == (number, size, path)
@@ -43,10 +43,10 @@ def test_a_name_is_read_as_what_it_was_made_of(tmp_path_factory, number, size, p
 
 
 def test_slices_are_read_as_the_voxels_that_were_written(tmp_path):
-    folder = raw_writer.scan_folder(tmp_path, "train", "case1_day2")
+    folder = writer.scan_folder(tmp_path, "train", "case1_day2")
     voxels = pixels(0, (9, 7, 5))
 
-    raw_writer.write_slices(folder, voxels, range(11, 16), pixel_mm=(1.5, 1.63))
+    writer.write_slices(folder, voxels, range(11, 16), pixel_mm=(1.5, 1.63))
 
     scan = read_folder(tmp_path / "train/case1/case1_day2")
     assert (scan.name, scan.numbers, scan.spacing_mm) == (
@@ -67,7 +67,7 @@ def test_a_png_keeps_every_bit(tmp_path, value):
 
 
 def test_the_tables_have_the_columns_of_the_competition(tmp_path):
-    raw_writer.write_tables(tmp_path, [Row("case1_day0_slice_0001", "stomach", "1 2")])
+    writer.write_tables(tmp_path, [Row("case1_day0_slice_0001", "stomach", "1 2")])
 
     assert (tmp_path / "train.csv").read_text() == (
         "id,class,segmentation\ncase1_day0_slice_0001,stomach,1 2\n"
@@ -76,12 +76,12 @@ def test_the_tables_have_the_columns_of_the_competition(tmp_path):
 
 
 def test_a_folder_in_use_is_refused_and_one_that_was_cut_off_is_told_apart(tmp_path):
-    raw_writer.check_new(tmp_path / "none")
-    raw_writer.check_new(tmp_path)
+    writer.check_new(tmp_path / "none")
+    writer.check_new(tmp_path)
     (tmp_path / "train").mkdir()
     cut_off = "holds slices but no train.csv: it was cut off as it was written; remove it or name"
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}: {cut_off}")):
-        raw_writer.check_new(tmp_path)
+        writer.check_new(tmp_path)
     (tmp_path / "train.csv").touch()
     with pytest.raises(UserError, match="exists and isn't an empty folder; name a new one"):
-        raw_writer.check_new(tmp_path)
+        writer.check_new(tmp_path)

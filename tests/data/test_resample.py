@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from volseg.data.resample import matrix, resample, support
+from volseg.data.preprocessing.resampling import matrix, resample, support
 
 sizes = st.tuples(*[st.integers(1, 9)] * 3)
 

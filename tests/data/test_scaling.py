@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from volseg.data.scaling import Percentiles, Window, scaled
+from volseg.data.preprocessing.intensity_scaling import Percentiles, Window, scaled
 from volseg.errors import UserError
 
 

@@ -13,13 +13,14 @@ from hypothesis.extra import numpy as hnp
 
 from tests.raw import CLASSES, SCANS, Raw, pixels
 from tests.strategies import affines, shapes
-from volseg.data import phantom, png, slicing, volume
+from volseg.data import phantom, volume, volumes_to_slices
 from volseg.data.dataset import Dataset
 from volseg.data.layouts import GITract
-from volseg.data.slicing.grey import grey
+from volseg.data.layouts.gi_tract import png
 from volseg.data.volume import Volume
+from volseg.data.volumes_to_slices.greyscale import grey
 from volseg.errors import UserError
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 REGIONS = {"background": 0, "bowel": [1, 3], "belly": [2, 3], "rest": 4}  # two of them overlap
 LPS = np.diag([-1.5, -1.63, 3.0, 1.0])
@@ -42,7 +43,9 @@ def options_of(command):
 
 def there_and_back(source, folder, **options):
     """Slice a dataset and prepare the slices as the printed command says: (facts, dataset)."""
-    done = slicing.write(source, folder / "slices", options=slicing.Options(**options))
+    done = volumes_to_slices.write(
+        source, folder / "slices", options=volumes_to_slices.Options(**options)
+    )
     settings = PrepareOptions(out=folder / "again", workers=1, **options_of(done.command))
     back = prepare(folder / "slices", options=settings)
     assert not back.failures
@@ -238,7 +241,7 @@ class TestNames:
         entries = [
             (name, pixels(0, (3, 3, 2)), LPS, np.ones((3, 3, 2), np.uint8)) for name in names
         ]
-        slicing.write(listing(tmp_path, *entries), tmp_path / "slices")
+        volumes_to_slices.write(listing(tmp_path, *entries), tmp_path / "slices")
         return {line["name"]: scan for scan, line in mapping(tmp_path).items()}
 
     def test_own_names_are_kept_and_others_are_numbered_around_them(self, tmp_path):
@@ -314,7 +317,7 @@ class TestRefusals:
 
     def refusal(self, source, out, **options):
         with pytest.raises(UserError) as caught:
-            slicing.write(source, out, options=slicing.Options(**options))
+            volumes_to_slices.write(source, out, options=volumes_to_slices.Options(**options))
         return str(caught.value)
 
     def test_every_bad_scan_is_named_and_nothing_is_left(self, tmp_path):
@@ -348,7 +351,7 @@ class TestRefusals:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            slicing.write(source, tmp_path / "out", on_scan=stop)
+            volumes_to_slices.write(source, tmp_path / "out", on_scan=stop)
 
         assert list((tmp_path / "out").iterdir()) == []
 
@@ -421,7 +424,9 @@ class TestChannels:
 
     def test_one_that_is_not_there_is_refused(self, two, tmp_path):
         with pytest.raises(UserError, match="no channel 3; its channels: 1 T1, 2 T2"):
-            slicing.write(two, tmp_path / "out", options=slicing.Options(channel=3))
+            volumes_to_slices.write(
+                two, tmp_path / "out", options=volumes_to_slices.Options(channel=3)
+            )
 
 
 def test_what_the_raw_layout_cannot_tell_is_told(tmp_path):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from volseg.data.dataset import Facts, Sample
-from volseg.data.fingerprint import measure
-from volseg.data.statistics import Spread
-from volseg.data.summary import statistics
 from volseg.data.volume import Volume, stack_affine
+from volseg.preparation.fingerprint import measure
+from volseg.stats.aggregation import statistics
+from volseg.stats.dataset_stats import Spread
 
 CLASSES = ("one", "other")
 SPACING = (1.5, 2.0, 3.0)

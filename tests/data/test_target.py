@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tests import tiny
 from volseg.data.dataset import Dataset
-from volseg.data.scan_facts import ScanFacts
-from volseg.data.target import ct_window, is_ct, target, usable
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.stages.stats import stats
+from volseg.planning.target_grid import ct_window, is_ct, target, usable
+from volseg.stats.scan_stats import ScanFacts
+from volseg.stats.stats import stats
 
 
 def scan(shape, spacing, axes="LPI"):

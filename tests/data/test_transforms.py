@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
-from volseg.data.packed import Packed, ignored
-from volseg.data.settings import Augment, Data
-from volseg.data.spatial import Cut, PlacePatch
-from volseg.data.transforms import LoadScan, augmentation, ignore_below_cut
 from volseg.data.volume import Volume
 from volseg.masks.labels import IGNORE
+from volseg.training.augmentation.pipeline import LoadScan, augmentation, ignore_below_cut
+from volseg.training.augmentation.spatial import Cut, PlacePatch
+from volseg.training.loading.packed_scan import Packed, ignored
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
-from volseg.atomic import PREFIX
 from volseg.data import volume
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import OutputError, UserError
+from volseg.system.files import PREFIX
 
 
 @given(shapes, affines(), st.sampled_from([np.uint8, np.uint16, np.int16, np.float32]))

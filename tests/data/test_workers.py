@@ -7,13 +7,13 @@ from monai.transforms import Compose
 from torch.utils.data import get_worker_info
 
 from tests import tiny
-from volseg.data import workers
-from volseg.data.batches import Patches, loader
-from volseg.data.cache import Scans
-from volseg.data.settings import Augment, Data
-from volseg.data.transforms import augmentation
-from volseg.data.workers import Table, user_errors
+from volseg.config.sections import Augment, Data
 from volseg.errors import UserError
+from volseg.training.augmentation.pipeline import augmentation
+from volseg.training.loading import workers
+from volseg.training.loading.loader import Patches, loader
+from volseg.training.loading.scan_cache import Scans
+from volseg.training.loading.workers import Table, user_errors
 
 
 class Falls:

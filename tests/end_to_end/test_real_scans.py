@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from volseg import cli, config
+from volseg import cli
+from volseg.config import config
 from volseg.data import volume
 from volseg.data.dataset import Dataset
 

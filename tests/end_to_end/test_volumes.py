@@ -7,13 +7,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from volseg import config
+from volseg.config import config
 from volseg.data.dataset import Dataset
-from volseg.stages.evaluate import evaluate
-from volseg.stages.infer import infer
-from volseg.stages.prepare import PrepareOptions, prepare
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options, train
+from volseg.evaluation.evaluate import evaluate
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.training.train import Options, train
 
 
 def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from volseg.masks.bootstrap import LEAST_CASES, RESAMPLES, SEED, Estimate, difference, mean
+from volseg.evaluation.bootstrap import LEAST_CASES, RESAMPLES, SEED, Estimate, difference, mean
 
 RNG = np.random.default_rng(5)
 

@@ -4,8 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from volseg.masks.calibration import BINS, Calibration, binned, calibration_error, fit
-from volseg.masks.tally import LEVELS
+from volseg.inference.confidence.probability_histogram import LEVELS
+from volseg.inference.confidence.temperature_scaling import (
+    BINS,
+    Calibration,
+    binned,
+    calibration_error,
+    fit,
+)
 
 LOGITS = np.log(np.arange(1, 255) / (255 - np.arange(1, 255)))
 

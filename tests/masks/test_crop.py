@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.masks.crop import bounding_box
+from volseg.arrays import bounding_box
 
 
 @given(

@@ -6,8 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.masks import distances
-from volseg.masks.distances import Target
+from volseg.metrics import distance_transform
+from volseg.metrics.distance_transform import Target
 
 SPACING = (1.5, 2.0, 3.0)
 SPACINGS = st.sampled_from([SPACING, (1.0, 1.0, 1.0), (3.0, 0.5, 0.7), (1 / 266, 1 / 266, 1 / 144)])
@@ -31,12 +31,12 @@ def reach(request, monkeypatch):
     """Near columns so few that small masks need the others too; then as it is."""
     margin, coarse = request.param
     inner = slice(margin, -margin)
-    monkeypatch.setattr(distances, "MARGIN", margin)
-    monkeypatch.setattr(distances, "COARSE", coarse)
-    monkeypatch.setattr(distances, "INNER", (slice(None), inner, inner))
-    distances._rings.cache_clear()
+    monkeypatch.setattr(distance_transform, "MARGIN", margin)
+    monkeypatch.setattr(distance_transform, "COARSE", coarse)
+    monkeypatch.setattr(distance_transform, "INNER", (slice(None), inner, inner))
+    distance_transform._rings.cache_clear()
     yield
-    distances._rings.cache_clear()
+    distance_transform._rings.cache_clear()
 
 
 @given(sparse(6), SPACINGS)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from volseg.masks.comparison import Comparison
-from volseg.masks.kaggle import Part, normalised_hd, part, score, slice_dice
+from volseg.metrics.kaggle_score import Part, normalised_hd, part, score, slice_dice
+from volseg.metrics.mask_pair import Comparison
 
 SPACING = (1.5, 1.5, 3.0)
 NAN = math.nan

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import TypeAdapter
 
-from volseg.masks import metrics
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import (
+from volseg import metrics
+from volseg.metrics import (
     APL,
     ASSD,
     DEFAULT,
@@ -27,6 +26,7 @@ from volseg.masks.metrics import (
     VolumeDifference,
     measure,
 )
+from volseg.metrics.mask_pair import Comparison
 from volseg.schema import members
 
 SPACING = (1.5, 2.0, 3.0)

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from volseg.masks import kaggle
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import measure
-from volseg.masks.rle import decode
-from volseg.masks.surface import cell_codes, element_areas
+from volseg.data.layouts.gi_tract.rle import decode
+from volseg.metrics import kaggle_score, measure
+from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.surface_elements import cell_codes, element_areas
 
 SPACING = (1.5, 1.5, 3.0)
 VOXEL_ML = 0.00675
@@ -60,9 +59,9 @@ def volumes(one: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     }
 
 
-def score(truth: dict[str, np.ndarray], prediction: dict[str, np.ndarray]) -> kaggle.Part:
+def score(truth: dict[str, np.ndarray], prediction: dict[str, np.ndarray]) -> kaggle_score.Part:
     pairs = {organ: Comparison(truth[organ], prediction[organ], SPACING) for organ in ORGANS}
-    return kaggle.part(pairs)
+    return kaggle_score.part(pairs)
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
@@ -100,7 +99,7 @@ def test_a_dropped_organ_is_missed_by_every_metric(truth, organ):
 def test_a_dropped_organ_costs_the_score_its_slices_and_a_third_of_the_distance(truth):
     # of 117 pairs of slice and organ that have a mask, 48 show the stomach. One distance of three is 1
     part = score(truth, truth | {"stomach": np.zeros(SHAPE, bool)})
-    found = kaggle.score([part])
+    found = kaggle_score.score([part])
 
     assert found.dice == pytest.approx((117 - 48) / 117)
     assert found.hd == pytest.approx(1 / 3)
@@ -287,5 +286,5 @@ def test_a_removed_slice_costs_the_score_its_pairs_and_a_slices_distance(truth):
     part = score(truth, left)
 
     assert part.dice[:, REMOVED].tolist() == [0, 0, 0]
-    assert kaggle.score([part]).dice == pytest.approx((117 - 3) / 117)
+    assert kaggle_score.score([part]).dice == pytest.approx((117 - 3) / 117)
     assert (part.hd >= 1 / 108 / math.sqrt(3) - 1e-12).all()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import Dice, measure
-from volseg.masks.rle import decode
+from volseg.data.layouts.gi_tract.rle import decode
+from volseg.metrics import Dice, measure
+from volseg.metrics.mask_pair import Comparison
 
 SPACING = (1.63, 1.63, 3.0)
 SIDE = 276

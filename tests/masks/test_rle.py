@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from volseg.data.layouts.gi_tract.rle import decode, encode, planes
 from volseg.errors import UserError
-from volseg.masks.rle import decode, encode, planes
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=8))
 volumes = arrays.arrays(bool, arrays.array_shapes(min_dims=3, max_dims=3, max_side=8))

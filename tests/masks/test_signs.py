@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from volseg.masks.signs import Signs, signs
+from volseg.inference.confidence.mask_features import Signs, signs
 
 SPACING = (1.5, 2.0, 3.0)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from volseg.data.layouts.gi_tract.rle import decode
+from volseg.data.layouts.gi_tract.rle_csv import Row, read, rows, write
 from volseg.errors import UserError
-from volseg.masks.rle import decode
-from volseg.masks.submission import Row, read, rows, write
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 

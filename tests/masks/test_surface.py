@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.masks.surface import CORNERS, cell_codes, element_areas, shell
+from volseg.metrics.surface_elements import CORNERS, cell_codes, element_areas, shell
 
 SPACINGS = [(1.0, 1.0, 1.0), (1.5, 1.5, 3.0), (1.63, 1.63, 3.0), (0.7, 1.9, 1.1), (3.0, 1.0, 0.5)]
 

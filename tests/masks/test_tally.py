@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.masks.tally import LEVELS, REACH, SHOWN, Tally, entropy, expected_dice, worst
+from volseg.inference.confidence.probability_histogram import (
+    LEVELS,
+    REACH,
+    SHOWN,
+    Tally,
+    entropy,
+    expected_dice,
+    worst,
+)
 
 PLAIN = np.arange(LEVELS) / (LEVELS - 1)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.config import check
-from volseg.model.design import BATCH, HALVED, LARGEST_BATCH, design, designs, halvings
+from volseg.config.config import check
+from volseg.planning.network_design import BATCH, HALVED, LARGEST_BATCH, design, designs, halvings
 
 KINDS = ["unet", "dynunet", "segresnet", "swinunetr"]
 SHAPES = st.tuples(*[st.integers(3, 300)] * 3)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from volseg.errors import UserError
+from volseg.inference.sliding_window import LARGEST, STEPS, Weighted
 from volseg.model.engines import Model, OnnxRuntime, OpenVINO, Torch, Work
-from volseg.model.engines.convert import convert
+from volseg.model.engines.conversion import convert
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
-from volseg.model.windows import LARGEST, STEPS, Weighted
 from volseg.schema import members
 
 SMALL = {

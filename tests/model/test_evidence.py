@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines
-from volseg.data.grid import Grid, View
-from volseg.data.scaling import Window
+from volseg.data.preprocessing.grid import Grid, View
+from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
-from volseg.model.evidence import Maps, margins, sigmoids
-from volseg.model.windows import STEPS
+from volseg.inference.probability_maps import Maps, margins, sigmoids
+from volseg.inference.sliding_window import STEPS
 
 sizes = st.tuples(*[st.integers(1, 12)] * 3)
 spacings = st.none() | st.tuples(*[st.floats(0.5, 3.0)] * 3)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from volseg.masks.labels import IGNORE
 from volseg.model.losses import DiceCE, DiceFocal, Loss, Tversky
-from volseg.model.losses.compared import SMOOTH
+from volseg.model.losses.terms import SMOOTH
 from volseg.schema import members
 
 LOSSES = [

@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.strategies import affines
-from volseg.data.scaling import Window
-from volseg.data.settings import Data
+from volseg.config.sections import Data
+from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks.postprocess import (
+from volseg.inference.predictor import Changes, Member, Predictor
+from volseg.model.engines.torch import TorchNetwork
+from volseg.model.engines.torch_device import Device
+from volseg.model.settings import Inference
+from volseg.postprocessing import (
     Change,
     DropSmall,
     FillHoles,
@@ -21,11 +25,7 @@ from volseg.masks.postprocess import (
     KeepLargest,
     Threshold,
 )
-from volseg.model.device import Device
-from volseg.model.engines.torch import TorchNetwork
-from volseg.model.predict import Changes, Member, Predictor
-from volseg.model.seconds import Seconds
-from volseg.model.settings import Inference
+from volseg.system.timing import Seconds
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
 

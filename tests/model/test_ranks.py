@@ -6,7 +6,7 @@ from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.model.test_losses import LOSSES, case
-from volseg.model.ranks import everywhere
+from volseg.model.distributed.process_group import everywhere
 
 RANKS = 2
 SHARES = {"evenly": [(0, 2), (2, 4)], "one more": [(0, 3), (3, 4)], "all": [(0, 4), (4, 4)]}

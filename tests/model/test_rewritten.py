@@ -7,11 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from volseg.model.engines.graph_rewriting import rewritten
+from volseg.model.engines.graph_rewriting.block_convolution import (
+    Transposed,
+    fits,
+    same_size,
+    spread,
+)
+from volseg.model.engines.graph_rewriting.swin import _constant
+from volseg.model.engines.graph_rewriting.unet import Last, Together
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
-from volseg.model.networks.rewriting import rewritten
-from volseg.model.networks.rewriting.blocks import Transposed, fits, same_size, spread
-from volseg.model.networks.rewriting.swin import _constant
-from volseg.model.networks.rewriting.unet import Last, Together
 from volseg.schema import members
 
 UNETS = {

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from volseg.model.seconds import Seconds
+from volseg.system.timing import Seconds
 
 
 def test_a_step_within_another_counts_once() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from volseg.model.slurm import environment, first_node
+from volseg.model.distributed.slurm import environment, first_node
 
 STEP = {
     "SLURM_JOB_ID": "1234567", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8",

@@ -8,8 +8,8 @@ from torch import nn
 
 from volseg.model.networks import SwinUNETR
 from volseg.model.networks.instance_norm import InstanceNorm
-from volseg.model.networks.swin.attention import Layer, WindowAttention
 from volseg.model.networks.swin.windows import kinds
+from volseg.model.networks.swin_attention import Layer, WindowAttention
 
 CPU = torch.device("cpu")
 
@@ -94,7 +94,7 @@ def test_how_many_windows_are_attended_at_once_changes_nothing(at_once: int, mon
     data = torch.randn(1, 12, 15, 16, 9)
     expected = stage(data)
 
-    monkeypatch.setattr("volseg.model.networks.swin.attention.CACHED", at_once)
+    monkeypatch.setattr("volseg.model.networks.swin_attention.CACHED", at_once)
 
     torch.testing.assert_close(stage(data), expected, rtol=1e-5, atol=1e-6)
 

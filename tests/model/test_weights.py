@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.model.test_networks import NAMES, SMALL
 from volseg.errors import UserError
 from volseg.model.networks import PRIOR, SwinUNETR, UNet, expect_rare
-from volseg.model.weights import Weights, WrongShape, read, start
+from volseg.training.pretrained_weights import Weights, WrongShape, read, start
 
 UNET = UNet(channels=(4, 8))
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.data.grid import View
-from volseg.data.scaling import Window
+from volseg.data.preprocessing.grid import View
+from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.model.seconds import Seconds
-from volseg.model.windows import LARGEST, STEPS, Side, Tiling, blended, counted
+from volseg.inference.sliding_window import LARGEST, STEPS, Side, Tiling, blended, counted
+from volseg.system.timing import Seconds
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
 windows = st.tuples(*[st.sampled_from([4, 6, 8])] * 3)

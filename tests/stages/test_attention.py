@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from volseg.stages.attention import least, rows, table
-from volseg.stages.predictions import Confidence, Flag, Record
+from volseg.inference.prediction_folder import Confidence, Flag, Record
+from volseg.inference.tables import least, rows, table
 
 
 def record(scan: str, **dice: float | None) -> Record:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from volseg.data.settings import Data
+from volseg.config.sections import Data
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.model.predict import Member, Predictor
+from volseg.inference.memory_budget import Budget, warm
+from volseg.inference.predictor import Member, Predictor
 from volseg.model.settings import Inference
-from volseg.stages.budget import Budget, warm
-from volseg.stages.train import Options, train
+from volseg.training.train import Options, train
 
 PREDICT = """
 import sys

@@ -8,25 +8,33 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests import tiny
+from volseg.calibration.calibrate import (
+    Outcome,
+    calibrate,
+    judged,
+    labelled_slices,
+    spearman,
+    table,
+)
+from volseg.config.sections import Data
 from volseg.data.dataset import Dataset
-from volseg.data.grid import Grid
-from volseg.data.settings import Data
+from volseg.data.preprocessing.grid import Grid
 from volseg.errors import UserError
-from volseg.masks.signs import Signs
-from volseg.masks.tally import LEVELS
-from volseg.packages import open_run
-from volseg.run_of_folds import Ended, Folds
-from volseg.runs import CALIBRATION, Run
-from volseg.stages import attention, calibrated
-from volseg.stages.calibrate import Outcome, calibrate, judged, labelled_slices, spearman, table
-from volseg.stages.calibrated import Calibrated
-from volseg.stages.ensemble import Ensemble, How
-from volseg.stages.export import Order, export
-from volseg.stages.infer import infer
-from volseg.stages.predictions import load
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options as TrainOptions
-from volseg.stages.train import train
+from volseg.export.export import Order, export
+from volseg.inference import tables
+from volseg.inference.confidence import calibration_file
+from volseg.inference.confidence.calibration_file import Calibrated
+from volseg.inference.confidence.mask_features import Signs
+from volseg.inference.confidence.probability_histogram import LEVELS
+from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.infer import infer
+from volseg.inference.prediction_folder import load
+from volseg.inference.scan_sources import Wanted
+from volseg.runs.folds import Ended, Folds
+from volseg.runs.package import open_run
+from volseg.runs.run import CALIBRATION, Run
+from volseg.training.train import Options as TrainOptions
+from volseg.training.train import train
 
 TORCH = How(engine="torch")
 
@@ -151,8 +159,8 @@ def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path
     assert all(told.calibrated for r in scaled for told in r.confidence.values())
     assert plain[0].key != scaled[0].key
     assert load(tmp_path / "out")[0].confidence == scaled[0].confidence
-    assert list(attention.notes(plain)) == [attention.NOT_CALIBRATED]
-    assert list(attention.notes(scaled)) == []
+    assert list(tables.notes(plain)) == [tables.NOT_CALIBRATED]
+    assert list(tables.notes(scaled)) == []
 
 
 def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None:
@@ -184,12 +192,12 @@ def test_folds_are_calibrated_together_for_each_and_for_all(
     validated = {name for one in facts for name in (*one.unseen_cases, *one.later_days)}
     assert found.scans == len(validated)
     for name in (str(five), str(five / "fold1")):
-        known = calibrated.of_all(Ensemble.open((name,)))
+        known = calibration_file.of_all(Ensemble.open((name,)))
         assert known is not None
         assert known["stomach"].calibration.temperature == pytest.approx(
             found.organs["stomach"].calibration.temperature
         )
-    assert calibrated.of_all(Ensemble.open((str(five / "fold1"), str(run)))) is None
+    assert calibration_file.of_all(Ensemble.open((str(five / "fold1"), str(run)))) is None
     assert json.loads(path.read_text())["weights"] == [
         Run.open(five / "fold0").digest,
         Run.open(other).digest,

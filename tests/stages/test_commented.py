@@ -4,9 +4,8 @@ import pytest
 import yaml
 
 from tests import tiny
-from volseg import config
-from volseg.config import Config
-from volseg.stages import commented
+from volseg.config import commented_yaml, config
+from volseg.config.config import Config
 
 
 def settings(values, place=""):
@@ -20,7 +19,7 @@ def settings(values, place=""):
 def test_the_text_reads_back_as_the_config_it_was_made_of(tmp_path: Path, name: str) -> None:
     made = config.load(Path(name))
     path = tmp_path / "c.yaml"
-    path.write_text(commented.text(made, {}, ["one", "two"]))
+    path.write_text(commented_yaml.text(made, {}, ["one", "two"]))
 
     assert config.load(path) == made
     assert path.read_text().startswith("# one\n# two\n")
@@ -28,7 +27,7 @@ def test_the_text_reads_back_as_the_config_it_was_made_of(tmp_path: Path, name: 
 
 def test_every_setting_has_a_comment_on_its_line_or_above_it() -> None:
     made = tiny.config()
-    lines = commented.text(
+    lines = commented_yaml.text(
         made, {"train.patch": "long " * 40, "train.batch": "short"}, []
     ).splitlines()
 
@@ -37,13 +36,13 @@ def test_every_setting_has_a_comment_on_its_line_or_above_it() -> None:
         found = [i for i, line in enumerate(lines) if line.strip().startswith(f"{key}:")]
         assert found, dotted
         assert all("#" in lines[i] or lines[i - 1].lstrip().startswith("#") for i in found), dotted
-    assert max(map(len, lines)) <= commented.WIDTH
+    assert max(map(len, lines)) <= commented_yaml.WIDTH
     assert "  batch: 2  # short" in lines
 
 
 def test_reasons_that_look_like_yaml_stay_comments(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text(commented.text(Config(), {"train.steps": "a: b\n- c"}, ["x:\n\ny"]))
+    path.write_text(commented_yaml.text(Config(), {"train.steps": "a: b\n- c"}, ["x:\n\ny"]))
 
     assert config.load(path) == Config()
     assert yaml.safe_load(path.read_text())["train"]["steps"] == Config().train.steps
@@ -52,4 +51,4 @@ def test_reasons_that_look_like_yaml_stay_comments(tmp_path: Path) -> None:
 def test_meanings_are_of_settings_that_exist() -> None:
     known = set(settings(Config().model_dump(mode="json")))
 
-    assert set(commented.MEANINGS) <= known | {"postprocess"}
+    assert set(commented_yaml.MEANINGS) <= known | {"postprocess"}

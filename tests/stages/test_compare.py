@@ -16,12 +16,12 @@ from volseg import cli
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks import bootstrap
-from volseg.stages import compare as stage
-from volseg.stages import evaluate as evaluation
-from volseg.stages import scoring, verdict
-from volseg.stages.compare import Compared, compare
-from volseg.stages.evaluate import evaluate
+from volseg.evaluation import bootstrap, scan_scores
+from volseg.evaluation import evaluate as evaluation
+from volseg.evaluation.comparison import compare as stage
+from volseg.evaluation.comparison import tables
+from volseg.evaluation.comparison.compare import Compared, compare
+from volseg.evaluation.evaluate import evaluate
 
 CASES = 9
 ALL = [f"case{case}_day{day}" for case in range(1, CASES + 1) for day in (0, 1)]
@@ -114,9 +114,9 @@ def test_the_better_one_is_named_whichever_side_it_is_on(
     assert [row.verdict for row in there.classes] == ["B", "B"]
     assert there.overall.difference.mean == pytest.approx(-back.overall.difference.mean)
     word = "lower" if metric == "HD95" else "higher"
-    assert verdict.sentence(there).startswith(f"B is better: {metric} is {word} by ")
-    assert verdict.sentence(there)[1:] == verdict.sentence(back)[1:]
-    assert "-" not in verdict.sentence(there)
+    assert tables.sentence(there).startswith(f"B is better: {metric} is {word} by ")
+    assert tables.sentence(there)[1:] == tables.sentence(back)[1:]
+    assert "-" not in tables.sentence(there)
 
 
 def test_it_says_plainly_when_the_interval_holds_0(dataset: Dataset, a: Path, b: Path) -> None:
@@ -126,8 +126,8 @@ def test_it_says_plainly_when_the_interval_holds_0(dataset: Dataset, a: Path, b:
 
     assert found.overall.difference.low < 0 < found.overall.difference.high
     assert found.overall.verdict == "open"
-    assert verdict.sentence(found).startswith("no difference can be told: Dice of B - A is ")
-    assert verdict.sentence(found).endswith("], 9 cases")
+    assert tables.sentence(found).startswith("no difference can be told: Dice of B - A is ")
+    assert tables.sentence(found).endswith("], 9 cases")
 
 
 def test_below_eight_cases_nothing_is_told_however_large_the_difference(
@@ -140,8 +140,8 @@ def test_below_eight_cases_nothing_is_told_however_large_the_difference(
 
     assert found.overall.verdict == "few"
     assert found.overall.difference.mean > 0.5
-    assert "no difference can be told" in verdict.sentence(found)
-    assert "no interval: 7 cases, 8 are needed" in verdict.sentence(found)
+    assert "no difference can be told" in tables.sentence(found)
+    assert "no interval: 7 cases, 8 are needed" in tables.sentence(found)
 
 
 def test_equal_predictions_are_the_same(dataset: Dataset, a: Path, b: Path) -> None:
@@ -149,7 +149,7 @@ def test_equal_predictions_are_the_same(dataset: Dataset, a: Path, b: Path) -> N
         predict(folder, dataset, lambda scan: number(scan) % 3)
     for metric in ("Dice", "HD", "kaggle"):
         found = compare(a, b, dataset.folder, metric=metric)
-        assert verdict.sentence(found) == f"no difference: {metric} is the same on all 18 scans"
+        assert tables.sentence(found) == f"no difference: {metric} is the same on all 18 scans"
 
 
 def test_scans_are_sorted_from_the_best_for_a_to_the_best_for_b(
@@ -185,8 +185,8 @@ def test_what_one_invents_counts_against_it_and_what_it_misses_is_counted(
     far = compare(a, b, dataset.folder, metric="HD95")
     assert far.overall.missed == (0, 3)
     assert far.overall.verdict == "open"  # not the same, though no scan of both differs
-    assert any("organs missed or invented: A 0, B 3" in note for note in verdict.notes(far))
-    assert "0.0 +3" in shown(verdict.table(far), 100)
+    assert any("organs missed or invented: A 0, B 3" in note for note in tables.notes(far))
+    assert "0.0 +3" in shown(tables.table(far), 100)
 
 
 def test_scans_that_one_side_lacks_are_named_and_left_out_only_on_request(
@@ -268,9 +268,9 @@ def counted(monkeypatch) -> list[str]:
     """The scans that are scored from now on."""
     scans: list[str] = []
 
-    def spy(pair: scoring.Pair):
+    def spy(pair: scan_scores.Pair):
         scans.append(pair.origin.scan)
-        return scoring.score(pair)
+        return scan_scores.score(pair)
 
     monkeypatch.setattr(evaluation, "score", spy)
     return scans
@@ -425,7 +425,7 @@ def test_the_tables_fit_80_columns(dataset: Dataset, a: Path, b: Path) -> None:
     for folder in (a, b):
         predict(folder, dataset, lambda scan: number(scan) % 2, scans=ALL[1::2], seen="case")
     found = compare(a, b, dataset.folder)
-    rows, scans = shown(verdict.table(found), 80), shown(verdict.scan_table(found), 80)
+    rows, scans = shown(tables.table(found), 80), shown(tables.scan_table(found), 80)
 
     for text in (
         "large_bowel",
@@ -506,9 +506,9 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus(
     )
     found = dataclasses.replace(found, overall=tiny_row, classes=(tiny_row,), by_scan=scans)
 
-    told = verdict.sentence(found) + shown(verdict.table(found), 80)
+    told = tables.sentence(found) + shown(tables.table(found), 80)
     assert "+0.000 [+0.000, +0.000]" in told
-    assert "-0.000" not in told + shown(verdict.scan_table(found), 80)
+    assert "-0.000" not in told + shown(tables.scan_table(found), 80)
 
 
 def test_a_refusal_names_every_scan_that_is_missing(dataset: Dataset, a: Path, b: Path) -> None:

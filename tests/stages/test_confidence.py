@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from volseg.data.grid import Grid
-from volseg.data.scaling import Window
+from volseg.data.preprocessing.grid import Grid
+from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
-from volseg.masks.calibration import Calibration
-from volseg.masks.signs import Signs
-from volseg.model.evidence import Maps, sigmoids
-from volseg.model.windows import STEPS
-from volseg.stages.calibrated import Figures, Organ, Usual
-from volseg.stages.confidence import Review, flags, levels_of
+from volseg.inference.confidence.calibration_file import Figures, Organ, Usual
+from volseg.inference.confidence.mask_features import Signs
+from volseg.inference.confidence.review import Review, flags, levels_of
+from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.probability_maps import Maps, sigmoids
+from volseg.inference.sliding_window import STEPS
 
 NOTHING = Figures(spearman=None, dice_error=None, ece=None)
 GOOD = Signs(volume_ml=100.0, border_mm2=9000.0, parts=1, intensity=0.5, cut=())

@@ -4,11 +4,11 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from volseg.masks.bootstrap import Sums
-from volseg.masks.postprocess import DropSmall, Threshold
-from volseg.stages import crossfit
-from volseg.stages.crossfit import Course, chosen, gain_of, parts, pooled
-from volseg.stages.slots import SLOTS, Slot
+from volseg.evaluation.bootstrap import Sums
+from volseg.postprocessing import DropSmall, Threshold
+from volseg.tuning import nested_cross_validation
+from volseg.tuning.nested_cross_validation import Course, chosen, gain_of, parts, pooled
+from volseg.tuning.search_space import SLOTS, Slot
 
 START_HERE = (Threshold(value=0.5),)
 SMALL = next(slot for slot in SLOTS if slot.name == "drop_small")
@@ -149,7 +149,9 @@ def test_three_cases_by_hand(monkeypatch) -> None:
     the other: gain .1, kept. So the cases are judged by: 0 as it is, 1 as it is, 2 by A: .2 for .5.
     On all: A has 1.4 / 3 < .5: as it is.
     """
-    monkeypatch.setattr(crossfit, "parts", lambda n: [np.array([k]) for k in range(n)])
+    monkeypatch.setattr(
+        nested_cross_validation, "parts", lambda n: [np.array([k]) for k in range(n)]
+    )
     slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
     one = slot.filled(START_HERE, slot.settings[0])
     course = Course(START_HERE, 3, None)
@@ -179,7 +181,9 @@ def test_chosen_on_all_but_no_gain_on_what_was_left_out_is_not_kept(monkeypatch)
     """On all cases, and on most, A is best by one case's score; without that case it is worst."""
     slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
     one = slot.filled(START_HERE, slot.settings[0])
-    monkeypatch.setattr(crossfit, "LEAST_GAIN", -1.0)  # the inner loop keeps whatever is best
+    monkeypatch.setattr(
+        nested_cross_validation, "LEAST_GAIN", -1.0
+    )  # the inner loop keeps whatever is best
     course = Course(START_HERE, 5, None)
     course.settle(slot, {START_HERE: sums([0.5] * 5), one: sums([3.0, 0.4, 0.4, 0.4, 0.4])})
     monkeypatch.undo()
@@ -213,4 +217,4 @@ def test_fewer_than_eight_cases_have_no_interval() -> None:
 def test_classes_are_pooled_by_their_sums() -> None:
     both = pooled([Sums(np.ones((2, 1)), np.ones((2, 1))), Sums(np.zeros((2, 1)), np.ones((2, 1)))])
 
-    assert crossfit.mean(both, None) == 0.5
+    assert nested_cross_validation.mean(both, None) == 0.5

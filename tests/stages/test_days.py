@@ -1,7 +1,7 @@
-from volseg.masks.calibration import Calibration
-from volseg.stages.calibrated import Figures, Organ, Usual
-from volseg.stages.days import across_days
-from volseg.stages.predictions import Confidence, Record
+from volseg.inference.confidence.calibration_file import Figures, Organ, Usual
+from volseg.inference.confidence.day_changes import across_days
+from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.prediction_folder import Confidence, Record
 
 NOTHING = Figures(spearman=None, dice_error=None, ece=None)
 

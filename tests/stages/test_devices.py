@@ -13,12 +13,12 @@ from torch.distributed.elastic.multiprocessing import ProcessFailure
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from tests import tiny
-from volseg import machine, signals
 from volseg.errors import UserError
-from volseg.runs import BEST, LAST
-from volseg.stages import devices
-from volseg.stages.devices import Outcome, train_on
-from volseg.stages.train import Options, Trained
+from volseg.runs.run import BEST, LAST
+from volseg.system import hardware, signals
+from volseg.training import launcher as devices
+from volseg.training.launcher import Outcome, train_on
+from volseg.training.train import Options, Trained
 
 TRAIN = ["volseg", "train", "tiny.yaml", "--data", "data"]
 ENDLESS = ["train.steps=1000000", "train.epoch_steps=50"]
@@ -69,7 +69,7 @@ def options(folder: Path) -> Options:
     return Options(data=folder / "data", run=folder / "r")
 
 
-needs_two_cores = pytest.mark.skipif(machine.cores() < 2, reason="needs two cores")
+needs_two_cores = pytest.mark.skipif(hardware.cores() < 2, reason="needs two cores")
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ import pytest
 
 from tests import tiny
 from volseg.errors import UserError
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
 from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import CONFIG, SPLITS
-from volseg.stages.infer import infer
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options as TrainOptions
-from volseg.stages.train import train
+from volseg.runs.run import CONFIG, SPLITS
+from volseg.training.train import Options as TrainOptions
+from volseg.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from tests import predicted, tiny
 from volseg.data.dataset import Dataset, Facts
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks import bootstrap, kaggle
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import DEFAULT, measure
-from volseg.stages.evaluate import evaluate
-from volseg.stages.scores import means
+from volseg.evaluation import bootstrap
+from volseg.evaluation.evaluate import evaluate
+from volseg.evaluation.summary import means
+from volseg.metrics import DEFAULT, kaggle_score, measure
+from volseg.metrics.mask_pair import Comparison
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_summary_has_the_shape_of_nnunets_and_kaggles_score(
     assert told["mean"]["stomach"]["Dice"] == pytest.approx(np.mean(dice))
     over_classes = [told["mean"][name]["Dice"] for name in tiny.CLASSES]
     assert told["foreground_mean"]["Dice"] == pytest.approx(np.mean(over_classes))
-    expected = kaggle.score(one.part for one in scores.scans)
+    expected = kaggle_score.score(one.part for one in scores.scans)
     assert told["kaggle"]["score"] == pytest.approx(expected.score, abs=1e-6)
     assert {"dice", "hd", "hd_joint", "score"} <= set(told["kaggle"])
     assert Path(told["metric_per_case"][0]["prediction_file"]) == out / "case1_day0"

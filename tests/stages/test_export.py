@@ -14,22 +14,22 @@ from volseg import cli
 from volseg.data import volume
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import Dice
-from volseg.masks.postprocess import Threshold
-from volseg.packages import FILE, MODEL, open_run, seal
+from volseg.export import equivalence, int8
+from volseg.export import export as stage
+from volseg.export.equivalence import Agreement
+from volseg.export.export import Order, export
+from volseg.export.int8 import Score, Trial
+from volseg.inference.ensemble import How
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.metrics import Dice
+from volseg.metrics.mask_pair import Comparison
+from volseg.postprocessing import Threshold
 from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import CONFIG, SPLITS, Run
-from volseg.stages import agreement, int8
-from volseg.stages import export as stage
-from volseg.stages.agreement import Agreement
-from volseg.stages.ensemble import How
-from volseg.stages.export import Order, export
-from volseg.stages.infer import infer
-from volseg.stages.int8 import Score, Trial
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options as TrainOptions
-from volseg.stages.train import train
+from volseg.runs.package import FILE, MODEL, open_run, seal
+from volseg.runs.run import CONFIG, SPLITS, Run
+from volseg.training.train import Options as TrainOptions
+from volseg.training.train import train
 
 FORMATS = list(MODEL)
 
@@ -88,7 +88,7 @@ def test_a_packages_masks_are_the_runs(
         pairs = zip(masks(tmp_path / "run", scan), masks(tmp_path / kind, scan), strict=True)
         for one, other in pairs:
             assert one.any()
-            assert Dice()(Comparison(one, other, (1, 1, 1))) >= agreement.LEAST_DICE
+            assert Dice()(Comparison(one, other, (1, 1, 1))) >= equivalence.LEAST_DICE
     for one, other in zip(by_run.records, by_package.records, strict=True):
         assert (one.weights, one.seen, one.fold_set) == (other.weights, other.seen, other.fold_set)
 
@@ -266,7 +266,7 @@ def test_a_phantom_has_the_runs_channels_and_few_windows(trained: dict[str, Path
     run = Run.open(trained["a"])
     two = Run(run.folder, run.config, run.facts.model_copy(update={"channels": ("t1", "t2")}))
 
-    found = agreement.example(two, None, None).channels
+    found = equivalence.example(two, None, None).channels
 
     assert [channel.voxels.shape for channel in found] == [(32, 32, 16)] * 2  # two windows an axis
     assert found[0].voxels.std() > 0

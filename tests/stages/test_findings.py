@@ -11,7 +11,7 @@ import pytest
 
 from tests.raw import CLASSES, SCANS, Raw, png
 from volseg import cli
-from volseg.data.findings import SEVERITIES
+from volseg.data.layouts.findings import SEVERITIES
 
 BAD, ODD = SCANS[0], SCANS[3]
 COLUMN = "│"

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 
 from tests import tiny
 from volseg import cli
-from volseg.config import Config
+from volseg.config.config import Config
 from volseg.errors import UserError
-from volseg.runs import BEST, LAST, METRICS, Run
-from volseg.stages import loop
-from volseg.stages.finetune import RECORD, file_of, grouped
-from volseg.stages.train import Options, train
+from volseg.runs.run import BEST, LAST, METRICS, Run
+from volseg.training import loop
+from volseg.training.fine_tuning import RECORD, file_of, grouped
+from volseg.training.train import Options, train
 
 STILL = {"optimizer": {"lr": 1e-12}}
 """A rate at which no weight moves by as much as float32 tells."""

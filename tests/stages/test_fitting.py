@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.stages.fitting import TRIALS, Use, search
+from volseg.planning.design_search import TRIALS, Use, search
 
 LADDERS = st.sets(st.integers(10**3, 10**8), min_size=1, max_size=200).map(
     lambda sizes: sorted(sizes, reverse=True)

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from volseg import cli, console, runs
+from volseg import cli, console
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.masks.postprocess import Threshold
-from volseg.run_of_folds import FILE, NAMES, Folds
-from volseg.runs import BEST, SPLITS, Run
-from volseg.stages import folds as stage
-from volseg.stages.folds import EachTrained, train_each
-from volseg.stages.infer import infer
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options, train
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.postprocessing import Threshold
+from volseg.runs import run as runs
+from volseg.runs.folds import FILE, NAMES, Folds
+from volseg.runs.run import BEST, SPLITS, Run
+from volseg.training import cross_validation as stage
+from volseg.training.cross_validation import EachTrained, train_each
+from volseg.training.train import Options, train
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ import pytest
 
 from tests import tiny
 from volseg import cli
-from volseg.data.cache import needed
-from volseg.data.settings import Data
+from volseg.config.sections import Data
 from volseg.errors import UserError
-from volseg.machine import amount
-from volseg.stages import outlook, train
-from volseg.stages.forecast import Forecast, Scans, Share, TooLargeError, forecast
-from volseg.stages.trial import FEWEST, MOST, Found
+from volseg.planning import tables
+from volseg.planning.resource_estimate import Forecast, Scans, Share, TooLargeError, forecast
+from volseg.planning.trial_training import FEWEST, MOST, Found
+from volseg.system.hardware import amount
+from volseg.training import train
+from volseg.training.loading.scan_cache import needed
 
 
 def made_up(**changes) -> Forecast:
@@ -56,9 +57,9 @@ def test_a_patch_covers_what_it_has_in_common_with_the_scan():
 
 
 def test_a_time_limit_is_told_in_steps():
-    assert outlook.run(made_up(), None) == "2 min for 100 steps"
+    assert tables.run(made_up(), None) == "2 min for 100 steps"
     # after 10 s to load, 49 s of the other 98 s
-    assert outlook.run(made_up(), 59) == "59 s, as --max-time says: about 50 of 100 steps"
+    assert tables.run(made_up(), 59) == "59 s, as --max-time says: about 50 of 100 steps"
 
 
 @pytest.mark.parametrize(

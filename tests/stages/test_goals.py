@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.masks import kaggle
-from volseg.masks.bootstrap import Sums, mean_of
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import Dice, SurfaceDice
-from volseg.stages.goals import GOALS
+from volseg.evaluation.bootstrap import Sums, mean_of
+from volseg.metrics import Dice, SurfaceDice, kaggle_score
+from volseg.metrics.mask_pair import Comparison
+from volseg.tuning.objectives import GOALS
 
 SPACING = (1.5, 1.5, 3.0)
 
@@ -31,7 +30,7 @@ def total(each: list[Sums]) -> Sums:
 def test_pooled_over_scans_and_classes_it_is_the_competitions_score(seeds) -> None:
     scans = [drawn(seed) for seed in seeds]
     goal = GOALS["kaggle"]
-    expected = kaggle.score([kaggle.part(one) for one in scans]).score
+    expected = kaggle_score.score([kaggle_score.part(one) for one in scans]).score
 
     added = total([goal.sums(one) for scan in scans for one in scan.values()])
 

@@ -12,20 +12,20 @@ from tests import tiny
 from tests.raw import Raw
 from volseg.data import volume
 from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract import rle, rle_csv
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
-from volseg.masks import rle, submission
-from volseg.masks.postprocess import FillHoles, Threshold
+from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.infer import infer
+from volseg.inference.prediction_folder import load
+from volseg.inference.predictor import Predictor
+from volseg.inference.scan_sources import Wanted
 from volseg.model.engines import ConversionError
-from volseg.model.predict import Predictor
-from volseg.runs import BEST
+from volseg.postprocessing import FillHoles, Threshold
+from volseg.runs.run import BEST
 from volseg.stages import timing
-from volseg.stages.ensemble import Ensemble, How
-from volseg.stages.infer import infer
-from volseg.stages.predictions import load
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options as TrainOptions
-from volseg.stages.train import train
+from volseg.training.train import Options as TrainOptions
+from volseg.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: Wanted, d
 
     folder = wanted.out / "case3_day1"
     image = Dataset.load(data).image(Dataset.load(data).of("case3_day1")[0])
-    rows = {(row.id, row.organ): row.predicted for row in submission.read(folder / "rle.csv")}
+    rows = {(row.id, row.organ): row.predicted for row in rle_csv.read(folder / "rle.csv")}
     for organ in tiny.CLASSES:
         mask = volume.read(folder / f"{organ}.nii.gz")
         assert mask.same_grid(image)
@@ -348,7 +348,7 @@ def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: Wanted, tmp_
 
     assert done.records[0].status == "done"
     assert {path: path.read_bytes() for path in scan.rglob("*.png")} == before
-    assert submission.read(scan / "rle.csv")[0].id == "case1_day0_slice_0011"
+    assert rle_csv.read(scan / "rle.csv")[0].id == "case1_day0_slice_0011"
     assert volume.read(scan / "stomach.nii.gz").voxels.shape == (9, 7, 5)
 
 
@@ -414,7 +414,7 @@ def test_renumbered_slices_are_done_again(wanted: Wanted, tmp_path: Path) -> Non
 
     infer(replace(wanted, inputs=(scan,)))
 
-    rows = submission.read(wanted.out / "case1_day0" / "rle.csv")
+    rows = rle_csv.read(wanted.out / "case1_day0" / "rle.csv")
     assert rows[0].id == "case1_day0_slice_0012"
 
 
@@ -486,7 +486,7 @@ def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
         raise ConversionError("run: the network can't be converted to openvino (no rule for it)")
 
     monkeypatch.setattr("volseg.converted.convert_apart", refused)
-    monkeypatch.setattr("volseg.model.engines.choice._torch_has_a_gpu", lambda: False)
+    monkeypatch.setattr("volseg.model.engines.selection._torch_has_a_gpu", lambda: False)
     by = Ensemble.open(wanted.runs)
 
     loaded = by.load(How())

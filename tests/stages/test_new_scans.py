@@ -6,8 +6,8 @@ import pytest
 from tests import tiny
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.runs import Facts, Run
-from volseg.stages.new_scans import NewScans
+from volseg.inference.out_of_fold import NewScans
+from volseg.runs.run import Facts, Run
 
 UNSEEN = ("case1_day0", "case1_day1", "case1_day2")
 LATER = ("case2_day2", "case3_day2")

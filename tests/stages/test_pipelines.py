@@ -10,20 +10,15 @@ from hypothesis import strategies as st
 
 from tests import evidence, tiny
 from tests.stages.test_slots import pipelines
-from volseg import machine
 from volseg.data.dataset import Dataset
-from volseg.data.grid import Grid
+from volseg.data.preprocessing.grid import Grid
 from volseg.errors import UserError
-from volseg.masks.comparison import Comparison
-from volseg.masks.metrics import Dice
-from volseg.masks.postprocess import (
-    DropSmall,
-    FillHoles,
-    Threshold,
-    clean,
-    disjoint,
-)
-from volseg.stages.pipelines import Bench, Predicted, masks
+from volseg.masks.postprocess import disjoint
+from volseg.metrics import Dice
+from volseg.metrics.mask_pair import Comparison
+from volseg.postprocessing import DropSmall, FillHoles, Threshold, clean
+from volseg.system import hardware
+from volseg.tuning.trials import Bench, Predicted, masks
 
 LOW, HIGH = (Threshold(value=0.3),), (Threshold(value=0.6),)
 STEPS = (Threshold(value=0.5), FillHoles())
@@ -63,7 +58,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: 1)
+    monkeypatch.setattr(hardware, "cores", lambda: 1)
 
 
 @given(evidence.probabilities, st.lists(pipelines, max_size=6))
@@ -115,7 +110,7 @@ def tiny_spacing(dataset: Dataset) -> tuple[float, float, float]:
 def test_several_processes_find_what_one_finds(dataset: Dataset, monkeypatch) -> None:
     made, wanted = bench(dataset), {"large_bowel": [LOW], "stomach": [LOW, HIGH]}
     one = made.tried(wanted, "steps")
-    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(hardware, "cores", lambda: 2)
 
     two = made.tried(wanted, "steps")
 

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from volseg import cli, config
-from volseg.config import Config
+from volseg import cli
+from volseg.config import commented_yaml, config
+from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.model import design
-from volseg.stages import commented, train
-from volseg.stages import plan as stage
-from volseg.stages.forecast import Forecast, Scans, Share, TooLargeError
-from volseg.stages.trial import Found
+from volseg.planning import network_design
+from volseg.planning import plan as stage
+from volseg.planning.resource_estimate import Forecast, Scans, Share, TooLargeError
+from volseg.planning.trial_training import Found
+from volseg.training import train
 
 FIXED, EACH = 10**8, 30_000
 """Bytes of the made-up machine: before the first step, and for each voxel of a batch."""
@@ -86,7 +87,9 @@ def test_reasons_are_of_settings_that_some_network_has(data):
 
 @pytest.mark.usefixtures("quick")
 def test_half_the_memory_never_gives_a_larger_batch_of_patches(data, monkeypatch):
-    monkeypatch.setattr(design, "SMALLEST", 8)  # else there is hardly a choice for so small scans
+    monkeypatch.setattr(
+        network_design, "SMALLEST", 8
+    )  # else there is hardly a choice for so small scans
     found = []
     for memory in (24 * 10**8, 12 * 10**8, 6 * 10**8, 3 * 10**8, 15 * 10**7):
         course = planned(data, memory=memory).config.train
@@ -179,6 +182,6 @@ def test_a_plan_trains_as_it_is(data, tmp_path, monkeypatch, capsys):
     assert cli.run(["plan", "--out", "p.yaml", "--max-time", "60s"]) == 0
     assert cli.run(["train", "p.yaml", "--run", "r", "--max-time", "1s"]) == 0
 
-    assert max(map(len, Path("p.yaml").read_text().splitlines()[:3])) <= commented.WIDTH
+    assert max(map(len, Path("p.yaml").read_text().splitlines()[:3])) <= commented_yaml.WIDTH
     assert "runs/r: " in capsys.readouterr().out
     assert Dataset.load(data).samples

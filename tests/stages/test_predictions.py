@@ -6,7 +6,7 @@ import pytest
 
 from tests import predicted
 from volseg.errors import UserError
-from volseg.stages.predictions import gather, load
+from volseg.inference.prediction_folder import gather, load
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from volseg.data import volume
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 BAD, GOOD = SCANS[0], SCANS[1:]
 SLICE = "slice_0001_266_266_1.50_1.50.png"

@@ -17,11 +17,11 @@ import pytest
 import SimpleITK as sitk
 
 from tests.raw import SCANS, Raw
-from volseg.data import records, writer
 from volseg.data.dataset import Dataset
 from volseg.data.phantom import write
 from volseg.errors import UserError
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation import records, scan_writer
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 
 @pytest.fixture
@@ -327,14 +327,14 @@ def test_a_record_this_version_can_not_read_is_no_record(raw: Raw, tmp_path: Pat
 
 
 def test_a_source_that_changes_while_it_is_read_is_read_again(raw, monkeypatch):
-    read = writer._read
+    read = scan_writer._read
 
     def read_then_changed(scan, plan):
         done = read(scan, plan)
         raw.path(scan.name, 13).write_bytes(raw.path(scan.name, 14).read_bytes())
         return done
 
-    monkeypatch.setattr(writer, "_read", read_then_changed)
+    monkeypatch.setattr(scan_writer, "_read", read_then_changed)
     run(raw)
     monkeypatch.undo()
 
@@ -397,14 +397,14 @@ def test_columns_that_change_their_meaning_make_masks_anew(raw):
 
 
 def test_a_scan_for_which_memory_does_not_suffice_is_named_and_the_others_go_on(raw, monkeypatch):
-    measure = writer.measure
+    measure = scan_writer.measure
 
     def short(channels, masks, **facts):
         if channels[0].voxels[0, 0, 0] == raw.images[SCANS[1], 11][0, 0]:
             raise MemoryError
         return measure(channels, masks, **facts)
 
-    monkeypatch.setattr(writer, "measure", short)
+    monkeypatch.setattr(scan_writer, "measure", short)
 
     done = run(raw)
 

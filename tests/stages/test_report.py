@@ -11,19 +11,21 @@ import pytest
 
 from tests import predicted, tiny
 from tests.stages.test_tuned import tuned
-from volseg import cli, machine, runs
+from volseg import cli
 from volseg.data.dataset import Dataset, Facts
+from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks import submission
-from volseg.masks.calibration import Calibration
-from volseg.masks.postprocess import Threshold
-from volseg.runs import BEST, Run
-from volseg.stages import report as stage
-from volseg.stages import score_files
-from volseg.stages.calibrated import Calibrated, Figures, Organ, Usual
-from volseg.stages.evaluate import evaluate
-from volseg.stages.report import report
+from volseg.evaluation import score_files
+from volseg.evaluation.evaluate import evaluate
+from volseg.inference.confidence.calibration_file import Calibrated, Figures, Organ, Usual
+from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.postprocessing import Threshold
+from volseg.report import report as stage
+from volseg.report.report import report
+from volseg.runs import run as runs
+from volseg.runs.run import BEST, Run
+from volseg.system import hardware
 
 SCANS = ("case1_day0", "case1_day1", "case2_day0", "case2_day1")
 
@@ -31,7 +33,7 @@ SCANS = ("case1_day0", "case1_day1", "case2_day0", "case2_day1")
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine, "cores", lambda: 1)  # no processes for a few voxels
+    monkeypatch.setattr(hardware, "cores", lambda: 1)  # no processes for a few voxels
 
 
 @pytest.fixture
@@ -369,7 +371,7 @@ def test_what_is_not_calibrated_is_said(out):
 
 
 def test_of_many_organs_the_least_trusted_are_shown_and_all_are_counted(out, monkeypatch):
-    monkeypatch.setattr("volseg.stages.report_page.where.SHOWN", 2)
+    monkeypatch.setattr("volseg.report.page.confidence.SHOWN", 2)
     for number, scan in enumerate(SCANS):
         confident(out, scan, 0.9 - number / 10)
 
@@ -426,8 +428,8 @@ def test_without_the_dataset_slices_have_their_source_numbers(dataset, out):
     sample = Dataset.load(dataset.folder).of(SCANS[0])[0]
     masks = np.zeros((2, *tiny.SHAPE), bool)
     masks[0, 5:9, 5:9, 4] = True
-    rows = submission.rows(SCANS[0], sample.slices, classes=tiny.CLASSES, masks=masks)
-    submission.write(out / SCANS[0] / "rle.csv", rows)
+    rows = rle_csv.rows(SCANS[0], sample.slices, classes=tiny.CLASSES, masks=masks)
+    rle_csv.write(out / SCANS[0] / "rle.csv", rows)
     with_dataset = pictures(text_of(out))[SCANS[0]]["numbers"]
     (dataset.folder / "dataset.json").unlink()
 
@@ -543,7 +545,7 @@ def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(
     report(str(out))
     made = (out / "summary.json").stat().st_mtime_ns
     with monkeypatch.context() as patched:
-        patched.setattr("volseg.stages.evaluate.score", None)
+        patched.setattr("volseg.evaluation.evaluate.score", None)
         report(str(out))
     assert (out / "summary.json").stat().st_mtime_ns == made
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests import predicted, tiny
-from volseg.masks import kaggle
-from volseg.masks.kaggle import Part
-from volseg.stages import score_files
-from volseg.stages.evaluate import evaluate
-from volseg.stages.scores import Origin, Scores
+from volseg.evaluation import score_files
+from volseg.evaluation.evaluate import evaluate
+from volseg.evaluation.summary import Origin, Scores
+from volseg.metrics import kaggle_score
+from volseg.metrics.kaggle_score import Part
 
 
 def scores() -> Scores:
@@ -68,8 +68,8 @@ def test_a_part_that_is_read_weighs_the_same_in_the_competitions_score(tmp_path:
     score_files.write(before, tmp_path)
     after = score_files.read(tmp_path).values()
 
-    expected = dataclasses.asdict(kaggle.score(one.part for one in before.scans))
-    found = dataclasses.asdict(kaggle.score(one.part for one in after))
+    expected = dataclasses.asdict(kaggle_score.score(one.part for one in before.scans))
+    found = dataclasses.asdict(kaggle_score.score(one.part for one in after))
     assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from volseg.masks.kaggle import Part
-from volseg.stages.score_table import run_table, table, table_by
-from volseg.stages.scores import Origin, Scores
-from volseg.stages.scoring import NAMES
+from volseg.evaluation.scan_scores import NAMES
+from volseg.evaluation.summary import Origin, Scores
+from volseg.evaluation.tables import run_table, table, table_by
+from volseg.metrics.kaggle_score import Part
 
 ORGANS = ("large_bowel", "small_bowel", "stomach")
 

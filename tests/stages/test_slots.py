@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import evidence
-from volseg.config import check
-from volseg.masks.postprocess import (
+from volseg.config.config import check
+from volseg.postprocessing import (
     DropSmall,
     FillHoles,
     Hysteresis,
@@ -12,9 +12,9 @@ from volseg.masks.postprocess import (
     Threshold,
     clean,
 )
-from volseg.masks.postprocess.starting import Starting
+from volseg.postprocessing.thresholding import Starting
 from volseg.schema import members
-from volseg.stages.slots import SLOTS, START, pipeline_of, text, together
+from volseg.tuning.search_space import SLOTS, START, pipeline_of, text, together
 
 BY_NAME = {slot.name: slot for slot in SLOTS}
 EVERY = [step for slot in SLOTS for step in slot.settings]

@@ -12,11 +12,11 @@ import pytest
 from tests.raw import CLASSES, SCANS, Raw
 from volseg import cli
 from volseg.data.dataset import Dataset
-from volseg.data.statistics import Statistics
 from volseg.errors import UserError
-from volseg.stages import stats
-from volseg.stages.prepare import PrepareOptions, prepare
-from volseg.stages.stats_page import stats_page as page
+from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.stats import stats
+from volseg.stats.dataset_stats import Statistics
+from volseg.stats.page import stats_page as page
 
 VOXEL_ML = 1.5 * 1.63 * 3 / 1000
 

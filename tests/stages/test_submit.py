@@ -7,10 +7,10 @@ import pytest
 
 from tests import predicted, tiny
 from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.masks.rle import decode
-from volseg.stages.submit import submit
+from volseg.inference.submit import submit
 
 HEADER = "id,class,predicted"
 

@@ -13,18 +13,18 @@ import torch
 from torch import multiprocessing
 
 from tests import tiny
-from volseg import signals
-from volseg.config import Config
+from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import ElsewhereError, UserError
-from volseg.model import ranks
-from volseg.model.device import Device
+from volseg.model.distributed import process_group
 from volseg.model.engines.torch import TorchNetwork
-from volseg.runs import LAST, Run
-from volseg.stages import loop
-from volseg.stages.accord import Accord
-from volseg.stages.train import Options, train
-from volseg.stages.validation import Validation
+from volseg.model.engines.torch_device import Device
+from volseg.runs.run import LAST, Run
+from volseg.system import signals
+from volseg.training import loop
+from volseg.training.stopping import Accord
+from volseg.training.train import Options, train
+from volseg.training.validation import Validation
 
 RANKS, STEPS = 2, 20
 CASES = {
@@ -97,7 +97,7 @@ class Alone(Recorder):
 
 def work(rank: int, folder: Path, ports: list[int]) -> None:
     torch.set_num_threads(1)
-    ranks.LINGER = 0.1
+    process_group.LINGER = 0.1
     meeting = iter(ports)
     recorder, found = Recorder(folder), {}
 
@@ -285,31 +285,31 @@ def test_only_the_first_rank_writes(folder: Path, found) -> None:
 @pytest.mark.parametrize(("batch", "parts"), [(2, 1), (7, 1), (6, 2), (12, 3)])
 @pytest.mark.parametrize("count", [1, 2])
 def test_each_part_of_a_batch_is_shared_out_whole(monkeypatch, batch, parts, count) -> None:
-    monkeypatch.setattr(ranks, "ranks", lambda: count)
+    monkeypatch.setattr(process_group, "ranks", lambda: count)
     shares = []
     for rank in range(count):
-        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        shares.append(ranks.shares(batch, parts))
+        monkeypatch.setattr(process_group, "rank", lambda rank=rank: rank)
+        shares.append(process_group.shares(batch, parts))
 
     assert [sum(part) for part in zip(*shares, strict=True)] == [batch // parts] * parts
 
 
 def test_a_batch_that_not_every_rank_has_a_share_of_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(ranks, "ranks", lambda: 3)
+    monkeypatch.setattr(process_group, "ranks", lambda: 3)
 
     with pytest.raises(
         UserError, match=r"train.batch: 2 is too little for 3 ranks; make it at lea"
     ):
-        ranks.shares(2, 1)
+        process_group.shares(2, 1)
     with pytest.raises(UserError, match=r"train.batch: 4 in 2 parts is too little .* least 6"):
-        ranks.shares(4, 2)
+        process_group.shares(4, 2)
 
 
 def test_ranks_draw_differently_and_again_the_same(monkeypatch) -> None:
     def drawn(rank: int, step: int) -> float:
-        monkeypatch.setattr(ranks, "rank", lambda: rank)
+        monkeypatch.setattr(process_group, "rank", lambda: rank)
         torch.manual_seed(0)
-        ranks.draw_as(5, step)
+        process_group.draw_as(5, step)
         return float(torch.rand(1))
 
     alone = float(torch.rand(1, generator=torch.Generator().manual_seed(0)))

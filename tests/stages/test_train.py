@@ -14,21 +14,22 @@ import pytest
 import torch
 
 from tests import tiny
-from volseg import console, signals
-from volseg.config import Config, check
+from volseg import console
+from volseg.config.config import Config, check
 from volseg.data.dataset import Dataset
 from volseg.errors import OutputError, UserError
-from volseg.masks.postprocess import KeepLargest, Threshold
-from volseg.model.device import Device
+from volseg.inference.predictor import Predictor
+from volseg.model.engines.torch_device import Device
 from volseg.model.losses import DiceCE
 from volseg.model.optimizers import AdamW
-from volseg.model.predict import Predictor
-from volseg.model.state import Clock, State
-from volseg.model.step import NotFiniteError, Stepper
-from volseg.runs import BEST, CONFIG, LAST, METRICS, Run
-from volseg.stages import loop
-from volseg.stages.train import Options, train
-from volseg.stages.validation import Validation
+from volseg.postprocessing import KeepLargest, Threshold
+from volseg.runs.run import BEST, CONFIG, LAST, METRICS, Run
+from volseg.system import signals
+from volseg.training import loop
+from volseg.training.state import Clock, State
+from volseg.training.step import NotFiniteError, Stepper
+from volseg.training.train import Options, train
+from volseg.training.validation import Validation
 
 TIMES = {"seconds", "steps_per_second", "waiting"}
 
@@ -257,7 +258,7 @@ def test_a_run_that_died_before_it_saved_anything_is_resumed_from_its_start(
 
 def test_validation_counts_towards_the_time_and_is_kept_back(monkeypatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("volseg.model.state.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("volseg.training.state.time.monotonic", lambda: now[0])
     clock = Clock(100.0, before=10.0)
 
     now[0] = 30.0
@@ -512,7 +513,7 @@ def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
     dataset = tiny.write(tmp_path / "data", cases=6)
     path = dataset.folder / dataset.samples[3].images[0]
     path.write_bytes(path.read_bytes()[:600])  # its header is whole
-    monkeypatch.setattr("volseg.data.cache.free_memory", lambda: 0)
+    monkeypatch.setattr("volseg.training.loading.scan_cache.free_memory", lambda: 0)
 
     with pytest.raises(UserError, match=r"case2_day0\.nii\.gz: not a readable volume"):
         train(

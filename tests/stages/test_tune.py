@@ -8,23 +8,23 @@ from tests import tiny
 from volseg.cli import run as command
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.masks import kaggle
-from volseg.masks.postprocess import Threshold
-from volseg.packages import open_run
-from volseg.run_of_folds import NAMES, Ended, Folds
+from volseg.evaluation.evaluate import evaluate
+from volseg.export.export import Order, export
+from volseg.inference.ensemble import How
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.metrics import kaggle_score
+from volseg.postprocessing import Threshold
 from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import CALIBRATION, TUNE, Run
-from volseg.stages.ensemble import How
-from volseg.stages.evaluate import evaluate
-from volseg.stages.export import Order, export
-from volseg.stages.infer import infer
-from volseg.stages.slots import SLOTS
-from volseg.stages.sources import Wanted
-from volseg.stages.train import Options as TrainOptions
-from volseg.stages.train import train
-from volseg.stages.tune import tune
-from volseg.stages.tune_table import lines
-from volseg.stages.tuned import Tuned
+from volseg.runs.folds import NAMES, Ended, Folds
+from volseg.runs.package import open_run
+from volseg.runs.run import CALIBRATION, TUNE, Run
+from volseg.training.train import Options as TrainOptions
+from volseg.training.train import train
+from volseg.tuning.search_space import SLOTS
+from volseg.tuning.tables import lines
+from volseg.tuning.tune import tune
+from volseg.tuning.tuning_file import Tuned
 
 TORCH = How(engine="torch")
 TOO_HIGH = (Threshold(value=0.95),)
@@ -54,7 +54,7 @@ def scored(run: Path, data: Path, out: Path) -> float:
     """The competition's score of all scans that the run is validated on."""
     for split in ("unseen_cases", "later_days"):
         infer(Wanted(runs=(str(run),), data=data, out=out, split=split, how=TORCH))
-    return kaggle.score(scan.part for scan in evaluate(out, data).scans).score
+    return kaggle_score.score(scan.part for scan in evaluate(out, data).scans).score
 
 
 def test_infer_goes_by_what_was_found_and_its_masks_are_better(run, data, tmp_path) -> None:
@@ -103,15 +103,15 @@ def test_too_short_a_time_leaves_the_run_as_it_was(run, data) -> None:
 
 
 def test_places_that_no_time_was_left_for_are_told(run, data, monkeypatch) -> None:
-    from volseg.stages import pipelines
+    from volseg.tuning import trials
 
-    tried, original = [], pipelines.Bench.tried
+    tried, original = [], trials.Bench.tried
 
     def first_only(self, wanted, what):
         tried.append(what)
         return original(self, wanted, what) if len(tried) == 1 else None
 
-    monkeypatch.setattr(pipelines.Bench, "tried", first_only)
+    monkeypatch.setattr(trials.Bench, "tried", first_only)
 
     new, found = tune(str(run), data, goal="dice", how=TORCH)
 
@@ -121,9 +121,9 @@ def test_places_that_no_time_was_left_for_are_told(run, data, monkeypatch) -> No
 
 
 def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data, monkeypatch) -> None:
-    from volseg.stages import crossfit
+    from volseg.tuning import nested_cross_validation
 
-    monkeypatch.setattr(crossfit, "LEAST_GAIN", 2.0)  # more than any score can rise
+    monkeypatch.setattr(nested_cross_validation, "LEAST_GAIN", 2.0)  # more than any score can rise
     before = (run / POSTPROCESS).read_bytes()
 
     new, found = tune(str(run), data, how=TORCH)
@@ -137,14 +137,14 @@ def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data, monkeypatc
 
 
 def test_ctrl_c_leaves_the_run_as_it_was(run, data, monkeypatch) -> None:
-    from volseg.stages import crossfit
+    from volseg.tuning import nested_cross_validation
 
     before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crossfit.Course, "settle", stop)
+    monkeypatch.setattr(nested_cross_validation.Course, "settle", stop)
     with pytest.raises(KeyboardInterrupt):
         tune(str(run), data, how=TORCH)
 

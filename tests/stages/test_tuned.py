@@ -5,7 +5,7 @@ import math
 import pytest
 
 from volseg.errors import UserError
-from volseg.stages.tuned import Gain, OrganTuned, Row, Tuned
+from volseg.tuning.tuning_file import Gain, OrganTuned, Row, Tuned
 
 GAIN = Gain(mean=0.02, low=0.01, high=0.03, cases=9)
 

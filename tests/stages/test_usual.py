@@ -1,11 +1,11 @@
 import pytest
 
 from tests import tiny
+from volseg.calibration.reference_ranges import labels_of, usual
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.masks.signs import Signs
-from volseg.runs import Facts, Run
-from volseg.stages.usual import labels_of, usual
+from volseg.inference.confidence.mask_features import Signs
+from volseg.runs.run import Facts, Run
 
 
 def look(volume: float, *cut: str, parts: int = 1, grey: float = 0.5) -> Signs:

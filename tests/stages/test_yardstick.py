@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from volseg.errors import UserError
-from volseg.masks import bootstrap, kaggle
-from volseg.masks.kaggle import Part
-from volseg.stages.scores import Origin, ScanScores
-from volseg.stages.scoring import NAMES
-from volseg.stages.yardstick import comparable, yardstick
+from volseg.evaluation import bootstrap
+from volseg.evaluation.comparison.criterion import comparable, yardstick
+from volseg.evaluation.scan_scores import NAMES
+from volseg.evaluation.summary import Origin, ScanScores
+from volseg.metrics import kaggle_score
+from volseg.metrics.kaggle_score import Part
 
 ORGANS = ("large_bowel", "stomach")
 
@@ -90,8 +91,10 @@ def test_the_competitions_score_is_the_one_over_the_same_scans() -> None:
     by = yardstick("kaggle")
     one, _ = by.values([(each, each) for each in scans], ORGANS)
 
-    expected = kaggle.score(each.part for each in scans).score
+    expected = kaggle_score.score(each.part for each in scans).score
     assert bootstrap.mean(one, weights=by.weights).mean == pytest.approx(expected)
     one, _ = by.values([(each, each) for each in scans], ["stomach"])
     alone = [Part(each.part.dice[1:], each.part.hd[1:], 0) for each in scans]
-    assert bootstrap.mean(one, weights=by.weights).mean == pytest.approx(kaggle.score(alone).score)
+    assert bootstrap.mean(one, weights=by.weights).mean == pytest.approx(
+        kaggle_score.score(alone).score
+    )

@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from volseg.cli import talk
-from volseg.cli.talk import SOME_FAILED
+from volseg.cli import output
+from volseg.cli.output import SOME_FAILED
 from volseg.errors import ElsewhereError, UserError
-from volseg.machine import spin_briefly
+from volseg.system.hardware import spin_briefly
 
 SIGNALLED = 128
 """Added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM."""
@@ -36,13 +36,13 @@ def run(arguments: list[str]) -> int:
         return _called(arguments)
     except ElsewhereError as error:
         if str(error):
-            talk.say(f"volseg: {error}")
+            output.say(f"volseg: {error}")
         return 1
     except UserError as error:
-        talk.say(f"volseg: {error}")
+        output.say(f"volseg: {error}")
         return 1
     except KeyboardInterrupt as stop:
-        talk.say("volseg: stopped; run the command again to go on (train with --resume)")
+        output.say("volseg: stopped; run the command again to go on (train with --resume)")
         return SIGNALLED + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone: `volseg ... | head`
@@ -57,5 +57,5 @@ def _called(arguments: list[str]) -> int:
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        talk.say(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
+        output.say(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
         return 2

@@ -3,7 +3,7 @@
 from cyclopts import App, Parameter
 
 from volseg import __version__
-from volseg.cli import compare, data, infer, model, refine, report
+from volseg.cli import compare, infer, prepare, report, train, tune
 
 app = App(
     name="volseg",
@@ -16,8 +16,8 @@ app = App(
 )
 
 for command in (
-    data.prepare, data.stats, model.plan, model.train, refine.tune, refine.calibrate, infer.infer,
-    infer.export, model.evaluate, compare.compare, report.report, model.submit, model.demo, data.phantom,
-    model.options,
+    prepare.prepare, prepare.stats, train.plan, train.train, tune.tune, tune.calibrate, infer.infer,
+    infer.export, train.evaluate, compare.compare, report.report, train.submit, train.demo, prepare.phantom,
+    train.options,
 ):  # fmt: skip
     app.command(command)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from volseg.arguments import DATA
-from volseg.cli import talk
+from volseg.cli import output
 
 
 def compare(
@@ -37,16 +37,16 @@ def compare(
     json:
         Print everything, each scan too, as JSON on stdout.
     """
-    talk.console()
-    from volseg.stages import compare as stage
-    from volseg.stages import verdict
+    output.console()
+    from volseg.evaluation.comparison import compare as stage
+    from volseg.evaluation.comparison import tables
 
     found = stage.compare(a, b, data, metric=metric, common=common)
-    for note in verdict.notes(found):
-        talk.say(f"note: {note}")
+    for note in tables.notes(found):
+        output.say(f"note: {note}")
     if json:
-        print(verdict.as_json(found))
+        print(tables.as_json(found))
         return
-    talk.show(verdict.table(found))
-    talk.show(verdict.scan_table(found))
-    print(verdict.sentence(found))
+    output.show(tables.table(found))
+    output.show(tables.scan_table(found))
+    print(tables.sentence(found))

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from volseg.arguments import ExportArguments, InferArguments, memory
-from volseg.cli import talk
+from volseg.cli import output
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
-    from volseg.stages.ensemble import How
+    from volseg.inference.ensemble import How
 
 
 def infer(*, options: InferArguments = InferArguments()) -> int:
@@ -16,10 +16,11 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     if sum(asked) != 1:
         raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
     how = _how(options)
-    talk.console()
-    from volseg.stages import attention, timing
-    from volseg.stages import infer as stage
-    from volseg.stages.sources import Wanted
+    output.console()
+    from volseg.inference import infer as stage
+    from volseg.inference import tables
+    from volseg.inference.scan_sources import Wanted
+    from volseg.stages import timing
 
     done = stage.infer(
         Wanted(
@@ -36,16 +37,16 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         )
     )
     if options.timing:
-        talk.show(timing.table(done.records))
-    talk.show(attention.table(done.records))
-    for note in (*done.notes, *attention.notes(done.records)):
-        talk.say(f"note: {note}")
+        output.show(timing.table(done.records))
+    output.show(tables.table(done.records))
+    for note in (*done.notes, *tables.notes(done.records)):
+        output.say(f"note: {note}")
     for record in done.failed:
-        talk.say(f"failed: {record.scan}: {record.reason}")
+        output.say(f"failed: {record.scan}: {record.reason}")
     print(
         f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.by}"
     )
-    return talk.SOME_FAILED if done.failed else 0
+    return output.SOME_FAILED if done.failed else 0
 
 
 def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None:
@@ -58,9 +59,9 @@ def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None
     run:
         A run's name under runs/, or its path; one of five folds as NAME/fold0.
     """
-    talk.console()
-    from volseg.machine import amount
-    from volseg.stages import export as stage
+    output.console()
+    from volseg.export import export as stage
+    from volseg.system.hardware import amount
 
     done = stage.export(
         stage.Order(
@@ -83,7 +84,7 @@ def _how(options: InferArguments) -> "How":
     Raises:
         UserError: an overlap that isn't a share, or no amount of memory.
     """
-    from volseg.stages.ensemble import How
+    from volseg.inference.ensemble import How
 
     if options.overlap is not None and not 0 <= options.overlap < 0.95:
         raise UserError(f"--overlap: {options.overlap:g} is no share from 0 to 0.94, e.g. 0.5")

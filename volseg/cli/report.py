@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from volseg.arguments import PREDICTIONS
-from volseg.cli import talk
+from volseg.cli import output
 
 
 def report(
@@ -22,12 +22,12 @@ def report(
     out:
         The file to write. It is less than 15 MB and loads nothing.
     """
-    talk.console()
-    from volseg.machine import amount
-    from volseg.stages import report as stage
+    output.console()
+    from volseg.report import report as stage
+    from volseg.system.hardware import amount
 
     done = stage.report(source, data=data, out=out)
     for note in done.notes:
-        talk.say(f"note: {note}")
+        output.say(f"note: {note}")
     left = f", {done.named} named only" if done.named else ""
     print(f"{done.path}: {amount(done.size)}, {done.drawn} scans to look at{left}")

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from pydantic import ValidationError
 
-from volseg.atomic import write_text
 from volseg.data import volume
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest
 from volseg.schema import Section, explain
+from volseg.system.files import write_text
 
 FILE = "dataset.json"
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.atomic import replacing
-from volseg.data.slices import LARGEST_MM, SMALLEST_MM
+from volseg.data.layouts.gi_tract.slice_files import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
+from volseg.system.files import replacing
 
 Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]

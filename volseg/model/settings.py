@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from volseg.data.settings import Share
+from volseg.config.sections import Share
 from volseg.schema import Section
 
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from volseg.data.findings import Failure, Finding, failures, faults
+from volseg.data.layouts.findings import Failure, Finding, failures, faults
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from volseg.stages.predictions import Record
+from volseg.inference.prediction_folder import Record
 
 STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
 

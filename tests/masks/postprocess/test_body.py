@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from volseg.data import volume
+from volseg.data.layouts.gi_tract.rle import decode
+from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.data.phantom import FULL, SMALL, scan
-from volseg.data.scan import read_folder
-from volseg.masks.postprocess.body import Body, grown
-from volseg.masks.rle import decode
+from volseg.postprocessing.body_mask import Body, grown
 
 MM = (1.5, 1.5, 3.0)
 

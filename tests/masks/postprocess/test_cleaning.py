@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from scipy import ndimage
 
 from tests.evidence import CORNERS, evidence_of, of_every_kind, probabilities
-from volseg.masks.postprocess import (
+from volseg.postprocessing import (
     Change,
     DropSmall,
     FillHoles,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evidence import evidence_of, probabilities
-from volseg.masks.postprocess import at_least
+from volseg.postprocessing import at_least
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given
 from scipy import ndimage
 
 from tests.evidence import evidence_of, probabilities
-from volseg.masks.postprocess import FillHoles, FillHolesInSlices
+from volseg.postprocessing import FillHoles, FillHolesInSlices
 
 
 @given(probabilities)

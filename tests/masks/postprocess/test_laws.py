@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evidence import of_every_kind
-from volseg.masks.postprocess import Evidence, Step, clean
-from volseg.masks.postprocess.filling import Filling
-from volseg.masks.postprocess.removing import Removing
-from volseg.masks.postprocess.starting import Starting
+from volseg.postprocessing import Evidence, Step, clean
+from volseg.postprocessing.hole_filling import Filling
+from volseg.postprocessing.removal import Removing
+from volseg.postprocessing.thresholding import Starting
 from volseg.schema import members
 
 SPACING = (6.0, 5.0, 8.0)  # so large that the values worth trying make a difference in 8 voxels

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from tests.evidence import CORNERS, evidence_of, probabilities
-from volseg.masks.postprocess import (
+from volseg.postprocessing import (
     DropSmall,
     DropSmallInSlices,
     EmptyWeakSlices,
@@ -153,7 +153,7 @@ def test_the_body_is_the_same_however_many_slices_are_looked_at_together(monkeyp
     evidence = evidence_of(np.ones(image.shape, bool), image=image)
     together = LimitToBody(margin_mm=2)(evidence)
 
-    monkeypatch.setattr("volseg.masks.postprocess.removing.SLICES", 5)
+    monkeypatch.setattr("volseg.postprocessing.removal.SLICES", 5)
 
     assert 0 < together.mean() < 1
     assert np.array_equal(LimitToBody(margin_mm=2)(evidence), together)

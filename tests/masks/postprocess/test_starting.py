@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from tests.evidence import CORNERS, evidence_of, probabilities, volumes
-from volseg.masks.postprocess import Hysteresis, SmoothAcrossSlices, Threshold
-from volseg.masks.postprocess.starting import WHOLE, kernel
+from volseg.postprocessing import Hysteresis, SmoothAcrossSlices, Threshold
+from volseg.postprocessing.thresholding import WHOLE, kernel
 
 any_probability = volumes(*range(256))
 

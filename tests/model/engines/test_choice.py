@@ -1,8 +1,8 @@
 import pytest
 
 from volseg.errors import UserError
-from volseg.model.engines import OnnxRuntime, OpenVINO, Torch, choice
-from volseg.model.engines.choice import choose
+from volseg.model.engines import OnnxRuntime, OpenVINO, Torch, selection
+from volseg.model.engines.selection import choose
 
 EVERY = ("torch", "openvino", "onnx")
 
@@ -17,7 +17,7 @@ def installed(monkeypatch):
             monkeypatch.setattr(
                 f"volseg.model.engines.{module}.find_spec", lambda _, there=there: there or None
             )
-        monkeypatch.setattr(choice, "_torch_has_a_gpu", lambda: gpu)
+        monkeypatch.setattr(selection, "_torch_has_a_gpu", lambda: gpu)
 
     return only
 

@@ -4,7 +4,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.stages.page.curves import Line, curves
+from volseg.visualization.line_charts import Line, curves
 
 numbers = st.integers(-9999, 9999).map(lambda n: n / 100)
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.stages.page import words
-from volseg.stages.page.rows import shortened
-from volseg.stages.page.svg import Scale, nice
+from volseg import formatting
+from volseg.visualization.row_charts import shortened
+from volseg.visualization.svg import Scale, nice
 
 values = st.lists(st.floats(-1e6, 1e6).map(lambda x: round(x, 3)), min_size=1, max_size=20)
 positive = st.lists(st.floats(1e-3, 1e7), min_size=1, max_size=20)
@@ -54,7 +54,7 @@ def test_a_nice_step_is_the_next_of_1_2_and_5(step) -> None:
     [(1234.4, "1\u202f234"), (56.72, "56.7"), (0.8912, "0.891"), (0, "0"), (-1500, "-1\u202f500")],
 )
 def test_numbers_have_three_digits_or_are_whole(value, told) -> None:
-    assert words.number(value) == told
+    assert formatting.number(value) == told
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_numbers_have_three_digits_or_are_whole(value, told) -> None:
     [(0.571, "57"), (0.0312, "3.1"), (0.0004, "<0.1"), (0, "0"), (1, "100"), (0.0996, "10")],
 )
 def test_shares_are_told_in_percent(share, told) -> None:
-    assert words.percent(share) == f"{told}\u202f%"
+    assert formatting.percent(share) == f"{told}\u202f%"
 
 
 def test_a_long_name_keeps_both_ends() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.stages.report_page.outlines import PARTS, outline, profile
+from volseg.report.page.outlines import PARTS, outline, profile
 
 masks = arrays.arrays(bool, st.tuples(st.integers(1, 8), st.integers(1, 8)))
 

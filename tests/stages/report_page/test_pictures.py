@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from volseg.data.scaling import Percentiles
+from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.data.volume import Volume, stack_affine
-from volseg.stages.report_page.pictures import BESIDE, LARGEST, Sides, picture
+from volseg.report.page.slice_images import BESIDE, LARGEST, Sides, picture
 
 SHAPE = (24, 20, 16)
 AFFINE = stack_affine((1.5, 1.5), 3.0)

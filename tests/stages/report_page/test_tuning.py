@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tests.stages.test_tuned import GAIN, tuned
-from volseg.stages.report_page.facts import Facts
-from volseg.stages.report_page.tuning import result, tuning
-from volseg.stages.tuned import Gain
+from volseg.report.page.content import Facts
+from volseg.report.page.tuning import result, tuning
+from volseg.tuning.tuning_file import Gain
 
 
 class Run:

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from volseg.data.findings import Finding
-from volseg.data.raw import RawScan
+from volseg.data.layouts.findings import Finding
+from volseg.data.layouts.raw_dataset import RawScan
 
 
 @dataclass(frozen=True)

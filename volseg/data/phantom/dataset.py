@@ -11,12 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from volseg import console
-from volseg.data import raw_writer
-from volseg.data.phantom.orders import LAST_CASE, LAST_DAY, Order, like_kaggle, regular
-from volseg.data.phantom.scans import CLASSES, scan
+from volseg.data.layouts.gi_tract import rle_csv, writer
+from volseg.data.phantom.acquisition import CLASSES, scan
+from volseg.data.phantom.schedule import LAST_CASE, LAST_DAY, Order, like_kaggle, regular
 from volseg.errors import UserError
-from volseg.machine import cores
-from volseg.masks import submission
+from volseg.system.hardware import cores
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Written(NamedTuple):
     """What became of an order: its rows of train.csv by slice and class (there the truth)."""
 
     order: Order
-    rows: list[submission.Row]
+    rows: list[rle_csv.Row]
 
 
 def write(
@@ -81,12 +80,12 @@ def _write(out: Path, orders: list[Order], *, seed: int, workers: int | None) ->
             written.append(done)
             report(len(written), len(orders))
     labelled = [row for done in written if done.order.part == "train" for row in done.rows]
-    raw_writer.write_tables(out, labelled)
+    writer.write_tables(out, labelled)
     return _facts(written, labelled)
 
 
 def _check(out: Path, cases: int, days: int, workers: int | None) -> None:
-    raw_writer.check_new(out)
+    writer.check_new(out)
     if not 1 <= cases < LAST_CASE:
         raise UserError(f"cases: {cases} is out of range; expected 1 to {LAST_CASE - 1}")
     if not 1 <= days <= LAST_DAY:
@@ -106,13 +105,13 @@ def _made(orders: list[Order], make: partial[Written], workers: int) -> Iterator
 def _write_scan(out: Path, seed: int, order: Order) -> Written:
     image, masks = scan(order.case, order.day, grid=order.grid, seed=seed)
     name = f"case{order.case}_day{order.day}"
-    folder = raw_writer.scan_folder(out, order.part, name)
+    folder = writer.scan_folder(out, order.part, name)
     numbers = range(1, order.grid.shape[2] + 1)
-    raw_writer.write_slices(folder, image, numbers, pixel_mm=order.grid.pixel_mm)
-    return Written(order, submission.rows(name, numbers, classes=CLASSES, masks=masks))
+    writer.write_slices(folder, image, numbers, pixel_mm=order.grid.pixel_mm)
+    return Written(order, rle_csv.rows(name, numbers, classes=CLASSES, masks=masks))
 
 
-def _facts(written: list[Written], labelled: list[submission.Row]) -> PhantomFacts:
+def _facts(written: list[Written], labelled: list[rle_csv.Row]) -> PhantomFacts:
     train = [done.order for done in written if done.order.part == "train"]
     return PhantomFacts(
         cases=tuple(dict.fromkeys(f"case{order.case}" for order in train)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from volseg.data.phantom.curves import Path
+from volseg.data.phantom.centrelines import Path
 from volseg.data.phantom.grids import Box, Floats, Space
 
 Bools = npt.NDArray[np.bool_]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.data.phantom.curves import through
+from volseg.data.phantom.centrelines import through
 from volseg.data.phantom.grids import Floats, Space
 from volseg.data.phantom.patient import Patient
 from volseg.data.phantom.shapes import Bools, ellipsoid, field, tube

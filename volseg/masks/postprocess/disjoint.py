@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from volseg.masks.postprocess.evidence import Bytes
-from volseg.masks.postprocess.parts import Mask
+from volseg.postprocessing.connected_components import Mask
+from volseg.postprocessing.step_input import Bytes
 
 
 def disjoint(claims: Iterable[tuple[Bytes, Mask]], shape: Sequence[int]) -> Iterator[Mask]:

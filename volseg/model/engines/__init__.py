@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from volseg.model.engines.model import ConversionError, Format, Model, Running, Work
+from volseg.model.engines.interface import ConversionError, Format, Model, Running, Work
 from volseg.model.engines.onnxruntime import OnnxRuntime
 from volseg.model.engines.openvino import OpenVINO
 from volseg.model.engines.torch import Torch

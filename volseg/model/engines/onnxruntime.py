@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from volseg.errors import UserError
-from volseg.model.engines.model import Format, Model, Work
-from volseg.model.windows import Sums, Weighted, counted
+from volseg.inference.sliding_window import Sums, Weighted, counted
+from volseg.model.engines.interface import Format, Model, Work
 from volseg.schema import Section
 
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from volseg.errors import UserError
-from volseg.model.engines.model import Format, Model, Work
+from volseg.inference.sliding_window import LARGEST, Sums, Weighted, check_finite
+from volseg.model.engines.interface import Format, Model, Work
 from volseg.model.engines.untold import core
 from volseg.model.settings import Precision
-from volseg.model.windows import LARGEST, Sums, Weighted, check_finite
 from volseg.schema import Section
 
 

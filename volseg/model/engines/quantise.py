@@ -7,8 +7,8 @@ from io import StringIO
 from pathlib import Path
 
 from volseg.errors import UserError
+from volseg.inference.sliding_window import Floats
 from volseg.model.engines.untold import core, openvino
-from volseg.model.windows import Floats
 
 
 def quantise(file: Path, windows: Sequence[Floats], out: Path) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from volseg.model.engines.model import Format, Model, Work
-from volseg.model.windows import LARGEST, Floats, Sums, Weighted, check_finite
+from volseg.inference.sliding_window import LARGEST, Floats, Sums, Weighted, check_finite
+from volseg.model.engines.interface import Format, Model, Work
 from volseg.schema import Section
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from volseg.model.device import Device
+    from volseg.model.engines.torch_device import Device
 
 BATCH, BATCH_OF_A_GPU = 1, 4
 """Windows at a time: on a CPU more do not fit its cache, a GPU wants work for all its cores."""
@@ -37,7 +37,7 @@ class Torch(Section):
         Raises:
             UserError: weights that are missing or damaged.
         """
-        from volseg.model.device import Device
+        from volseg.model.engines.torch_device import Device
 
         device = Device.best(model.precision)
         network = device.place(model.network())

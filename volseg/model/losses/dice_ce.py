@@ -31,7 +31,7 @@ class DiceCE(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.compared import Compared, dice_loss, mean, of_all_ranks
+        from volseg.model.losses.terms import Compared, dice_loss, mean, of_all_ranks
 
         batch = Compared.of(logits, labels, exclusive=exclusive)
         sums = (*batch.dice_sums(), batch.cross_entropy().sum(), batch.valid.sum())

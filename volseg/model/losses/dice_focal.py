@@ -35,7 +35,7 @@ class DiceFocal(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.compared import Compared, dice_loss, mean, of_all_ranks
+        from volseg.model.losses.terms import Compared, dice_loss, mean, of_all_ranks
 
         batch = Compared.of(logits, labels, exclusive=exclusive)
         entropy = batch.cross_entropy()

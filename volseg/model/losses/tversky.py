@@ -25,7 +25,7 @@ class Tversky(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.compared import AXES, SMOOTH, Compared, mean, of_all_ranks
+        from volseg.model.losses.terms import AXES, SMOOTH, Compared, mean, of_all_ranks
 
         batch = Compared.of(logits, labels, exclusive=exclusive)
         sums = (batch.overlap(), batch.probability.sum(AXES), batch.truth.sum(AXES))

@@ -31,7 +31,7 @@ class SwinUNETR(Section):
         from monai.networks.nets import SwinUNETR
 
         from volseg.model.networks.instance_norm import keep_layout
-        from volseg.model.networks.swin.attention import attend_in_cache
+        from volseg.model.networks.swin_attention import attend_in_cache
 
         network: nn.Module = SwinUNETR(
             in_channels=inputs,

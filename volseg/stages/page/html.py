@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from volseg.stages.page import words
-from volseg.stages.page.style import colour
+from volseg import formatting
+from volseg.visualization.stylesheet import colour
 
 
 def figure(title: str, plot: str, caption: str = "") -> str:
@@ -61,7 +61,7 @@ def folded(title: str, content: str) -> str:
 
 def _prose(told: str) -> str:
     """Text whose numbers stay with their percent signs at the end of a line."""
-    return escape(told.replace(" %", f"{words.THIN}%"))
+    return escape(told.replace(" %", f"{formatting.THIN}%"))
 
 
 def table(

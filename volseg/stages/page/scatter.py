@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from volseg.stages.page import svg
-from volseg.stages.page.rows import ticks_below
-from volseg.stages.page.scans import FOOT, RIGHT, TOP, axis_left, margin
-from volseg.stages.page.svg import Scale
+from volseg.visualization import svg
+from volseg.visualization.row_charts import ticks_below
+from volseg.visualization.scan_charts import FOOT, RIGHT, TOP, axis_left, margin
+from volseg.visualization.svg import Scale
 
 END = 14
 """Room for the half of the last tick's words."""

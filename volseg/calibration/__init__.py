@@ -1,0 +1,1 @@
+"""`volseg calibrate`: confidence fitted to the Dice of predictions."""

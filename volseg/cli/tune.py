@@ -1,0 +1,64 @@
+"""The commands that make more of a trained run, by the scans that are new to it."""
+
+from pathlib import Path
+from typing import Literal
+
+from volseg.arguments import DATA, seconds
+from volseg.cli import output
+
+
+def tune(
+    run: str | None = None,
+    /,
+    *,
+    data: Path = DATA,
+    score: Literal["kaggle", "dice", "surface_dice"] = "kaggle",
+    max_time: str = "10m",
+) -> None:
+    """Find on a run's validation scans how its masks are best cleaned, class by class, and what that gains.
+
+    What helps goes into the run's postprocess.yaml, which `volseg infer` goes by. Settings are chosen on
+    some cases and judged on others, so the gain is what new cases can expect.
+
+    Parameters
+    ----------
+    run:
+        A run's name under runs/, or its path; by default the newest. Five folds are tuned as one.
+    data:
+        The prepared dataset that it was trained on.
+    score:
+        What is to gain: the competition's score, Dice, or surface Dice at 2 mm.
+    max_time:
+        The most time to take, e.g. 90s or 1h; what could not be tried is told.
+    """
+    limit = seconds(max_time) or 0
+    output.console()
+    from volseg.tuning import tables
+    from volseg.tuning import tune as stage
+
+    new, found = stage.tune(run, data, goal=score, max_seconds=limit)
+    for note in found.notes:
+        output.say(f"note: {note}")
+    output.show(tables.table(found))
+    for line in tables.lines(new, found):
+        print(line)
+
+
+def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
+    """Find on a run's validation scans what its confidence is worth, and what its organs usually look like.
+
+    It writes calibration.json into the run; `volseg infer` then tells a calibrated confidence.
+
+    Parameters
+    ----------
+    run:
+        A run's name under runs/, or its path; by default the newest. Five folds are taken together.
+    data:
+        The prepared dataset that it was trained on.
+    """
+    output.console()
+    from volseg.calibration import calibrate as stage
+
+    path, found = stage.calibrate(run, data)
+    output.show(stage.table(found))
+    print(f"{path}: calibrated on {found.scans} scans of {found.cases} cases")

@@ -1,0 +1,1 @@
+"""The config of a run: its sections, its YAML files, its overrides."""

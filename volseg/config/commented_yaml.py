@@ -1,0 +1,99 @@
+"""A whole config as YAML, a comment behind each setting."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from volseg.config.config import Config
+
+WIDTH = 100
+MEANINGS = {
+    "data.below_cut": "slices below the last labelled one are background, or the loss ignores them",
+    "data.hold_out": "cases that no fold touches",
+    "augment.flip": "axes that are mirrored; left and right stay apart without x",
+    "augment.rotate_degrees": "largest rotation",
+    "augment.scale": "largest zoom",
+    "network.res_units": "convolutions of a level, with a shortcut around them",
+    "optimizer.lr": "lower it if a run breaks off with a loss that is no number",
+    "optimizer.warmup": "share of the run in which the rate rises",
+    "train.foreground": "share of patches that are centred on a class",
+    "train.accumulate": "parts that a batch is taken in; more need less memory",
+    "train.clip": "largest norm of the gradient",
+    "train.ema": "decay of the moving average of the weights, which is kept; 0: none",
+    "train.patience": "epochs without a better score after which training ends; null: never",
+    "train.checkpoint_minutes": "how often an epoch saves its state",
+    "train.precision": "auto: bfloat16 where the hardware has it",
+    "train.seed": "the same seed draws the same patches and first weights",
+    "train.workers": "processes that cut patches; null: by the cores of the machine",
+    "inference.overlap": "of neighbouring windows",
+    "inference.body_box": "leave out the air around the body",
+    "inference.flips": "axes along which mirrored views are averaged; the time doubles with each",
+    "inference.batch": "windows at a time; null: as many as suit the engine",
+    "postprocess": "the order in which masks are cleaned; see `volseg options step`",
+}
+"""What settings are that no plan gives a reason for."""
+
+
+def text(config: Config, reasons: Mapping[str, str], header: Sequence[str]) -> str:
+    """YAML that `config.load` reads back as this config; `reasons` are by dotted key.
+
+    A setting without a reason is told what it is, or that it is the default. Indented lines of the
+    header are commands and stay whole.
+    """
+    lines = [f"# {part}" for line in header for part in _wrapped(line)]
+    body = _section(config.model_dump(mode="json"), reasons, "")
+    return "\n".join([*lines, *body, ""])
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line of the header, folded, but for a command, which is indented and stays whole."""
+    if line.startswith("  "):
+        return ["  " + " ".join(line.split())]
+    return textwrap.wrap(line, WIDTH - 2)
+
+
+def _section(values: Mapping[str, Any], reasons: Mapping[str, str], place: str) -> Iterator[str]:
+    indent = "  " * (place.count(".") + bool(place))
+    for key, value in values.items():
+        dotted = f"{place}.{key}" if place else key
+        reason = reasons.get(dotted)
+        comment = f"# {' '.join((reason or _default(dotted)).split())}"
+        if isinstance(value, dict):
+            yield f"{indent}{key}:  {comment}" if reason else f"{indent}{key}:"
+            yield from _section(value, reasons, dotted)
+        elif _components(value):
+            yield f"{indent}{key}:  {comment}"
+            yield from (f"{indent}  - {_flow(one)}" for one in value)
+        else:
+            yield from _line(f"{indent}{key}: {_flow(value)}", comment)
+
+
+def _line(setting: str, comment: str) -> Iterator[str]:
+    """A setting with its comment behind it, or above it where the line would be too long."""
+    if len(setting) + len(comment) + 2 <= WIDTH:
+        yield f"{setting}  {comment}"
+        return
+    indent = setting[: len(setting) - len(setting.lstrip())]
+    wrapped = textwrap.wrap(comment[2:], WIDTH - len(indent) - 2)
+    yield from (f"{indent}# {part}" for part in wrapped)
+    yield setting
+
+
+def _default(dotted: str) -> str:
+    section, _, key = dotted.rpartition(".")
+    if key == "name":
+        return f"see `volseg options {section.rpartition('.')[2]}`"
+    meaning = MEANINGS.get(dotted)
+    return f"{meaning} (default)" if meaning else "default"
+
+
+def _components(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _flow(value: Any) -> str:
+    """A value on one line."""
+    dumped = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
+    return dumped.removesuffix("\n").removesuffix("\n...")

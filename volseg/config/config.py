@@ -1,0 +1,138 @@
+"""The outline of a run: a flat YAML file, checked as a whole before anything heavy is loaded."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from volseg.config.sections import Augment, Data
+from volseg.errors import UserError, nearest
+from volseg.model.losses import DiceCE, Loss
+from volseg.model.networks import Network, UNet
+from volseg.model.optimizers import AdamW, OptimizerChoice
+from volseg.model.settings import Inference, Size, Train
+from volseg.postprocessing import FillHoles, Step, Threshold
+from volseg.schema import Section, explain
+
+
+class Config(Section):
+    """A whole run. Classes and channels are facts of the data and never stand here."""
+
+    data: Data = Data()
+    augment: Augment = Augment()
+    network: Network = UNet()
+    loss: Loss = DiceCE()
+    optimizer: OptimizerChoice = AdamW()
+    train: Train = Train()
+    inference: Inference = Inference()
+    postprocess: tuple[Step, ...] = (Threshold(), FillHoles())
+
+    @model_validator(mode="after")
+    def _fits_the_network(self) -> "Config":
+        stride = self.network.stride
+        for key, size in (("train.patch", self.train.patch), ("inference.window", self.window)):
+            if any(n % s for n, s in zip(size, stride, strict=True)):
+                message = (
+                    f"{key}: {list(size)} is not divisible by the stride {list(stride)} "
+                    f"of {self.network.name}; {_near_sizes(size, stride)} would be"
+                )
+                raise ValueError(message)
+            if tuple(size) == stride:
+                message = (
+                    f"{key}: {list(size)} leaves the deepest level of {self.network.name} one voxel"
+                )
+                raise ValueError(f"{message}; {[2 * n for n in size]} would be enough")
+        return self
+
+    @property
+    def window(self) -> Size:
+        """The sliding window in voxels (X, Y, Z)."""
+        return self.inference.window or self.train.patch
+
+
+def load(file: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file (or a shipped one of this name) and apply `section.key=value` overrides.
+
+    Raises:
+        UserError: no such file, not YAML, or wrong keys or values: all of them at once.
+    """
+    values = parse(_find(file).read_text(encoding="utf-8"), str(file))
+    for override in overrides:
+        _apply(values, override)
+    return check(values, str(file))
+
+
+def check(values: Any, where: str) -> Config:
+    """Values as a Config; `where` opens the message.
+
+    Raises:
+        UserError: wrong keys or values, one line each.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in explain(error, Config))
+        raise UserError(f"{where}:\n{lines}") from error
+
+
+def shipped() -> list[str]:
+    """The names of the configs that come with volseg."""
+    folder = resources.files("volseg.configs")
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _find(file: Path) -> Path:
+    if file.is_file():
+        return file
+    name = file.name if file.suffix else f"{file.name}.yaml"
+    if str(file.parent) in (".", "configs") and name in shipped():
+        return Path(str(resources.files("volseg.configs") / name))
+    known = [f"configs/{known}" for known in shipped()]
+    raise UserError(
+        f"{file}: no such config{nearest(f'configs/{name}', known)} (shipped: {', '.join(known)})"
+    )
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """YAML as a dict of sections.
+
+    Raises:
+        UserError: not YAML, or no sections.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    if values is not None and not isinstance(values, dict):
+        raise UserError(f"{where}: expected sections such as `network:`, got {values!r}")
+    return values or {}
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key; a bare name that is then given fields becomes a section with that name."""
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise UserError(f"{override}: an override reads section.key=value, e.g. optimizer.lr=1e-4")
+    *path, last = key.split(".")
+    section, default = values, Config()  # type: Any, Any
+    for part in path:
+        default = getattr(default, part, None)
+        below = section.get(part)
+        if isinstance(below, list) or isinstance(default, tuple):
+            raise UserError(f"{override}: {part} is a list; give it whole, {part}=[...]")
+        if not isinstance(below, dict):
+            name = below if isinstance(below, str) else getattr(default, "name", None)
+            below = {"name": name} if name else {}
+            section[part] = below
+        section = below
+    try:
+        section[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{override}: the value is not YAML") from error
+
+
+def _near_sizes(size: Size, stride: Sequence[int]) -> list[int]:
+    return [max(s, round(n / s) * s) for n, s in zip(size, stride, strict=True)]

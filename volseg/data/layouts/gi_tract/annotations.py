@@ -1,0 +1,248 @@
+"""The masks of `train.csv` (id,class,segmentation): where each scan's rows are, and what is wrong with them.
+
+The file is read once to see which rows belong to which scan; their texts are read again when the scan is.
+So the memory needed does not grow with the number of masks, and a scan's rows travel to no other process.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from volseg.data.layouts.gi_tract.rle_csv import slice_id
+from volseg.data.layouts.gi_tract.slice_files import first
+from volseg.errors import UserError, nearest, short
+
+FILE = "train.csv"
+COLUMNS = ("id", "class", "segmentation")
+
+_ID = re.compile(r"(case[0-9]{1,9}_day[0-9]{1,9})_slice_([0-9]{1,9})")
+
+Row = tuple[int, str]  # slice number and class
+Span = tuple[int, int]  # first byte and the byte after the last
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one scan: where they are in the file, and their hash.
+
+    `places` are the columns of id, class and text.
+    """
+
+    path: Path
+    places: tuple[int, int, int]
+    spans: tuple[Span, ...]
+    digest: str
+
+    def texts(
+        self, scan: str, numbers: Sequence[int], classes: Sequence[str], *, allow_gaps: bool
+    ) -> dict[str, tuple[str, ...]]:
+        """For each class one text a slice, '' for no organ.
+
+        With `allow_gaps`, rows of slices missing in the middle are left out.
+
+        Raises:
+            UserError: rows twice, rows without an image, images without a row; each is named.
+        """
+        rows = self._read()
+        problems = [*_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)]
+        if problems:
+            raise UserError.of(problems)
+        return {organ: tuple(rows[number, organ][0] for number in numbers) for organ in classes}
+
+    def _read(self) -> dict[Row, list[str]]:
+        rows: dict[Row, list[str]] = {}
+        try:
+            with self.path.open("rb") as file:
+                parts = _parts(file, self.spans)
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: can't be read: {error.strerror}; run it again"
+            ) from error
+        if _hashed(self.places, parts).hexdigest() != self.digest:
+            raise UserError(f"{self.path}: changed while it was read; run it again")
+        for line in csv.reader(_decoded(parts), strict=True):
+            name, organ, text = (line[place].strip() for place in self.places)
+            number = int(name.rpartition("_")[2])
+            rows.setdefault((number, organ), []).append(text)
+        return rows
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The rows of each scan; `problems` are faults of the whole file."""
+
+    path: Path
+    rows: Mapping[str, Rows]
+    problems: tuple[str, ...] = ()
+
+
+def read(path: Path, classes: Sequence[str]) -> Annotations:
+    """Find all rows. Faults of the whole file are in `problems`, all at once.
+
+    Raises:
+        UserError: not a text table with the columns id, class and segmentation.
+    """
+    try:
+        with path.open("rb") as file:
+            return _sorted(path, _Reader(file), classes)
+    except (OSError, csv.Error) as error:
+        expected = f"expected UTF-8 text with the columns {','.join(COLUMNS)}"
+        raise UserError(f"{path}: not a readable CSV file ({error}); {expected}") from error
+
+
+class _Reader:
+    """The lines of a CSV file with the bytes each was read from; a quoted field may hold line breaks."""
+
+    def __init__(self, file: Iterable[bytes]) -> None:
+        self.file = file
+        self.bytes: list[bytes] = []
+        self.lines = csv.reader(self._texts(), strict=True)
+
+    def _texts(self) -> Iterator[str]:
+        for number, raw in enumerate(self.file, start=1):
+            self.bytes.append(raw)
+            try:
+                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise csv.Error(f"line {number}: {error}") from error
+
+    def __iter__(self) -> Iterator[tuple[list[str], bytes]]:
+        for line in self.lines:
+            raw = b"".join(self.bytes)
+            self.bytes.clear()
+            yield line, raw
+
+
+@dataclass
+class _Found:
+    """Where rows of one scan are, growing."""
+
+    hash: Any
+    spans: list[Span] = field(default_factory=list)
+
+    def add(self, start: int, raw: bytes) -> None:
+        end = start + len(raw)
+        if self.spans and self.spans[-1][1] == start:
+            self.spans[-1] = (self.spans[-1][0], end)
+        else:
+            self.spans.append((start, end))
+        self.hash.update(raw)
+
+
+@dataclass
+class _Oddities:
+    """Rows that no scan can use."""
+
+    ragged: list[str] = field(default_factory=list)
+    ids: Counter[str] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+
+    def told(self, path: Path, classes: Sequence[str]) -> Iterator[str]:
+        """A line for each, the first ten of a kind."""
+        yield from first([f"{path}: {line}" for line in self.ragged], "such lines")
+        ids = [
+            f"{path}: id {short(name)} on {count} rows is none; expected one like "
+            f"{slice_id('case123_day20', 1)}"
+            for name, count in (+self.ids).items()
+        ]
+        yield from first(ids, "such ids")
+        unknown = [
+            f"{path}: unknown class {short(name)} on {count} rows{nearest(name, classes)}; "
+            f"expected {', '.join(classes)}"
+            for name, count in (+self.classes).items()
+        ]
+        yield from first(unknown, "unknown classes")
+
+
+def _sorted(path: Path, lines: _Reader, classes: Sequence[str]) -> Annotations:
+    """The rows by scan. `lines` starts with the header."""
+    rows = iter(lines)
+    header, raw = next(rows, ([], b""))
+    places = _places(path, header)
+    found: dict[str, _Found] = {}
+    odd = _Oddities()
+    at = len(raw)
+    for position, (line, raw) in enumerate(rows, start=2):
+        if len(line) == len(header):
+            name, organ = line[places[0]].strip(), line[places[1]].strip()
+            parts = _ID.fullmatch(name)
+            if organ not in classes:
+                odd.classes[organ] += 1
+            if parts is None:
+                odd.ids[name] += 1
+            else:
+                found.setdefault(parts[1], _Found(_hashed(places, ()))).add(at, raw)
+        elif line:  # an empty line is none
+            odd.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
+        at += len(raw)
+    scans = {
+        name: Rows(path, places, tuple(one.spans), one.hash.hexdigest())
+        for name, one in found.items()
+    }
+    return Annotations(path, scans, tuple(odd.told(path, classes)))
+
+
+def _places(path: Path, header: list[str]) -> tuple[int, int, int]:
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        told = ",".join(header) or "nothing"
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {told}"
+        )
+    ident, organ, text = (header.index(name) for name in COLUMNS)
+    return ident, organ, text
+
+
+def _parts(file: BinaryIO, spans: Sequence[Span]) -> list[bytes]:
+    parts = []
+    for start, end in spans:
+        file.seek(start)
+        parts.append(file.read(end - start))
+    return parts
+
+
+def _hashed(places: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
+    """The hash of rows and of which columns mean what."""
+    digest = hashlib.blake2b(repr(places).encode(), digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest
+
+
+def _decoded(parts: Sequence[bytes]) -> Iterator[str]:
+    for part in parts:
+        yield from io.StringIO(part.decode("utf-8"), newline="")
+
+
+def _mismatches(
+    path: Path,
+    scan: str,
+    rows: Mapping[Row, list[str]],
+    numbers: Sequence[int],
+    classes: Sequence[str],
+    *,
+    allow_gaps: bool,
+) -> Iterator[str]:
+    """A line for each way in which rows and slices are not one to one."""
+    here = set(numbers)
+    span = range(numbers[0], numbers[-1] + 1) if allow_gaps else ()
+    twice = [row for row, texts in rows.items() if len(texts) > 1]
+    orphans = {number for number, _ in rows if number not in here and number not in span}
+    bare = [(n, organ) for n in numbers for organ in classes if (n, organ) not in rows]
+    ids = [slice_id(scan, number) for number in sorted(orphans)]
+    yield from _line(path, "id without image", ids, "re-download the scan or remove the rows")
+    labels = [f"{slice_id(scan, number)} {organ}" for number, organ in twice]
+    yield from _line(path, "row twice", labels, "keep one")
+    labels = [f"{slice_id(scan, number)} {organ}" for number, organ in bare]
+    yield from _line(path, "image without row", labels, "expected a row a slice and class")
+
+
+def _line(path: Path, what: str, ids: Sequence[str], cure: str) -> Iterator[str]:
+    if ids:
+        yield f"{path}: {what}: {', '.join(first(ids, 'like it'))}; {cure}"

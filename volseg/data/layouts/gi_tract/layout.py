@@ -1,0 +1,194 @@
+"""Folders of PNG slices and a table of masks: the layout of the UW-Madison GI tract competition."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from volseg.data.layouts.findings import Finding, errors, note
+from volseg.data.layouts.found import Found, twice
+from volseg.data.layouts.gi_tract import annotations
+from volseg.data.layouts.gi_tract.annotations import Annotations
+from volseg.data.layouts.gi_tract.slice_files import (
+    EXAMPLE,
+    LARGEST_MM,
+    SMALLEST_MM,
+    first,
+    folders,
+    natural,
+)
+from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, Scan, stacked
+from volseg.data.layouts.raw_dataset import Part
+from volseg.errors import UserError
+from volseg.schema import Section
+
+CSV = annotations.FILE
+EXPECTED = f"expected train/case123/case123_day20/scans/{EXAMPLE}"
+
+
+class GITract(Section):
+    """Folders of 16-bit PNG slices and train.csv, as in the UW-Madison GI tract competition.
+
+    The root holds `train` or `test` or both, or the cases themselves. With `allow_gaps` a scan whose
+    slice numbers have holes is stacked from the slices there are.
+    """
+
+    name: Literal["gi-tract"] = "gi-tract"
+    slice_mm: float = Field(default=SLICE_MM, ge=SMALLEST_MM, le=LARGEST_MM)
+    allow_gaps: bool = False
+    classes: tuple[Annotated[str, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = (
+        "large_bowel", "small_bowel", "stomach",
+    )  # fmt: skip
+
+    # The data author leaves these out of evaluation (DOMAIN: happyharrycn's data tools).
+    bad_scans: ClassVar[tuple[str, ...]] = (
+        "case7_day0", "case9_day27", "case13_day0", "case34_day20", "case43_day18", "case43_day26",
+        "case61_day14", "case81_day30", "case83_day11", "case124_day19", "case138_day0",
+        "case144_day15",
+    )  # fmt: skip
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes):
+            raise ValueError(f"a class is named twice: {', '.join(classes)}")
+        return classes
+
+    def scans(self, root: Path) -> Found:
+        """All scans below a root, by case and day, with the rows of their masks where train.csv has them.
+
+        Only names and texts are read here, no pixels.
+
+        Raises:
+            UserError: no such folder, or no cases in it.
+        """
+        read, failed, remarks = self._read(_cases(root))
+        truth, notes, problems = _truth(root, self.classes)
+        known = {scan.name for scan in read} | {finding.scan for finding in failed}
+        problems += [*twice(read), *(_strangers(truth, known) if truth else ())]
+        rows = truth.rows if truth else {}
+        scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
+        whole = [
+            Finding(scan="", severity="error", kind="dataset", message=told) for told in problems
+        ]
+        remarks = [*notes, *_left_out(root), *remarks, *_bare(scans, truth)]
+        return Found(
+            classes=self.classes,
+            channels=("mr",),
+            exclusive=False,  # organs overlap in the real labels
+            scans=tuple(scans),
+            findings=(*whole, *failed, *(note(told, kind="dataset") for told in remarks)),
+            bad_scans=self.bad_scans,
+        )
+
+    def _read(
+        self, cases: Sequence[tuple[Part, Path]]
+    ) -> tuple[list[Scan], list[Finding], list[str]]:
+        """The scans in these case folders, those that are none, and remarks on other folders."""
+        scans, failed, notes = [], [], []
+        for part, case in cases:
+            days = [day for day in folders(case) if NAME.fullmatch(day.name)]
+            others = [day for day in folders(case) if day not in days]
+            notes += [f"{other}: not named like {case.name}_day0; left out" for other in others]
+            if not days:
+                reason = f"{case}: no scans; expected {case.name}_day0/scans/{EXAMPLE}"
+                failed += errors(case.name, "slices", UserError(reason))
+            for day in days:
+                try:
+                    scans.append(self._scan(part, case, day))
+                except UserError as error:
+                    failed += errors(day.name, "slices", error)
+        return sorted(scans, key=lambda scan: natural(scan.name)), failed, notes
+
+    def _scan(self, part: Part, case: Path, folder: Path) -> Scan:
+        named = NAME.fullmatch(folder.name)
+        if named is None or named[1] != case.name:
+            raise UserError(
+                f"{folder}: lies in the folder of {case.name}; expected {case.name}_day<number>"
+            )
+        scan = Scan(case.name, int(named[2]), folder.name, part, folder)
+        return stacked(scan, slice_mm=self.slice_mm, allow_gaps=self.allow_gaps)
+
+
+def _cases(root: Path) -> list[tuple[Part, Path]]:
+    """The case folders below a root that holds `train`, `test` or the cases themselves.
+
+    Raises:
+        UserError: no such folder, or no cases in it.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "no such folder"
+        hint = ", did you mean --layout nifti?" if root.is_file() and root.suffix == ".json" else ""
+        raise UserError(f"{root}: {what}; {EXPECTED}{hint}")
+    parts: list[tuple[Part, Path]] = [("train", root / "train"), ("test", root / "test")]
+    if not any(folder.is_dir() for _, folder in parts):
+        labelled = root.name == "train" or (root / CSV).is_file()
+        parts = [("train" if labelled else "test", root)]
+    found = [
+        (part, case)
+        for part, folder in parts
+        if folder.is_dir()
+        for case in folders(folder)
+        if NAME.fullmatch(f"{case.name}_day0")
+    ]
+    if not found:
+        inner = [one for one in folders(root) if (one / "train").is_dir()]
+        hint = f", did you mean {inner[0]}?" if len(inner) == 1 else ""
+        if any(root.glob("*.json")) or (root / "imagesTr").is_dir():
+            hint = ", did you mean --layout nifti?"
+        raise UserError(f"{root}: no cases; {EXPECTED}{hint}")
+    return found
+
+
+def _left_out(root: Path) -> Iterator[str]:
+    """A remark on each folder beside the cases that is none."""
+    for part in ("train", "test"):
+        for folder in folders(root / part) if (root / part).is_dir() else ():
+            if not NAME.fullmatch(f"{folder.name}_day0"):
+                yield f"{folder}: not named like case123; left out"
+
+
+def _truth(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
+    """The masks if there are any, remarks, and faults of the whole file."""
+    path = root / CSV
+    if os.path.lexists(path) and not path.is_file():
+        return None, [], [f"{path}: is no file, or a link to none; expected id,class,segmentation"]
+    if not path.is_file():
+        above = root.resolve().parent / CSV
+        hint = f" (there is one in {above.parent}: did you mean that?)" if above.is_file() else ""
+        return None, [f"{root}: no {CSV}, so the scans are prepared without labels{hint}"], []
+    try:
+        truth = annotations.read(path, classes)
+    except UserError as error:
+        return None, [], [str(error)]
+    return truth, [], list(truth.problems)
+
+
+def _strangers(truth: Annotations, known: set[str]) -> Iterator[str]:
+    """Rows of cases and scans that have no folder; a case without scans is told elsewhere."""
+    cases = {_case(name) for name in known}
+    missing = [name for name in sorted(truth.rows, key=natural) if name not in known]
+    unknown = {
+        "case": dict.fromkeys(_case(name) for name in missing if _case(name) not in cases),
+        "scan": [name for name in missing if _case(name) in cases and _case(name) not in known],
+    }
+    for what, names in unknown.items():
+        if names:
+            listed = ", ".join(first(list(names), f"{what}s"))
+            cure = f"re-download the {what} or remove its rows"
+            yield f"{truth.path}: ids without image: unknown {what} {listed}; {cure}"
+
+
+def _case(scan: str) -> str:
+    return scan.partition("_day")[0]
+
+
+def _bare(scans: Sequence[Scan], truth: Annotations | None) -> Iterator[str]:
+    """A remark on training scans that the file of masks does not know."""
+    bare = [scan.name for scan in scans if scan.part == "train" and scan.rows is None]
+    if bare and truth is not None:
+        listed = ", ".join(first(bare, "scans"))
+        yield f"{truth.path}: no rows for {listed}; prepared without labels"

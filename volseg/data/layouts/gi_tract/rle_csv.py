@@ -1,0 +1,83 @@
+"""Rows of the competition's csv: one for each slice and class, `id,class,predicted`."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data.layouts.gi_tract.rle import encode, planes
+from volseg.errors import UserError
+from volseg.system.files import write_text
+
+Mask = npt.NDArray[np.bool_]
+HEADER = ("id", "class", "predicted")
+
+
+class Row(NamedTuple):
+    """One slice and class: `case41_day0_slice_0032`, `stomach`, run-length text ('' for no mask)."""
+
+    id: str
+    organ: str
+    predicted: str
+
+
+def slice_id(scan: str, number: int) -> str:
+    """The competition's id of a slice: `case41_day0_slice_0032`, padded to four digits."""
+    return f"{scan}_slice_{number:04d}"
+
+
+def rows(
+    scan: str, slices: Sequence[int], *, classes: Sequence[str], masks: Iterable[Mask]
+) -> list[Row]:
+    """A scan's rows, slice by slice, classes in the order given.
+
+    `slices` are the source numbers along Z, `masks` bool (X, Y, Z) on the native grid, one a class; no
+    two are needed at a time.
+    """
+    texts = [[encode(plane) for plane in planes(mask)] for mask in masks]
+    if len(texts) != len(classes) or any(len(text) != len(slices) for text in texts):
+        found = f"{len(texts)} masks of {[len(text) for text in texts]} slices"
+        raise ValueError(f"{found} for {len(classes)} classes and {len(slices)} slices")
+    return [
+        Row(slice_id(scan, number), organ, text)
+        for number, *of_classes in zip(slices, *texts, strict=True)
+        for organ, text in zip(classes, of_classes, strict=True)
+    ]
+
+
+def write(path: Path, table: Iterable[Row], *, header: Sequence[str] = HEADER) -> None:
+    """Write the rows below a header, atomically, with plain newlines.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(table)
+    write_text(path, text.getvalue())
+
+
+def read(path: Path) -> list[Row]:
+    """Read rows as `write` writes them; further rules about their order belong to the caller.
+
+    Raises:
+        UserError: missing, not text, other columns, or a row with too few or too many fields.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a readable csv file ({error})") from error
+    header = tuple(lines[0]) if lines else ()
+    if header != HEADER:
+        found = ",".join(header) or "nothing"
+        raise UserError(f"{path}: its columns are {found}; expected {','.join(HEADER)}")
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(HEADER):
+            raise UserError(f"{path}: line {number} has {len(line)} fields; expected 3")
+    return [Row(*line) for line in lines[1:]]

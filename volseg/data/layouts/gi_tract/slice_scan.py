@@ -1,0 +1,204 @@
+"""One raw scan: a folder of slices, read as a volume with the masks that somebody drew on it.
+
+PNG rows and columns are turned into (X, Y, Z) = (column, row, slice) here and nowhere else.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data.layouts.findings import Finding, note
+from volseg.data.layouts.gi_tract import png, rle, slice_files
+from volseg.data.layouts.gi_tract.annotations import Rows
+from volseg.data.layouts.gi_tract.rle_csv import slice_id
+from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, first, folders
+from volseg.data.layouts.raw_dataset import Mask, Part, stamps
+from volseg.data.volume import Volume, stack_affine
+from volseg.errors import UserError
+
+NAME = re.compile(r"(case[0-9]+)_day([0-9]+)")
+SLICE_MM = 3.0  # not in the file names; the data's documentation gives it
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan as it lies on disk; `rows` is None where nobody has labelled it.
+
+    `paths` and `numbers` go from head to feet; `size` is (columns, rows); with `allow_gaps` numbers
+    may be missing in the middle; `notes` tells what was let through on demand.
+    """
+
+    case: str
+    day: int
+    name: str
+    part: Part
+    folder: Path
+    paths: tuple[Path, ...] = ()
+    numbers: tuple[int, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    rows: Rows | None = None
+    allow_gaps: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(X, Y, Z) = (columns, rows, slices)."""
+        return (*self.size, len(self.paths))
+
+    @property
+    def source(self) -> Path:
+        """The scan's folder."""
+        return self.folder
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The slices."""
+        return self.paths
+
+    @property
+    def stamp(self) -> tuple[str, ...]:
+        """Files with size and time, the hash of the rows, and the settings that the result depends on."""
+        rows = self.rows.digest if self.rows else "no rows"
+        settings = f"{self.spacing_mm} {self.allow_gaps}"
+        return (*stamps(self.paths, self.folder), rows, settings)
+
+    def image(self) -> Volume:
+        """The slices stacked, uint16 (X, Y, Z), values as they are stored.
+
+        Raises:
+            UserError: slices that are damaged, not 16-bit greyscale or not of the size their name
+                tells; each is named.
+        """
+        stack = np.empty(0, dtype=np.uint16)
+        problems = []
+        for position, path in enumerate(self.paths):
+            try:
+                plane = _sized(png.read(path), path, self.size)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            if not stack.size:  # a name may tell any size: believe it once a slice has it
+                stack = np.empty((len(self.paths), *plane.shape), dtype=np.uint16)
+            stack[position] = plane
+        if problems:
+            raise UserError.of(first(problems, "slices"))
+        affine = stack_affine(self.spacing_mm[:2], self.spacing_mm[2])
+        return Volume(stack.transpose(2, 1, 0), affine)
+
+    def channels(self) -> tuple[Volume]:
+        """The image, as the one channel there is."""
+        return (self.image(),)
+
+    def remarks(self) -> list[Finding]:
+        """The slices that are missing, where that was allowed."""
+        return [note(told, kind="gap", scan=self.name) for told in self.notes]
+
+    def labels(
+        self,
+        classes: Sequence[str],
+        image: Volume | None = None,  # noqa: ARG002 - names tell the size
+    ) -> dict[str, Mask] | None:
+        """The truth, a bool mask (X, Y, Z) a class in the order given; they may overlap. None without rows.
+
+        Raises:
+            UserError: rows that do not fit the slices, or texts that are no masks of this size; each
+                is named.
+        """
+        if self.rows is None:
+            return None
+        texts = self.rows.texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)
+        columns, rows = self.size
+        masks, problems = {}, []
+        for organ in classes:
+            stack = np.zeros((len(self.paths), rows, columns), dtype=bool)
+            for number, text, plane in zip(self.numbers, texts[organ], stack, strict=True):
+                try:
+                    if text:
+                        plane[:] = rle.decode(text, self.size).T
+                except UserError as error:
+                    row = f"{slice_id(self.name, number)}, {organ}"
+                    problems.append(f"{self.rows.path}: {row}: {error}")
+            masks[organ] = stack.transpose(2, 1, 0)
+        if problems:
+            raise UserError.of(first(problems, "masks"))
+        return masks
+
+
+def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> Scan:
+    """The scan in one folder: `case123_day20`, its `scans`, a case of one day, or any with slices.
+
+    A folder that is not named after a case and a day gives its own name to both case and scan.
+
+    Raises:
+        UserError: no such folder, no slices, several days, or names that make no stack.
+    """
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "no such folder"
+        raise UserError(f"{path}: {what}; expected a folder of slices such as {EXAMPLE}")
+    folder = _scan_folder(path)
+    name = folder.resolve().name
+    named = NAME.fullmatch(name)
+    case, day = (named[1], int(named[2])) if named else (name, 0)
+    return stacked(Scan(case, day, name, "test", folder), slice_mm=slice_mm, allow_gaps=allow_gaps)
+
+
+def stacked(scan: Scan, *, slice_mm: float, allow_gaps: bool) -> Scan:
+    """The scan of `scan.folder`, with what the names of its slices tell.
+
+    Raises:
+        UserError: no slices, or names that make no stack; all problems, each with its place.
+    """
+    inner = scan.folder / "scans"
+    found, problems = slice_files.found(inner if inner.is_dir() else scan.folder)
+    if not found and not problems:
+        raise UserError(f"{scan.folder}: no slices; expected scans/{EXAMPLE}")
+    gaps = slice_files.gaps([one.number for one in found])
+    problems += slice_files.disagreements(scan.folder, found)
+    if gaps and not allow_gaps:
+        problems.append(f"{scan.folder}: {gaps}; re-download the scan or pass --allow-gaps")
+    if problems:
+        raise UserError.of(problems)
+    note = f"{scan.folder}: {gaps}; the other slices are stacked as if they touched"
+    return replace(
+        scan,
+        paths=tuple(one.path for one in found),
+        numbers=tuple(one.number for one in found),
+        size=found[0].size,
+        spacing_mm=(*found[0].pixel_mm, slice_mm),
+        allow_gaps=allow_gaps,
+        notes=(note,) if gaps else (),
+    )
+
+
+def _scan_folder(path: Path) -> Path:
+    """The folder that is named after the scan, wherever near it the user pointed.
+
+    Raises:
+        UserError: a case of several days.
+    """
+    if path.resolve().name == "scans":
+        return path.parent if path.name == "scans" else path.resolve().parent
+    if (path / "scans").is_dir() or any(path.glob("*.png")):
+        return path
+    days = [one for one in folders(path) if NAME.fullmatch(one.name)]
+    if len(days) > 1:
+        named = ", ".join(first([day.name for day in days], "days"))
+        raise UserError(f"{path}: holds {len(days)} days ({named}); give the folder of one day")
+    return days[0] if days else path
+
+
+def _sized(
+    pixels: npt.NDArray[np.uint16], path: Path, size: tuple[int, int]
+) -> npt.NDArray[np.uint16]:
+    rows, columns = pixels.shape
+    if (columns, rows) != size:
+        raise UserError(
+            f"{path}: {columns} columns x {rows} rows, but its name says {size[0]} x {size[1]}; "
+            "re-download the scan or correct the name"
+        )
+    return pixels

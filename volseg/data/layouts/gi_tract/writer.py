@@ -1,0 +1,62 @@
+"""Write scans as they lie in the raw layout: folders of PNG slices, and the tables beside them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data.layouts.gi_tract import annotations, png, rle_csv, slice_files
+from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.raw_dataset import Part
+from volseg.errors import UserError
+
+SAMPLE = "sample_submission.csv"
+
+
+def check_new(root: Path) -> None:
+    """See that a dataset can be written to a folder without touching another.
+
+    Raises:
+        UserError: it exists and isn't an empty folder.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    cut_off = root.is_dir() and not (root / annotations.FILE).exists()
+    if cut_off and any((root / part).is_dir() for part in get_args(Part)):
+        told = f"holds slices but no {annotations.FILE}: it was cut off as it was written"
+        raise UserError(f"{root}: {told}; remove it or name a new folder")
+    raise UserError(f"{root}: exists and isn't an empty folder; name a new one")
+
+
+def scan_folder(root: Path, part: Part, name: str) -> Path:
+    """Where the slices of `case123_day20` lie below the root."""
+    return root / part / name.partition("_day")[0] / name / "scans"
+
+
+def write_slices(
+    folder: Path,
+    voxels: npt.NDArray[np.uint16],
+    numbers: Sequence[int],
+    *,
+    pixel_mm: tuple[float, float],
+) -> None:
+    """One PNG a slice of voxels (X, Y, Z) that run to the left, the back and the feet.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written.
+    """
+    columns, rows, _ = voxels.shape
+    for number, plane in zip(numbers, voxels.transpose(2, 1, 0), strict=True):
+        png.write(folder / slice_files.file_name(number, (columns, rows), pixel_mm), plane)
+
+
+def write_tables(root: Path, labelled: Iterable[Row]) -> None:
+    """An empty sample submission, then `train.csv`: where that is, the dataset is whole.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written.
+    """
+    rle_csv.write(root / SAMPLE, [])
+    rle_csv.write(root / annotations.FILE, labelled, header=annotations.COLUMNS)

@@ -1,0 +1,1 @@
+"""Volumes with label maps: Decathlon, nnU-Net, MONAI datalists, plain folders of NIfTI."""

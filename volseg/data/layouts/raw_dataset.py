@@ -1,0 +1,86 @@
+"""What `prepare` asks of a raw scan, whatever the layout it comes from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.data.layouts.findings import Finding
+from volseg.data.volume import Volume
+
+Part = Literal["train", "test"]
+Mask = npt.NDArray[np.bool_]
+Masks = Mapping[str, Mask]
+"""A bool mask (X, Y, Z) for each class; one may be made only when it is asked for."""
+
+
+class RawScan(Protocol):
+    """One scan as it lies on disk: names and texts have been read, pixels not yet."""
+
+    @property
+    def case(self) -> str:
+        """The patient."""
+
+    @property
+    def day(self) -> int:
+        """The day of treatment, or 0."""
+
+    @property
+    def name(self) -> str:
+        """The scan's name, the only one in its dataset."""
+
+    @property
+    def part(self) -> Part:
+        """Whether it belongs to the training or the test part."""
+
+    @property
+    def source(self) -> Path:
+        """Where it lies, for messages."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files it is read from."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The source number of each slice along Z; empty where it did not come from slices."""
+
+    @property
+    def stamp(self) -> tuple[str, ...]:
+        """What its result depends on beside the code, as texts: files (size and time), rows, settings."""
+
+    def channels(self) -> Sequence[Volume]:
+        """The image, a volume a channel, all on one grid.
+
+        Raises:
+            UserError: damaged, missing or inconsistent files; all of them.
+        """
+
+    def labels(self, classes: Sequence[str], image: Volume | None) -> Masks | None:
+        """The truth on the grid of the first channel (`image`; None: unreadable), or None without any.
+
+        Raises:
+            UserError: truth that is damaged or does not fit the image.
+        """
+
+    def remarks(self) -> Sequence[Finding]:
+        """What there is to say of its files, beside what is in them."""
+
+
+def stamps(paths: Sequence[Path], root: Path) -> tuple[str, ...]:
+    """Name, size and time of files as texts; a file that can't be read is told later, by its reader."""
+    return tuple(f"{_relative(path, root)} {_stamp(path)}" for path in paths)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _stamp(path: Path) -> str:
+    try:
+        facts = path.stat()
+    except OSError as error:
+        return str(error.strerror)
+    return f"{facts.st_size} {facts.st_mtime_ns}"

@@ -1,0 +1,92 @@
+"""One scan of the phantom: the image a scanner would give, and the truth someone would draw."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+from volseg.data.phantom.grids import SMALL, Floats, Grid, Space, space
+from volseg.data.phantom.hollow_organs import (
+    organ,
+    outline,
+    paint_bowel,
+    paint_colon,
+    paint_stomach,
+)
+from volseg.data.phantom.patient import Day, patient, visit
+from volseg.data.phantom.shapes import Bools, field
+from volseg.data.phantom.trunk import Trunk, trunk
+
+CLASSES = ("large_bowel", "small_bowel", "stomach")
+
+TEXTURE = 0.035  # grain of every tissue
+BLUR_VOXELS = 0.45  # the scanner's point spread, in the slice
+FINE_MM = 1.5  # the pixel for which a day's noise is given; larger pixels have less
+ZEROS = (0.55, 0.6)  # the share of exact zeros in real scans
+PRESSED = 1.0  # an organ's neighbour is pushed aside this deep, so outlines overlap, not the organs
+
+
+def scan(
+    case: int, day: int, *, grid: Grid = SMALL[0], seed: int = 0
+) -> tuple[npt.NDArray[np.uint16], Bools]:
+    """One scan: image uint16 (X, Y, Z) and masks bool (3, X, Y, Z) in the order of `CLASSES`.
+
+    The same case and day are the same patient on every grid, up to grain and noise. Nothing is
+    labelled below the day's cut, though the bowel goes on.
+    """
+    someone = patient(np.random.default_rng([seed, case]))
+    today = visit(someone, np.random.default_rng([seed, case, day]))
+    return render(today, grid, np.random.default_rng([seed, case, day, *grid.shape]))
+
+
+def render(
+    today: Day, grid: Grid, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint16], Bools]:
+    """Image and masks of one day on a grid; `rng` draws what differs from grid to grid."""
+    here = space(grid, today.shift_mm)
+    body = trunk(here, today.patient, rng)
+    masks = _fill(here, body, today, rng)
+    return _acquire(here, body, today, rng), masks
+
+
+def _fill(space: Space, trunk: Trunk, today: Day, rng: np.random.Generator) -> Bools:
+    """Paint the hollow organs into the trunk, back to front; returns their masks (3, X, Y, Z)."""
+    bowel = organ(space, today.bowel, trunk.cavity, rng)
+    paint_bowel(space, trunk, bowel, rng)
+    colon = organ(space, today.colon, trunk.cavity, rng)
+    paint_colon(space, trunk, colon, rng)
+    stomach = organ(space, today.stomach, trunk.cavity, rng)
+    paint_stomach(space, trunk, stomach, rng)
+    masks = np.stack([outline(space.shape, part) for part in (colon, bowel, stomach)])
+    core = [outline(space.shape, part, PRESSED) for part in (colon, stomach)]
+    masks[1] &= ~(core[0] | core[1])
+    masks[0] &= ~core[1]
+    masks[:, :, :, space.z.ravel() > today.cut_mm] = False
+    return masks
+
+
+def _acquire(
+    space: Space, trunk: Trunk, today: Day, rng: np.random.Generator
+) -> npt.NDArray[np.uint16]:
+    """What the scanner makes of it: grain, blur, coil sensitivity, Rician noise, exact zeros."""
+    signal = trunk.signal * (1 + TEXTURE * field(space, 6, rng))
+    signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil(space, today.wobble)
+    noise = today.noise * np.sqrt(FINE_MM / (space.x[1] - space.x[0]).item())
+    real = signal + noise * rng.standard_normal(space.shape, dtype=np.float32)
+    imaginary = noise * rng.standard_normal(space.shape, dtype=np.float32)
+    magnitude = np.hypot(real, imaginary) * today.gain
+    magnitude[_blank(trunk, rng)] = 0
+    return np.asarray(np.rint(magnitude), np.uint16)
+
+
+def _coil(space: Space, wobble: Floats) -> Floats:
+    """A smooth sensitivity: tilted and bent, weaker towards the first and last slices."""
+    x, y, z = space.x / 180, space.y / 130, (space.z - 60) / 160
+    tilt = 0.07 * (wobble[0] * x + wobble[1] * y + wobble[2] * z)
+    bend = 0.05 * (wobble[3] * x * y + wobble[4] * y * z + wobble[5] * x * z)
+    return np.asarray(np.clip(1 + tilt + bend - 0.04 * z * z, 0.3, 2), np.float32)
+
+
+def _blank(trunk: Trunk, rng: np.random.Generator) -> Bools:
+    """Where the scanner writes exact zeros: outside the body, but for a seam of noise around it."""
+    seam = float(np.quantile(trunk.skin, 1 - rng.uniform(*ZEROS)))
+    return np.asarray(trunk.skin > max(seam, 1.0), bool)

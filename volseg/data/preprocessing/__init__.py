@@ -1,0 +1,1 @@
+"""From a scan's native grid to the network's grid, and back."""

@@ -1,0 +1,222 @@
+"""The deterministic way from a native volume to what a network sees, and the way back.
+
+Training, validation and inference all pass here: orient, scale intensities, resample (`View`); and back
+(`WayBack`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from volseg.arrays import Box
+from volseg.data.preprocessing.intensity_scaling import (
+    AT_ONCE,
+    Levels,
+    Percentiles,
+    Window,
+    scaled,
+)
+from volseg.data.preprocessing.resampling import apply, changes_nothing, matrix, resample, support
+from volseg.data.volume import Array, Volume
+from volseg.errors import UserError
+
+Spacing = tuple[
+    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
+]
+LPI = np.array([[0, -1], [1, -1], [2, -1]])
+"""nibabel's code of the raw layout's axes: columns to the left, rows to the back, slices to the feet."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The network's grid over one native volume: oriented as LPI, with `spacing_mm` or the native one."""
+
+    native_shape: tuple[int, int, int]
+    affine: npt.NDArray[np.float64]
+    spacing_mm: Spacing | None = None
+
+    @classmethod
+    def over(cls, volume: Volume, spacing_mm: Spacing | None) -> "Grid":
+        """The grid that covers a volume."""
+        x, y, z = volume.voxels.shape
+        return cls((x, y, z), volume.affine, spacing_mm)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """(X, Y, Z) of the network's grid."""
+        oriented = self.oriented_shape
+        if self.spacing_mm is None:
+            return oriented
+        ratio = np.asarray(self.oriented_mm) / np.asarray(self.spacing_mm)
+        return tuple(max(1, round(n * r)) for n, r in zip(oriented, ratio, strict=True))
+
+    @property
+    def oriented_mm(self) -> Spacing:
+        """The native voxel size along the oriented axes."""
+        native_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
+        x, y, z = native_mm[np.argsort(self._turn[:, 0])].tolist()
+        return x, y, z
+
+    @property
+    def slice_axis(self) -> int:
+        """The native axis across the slices: the one nearest to the line from head to feet."""
+        return int(np.argsort(self._turn[:, 0])[2])
+
+    def mask(self, voxels: Array) -> npt.NDArray[np.uint8]:
+        """A native binary mask as 0/1; resampled linearly and cut at one half, so it stays binary."""
+        oriented = self.orient(voxels)
+        if oriented.shape == self.shape:
+            return np.ascontiguousarray(oriented, dtype=np.uint8)
+        resampled = resample(oriented.astype(np.float32), self.shape) >= 0.5
+        return resampled.astype(np.uint8)
+
+    def over_box(self, oriented: Box) -> Box:
+        """The smallest box of this grid over one of the native voxels, their axes turned."""
+        ends = zip(oriented, self.oriented_shape, self.shape, strict=True)
+        x, y, z = (slice(s.start * new // old, -(-s.stop * new // old)) for s, old, new in ends)
+        return x, y, z
+
+    def orient(self, voxels: Array) -> Array:
+        """Native voxels with their axes turned to LPI; a view."""
+        import nibabel
+
+        oriented: Array = nibabel.orientations.apply_orientation(voxels, self._turn)
+        return oriented
+
+    @cached_property
+    def _native_axes(self) -> Array:
+        import nibabel
+
+        axes: Array = nibabel.orientations.io_orientation(self.affine)
+        return axes
+
+    @cached_property
+    def _turn(self) -> Array:
+        import nibabel
+
+        turn: Array = nibabel.orientations.ornt_transform(self._native_axes, LPI)
+        return turn
+
+    @cached_property
+    def oriented_shape(self) -> tuple[int, ...]:
+        """(X, Y, Z) of the native volume, its axes turned."""
+        order = np.argsort(self._turn[:, 0])
+        return tuple(self.native_shape[axis] for axis in order)
+
+
+@dataclass(frozen=True)
+class View:
+    """A scan as a network sees it, of which any part is made when it is asked for.
+
+    `channels` are native voxels with their axes turned to LPI, `levels` the values of each that become
+    0 and 1.
+    """
+
+    grid: Grid
+    channels: tuple[Array, ...]
+    levels: tuple[Levels, ...]
+
+    @classmethod
+    def of(
+        cls, channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
+    ) -> "View":
+        """The view of a scan's native channels.
+
+        Raises:
+            UserError: channels on different grids.
+        """
+        first = channels[0]
+        for number, channel in enumerate(channels[1:], start=2):
+            if not channel.same_grid(first):
+                raise UserError(
+                    f"channel {number} has the shape {channel.voxels.shape} and spacing "
+                    f"{channel.spacing_mm} mm, channel 1 {first.voxels.shape} and {first.spacing_mm} "
+                    "mm, or lies elsewhere; resample them to one grid"
+                )
+        grid = Grid.over(first, spacing_mm)
+        turned = tuple(grid.orient(channel.voxels) for channel in channels)
+        return cls(grid, turned, tuple(intensity.levels(channel.voxels) for channel in channels))
+
+    @property
+    def whole(self) -> Box:
+        """The box of the whole grid."""
+        x, y, z = self.grid.shape
+        return slice(0, x), slice(0, y), slice(0, z)
+
+    def part(self, box: Box) -> npt.NDArray[np.float32]:
+        """Float32 (C, X, Y, Z) within a box of the network's grid: in [0, 1], resampled linearly.
+
+        Raises:
+            UserError: voxels that are no numbers.
+        """
+        there = zip(self.grid.oriented_shape, self.grid.shape, box, strict=True)
+        rows = [matrix(old, new)[side] for old, new, side in there]
+        x, y, z = map(support, rows)
+        needed = [r[:, side] for r, side in zip(rows, (x, y, z), strict=True)]
+        pairs = zip(self.channels, self.levels, strict=True)
+        return np.stack([_seen(voxels[x, y, z], at, needed) for voxels, at in pairs])
+
+
+def stack(
+    channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
+) -> tuple[Grid, npt.NDArray[np.float32]]:
+    """The network's grid and its whole input, float32 (C, X, Y, Z), from a scan's native channels.
+
+    Raises:
+        UserError: channels on different grids, or voxels that are no numbers.
+    """
+    view = View.of(channels, spacing_mm, intensity)
+    return view.grid, view.part(view.whole)
+
+
+def _seen(voxels: Array, levels: Levels, matrices: Sequence[Array]) -> Array:
+    """Voxels scaled and resampled; across the slices few planes at a time, so that none is kept as it was."""
+    x, y, along = matrices
+    planes = max(1, AT_ONCE // (voxels.shape[0] * voxels.shape[1]))
+    if voxels.shape[2] <= planes or (changes_nothing(x) and changes_nothing(y)):
+        return apply(scaled(voxels, levels), matrices)
+    parts = [
+        apply(scaled(voxels[:, :, begun : begun + planes], levels), [x, y, None])
+        for begun in range(0, voxels.shape[2], planes)
+    ]
+    return apply(np.concatenate(parts, axis=2), [None, None, along])
+
+
+class WayBack:
+    """From a box of the network's grid back to native voxels, slab by slab towards the feet.
+
+    Outside the box all values are 0. `box` is what it reaches of the native volume, its axes turned.
+    """
+
+    def __init__(self, grid: Grid, box: Box) -> None:
+        there = zip(grid.shape, grid.oriented_shape, box, strict=True)
+        weights = [matrix(old, new)[:, side] for old, new, side in there]
+        x, y, z = (support(each.T) for each in weights)
+        self.box: Box = (x, y, z)
+        self.reaches_any = all(side.stop > side.start for side in self.box)
+        """Whether any native voxel depends on the box."""
+        self._across = [each[side] for each, side in zip(weights[:2], (x, y), strict=True)]
+        self._along = weights[2]
+        self._last: list[int] = [int(np.flatnonzero(row)[-1]) for row in self._along[z]]
+        self.changes_nothing = grid.shape == grid.oriented_shape
+
+    def reached(self, planes: int) -> int:
+        """The end of the native planes that depend on none but the first `planes` of the box."""
+        ready: int = self.box[2].start + int(np.searchsorted(self._last, planes))
+        return ready
+
+    def bring(self, values: Array, begun: int, native: slice) -> Array:
+        """Values (..., Z) of the box's planes from `begun` on, as `native` planes that need no others.
+
+        Where anything changes they are float32 (X, Y, Z).
+        """
+        if self.changes_nothing:
+            first = native.start - self.box[2].start - begun
+            return values[..., first : first + native.stop - native.start]
+        along = self._along[native, begun : begun + values.shape[2]]
+        return apply(values, [*self._across, along])

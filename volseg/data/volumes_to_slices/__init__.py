@@ -1,0 +1,10 @@
+"""The way back: volumes written as PNG slices and train.csv, the raw layout that `prepare` reads.
+
+So any dataset of volumes can drive the raw path. What that layout can't hold is lost and told: oblique
+axes, the patient's place in the scanner, further channels, and that classes never overlap.
+"""
+
+from volseg.data.volumes_to_slices.convert import Written, write
+from volseg.data.volumes_to_slices.session import Options
+
+__all__ = ["Options", "Written", "write"]

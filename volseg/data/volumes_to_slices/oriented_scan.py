@@ -1,0 +1,145 @@
+"""One scan of volumes, turned as slices run and with grey values that a PNG holds."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from volseg.data.layouts.gi_tract import rle_csv, writer
+from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.raw_dataset import Masks, RawScan
+from volseg.data.preprocessing.grid import Grid
+from volseg.data.volume import Volume
+from volseg.data.volumes_to_slices.greyscale import Grey, grey
+from volseg.errors import UserError
+
+ASKEW_DEGREES = 0.05
+"""Less than this is what a header's 32 bits make of straight axes."""
+
+
+@dataclass(frozen=True)
+class Upright:
+    """A scan whose axes run to the left, the back and the feet, ready to be written.
+
+    `name` is the raw layout's; `numbers` are those of its slices from head to feet.
+    """
+
+    scan: RawScan
+    name: str
+    grid: Grid
+    grey: Grey
+    masks: Masks | None
+    numbers: Sequence[int]
+
+    @cached_property
+    def degrees(self) -> float:
+        """The largest angle between an axis and the patient's nearest one."""
+        from nibabel.affines import obliquity
+
+        return float(np.rad2deg(obliquity(self.grid.affine)).max())
+
+    def losses(self) -> Iterator[str]:
+        """A line for each thing that is not as it was."""
+        yield from (one.message for one in self.scan.remarks())
+        if self.degrees > ASKEW_DEGREES:
+            yield (
+                f"{self.scan.source}: lies oblique by {self.degrees:.1f} degrees; its slices follow its "
+                "own axes, and the angle to the patient's is lost"
+            )
+        if self.grey.rounded:
+            yield f"{self.scan.source}: its voxels are rounded to steps of {self.grey.scale:g}"
+
+    def rows(self, classes: Sequence[str]) -> list[Row]:
+        """A row a slice and class, none without labels; one mask at a time is in memory."""
+        if self.masks is None:
+            return []
+        of_classes = [
+            rle_csv.rows(
+                self.name,
+                self.numbers,
+                classes=[organ],
+                masks=self.grid.orient(self.masks[organ])[None],
+            )
+            for organ in classes
+        ]
+        return [row for of_slice in zip(*of_classes, strict=True) for row in of_slice]
+
+    def write(self, root: Path) -> None:
+        """Write its slices below the root.
+
+        Raises:
+            UserError: the disk is full or the folder can't be written.
+        """
+        width, height, _ = self.grid.oriented_mm
+        writer.write_slices(
+            writer.scan_folder(root, self.scan.part, self.name),
+            self.grey.values,
+            self.numbers,
+            pixel_mm=(width, height),
+        )
+
+
+def image_of(scan: RawScan, channel: int, classes: Sequence[str]) -> Volume:
+    """One channel of a scan, counted from 0.
+
+    Raises:
+        UserError: damaged or missing files, those of the labels too.
+    """
+    try:
+        return scan.channels()[channel]
+    except UserError as error:
+        problems = [str(error)]
+        with _telling("", problems):
+            scan.labels(classes, None)
+        raise UserError.of(problems) from error
+
+
+def upright(
+    scan: RawScan, image: Volume, *, name: str, classes: Sequence[str], rescale: bool
+) -> Upright:
+    """A scan's image and masks, turned.
+
+    Raises:
+        UserError: labels that are damaged or do not fit, voxels that no PNG holds; all of it.
+    """
+    problems: list[str] = []
+    grid = Grid.over(image, None)
+    values, masks, numbers = None, None, None
+    with _telling("", problems):
+        masks = scan.labels(classes, image)
+    with _telling(f"{scan.source}: ", problems):
+        values = grey(grid.orient(image.voxels), rescale=rescale)
+    with _telling(f"{scan.source}: ", problems):
+        numbers = _numbers(scan, image, grid.shape[2])
+    if problems or values is None or numbers is None:
+        raise UserError.of(problems)
+    return Upright(scan, name, grid, values, masks, numbers)
+
+
+def _numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
+    """The slices' source numbers; from 1 where there are none, or where they count along another axis.
+
+    Raises:
+        UserError: another number of them than of slices.
+    """
+    import nibabel
+
+    if not scan.numbers or nibabel.aff2axcodes(image.affine) != ("L", "P", "I"):
+        return range(1, count + 1)
+    if len(scan.numbers) != count:
+        raise UserError(
+            f"has {count} slices, but numbers for {len(scan.numbers)}; prepare it again"
+        )
+    return scan.numbers
+
+
+@contextmanager
+def _telling(where: str, problems: list[str]) -> Iterator[None]:
+    """Note what is wrong, and go on."""
+    try:
+        yield
+    except UserError as error:
+        problems.append(f"{where}{error}")

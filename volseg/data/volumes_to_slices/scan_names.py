@@ -1,0 +1,56 @@
+"""What scans of any name are called in the raw layout."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+
+from volseg.data.layouts import GITract
+from volseg.data.layouts.gi_tract.slice_files import natural
+from volseg.data.layouts.gi_tract.slice_scan import NAME
+from volseg.data.layouts.raw_dataset import RawScan
+from volseg.errors import UserError
+
+_CASE = re.compile(r"case([0-9]+)")
+
+
+def raw_names(scans: Sequence[RawScan]) -> dict[str, str]:
+    """For each scan's name the one like `case123_day20`: its own if it is like that.
+
+    Other cases are numbered in their order; no number is one that a case has, or of a scan whose labels
+    are known to be bad, since `prepare` would exclude its namesake.
+
+    Raises:
+        UserError: two scans that would have one name, all of them.
+    """
+    cases = _cases(scan.case for scan in scans)
+    names = {scan.name: _name(scan, cases[scan.case]) for scan in scans}
+    problems = list(_twice(names))
+    if problems:
+        raise UserError.of(problems)
+    return names
+
+
+def _cases(found: Iterable[str]) -> dict[str, str]:
+    """What each case is called."""
+    cases = sorted(dict.fromkeys(found), key=natural)
+    bad = (name.partition("_day")[0] for name in GITract.bad_scans)
+    taken = {int(named[1]) for named in map(_CASE.fullmatch, (*cases, *bad)) if named}
+    free = (number for number in count(1) if number not in taken)
+    return {case: case if _CASE.fullmatch(case) else f"case{next(free)}" for case in cases}
+
+
+def _name(scan: RawScan, case: str) -> str:
+    named = NAME.fullmatch(scan.name)
+    if named and named[1] == scan.case and int(named[2]) == scan.day:
+        return scan.name
+    return f"{case}_day{scan.day}"
+
+
+def _twice(names: Mapping[str, str]) -> Iterator[str]:
+    """A line for each name that several scans would have."""
+    sharing: dict[str, list[str]] = {}
+    for own, new in names.items():
+        sharing.setdefault(new, []).append(own)
+    for new, several in sharing.items():
+        if len(several) > 1:
+            yield f"{' and '.join(several)}: would all be called {new}; rename all but one"

@@ -1,0 +1,122 @@
+"""`volseg demo`: a phantom dataset and every stage on it, from slices to a submission."""
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from volseg.config import config
+from volseg.data import phantom, volume
+from volseg.data.dataset import FILE, Dataset
+from volseg.errors import UserError
+from volseg.evaluation.evaluate import evaluate, table
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.inference.submit import submit
+from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.report.report import report
+from volseg.runs.run import LAST
+from volseg.system.files import write_text
+from volseg.training.train import Options as TrainOptions
+from volseg.training.train import train
+from volseg.visualization import overlay
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+log = logging.getLogger(__name__)
+CASE = "case123"
+MARK = ".demo-seed"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The score table and what was written where."""
+
+    table: "Group"
+    paths: dict[Path, str]
+    mean_dice: float
+
+
+def demo(out: Path, *, seed: int = 0) -> Demo:
+    """Run all stages below `out`; what an earlier demo finished there is not done again.
+
+    `seed` draws the patients and the first weights.
+
+    Raises:
+        UserError: `out` holds something else, or the disk is full.
+    """
+    _claim(out, seed)
+    raw, prepared = out / "raw", out / "prepared"
+    run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
+    _phantom(raw, seed)
+    if not (prepared / FILE).is_file():
+        prepare(raw, options=PrepareOptions(out=prepared))
+    _train(prepared, run, seed)
+    wanted = Wanted(runs=(str(run),), data=prepared, out=predictions)
+    infer(replace(wanted, case=(CASE,)))
+    infer(replace(wanted, split="test"))
+    scored = evaluate(predictions, prepared, out=scores)
+    submit(predictions, prepared, sample=raw / "sample_submission.csv", out=out / "submission.csv")
+    picture = out / "overlay.png"
+    overlay.write(picture, _picture(prepared, predictions))
+    page = report(str(predictions), data=prepared, out=out / "report.html", scores=scores).path
+    paths = {
+        raw: "the phantom's slices and train.csv",
+        prepared: "volumes and dataset.json",
+        run: "weights, config, log, TensorBoard",
+        predictions: "masks and run-length codes of case123 and the test scan",
+        scores: "scores.csv and summary.json",
+        out / "submission.csv": "the competition's file",
+        picture: "truth above, prediction below",
+        page: "scores, curves, and the scans to scroll through: open it in a browser",
+    }
+    return Demo(table(scored), paths, scored.headline.foreground_mean["Dice"])
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Make sure that `out` is this demo's own before anything in it is replaced."""
+    mark = out / MARK
+    if mark.is_file():
+        if mark.read_text().strip() != str(seed):
+            raise UserError(
+                f"{out}: holds the demo of seed {mark.read_text().strip()}; name another"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not a demo's; name a new folder with --out")
+    write_text(mark, f"{seed}\n")
+
+
+def _phantom(raw: Path, seed: int) -> None:
+    """The dataset; one that was left unfinished (train.csv comes last) is made anew."""
+    if (raw / "train.csv").is_file():
+        return
+    shutil.rmtree(raw, ignore_errors=True)
+    facts = phantom.write(raw, seed=seed)
+    log.info("phantom: %d scans, %d slices in %s", facts.scans, facts.slices, raw)
+
+
+def _train(prepared: Path, run: Path, seed: int) -> None:
+    settings = config.load(Path("configs/demo.yaml"), [f"train.seed={seed}"])
+    resume = (run / LAST).is_file()
+    if not resume:
+        shutil.rmtree(run, ignore_errors=True)
+    train(settings, TrainOptions(data=prepared, run=run, resume=resume))
+
+
+def _picture(prepared: Path, predictions: Path) -> overlay.Picture:
+    dataset = Dataset.load(prepared)
+    sample = dataset.of(CASE)[-1]
+    found = [
+        volume.read(predictions / sample.name / f"{name}.nii.gz").voxels.astype(bool)
+        for name in dataset.classes
+    ]
+    return overlay.overlay(
+        dataset.image(sample),
+        np.stack(found),
+        truth=dataset.labels(sample),
+        classes=dataset.classes,
+    )

@@ -1,0 +1,1 @@
+"""`volseg evaluate`: predictions scored against labels."""

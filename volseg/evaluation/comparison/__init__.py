@@ -1,0 +1,1 @@
+"""`volseg compare`: two sets of predictions, case by case."""

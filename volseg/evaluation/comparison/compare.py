@@ -1,0 +1,219 @@
+"""`volseg compare`: which of two predictions is better, by how much, and whether that can be told."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from volseg.errors import UserError
+from volseg.evaluation import score_files
+from volseg.evaluation.comparison.criterion import Pairs, Yardstick, yardstick
+from volseg.evaluation.comparison.differences import Row, ScanDifference, by_scan, groups, row
+from volseg.evaluation.evaluate import Found, find, scored
+from volseg.evaluation.scan_scores import Pair
+from volseg.evaluation.summary import ScanScores
+from volseg.inference.prediction_folder import holds_scans
+from volseg.runs.run import CONFIG
+
+MOST = 8
+"""Scans that a line names; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: the folder as the user called it, what it has, and the scores that lay there."""
+
+    name: str
+    found: Found
+    known: Mapping[str, ScanScores]
+
+    @cached_property
+    def pairs(self) -> dict[str, Pair]:
+        """The scans that can be scored, by name."""
+        return {pair.origin.scan: pair for pair in self.found.pairs}
+
+    def outdated(self, scans: Sequence[str]) -> list[str]:
+        """Those whose scores are not known, or are of other masks or labels."""
+        made_from = {name: one.made_from for name, one in self.known.items()}
+        return [name for name in scans if made_from.get(name) != self.pairs[name].origin.made_from]
+
+    def scores(self, scans: Sequence[str]) -> list[ScanScores]:
+        """Their scores, known or found."""
+        return scored([self.pairs[name] for name in scans], known=self.known)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The differences of B from A; `by_scan` runs from the best for A to the best for B."""
+
+    a: Side
+    b: Side
+    by: Yardstick
+    scans: tuple[str, ...]
+    overall: Row
+    classes: tuple[Row, ...]
+    groups: tuple[Row, ...]
+    by_scan: tuple[ScanDifference, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool = False
+) -> Compared:
+    """Compare two folders of predictions, or of their scores, on the scans of both; write nothing.
+
+    Scores that `evaluate` left are taken where they are of the masks and labels that lie there; the
+    others are found anew. Scans that one side was trained on and the other not are left out.
+
+    Raises:
+        UserError: what `evaluate` refuses in either; scans that only one side has, unless `common`;
+            an unknown metric; nothing to compare.
+    """
+    by = yardstick(metric)
+    if a.resolve() == b.resolve():
+        raise UserError(f"{a}, {b}: the same folder; name the predictions of two runs or settings")
+    one, other = _sides(a, b, data)
+    lacking = list(_of_one_side(one, other))
+    if lacking and not common:
+        raise UserError.of(
+            f"{what}: {', '.join(scans)}; predict them, or pass --common" for what, scans in lacking
+        )
+    left_out = [f"{what}: {_listed(scans)}" for what, scans in lacking]
+    fair, told = _fair(one, other)
+    if not fair:
+        raise UserError.of([f"{a}, {b}: no scan to compare fairly", *left_out, *told])
+    unscored = {**one.found.skipped, **other.found.skipped}
+    notes = (
+        *_anew(one, fair),
+        *_anew(other, fair),
+        *_grouped(unscored),
+        *left_out,
+        *told,
+    )
+    pairs = list(zip(one.scores(fair), other.scores(fair), strict=True))
+    return _compared(one, other, by, pairs, notes)
+
+
+def _compared(
+    one: Side, other: Side, by: Yardstick, pairs: Pairs, notes: tuple[str, ...]
+) -> Compared:
+    organs = list(pairs[0][0].values)
+    overall = row("all classes", pairs, organs, by)
+    if not overall.difference.cases:
+        raise UserError(
+            f"{one.name}, {other.name}: no scan whose {by.name} both can be given; try --metric Dice"
+        )
+    return Compared(
+        one,
+        other,
+        by,
+        tuple(scan.scan for scan, _ in pairs),
+        overall,
+        tuple(row(organ, pairs, [organ], by) for organ in organs),
+        tuple(row(name, some, organs, by) for name, some in groups(pairs).items()),
+        tuple(by_scan(pairs, organs, by)),
+        notes,
+    )
+
+
+def _sides(a: Path, b: Path, data: Path) -> tuple[Side, Side]:
+    """Both sides, or one error with what is wrong with either."""
+    made, problems = [], []
+    for folder in (a, b):
+        try:
+            made.append(_side(folder, data))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError.of(dict.fromkeys(problems))
+    return made[0], made[1]
+
+
+def _side(folder: Path, data: Path) -> Side:
+    known = score_files.read(folder)
+    return Side(str(folder), find(_masks(folder, list(known.values())), data), known)
+
+
+def _anew(side: Side, scans: Sequence[str]) -> Iterator[str]:
+    """A line where scores are missing or out of date."""
+    anew = side.outdated(scans)
+    if anew and side.known:
+        yield f"{side.name}: its scores are out of date; scored anew: {_listed(anew)}"
+    elif anew:
+        yield f"{side.name}: has no scores; `volseg evaluate {side.name}` keeps them for next time"
+
+
+def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
+    """The folder of predictions: this one, or the one whose scores lie here."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file; name the folder that it lies in: {folder.parent}")
+    if holds_scans(folder):
+        return folder
+    if not known:
+        if (folder / CONFIG).is_file():
+            raise UserError(
+                f"{folder}: a run, not predictions; make some: `volseg infer --run {folder} --out ...`"
+            )
+        return folder  # which has nothing; `load` says what it should have
+    masks = {Path(one.prediction).parent for one in known}
+    if len(masks) > 1 or not holds_scans(min(masks)):
+        raise UserError(
+            f"{folder}: its scores are of the masks in {', '.join(map(str, sorted(masks)))}, which are "
+            "not there; name the folder of the predictions"
+        )
+    return masks.pop()
+
+
+def _of_one_side(one: Side, other: Side) -> Iterator[tuple[str, list[str]]]:
+    """For each side that lacks scans of the other a line that says so, and the scans."""
+    for lacking, having in ((one, other), (other, one)):
+        failed = lacking.found.failed
+        told = [
+            f"{name} (failed: {failed[name]})" if name in failed else name
+            for name in having.pairs
+            if name not in lacking.pairs
+        ]
+        if told:
+            yield f"{lacking.name}: lacks scans that {having.name} has", told
+
+
+def _fair(one: Side, other: Side) -> tuple[list[str], list[str]]:
+    """The scans of both that tell of new scans, and what is to be said of the others.
+
+    Those that neither side was trained on; where there are none, those that both were.
+    """
+    seen = {
+        name: (pair.origin.seen, other.pairs[name].origin.seen)
+        for name, pair in one.pairs.items()
+        if name in other.pairs
+    }
+    both = [name for name, two in seen.items() if two == ("scan", "scan")]
+    neither = [name for name, two in seen.items() if "scan" not in two]
+    told = {
+        "trained on by A only, left out": [n for n, (a, b) in seen.items() if b != "scan" == a],
+        "trained on by B only, left out": [n for n, (a, b) in seen.items() if a != "scan" == b],
+        "only A was trained on other days of their cases": [
+            name for name in neither if seen[name] == ("case", "none")
+        ],
+        "only B was trained on other days of their cases": [
+            name for name in neither if seen[name] == ("none", "case")
+        ],
+        "trained on by both, left out": both if neither else [],
+    }
+    notes = [f"{what}: {_listed(scans)}" for what, scans in told.items() if scans]
+    if both and not neither:
+        notes.append("both were trained on these scans, so this tells nothing of new ones")
+    return neither or both, notes
+
+
+def _grouped(unscored: Mapping[str, str]) -> Iterator[str]:
+    """A line a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for scan, why in unscored.items():
+        by_reason.setdefault(why, []).append(scan)
+    yield from (f"not compared: {why}: {_listed(scans)}" for why, scans in by_reason.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST
+    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")

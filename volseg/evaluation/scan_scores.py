@@ -1,0 +1,118 @@
+"""From the files of one scan's masks and labels to its scores."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volseg import __version__
+from volseg.data import volume
+from volseg.errors import UserError
+from volseg.evaluation.summary import LABELLED, Origin, ScanScores
+from volseg.metrics import DEFAULT, HD95, Dice, kaggle_score, measure
+from volseg.metrics.mask_pair import Comparison
+
+WITHIN_LABELS = (Dice(), HD95())
+NAMES = (*(one.label for one in DEFAULT), *(f"{one.label}{LABELLED}" for one in WITHIN_LABELS))
+"""The metrics as they are called in scores.csv."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scan to score: what is known of it, and the files of its truth and prediction by class."""
+
+    origin: Origin
+    truth: Mapping[str, Path]
+    prediction: Mapping[str, Path]
+    spacing_mm: tuple[float, float, float]
+
+
+def made_from(
+    truth: Mapping[str, Path], prediction: Mapping[str, Path], spacing_mm: tuple[float, ...]
+) -> str:
+    """The hash of all that a scan's scores follow from: masks, labels, metrics and this version.
+
+    A file that is missing has no part in it; `score` tells of it.
+    """
+    files = [
+        (name, side, hashlib.sha256(file.read_bytes()).hexdigest())
+        for side, masks in (("truth", truth), ("prediction", prediction))
+        for name, file in masks.items()
+        if file.is_file()
+    ]
+    told = repr((__version__, NAMES, spacing_mm, files))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def score(pair: Pair) -> ScanScores | str:
+    """The scores of one scan, or what is wrong with its files, one problem a line."""
+    comparisons: dict[str, Comparison] = {}
+    problems = []
+    for name in pair.truth:
+        try:
+            comparisons[name] = _compare(pair.truth[name], pair.prediction[name], pair.spacing_mm)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        return "\n".join(problems)
+    ranged = _labelled(comparisons)
+    values = {
+        name: {**measure(comparison), **_named(ranged.get(name))}
+        for name, comparison in comparisons.items()
+    }
+    return pair.origin.with_scores(values, kaggle_score.part(comparisons))
+
+
+def _compare(
+    truth_file: Path, prediction_file: Path, spacing_mm: tuple[float, float, float]
+) -> Comparison:
+    truth, prediction = volume.read(truth_file), volume.read(prediction_file)
+    if truth.voxels.shape != prediction.voxels.shape:
+        raise UserError(
+            f"{prediction_file}: its shape is {prediction.voxels.shape}; "
+            f"{truth_file} has {truth.voxels.shape}; predict it again"
+        )
+    if not truth.same_grid(prediction):
+        raise UserError(
+            f"{prediction_file}: lies elsewhere than {truth_file} (another affine); predict it again"
+        )
+    for file, voxels in ((truth_file, truth.voxels), (prediction_file, prediction.voxels)):
+        if not ((voxels == 0) | (voxels == 1)).all():
+            raise UserError(f"{file}: holds values other than 0 and 1; expected a mask")
+    return Comparison(truth.voxels.astype(bool), prediction.voxels.astype(bool), spacing_mm)
+
+
+def _labelled(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    """The same within the slices from the first to the last with a label of any class; {} for none.
+
+    Labels stop at a cut although the organs go on: what is predicted beyond it can't be judged.
+    """
+    labelled = [one.truth.any(axis=(0, 1)) for one in comparisons.values()]
+    slices = np.flatnonzero(np.logical_or.reduce(labelled))
+    if not slices.size:
+        return {}
+    first, last = int(slices[0]), int(slices[-1]) + 1
+    return {name: _within(one, first, last) for name, one in comparisons.items()}
+
+
+def _within(comparison: Comparison, first: int, last: int) -> Comparison:
+    """The slices first to last - 1; the same comparison where nothing lies outside them."""
+    box = comparison.box[2]
+    if first <= box.start and box.stop <= last:
+        return comparison
+    return Comparison(
+        comparison.truth[:, :, first:last],
+        comparison.prediction[:, :, first:last],
+        comparison.spacing_mm,
+    )
+
+
+def _named(comparison: Comparison | None) -> dict[str, float]:
+    """The metrics within the labelled slices; NaN where a scan has none."""
+    return {
+        f"{metric.label}{LABELLED}": metric(comparison) if comparison else math.nan
+        for metric in WITHIN_LABELS
+    }

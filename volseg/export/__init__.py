@@ -1,0 +1,1 @@
+"""`volseg export`: a run as a package that predicts without torch."""

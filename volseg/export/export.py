@@ -1,0 +1,144 @@
+"""`volseg export`: from a run to a package that predicts the same, without torch if so wished."""
+
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from volseg.converted import convert_apart
+from volseg.data.dataset import FILE as DATASET
+from volseg.data.dataset import Dataset
+from volseg.errors import UserError
+from volseg.export import equivalence, int8
+from volseg.export.equivalence import Agreement
+from volseg.export.int8 import Trial
+from volseg.model.engines import Format
+from volseg.model.engines.selection import choose
+from volseg.runs import run as runs
+from volseg.runs.package import FILE, MODEL, OPTIONAL, Package, open_run, seal
+from volseg.runs.run import BEST, CONFIG, SPLITS, Run
+from volseg.system.files import replacing_folder
+
+PACKAGES = Path("packages")
+DATA = Path("data/prepared")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is exported, as what and whereto; `data` has scans to compare on, and to quantise with."""
+
+    run: str
+    format: Format = "openvino"
+    out: Path | None = None
+    data: Path | None = None
+    int8: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The package, its bytes, and how near its predictions are to the run's."""
+
+    folder: Path
+    size: int
+    found: Agreement
+    int8: Trial | None = None
+
+
+def export(order: Order) -> Exported:
+    """Write a package of a run, compared with the run on a scan before it appears.
+
+    Raises:
+        UserError: no such run, a target that exists, a network that can't be converted, or a package
+            that predicts something else than the run; then nothing is left.
+    """
+    _check_installed(order)
+    run = _run(order.run)
+    out = order.out or PACKAGES / f"{runs.label(run.folder).replace('/', '-')}-{order.format}"
+    _check_target(out, force=order.force)
+    dataset = _dataset(run, order.data)
+    scan = equivalence.example(run, order.data, dataset)
+    judges = int8.scored(run, dataset) if order.int8 else []
+    with replacing_folder(out) as folder:
+        for name in _facts(run):
+            shutil.copyfile(run.folder / name, folder / name)
+        _write_model(run, order.format, folder)
+        package = seal(folder, run, order.format)
+        found = equivalence.compare(run, package, scan)
+        equivalence.refuse(out, found)
+        trial = int8.try_int8(run, package, dataset, judges) if dataset and judges else None
+        shutil.rmtree(folder / "compiled", ignore_errors=True)  # for this processor only
+    return Exported(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
+
+
+def _check_installed(order: Order) -> None:
+    """Refuse what can't be done here before anything takes time.
+
+    Raises:
+        UserError: 8 bits of another format, or a library that is missing.
+    """
+    if order.int8 and order.format != "openvino":
+        raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {order.format} out")
+    needed = {
+        "openvino": ("openvino", *(("nncf",) if order.int8 else ())),
+        "onnx": ("onnx",),
+        "torch": (),
+    }
+    for name in needed[order.format]:
+        if not find_spec(name):
+            extra = {"nncf": "int8"}.get(name, order.format)
+            raise UserError(
+                f"--format {order.format}: {name} is not installed; `pip install 'volseg[{extra}]'`"
+            )
+    choose("auto", (order.format,))
+
+
+def _run(name: str) -> Run:
+    run = open_run(runs.find(name))
+    if isinstance(run, Package):
+        raise UserError(
+            f"{run.folder}: is a package already; export the run it was made from, {run.contents.run}"
+        )
+    _ = run.weights  # a run without has nothing to export
+    return run
+
+
+def _check_target(out: Path, *, force: bool) -> None:
+    """Refuse to write over anything, and ever over what isn't a package.
+
+    Raises:
+        UserError: it exists.
+    """
+    if not out.exists():
+        return
+    if not (out / FILE).is_file():
+        raise UserError(f"--out {out}: exists and is no package; name another folder")
+    if not force:
+        raise UserError(f"--out {out}: exists; name another folder or pass --force")
+
+
+def _dataset(run: Run, data: Path | None) -> Dataset | None:
+    """The dataset, if it has the run's classes and channels.
+
+    Raises:
+        UserError: the folder that was named isn't one.
+    """
+    if data is None and not (DATA / DATASET).is_file():
+        return None
+    dataset = Dataset.load(data or DATA)
+    facts = run.facts
+    same = (dataset.classes, dataset.facts.channels) == (facts.classes, facts.channels)
+    return dataset if same else None
+
+
+def _facts(run: Run) -> list[str]:
+    """The files that go into a package as they are."""
+    return [n for n in (CONFIG, SPLITS, *OPTIONAL) if (run.folder / n).is_file()]
+
+
+def _write_model(run: Run, kind: Format, folder: Path) -> None:
+    file = folder / MODEL[kind][0]
+    if kind == "torch":
+        shutil.copyfile(run.folder / BEST, file)
+    else:
+        convert_apart(run, kind, file)

@@ -1,0 +1,1 @@
+"""`volseg infer` and `volseg submit`: masks of scans, and the competition's file of them."""

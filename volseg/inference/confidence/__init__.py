@@ -1,0 +1,1 @@
+"""How far a predicted mask can be trusted, and which slices to check."""

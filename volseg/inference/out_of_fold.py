@@ -1,0 +1,136 @@
+"""The scans that a run did not train on, each as the network sees it that they are new to."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from volseg import console
+from volseg.data.dataset import Dataset, Sample
+from volseg.data.layouts.gi_tract.slice_files import natural
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+from volseg.export.equivalence import channels
+from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.predictor import Predictor
+from volseg.inference.probability_maps import Maps
+from volseg.runs import run as runs
+from volseg.runs.package import Package, open_run
+from volseg.runs.run import Run
+from volseg.system.timing import Seconds
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class NewScan:
+    """A scan, its channels, and the probabilities that the network gives which it is new to."""
+
+    sample: Sample
+    channels: tuple[Volume, ...]
+    maps: Maps
+    predictor: Predictor
+
+
+@dataclass(frozen=True)
+class NewScans:
+    """A run, or the five folds of one, and its labelled validation scans, each with its network's run.
+
+    Each scan is there once: with the run that saw nothing of its case, where there is one.
+    """
+
+    folder: Path
+    members: tuple[Run, ...]
+    dataset: Dataset
+    scans: tuple[tuple[Run, Sample], ...]
+
+    @classmethod
+    def of(cls, name: str | None, data: Path, verb: str) -> "NewScans":
+        """That of a run by its name, or of the newest; `verb` is what one wants to do with it.
+
+        Raises:
+            UserError: a package, another dataset, or no validation scan.
+        """
+        folder = runs.find(name)
+        members = tuple(_own(open_run(member), verb) for member in runs.members(folder))
+        dataset = Dataset.load(data)
+        members[0].check_classes(dataset.classes, data)
+        by = _new_to(members)
+        _refuse_another(folder, dataset, by)
+        scans = _scans(members, dataset, by)
+        if not scans:
+            raise UserError(
+                f"{folder}: has no labelled validation scan in {data}, so nothing to {verb} by; train "
+                "with data.split=folds"
+            )
+        dataset.check([sample for _, sample in scans])
+        return cls(folder, members, dataset, scans)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The hashes of its networks."""
+        return tuple(run.digest for run in self.members)
+
+    def predicted(self, how: How, doing: str, seconds: float | None = None) -> Iterator[NewScan]:
+        """Each scan, its network loaded once; in so much time, so many of each run's as there is time for.
+
+        The first days of all cases come before the second.
+        """
+        done = 0
+        share = seconds and seconds / len(self.members)
+        with console.progress(doing) as report:
+            for run, pairs in groupby(self.scans, key=lambda pair: pair[0]):
+                until = share and time.monotonic() + share
+                predictor = Ensemble((run.folder,), (run,)).load(how).predictor
+                for _, sample in pairs:
+                    image = channels(self.dataset, sample)
+                    yield NewScan(sample, image, predictor.maps(image, Seconds()), predictor)
+                    done += 1
+                    report(done, len(self.scans), sample.name)
+                    if until and time.monotonic() > until:
+                        break
+
+
+def _own(run: Run, verb: str) -> Run:
+    if isinstance(run, Package):
+        raise UserError(
+            f"{run.folder}: is a package; {verb} the run it was made from, {run.contents.run}, and "
+            "export that again"
+        )
+    return run
+
+
+def _new_to(members: Sequence[Run]) -> dict[str, Run]:
+    """For each validation scan the run that saw the least of its case."""
+    by: dict[str, Run] = {}
+    for kept_apart in ("unseen_cases", "later_days"):
+        for run in members:
+            for name in getattr(run.facts, kept_apart):
+                by.setdefault(name, run)
+    return by
+
+
+def _refuse_another(folder: Path, dataset: Dataset, names: Collection[str]) -> None:
+    """Raise where most validation scans are not in a dataset: scans of the same name are others then."""
+    lacking = sorted(set(names) - {one.name for one in dataset.samples}, key=natural)
+    if 2 * len(lacking) > len(names):
+        raise UserError(
+            f"{dataset.folder}: lacks {len(lacking)} of the {len(names)} validation scans of {folder} "
+            f"({lacking[0]} ...); name the dataset that it was trained on"
+        )
+    if lacking:
+        log.info("%s: lacks the validation scans %s", dataset.folder, ", ".join(lacking))
+
+
+def _scans(
+    members: Sequence[Run], dataset: Dataset, by: Mapping[str, Run]
+) -> tuple[tuple[Run, Sample], ...]:
+    """By run, the first days of its cases first."""
+    labelled = [one for one in dataset.samples if one.labels and one.name in by]
+    days: dict[str, list[str]] = {}
+    for one in labelled:
+        days.setdefault(one.case, []).append(one.name)
+    in_turn = sorted(labelled, key=lambda one: days[one.case].index(one.name))
+    return tuple((run, one) for run in members for one in in_turn if by[one.name] is run)

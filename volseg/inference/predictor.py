@@ -1,0 +1,173 @@
+"""From native volumes to masks: the one path of validation and of inference. Needs no torch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.arrays import bounding_box
+from volseg.config.sections import Data
+from volseg.data.preprocessing.body_box import body_box
+from volseg.data.preprocessing.grid import Grid, View
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+from volseg.inference.probability_maps import Bytes, Maps
+from volseg.inference.sliding_window import Network, Sums, Tiling, Weighted, blended
+from volseg.masks.postprocess.disjoint import disjoint
+from volseg.model.settings import Inference, Size
+from volseg.postprocessing import Change, Evidence, Step, at_least, clean, lowest
+from volseg.system.timing import Seconds
+
+Mask = npt.NDArray[np.bool_]
+Changes = dict[str, list[Change]]
+"""What each step of cleaning changed, by class."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network and how it wants a scan: its grid and intensities, its windows (X, Y, Z) and flips."""
+
+    network: Network
+    data: Data
+    inference: Inference
+    window: Size
+
+    @property
+    def networks(self) -> list[Network]:
+        """One a pass over a scan: the network itself, and mirrored along each choice of its axes."""
+        axes = ["xyz".index(name) for name in self.inference.flips]
+        mirrored = [c for count in range(1, len(axes) + 1) for c in combinations(axes, count)]
+        return [self.network, *(Mirrored(self.network, chosen) for chosen in mirrored)]
+
+    def view(self, channels: Sequence[Volume]) -> View:
+        """A scan as this network sees it.
+
+        Raises:
+            UserError: channels on different grids.
+        """
+        return View.of(channels, self.data.spacing_mm, self.data.intensity)
+
+
+def tiling(view: View, inference: Inference, window: Size) -> Tiling:
+    """The windows over a view's body, evenly placed, or over all of it as MONAI places them."""
+    box = view.whole
+    if inference.body_box:
+        box = view.grid.over_box(body_box(view.channels, view.grid.oriented_mm))
+    return Tiling(view.grid.shape, box, window, inference.overlap, even=inference.body_box)
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """A network that sees each window mirrored along these axes of X, Y, Z."""
+
+    network: Network
+    axes: tuple[int, ...]
+
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What its logits add, mirrored back."""
+        axes = tuple(axis + 1 for axis in self.axes)
+        mirrored = (
+            Weighted(np.flip(one.image, axes), np.flip(one.weight, self.axes)) for one in windows
+        )
+        for part in self.network.parts(mirrored):
+            yield np.flip(part, axes)
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Trained networks with all it takes to apply them to a native volume.
+
+    Several members, and mirrored views, are averaged: their probabilities, on the native grid.
+    """
+
+    members: tuple[Member, ...]
+    classes: tuple[str, ...]
+    postprocess: tuple[Step, ...]
+    exclusive: bool
+
+    def masks(
+        self, channels: Sequence[Volume], seconds: Seconds | None = None
+    ) -> Iterator[tuple[str, Mask]]:
+        """Each class and its cleaned mask (X, Y, Z) on the native grid of the first channel."""
+        spent = seconds or Seconds()
+        yield from self.cleaned(self.maps(channels, spent), channels[0], spent)
+
+    def maps(self, channels: Sequence[Volume], spent: Seconds) -> Maps:
+        """The probability of each class on the native grid.
+
+        Raises:
+            UserError: channels on different grids, or voxels or logits that are no finite numbers.
+        """
+        passes = sum(len(member.networks) for member in self.members)
+        grid = Grid.over(channels[0], None)
+        maps = Maps(grid, exclusive=self.exclusive, passes=passes)
+        views: dict[tuple[object, object], View] = {}
+        for member in self.members:
+            with spent.step("normalise"):
+                sees = member.data.spacing_mm, member.data.intensity
+                if sees not in views:
+                    views = {sees: member.view(channels)}
+                view = views[sees]
+                windows = tiling(view, member.inference, member.window)
+            for network in member.networks:
+                layers = spent.each("blend", blended(view, windows, network, spent))
+                with spent.step("restore"):
+                    maps.add(layers, view.grid, windows.box)
+        return maps
+
+    def cleaned(
+        self,
+        maps: Maps,
+        first: Volume,
+        spent: Seconds,
+        *,
+        most: int | None = None,
+        changes: Changes | None = None,
+    ) -> Iterator[tuple[str, Mask]]:
+        """Each class and its mask, cleaned; those of exclusive classes never overlap.
+
+        What each step changed is added to `changes` where it is asked for.
+
+        Raises:
+            UserError: a class fills a box of more than `most` voxels, too many to be cleaned.
+        """
+        claims = self._claims(maps, first, spent, most, changes)
+        apart = disjoint(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
+        yield from zip(self.classes, apart, strict=True)
+
+    def _claims(
+        self, maps: Maps, first: Volume, spent: Seconds, most: int | None, changes: Changes | None
+    ) -> Iterator[tuple[Bytes, Mask]]:
+        """Each class's evidence in 8 bits and its cleaned mask, both (X, Y, Z) on the native grid."""
+        for number, name in enumerate(self.classes):
+            with spent.step("restore"):
+                probability = maps.whole(number)
+            with spent.step("postprocess"):
+                if most is not None:
+                    self._refuse_too_large(name, probability, most)
+                told = None if changes is None else changes.setdefault(name, [])
+                mask = clean(
+                    Evidence.start(
+                        probability,
+                        image=first.voxels,
+                        spacing_mm=first.spacing_mm,
+                        slice_axis=maps.grid.slice_axis,
+                    ),
+                    self.postprocess,
+                    name,
+                    told,
+                )
+            yield probability, mask
+
+    def _refuse_too_large(self, name: str, probability: Bytes, most: int) -> None:
+        found = at_least(probability, lowest(self.postprocess, name))
+        if found[bounding_box(found)].size > most:
+            raise UserError(
+                f"{name} is found all over the scan; cleaning it takes more memory than "
+                "--max-memory allows"
+            )

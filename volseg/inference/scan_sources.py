@@ -1,0 +1,138 @@
+"""What inference is asked to predict: scans of a dataset, or files and folders outside any."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volseg.data import volume
+from volseg.data.dataset import Dataset, Sample
+from volseg.data.layouts.gi_tract.slice_scan import Scan, read_folder
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+from volseg.inference.ensemble import Ensemble, How
+from volseg.runs.folds import OUT_OF_FOLD
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is predicted, by which runs (by default the newest), and where the masks go."""
+
+    runs: tuple[str, ...] = ()
+    data: Path = Path("data/prepared")
+    out: Path = Path("predictions")
+    case: tuple[str, ...] = ()
+    everything: bool = False
+    split: str | None = None
+    inputs: tuple[Path, ...] = ()
+    allow_gaps: bool = False
+    how: How = How()
+    probabilities: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scan to predict: the files it is read from and, where it came from slices, their numbers.
+
+    `problem` says why it can't be read at all.
+    """
+
+    name: str
+    case: str
+    paths: tuple[Path, ...] = ()
+    slices: tuple[int, ...] = ()
+    scan: Scan | None = None
+    problem: str = ""
+
+    def channels(self) -> list[Volume]:
+        """The image's channels on the native grid.
+
+        Raises:
+            UserError: missing, damaged or inconsistent files.
+        """
+        if self.problem:
+            raise UserError(self.problem)
+        if self.scan:
+            return [self.scan.image()]
+        return [channel for path in self.paths for channel in volume.read_channels(path)]
+
+    def digest(self, channels: Sequence[Volume]) -> str:
+        """SHA-256 of what was read: voxels, their place, and the slices' numbers."""
+        digest = hashlib.sha256(repr(self.slices).encode())
+        for channel in channels:
+            digest.update(repr((channel.voxels.shape, channel.voxels.dtype.str)).encode())
+            digest.update(channel.affine.tobytes())
+            digest.update(
+                np.ascontiguousarray(channel.voxels.T).data
+            )  # no copy of a NIfTI's voxels
+        return digest.hexdigest()
+
+
+def sources(wanted: Wanted, by: Ensemble) -> list[Source]:
+    """What to predict.
+
+    Raises:
+        UserError: an input that does not exist, two of one name, or nothing to predict.
+    """
+    if wanted.inputs:
+        return _plain_sources(wanted.inputs, allow_gaps=wanted.allow_gaps)
+    dataset = Dataset.load(wanted.data)
+    by.runs[0].check_classes(dataset.classes, wanted.data)
+    samples = _samples(wanted, dataset, by)
+    if not samples:
+        raise UserError(f"{wanted.data}: no scan in {wanted.split}; {_where_sets_are_told(by)}")
+    return [
+        Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
+        for one in samples
+    ]
+
+
+def _where_sets_are_told(by: Ensemble) -> str:
+    told = f"see splits.json in {by.runs[0].folder}"
+    if len(by.runs) == 1:
+        return told
+    held = [folder / OUT_OF_FOLD for folder in by.folders if (folder / OUT_OF_FOLD).is_dir()]
+    each = f"; what each fold predicts of cases new to it is in {held[0]}" if held else ""
+    return f"{told}; of several runs, the one that saw the most of a scan says its set{each}"
+
+
+def _samples(wanted: Wanted, dataset: Dataset, by: Ensemble) -> Sequence[Sample]:
+    if wanted.everything:
+        return dataset.samples
+    if wanted.split == "test":
+        return [sample for sample in dataset.samples if sample.part == "test"]
+    if wanted.split:
+        return [s for s in dataset.samples if by.set_of(s.name) == wanted.split]
+    return list({s.name: s for name in wanted.case for s in dataset.of(name)}.values())
+
+
+def _plain_sources(paths: Sequence[Path], *, allow_gaps: bool) -> list[Source]:
+    problems = [
+        f"{path}: no such file or folder; expected a folder of slices or a volume"
+        for path in paths
+        if not path.exists()
+    ]
+    sources = [_plain(path, allow_gaps=allow_gaps) for path in paths if path.exists()]
+    for name, count in Counter(source.name for source in sources).items():
+        if count > 1:
+            problems.append(
+                f"{name}: {count} inputs of this name; predict them into two --out folders"
+            )
+    if problems:
+        raise UserError.of(problems)
+    return sources
+
+
+def _plain(path: Path, *, allow_gaps: bool) -> Source:
+    """A folder of slices or a volume's file outside any dataset."""
+    if path.is_file():
+        name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+        return Source(name, name.rsplit("_day", 1)[0], (path,))
+    try:
+        scan = read_folder(path, allow_gaps=allow_gaps)
+    except UserError as error:
+        return Source(path.resolve().name, "", problem=str(error))
+    return Source(scan.name, scan.case, scan.paths, scan.numbers, scan)

@@ -1,0 +1,275 @@
+"""The sliding window: evenly placed, blended by a Gaussian, summed in 16 bits, layer by layer.
+
+Logits are summed as whole numbers of 1/STEPS, so a result depends neither on the order of the windows
+nor on how many are in work at a time. What each window adds is made by the engine (`counted` says what
+that is), so that it is done where the logits are, by all cores.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.arrays import Box
+from volseg.data.preprocessing.grid import View
+from volseg.errors import UserError
+from volseg.system.timing import Seconds
+
+Floats = npt.NDArray[np.float32]
+Sums = npt.NDArray[np.int16]
+STEPS = 1024
+"""Steps of a sum in one logit."""
+LARGEST = 31.5
+"""Logits beyond it count as this, so sums stay within 16 bits; it is within 1e-13 of certainty."""
+FLOOR = 1e-3
+"""The least that a voxel of a window counts with MONAI, where the middle counts 1."""
+SIGMA = 0.125
+"""The Gaussian's deviation as a share of the window, as in MONAI and nnU-Net."""
+
+
+class Weighted(NamedTuple):
+    """An image (C, X, Y, Z) in a window, and what each of its voxels counts, in STEPS, (X, Y, Z)."""
+
+    image: Floats
+    weight: Floats
+
+
+class Network(Protocol):
+    """What is slid over a scan."""
+
+    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+        """What each window adds to the sums (K, X, Y, Z), in order: its logits, `counted`.
+
+        Windows are asked for as they are needed; what is returned is valid until the next is asked for.
+
+        Raises:
+            UserError: logits that are no finite numbers.
+        """
+        ...
+
+    def __str__(self) -> str:
+        """By what, on what and in which arithmetic: `torch, cpu (2 threads), bfloat16`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where windows begin along one axis, and what each of their voxels counts, (N or 1, window)."""
+
+    starts: tuple[int, ...]
+    weights: Floats
+
+    def row(self, number: int) -> Floats:
+        """What each voxel of a window counts."""
+        row: Floats = self.weights[number % len(self.weights)]
+        return row
+
+    @classmethod
+    def over(
+        cls, inside: slice, voxels: int, window: int, overlap: float, *, even: bool = True
+    ) -> "Side":
+        """As few windows as cover `inside` of an axis with at least this overlap, placed evenly.
+
+        They lie within the axis; where it is shorter than one, that lies about its middle. Otherwise
+        than evenly they are placed as by MONAI: all steps are alike but the last.
+        """
+        begin, end = inside.start, inside.stop
+        if voxels <= window:
+            starts: tuple[int, ...] = (-((window - voxels) // 2),)
+        elif end - begin <= window:
+            about = begin - (window - (end - begin)) // 2
+            starts = (min(max(about, 0), voxels - window),)
+        else:
+            step = max(1, int(window * (1 - overlap)))
+            count = math.ceil((end - begin - window) / step) + 1
+            spread = np.linspace(begin, end - window, count).round()
+            steps = np.minimum(begin + step * np.arange(count), end - window)
+            starts = tuple(int(x) for x in (spread if even else steps))
+        return cls(starts, _weights(starts, window) if even else _gaussian(window)[None])
+
+    @property
+    def window(self) -> int:
+        """Voxels of a window."""
+        return int(self.weights.shape[1])
+
+    @property
+    def all(self) -> slice:
+        """From where the first window begins to where the last one ends; may reach beyond the axis."""
+        return slice(self.starts[0], self.starts[-1] + self.window)
+
+    def place(self, number: int) -> slice:
+        """Where a window lies, counted from the first one."""
+        begin = self.starts[number] - self.starts[0]
+        return slice(begin, begin + self.window)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The windows over a box of a grid of this shape, all in voxels (X, Y, Z).
+
+    `even` ones have a Gaussian that separates into the axes; others are placed and weighted as by MONAI,
+    whose Gaussian is nowhere below FLOOR.
+    """
+
+    shape: tuple[int, ...]
+    box: Box
+    window: tuple[int, int, int]
+    overlap: float
+    even: bool = True
+
+    @cached_property
+    def sides(self) -> tuple[Side, Side, Side]:
+        """Of each axis."""
+        axes = zip(self.box, self.shape, self.window, strict=True)
+        x, y, z = (Side.over(inside, n, w, self.overlap, even=self.even) for inside, n, w in axes)
+        return x, y, z
+
+    @property
+    def count(self) -> int:
+        """How many windows there are."""
+        return math.prod(len(side.starts) for side in self.sides)
+
+    @property
+    def layer(self) -> tuple[int, int, int]:
+        """The shape of all windows of one layer together."""
+        x, y, z = self.sides
+        return x.all.stop - x.all.start, y.all.stop - y.all.start, z.window
+
+    @cached_property
+    def gaussian(self) -> Floats:
+        """What each voxel of a window counts with MONAI, (X, Y, Z)."""
+        return np.maximum(_outer(*(_gaussian(n) for n in self.window)), FLOOR)
+
+    @cached_property
+    def _of_a_layer(self) -> Floats:
+        """The sum of the Gaussians of one layer's windows, (X, Y, Z)."""
+        x, y, _ = self.sides
+        total = np.zeros(self.layer, np.float32)
+        for i, j in product(range(len(x.starts)), range(len(y.starts))):
+            total[x.place(i), y.place(j)] += self.gaussian
+        return total
+
+    def gaussian_shares(self, layer: int) -> Floats:
+        """STEPS by what all windows count in a layer with MONAI, (X, Y, Z)."""
+        z = self.sides[2]
+        total = np.zeros(self.layer, np.float32)
+        for start in z.starts:
+            above = start - z.starts[layer]
+            if abs(above) < z.window:
+                there = slice(max(0, above), z.window + min(0, above))
+                own = slice(max(0, -above), z.window - max(0, above))
+                total[..., there] += self._of_a_layer[..., own]
+        return np.divide(np.float32(STEPS), total, out=total)
+
+
+def blended(
+    view: View, tiling: Tiling, network: Network, spent: Seconds
+) -> Iterator[tuple[int, Sums]]:
+    """Each layer of the box as soon as its windows are done, towards the feet.
+
+    That is its first plane, counted from the box's, and the sums of logits (K, X, Y, planes), valid
+    until the next is asked for.
+
+    Raises:
+        UserError: voxels or the network's output are no finite numbers.
+    """
+    x, y, z = tiling.sides
+    across = [
+        slice(inside.start - side.all.start, inside.stop - side.all.start)
+        for inside, side in zip(tiling.box, (x, y, z), strict=True)
+    ][:2]
+    inner_z = tiling.box[2]
+    windows = spent.each("normalise", _windows(view, tiling))
+    parts = spent.each("network", network.parts(windows))
+    sums = np.zeros((0,), np.int16)
+    for k, start in enumerate(z.starts):
+        for i, j in product(range(len(x.starts)), range(len(y.starts))):
+            part = next(parts)
+            if not sums.size:
+                sums = np.zeros((len(part), *tiling.layer), np.int16)
+            sums[:, x.place(i), y.place(j)] += part
+        first = max(start, inner_z.start)
+        stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
+        yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
+        if k + 1 == len(z.starts):
+            return
+        sums[..., : start + z.window - stop] = sums[..., stop - start :].copy()
+        sums[..., start + z.window - stop :] = 0
+
+
+def _windows(view: View, tiling: Tiling) -> Iterator[Weighted]:
+    """The image in each window, in the order in which `blended` adds them."""
+    x, y, z = tiling.sides
+    for k, start in enumerate(z.starts):
+        layer = padded(view, (x.all, y.all, slice(start, start + z.window)))
+        shares = None if tiling.even else tiling.gaussian_shares(k)
+        for i, j in product(range(len(x.starts)), range(len(y.starts))):
+            inside = x.place(i), y.place(j)
+            if shares is None:
+                weight = _outer(np.float32(STEPS) * x.row(i), y.row(j), z.row(k))
+            else:
+                weight = tiling.gaussian * shares[inside]
+            yield Weighted(layer[:, *inside], weight)
+
+
+def padded(view: View, box: Box) -> Floats:
+    """A box of the scan, with zeros where it reaches beyond."""
+    ends = zip(box, view.grid.shape, strict=True)
+    x, y, z = (slice(max(0, one.start), min(n, one.stop)) for one, n in ends)
+    around = [
+        (inside.start - one.start, one.stop - inside.stop)
+        for one, inside in zip(box, (x, y, z), strict=True)
+    ]
+    part = view.part((x, y, z))
+    return np.pad(part, [(0, 0), *around]) if np.any(around) else part
+
+
+def _outer(x: Floats, y: Floats, z: Floats) -> Floats:
+    """The product of a number for each axis, (X, Y, Z)."""
+    product_: Floats = (x[:, None] * y)[:, :, None] * z
+    return product_
+
+
+def counted(logits: Floats, weight: Floats, by: Network) -> Sums:
+    """What logits (K, X, Y, Z) add, by what their voxels count (X, Y, Z): every engine's reference.
+
+    Raises:
+        UserError: they are no finite numbers.
+    """
+    check_finite(float(logits.sum()), by)
+    part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
+    return part
+
+
+def check_finite(total: float, by: Network) -> None:
+    """Judge a network's logits by their sum.
+
+    Raises:
+        UserError: one of them is no finite number.
+    """
+    if not math.isfinite(total):
+        raise UserError(
+            f"the network's output is not finite by {by}; "
+            "set train.precision: fp32 in the run's config.yaml"
+        )
+
+
+def _weights(starts: Sequence[int], window: int) -> Floats:
+    """A Gaussian for each window, scaled so that at each voxel all add up to 1."""
+    shape = _gaussian(window)
+    total = np.zeros(starts[-1] - starts[0] + window)
+    for start in starts:
+        total[start - starts[0] : start - starts[0] + window] += shape
+    rows = [shape / total[start - starts[0] : start - starts[0] + window] for start in starts]
+    return np.stack(rows).astype(np.float32)
+
+
+def _gaussian(window: int) -> Floats:
+    away = np.arange(window) - (window - 1) / 2
+    shape: Floats = np.exp(-0.5 * (away / (SIGMA * window)) ** 2).astype(np.float32)
+    return shape

@@ -1,0 +1,158 @@
+"""`volseg submit`: the scans' run-length codes as the competition's one file; no row is ever lost."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volseg.data import volume
+from volseg.data.dataset import Dataset, Sample
+from volseg.data.layouts.gi_tract import rle_csv
+from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.gi_tract.slice_files import natural
+from volseg.errors import UserError
+from volseg.inference.prediction_folder import Prediction, load
+
+Key = tuple[str, str]
+"""A slice's id and a class."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written: rows, how many of them have a mask, the scans they tell of, and warnings."""
+
+    path: Path
+    rows: int
+    masks: int
+    scans: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> Submission:
+    """Write one row for each slice and class to `out`.
+
+    The rows are those of `sample`, in its order, if it has any; else those of all test scans of the
+    dataset in natural order; else, with a warning, of all predicted scans.
+
+    Raises:
+        UserError: a row without a prediction, a scan that failed or has other classes, slices or
+            columns than expected; all problems at once.
+    """
+    dataset = Dataset.load(data)
+    found = {one.scan: one for one in load(predictions)}
+    wanted = _sample_keys(sample) if sample else []
+    scans = _scans_of(wanted) or _test_scans(dataset) or sorted(found, key=natural)
+    _refuse_unpredicted(scans, found, predictions)
+    table = {(row.id, row.organ): row for row in _rows([found[scan] for scan in scans], dataset)}
+    _refuse_missing(wanted, table, sample)
+    rows = [table[key] for key in wanted or table]
+    rle_csv.write(out, rows)
+    warnings = []
+    if not wanted and not _test_scans(dataset):
+        warnings.append(f"{data} has no test part: all {len(scans)} predicted scans are used")
+    if len(rows) < len(table):
+        warnings.append(f"{sample}: has no row for {len(table) - len(rows)} predicted ones")
+    masks = sum(bool(row.predicted) for row in rows)
+    return Submission(out, len(rows), masks, tuple(scans), tuple(warnings))
+
+
+def _sample_keys(path: Path) -> list[Key]:
+    """The rows a sample asks for, in order; none if it holds only its header."""
+    keys = [(row.id, row.organ) for row in rle_csv.read(path)]
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise UserError(f"{path}: {len(twice)} rows stand there twice: {_first(twice)}")
+    odd = [key for key in keys if "_slice_" not in key[0]]
+    if odd:
+        raise UserError(f"{path}: ids without _slice_: {_first(odd)}")
+    return keys
+
+
+def _scans_of(keys: Iterable[Key]) -> list[str]:
+    return list(dict.fromkeys(name.rpartition("_slice_")[0] for name, _ in keys))
+
+
+def _test_scans(dataset: Dataset) -> list[str]:
+    return sorted((one.name for one in dataset.samples if one.part == "test"), key=natural)
+
+
+def _refuse_unpredicted(
+    scans: Sequence[str], found: dict[str, Prediction], predictions: Path
+) -> None:
+    """Raise for scans that have no masks."""
+    missing = [scan for scan in scans if scan not in found]
+    problems = [
+        f"{found[scan].folder}: inference failed: {found[scan].reason}"
+        for scan in scans
+        if scan in found and found[scan].status == "failed"
+    ]
+    if missing:
+        problems.append(
+            f"{predictions}: {len(missing)} of {len(scans)} scans have no prediction: "
+            f"{_first(missing)}; predict them with `volseg infer`"
+        )
+    if problems:
+        raise UserError.of(problems)
+
+
+def _refuse_missing(keys: Sequence[Key], table: dict[Key, Row], sample: Path | None) -> None:
+    """Raise for rows of the sample that no scan has."""
+    missing = [key for key in keys if key not in table]
+    if missing:
+        raise UserError(
+            f"{sample}: {len(missing)} of {len(keys)} rows have no prediction: {_first(missing)}"
+        )
+
+
+def _first(names: Sequence[str | Key], count: int = 3) -> str:
+    """The first few names."""
+    shown = [name if isinstance(name, str) else " ".join(name) for name in names[:count]]
+    return ", ".join(shown) + (", ..." if len(names) > count else "")
+
+
+def _rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[Row]:
+    """The rows of all scans, slice by slice, classes in the dataset's order."""
+    problems = []
+    for prediction in found:
+        try:
+            yield from _scan_rows(prediction, dataset)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError.of(problems)
+
+
+def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[Row]:
+    """One scan's rows from its rle.csv, or from its masks where it has none."""
+    sample = next((one for one in dataset.samples if one.name == prediction.scan), None)
+    path = prediction.folder / "rle.csv"
+    rows = rle_csv.read(path) if path.is_file() else _encoded(prediction, sample, dataset)
+    if sample and sample.slices:
+        expected = [
+            (rle_csv.slice_id(sample.name, number), organ)
+            for number in sample.slices
+            for organ in dataset.classes
+        ]
+        by_key = {(row.id, row.organ): row for row in rows}
+        if set(by_key) != set(expected) or len(rows) != len(expected):
+            raise UserError(
+                f"{path}: has {len(rows)} rows that are not those of {len(sample.slices)} slices "
+                f"and {len(dataset.classes)} classes; run `volseg infer` again"
+            )
+        rows = [by_key[key] for key in expected]
+    return rows
+
+
+def _encoded(prediction: Prediction, sample: Sample | None, dataset: Dataset) -> list[Row]:
+    if sample is None or not sample.slices:
+        raise UserError(
+            f"{prediction.folder}: no rle.csv, and the scan's slice numbers are not in "
+            f"{dataset.folder}; only scans that came from slices can be submitted"
+        )
+    files = [prediction.mask(name) for name in dataset.classes]
+    masks = np.stack([volume.read(file).voxels.astype(bool) for file in files])
+    if masks.shape[1:] != sample.shape:
+        raise UserError(f"{files[0]}: its shape is {masks.shape[1:]}; expected {sample.shape}")
+    return rle_csv.rows(sample.name, sample.slices, classes=dataset.classes, masks=masks)

@@ -1,0 +1,70 @@
+"""Where to look: the predicted organs, those that are trusted least first, as a table and in words."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.markup import escape
+from rich.table import Table
+
+from volseg.inference.prediction_folder import Confidence, Record
+
+SHOWN = 20
+NOT_CALIBRATED = "confidence is not calibrated; run `volseg calibrate RUN`, then infer again"
+
+
+class Row(NamedTuple):
+    """One organ of one scan."""
+
+    scan: str
+    organ: str
+    confidence: Confidence
+
+
+def rows(records: Sequence[Record]) -> list[Row]:
+    """The organs of all scans that are done, those with the least confidence first.
+
+    Organs that were not found come last, before them only those that ought to have been.
+    """
+    found = [Row(r.scan, n, c) for r in records for n, c in r.confidence.items()]
+    return sorted(found, key=lambda row: _order(row.confidence))
+
+
+def least(record: Record) -> float:
+    """The lowest confidence of a scan's organs, 0 of one that ought to be there; infinite if none is told."""
+    return min((_order(told)[0] for told in record.confidence.values()), default=math.inf)
+
+
+def _order(confidence: Confidence) -> tuple[float, int]:
+    """Sorts by what a person ought to see first."""
+    if confidence.dice is None:
+        return (0.0 if confidence.flags else 2.0, 0)
+    return confidence.dice, -len(confidence.flags)
+
+
+def table(records: Sequence[Record], most: int = SHOWN) -> Table:
+    """A row an organ, `most` at most: its confidence, the slices to look at first, and why.
+
+    Where columns are narrow, lines are folded and no name is cut.
+    """
+    found = rows(records)
+    left = f"{len(found) - most} more in predictions.json" if len(found) > most else None
+    shown = Table(caption=left, caption_justify="left")
+    for header in ("organ", "confi-\ndence", "slices to\ncheck first", "why"):
+        shown.add_column(header, overflow="fold")
+    for row in found[:most]:
+        told = row.confidence
+        why = "; ".join(flag.text for flag in told.flags)
+        dice = "not found" if told.dice is None else f"{told.dice:.2f}"
+        shown.add_row(escape(f"{row.scan} {row.organ}"), dice, _ranges(told.slices), why)
+    return shown
+
+
+def notes(records: Sequence[Record]) -> Iterator[str]:
+    """What a reader of the table has to know."""
+    if any(not row.confidence.calibrated for row in rows(records)):
+        yield NOT_CALIBRATED
+
+
+def _ranges(slices: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in slices)

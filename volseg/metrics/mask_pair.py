@@ -1,0 +1,169 @@
+"""Truth and prediction of one class of one scan, with what metrics share computed once."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.arrays import Box, bounding_box
+from volseg.metrics.distance_transform import Target
+from volseg.metrics.surface_elements import cell_codes, element_areas, shell
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Spacing = tuple[float, float, float]
+NEAR_MM = 5.0  # tolerances are mostly below it
+
+
+class Elements(NamedTuple):
+    """The elements of one mask's surface: area in mm², distance in mm to the other mask's surface."""
+
+    areas_mm2: Floats
+    distances_mm: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Truth and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
+
+    Everything is computed on the smallest box that holds both masks, at most once, on first use.
+    Pairs are of truth and prediction. Distances are undefined (ValueError) while `comparable` is false.
+    """
+
+    truth: Mask
+    prediction: Mask
+    spacing_mm: Spacing
+
+    def __post_init__(self) -> None:
+        """Refuse masks of two shapes.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if self.truth.shape != self.prediction.shape:
+            raise ValueError(f"truth is {self.truth.shape}, prediction {self.prediction.shape}")
+
+    @cached_property
+    def box(self) -> Box:
+        """The smallest box that holds both masks."""
+        boxes = [bounding_box(mask) for mask in (self.truth, self.prediction)]
+        full = [box for box in boxes if box[0].stop]
+        x, y, z = (
+            slice(
+                min((box[axis].start for box in full), default=0),
+                max((box[axis].stop for box in full), default=0),
+            )
+            for axis in range(3)
+        )
+        return x, y, z
+
+    @cached_property
+    def cropped(self) -> tuple[Mask, Mask]:
+        """Both within the box, in C order."""
+        both = (self.truth, self.prediction)
+        truth, prediction = (np.ascontiguousarray(mask[self.box]) for mask in both)
+        return truth, prediction
+
+    @cached_property
+    def truth_voxels(self) -> int:
+        """Voxels of the truth."""
+        return int(np.count_nonzero(self.cropped[0]))
+
+    @cached_property
+    def prediction_voxels(self) -> int:
+        """Voxels of the prediction."""
+        return int(np.count_nonzero(self.cropped[1]))
+
+    @cached_property
+    def shared_voxels(self) -> int:
+        """Voxels of both."""
+        return int(np.count_nonzero(self.cropped[0] & self.cropped[1]))
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of one voxel in ml."""
+        return math.prod(self.spacing_mm) / 1000
+
+    @property
+    def comparable(self) -> bool:
+        """Whether neither mask is empty, so that distances between them exist."""
+        return self.truth_voxels > 0 and self.prediction_voxels > 0
+
+    @property
+    def distance_if_not_comparable(self) -> float:
+        """NaN where both masks are empty (nothing to measure), infinity where one is (missed)."""
+        return np.inf if self.truth_voxels or self.prediction_voxels else np.nan
+
+    @cached_property
+    def contours(self) -> tuple[Mask, Mask]:
+        """Of each slice, the pixels that have an edge towards the outside, within the box."""
+        truth, prediction = (shell(mask, axes=(0, 1)) for mask in self.cropped)
+        return truth, prediction
+
+    @cached_property
+    def hausdorff_mm(self) -> float:
+        """The Hausdorff distance in mm."""
+        return self.hausdorff(self.spacing_mm)
+
+    def hausdorff(self, spacing: Spacing) -> float:
+        """The longest way from a voxel of either mask to the nearest of the other; unit of the spacing.
+
+        Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
+        """
+        truth, prediction = self.cropped
+        to_truth, to_prediction = self._shells  # from outside a mask its shell is what is nearest
+        return max(
+            to_prediction.farthest(np.flatnonzero(truth & ~prediction), spacing),
+            to_truth.farthest(np.flatnonzero(prediction & ~truth), spacing),
+        )
+
+    @cached_property
+    def surface_distances_mm(self) -> tuple[Floats, Floats]:
+        """For each surface voxel, one with a face towards the outside, the way to the other's surface."""
+        return _between(*self._shells, self.spacing_mm)
+
+    def surface_elements(self, within_mm: float) -> tuple[Elements, Elements]:
+        """The elements of both surfaces (see `surface`); distances beyond `within_mm` may be too long."""
+        return self._near_elements if within_mm < NEAR_MM else self._all_elements
+
+    @cached_property
+    def _shells(self) -> tuple[Target, Target]:
+        truth, prediction = (Target(shell(mask)) for mask in self.cropped)
+        return truth, prediction
+
+    @cached_property
+    def _cells(self) -> tuple[tuple[Target, Target], tuple[Floats, Floats]]:
+        """The cells that hold elements of either surface, and the elements' areas in mm²."""
+        table = element_areas(self.spacing_mm)
+        truth, prediction = (cell_codes(mask) for mask in self.cropped)
+        # neither code 0 nor 255, to which 1 added is 0 again
+        on_truth, on_prediction = ((codes + np.uint8(1)) > 1 for codes in (truth, prediction))
+        areas = table.take(truth[on_truth]), table.take(prediction[on_prediction])
+        return (Target(on_truth), Target(on_prediction)), areas
+
+    @cached_property
+    def _near_elements(self) -> tuple[Elements, Elements]:
+        return self._elements(NEAR_MM)
+
+    @cached_property
+    def _all_elements(self) -> tuple[Elements, Elements]:
+        return self._elements(np.inf)
+
+    def _elements(self, most_mm: float) -> tuple[Elements, Elements]:
+        cells, areas = self._cells
+        distances = _between(*cells, self.spacing_mm, most=most_mm)
+        truth, prediction = map(Elements, areas, distances)
+        return truth, prediction
+
+
+def _between(
+    one: Target, other: Target, spacing: Spacing, most: float = np.inf
+) -> tuple[Floats, Floats]:
+    """The distances from each to the other."""
+    return (
+        other.distances(np.flatnonzero(one.mask), spacing, most=most),
+        one.distances(np.flatnonzero(other.mask), spacing, most=most),
+    )

@@ -1,0 +1,43 @@
+"""Batch normalisation over the patches of all ranks, so that each sees the statistics of the whole batch."""
+
+import torch
+from torch import Tensor, nn
+
+from volseg.model.distributed.process_group import everywhere
+
+
+def over_all_ranks(network: nn.Module) -> None:
+    """Have a network's batch norms normalise by the batch of all ranks; their weights stay theirs."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm3d:
+            module.__class__ = _Synchronised
+
+
+class _Synchronised(nn.BatchNorm3d):
+    """As torch's SyncBatchNorm, which knows no CPU; a rank may hold any number of patches."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, X, Y, Z), normalised in float32."""
+        if not self.training:
+            return super().forward(image)
+        values = image.float()
+        axes, voxels = (0, 2, 3, 4), values.numel() // values.shape[1]
+        count = everywhere(values.new_tensor([voxels]))
+        mean = everywhere(values.sum(axes)) / count
+        centred = values - mean.view(-1, 1, 1, 1)
+        variance = everywhere((centred**2).sum(axes)) / count
+        self._follow(mean.detach(), (variance * count / (count - 1)).detach())
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normal = centred * scale.view(-1, 1, 1, 1) + self.bias.view(-1, 1, 1, 1)
+        return normal.to(image.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Let the running statistics, which validation and inference use, follow."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked or 1) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)

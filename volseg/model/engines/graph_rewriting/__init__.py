@@ -1,0 +1,27 @@
+"""Trained networks in the form that OpenVINO runs fastest on a CPU; they compute the same."""
+
+from copy import deepcopy
+
+from torch import nn
+
+
+def rewritten(network: nn.Module) -> nn.Module:
+    """A copy of a network in evaluation that computes the same in fewer and quicker steps.
+
+    OpenVINO can convert a trace of it, which it can't of the network itself. Its weights have other names
+    and shapes. A trace of a SwinUNETR is for windows of one size.
+    """
+    from volseg.model.engines.graph_rewriting.block_convolution import Transposed, fits
+    from volseg.model.engines.graph_rewriting.swin import rewrite_swin
+    from volseg.model.engines.graph_rewriting.unet import rewrite_unet
+    from volseg.model.networks.rewriting.plain import plain
+
+    copy = plain(deepcopy(network).eval())
+    rewrite_unet(copy)
+    rewrite_swin(copy)
+    for parent in list(copy.modules()):
+        for name, module in list(parent.named_children()):
+            # Those that reach no neighbour OpenVINO runs as quickly as it would the convolution.
+            if fits(module) and module.kernel_size != module.stride:
+                setattr(parent, name, Transposed(module))
+    return copy.requires_grad_(False)

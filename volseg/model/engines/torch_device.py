@@ -1,0 +1,66 @@
+"""Where the network runs and in which arithmetic."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from volseg.model.distributed import process_group
+from volseg.model.settings import Precision
+from volseg.system.hardware import has_bfloat16
+
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the type in which convolutions are computed on it."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def best(cls, precision: Precision) -> "Device":
+        """This rank's GPU (the first, for one alone), else the CPU.
+
+        "auto" is bf16 where the hardware has it, on old GPUs fp16.
+        """
+        torch.set_num_threads(process_group.cores())
+        # Pages of 2 MB for large tensors: each step frees and takes them anew, and the system must clear
+        # every page. torch reads this at its first tensor.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+        cuda = torch.cuda.is_available()
+        device = process_group.gpu() if cuda else torch.device("cpu")
+        if precision != "auto":
+            return cls(device, TYPES[precision])
+        if cuda:
+            return cls(
+                device,
+                torch.bfloat16
+                if torch.cuda.is_bf16_supported(including_emulation=False)
+                else torch.float16,
+            )
+        return cls(device, torch.bfloat16 if has_bfloat16() else torch.float32)
+
+    def __str__(self) -> str:
+        """E.g. `cpu (2 threads), bfloat16`."""
+        kind = str(self.dtype).removeprefix("torch.")
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self.device)}, {kind}"
+        return f"cpu ({torch.get_num_threads()} threads), {kind}"
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on this device, its weights laid out channels-last."""
+        return network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
+
+    def send(self, array: Tensor) -> Tensor:
+        """A batch (B, C, X, Y, Z) on this device, laid out channels-last."""
+        return array.to(self.device, memory_format=torch.channels_last_3d, non_blocking=True)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the network runs."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(
+            self.device.type, dtype=self.dtype if enabled else None, enabled=enabled
+        )

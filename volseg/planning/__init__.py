@@ -1,0 +1,1 @@
+"""`volseg plan`: a config for a dataset, a memory and a time."""

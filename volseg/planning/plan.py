@@ -1,0 +1,281 @@
+"""`volseg plan`: a config that suits a dataset and a machine, with the reason of each choice.
+
+The rules are nnU-Net's (Isensee et al. 2021): the grid in `data/target.py`, networks and patches in
+`model/design.py`. Whether a patch fits is measured, by a few steps of training itself.
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from volseg.config import commented_yaml
+from volseg.config.config import Config, check
+from volseg.data.dataset import Dataset
+from volseg.data.splits import FOLDS
+from volseg.errors import UserError
+from volseg.planning import target_grid as targets
+from volseg.planning.design_search import Use, search
+from volseg.planning.network_design import BATCH, Design, Kind, designs
+from volseg.planning.resource_estimate import Forecast, TooLargeError, forecast
+from volseg.planning.tables import busy, by, duration, epoch, memory, run
+from volseg.planning.target_grid import Target
+from volseg.stats.dataset_stats import Statistics
+from volseg.stats.scan_stats import ScanFacts
+from volseg.stats.stats import stats
+from volseg.system.hardware import amount, free_memory
+
+log = logging.getLogger(__name__)
+ROOM = 0.9
+"""Share of the memory that may be used; the rest is for what a few steps do not show."""
+STEP_SECONDS = 1.0
+"""How long a step may take on a CPU, with nothing else at work: more steps are worth more there."""
+BATCH_SHARE = 0.05
+"""A batch has no more than this share of all voxels (nnU-Net's rule)."""
+VALIDATION_SHARE = 0.2
+"""An epoch is so long that its validation takes no more than this share of it."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What training may take: bytes (of the GPU's memory where there is one), and seconds for all of it."""
+
+    memory: int
+    told: str
+    seconds: float | None
+    gpu: bool
+
+
+@dataclass
+class Plan:
+    """A config, why its settings are as they are (by dotted key), and what it will take."""
+
+    config: Config
+    found: Statistics
+    target: Target
+    budget: Budget
+    forecast: Forecast
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def plan(data: Path, kind: Kind, *, max_memory: int | None, max_seconds: float | None) -> Plan:
+    """Choose the largest network and patch of a kind that fit; try some of them to see.
+
+    Raises:
+        UserError: no such dataset, no labels in it, or nothing that fits.
+    """
+    found = stats(data)
+    scans = targets.usable(found)
+    target = targets.target(scans)
+    budget = _budget(max_memory, max_seconds)
+    base, reasons = _on_data(data, found, scans, target)
+    most = int(BATCH_SHARE * len(scans) * math.prod(target.shape))
+    narrow = not budget.gpu
+    rungs = designs(kind, target.shape, target.spacing_mm, narrow=narrow, most=most)
+    tried: dict[int, Forecast] = {}
+
+    def use(number: int) -> Use:
+        try:
+            one = forecast(_config(base, rungs[number]), data, limit=_limit(budget))
+        except TooLargeError:
+            log.info("%s: more than %s", _told(rungs[number]), amount(budget.memory))
+            return Use(math.inf)
+        tried[number] = one
+        log.info(
+            "%s: %s, %.2g s a step",
+            _told(rungs[number]),
+            amount(one.budgeted),
+            one.found.step_seconds,
+        )
+        slow = 0.0 if budget.gpu else one.found.alone_seconds / STEP_SECONDS
+        return Use(one.budgeted / (ROOM * budget.memory), slow)
+
+    number = search([rung.voxels for rung in rungs], use)
+    if number is None:
+        raise UserError(_nothing_fits(rungs[-1], budget, tried.get(len(rungs) - 1)))
+    told = tried[number]
+    config, course = _course(_config(base, rungs[number]), told, budget)
+    reasons |= _on_design(rungs, number, target, told, budget) | course
+    return Plan(config, found, target, budget, replace(told, config=config), reasons)
+
+
+def _budget(allowed: int | None, seconds: float | None) -> Budget:
+    gpu = torch.cuda.is_available()
+    free = int(torch.cuda.mem_get_info()[0]) if gpu else free_memory()
+    where = "of the GPU's memory" if gpu else "of memory"
+    if allowed is None:
+        return Budget(free, f"{amount(free)} {where}, which is what is free", seconds, gpu)
+    if allowed > free:
+        log.info("note: only %s %s is free now", amount(free), where)
+    return Budget(allowed, f"{amount(allowed)} {where}, as --max-memory says", seconds, gpu)
+
+
+def _limit(budget: Budget) -> int | None:
+    """Where a trial is broken off: what a GPU holds is its own matter."""
+    return None if budget.gpu else budget.memory
+
+
+def _config(base: Config, design: Design) -> Config:
+    """A design in a config."""
+    course = base.train.model_copy(update={"patch": design.patch, "batch": design.batch})
+    window = base.inference.model_copy(update={"window": design.patch})
+    update = {"network": design.network, "train": course, "inference": window}
+    return check(base.model_copy(update=update).model_dump(), "plan")
+
+
+def _on_data(
+    data: Path, found: Statistics, scans: Sequence[ScanFacts], target: Target
+) -> tuple[Config, dict[str, str]]:
+    """The settings that only depend on the data, and their reasons."""
+    values: dict[str, object] = {"spacing_mm": target.spacing_mm}
+    intensity = "MR: percentiles of each scan's body become 0 and 1, as its values have no unit"
+    if targets.is_ct(found):
+        window = targets.ct_window(Dataset.load(data), scans)
+        if window:
+            values["intensity"], intensity = window[0].model_dump(), window[1]
+    cases = len({scan.case for scan in scans})
+    split = f"{cases} cases in {FOLDS} folds; a fifth is kept apart to validate on"
+    if cases < FOLDS:
+        values["split"] = "none"
+        split = (
+            f"{cases} labelled case{'s' * (cases > 1)}, too few for {FOLDS} folds: no validation"
+        )
+    reasons = {
+        "data.spacing_mm": f"{target.reason} (nnU-Net's rule)",
+        "data.intensity": intensity,
+        "data.split": split,
+    }
+    return check({"data": values}, "plan"), reasons
+
+
+def _course(config: Config, told: Forecast, budget: Budget) -> tuple[Config, dict[str, str]]:
+    """How many steps an epoch and the run have."""
+    step, between, train = told.found.step_seconds, told.validation_seconds, config.train
+    least = between * (1 / VALIDATION_SHARE - 1) / step
+    epoch = max(train.epoch_steps, math.ceil(least / 50) * 50)
+    reasons = {
+        "train.epoch_steps": f"validation and checkpoint take {between:.1f} s, "
+        f"{between / (between + epoch * step):.0%} of an epoch",
+        "train.steps": "default; the learning rate follows --max-time where that ends sooner",
+    }
+    steps = train.steps
+    if budget.seconds:
+        alone = told.found.alone_seconds  # too many steps do no harm: --max-time ends them well
+        steps = math.floor((budget.seconds - told.start_seconds) / (alone + between / epoch))
+        if steps < 1:
+            raise UserError(
+                f"--max-time: {budget.seconds:g} s are too few: the scans take "
+                f"{told.start_seconds:.0f} s to load and a step {step:.2g} s; allow 10m or more"
+            )
+        epoch = min(epoch, steps)
+        reasons["train.steps"] = (
+            f"what {budget.seconds / 60:g} min have room for, validation included"
+        )
+    course = train.model_copy(update={"steps": steps, "epoch_steps": epoch})
+    return config.model_copy(update={"train": course}), reasons
+
+
+def _on_design(
+    rungs: Sequence[Design], number: int, target: Target, told: Forecast, budget: Budget
+) -> dict[str, str]:
+    """Why the network, its patch and its batch are these."""
+    chosen = rungs[number]
+    whole = next(rung.patch for rung in rungs if rung.batch == BATCH)
+    median = by(target.shape)
+    into = "" if budget.gpu else f" into memory and {STEP_SECONDS:g} s a step"
+    patch = f"the whole median scan, {median}, rounded up to the stride"
+    if chosen.patch != whole:
+        patch = (
+            f"from the median scan, {median}, shrunk until a batch of {BATCH} fits{into}; "
+            f"covers {told.coverage:.0%} of it"
+        )
+    batch = "nnU-Net's least: smaller patches come before smaller batches"
+    if chosen.batch > BATCH:
+        batch = f"grown while it fits, to at most {BATCH_SHARE:.0%} of all voxels"
+    width = (
+        "half as many channels as on a GPU, since this is a CPU"
+        if not budget.gpu
+        else "as nnU-Net's"
+    )
+    steps = "an axis is halved while it has 8 voxels or more and its spacing is less than twice the finest"
+    return {
+        "network.name": "as --network says",
+        "network.strides": steps,
+        "network.channels": f"doubled up to ten times the first; {width}",
+        "network.filters": f"doubled from level to level; {width}",
+        "network.blocks_down": "as many levels as the shortest axis of the patch can be halved",
+        "network.feature_size": width,
+        "train.patch": patch,
+        "train.batch": batch,
+        "inference.window": "as the patch",
+    }
+
+
+def _nothing_fits(smallest: Design, budget: Budget, told: Forecast | None) -> str:
+    needs = f"takes {amount(told.budgeted)}" if told else f"takes more than {amount(budget.memory)}"
+    cached = f", {amount(told.scans.cached.all)} of it for the scans" if told else ""
+    least = f"allow {amount(told.budgeted / ROOM)}" if told else "allow more"
+    return (
+        f"--max-memory: {amount(budget.memory)} is too little: even {_told(smallest)} "
+        f"{needs}{cached}; {least} or choose another --network"
+    )
+
+
+def _told(design: Design) -> str:
+    return f"{design.batch} x {by(design.patch)}"
+
+
+def text(made: Plan, data: Path, out: Path | None) -> str:
+    """The planned config as commented YAML."""
+    return commented_yaml.text(made.config, made.reasons, list(_header(made, data, out)))
+
+
+def _header(made: Plan, data: Path, out: Path | None) -> Iterator[str]:
+    """The comment above a planned config: for what it is, how to launch it, what it will take."""
+    told, found = made.forecast, made.forecast.found
+    file = out or Path("PLAN.yaml")
+    yield f"{made.config.network.name} for {made.found.name}, planned by volseg plan."
+    limit = f" --max-time {made.budget.seconds:g}s" if made.budget.seconds else ""
+    yield f"  volseg train {file} --data {data}{limit}"
+    yield (
+        f"Dataset: {len(made.found.scans)} scans of {made.found.cases} cases, "
+        f"{made.found.labelled} labelled; classes: {', '.join(made.found.classes)}; "
+        f"the median scan has {by(made.target.shape)} voxels on the network's grid."
+    )
+    yield (
+        f"Budget: {made.budget.told}; a tenth of it is left free. "
+        f"Time: {duration(made.budget.seconds) if made.budget.seconds else 'none was set'}."
+    )
+    if not made.budget.gpu:
+        yield (
+            f"For a CPU: half as many channels, and a step of about {STEP_SECONDS:g} s at most; "
+            "more steps of a smaller patch learn more in the same time."
+        )
+    yield (
+        f"Measured in {found.steps} steps on {found.device}{busy()}: {found.step_seconds:.3g} s "
+        f"a step, {epoch(told)} with validation, {run(told, None)}."
+    )
+    yield f"Memory: {memory(told)}."
+    if found.gpu_memory is not None:
+        yield f"GPU memory: {amount(found.gpu_memory)} at the peak."
+
+
+def rows(made: Plan) -> Iterator[tuple[str, str]]:
+    """What was chosen, in short."""
+    config, told = made.config, made.forecast
+    yield "dataset", f"{made.found.name}: {made.found.labelled} labelled scans"
+    yield "budget", made.budget.told
+    yield (
+        "grid",
+        f"{' x '.join(f'{mm:g}' for mm in made.target.spacing_mm)} mm: {made.target.reason}",
+    )
+    yield "network", f"{config.network.name}, {told.found.parameters / 1e6:.2f} million parameters"
+    yield "patch", f"{by(config.train.patch)}: {made.reasons['train.patch']}"
+    yield "batch", f"{config.train.batch}: {made.reasons['train.batch']}"
+    yield "a step", f"{told.found.step_seconds:.3g} s on {told.found.device}{busy()}"
+    yield "an epoch", epoch(told)
+    yield "the run", run(told, None)
+    yield "memory", memory(told)

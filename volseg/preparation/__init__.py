@@ -1,0 +1,1 @@
+"""`volseg prepare`: raw datasets checked and written as NIfTI volumes."""

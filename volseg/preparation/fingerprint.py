@@ -1,0 +1,251 @@
+"""What a prepared scan looks like in numbers: its grid, intensities, organs, and a print of each slice.
+
+Measured while a scan is prepared, since its voxels are at hand then. The checks of `volseg prepare`
+judge by it, and `volseg stats` shows it, without reading a voxel again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from volseg.data.layouts.raw_dataset import Mask
+from volseg.data.volume import Affine, Array, Volume
+from volseg.schema import Section
+
+PERCENTILES = (0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5)
+STEP = 3
+"""Intensities are taken at every third column and row: their percentiles need no more."""
+BLANK_SHARE = 0.2
+"""The lowest value is the scanner's blank around the body if at least this share of the voxels has it."""
+
+Point = tuple[float, float, float]
+
+
+class Intensities(Section):
+    """One channel. Slices are along the last axis of the voxels as they are stored.
+
+    `blank` is the value around the body (None: there is none) and `blank_share` its share of the
+    voxels; `percentiles` (PERCENTILES), `mean`, `sd` and `slice_means` are of the other voxels, the
+    body's. `prints` are equal for slices that are equal; `constant` are the slices of one value.
+    """
+
+    low: float
+    high: float
+    blank: float | None
+    blank_share: float
+    percentiles: tuple[float, ...]
+    mean: float
+    sd: float
+    slice_means: tuple[float, ...]
+    constant: tuple[int, ...]
+    prints: tuple[str, ...]
+
+
+class Organ(Section):
+    """One class of one scan; `areas` counts voxels by slice, `prints` are those of its labelled slices.
+
+    `centre_mm` is the centre of its voxels, `low_mm` and `high_mm` the corners of its box, all in the
+    patient's world (RAS+); None where the scan does not have the organ. `outside` counts the voxels
+    in the blank around the body.
+    """
+
+    voxels: int
+    volume_ml: float
+    areas: tuple[int, ...]
+    prints: dict[int, str]
+    centre_mm: Point | None
+    low_mm: Point | None
+    high_mm: Point | None
+    outside: int
+
+
+class Fingerprint(Section):
+    """One scan. `axes` is where its voxel axes run to, e.g. LPI; `box_mm` the corners of its grid (RAS+).
+
+    `body_mm` is the middle of what is not blank; `overlaps` counts the voxels that two classes share.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: Point
+    axes: str
+    dtype: str
+    box_mm: tuple[Point, Point]
+    body_mm: Point
+    channels: tuple[Intensities, ...]
+    organs: dict[str, Organ] | None
+    overlaps: dict[str, int]
+
+
+def measure(
+    channels: Sequence[Volume], masks: Mapping[str, Mask] | None, *, exclusive: bool
+) -> Fingerprint:
+    """Measure a scan: its channels (X, Y, Z) on one grid, and a bool mask a class on the same grid.
+
+    Classes that are `exclusive` are looked at one by one and never kept, so that a map of a hundred
+    labels needs the memory of one mask.
+    """
+    import nibabel
+
+    image = channels[0]
+    shape = np.array(image.voxels.shape)
+    intensities = tuple(_intensities(channel.voxels) for channel in channels)
+    blank = intensities[0].blank
+    low, high = _body(image.voxels, blank)
+    return Fingerprint(
+        shape=image.voxels.shape,
+        spacing_mm=image.spacing_mm,
+        axes="".join(nibabel.orientations.aff2axcodes(image.affine)),
+        dtype=image.voxels.dtype.name,
+        box_mm=_corners(image.affine, -0.5, shape - 0.5),
+        body_mm=_world(image.affine, (low + high) / 2),
+        channels=intensities,
+        organs=None
+        if masks is None
+        else {name: _organ(masks[name], image, blank) for name in masks},
+        overlaps=dict(_overlaps(masks) if masks and not exclusive else ()),
+    )
+
+
+def _intensities(voxels: Array) -> Intensities:
+    planes = _planes(voxels)
+    flat = planes.reshape(len(planes), -1)
+    lows, highs = flat.min(axis=1), flat.max(axis=1)
+    some = np.ascontiguousarray(planes[:, ::STEP, ::STEP]).reshape(len(planes), -1)
+    blanks = (some == lows.min()).sum(axis=1)
+    share = float(blanks.sum() / some.size)
+    has_blank = BLANK_SHARE <= share < 1
+    body = some[some != lows.min()] if has_blank else some.ravel()
+    sums = some.sum(axis=1, dtype=np.float64)
+    counts = np.full(len(planes), some.shape[1])
+    if has_blank:
+        sums, counts = sums - blanks * float(lows.min()), counts - blanks
+    means = np.divide(sums, counts, out=np.full(len(planes), float(lows.min())), where=counts > 0)
+    return Intensities(
+        low=float(lows.min()),
+        high=float(highs.max()),
+        blank=float(lows.min()) if has_blank else None,
+        blank_share=share if has_blank else 0.0,
+        percentiles=_percentiles(body),
+        mean=float(body.mean(dtype=np.float64)),
+        sd=float(body.std(dtype=np.float64)),
+        slice_means=tuple(np.round(means, 4).tolist()),
+        constant=tuple(np.flatnonzero(lows == highs).tolist()),
+        prints=tuple(map(_print, planes)),
+    )
+
+
+def _percentiles(values: Array) -> tuple[float, ...]:
+    """PERCENTILES of the values, by counting where they have 16 bits, which is faster than sorting."""
+    if values.dtype not in (np.uint8, np.uint16):
+        return tuple(np.percentile(values, PERCENTILES).tolist())
+    below = np.cumsum(np.bincount(values))
+    places = np.asarray(PERCENTILES) / 100 * (values.size - 1)
+    low, high = (np.searchsorted(below, end(places), side="right") for end in (np.floor, np.ceil))
+    return tuple((low + (places - np.floor(places)) * (high - low)).tolist())
+
+
+def _organ(mask: Mask, image: Volume, blank: float | None) -> Organ:
+    planes = _planes(mask)
+    areas = [int(np.count_nonzero(plane)) for plane in planes]
+    voxels = sum(areas)
+    labelled = np.flatnonzero(areas)
+    there: dict[str, Point | None] = dict.fromkeys(("centre_mm", "low_mm", "high_mm"))
+    outside = 0
+    if voxels:
+        first, last = int(labelled[0]), int(labelled[-1])
+        centre, low, high = _place(planes[first : last + 1], areas[first : last + 1])
+        low[2], high[2], centre[2] = low[2] + first, high[2] + first, centre[2] + first
+        corners = _corners(image.affine, low - 0.5, high + 0.5)
+        there = {
+            "centre_mm": _world(image.affine, centre), "low_mm": corners[0], "high_mm": corners[1]
+        }  # fmt: skip
+        if blank is not None:
+            outside = _outside(planes, _planes(image.voxels), labelled.tolist(), blank)
+    return Organ(
+        voxels=voxels,
+        volume_ml=voxels * float(np.prod(image.spacing_mm)) / 1000,
+        areas=tuple(areas),
+        prints={int(z): _print(planes[z]) for z in labelled},
+        outside=outside,
+        **there,
+    )
+
+
+def _place(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
+    """Centre, first and last voxel (x, y, z) of a mask whose planes are (Z, Y, X)."""
+    seen = np.add.reduce(
+        planes.view(np.uint8), axis=0, dtype=np.uint16
+    )  # as many as slices at most
+    weights = (seen.sum(axis=0, dtype=int), seen.sum(axis=1, dtype=int), np.asarray(areas))
+    centre = [float((weight * np.arange(len(weight))).sum() / weight.sum()) for weight in weights]
+    found = [np.flatnonzero(weight) for weight in weights]
+    low, high = ([float(one[end]) for one in found] for end in (0, -1))
+    return np.array(centre), np.array(low), np.array(high)
+
+
+def _outside(masks: Array, planes: Array, labelled: Sequence[int], blank: float) -> int:
+    """Voxels of a mask in the blank around the body: with nothing of the body on one side at least.
+
+    Gas within the body is blank too, so a blank voxel counts only if a straight line from it to the
+    left, right, front or back leaves the slice without meeting the body.
+    """
+    count = 0
+    for z in labelled:
+        mask = masks[z] & (planes[z] == blank)
+        if mask.any():
+            count += int((mask & ~_enclosed(planes[z] != blank)).sum())
+    return count
+
+
+def _enclosed(body: Mask) -> Mask:
+    """Pixels with the body on all four sides (or in it)."""
+    seen = [
+        np.logical_or.accumulate(body[:: steps[0], :: steps[1]], axis=axis)[
+            :: steps[0], :: steps[1]
+        ]
+        for axis, steps in ((0, (1, 1)), (0, (-1, 1)), (1, (1, 1)), (1, (1, -1)))
+    ]
+    return np.asarray(np.logical_and.reduce(seen))
+
+
+def _overlaps(masks: Mapping[str, Mask]) -> Iterator[tuple[str, int]]:
+    for (one, first), (other, second) in combinations(dict(masks).items(), 2):
+        yield f"{one} & {other}", int(np.count_nonzero(_planes(first) & _planes(second)))
+
+
+def _body(voxels: Array, blank: float | None) -> tuple[Array, Array]:
+    """First and last voxel (x, y, z) that is not blank, to STEP voxels in x and y."""
+    if blank is None:
+        return np.zeros(3), np.array(voxels.shape) - 1.0
+    body = voxels[::STEP, ::STEP] != blank
+    steps = np.array([STEP, STEP, 1])
+    found = [np.flatnonzero(body.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    low, high = (np.array([float(one[end]) for one in found]) * steps for end in (0, -1))
+    return low, high
+
+
+def _planes(voxels: Array) -> Array:
+    """Slices (Z, Y, X) in memory order; a view of what a layout has read."""
+    return np.ascontiguousarray(voxels.T)
+
+
+def _print(plane: Array) -> str:
+    """64 bits that differ for slices that differ (but for one in 10^9 datasets)."""
+    from isal import isal_zlib
+
+    data = plane.reshape(-1).view(np.uint8).data
+    return f"{isal_zlib.crc32(data):08x}{isal_zlib.adler32(data):08x}"
+
+
+def _world(affine: Affine, voxel: Array) -> Point:
+    x, y, z = (affine[:3, :3] @ voxel + affine[:3, 3]).tolist()
+    return round(x, 3), round(y, 3), round(z, 3)
+
+
+def _corners(affine: Affine, low: "Array | float", high: Array) -> tuple[Point, Point]:
+    """Lowest and highest corner (RAS+ mm) of a box given by voxel borders."""
+    grid = np.array(np.meshgrid(*zip(np.broadcast_to(low, 3), high, strict=True))).reshape(3, -1)
+    world = affine[:3, :3] @ grid + affine[:3, 3:]
+    (a, b, c), (d, e, f) = world.min(axis=1).round(3).tolist(), world.max(axis=1).round(3).tolist()
+    return (a, b, c), (d, e, f)

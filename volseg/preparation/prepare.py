@@ -1,0 +1,266 @@
+"""`volseg prepare`: from raw scans to volumes on their native grid and `dataset.json`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from volseg.data.dataset import FILE, Dataset, Facts
+from volseg.data.layouts import Found, GITract, Layout, Nifti
+from volseg.data.layouts.findings import SEVERITIES, Failure, Finding, failures, faults, note
+from volseg.data.layouts.gi_tract.slice_files import first, natural
+from volseg.data.layouts.raw_dataset import RawScan
+from volseg.errors import UserError, nearest
+from volseg.preparation import checks, records, scan_writer
+from volseg.preparation.scan_writer import Outcome, Plan
+from volseg.schema import explain, members
+from volseg.stages.prepared import Prepared
+from volseg.system import hardware, processes
+
+SCANS_A_START = 8  # a worker starts in the time that this many scans take
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How to prepare.
+
+    Attributes:
+        layout: How the raw dataset lies on disk.
+        out: Folder to write to.
+        workers: Processes to use; by default at most as many as there are cores.
+        exclude: Further scans or cases to flag as excluded from training and scoring.
+        allow_gaps: Stack scans with missing slices from the slices there are.
+        slice_mm: Distance of slices, where their names do not tell it.
+        classes: The classes of train.csv, in place of the competition's.
+        strict: Write nothing if any scan has a fault.
+        check: Read everything, write nothing.
+    """
+
+    layout: str = "gi-tract"
+    out: Path = Path("data/prepared")
+    workers: int | None = None
+    exclude: tuple[str, ...] = ()
+    allow_gaps: bool = False
+    slice_mm: float | None = None
+    classes: tuple[str, ...] = ()
+    strict: bool = False
+    check: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the layout that were given."""
+        given: dict[str, Any] = {} if self.slice_mm is None else {"slice_mm": self.slice_mm}
+        wanted = {"allow_gaps": self.allow_gaps, "classes": self.classes}
+        return given | {key: value for key, value in wanted.items() if value}
+
+
+def prepare(
+    source: Path,
+    *,
+    options: PrepareOptions = PrepareOptions(),
+    on_scan: Progress = lambda done, total: None,  # noqa: ARG005
+) -> Prepared:
+    """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` is told of progress.
+
+    A fault of one scan leaves out that scan: it is in `failures`. A scan that was prepared before from
+    the same files with the same settings is not done again. A `dataset.json` of an earlier run is
+    removed before the first volume changes, so that it never names files of another run.
+
+    With `check` everything is read and judged, nothing is written, and faults of the whole are findings.
+
+    Raises:
+        UserError: a fault of the whole dataset, no scan without a fault, any fault with `strict`,
+            or the output can't be written. All problems at once, one a line.
+    """
+    layout = _layout(options)
+    if not source.as_posix().isprintable():
+        raise UserError(f"{str(source)!a}: its name is no plain text; rename the folder")
+    found = layout.scans(source)
+    plan = Plan(options.out, found.classes, found.exclusive)
+    excluded, notes = _excluded(found, options.exclude)
+    found = replace(found, findings=(*found.findings, *notes))
+    if options.check or options.strict:
+        task = partial(scan_writer.check, plan=plan)
+        outcomes = _outcomes(task, found.scans, options=options, on_scan=on_scan)
+        if options.check:
+            return _prepared(found, outcomes, excluded, out=options.out)
+        _refuse(_prepared(found, outcomes, excluded, out=options.out), strict=options.strict)
+    problems = faults(found.findings)
+    if problems or not found.scans:
+        raise UserError.of([*problems, *_told(failures(found.findings))])
+    sources = {path.parent for scan in found.scans for path in scan.files}
+    with records.locked(options.out, sources):
+        outcomes = _written(found.scans, plan, options=options, on_scan=on_scan)
+        done = _prepared(found, outcomes, excluded, out=options.out)
+        _refuse(done, strict=options.strict)
+        gone = records.strangers(options.out, done.scans)
+        for name in gone:
+            records.withdraw(options.out, name)
+        _save(source, layout, found, outcomes, excluded=excluded, out=options.out)
+    failed = {failure.name for failure in done.failures}
+    return replace(done, removed=tuple(name for name in gone if name not in failed))
+
+
+def _layout(options: PrepareOptions) -> GITract | Nifti:
+    """The layout by name, with the settings that were given.
+
+    Raises:
+        UserError: an unknown name, or settings that this layout does not have.
+    """
+    known = members(Layout)
+    if options.layout not in known:
+        near = nearest(options.layout, known)
+        raise UserError(
+            f"--layout {options.layout}: no such layout{near}; known: {', '.join(known)}"
+        )
+    kind = known[options.layout]
+    settings = {"name": options.layout, **options.settings()}
+    try:
+        layout: GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
+    except ValidationError as error:
+        lines = explain(error, kind)
+        raise UserError.of(f"--layout {options.layout}: {line}" for line in lines) from error
+    return layout
+
+
+def _excluded(found: Found, wanted: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:
+    """The names to flag: the author's bad scans and the user's own; and remarks on both.
+
+    Raises:
+        UserError: names of the user that match no scan and no case.
+    """
+    names = {scan.name: scan.case for scan in found.scans}
+    failed = [failure.name for failure in failures(found.findings)]
+    names |= {name: name.partition("_day")[0] for name in failed}
+    known = dict.fromkeys([*names.values(), *names])
+    unknown = [
+        f"--exclude {name}: no such case or scan{nearest(name, known)}"
+        for name in wanted
+        if name not in known
+    ]
+    if unknown:
+        raise UserError.of(unknown)
+    own = {name for name, case in names.items() if not {name, case}.isdisjoint(wanted)}
+    flagged = own.union(name for name in found.bad_scans if name in names)
+    notes = [
+        note(
+            "left out of training and scoring: "
+            + ("as asked" if name in own else "on its author's list of bad labels"),
+            kind="excluded",
+            scan=name,
+        )
+        for name in sorted(flagged, key=natural)
+    ]
+    absent = [name for name in found.bad_scans if name not in names]
+    if absent:
+        told = f"not in this dataset, of the scans that its author excludes: {', '.join(absent)}"
+        notes.append(note(told, kind="excluded"))
+    return frozenset(flagged), notes
+
+
+def _refuse(done: Prepared, *, strict: bool) -> None:
+    """Stop at faults of the whole dataset, and where no scan (with `strict`: not every one) is good.
+
+    Raises:
+        UserError: all that is wrong, of the scans the first ten.
+    """
+    if done.problems or not done.scans or (strict and done.failures):
+        raise UserError.of([*done.problems, *_told(done.failures)])
+
+
+def _told(failed: Sequence[Failure]) -> Iterator[str]:
+    return first([failure.reason for failure in failed], "scans with faults")
+
+
+def _prepared(
+    found: Found, outcomes: Sequence[Outcome], excluded: frozenset[str], *, out: Path
+) -> Prepared:
+    """What came of all scans, judged each by itself and beside the others."""
+    good = [outcome.record for outcome in outcomes if outcome.record]
+    seen = {one.sample.name: (one.sample, one.fingerprint) for one in good}
+    own = (finding for outcome in outcomes for finding in outcome.findings)
+    names = tuple(seen)
+    return Prepared(
+        out=out,
+        scans=names,
+        excluded=tuple(name for name in names if name in excluded),
+        findings=tuple(_in_order([*found.findings, *own, *checks.across(seen)])),
+        unchanged=tuple(outcome.name for outcome in outcomes if outcome.unchanged),
+    )
+
+
+def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Of the whole first, then by scan; in each the errors before warnings and notes."""
+
+    def place(one: Finding) -> tuple[object, ...]:
+        return bool(one.scan), natural(one.scan), SEVERITIES.index(one.severity)
+
+    return sorted(findings, key=place)
+
+
+def _written(
+    scans: Sequence[RawScan], plan: Plan, *, options: PrepareOptions, on_scan: Progress
+) -> list[Outcome]:
+    """The outcome of writing each scan, in their order; those that are written already stay."""
+    kept = {scan.name: one for scan in scans if (one := scan_writer.kept(scan, plan=plan))}
+    new = [scan for scan in scans if scan.name not in kept]
+    on_scan(len(kept), len(scans))
+
+    def report(done: int, _total: int) -> None:
+        on_scan(len(kept) + done, len(scans))
+
+    task = partial(scan_writer.write, plan=plan)
+    written = _outcomes(task, new, options=options, on_scan=report)
+    outcomes = kept | {one.name: one for one in written}
+    return [outcomes[scan.name] for scan in scans]
+
+
+def _outcomes(
+    task: Callable[[RawScan], Outcome],
+    scans: Sequence[RawScan],
+    *,
+    options: PrepareOptions,
+    on_scan: Progress,
+) -> list[Outcome]:
+    """The outcome of a task for each scan, in their order, worked out in parallel."""
+    workers = options.workers
+    if workers is None:
+        workers = min(hardware.cores(), 1 + len(scans) // SCANS_A_START)
+    if workers < 1:
+        raise UserError(f"--workers {workers}: expected 1 or more")
+    outcomes: dict[int, Outcome] = {}
+    with closing(processes.each(task, scans, workers=workers, died=scan_writer.died)) as work:
+        for position, outcome in work:
+            outcomes[position] = outcome
+            on_scan(len(outcomes), len(scans))
+    return [outcomes[position] for position in range(len(scans))]
+
+
+def _save(
+    source: Path,
+    layout: GITract | Nifti,
+    found: Found,
+    outcomes: Sequence[Outcome],
+    *,
+    excluded: frozenset[str],
+    out: Path,
+) -> None:
+    """Write `dataset.json`, unless it says the same already."""
+    samples = [outcome.record.sample for outcome in outcomes if outcome.record]
+    facts = Facts(
+        name=source.resolve().name.removesuffix(".json"),
+        layout=layout.name,
+        classes=found.classes,
+        exclusive=found.exclusive,
+        channels=found.channels,
+        samples=tuple(one.model_copy(update={"excluded": one.name in excluded}) for one in samples),
+    )
+    dataset = Dataset(out, facts)
+    path = out / FILE
+    if not path.is_file() or path.read_text(encoding="utf-8") != dataset.text():
+        dataset.save()

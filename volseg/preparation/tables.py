@@ -1,0 +1,84 @@
+"""What `volseg prepare` found, as a table, as lines and as JSON."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volseg.data.layouts.findings import Finding, counts
+from volseg.stages.prepared import Prepared
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LINES = 20
+"""Warnings that a run tells one by one; all of them are in the table and the JSON."""
+STYLES = {"error": "bold red", "warning": "yellow", "note": ""}
+
+
+def table(done: Prepared) -> "Table":
+    """All findings, a row each, grouped by scan; those of the whole dataset come first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    told = Table("scan", "severity", "kind", "finding", title=None)
+    before = None
+    for one in done.findings:
+        if before not in (None, one.scan):
+            told.add_section()
+        name = "" if one.scan == before else one.scan or "(dataset)"
+        severity = Text(one.severity, STYLES[one.severity])
+        told.add_row(Text(name), severity, one.kind, Text(one.message))
+        before = one.scan
+    return told
+
+
+def lines(done: Prepared) -> Iterator[str]:
+    """Notes, warnings and failures as lines for stderr; of many warnings the first."""
+    notes = [one for one in done.findings if one.severity == "note"]
+    yield from (f"note: {_located(one)}" for one in notes if one.kind != "excluded" or not one.scan)
+    if done.excluded:
+        yield f"note: excluded from training and scoring: {', '.join(done.excluded)}"
+    warnings = [one for one in done.findings if one.severity == "warning"]
+    yield from (f"warning: {_located(one)}" for one in warnings[:LINES])
+    if len(warnings) > LINES:
+        yield (
+            f"warning: ... and {len(warnings) - LINES} more; `volseg prepare --check` shows all in a table"
+        )
+    if done.removed:
+        yield f"note: removed, not in the source any more: {', '.join(done.removed)}"
+    if done.unchanged:
+        yield f"note: {len(done.unchanged)} scans are unchanged and were not done again"
+    yield from (f"failed: {failure.reason}" for failure in done.failures)
+
+
+def summary(done: Prepared, *, checked: bool) -> str:
+    """One line: what was written, and how much was found."""
+    total = len(done.scans) + len(done.failures)
+    found = counts(done.findings)
+    told = ", ".join(f"{n} {kind}{'s' * (n != 1)}" for kind, n in found.items())
+    written = "nothing written" if checked else str(done.out)
+    return f"{written}: {len(done.scans)} of {total} scans without a fault ({told})"
+
+
+def as_json(done: Prepared, source: Path) -> str:
+    """Everything found, for programs."""
+    values = {
+        "source": source.as_posix(),
+        "scans": len(done.scans) + len(done.failures),
+        "good": len(done.scans),
+        "counts": counts(done.findings),
+        "findings": [_plain(one) for one in done.findings],
+    }
+    return json.dumps(values, indent=1)
+
+
+def _plain(one: Finding) -> dict[str, object]:
+    return {**one.model_dump(mode="json"), "scan": one.scan or None}
+
+
+def _located(one: Finding) -> str:
+    """The message with the scan in front, unless it names a place itself."""
+    named = re.search(rf"(?<![\w-]){re.escape(one.scan)}(?![\w-])", one.message)
+    return f"{one.scan}: {one.message}" if one.scan and not named else one.message

@@ -1,0 +1,1 @@
+"""`volseg report`: one HTML page about predictions."""

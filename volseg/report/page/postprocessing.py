@@ -1,0 +1,46 @@
+"""What each step of post-processing changed."""
+
+from collections.abc import Iterator, Sequence
+from statistics import mean
+
+from volseg import formatting
+from volseg.postprocessing import Change
+from volseg.report.page.content import Facts
+from volseg.stages.page import html
+
+HEADER = ("class", "step", "parts before", "parts after", "ml added", "ml removed", "scans changed")
+
+
+def cleaning(facts: Facts) -> str:
+    """A row a class and step, in the order in which steps are applied."""
+    rows = list(_rows(facts))
+    if not rows:
+        return ""
+    swatches = [facts.kind(row[0]) for row in rows]
+    table = html.table(HEADER, rows, kind="wide pairs", swatches=swatches)
+    lead = "Means over scans. Each step changes what the last one left. What touches at a corner is one part."
+    return html.section(
+        "What cleaning changed", lead, html.card("By class and step", table), kind="stack"
+    )
+
+
+def _rows(facts: Facts) -> Iterator[tuple[str, ...]]:
+    for name in facts.classes:
+        steps: dict[tuple[int, str], list[Change]] = {}
+        for scan in facts.scans:
+            for number, change in enumerate(scan.record.changes.get(name, ())):
+                steps.setdefault((number, change.step), []).append(change)
+        for (_, step), changes in sorted(steps.items()):
+            yield name, step, *_told(changes)
+
+
+def _told(changes: Sequence[Change]) -> tuple[str, ...]:
+    """Means, and in how many scans the step changed anything."""
+    means = (
+        mean(one.parts_before for one in changes),
+        mean(one.parts_after for one in changes),
+        mean(one.added_ml for one in changes),
+        mean(one.removed_ml for one in changes),
+    )
+    changed = sum(bool(one.added_ml or one.removed_ml) for one in changes)
+    return *map(formatting.number, means), f"{changed} of {len(changes)}"

@@ -1,0 +1,73 @@
+"""By what masks were made, in how much time, and by which settings."""
+
+from collections import Counter
+from collections.abc import Iterator
+from html import escape
+
+from volseg import formatting
+from volseg.report.page.content import Facts, Trained
+from volseg.stages.page import html
+from volseg.stats.dataset_stats import Spread
+
+SETS = ("unseen cases", "later days", "held out")
+HASH = 12
+"""Digits of a hash that tell weights apart."""
+
+
+def making(facts: Facts) -> str:
+    """Runs, versions, seconds and configs."""
+    parts = [_masks(facts), _seconds(facts), _runs(facts), *_configs(facts)]
+    return html.section("How it was made", "", *parts)
+
+
+def _masks(facts: Facts) -> str:
+    """Which run and which weights made how many scans' masks, by which version."""
+    records = [scan.record for scan in facts.scans]
+    if not records:
+        return ""
+    counts = Counter((one.run, one.weights[:HASH], one.version) for one in records)
+    rows = [
+        (run, weights, version, str(count)) for (run, weights, version), count in counts.items()
+    ]
+    return html.card("Masks", html.table(("run", "weights", "volseg", "scans"), rows))
+
+
+def _seconds(facts: Facts) -> str:
+    """Where the time of a scan went."""
+    spent = [scan.record.seconds for scan in facts.scans if scan.record.seconds]
+    if not spent:
+        return ""
+    steps = dict.fromkeys(step for one in spent for step in one)
+    total = [sum(one.values()) for one in spent]
+    by_step = {step: [one[step] for one in spent if step in one] for step in steps}
+    rows = [
+        (step, formatting.between(Spread.of(values)))
+        for step, values in {**by_step, "all": total}.items()
+    ]
+    title = "Seconds a scan"
+    return html.card(title, html.table(("step", "median (5–95 %)"), rows))
+
+
+def _runs(facts: Facts) -> str:
+    """What each run was trained on."""
+    if not facts.trained:
+        return ""
+    header = ("run", "network", "volseg", "fold", "trained on", *SETS)
+    return html.card("Runs", html.table(header, map(_run, facts.trained), kind="wide"), full=True)
+
+
+def _run(one: Trained) -> tuple[str, ...]:
+    told = one.run.facts
+    sets = (told.train, told.unseen_cases, told.later_days, told.hold_out)
+    counts = (formatting.plural(len(scans), "scan") if scans else "–" for scans in sets)
+    return one.name, one.run.config.network.name, one.version, str(told.fold), *counts
+
+
+def _configs(facts: Facts) -> Iterator[str]:
+    """Each config once, with the runs that have it."""
+    by_text: dict[str, list[str]] = {}
+    for one in facts.trained:
+        by_text.setdefault(one.config, []).append(one.name)
+    for text, names in by_text.items():
+        title = f"Config of {formatting.listed(names)}"
+        yield html.folded(title, html.scrolled(f"<pre>{escape(text)}</pre>", "Config"))

@@ -1,0 +1,1 @@
+"""A trained run on disk: its files, its config, its folds, its packages."""

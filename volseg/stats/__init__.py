@@ -1,0 +1,1 @@
+"""`volseg stats`: what a prepared dataset holds."""

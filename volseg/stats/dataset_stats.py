@@ -1,0 +1,147 @@
+"""What a dataset's statistics are; `summary.py` makes them.
+
+Sizes are of all scans, intensities of all that are not excluded, organs of those that have labels too.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from volseg.preparation.fingerprint import Point
+from volseg.schema import Section
+from volseg.stats.scan_stats import ScanFacts
+
+
+class Spread(Section):
+    """How one quantity spreads over `count` scans or cases; `p5` is its 5th percentile."""
+
+    count: int
+    low: float
+    p5: float
+    p25: float
+    median: float
+    p75: float
+    p95: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """Of one value at least."""
+        some = np.array(list(values), dtype=np.float64)
+        found = np.percentile(some, (0, 5, 25, 50, 75, 95, 100)).tolist()
+        names = ("low", "p5", "p25", "median", "p75", "p95", "high")
+        return cls(count=some.size, **dict(zip(names, found, strict=True)))
+
+
+Along = tuple[Spread, Spread, Spread]
+"""A quantity along each of the patient's AXES."""
+
+
+class GridCount(Section):
+    """How many scans have this shape and spacing, along their voxel axes."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: Point
+    scans: int
+
+
+class Sizes(Section):
+    """The grids of all scans, most frequent first, and their spread along the patient's AXES.
+
+    `changing` are the cases that do not have the same grid on all days. `axes` counts the scans by
+    where their voxel axes run to, `dtypes` by the type of their voxels.
+    """
+
+    grids: tuple[GridCount, ...]
+    changing: tuple[str, ...]
+    voxels: Along
+    spacing_mm: Along
+    size_mm: Along
+    dtypes: dict[str, int]
+    axes: dict[str, int]
+
+
+class Channel(Section):
+    """The intensities of one channel: the spread over scans of each of LEVELS.
+
+    `blank_share` is the share of a scan's voxels in the blank around the body.
+    """
+
+    levels: dict[str, Spread]
+    blank_share: Spread
+
+
+class Days(Section):
+    """How the volume of a class changes over the days of a case, by case.
+
+    Of cases that have it on two days or more: `ratio` is the largest volume by the smallest, `variation`
+    the standard deviation (n - 1) by the mean. `on_some_days` counts the cases that have it on some of
+    their labelled days, not on all.
+    """
+
+    ratio: Spread
+    variation: Spread
+    on_some_days: int
+
+
+class Where(Section):
+    """How large a class is and where it lies, over the scans that have it; see Place."""
+
+    volume_ml: Spread
+    top_mm: Spread
+    bottom_mm: Spread
+    extent_mm: Along
+
+
+class Class(Section):
+    """One class: how many scans have it, and its share of all slices of the labelled scans.
+
+    `where` is None if no scan has it, `days` if no case has it on two days.
+    """
+
+    scans: int
+    slice_share: float
+    where: Where | None
+    days: Days | None
+
+
+class Overlap(Section):
+    """What two classes share, as a share of the smaller one, over the scans that have both."""
+
+    one: str
+    other: str
+    share: Spread
+
+
+class Slices(Section):
+    """The slices of the labelled scans, how many of them show no class, and the share of these by scan."""
+
+    count: int
+    empty: int
+    empty_share: Spread
+
+
+class Statistics(Section):
+    """A dataset. `labelled` counts the scans with labels that are not excluded.
+
+    What there is nothing to say of is empty or None: overlaps of exclusive classes, organs without
+    labels. `extent_mm` is of the box around all organs of a scan.
+    """
+
+    name: str
+    layout: str
+    classes: tuple[str, ...]
+    exclusive: bool
+    channels: tuple[str, ...]
+    cases: int
+    train: int
+    test: int
+    labelled: int
+    excluded: tuple[str, ...]
+    sizes: Sizes
+    intensities: dict[str, Channel]
+    organs: dict[str, Class]
+    extent_mm: Along | None
+    slices: Slices | None
+    overlaps: tuple[Overlap, ...]
+    scans: tuple[ScanFacts, ...]

@@ -1,0 +1,89 @@
+"""The page of `volseg stats`."""
+
+from volseg import formatting
+from volseg.stages.page import html
+from volseg.stats.dataset_stats import Statistics
+from volseg.stats.page import classes, grids_and_intensities, overview
+from volseg.visualization.html_page import page
+
+
+def stats_page(found: Statistics) -> str:
+    """The whole page; the same statistics give the same bytes."""
+    return page(
+        f"{found.name}: dataset statistics",
+        _subtitle(found),
+        [
+            html.tiles(_tiles(found)),
+            _classes(found),
+            grids_and_intensities.sizes(found),
+            grids_and_intensities.intensities(found),
+            classes.volumes(found),
+            classes.days(found),
+            classes.extents(found),
+            classes.overlaps(found),
+            html.notes(_notes(found)),
+        ],
+        made_from="what volseg prepare measured",
+    )
+
+
+def _subtitle(found: Statistics) -> str:
+    channels = formatting.plural(len(found.channels), "channel")
+    kind = "classes exclude each other" if found.exclusive else "classes may overlap"
+    kind = kind if len(found.classes) > 1 else ""
+    told = [
+        "Dataset statistics",
+        f"layout {found.layout}",
+        f"{channels}: {', '.join(found.channels)}",
+        kind,
+    ]
+    return " · ".join(one for one in told if one)
+
+
+def _tiles(found: Statistics) -> list[tuple[str, str, str]]:
+    sizes, total = found.sizes, len(found.scans)
+    several = len({one.shape for one in sizes.grids}) > 1
+    shape, spacing = sizes.voxels, sizes.spacing_mm
+    slices = found.slices
+    return [
+        ("Cases", formatting.number(found.cases), _each(total / found.cases)),
+        ("Scans", formatting.number(total), overview.parts(found)),
+        (
+            "Voxels",
+            formatting.size(one.median for one in shape),
+            "medians" if several else "all scans",
+        ),
+        ("Spacing", formatting.size(one.median for one in spacing), "mm, medians"),
+        (
+            "Slices without a class",
+            formatting.percent(slices.empty / slices.count),
+            "of labelled scans",
+        )
+        if slices
+        else ("Labels", "none", "no plots of classes"),
+    ]
+
+
+def _each(scans: float) -> str:
+    return "one scan each" if scans == 1 else f"{scans:.3g} scans each on average"
+
+
+def _classes(found: Statistics) -> str:
+    """The table on top: a row a class."""
+    if not found.organs:
+        return ""
+    listed = overview.classes(found)
+    table = html.table(overview.HEADER, listed, kind="wide", swatches=range(len(listed)))
+    return f'<section class="first">{html.card("Classes at a glance", table, overview.CAPTION)}</section>'
+
+
+def _notes(found: Statistics) -> list[str]:
+    told = []
+    if found.excluded:
+        names = ", ".join(found.excluded)
+        told.append(f"Excluded scans are only in the sizes and spacings: {names}.")
+    if not found.labelled:
+        told.append(
+            "No scan that is not excluded has labels, so there is nothing to say of classes."
+        )
+    return told

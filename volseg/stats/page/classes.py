@@ -1,0 +1,231 @@
+"""What the page tells of classes: how large they are, where they lie, and how both change."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import NamedTuple
+
+from volseg import formatting
+from volseg.stages.page import html
+from volseg.stats.dataset_stats import Days, Overlap, Spread, Statistics, Where
+from volseg.stats.scan_stats import AXES, Place, ScanFacts, pair
+from volseg.visualization import row_charts, scan_charts
+from volseg.visualization.row_charts import Row, Span
+from volseg.visualization.stylesheet import colour
+
+PLOTTED = 6
+"""Classes whose days are plotted; all are in the table."""
+SQUARE = 6
+"""Classes whose overlaps are shown as a matrix too."""
+PAIRS = 12
+
+
+class Seen(NamedTuple):
+    """A class that some scan has: its name and colour, and each scan that has it with its place."""
+
+    name: str
+    kind: str
+    where: Where
+    places: Sequence[tuple[ScanFacts, Place]]
+
+
+def volumes(found: Statistics) -> str:
+    """How large classes are, how many slices show them, and where they lie from head to foot."""
+    seen = list(_seen(found))
+    if not found.labelled:
+        return ""
+    lead = f"Over {formatting.plural(found.labelled, 'scan')} with labels."
+    return html.section("Classes", lead, _volumes(seen), _slices(found), _heights(seen))
+
+
+def _seen(found: Statistics) -> Iterator[Seen]:
+    for index, (name, one) in enumerate(found.organs.items()):
+        if one.where:
+            counted = [scan for scan in found.scans if scan.counted]
+            places = [(scan, place) for scan in counted if (place := scan.place(name))]
+            yield Seen(name, colour(index), one.where, places)
+
+
+def _volumes(seen: Sequence[Seen]) -> str:
+    lines = [
+        Row(
+            name,
+            formatting.between(where.volume_ml, "ml"),
+            [place.volume_ml for _, place in places],
+            [f"{scan.name}: {formatting.number(place.volume_ml)} ml" for scan, place in places],
+            kind,
+        )
+        for name, kind, where, places in seen
+    ]
+    if not lines:
+        return ""
+    plot = row_charts.strips(
+        lines, unit="ml", label=f"Volumes over scans. {row_charts.told(lines)}"
+    )
+    return html.figure("Volume", plot, f"{row_charts.BOXES} {row_charts.FIGURES}")
+
+
+def _slices(found: Statistics) -> str:
+    counted = [scan for scan in found.scans if scan.counted]
+    if not found.slices:
+        return ""
+    share = found.slices.empty / found.slices.count
+    lines = [Row("no class", formatting.percent(share), [share], kind="none")]
+    spreads = [found.slices.empty_share]
+    for index, (name, one) in enumerate(found.organs.items()):
+        shown = [(scan, scan.place(name)) for scan in counted]
+        spreads.append(Spread.of(p.slices / scan.slices if p else 0.0 for scan, p in shown))
+        told = formatting.percent(one.slice_share)
+        lines.append(Row(name, told, [one.slice_share], kind=colour(index)))
+    plot = row_charts.shares(
+        lines, spreads, unit="% of slices", label=f"Slices. {row_charts.told(lines)}"
+    )
+    caption = f"Of {formatting.number(found.slices.count)} slices. Line: 5–95 % of scans."
+    return html.figure("Slices that show a class", plot, caption)
+
+
+def _heights(seen: Sequence[Seen]) -> str:
+    lines, spans = [], []
+    for name, kind, where, places in seen:
+        top, bottom = (
+            formatting.number(where.top_mm.median),
+            formatting.number(where.bottom_mm.median),
+        )
+        lines.append(Row(name, f"{top} to {bottom} mm", [], kind=kind))
+        spans.append([Span(place.top_mm, place.bottom_mm) for _, place in places])
+    if not lines:
+        return ""
+    label = f"Where classes lie from head to foot. {row_charts.told(lines)}"
+    plot = row_charts.profiles(lines, spans, unit="mm below the head end of the scan", label=label)
+    caption = "Height: share of scans in which a class reaches over a place. Figures: median top and bottom."
+    return html.figure("From head to foot", plot, caption)
+
+
+def days(found: Statistics) -> str:
+    """How volumes change over the days of a case; of many classes the most variable are plotted."""
+    some = [(one, days) for one in _seen(found) if (days := found.organs[one.name].days)]
+    if not some:
+        return ""
+    most = sorted(some, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
+    plots = [
+        html.figure(one.name, _ranges(one), _change(days))
+        for one, days in some
+        if (one, days) in most
+    ]
+    left = f" The {PLOTTED} classes that vary most." if len(some) > PLOTTED else ""
+    lead = (
+        "Of cases that have the class on two days or more: a line a case from its smallest to its "
+        f"largest day, a dot a day.{left}"
+    )
+    return html.section("Volumes over a case's days", lead, *plots)
+
+
+def _change(days: Days) -> str:
+    ratio, variation = days.ratio, days.variation
+    told = (
+        f"Largest by smallest day: median {ratio.median:.2f}, at most {ratio.high:.3g}. "
+        f"Standard deviation by mean: median {formatting.percent(variation.median)}, "
+        f"at most {formatting.percent(variation.high)}."
+    )
+    some = formatting.plural(days.on_some_days, "case")
+    return f"{told} {some} without it on other days." if days.on_some_days else told
+
+
+def _ranges(one: Seen) -> str:
+    by_case: dict[str, list[tuple[float, str]]] = {}
+    for scan, place in one.places:
+        told = f"{scan.name}: {formatting.number(place.volume_ml)} ml"
+        by_case.setdefault(scan.case, []).append((place.volume_ml, told))
+    cases = [scan_charts.Case(case, seen) for case, seen in by_case.items() if seen[1:]]
+    return scan_charts.ranges(
+        cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case"
+    )
+
+
+def extents(found: Statistics) -> str:
+    """How large the boxes around classes are: what a patch should hold."""
+    seen = list(_seen(found))
+    if not seen or not found.extent_mm:
+        return ""
+    boxes = [scan.extent_mm for scan in found.scans if scan.counted and scan.extent_mm]
+    parts = []
+    for axis, axis_name in enumerate(AXES):
+        lines = [_extent(one, axis) for one in seen]
+        if len(seen) > 1:
+            told = formatting.between(found.extent_mm[axis], "mm")
+            lines.append(Row("all classes", told, [box[axis] for box in boxes], kind="none"))
+        plot = row_charts.strips(
+            lines, unit="mm", zero=False, label=f"Extent {axis_name}. {row_charts.told(lines)}"
+        )
+        parts.append(html.figure(axis_name.capitalize(), plot))
+    lead = (
+        "The box around a class, by scan, along the patient's axes: a patch that is larger sees it whole. "
+        f"{row_charts.BOXES} {row_charts.FIGURES}"
+    )
+    return html.section("Extent", lead, *parts)
+
+
+def _extent(one: Seen, axis: int) -> Row:
+    values = [place.extent_mm[axis] for _, place in one.places]
+    hints = [
+        f"{scan.name}: {formatting.number(place.extent_mm[axis])} mm" for scan, place in one.places
+    ]
+    told = formatting.between(one.where.extent_mm[axis], "mm")
+    return Row(one.name, told, values, hints, one.kind)
+
+
+def overlaps(found: Statistics) -> str:
+    """What classes share, where they may share anything; of many pairs those that share most."""
+    if not found.overlaps:
+        return ""
+    most = sorted(found.overlaps, key=lambda one: -one.share.high)[:PAIRS]
+    lines = [_pair(one, found) for one in found.overlaps if one in most]
+    plot = row_charts.strips(
+        lines, unit="%", label=f"Overlaps over scans. {row_charts.told(lines)}"
+    )
+    left = f" The {PAIRS} pairs that share most." if len(found.overlaps) > PAIRS else ""
+    matrix = ""
+    if len(found.classes) <= SQUARE:
+        matrix = html.card("Median over scans", _matrix(found.classes, found.overlaps))
+    return html.section(
+        "Overlap between classes",
+        f"Voxels that two classes share, as a share of the smaller one in the scan.{left}",
+        html.figure("By scan", plot, f"{row_charts.BOXES} {row_charts.FIGURES}"),
+        matrix,
+    )
+
+
+def _pair(one: Overlap, found: Statistics) -> Row:
+    name = pair(one.one, one.other)
+    shared = [
+        (scan, scan.overlaps[name])
+        for scan in found.scans
+        if scan.counted and name in scan.overlaps
+    ]
+    low, middle, high = map(formatting.percent, (one.share.p5, one.share.median, one.share.p95))
+    hints = [f"{scan.name}: {formatting.percent(share)}" for scan, share in shared]
+    values = [100 * share for _, share in shared]
+    return Row(name, f"{middle} ({low}–{high})", values, hints, "plain")
+
+
+def _matrix(classes: Sequence[str], overlaps: Sequence[Overlap]) -> str:
+    """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
+    known = {frozenset((one.one, one.other)): one.share for one in overlaps}
+    most = max(share.high for share in known.values()) or 1.0
+    heads = "".join(
+        f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:]
+    )
+    body = ""
+    for row, name in enumerate(classes[:-1]):
+        body += f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
+        for column, other in enumerate(classes[1:], start=1):
+            share = known.get(frozenset((name, other)))
+            if column <= row or share is None:
+                body += "<td></td>"
+                continue
+            heat = 0.06 + 0.5 * share.median / most
+            body += f'<td style="background:rgba(var(--heat),{heat:.2f})">{formatting.percent(share.median)}'
+            body += f"<small>up to {formatting.percent(share.high)}</small></td>"
+        body += "</tr>"
+    return (
+        f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    )

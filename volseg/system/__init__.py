@@ -1,0 +1,1 @@
+"""Files, processes, hardware, signals, time."""

@@ -1,0 +1,189 @@
+"""Work spread over processes, such that a worker that dies is known by what it worked on."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext
+from typing import TypeVar
+
+from volseg.system import hardware
+
+Item = TypeVar("Item")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Outcome = TypeVar("Outcome")
+
+
+def each(
+    task: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    died: Callable[[Item], Outcome],
+) -> Generator[tuple[int, Outcome], None, None]:
+    """Yield the position and outcome of each item as they are done, in any order.
+
+    `died(item)` stands for the outcome of an item that killed its worker. With one worker, all is
+    done in this process. On Ctrl-C the items in work are finished and the others dropped.
+    """
+    if min(workers, len(items)) <= 1:
+        for position, item in enumerate(items):
+            yield position, task(item)
+        return
+    waiting = deque(range(len(items)))
+    while waiting:
+        suspects: list[int] = []
+        yield from _until_death(task, items, waiting, suspects, workers=workers)
+        for position in suspects:  # one of them did it: each gets a worker of its own
+            alone, guilty = deque([position]), list[int]()
+            yield from _until_death(task, items, alone, guilty, workers=1)
+            if guilty:
+                yield position, died(items[position])
+
+
+def apart(task: Callable[[Item], Outcome], item: Item) -> Outcome:
+    """What a task returns or raises, done in a process of its own: the memory it takes ends with it."""
+    pool = ProcessPoolExecutor(1, mp_context=_context(), initializer=_begin)
+    try:
+        with _held_interrupts():
+            future = pool.submit(task, item)
+        return future.result()
+    finally:
+        with _held_interrupts():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def overlapped(
+    items: Sequence[Item],
+    before: Callable[[Item], Given],
+    here: Callable[[Given], Made],
+    after: Callable[[Made], Outcome],
+    *,
+    beside: Callable[[Given], bool],
+) -> Iterator[Outcome]:
+    """`after(here(before(item)))` of each item, in order.
+
+    `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last,
+    if there is room `beside` what `before` gave. On an exception, such as Ctrl-C, what they have begun
+    is finished.
+    """
+    waiting, begun, ended = deque(items), deque[Future[Given]](), deque[Future[Outcome]]()
+    with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as finishing:
+        while waiting or begun:
+            if not begun:
+                begun.append(preparing.submit(before, waiting.popleft()))
+            given = begun.popleft().result()
+            together = beside(given)
+            if together and waiting:
+                begun.append(preparing.submit(before, waiting.popleft()))
+            if not together:
+                yield from _results(ended)
+            made = here(given)
+            yield from _results(ended)
+            ended.append(finishing.submit(after, made))
+        yield from _results(ended)
+
+
+def _results(futures: deque[Future[Outcome]]) -> Iterator[Outcome]:
+    while futures:
+        yield futures.popleft().result()
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, of which the next is made in a thread of its own while one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as making:
+        future = making.submit(next, items, end)
+        while (item := future.result()) is not end:
+            future = making.submit(next, items, end)
+            yield item  # type: ignore[misc]
+
+
+def warm(modules: Sequence[str]) -> None:
+    """Begin to load what workers will need, once for all of them, while this process goes on.
+
+    Does nothing where there is one core only, or where the system starts each worker anew.
+    """
+    context = _context()
+    if hardware.cores() > 1 and context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver, resource_tracker
+
+        resource_tracker.ensure_running()  # its start lets Ctrl-C through again: not while it is held
+        context.set_forkserver_preload(list(modules))
+        with _held_interrupts():
+            forkserver.ensure_running()
+
+
+def _until_death(
+    task: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    waiting: deque[int],
+    suspects: list[int],
+    *,
+    workers: int,
+) -> Iterator[tuple[int, Outcome]]:
+    """Work `waiting` off; if a worker dies, stop and leave what was in work in `suspects`."""
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin)
+    running: dict[Future[Outcome], int] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) <= workers:  # one waits, so that no worker has to
+                with _held_interrupts():
+                    future = pool.submit(task, items[waiting[0]])
+                running[future] = waiting.popleft()
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                outcome = future.result()
+                yield running.pop(future), outcome
+    except BrokenProcessPool:
+        suspects += running.values()
+    finally:
+        with _held_interrupts():  # a second Ctrl-C would leave workers that nobody tells to end
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started meanwhile never see it and so finish their item."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def _context() -> BaseContext:
+    """How workers are started: forked from one small process that has loaded what they need, or anew.
+
+    Never forked from this process: it may have threads, whose locks a copy would hold for ever.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed instead of waiting for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,1 @@
+"""`volseg train`: from a config and a prepared dataset to a run."""

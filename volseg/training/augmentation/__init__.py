@@ -1,0 +1,1 @@
+"""Random patches and their variation."""

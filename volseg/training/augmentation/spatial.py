@@ -1,0 +1,128 @@
+"""Random choices of where a patch lies and how it is turned; the voxels are fetched once, at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from monai.transforms import Randomizable, Transform
+
+from volseg.data.volume import Array
+from volseg.training.augmentation.intensity import Item
+from volseg.training.augmentation.patch_sampling import Frame, cut
+from volseg.training.loading.packed_scan import Packed
+
+CONTROLS = 7
+"""Control points of an elastic displacement along each axis of the patch."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A scan, and where in it the patch lies."""
+
+    scan: Packed
+    frame: Frame
+
+
+class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
+    """Choose a place: with the probability `foreground` around a voxel of a class drawn at random."""
+
+    def __init__(self, patch: Sequence[int], foreground: float) -> None:
+        self.patch = tuple(patch)
+        self.foreground = foreground
+
+    def __call__(self, scan: Packed) -> View:
+        """The patch inside the scan, or around it where the scan is smaller."""
+        wanted = self._wanted(scan)
+        room = [n - size for n, size in zip(scan.shape, self.patch, strict=True)]
+        start = (
+            min(max(w, 0), spare) if spare >= 0 else -(-spare // 2)
+            for w, spare in zip(wanted, room, strict=True)
+        )
+        return View(scan, Frame(tuple(start), self.patch))
+
+    def _wanted(self, scan: Packed) -> list[int]:
+        points = [points for points in scan.points if len(points)]
+        if not (points and self.R.random_sample() < self.foreground):
+            sizes = zip(scan.shape, self.patch, strict=True)
+            return [self.R.randint(max(1, n - size + 1)) for n, size in sizes]
+        of_class = points[self.R.randint(len(points))]
+        centre = of_class[self.R.randint(len(of_class))]
+        jitter = [self.R.randint(-(size // 4), size // 4 + 1) for size in self.patch]
+        return [
+            int(c) + j - size // 2 for c, j, size in zip(centre, jitter, self.patch, strict=True)
+        ]
+
+
+class Flip(Randomizable, Transform):  # type: ignore[misc]
+    """Turn each of these axes over, every other time."""
+
+    def __init__(self, axes: Sequence[str]) -> None:
+        self.axes = ["xyz".index(axis) for axis in axes]
+
+    def __call__(self, view: View) -> View:
+        """The view, flipped or not."""
+        signs = np.ones(3)
+        signs[self.axes] = self.R.choice((-1.0, 1.0), len(self.axes))
+        return replace(view, frame=view.frame.turned(np.diag(signs)))
+
+
+class RotateZoom(Randomizable, Transform):  # type: ignore[misc]
+    """Rotate about the axes and zoom along them, in millimetres, with the probability `often`."""
+
+    def __init__(self, degrees: Sequence[float], scale: float, often: float) -> None:
+        self.degrees = degrees
+        self.scale = scale
+        self.often = often
+
+    def __call__(self, view: View) -> View:
+        """The view, turned about the patch's centre or as it was."""
+        if self.R.random_sample() >= self.often:
+            return view
+        angles = np.deg2rad([self.R.uniform(-most, most) for most in self.degrees])
+        zoom = 1 + self.R.uniform(-self.scale, self.scale, 3)
+        matrix = in_voxels(rotation(angles) * zoom, view.scan.spacing_mm)
+        return replace(view, frame=view.frame.turned(matrix))
+
+
+class Bend(Randomizable, Transform):  # type: ignore[misc]
+    """Displace smoothly by so many mm (a standard deviation along each axis)."""
+
+    def __init__(self, deviation_mm: float, often: float) -> None:
+        self.deviation_mm = deviation_mm
+        self.often = often
+
+    def __call__(self, view: View) -> View:
+        """The view, bent or as it was."""
+        if self.R.random_sample() >= self.often:
+            return view
+        controls = self.R.normal(0, self.deviation_mm, (3, CONTROLS, CONTROLS, CONTROLS))
+        in_scan = controls / np.reshape(view.scan.spacing_mm, (3, 1, 1, 1))
+        return replace(view, frame=replace(view.frame, bend=in_scan))
+
+
+class Cut(Transform):  # type: ignore[misc]
+    """Fetch the patch's voxels: one copy, or one resampling."""
+
+    def __call__(self, view: View) -> Item:
+        """`image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE."""
+        image, label = cut(view.scan, view.frame)
+        return {"image": image, "label": label}
+
+
+def rotation(radians: Sequence[float] | Array) -> Array:
+    """The matrix (3, 3) that turns about x, then y, then z."""
+    turned = np.eye(3)
+    for axis, angle in enumerate(radians):
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        one = np.eye(3)
+        one[i, i] = one[j, j] = np.cos(angle)
+        one[j, i], one[i, j] = np.sin(angle), -np.sin(angle)
+        turned = one @ turned
+    return turned
+
+
+def in_voxels(matrix: Array, spacing_mm: Sequence[float]) -> Array:
+    """A matrix (3, 3) in millimetres as one between voxels."""
+    mm = np.asarray(spacing_mm)
+    scaled: Array = matrix * mm / mm[:, None]
+    return scaled

@@ -1,0 +1,112 @@
+"""`volseg train --fold each`: all folds into one run, and every scan scored by the fold it is new to."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volseg.config.config import Config
+from volseg.data.dataset import Dataset
+from volseg.data.splits import split
+from volseg.errors import UserError
+from volseg.evaluation.evaluate import evaluate
+from volseg.evaluation.summary import Scores
+from volseg.inference.ensemble import How
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.model.distributed import process_group
+from volseg.runs.folds import NAMES, OUT_OF_FOLD, Ended, Folds
+from volseg.runs.run import CONFIG, SPLITS, Run
+from volseg.training.launcher import train_on
+from volseg.training.train import Options, with_own_steps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EachTrained:
+    """The run, how each of its folds ended, and the scores of all scans by the fold they are new to."""
+
+    run: Path
+    folds: dict[str, Ended]
+    scores: Scores
+
+    @property
+    def seconds(self) -> float:
+        """The time that training took, all folds together."""
+        return sum(fold.seconds for fold in self.folds.values())
+
+
+def train_each(config: Config, options: Options, *, devices: int = 1) -> EachTrained:
+    """Train every fold as a run of its own below `options.run`; predict and score what each has not seen.
+
+    `options.max_seconds` is for each fold, `options.fold` has no effect. With `resume` finished folds
+    stay as they are and the others go on. Masks go to out_of_fold/, scores.csv and summary.json
+    beside it.
+
+    Raises:
+        UserError: a config without folds, or a dataset or run that doesn't fit.
+    """
+    if process_group.announced() > 1:
+        raise UserError(
+            "--fold each: trains one fold after the other, each on all devices; start it by itself with "
+            "--devices N, not by torchrun or srun"
+        )
+    if config.data.split == "none":
+        raise UserError(
+            "--fold each: data.split is none, so there are no folds; set data.split=folds or leave "
+            "--fold out"
+        )
+    finished = _begun(options)
+    for number, name in enumerate(NAMES):
+        one = replace(options, run=options.run / name, fold=number)
+        if name in finished and _as_finished(config, one, finished[name]):
+            log.info("%s: finished before", one.run)
+            continue
+        log.info("%s: fold %d of %d", one.run, number + 1, len(NAMES))
+        one = replace(one, resume=(one.run / SPLITS).is_file())
+        done = train_on(devices, config, one)
+        finished[name] = Ended(
+            steps=done.steps, best=done.best, seconds=done.seconds, max_seconds=one.max_seconds
+        )
+        Folds(finished=finished).write(options.run)
+    return EachTrained(options.run, finished, _scores(options))
+
+
+def _begun(options: Options) -> dict[str, Ended]:
+    """The folds that are finished, by name; none in a new run.
+
+    Raises:
+        UserError: the folder holds something else, or a run that is not to be resumed.
+    """
+    folder = options.run
+    if (folder / CONFIG).is_file():
+        raise UserError(f"{folder}: is the run of one fold; start another with --run NAME")
+    if options.resume and not (folder / NAMES[0]).is_dir():
+        raise UserError(f"{folder}: nothing to resume, {NAMES[0]} is missing; leave out --resume")
+    if not options.resume and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: exists; pass --resume to go on or --run NAME to start another")
+    folds = Folds.read(folder)
+    return dict(folds.finished) if folds else {}
+
+
+def _as_finished(config: Config, options: Options, ended: Ended) -> bool:
+    """Whether a finished fold is what would come of training it now; if not, `train` says why."""
+    if not (options.run / SPLITS).is_file():
+        return False  # somebody removed it
+    run = Run.open(options.run)
+    facts = run.facts
+    samples = Dataset.load(options.data).samples
+    parts = split(samples, fold=options.fold, hold_out=config.data.hold_out)
+    same = (facts.train, facts.unseen_cases, facts.later_days, facts.hold_out) == tuple(parts)
+    same = same and ended.max_seconds == options.max_seconds
+    return same and run.config == with_own_steps(config, run)
+
+
+def _scores(options: Options) -> Scores:
+    """Every fold's best weights on the cases it has not seen, scored together."""
+    out = options.run / OUT_OF_FOLD
+    for name in NAMES:
+        run = str(options.run / name)
+        how = How(engine="torch")  # which is loaded, and has validated
+        infer(Wanted(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how))
+    return evaluate(out, options.data, out=options.run)

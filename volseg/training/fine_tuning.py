@@ -1,0 +1,205 @@
+"""Fine-tuning: a run that starts from another run's weights, a MONAI bundle's or a file's."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import nn
+
+from volseg.config.config import Config
+from volseg.data.dataset import Dataset
+from volseg.errors import UserError, nearest
+from volseg.model.distributed import process_group
+from volseg.runs import run as runs
+from volseg.runs.run import BEST, Facts, Run
+from volseg.schema import explain
+from volseg.system.files import write_text
+from volseg.training.pretrained_weights import Loaded, Weights, check, read, start, told
+
+log = logging.getLogger(__name__)
+RECORD = "weights.json"
+MOST = 8
+"""Names in a line of the log; weights.json has all."""
+
+
+class Record(Loaded):
+    """What `weights.json` holds: where a run's first weights came from, and what became of each.
+
+    `seen` names scans of this run's validation that the weights' own run learnt from.
+    """
+
+    source: str
+    file: str
+    sha256: str
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to start from, and what the user called them."""
+
+    source: str
+    weights: Weights
+
+
+def chosen(source: Path | str | None, run: Path, *, resume: bool) -> Start | None:
+    """What a run has to start from; None: fresh weights, or it has begun and goes on.
+
+    A run that was stopped before its first checkpoint starts from the same weights again.
+
+    Raises:
+        UserError: no such weights, unreadable ones, or a run that was started from others.
+    """
+    record = _record(run / RECORD) if resume else None
+    begun = resume and runs.begun(run)
+    if record is None:
+        if source is not None and begun:
+            raise UserError(
+                f"{run}: was not started from weights; leave --weights out, "
+                "or start another with --run NAME"
+            )
+        return None if source is None else Start(str(source), read(file_of(str(source))))
+    if source is not None and str(source) != record.source:
+        _check_same(read(file_of(str(source))), record, run)
+    if begun:
+        return None
+    weights = read(Path(record.file))
+    _check_same(weights, record, run)
+    return Start(record.source, weights)
+
+
+def check_fit(first: Start | None, config: Config, dataset: Dataset) -> None:
+    """Refuse weights of which nothing fits before anything is written.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    if first:
+        network = config.network.build(len(dataset.facts.channels), len(dataset.classes))
+        check(network, first.weights)
+
+
+def begin(run: Run, network: nn.Module, first: Start | None) -> None:
+    """Copy what fits into the run's fresh network; tell it in the log and in `weights.json`."""
+    if first is None:
+        return
+    weights = first.weights
+    record = Record(
+        source=first.source,
+        file=str(weights.file),
+        sha256=weights.sha256,
+        seen=tuple(_seen(run, weights.file.with_name(runs.SPLITS))),
+        **start(network, weights).model_dump(),
+    )
+    if process_group.rank() == 0:
+        write_text(run.folder / RECORD, record.model_dump_json(indent=1) + "\n")
+    for line in summary(record):
+        log.info(line)
+
+
+def file_of(source: str) -> Path:
+    """The file that a run's name or folder, a bundle's folder or a file's path stands for.
+
+    Raises:
+        UserError: none of these.
+    """
+    place = runs.RUNS / source if (runs.RUNS / source).is_dir() else Path(source)
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        known = [folder.name for folder in runs.RUNS.glob("*")]
+        raise UserError(
+            f"{source}: no such run under {runs.RUNS}, file or folder{nearest(source, known)}"
+        )
+    files = [place / name for name in (BEST, "models/model.pt", "models/model.ts")]
+    found = [file for file in files if file.is_file()]
+    if not found:
+        raise UserError(
+            f"{place}: neither a run with weights ({BEST}) nor a MONAI bundle with models/model.pt; "
+            "name one of these, or a file of weights"
+        )
+    return found[0]
+
+
+def summary(record: Record) -> Iterator[str]:
+    """Lines that tell how much was loaded, and what was not."""
+    tensors = len(record.loaded) + len(record.missing) + len(record.wrong_shape)
+    changes = {"without": record.dropped, "with": record.added}
+    names = " and ".join(f"{word} {part}" for word, part in changes.items() if part)
+    yield (
+        f"weights of {record.file}{f' (names {names})' if names else ''}: "
+        f"{len(record.loaded)} of {tensors} tensors, "
+        f"{100 * record.parameters / record.parameters_in_all:.1f} % of the parameters"
+    )
+    shapes = [f"{one.name} ({told(one)})" for one in record.wrong_shape]
+    for reason, count, listed in (
+        ("stay fresh, other shapes", len(shapes), shapes),
+        ("stay fresh, not in the file", len(record.missing), grouped(record.missing)),
+        ("of the file have no place here", len(record.extra), grouped(record.extra)),
+        (
+            "scans that validate this run trained these weights, so its scores are too good",
+            len(record.seen),
+            record.seen,
+        ),
+    ):
+        if count:
+            yield f"  {count} {reason}: {_listed(listed)}"
+
+
+def grouped(names: Sequence[str]) -> list[str]:
+    """Names as they are if few, else by their leading parts, as many as leave the list short."""
+    depth = max((name.count(".") for name in names), default=0) + 1
+    while True:
+        groups = defaultdict(list)
+        for name in names:
+            groups[".".join(name.split(".")[:depth])].append(name)
+        if len(groups) <= MOST or depth == 1:
+            break
+        depth -= 1
+    return [
+        below[0] if len(below) == 1 else f"{head}.* ({len(below)})"
+        for head, below in groups.items()
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST
+    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _seen(run: Run, splits: Path) -> Iterator[str]:
+    """Scans this run validates on that the weights' run, if they are a run's, saw more of."""
+    if not splits.is_file():
+        return
+    try:
+        theirs, ours = Facts.model_validate_json(splits.read_bytes()), run.facts
+    except ValidationError:
+        log.info("%s: not readable, so nobody knows which scans the weights have seen", splits)
+        return
+    if theirs.dataset != ours.dataset:
+        return
+    for name in (*ours.unseen_cases, *ours.later_days, *ours.hold_out):
+        case = name.rsplit("_day", 1)[0]
+        before = theirs.seen(name, case)
+        if before == "scan" or (before == "case" and ours.seen(name, case) == "none"):
+            yield name
+
+
+def _record(path: Path) -> Record | None:
+    if not path.is_file():
+        return None
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError.of(f"{path}: {line}" for line in explain(error, Record)) from error
+
+
+def _check_same(weights: Weights, record: Record, run: Path) -> None:
+    if weights.sha256 != record.sha256:
+        raise UserError(
+            f"{run}: was started from {record.source}, and {weights.file} holds other weights "
+            "than it did then; give those, or start another with --run NAME"
+        )

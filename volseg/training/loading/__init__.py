@@ -1,0 +1,1 @@
+"""Scans in memory, and batches of patches."""

@@ -1,0 +1,213 @@
+"""The loop of training: epochs of steps, each followed by validation; what is kept, and when it ends."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from volseg import console
+from volseg.errors import ElsewhereError, UserError
+from volseg.model.distributed import process_group
+from volseg.runs.run import LAST, Run
+from volseg.system import signals
+from volseg.training.loading.loader import Loader, Patches, default_workers, loader
+from volseg.training.loading.workers import user_errors
+from volseg.training.state import Clock, State, write
+from volseg.training.step import NotFiniteError, Stepper
+from volseg.training.stopping import Accord
+from volseg.training.validation import Validation
+
+log = logging.getLogger(__name__)
+DIVERGED = "diverged.pt"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is made of."""
+
+    run: Run
+    state: State
+    patches: Patches
+    stepper: Stepper
+    validation: Validation
+    clock: Clock
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, the time is up, or no better score has come for long."""
+        return bool(self.reason)
+
+    @property
+    def reason(self) -> str:
+        """Why training is over; empty while it is not."""
+        course, state, clock = self.run.config.train, self.state, self.clock
+        if state.rows and state.step == state.rows[-1]["step"]:  # its last epoch is validated
+            if state.step >= course.steps:
+                return f"all {course.steps} steps are done"
+            if course.patience and state.epochs_since_best >= course.patience:
+                return f"no better score for {course.patience} epochs"
+            if clock.over():
+                return f"the time limit is used up: {clock.spent():.0f} of {clock.limit:.0f} s"
+        return ""
+
+    @property
+    def share(self) -> float:
+        """The share of the run that is done: of its steps or of its time, whichever is further."""
+        return max(self.state.step / self.run.config.train.steps, self.clock.share())
+
+
+def train(training: Training) -> None:
+    """Train until it is over; validate, log and save after each epoch. Of several ranks the first writes.
+
+    Ctrl-C and SIGTERM end it after the step or scan in work, with everything saved.
+
+    Raises:
+        Stopped: it was asked to end.
+        UserError: a loss that is no number, a scan that can't be read, a full disk.
+    """
+    state, clock = training.state, training.clock
+    with signals.heeded() as request, _board(training) as board:
+        accord = Accord(request, clock)
+        try:
+            accord.check()
+            while not training.finished:
+                patches = training.patches
+                with user_errors(patches.table, patches.scans.names):
+                    row = _epoch(training, accord)
+                with clock.reserving():
+                    row |= training.validation.scores(board, state.step, accord)
+                    _keep(row, training, board)
+                    accord.agree()
+        except signals.Stopped:
+            save(training)
+            log.info("stopped at step %d, which is saved; go on with --resume", state.step)
+            raise
+    log.info("%s", training.reason)
+
+
+def save(training: Training) -> None:
+    """Write all that a resume needs."""
+    training.state.elapsed = training.clock.spent()
+    if process_group.rank() == 0:
+        training.state.save(training.run.folder / LAST)
+
+
+@contextmanager
+def _board(training: Training) -> Iterator[SummaryWriter | None]:
+    """Tensorboard, where this rank writes."""
+    if process_group.rank():
+        yield None
+        return
+    folder = training.run.folder / "tensorboard"
+    with SummaryWriter(folder, purge_step=training.state.step + 1) as board:
+        yield board
+
+
+def _epoch(training: Training, accord: Accord) -> dict[str, Any]:
+    """Train up to the next validation; return the epoch's row of metrics.csv.
+
+    After a resume it may be that no step is left before it.
+    """
+    course, state, clock = training.run.config.train, training.state, training.clock
+    until = min(course.steps, (state.epoch + 1) * course.epoch_steps)
+    began, first, waited = time.monotonic(), state.step, 0.0
+    saved = began
+    state.network.train()
+    batches = iter(_batches(training, until))
+    with console.progress("training") as report:
+        while state.step < until and not (state.step and clock.over()):
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            rate = training.run.config.optimizer.rate(training.share)
+            process_group.draw_as(course.seed, state.step)
+            state.losses.append(_step(training, batch, rate))
+            state.step += 1
+            _tell(training, report)
+            accord.check()
+            if time.monotonic() - saved > 60 * course.checkpoint_minutes:
+                save(training)
+                saved = time.monotonic()
+    took = max(time.monotonic() - began, 1e-9)
+    return {
+        "epoch": math.ceil(state.step / course.epoch_steps),
+        "step": state.step,
+        "seconds": round(clock.spent(), 1),
+        "steps_per_second": round((state.step - first) / took, 3),
+        "waiting": round(waited / took, 4),
+        "lr": f"{state.optimizer.param_groups[0]['lr']:.3e}",
+        "loss": round(float(np.mean(state.losses)), 5),
+    }
+
+
+def _batches(training: Training, until: int) -> Loader:
+    course = training.run.config.train
+    workers = course.workers
+    if workers is None:
+        gpu = training.stepper.device.device.type == "cuda"
+        workers = default_workers(process_group.cores(), gpu=gpu)
+    return loader(
+        training.patches,
+        batch=course.batch,
+        steps=range(training.state.step, until),
+        workers=workers,
+        rank=process_group.rank(),
+        ranks=process_group.ranks(),
+    )
+
+
+def _step(training: Training, batch: dict[str, Any], rate: float) -> float:
+    try:
+        return training.stepper.step(training.state, batch, rate)
+    except NotFiniteError as error:
+        path = training.run.folder / DIVERGED
+        shares = process_group.gathered({name: batch[name] for name in ("image", "label")})
+        whole = {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
+        values = {"step": training.state.step, "rate": rate, **whole}
+        values["network"] = training.state.network.state_dict()
+        process_group.first(lambda: write(values, path))
+        if process_group.rank():
+            raise ElsewhereError from error
+        raise UserError(
+            f"step {training.state.step}: {error}; lower optimizer.lr or set train.precision=fp32 "
+            f"(the batch and the weights that did it are in {path})"
+        ) from error
+
+
+def _tell(training: Training, report: console.Report) -> None:
+    """Show how far the run is: by its steps, or by its time where that ends it."""
+    state, clock, steps = training.state, training.clock, training.run.config.train.steps
+    note = f"loss {np.mean(state.losses[-20:]):.3f}"
+    if clock.limit and clock.share() > state.step / steps:
+        report(round(clock.spent()), round(clock.limit), f"s, step {state.step}, {note}")
+    else:
+        report(state.step, steps, note)
+
+
+def _keep(row: dict[str, Any], training: Training, board: SummaryWriter | None) -> None:
+    """Log an epoch, save the weights if they are the best so far, then the state."""
+    run, state = training.run, training.state
+    score = row.get("score")
+    better = score is None or state.best is None or score > state.best
+    if better:
+        state.best = score
+    state.rows.append(row)
+    state.losses.clear()
+    if board is None:  # rank 0 writes
+        return
+    if better:
+        run.save_best(state.shown)
+    run.write_metrics(state.rows)
+    save(training)
+    for key, value in row.items():
+        if key not in ("epoch", "step"):
+            board.add_scalar(key, float(value), row["step"])
+    told = [f"{key} {row[key]:.4f}" for key in ("loss", "unseen_cases", "later_days") if key in row]
+    log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join(told))

@@ -1,0 +1,140 @@
+"""All that changes while a network trains, and how it is saved and taken up again."""
+
+import io
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from volseg.errors import UserError
+from volseg.system.files import replacing
+
+PLAIN = ("step", "elapsed", "best", "rows", "losses")
+"""What of a State is neither weights nor a random state."""
+
+
+class Clock:
+    """The wall-clock time a run has spent, over all its resumes, and what it may spend.
+
+    The time that the last validation and checkpoint took is kept back for the next ones, so that a
+    run with a limit ends within it. Several ranks go by the time on which they last agreed, so that
+    all of them end with the same step.
+    """
+
+    def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
+        self.limit = limit
+        self.before = before
+        self.started = time.monotonic()
+        self.reserve = 0.0
+        self.agreed: float | None = None
+
+    def spent(self) -> float:
+        """Seconds so far, or at the time of the last agreement."""
+        return self.measured() if self.agreed is None else self.agreed
+
+    def measured(self) -> float:
+        """Seconds so far by this process's own clock."""
+        return self.before + time.monotonic() - self.started
+
+    def share(self) -> float:
+        """The share of the limit that is spent; 0 without one."""
+        return self.spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
+
+    def over(self) -> bool:
+        """Whether training has to end."""
+        return self.share() >= 1
+
+    @contextmanager
+    def reserving(self) -> Iterator[None]:
+        """Keep back as long as the body takes."""
+        began = self.spent()
+        yield
+        self.reserve = self.spent() - began
+
+
+@dataclass
+class State:
+    """All that changes while training; `save` and `restore` carry a resume, bit for bit on CPU.
+
+    `average` follows the weights (None: it is not wanted). `rows` are those of metrics.csv, one an
+    epoch that is done; `losses` are of the steps since.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    scaler: Any
+    average: AveragedModel | None = None
+    step: int = 0
+    elapsed: float = 0.0
+    best: float | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def shown(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
+        shown: nn.Module = self.network if self.average is None else self.average.module
+        return shown
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that are done."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
+
+    @property
+    def epochs_since_best(self) -> int:
+        """The epochs that are done since the one with the best score."""
+        scores = [row.get("score", -math.inf) for row in self.rows]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint that `torch.load(weights_only=True)` reads."""
+        values = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "random": torch.get_rng_state(),
+            "random_cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+            **{name: getattr(self, name) for name in PLAIN},
+        }
+        write(values, path)
+
+    def restore(self, path: Path) -> None:
+        """Take up a checkpoint.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        if not path.is_file():
+            raise UserError(f"{path.parent}: nothing to resume, {path.name} is missing; train anew")
+        try:
+            values = torch.load(path, weights_only=True, map_location="cpu")
+            self.network.load_state_dict(values["network"])
+            self.optimizer.load_state_dict(values["optimizer"])
+            self.scaler.load_state_dict(values["scaler"])
+            if self.average:
+                self.average.load_state_dict(values["average"])
+            torch.set_rng_state(values["random"])
+            if torch.cuda.is_available() and values["random_cuda"]:
+                torch.cuda.set_rng_state(values["random_cuda"][0])
+            for name in PLAIN:
+                setattr(self, name, values[name])
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise UserError(f"{path}: not a checkpoint of this run ({error})") from error
+
+
+def write(values: dict[str, Any], path: Path) -> None:
+    """Write a file for `torch.load`, atomically."""
+    file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
+    torch.save(values, file)
+    with replacing(path) as temporary:
+        temporary.write_bytes(file.getbuffer())

@@ -1,0 +1,84 @@
+"""One step of training: a batch forward and back, and the weights moved."""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from volseg.model.engines.torch_device import Device
+from volseg.model.losses import Loss
+from volseg.training.state import State
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or gradient that is no number. `what` names it; the weights are those it came from."""
+
+    def __init__(self, what: str, value: float) -> None:
+        super().__init__(f"the {what} is {value}")
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """How a batch moves the weights.
+
+    `parts`: the batch is taken in parts of so many patches, whose gradients add up, so that a large
+    batch fits into little memory; None takes it whole. `clip` is the largest norm of the gradient.
+    With several ranks, `shared` is the state's network whose gradients are the mean over the ranks.
+    A batch is then this rank's share of it, and loss and gradient are those of the whole one.
+    """
+
+    loss: Loss
+    exclusive: bool
+    device: Device
+    clip: float
+    parts: Sequence[int] | None = None
+    shared: DistributedDataParallel | None = None
+
+    def step(self, state: State, batch: dict[str, Any], rate: float) -> float:
+        """Move the weights by a batch (`image` (B, C, X, Y, Z), `label` (B, K, X, Y, Z)); its loss.
+
+        Raises:
+            NotFiniteError: the loss or its gradient is no number; the weights have not moved.
+        """
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.zero_grad(set_to_none=True)
+        value = self._backward(state, batch)
+        state.scaler.unscale_(state.optimizer)
+        norm = clip_grad_norm_(state.network.parameters(), self.clip)
+        if not (state.scaler.is_enabled() or torch.isfinite(norm)):
+            raise NotFiniteError("gradient", float(norm))
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        if state.average is not None:
+            state.average.update_parameters(state.network)
+        return value
+
+    def _backward(self, state: State, batch: dict[str, Any]) -> float:
+        value, sizes = 0.0, list(self.parts or [len(batch["image"])])
+        images, labels = batch["image"].split(sizes), batch["label"].split(sizes)
+        for number, (image, label) in enumerate(zip(images, labels, strict=True), 1):
+            with self._exchange(last=number == len(sizes)):
+                loss = self._loss(state, image, label) / len(sizes)
+                value += float(loss.detach())
+                if not math.isfinite(value):
+                    raise NotFiniteError("loss", value)
+                state.scaler.scale(loss).backward()
+        return value
+
+    def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once a step, with those of the last part."""
+        return nullcontext() if last or self.shared is None else self.shared.no_sync()
+
+    def _loss(self, state: State, image: Tensor, label: Tensor) -> Tensor:
+        network = state.network if self.shared is None else self.shared
+        with self.device.autocast():
+            logits = network(self.device.send(image))
+        truth = label.to(self.device.device, non_blocking=True)
+        return self.loss(logits, truth, exclusive=self.exclusive)

@@ -1,0 +1,238 @@
+"""`volseg train`: from a config and a prepared dataset to a run."""
+
+import logging
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from volseg import console
+from volseg.config.config import Config
+from volseg.data.dataset import Dataset
+from volseg.data.splits import Split, split
+from volseg.errors import UserError
+from volseg.model.average import average
+from volseg.model.distributed import process_group
+from volseg.model.distributed.sync_batch_norm import over_all_ranks
+from volseg.model.engines.torch import TorchNetwork
+from volseg.model.engines.torch_device import Device
+from volseg.model.networks import expect_rare
+from volseg.postprocessing import undone, unknown_classes
+from volseg.runs import run as runs
+from volseg.runs.run import LAST, Facts, Run
+from volseg.training import fine_tuning, loop
+from volseg.training.augmentation.pipeline import augmentation
+from volseg.training.loading.loader import Patches
+from volseg.training.loading.scan_cache import Scans
+from volseg.training.loop import Training
+from volseg.training.state import Clock, State
+from volseg.training.step import Stepper
+from volseg.training.validation import Validation
+
+log = logging.getLogger(__name__)
+Fold = int | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a run reads and writes, and how long it may take."""
+
+    data: Path
+    run: Path
+    fold: Fold = 0
+    resume: bool = False
+    max_seconds: float | None = None
+    weights: Path | str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The run, the steps it took, and the score that chose its best weights (None: no validation).
+
+    `rank` is that of this process; rank 0 tells the rest.
+    """
+
+    run: Path
+    steps: int
+    best: float | None
+    seconds: float
+    rank: int = 0
+
+
+def train(config: Config, options: Options) -> Trained:
+    """Train a network; validate and save after each epoch; leave the best weights in the run.
+
+    Within torchrun, or a job step of SLURM with several tasks, this process is one of several ranks
+    that train it together. The result is that of one process up to rounding, but for dropout, which
+    each rank draws for itself.
+
+    Raises:
+        UserError: a dataset, split or run that doesn't fit.
+    """
+    with process_group.joined():
+        run, dataset, start = process_group.first(lambda: _opened(config, options))
+        log_file = console.log_to(run.folder / "log.txt")
+        with log_file if process_group.rank() == 0 else nullcontext():
+            _log_excluded(dataset)
+            training = assemble(
+                run, dataset, start, resume=options.resume, max_seconds=options.max_seconds
+            )
+            loop.train(training)
+            state = training.state
+            return Trained(run.folder, state.step, state.best, state.elapsed, process_group.rank())
+
+
+def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
+    """The dataset, and which of its scans are trained on and which kept apart.
+
+    Raises:
+        UserError: no such dataset, files that are missing, or a config that doesn't fit it.
+    """
+    dataset = Dataset.load(data)
+    problems = [
+        *unknown_classes(config.postprocess, dataset.classes),
+        *undone(config.postprocess, dataset.classes),
+    ]
+    if problems:
+        raise UserError.of(problems)
+    kept: Fold = "all" if config.data.split == "none" else fold
+    parts = split(dataset.samples, fold=kept, hold_out=config.data.hold_out)
+    dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
+    facts = Facts(
+        dataset=dataset.facts.name,
+        classes=dataset.classes,
+        exclusive=dataset.facts.exclusive,
+        channels=dataset.facts.channels,
+        fold=kept,
+        **parts._asdict(),
+    )
+    return dataset, facts
+
+
+def assemble(
+    run: Run,
+    dataset: Dataset,
+    start: fine_tuning.Start | None = None,
+    *,
+    resume: bool = False,
+    max_seconds: float | None = None,
+) -> Training:
+    """All that a training is made of: the network, its scans in memory, and how far it is."""
+    config, facts = run.config, run.facts
+    parts = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
+    device = Device.best(config.train.precision)
+    torch.manual_seed(config.train.seed)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    state = _fresh_state(run, device, start)
+    if resume and runs.begun(run.folder):  # else it was stopped before anything was saved
+        state.restore(run.folder / LAST)
+    clock = Clock(max_seconds, before=state.elapsed)
+    batches = cached_patches(run, dataset)
+    _log_start(run, state, device)
+    stepper = Stepper(
+        loss=config.loss,
+        exclusive=facts.exclusive,
+        device=device,
+        clip=config.train.clip,
+        parts=process_group.shares(config.train.batch, config.train.accumulate),
+        shared=process_group.shared(state.network),
+    )
+    validation = Validation(
+        dataset, parts, run.predictor(run.member(TorchNetwork(state.shown, device)))
+    )
+    return Training(run, state, batches, stepper, validation, clock)
+
+
+def cached_patches(run: Run, dataset: Dataset) -> Patches:
+    """The row of training patches, with the scans that they are cut from at hand.
+
+    Raises:
+        UserError: a scan that can't be read.
+    """
+    config, train = run.config, run.config.train
+    samples = [sample for sample in dataset.samples if sample.name in run.facts.train]
+    scans = Scans(dataset, samples, config.data, ranks=process_group.ranks())
+    log.info("%s", scans.told)
+    vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
+    return Patches(scans, vary, seed=train.seed)
+
+
+def _fresh_state(run: Run, device: Device, start: fine_tuning.Start | None) -> State:
+    fresh = run.build()
+    if process_group.ranks() > 1:
+        over_all_ranks(fresh)
+    expect_rare(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
+    fine_tuning.begin(run, fresh, start)
+    network = device.place(fresh)
+    optimizer = run.config.optimizer.build(network.parameters())
+    scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
+    decay = run.config.train.ema
+    return State(network, optimizer, scaler, average(network, decay) if decay else None)
+
+
+def _log_start(run: Run, state: State, device: Device) -> None:
+    course = run.config.train
+    count = f"{process_group.ranks()} x " if process_group.ranks() > 1 else ""
+    log.info(
+        "training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done",
+        run.config.network.name,
+        count,
+        device,
+        len(run.facts.train),
+        course.batch,
+        state.step,
+        course.steps,
+    )
+
+
+def _opened(config: Config, options: Options) -> tuple[Run, Dataset, fine_tuning.Start | None]:
+    """The run's folder, made or found fit to go on, the dataset, and weights to start from."""
+    process_group.shares(config.train.batch, config.train.accumulate)
+    dataset, facts = lay_out(config, options.data, options.fold)
+    start = fine_tuning.chosen(options.weights, options.run, resume=options.resume)
+    fine_tuning.check_fit(start, config, dataset)
+    return _open_run(config, options, facts), dataset, start
+
+
+def _open_run(config: Config, options: Options, facts: Facts) -> Run:
+    if not options.resume:
+        if options.run.exists() and any(options.run.iterdir()):
+            raise UserError(
+                f"{options.run}: exists; pass --resume to go on or --run NAME to start another"
+            )
+        return Run.create(options.run, config, facts)
+    run = Run.open(options.run)
+    run.check_classes(facts.classes, options.data)
+    wanted = with_own_steps(config, run)
+    problems = _differences(run.config.model_dump(), wanted.model_dump())
+    if run.facts != facts:
+        problems.append("the dataset or fold (splits.json differs)")
+    if problems:
+        raise UserError(
+            f"{options.run}: can't be resumed with other settings: {', '.join(problems)}; "
+            "use the same ones or start another with --run NAME"
+        )
+    return run
+
+
+def with_own_steps(config: Config, run: Run) -> Config:
+    """The config with the run's own post-processing: it may be another by now, and it stays."""
+    if config.postprocess != run.config.postprocess:
+        log.info("%s: keeps its own steps, which are not those of the config", run.steps_file)
+    return config.model_copy(update={"postprocess": run.config.postprocess})
+
+
+def _differences(old: Any, new: Any, place: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        below = (_differences(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
+        return [line for lines in below for line in lines]
+    return [] if old == new else [f"{place} ({old} then, {new} now)"]
+
+
+def _log_excluded(dataset: Dataset) -> None:
+    names = [sample.name for sample in dataset.samples if sample.excluded]
+    if names:
+        log.info("left out, on the data author's list of bad labels: %s", ", ".join(names))

@@ -1,0 +1,60 @@
+"""What post-processing can be tuned for: what one class of one scan adds to a score, higher is better."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.evaluation.bootstrap import Sums
+from volseg.evaluation.intervals import KAGGLE
+from volseg.metrics import Dice, Metric, SurfaceDice, kaggle_score
+from volseg.metrics.mask_pair import Comparison
+
+Array = npt.NDArray[np.float64]
+GoalName = Literal["kaggle", "dice", "surface_dice"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A score: its name for people, how its columns are weighed, and what one comparison adds to them.
+
+    `values` gives rows of C columns, of which what is not finite is left out.
+    """
+
+    title: str
+    weights: tuple[float, ...] | None
+    values: Callable[[Comparison], Array]
+
+    def sums(self, comparison: Comparison) -> Sums:
+        """What one class of one scan adds, each (C,)."""
+        rows = self.values(comparison)
+        there = np.isfinite(rows)
+        return Sums(np.where(there, rows, 0).sum(axis=0), there.sum(axis=0).astype(float))
+
+
+def _kaggle(comparison: Comparison) -> Array:
+    """Dice of each slice and 1 - HD of the scan, as the competition counts them."""
+    dice = kaggle_score.slice_dice(comparison)
+    rows = np.full((len(dice) + 1, 2), np.nan)
+    rows[:-1, 0], rows[-1, 1] = dice, 1 - kaggle_score.normalised_hd(comparison)
+    return rows
+
+
+def _share(metric: Metric) -> Callable[[Comparison], Array]:
+    """A metric that is NaN where both masks are empty: there a mask could not be better, so that is 1."""
+
+    def values(comparison: Comparison) -> Array:
+        found = metric(comparison)
+        return np.array([[1.0 if math.isnan(found) else found]])
+
+    return values
+
+
+GOALS: dict[GoalName, Goal] = {
+    "kaggle": Goal("the competition's score", KAGGLE, _kaggle),
+    "dice": Goal("Dice", None, _share(Dice())),
+    "surface_dice": Goal("surface Dice at 2 mm", None, _share(SurfaceDice(tolerance_mm=2))),
+}

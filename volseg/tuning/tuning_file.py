@@ -1,0 +1,92 @@
+"""What tuning found: `tune.json`, which `volseg tune` leaves in a run's folder, or that of its five folds."""
+
+import math
+from typing import ClassVar, Literal
+
+from volseg.evaluation.bootstrap import Estimate
+from volseg.runs.run import TUNE
+from volseg.schema import Section
+from volseg.system.json_files import KeptOfNetworks
+
+
+class Gain(Section):
+    """By how much a score rose, a mean over scans, and its 95 % interval over cases, if it has one.
+
+    `mean` is None where there was nothing to measure.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    cases: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """The same as other means are told."""
+        mean, low, high = (
+            math.nan if one is None else one for one in (self.mean, self.low, self.high)
+        )
+        return Estimate(mean, low, high, self.cases)
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is an interval and it lies above 0."""
+        return self.low is not None and self.low > 0
+
+
+class OrganTuned(Section):
+    """One class: its mean score (None: it has none) and its steps, one line a step, before and after."""
+
+    before: float | None
+    after: float | None
+    gain: Gain
+    steps_before: tuple[str, ...]
+    steps_after: tuple[str, ...]
+
+
+class Row(Section):
+    """One slot of one class: the step in it, the one that was best, and whether that was kept.
+
+    Both are one line such as `drop_small min_mm3=500`, or "none".
+    """
+
+    organ: str
+    slot: str
+    was: str
+    chosen: str
+    gain: Gain
+    kept: bool
+
+    @property
+    def tells(self) -> bool:
+        """Whether there was anything to choose: on all cases, or on some of them."""
+        return self.was != self.chosen or bool(self.gain.mean)
+
+
+class Tuned(KeptOfNetworks):
+    """What `tune.json` says; `weights` are the hashes of the networks that it holds for.
+
+    `before` and `after` are mean scores of all classes: with the old steps, and of cases that the steps
+    they are judged by were not chosen on. `untried` are the slots for which no time was left.
+    """
+
+    file: ClassVar[str] = TUNE
+    again: ClassVar[str] = "make it anew with `volseg tune`"
+    score: Literal["kaggle", "dice", "surface_dice"]
+    scans: int
+    cases: int
+    version: str
+    date: str
+    seconds: float
+    before: float
+    after: float
+    gain: Gain
+    organs: dict[str, OrganTuned]
+    rows: tuple[Row, ...]
+    untried: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any step helped."""
+        return any(row.kept for row in self.rows)

@@ -1,0 +1,81 @@
+"""Plots of lines: how values change over steps or days."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from volseg import formatting
+from volseg.visualization import svg
+from volseg.visualization.row_charts import ticks_below
+from volseg.visualization.scan_charts import FOOT, RIGHT, TOP, axis_left, margin
+from volseg.visualization.svg import Scale
+
+MANY = 24
+"""Of longer lines the points have no dots."""
+END = 14
+"""Room for the half of the last tick's words."""
+
+
+class Line(NamedTuple):
+    """A line's name, its points (x, y), its colour, and whether it is dashed."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    kind: str
+    dashed: bool = False
+
+    @property
+    def known(self) -> list[tuple[float, float]]:
+        """The points whose values are numbers."""
+        return [(x, y) for x, y in self.points if math.isfinite(y)]
+
+
+def curves(lines: Sequence[Line], *, across: str, unit: str, label: str, zero: bool = False) -> str:
+    """Lines over one axis, which counts `across`; "" where no value is a number.
+
+    Dashed and plain lines differ by more than their colours; the plain ones lie below.
+    """
+    points = [point for line in lines for point in line.known]
+    if not points:
+        return ""
+    high = Scale.over([y for _, y in points], start=FOOT, end=TOP, zero=zero)
+    left = margin(high)
+    wide = Scale.over([x for x, _ in points], start=left, end=RIGHT - END)
+    drawn = [mark for line in lines for mark in _line(line, wide, high)]
+    return svg.drawing(
+        FOOT + 38,
+        *axis_left(high, left, unit=unit),
+        *ticks_below(wide, FOOT, unit=across, top=TOP),
+        *drawn,
+        label=f"{label}. {told(lines, across)}",
+    )
+
+
+def _line(line: Line, wide: Scale, high: Scale) -> list[str]:
+    placed = [(wide(x), high(y)) for x, y in line.known]
+    if not placed:
+        return []
+    kind = f"curve {line.kind}{' dashed' if line.dashed else ''}"
+    hints = [f"{line.name}, {formatting.number(x)}: {formatting.number(y)}" for x, y in line.known]
+    marks = [(x, y, hint) for (x, y), hint in zip(placed, hints, strict=True)]
+    few = len(placed) <= MANY
+    dots = svg.dots(
+        marks, kind=f"{'dots' if few else 'unseen'} {line.kind}", radius=3 if few else 5
+    )
+    return [svg.tag("path", *svg.hint(line.name), d=svg.path(placed), class_=kind), dots]
+
+
+def told(lines: Sequence[Line], across: str) -> str:
+    """All lines in words, for those who can't see the plot."""
+    return "; ".join(f"{line.name}: {_told(line.known, across)}" for line in lines if line.known)
+
+
+def _told(points: Sequence[tuple[float, float]], across: str) -> str:
+    (first, begun), (last, ended) = points[0], points[-1]
+    if len(points) == 1:
+        return f"{formatting.number(begun)} at {across} {formatting.number(first)}"
+    values = [y for _, y in points]
+    return (
+        f"from {formatting.number(begun)} at {across} {formatting.number(first)} to {formatting.number(ended)} at "
+        f"{formatting.number(last)}, between {formatting.number(min(values))} and {formatting.number(max(values))}"
+    )

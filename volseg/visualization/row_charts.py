@@ -1,0 +1,224 @@
+"""Plots with one row for each class or axis, all on one scale below them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from volseg import formatting
+from volseg.stats.dataset_stats import Spread
+from volseg.visualization import svg
+from volseg.visualization.svg import Scale
+
+LEFT, RIGHT = 12.0, 384.0
+HEAD, BODY, GAP = 19.0, 34.0, 13.0
+"""Heights in pixels: the words above a row, its marks, and what is left below."""
+FEW = 6
+"""So many values are shown as they are, with no box around them."""
+CLOUD, RULE = 24.0, 29.0
+"""Height of a cloud of dots, and where the line of its percentiles lies below."""
+BOXES = "A dot a scan. Below: 25–75 % as a box, 5–95 % as a line, median as a tick."
+FIGURES = "Figures: median (5–95 %)."
+EXACT, APART = 12, 20.0
+"""So many different values have a bar each; pixels between two numbers above bars."""
+CROWD = 120
+"""Dots are smaller where there are more than this."""
+CHARACTER = 8.4
+"""Width of a character in pixels, at the size for phones."""
+
+
+class Row(NamedTuple):
+    """A row: its name, what stands at its right, its values, what is told of each, and its colour."""
+
+    name: str
+    told: str
+    values: Sequence[float]
+    hints: Sequence[str] = ()
+    kind: str = ""
+
+
+class Span(NamedTuple):
+    """From where to where a class reaches in one scan."""
+
+    start: float
+    end: float
+
+
+def strips(
+    rows: Sequence[Row], *, unit: str, label: str, zero: bool = True, scale: Scale | None = None
+) -> str:
+    """A dot a value, with quartiles, 5th and 95th percentile below; on a scale over all if none is given."""
+    values = [value for row in rows for value in row.values]
+    scale = scale or Scale.over(values, start=LEFT, end=RIGHT, zero=zero)
+    return _plot(rows, scale, lambda i, top: _strip(rows[i], top, scale), unit=unit, label=label)
+
+
+def histograms(rows: Sequence[Row], *, unit: str, label: str, zero: bool = False) -> str:
+    """How many values lie where; numbers above bars where there are few."""
+    values = [value for row in rows for value in row.values]
+    scale = Scale.over(values, start=LEFT, end=RIGHT, zero=zero).widened(0.04)
+    return _plot(
+        rows, scale, lambda i, top: _histogram(rows[i], top, scale), unit=unit, label=label
+    )
+
+
+def shares(rows: Sequence[Row], spreads: Sequence[Spread], *, unit: str, label: str) -> str:
+    """A bar from 0 to 100 % for each row's one value, and a line from the 5th to the 95th percentile."""
+    scale = Scale(0, 100, LEFT, RIGHT)
+
+    def bar(index: int, top: float) -> list[str]:
+        row, spread, middle = rows[index], spreads[index], top + 8
+        low, high = scale(100 * spread.p5), scale(100 * spread.p95)
+        return [
+            svg.box(LEFT, top, RIGHT - LEFT, 16, kind="track"),
+            svg.box(LEFT, top, scale(100 * row.values[0]) - LEFT, 16, kind=f"solid {row.kind}"),
+            svg.line(low, middle, high, middle, kind="halo"),
+            svg.line(low, middle, high, middle, kind="median"),
+        ]
+
+    return _plot(rows, scale, bar, unit=unit, label=label, body=16)
+
+
+def profiles(rows: Sequence[Row], spans: Sequence[Sequence[Span]], *, unit: str, label: str) -> str:
+    """In how many scans a class is at each place: full height in all of them."""
+    ends = [end for row in spans for span in row for end in span]
+    scale = Scale.over(ends, start=LEFT, end=RIGHT, zero=True)
+
+    def area(index: int, top: float) -> list[str]:
+        return _profile(rows[index].kind, spans[index], top, scale)
+
+    return _plot(rows, scale, area, unit=unit, label=label)
+
+
+def _plot(
+    rows: Sequence[Row],
+    scale: Scale,
+    marks: Callable[[int, float], list[str]],
+    *,
+    unit: str,
+    label: str,
+    body: float = BODY,
+) -> str:
+    step = HEAD + body + GAP
+    foot = step * len(rows) - GAP + 7
+    drawn = []
+    for index, row in enumerate(rows):
+        top = index * step
+        drawn += [
+            svg.text(0, top + 12, shortened(row.name, beside=row.told), kind="name"),
+            svg.text(svg.WIDTH, top + 12, row.told, anchor="end", kind="small"),
+            *marks(index, top + HEAD),
+        ]
+    return svg.drawing(
+        foot + 38, *ticks_below(scale, foot, unit=unit, top=HEAD), *drawn, label=label
+    )
+
+
+def ticks_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str]:
+    """The axis below a plot, with a hair line up to `top` at each tick."""
+    ticks = scale.ticks(58)
+    return [
+        *(svg.line(scale(tick), top, scale(tick), foot, kind="grid") for tick in ticks),
+        svg.line(scale.start, foot, scale.end, foot, kind="axis"),
+        *(
+            svg.text(scale(tick), foot + 15, formatting.number(tick), anchor="middle")
+            for tick in ticks
+        ),
+        svg.text((scale.start + scale.end) / 2, foot + 33, unit, anchor="middle"),
+    ]
+
+
+def _strip(row: Row, top: float, scale: Scale) -> list[str]:
+    if not row.values:
+        return []
+    cloud = svg.dots(_cloud(row, top, scale), kind=f"dots {row.kind}", radius=_radius(row))
+    if len(row.values) < FEW:
+        return [cloud]
+    found, y = Spread.of(row.values), top + RULE
+    first, last, middle = scale(found.p25), scale(found.p75), scale(found.median)
+    return [
+        cloud,
+        svg.line(scale(found.p5), y, scale(found.p95), y, kind="whisker"),
+        svg.box(first, y - 2.5, last - first, 5, kind="box"),
+        svg.line(middle, y - 5, middle, y + 5, kind="median"),
+    ]
+
+
+def _radius(row: Row) -> float:
+    return 2.0 if len(row.values) > CROWD else 2.7
+
+
+def _cloud(row: Row, top: float, scale: Scale) -> list[tuple[float, float, str]]:
+    """Dots side by side, the wider the more there are near; the same values give the same cloud."""
+    hints = row.hints or [""] * len(row.values)
+    placed = sorted(zip(map(scale, row.values), hints, strict=True))
+    near = Counter(round(x / 5) for x, _ in placed)
+    most, middle = max(near.values()), top + CLOUD / 2
+    return [
+        (x, middle + (_scattered(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most, told)
+        for i, (x, told) in enumerate(placed, start=1)
+    ]
+
+
+def _scattered(index: int) -> float:
+    """Van der Corput's sequence: evenly between 0 and 1, with no number generator."""
+    share, part = 0.0, 0.5
+    while index:
+        share, index, part = share + part * (index % 2), index // 2, part / 2
+    return share
+
+
+def _histogram(row: Row, top: float, scale: Scale) -> list[str]:
+    bins = _bins(row.values, scale)
+    room = BODY - 14 if len(bins) <= FEW else BODY
+    wide = (
+        5.0 if len(bins) <= EXACT else max(scale(svg.nice(scale.span / 60)) - scale(0.0) - 1, 3.0)
+    )
+    most, base = max(bins.values()), top + BODY
+    drawn = [svg.line(LEFT, base, RIGHT, base, kind="hair")]
+    numbered: list[float] = []
+    for value, count in sorted(bins.items(), key=lambda one: (-one[1], one[0])):
+        x, high = scale(value), max(room * count / most, 1.5)
+        told = f"{formatting.number(value)}: {formatting.plural(count, 'scan')}"
+        drawn.append(svg.box(x - wide / 2, base - high, wide, high, kind="bar accent", told=told))
+        if len(bins) <= FEW and all(abs(x - other) > APART for other in numbered):
+            numbered.append(x)
+            drawn.append(svg.text(x, base - high - 3, str(count), anchor="middle", kind="small"))
+    return drawn
+
+
+def _bins(values: Sequence[float], scale: Scale) -> Counter[float]:
+    """How many values there are of each; of many different ones, how many in steps of a round width."""
+    exact = Counter(values)
+    if len(exact) <= EXACT:
+        return exact
+    step = svg.nice(scale.span / 60)
+    return Counter(round(value / step) * step for value in values)
+
+
+def _profile(kind: str, spans: Sequence[Span], top: float, scale: Scale) -> list[str]:
+    base = top + BODY
+    outline = [(scale.start, base)]
+    a_pixel = scale.span / (scale.end - scale.start)
+    for pixel in range(round(scale.start), round(scale.end) + 1, 2):
+        place = scale.low + (pixel - scale.start) * a_pixel
+        share = sum(span.start <= place <= span.end for span in spans) / len(spans)
+        outline.append((pixel, base - BODY * share))
+    outline.append((scale.end, base))
+    return [
+        svg.line(LEFT, base, RIGHT, base, kind="hair"),
+        svg.tag("path", d=svg.path(outline, closed=True), class_=f"area {kind}"),
+    ]
+
+
+def shortened(name: str, *, beside: str) -> str:
+    """A name that fits beside its figures; both of its ends are kept, since names may differ in either."""
+    longest = max(int(svg.WIDTH / CHARACTER) - len(beside) - 2, 12)
+    if len(name) <= longest:
+        return name
+    half = (longest - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def told(rows: Sequence[Row]) -> str:
+    """All rows in words, for those who can't see the plot."""
+    return "; ".join(f"{row.name}: {row.told}" for row in rows)
