@@ -19,11 +19,12 @@ from pathlib import Path
 import psutil
 import yaml
 
+from volseg.arguments import PrepareOptions
 from volseg.config import config
 from volseg.config.config import Config
 from volseg.data import phantom
 from volseg.planning.resource_estimate import forecast
-from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import prepare
 from volseg.system.hardware import cores
 
 STEPS = 30

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from volseg.inference.predictor import build_predictor, ensemble_member
 from volseg.system.hardware import cores, peak_memory
 
 WINDOW = (96, 96, 96)
@@ -212,11 +213,11 @@ def controls(order: Order) -> dict[str, Any]:
     """What torch gives in fp32 by our windows, and plain with windows laid from the far end."""
     import torch
 
-    from volseg.data import volume
+    from volseg.data import volume_files
     from volseg.inference.ensemble import Ensemble, How
 
     network = plain_network(order)
-    scan = volume.read(_image(order))
+    scan = volume_files.read(_image(order))
     by_torch = _by_torch(How(), Ensemble.open((order.run,)))
     _keep(order, "fp32", _bytes(by_torch, [scan]))
 
@@ -235,7 +236,7 @@ def _by_torch(how: Any, by: Any) -> Any:
 
     run = how.applied(by.runs[0])
     network = Torch().load(replace(run.model, precision="fp32"), Work(cores()))
-    return run.predictor(run.member(network))
+    return build_predictor(run, ensemble_member(run, network))
 
 
 def _bytes(predictor: Any, channels: Any) -> Any:

@@ -99,7 +99,7 @@ def pieces(paths: Sequence[Path]) -> None:
     from isal import isal_zlib
 
     from volseg.data.layouts.gi_tract import png
-    from volseg.data.volume import LEVEL
+    from volseg.data.volume_files import LEVEL
 
     datas = [path.read_bytes() for path in paths]
     voxels = np.stack([png.read(path) for path in paths]).tobytes()

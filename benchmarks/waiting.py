@@ -19,12 +19,11 @@ import torch
 from volseg.config import config as configs
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.model.average import average
 from volseg.model.engines.torch_device import Device
 from volseg.training.augmentation.pipeline import augmentation
 from volseg.training.loading.loader import Patches, loader
 from volseg.training.loading.scan_cache import Scans
-from volseg.training.state import State
+from volseg.training.state import State, average
 from volseg.training.step import Stepper
 
 

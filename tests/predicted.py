@@ -9,6 +9,7 @@ from tests.tiny import AFFINE, CLASSES
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
 
 
 def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
@@ -17,7 +18,7 @@ def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
     masks = told.pop("masks", None)
     masks = dataset.labels(sample) if masks is None else masks
     for name, mask in zip(CLASSES, masks, strict=True):
-        Volume(mask.astype(np.uint8), AFFINE).write(folder / scan / f"{name}.nii.gz")
+        write_volume(Volume(mask.astype(np.uint8), AFFINE), folder / scan / f"{name}.nii.gz")
     rows = rle_csv.rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
     rle_csv.write(folder / scan / "rle.csv", rows)
     record(folder, scan, **told)

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from tests.raw import CLASSES, SCANS, Raw
+from volseg.arguments import PrepareOptions
 from volseg.data import volumes_to_slices
 from volseg.data.volume import Volume
-from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.data.volume_files import write_volume
+from volseg.preparation.prepare import prepare
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
@@ -120,8 +122,8 @@ def test_the_real_scan_that_is_not_square_comes_out_wide(shared_data, tmp_path):
 
 def listing(folder, voxels, affine, classes=CLASSES):
     """A MONAI datalist of one scan, on which the first class is everywhere."""
-    Volume(voxels, affine).write(folder / "anna.nii.gz")
-    Volume(np.ones(voxels.shape, np.uint8), affine).write(folder / "l.nii.gz")
+    write_volume(Volume(voxels, affine), folder / "anna.nii.gz")
+    write_volume(Volume(np.ones(voxels.shape, np.uint8), affine), folder / "l.nii.gz")
     labels = {"background": 0, **{name: i for i, name in enumerate(classes, start=1)}}
     items = [{"image": "anna.nii.gz", "label": "l.nii.gz"}]
     path = folder / "listing.json"

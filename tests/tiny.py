@@ -7,6 +7,7 @@ import numpy as np
 from volseg.config.config import Config, check
 from volseg.data.dataset import Dataset, Facts, Sample
 from volseg.data.volume import Volume, stack_affine
+from volseg.data.volume_files import write_volume
 from volseg.preparation.fingerprint import measure
 from volseg.preparation.records import Record
 
@@ -49,8 +50,10 @@ def _scan(folder: Path, case: int, day: int, *, lefts: tuple[int, int]) -> Sampl
         mask &= ~taken
         taken |= mask
         image[mask] = rng.normal(value, 20, mask.sum())
-        Volume(mask.astype(np.uint8), AFFINE).write(folder / f"labels/{name}/{organ}.nii.gz")
-    Volume(image.astype(np.uint16), AFFINE).write(folder / f"images/{name}.nii.gz")
+        write_volume(
+            Volume(mask.astype(np.uint8), AFFINE), folder / f"labels/{name}/{organ}.nii.gz"
+        )
+    write_volume(Volume(image.astype(np.uint16), AFFINE), folder / f"images/{name}.nii.gz")
     return Sample(
         case=f"case{case}",
         day=day,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, Scan, read_folder
+from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         scan = read_folder(given.case_dir, slice_mm=given.slice_mm, allow_gaps=given.allow_gaps)
-        scan.image().write(given.out)
+        write_volume(scan.image(), given.out)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

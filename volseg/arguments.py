@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -172,3 +172,51 @@ def memory(text: str | None) -> int | None:
         )
     power = {"M": 2, "G": 3, "T": 4}[match[2].upper()]
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+Fold = int | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a run reads and writes, and how long it may take."""
+
+    data: Path
+    run: Path
+    fold: Fold = 0
+    resume: bool = False
+    max_seconds: float | None = None
+    weights: Path | str | None = None
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How to prepare.
+
+    Attributes:
+        layout: How the raw dataset lies on disk.
+        out: Folder to write to.
+        workers: Processes to use; by default at most as many as there are cores.
+        exclude: Further scans or cases to flag as excluded from training and scoring.
+        allow_gaps: Stack scans with missing slices from the slices there are.
+        slice_mm: Distance of slices, where their names do not tell it.
+        classes: The classes of train.csv, in place of the competition's.
+        strict: Write nothing if any scan has a fault.
+        check: Read everything, write nothing.
+    """
+
+    layout: str = "gi-tract"
+    out: Path = Path("data/prepared")
+    workers: int | None = None
+    exclude: tuple[str, ...] = ()
+    allow_gaps: bool = False
+    slice_mm: float | None = None
+    classes: tuple[str, ...] = ()
+    strict: bool = False
+    check: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the layout that were given."""
+        given: dict[str, Any] = {} if self.slice_mm is None else {"slice_mm": self.slice_mm}
+        wanted = {"allow_gaps": self.allow_gaps, "classes": self.classes}
+        return given | {key: value for key, value in wanted.items() if value}

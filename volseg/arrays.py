@@ -23,3 +23,7 @@ def _side(line: npt.ArrayLike) -> slice:
     """From the first set element to the last."""
     places = np.flatnonzero(line)
     return slice(int(places[0]), int(places[-1]) + 1)
+
+
+IGNORE = 255
+"""Counts neither for nor against: below the cut where `data.below_cut: ignore`."""

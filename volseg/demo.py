@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from volseg.arguments import Options as TrainOptions
+from volseg.arguments import PrepareOptions
 from volseg.config import config
-from volseg.data import phantom, volume
+from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate, table
 from volseg.inference.infer import infer
 from volseg.inference.scan_sources import Wanted
 from volseg.inference.submit import submit
-from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import prepare
 from volseg.report.report import report
-from volseg.runs.run import LAST
+from volseg.runs.run_files import LAST
 from volseg.system.files import write_text
-from volseg.training.train import Options as TrainOptions
 from volseg.training.train import train
 from volseg.visualization import overlay
 
@@ -111,7 +112,7 @@ def _picture(prepared: Path, predictions: Path) -> overlay.Picture:
     dataset = Dataset.load(prepared)
     sample = dataset.of(CASE)[-1]
     found = [
-        volume.read(predictions / sample.name / f"{name}.nii.gz").voxels.astype(bool)
+        volume_files.read(predictions / sample.name / f"{name}.nii.gz").voxels.astype(bool)
         for name in dataset.classes
     ]
     return overlay.overlay(

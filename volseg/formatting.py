@@ -1,8 +1,8 @@
 """Numbers as people read them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-
-from volseg.stats.dataset_stats import Spread
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 THIN = "\u202f"  # a narrow space that does not break
 NAMED = 6
@@ -29,14 +29,6 @@ def size(values: Iterable[float]) -> str:
     return f"{THIN}×{THIN}".join(f"{value:.5g}" for value in values)
 
 
-def between(spread: Spread, unit: str = "", *, ends: bool = False) -> str:
-    """The median, and from where to where 5–95 % lie (with `ends` all): 503 ml (210–890)."""
-    low, high = (spread.low, spread.high) if ends else (spread.p5, spread.p95)
-    middle = f"{number(spread.median)} {unit}".rstrip()
-    first, last = number(low), number(high)
-    return middle if first == last else f"{middle} ({first}–{last})"
-
-
 def plural(count: int, noun: str) -> str:
     """1 scan, 2 scans."""
     ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
@@ -56,6 +48,52 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + left
 
 
-def ranked(first: str, count: int, noun: str) -> str:
-    """What stands below scans or cases that are ranked; the name, where there is one only."""
-    return f"{number(count)} {noun}, in order of their medians" if count > 1 else first
+AT_MOST = 10  # problems of one kind that a message names; the rest are counted
+
+
+_PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
+
+
+def first(problems: Sequence[str], what: str) -> Iterator[str]:
+    """The first ten problems, and one that counts the others."""
+    yield from problems[:AT_MOST]
+    if len(problems) > AT_MOST:
+        yield f"... and {len(problems) - AT_MOST} more {what}"
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts the numbers in names as numbers, however long they are."""
+    parts = ((digits.lstrip("0"), digits, text) for digits, text in _PARTS.findall(name))
+    return tuple((len(number) if digits else -1, number or text) for number, digits, text in parts)
+
+
+def amount(count: float) -> str:
+    """Bytes for people: `45 MB`, `1.2 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `0.8 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def by(size: Sequence[int]) -> str:
+    """A size in voxels: `64x64x32`."""
+    return "x".join(map(str, size))
+
+
+def ml(volume: float) -> str:
+    """A volume in ml for people, to three digits and never to more than whole ml."""
+    return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
+
+
+MOST = 8
+"""Scans that a line names; the rest are counted."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST
+    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -128,3 +129,14 @@ def _nearest_key(place: str, known: Mapping[str, None]) -> str:
 def _got(mistake: Any) -> str:
     value = mistake["input"]
     return f" (got {value!r})" if isinstance(value, str | int | float | None) else ""
+
+
+Size = tuple[PositiveInt, PositiveInt, PositiveInt]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+Spacing = tuple[
+    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
+]

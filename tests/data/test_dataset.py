@@ -6,6 +6,7 @@ import pytest
 from tests import tiny
 from volseg.data.dataset import FILE, Dataset
 from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 
 
@@ -55,8 +56,8 @@ def test_a_damaged_dataset_file_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_label_of_another_size_is_refused(dataset: Dataset) -> None:
     sample = dataset.samples[0]
-    Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)).write(
-        dataset.folder / sample.labels["stomach"]
+    write_volume(
+        Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)), dataset.folder / sample.labels["stomach"]
     )
 
     with pytest.raises(UserError, match=r"shape \(2, 2, 2\); expected \(20, 16, 10\)"):

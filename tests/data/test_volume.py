@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.volume import Volume, stack_affine
+from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.system.files import PREFIX
 
@@ -20,8 +21,8 @@ def test_writing_and_reading_is_the_identity(tmp_path_factory, shape, affine, dt
     path = tmp_path_factory.mktemp("volume") / "v.nii.gz"
     voxels = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
 
-    Volume(voxels, affine).write(path)
-    back = volume.read(path)
+    write_volume(Volume(voxels, affine), path)
+    back = volume_files.read(path)
 
     assert back.voxels.dtype == dtype
     assert np.array_equal(back.voxels, voxels)
@@ -54,31 +55,31 @@ def test_what_is_no_volume_is_named(tmp_path: Path, content) -> None:
         path.write_bytes(content)
 
     with pytest.raises(UserError, match=r"v\.nii\.gz"):
-        volume.read(path)
+        volume_files.read(path)
 
 
 def test_a_truncated_volume_is_named(tmp_path: Path) -> None:
     path = tmp_path / "v.nii.gz"
     voxels = np.random.default_rng(0).integers(0, 9999, (20, 20, 20)).astype(np.uint16)
-    Volume(voxels, np.eye(4)).write(path)
+    write_volume(Volume(voxels, np.eye(4)), path)
     path.write_bytes(path.read_bytes()[:2000])
 
     with pytest.raises(UserError, match=r"v\.nii\.gz: not a readable volume"):
-        volume.read(path)
+        volume_files.read(path)
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "v.nii.gz"
-    Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)).write(path)
+    write_volume(Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)), path)
     before = path.read_bytes()
 
     def full(*_args: object) -> Iterator[bytes]:
         yield b"half"
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("volseg.data.volume._gzip", full)
+    monkeypatch.setattr("volseg.data.volume_files._gzip", full)
     with pytest.raises(OutputError, match="the disk is full"):
-        Volume(np.ones((2, 2, 2), np.uint8), np.eye(4)).write(path)
+        write_volume(Volume(np.ones((2, 2, 2), np.uint8), np.eye(4)), path)
 
     assert path.read_bytes() == before
     assert not list(tmp_path.glob(f"{PREFIX}*"))
@@ -89,10 +90,10 @@ def test_other_formats_lie_where_nifti_puts_them(tmp_path_factory, shape, affine
     """ITK itself converts the file, so this checks our reading of its geometry against ITK's own."""
     folder = tmp_path_factory.mktemp("volume")
     voxels = np.random.default_rng(0).integers(0, 900, shape).astype(np.uint16)
-    Volume(voxels, affine).write(folder / "v.nii.gz")
+    write_volume(Volume(voxels, affine), folder / "v.nii.gz")
     sitk.WriteImage(sitk.ReadImage(str(folder / "v.nii.gz")), str(folder / f"v{suffix}"))
 
-    back = volume.read(folder / f"v{suffix}")
+    back = volume_files.read(folder / f"v{suffix}")
 
     assert np.array_equal(back.voxels, voxels)
     assert np.allclose(back.affine, affine, atol=1e-3)
@@ -102,4 +103,4 @@ def test_a_flat_picture_is_no_volume(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5), np.uint16)), str(tmp_path / "v.mha"))
 
     with pytest.raises(UserError, match=r"not a readable volume \(it has 2 dimensions\)"):
-        volume.read(tmp_path / "v.mha")
+        volume_files.read(tmp_path / "v.mha")

@@ -9,7 +9,7 @@ import pytest
 
 from volseg import cli
 from volseg.config import config
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 
 SETTINGS = [
@@ -58,7 +58,7 @@ def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     dataset = Dataset.load(Path("data/prepared"))
     sample = dataset.of("case41_day0")[0]
     for organ in dataset.classes:
-        mask = volume.read(Path("predictions/case41_day0") / f"{organ}.nii.gz")
+        mask = volume_files.read(Path("predictions/case41_day0") / f"{organ}.nii.gz")
         assert mask.same_grid(dataset.image(sample))
     rows = list(csv.reader(Path("submission.csv").read_text().splitlines()))
     assert rows[0] == ["id", "class", "predicted"]

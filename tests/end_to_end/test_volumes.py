@@ -7,13 +7,14 @@ import nibabel
 import numpy as np
 import pytest
 
+from volseg.arguments import Options, PrepareOptions
 from volseg.config import config
 from volseg.data.dataset import Dataset
 from volseg.evaluation.evaluate import evaluate
 from volseg.inference.infer import infer
 from volseg.inference.scan_sources import Wanted
-from volseg.preparation.prepare import PrepareOptions, prepare
-from volseg.training.train import Options, train
+from volseg.preparation.prepare import prepare
+from volseg.training.train import train
 
 
 def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:

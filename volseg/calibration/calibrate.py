@@ -31,9 +31,9 @@ from volseg.inference.confidence.temperature_scaling import (
 )
 from volseg.inference.ensemble import How
 from volseg.inference.out_of_fold import NewScan, NewScans
-from volseg.metrics import Dice
 from volseg.metrics.mask_pair import Comparison
-from volseg.runs.run import CALIBRATION
+from volseg.metrics.overlap import Dice
+from volseg.runs.run_files import CALIBRATION
 from volseg.system.timing import Seconds
 
 if TYPE_CHECKING:

@@ -3,7 +3,23 @@
 from cyclopts import App, Parameter
 
 from volseg import __version__
-from volseg.cli import compare, infer, prepare, report, train, tune
+from volseg.cli import (
+    calibrate,
+    compare,
+    demo,
+    evaluate,
+    export,
+    infer,
+    options,
+    phantom,
+    plan,
+    prepare,
+    report,
+    stats,
+    submit,
+    train,
+    tune,
+)
 
 app = App(
     name="volseg",
@@ -16,8 +32,8 @@ app = App(
 )
 
 for command in (
-    prepare.prepare, prepare.stats, train.plan, train.train, tune.tune, tune.calibrate, infer.infer,
-    infer.export, train.evaluate, compare.compare, report.report, train.submit, train.demo, prepare.phantom,
-    train.options,
+    prepare.prepare, stats.stats, plan.plan, train.train, tune.tune, calibrate.calibrate, infer.infer,
+    export.export, evaluate.evaluate, compare.compare, report.report, submit.submit, demo.demo, phantom.phantom,
+    options.options,
 ):  # fmt: skip
     app.command(command)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from volseg.arguments import ExportArguments, InferArguments, memory
+from volseg.arguments import InferArguments, memory
 from volseg.cli import output
 from volseg.errors import UserError
 
@@ -20,7 +20,6 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     from volseg.inference import infer as stage
     from volseg.inference import tables
     from volseg.inference.scan_sources import Wanted
-    from volseg.stages import timing
 
     done = stage.infer(
         Wanted(
@@ -37,8 +36,8 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         )
     )
     if options.timing:
-        output.show(timing.table(done.records))
-    output.show(tables.table(done.records))
+        output.show(tables.timing_table(done.records))
+    output.show(tables.confidence_table(done.records))
     for note in (*done.notes, *tables.notes(done.records)):
         output.say(f"note: {note}")
     for record in done.failed:
@@ -47,35 +46,6 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         f"{done.out}: {len(done.records) - len(done.failed)} of {len(done.records)} scans by {done.by}"
     )
     return output.SOME_FAILED if done.failed else 0
-
-
-def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None:
-    """Write a package of a run, to be used in its place: `volseg infer --run PACKAGE`.
-
-    It predicts without torch, and is compared with the run on a scan before it appears.
-
-    Parameters
-    ----------
-    run:
-        A run's name under runs/, or its path; one of five folds as NAME/fold0.
-    """
-    output.console()
-    from volseg.export import export as stage
-    from volseg.system.hardware import amount
-
-    done = stage.export(
-        stage.Order(
-            run=run,
-            format=options.format,
-            out=options.out,
-            data=options.data,
-            int8=options.int8,
-            force=options.force,
-        )
-    )
-    print(f"{done.folder}: {amount(done.size)}, compared on {done.found}")
-    if done.int8:
-        print(done.int8)
 
 
 def _how(options: InferArguments) -> "How":

@@ -23,8 +23,8 @@ def report(
         The file to write. It is less than 15 MB and loads nothing.
     """
     output.console()
+    from volseg.formatting import amount
     from volseg.report import report as stage
-    from volseg.system.hardware import amount
 
     done = stage.report(source, data=data, out=out)
     for note in done.notes:

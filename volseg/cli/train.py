@@ -1,47 +1,19 @@
 """The commands about models: each is one typed function that calls its stage and prints what it returns."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from volseg.arguments import (
-    DATA,
-    PREDICTIONS,
-    PlanArguments,
     TrainArguments,
-    memory,
     seconds,
 )
 from volseg.cli import output
+from volseg.cli.evaluate import _say_unscored
 from volseg.errors import UserError
-from volseg.system.files import write_text
 
 if TYPE_CHECKING:
+    from volseg.arguments import Fold, Options
     from volseg.config.config import Config
-    from volseg.evaluation.summary import Scores
-    from volseg.training.train import Fold, Options
-
-
-def plan(*, options: PlanArguments = PlanArguments()) -> None:
-    """Write a config that suits a prepared dataset and this machine, with the reason of each setting.
-
-    A few steps of training are tried, so it takes a minute or more.
-    """
-    limit, allowed = seconds(options.max_time), memory(options.max_memory)
-    if options.out and options.out.exists() and not options.force:
-        raise UserError(f"--out {options.out}: exists; name another file or pass --force")
-    output.console()
-    from volseg.planning import plan as stage
-    from volseg.planning import tables
-
-    made = stage.plan(options.data, options.network, max_memory=allowed, max_seconds=limit)
-    text = stage.text(made, options.data, options.out)
-    if options.out is None:
-        output.show(tables.table(stage.rows(made)), error=True)
-        print(text, end="")
-        return
-    write_text(options.out, text)
-    output.show(tables.table(stage.rows(made)))
-    print(f"{options.out}: train with `volseg train {options.out} --data {options.data}`")
 
 
 def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> int:
@@ -62,9 +34,9 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     if options.dry_run:
         _tell(settings, options, limit)
         return 0
-    from volseg.runs.run import RUNS
+    from volseg import arguments as stage
+    from volseg.runs.run_files import RUNS
     from volseg.training import launcher
-    from volseg.training import train as stage
 
     name = options.run or config.stem
     each = options.fold == "each"
@@ -99,113 +71,6 @@ def _train_each(settings: "Config", chosen: "Options", devices: int) -> int:
     scored = done.scores.headline
     print(f"out-of-fold {scored.line} ({len(scored.scans)} scans)")
     return output.SOME_FAILED if done.scores.failed else 0
-
-
-def evaluate(
-    predictions: Path = PREDICTIONS,
-    /,
-    *,
-    data: Path = DATA,
-    out: Path | None = None,
-    by: Literal["case", "day", "matrix"] | None = None,
-) -> int:
-    """Score predictions: Dice, distances in mm, volumes and the competition's score.
-
-    The mean of eight cases or more has its 95 % interval in brackets, found by drawing cases.
-
-    Parameters
-    ----------
-    predictions:
-        The folder that `volseg infer` wrote.
-    data:
-        The prepared dataset that holds the truth.
-    out:
-        The folder for scores.csv and summary.json; by default the predictions' folder.
-    by:
-        Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
-    """
-    output.console()
-    from volseg.evaluation import evaluate as stage
-
-    scores = stage.evaluate(predictions, data, out=out)
-    _say_unscored(scores)
-    if len(scores.runs) > 1:
-        output.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
-    output.show(stage.table(scores))
-    if scores.by_run:
-        output.show(stage.run_table(scores))
-    if by:
-        output.show(stage.table_by(scores, by))
-    print(f"{scores.headline.name}: {scores.headline.line}")
-    return output.SOME_FAILED if scores.failed else 0
-
-
-def submit(
-    predictions: Path = PREDICTIONS,
-    /,
-    *,
-    data: Path = DATA,
-    sample: Path | None = None,
-    out: Path = Path("submission.csv"),
-) -> None:
-    """Merge the scans' run-length codes into the competition's file.
-
-    Parameters
-    ----------
-    predictions:
-        The folder that `volseg infer` wrote.
-    data:
-        The prepared dataset.
-    sample:
-        The competition's sample_submission.csv; its rows give the order.
-    out:
-        The file to write.
-    """
-    output.console()
-    from volseg.inference import submit as stage
-
-    done = stage.submit(predictions, data, sample=sample, out=out)
-    for warning in done.warnings:
-        output.say(f"note: {warning}")
-    print(f"{out}: {done.rows} rows")
-
-
-def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
-    """Make a phantom dataset with case123 and run every stage on it, in about two minutes.
-
-    Parameters
-    ----------
-    out:
-        The folder for everything the demo writes.
-    seed:
-        Other seeds draw other patients and start from other weights.
-    """
-    output.console()
-    from volseg import demo as stage
-
-    done = stage.demo(out, seed=seed)
-    output.show(done.table)
-    for path, text in done.paths.items():
-        print(f"{path}  {text}")
-
-
-def options(kind: str | None = None, /) -> None:
-    """List the components a config can name and their settings.
-
-    Parameters
-    ----------
-    kind:
-        One of network, loss, optimizer, intensity, step, layout, metric; all by default.
-    """
-    from volseg.components import listing
-
-    for line in listing(kind):
-        print(line)
-
-
-def _say_unscored(scores: "Scores") -> None:
-    for scan, why in {**scores.skipped, **scores.failed}.items():
-        output.say(f"note: {scan} is not scored: {why}")
 
 
 def _tell(config: "Config", options: TrainArguments, limit: float | None) -> None:

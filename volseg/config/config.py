@@ -8,14 +8,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError, model_validator
 
-from volseg.config.sections import Augment, Data
+from volseg.config.sections import Augment, Data, Inference, Train
 from volseg.errors import UserError, nearest
 from volseg.model.losses import DiceCE, Loss
 from volseg.model.networks import Network, UNet
 from volseg.model.optimizers import AdamW, OptimizerChoice
-from volseg.model.settings import Inference, Size, Train
 from volseg.postprocessing import FillHoles, Step, Threshold
-from volseg.schema import Section, explain
+from volseg.schema import Section, Size, explain
 
 
 class Config(Section):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import ValidationError
 
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest
 from volseg.schema import Section, explain
@@ -110,7 +110,7 @@ class Dataset:
         for sample in samples:
             for file in (*sample.images, *(sample.labels or {}).values()):
                 try:
-                    shape = volume.shape(self.folder / file)
+                    shape = volume_files.shape(self.folder / file)
                 except UserError as error:
                     problems.append(str(error))
                     continue
@@ -124,7 +124,11 @@ class Dataset:
 
     def image(self, sample: Sample, channel: int = 0) -> Volume:
         """One channel of a scan on its native grid."""
-        return volume.read(self.folder / sample.images[channel])
+        return volume_files.read(self.folder / sample.images[channel])
+
+    def channels(self, sample: Sample) -> tuple[Volume, ...]:
+        """All channels of a scan on their native grid."""
+        return tuple(self.image(sample, number) for number in range(len(sample.images)))
 
     def label(self, sample: Sample, name: str) -> Array:
         """The truth of one class, bool (X, Y, Z).
@@ -134,7 +138,7 @@ class Dataset:
         """
         if sample.labels is None:
             raise UserError(f"{sample.name}: has no labels in {self.folder}")
-        voxels = volume.read(self.folder / sample.labels[name]).voxels
+        voxels = volume_files.read(self.folder / sample.labels[name]).voxels
         if voxels.shape != sample.shape:
             raise UserError(
                 f"{self.folder / sample.labels[name]}: shape {voxels.shape}; expected {sample.shape}"

@@ -10,8 +10,8 @@ from volseg import console
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.scan_scores import Pair, made_from, score
-from volseg.evaluation.summary import Origin, ScanScores, Scores
+from volseg.evaluation.scan_scores import Origin, Pair, ScanScores, made_from, score
+from volseg.evaluation.summary import Scores
 from volseg.evaluation.tables import run_table, table, table_by
 from volseg.inference.prediction_folder import Prediction, load
 from volseg.system import hardware, processes

@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
+from volseg.metrics.kaggle_score import KAGGLE
 
 if TYPE_CHECKING:
-    from volseg.evaluation.summary import ScanScores
+    from volseg.evaluation.scan_scores import ScanScores
 
 Array = npt.NDArray[np.float64]
-KAGGLE = (0.4, 0.6)
-"""The weights of Dice and 1 - HD in the competition's score."""
 
 
 @dataclass(frozen=True)

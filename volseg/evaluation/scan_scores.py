@@ -3,17 +3,75 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from volseg import __version__
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.errors import UserError
-from volseg.evaluation.summary import LABELLED, Origin, ScanScores
-from volseg.metrics import DEFAULT, HD95, Dice, kaggle_score, measure
+from volseg.metrics import DEFAULT, kaggle_score, measure
+from volseg.metrics.distance import HD95
+from volseg.metrics.kaggle_score import Part
 from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.overlap import Dice
+
+Seen = Literal["scan", "case", "none"]
+
+
+GROUPS: dict[Seen, str] = {
+    "none": "unseen cases",
+    "case": "later days of seen cases",
+    "scan": "seen scans",
+}
+
+
+LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
+
+
+class Row(NamedTuple):
+    """One line of scores.csv; `value` may be NaN (nothing to measure) or infinite (missed)."""
+
+    scan: str
+    organ: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a scan's scores are of.
+
+    `day` is 1 for the first of its case's days in the dataset, `matrix` the size of its slices as
+    `266x266`; `prediction` and `reference` are the folders of its masks and labels, and `made_from` is
+    the hash of all that its scores follow from.
+    """
+
+    scan: str
+    case: str
+    seen: Seen
+    run: str = ""
+    day: int = 1
+    matrix: str = ""
+    prediction: str = ""
+    reference: str = ""
+    made_from: str = ""
+
+    def with_scores(self, values: Mapping[str, Mapping[str, float]], part: Part) -> "ScanScores":
+        """The scores of this scan."""
+        own = {one.name: getattr(self, one.name) for one in fields(Origin)}
+        return ScanScores(**own, values=values, part=part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanScores(Origin):
+    """One scan: the value of each metric by class and name, and its part of the competition's score."""
+
+    values: Mapping[str, Mapping[str, float]]
+    part: Part
+
 
 WITHIN_LABELS = (Dice(), HD95())
 NAMES = (*(one.label for one in DEFAULT), *(f"{one.label}{LABELLED}" for one in WITHIN_LABELS))
@@ -69,7 +127,7 @@ def score(pair: Pair) -> ScanScores | str:
 def _compare(
     truth_file: Path, prediction_file: Path, spacing_mm: tuple[float, float, float]
 ) -> Comparison:
-    truth, prediction = volume.read(truth_file), volume.read(prediction_file)
+    truth, prediction = volume_files.read(truth_file), volume_files.read(prediction_file)
     if truth.voxels.shape != prediction.voxels.shape:
         raise UserError(
             f"{prediction_file}: its shape is {prediction.voxels.shape}; "

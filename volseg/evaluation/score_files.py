@@ -15,7 +15,8 @@ import numpy as np
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.evaluation.intervals import Intervals
-from volseg.evaluation.summary import GROUPS, By, ScanScores, Scores, Summary
+from volseg.evaluation.scan_scores import GROUPS, ScanScores
+from volseg.evaluation.summary import By, Scores, Summary
 from volseg.metrics.kaggle_score import Part
 from volseg.system.files import write_text
 

@@ -2,67 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.evaluation.intervals import Intervals, intervals
+from volseg.evaluation.scan_scores import GROUPS, LABELLED, Row, ScanScores
+from volseg.formatting import natural
 from volseg.metrics import DEFAULT, Metric, kaggle_score
-from volseg.metrics.kaggle_score import Part
 
-Seen = Literal["scan", "case", "none"]
-GROUPS: dict[Seen, str] = {
-    "none": "unseen cases",
-    "case": "later days of seen cases",
-    "scan": "seen scans",
-}
 By = Literal["case", "day", "matrix"]
-LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
 METRICS = {metric.label: metric for metric in DEFAULT}
-
-
-class Row(NamedTuple):
-    """One line of scores.csv; `value` may be NaN (nothing to measure) or infinite (missed)."""
-
-    scan: str
-    organ: str
-    metric: str
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a scan's scores are of.
-
-    `day` is 1 for the first of its case's days in the dataset, `matrix` the size of its slices as
-    `266x266`; `prediction` and `reference` are the folders of its masks and labels, and `made_from` is
-    the hash of all that its scores follow from.
-    """
-
-    scan: str
-    case: str
-    seen: Seen
-    run: str = ""
-    day: int = 1
-    matrix: str = ""
-    prediction: str = ""
-    reference: str = ""
-    made_from: str = ""
-
-    def with_scores(self, values: Mapping[str, Mapping[str, float]], part: Part) -> "ScanScores":
-        """The scores of this scan."""
-        own = {one.name: getattr(self, one.name) for one in fields(Origin)}
-        return ScanScores(**own, values=values, part=part)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanScores(Origin):
-    """One scan: the value of each metric by class and name, and its part of the competition's score."""
-
-    values: Mapping[str, Mapping[str, float]]
-    part: Part
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from volseg.data import phantom
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
-from volseg.inference.predictor import Mask, Predictor
+from volseg.inference.predictor import Mask, Predictor, build_predictor, ensemble_member
 from volseg.inference.probability_maps import Bytes
-from volseg.metrics import Dice
 from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.overlap import Dice
 from volseg.model.engines import Engine, Torch, Work
 from volseg.model.engines.selection import choose
 from volseg.runs.run import Run
@@ -84,7 +84,7 @@ def example(run: Run, data: Path | None, dataset: Dataset | None) -> Example:
     """The first scan of the run's that training did not see, else a phantom's."""
     scans = kept_apart(run, dataset) if dataset else []
     if dataset and scans:
-        return Example(f"{scans[0].name} of {dataset.folder}", channels(dataset, scans[0]))
+        return Example(f"{scans[0].name} of {dataset.folder}", dataset.channels(scans[0]))
     why = f" ({data} has none of the run's scans or other classes)" if data else ""
     volume = _phantom(run)
     return Example(f"a phantom scan{why}", (volume,) * len(run.facts.channels))
@@ -115,11 +115,6 @@ def kept_apart(run: Run, dataset: Dataset) -> list[Sample]:
     return []
 
 
-def channels(dataset: Dataset, sample: Sample) -> tuple[Volume, ...]:
-    """A scan's channels on their native grid."""
-    return tuple(dataset.image(sample, number) for number in range(len(sample.images)))
-
-
 def compare(run: Run, package: Run, scan: Example) -> Agreement:
     """Predict a scan by a run, with torch, and by its package; torch's networks are let go first.
 
@@ -145,7 +140,7 @@ def compare(run: Run, package: Run, scan: Example) -> Agreement:
 def predictor(run: Run, engine: Engine) -> Predictor:
     """A run alone, by an engine."""
     network = engine.load(run.model, Work(cores(), run.config.inference.batch))
-    return run.predictor(run.member(network))
+    return build_predictor(run, ensemble_member(run, network))
 
 
 def refuse(package: Path, found: Agreement) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from volseg.converted import convert_apart
 from volseg.data.dataset import FILE as DATASET
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -13,10 +12,12 @@ from volseg.export import equivalence, int8
 from volseg.export.equivalence import Agreement
 from volseg.export.int8 import Trial
 from volseg.model.engines import Format
+from volseg.model.engines.conversion import convert_apart
 from volseg.model.engines.selection import choose
-from volseg.runs import run as runs
+from volseg.runs import locate as runs
 from volseg.runs.package import FILE, MODEL, OPTIONAL, Package, open_run, seal
-from volseg.runs.run import BEST, CONFIG, SPLITS, Run
+from volseg.runs.run import Run
+from volseg.runs.run_files import BEST, CONFIG, SPLITS
 from volseg.system.files import replacing_folder
 
 PACKAGES = Path("packages")
@@ -141,4 +142,5 @@ def _write_model(run: Run, kind: Format, folder: Path) -> None:
     if kind == "torch":
         shutil.copyfile(run.folder / BEST, file)
     else:
-        convert_apart(run, kind, file)
+        shape = (len(run.facts.channels), *run.config.window)
+        convert_apart(run.folder, kind, file, network=run.network, shape=shape)

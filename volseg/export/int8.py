@@ -5,7 +5,9 @@ import math
 import shutil
 import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +17,44 @@ from volseg.arrays import Box
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.preprocessing.grid import View
 from volseg.errors import UserError
-from volseg.export.equivalence import channels, kept_apart, predictor
+from volseg.export.equivalence import kept_apart, predictor
 from volseg.inference.predictor import Predictor, tiling
-from volseg.inference.sliding_window import Floats, padded
-from volseg.metrics import Dice
+from volseg.inference.sliding_window import padded
 from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.overlap import Dice
 from volseg.model.engines import OpenVINO
-from volseg.model.engines.quantise import quantise
+from volseg.model.engines.interface import Floats
+from volseg.model.engines.openvino import core, openvino
 from volseg.runs.package import MODEL, Package, seal
 from volseg.runs.run import Run
 from volseg.system import processes
 from volseg.system.timing import Seconds
+
+
+def quantise(file: Path, windows: Sequence[Floats], out: Path) -> None:
+    """Write a network in 8 bits, whose ranges are those seen on windows (C, X, Y, Z).
+
+    Raises:
+        UserError: the network can't be quantised.
+    """
+    library = openvino()  # before NNCF loads it
+    import nncf
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    batches = nncf.Dataset([window[None] for window in windows])
+    try:
+        model = core().read_model(file)
+        with redirect_stdout(StringIO()):  # it draws progress bars there
+            made = nncf.quantize(
+                model, batches, preset=nncf.QuantizationPreset.MIXED, subset_size=len(windows)
+            )
+    except (RuntimeError, nncf.ValidationError, nncf.InternalError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"--int8: the network can't be quantised ({reason}); leave --int8 out"
+        ) from error
+    library.save_model(made, out, compress_to_fp16=False)
+
 
 log = logging.getLogger(__name__)
 MOST_LOST = 0.002
@@ -120,7 +149,7 @@ def _windows(run: Run, dataset: Dataset) -> Iterator[Floats]:
     rng = np.random.default_rng(0)
     for sample in (samples[place] for place in places):
         data = run.config.data
-        view = View.of(channels(dataset, sample), data.spacing_mm, data.intensity)
+        view = View.of(dataset.channels(sample), data.spacing_mm, data.intensity)
         for box in [*_about_organs(run, dataset, sample, view, rng), *_elsewhere(run, view, rng)]:
             yield padded(view, box)
 
@@ -175,7 +204,7 @@ def _scores(packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]) 
 
 def _of_scan(by: Predictor, dataset: Dataset, sample: Sample) -> tuple[list[float], float]:
     """Each class's Dice, and the seconds that the network took for a window."""
-    image, spent = channels(dataset, sample), Seconds()
+    image, spent = dataset.channels(sample), Seconds()
     values = [
         Dice()(Comparison(dataset.label(sample, name), mask, sample.spacing_mm))
         for name, mask in by.masks(image, spent)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from volseg import __version__
 from volseg.errors import UserError
-from volseg.inference.predictor import Predictor
+from volseg.inference.predictor import Predictor, build_predictor, ensemble_member
 from volseg.model.engines import ConversionError, Running, Torch, Work
 from volseg.model.engines.selection import Wanted, choose
-from volseg.runs import run as runs
+from volseg.runs import locate
 from volseg.runs.folds import Folds
 from volseg.runs.package import open_run
-from volseg.runs.run import Facts, Run
+from volseg.runs.run import Run
+from volseg.runs.run_files import Facts
 from volseg.system.hardware import cores
 
 FAST_OVERLAP = 0.25
@@ -40,8 +41,8 @@ class Ensemble:
         Raises:
             UserError: no such run, one that is named twice, or runs that can't be averaged.
         """
-        folders = tuple(runs.find(name) for name in names or (None,))
-        members = [member for folder in folders for member in runs.members(folder)]
+        folders = tuple(locate.find(name) for name in names or (None,))
+        members = [member for folder in folders for member in locate.members(folder)]
         opened = tuple(open_run(member) for member in members)
         problems = [*_twice(members), *_differences(opened)]
         if problems:
@@ -51,7 +52,7 @@ class Ensemble:
     @property
     def name(self) -> str:
         """What records call the runs."""
-        return " + ".join(runs.label(folder) for folder in self.folders)
+        return " + ".join(locate.label(folder) for folder in self.folders)
 
     @property
     def facts(self) -> Facts:
@@ -111,7 +112,9 @@ class Ensemble:
         taking_part = [how.applied(run) for run in self.runs]
         networks, reasons = zip(*(_running(run, how) for run in taking_part), strict=True)
         pairs = list(zip(taking_part, networks, strict=True))
-        predictor = self.runs[0].predictor(*(run.member(network) for run, network in pairs))
+        predictor = build_predictor(
+            self.runs[0], *(ensemble_member(run, network) for run, network in pairs)
+        )
         told = [_settings(run, network.kind) for run, network in pairs]
         return Loaded(predictor, self.weights, json.dumps(told), reasons[0])
 

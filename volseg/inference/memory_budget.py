@@ -12,10 +12,12 @@ import psutil
 from volseg.data.preprocessing.grid import Grid
 from volseg.data.volume import Volume
 from volseg.errors import UserError
+from volseg.formatting import amount
 from volseg.inference.predictor import Member, Predictor
 from volseg.inference.probability_maps import AT_ONCE
-from volseg.inference.sliding_window import Side, Weighted
-from volseg.system.hardware import amount, free_memory
+from volseg.inference.sliding_window import Side
+from volseg.model.engines.interface import Weighted
+from volseg.system.hardware import free_memory
 
 log = logging.getLogger(__name__)
 ROOM = 1.25

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from volseg import console
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.export.equivalence import channels
+from volseg.formatting import natural
 from volseg.inference.ensemble import Ensemble, How
 from volseg.inference.predictor import Predictor
 from volseg.inference.probability_maps import Maps
-from volseg.runs import run as runs
+from volseg.runs import locate as runs
 from volseg.runs.package import Package, open_run
 from volseg.runs.run import Run
 from volseg.system.timing import Seconds
@@ -85,7 +84,7 @@ class NewScans:
                 until = share and time.monotonic() + share
                 predictor = Ensemble((run.folder,), (run,)).load(how).predictor
                 for _, sample in pairs:
-                    image = channels(self.dataset, sample)
+                    image = self.dataset.channels(sample)
                     yield NewScan(sample, image, predictor.maps(image, Seconds()), predictor)
                     done += 1
                     report(done, len(self.scans), sample.name)

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg import __version__
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.errors import UserError
+from volseg.formatting import natural
 from volseg.postprocessing import Change
 from volseg.system.files import write_text
 

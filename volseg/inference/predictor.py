@@ -8,16 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.arrays import bounding_box
-from volseg.config.sections import Data
+from volseg.config.sections import Data, Inference
 from volseg.data.preprocessing.body_box import body_box
 from volseg.data.preprocessing.grid import Grid, View
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.probability_maps import Bytes, Maps
-from volseg.inference.sliding_window import Network, Sums, Tiling, Weighted, blended
-from volseg.masks.postprocess.disjoint import disjoint
-from volseg.model.settings import Inference, Size
+from volseg.inference.sliding_window import Tiling, blended
+from volseg.model.engines.interface import Network, Sums, Weighted
 from volseg.postprocessing import Change, Evidence, Step, at_least, clean, lowest
+from volseg.postprocessing.pipeline import disjoint
+from volseg.runs.run import Run
+from volseg.schema import Size
 from volseg.system.timing import Seconds
 
 Mask = npt.NDArray[np.bool_]
@@ -171,3 +173,15 @@ class Predictor:
                 f"{name} is found all over the scan; cleaning it takes more memory than "
                 "--max-memory allows"
             )
+
+
+def ensemble_member(run: Run, network: Network) -> Member:
+    """A network of a run, with all that the run's config says of how it sees a scan."""
+    config = run.config
+    return Member(network, config.data, config.inference, config.window)
+
+
+def build_predictor(run: Run, *members: Member) -> Predictor:
+    """Members with a run's classes and post-processing, to be applied to a native volume."""
+    facts = run.facts
+    return Predictor(members, facts.classes, run.config.postprocess, facts.exclusive)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from volseg.arrays import Box
 from volseg.data.preprocessing.grid import Grid, WayBack
-from volseg.inference.sliding_window import STEPS, Sums
+from volseg.model.engines.interface import STEPS, Sums
 
 Bytes = npt.NDArray[np.uint8]
 Kept = npt.NDArray[np.uint8 | np.uint16]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract.slice_scan import Scan, read_folder
 from volseg.data.volume import Volume
@@ -57,7 +57,7 @@ class Source:
             raise UserError(self.problem)
         if self.scan:
             return [self.scan.image()]
-        return [channel for path in self.paths for channel in volume.read_channels(path)]
+        return [channel for path in self.paths for channel in volume_files.read_channels(path)]
 
     def digest(self, channels: Sequence[Volume]) -> str:
         """SHA-256 of what was read: voxels, their place, and the slices' numbers."""

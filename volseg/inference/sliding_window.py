@@ -10,51 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.arrays import Box
 from volseg.data.preprocessing.grid import View
-from volseg.errors import UserError
+from volseg.model.engines.interface import STEPS, Floats, Network, Sums, Weighted
 from volseg.system.timing import Seconds
 
-Floats = npt.NDArray[np.float32]
-Sums = npt.NDArray[np.int16]
-STEPS = 1024
-"""Steps of a sum in one logit."""
-LARGEST = 31.5
-"""Logits beyond it count as this, so sums stay within 16 bits; it is within 1e-13 of certainty."""
 FLOOR = 1e-3
 """The least that a voxel of a window counts with MONAI, where the middle counts 1."""
 SIGMA = 0.125
 """The Gaussian's deviation as a share of the window, as in MONAI and nnU-Net."""
-
-
-class Weighted(NamedTuple):
-    """An image (C, X, Y, Z) in a window, and what each of its voxels counts, in STEPS, (X, Y, Z)."""
-
-    image: Floats
-    weight: Floats
-
-
-class Network(Protocol):
-    """What is slid over a scan."""
-
-    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
-        """What each window adds to the sums (K, X, Y, Z), in order: its logits, `counted`.
-
-        Windows are asked for as they are needed; what is returned is valid until the next is asked for.
-
-        Raises:
-            UserError: logits that are no finite numbers.
-        """
-        ...
-
-    def __str__(self) -> str:
-        """By what, on what and in which arithmetic: `torch, cpu (2 threads), bfloat16`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -233,30 +200,6 @@ def _outer(x: Floats, y: Floats, z: Floats) -> Floats:
     """The product of a number for each axis, (X, Y, Z)."""
     product_: Floats = (x[:, None] * y)[:, :, None] * z
     return product_
-
-
-def counted(logits: Floats, weight: Floats, by: Network) -> Sums:
-    """What logits (K, X, Y, Z) add, by what their voxels count (X, Y, Z): every engine's reference.
-
-    Raises:
-        UserError: they are no finite numbers.
-    """
-    check_finite(float(logits.sum()), by)
-    part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
-    return part
-
-
-def check_finite(total: float, by: Network) -> None:
-    """Judge a network's logits by their sum.
-
-    Raises:
-        UserError: one of them is no finite number.
-    """
-    if not math.isfinite(total):
-        raise UserError(
-            f"the network's output is not finite by {by}; "
-            "set train.precision: fp32 in the run's config.yaml"
-        )
 
 
 def _weights(starts: Sequence[int], window: int) -> Floats:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle_csv import Row
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.errors import UserError
+from volseg.formatting import natural
 from volseg.inference.prediction_folder import Prediction, load
 
 Key = tuple[str, str]
@@ -152,7 +152,7 @@ def _encoded(prediction: Prediction, sample: Sample | None, dataset: Dataset) ->
             f"{dataset.folder}; only scans that came from slices can be submitted"
         )
     files = [prediction.mask(name) for name in dataset.classes]
-    masks = np.stack([volume.read(file).voxels.astype(bool) for file in files])
+    masks = np.stack([volume_files.read(file).voxels.astype(bool) for file in files])
     if masks.shape[1:] != sample.shape:
         raise UserError(f"{files[0]}: its shape is {masks.shape[1:]}; expected {sample.shape}")
     return rle_csv.rows(sample.name, sample.slices, classes=dataset.classes, masks=masks)

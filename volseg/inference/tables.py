@@ -42,7 +42,7 @@ def _order(confidence: Confidence) -> tuple[float, int]:
     return confidence.dice, -len(confidence.flags)
 
 
-def table(records: Sequence[Record], most: int = SHOWN) -> Table:
+def confidence_table(records: Sequence[Record], most: int = SHOWN) -> Table:
     """A row an organ, `most` at most: its confidence, the slices to look at first, and why.
 
     Where columns are narrow, lines are folded and no name is cut.
@@ -68,3 +68,23 @@ def notes(records: Sequence[Record]) -> Iterator[str]:
 
 def _ranges(slices: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in slices)
+
+
+STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
+
+
+def timing_table(records: Sequence[Record]) -> Table:
+    """Seconds by step and scan, and their sum; of several scans the mean in the last row."""
+    shown = Table("scan", *(f"{step} s" for step in STEPS), "all s")
+    done = [record for record in records if record.seconds]
+    for record in done:
+        shown.add_row(record.scan, *_cells(record.seconds))
+    if len(done) > 1:
+        mean = {s: sum(r.seconds.get(s, 0.0) for r in done) / len(done) for s in STEPS}
+        shown.add_row("mean", *_cells(mean))
+    return shown
+
+
+def _cells(seconds: dict[str, float]) -> list[str]:
+    values = [seconds.get(step, 0.0) for step in STEPS]
+    return [f"{value:.3f}" for value in (*values, sum(values))]

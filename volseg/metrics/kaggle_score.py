@@ -90,3 +90,7 @@ def normalised_hd(comparison: Comparison) -> float:
 def _mean(values: npt.NDArray[np.float64]) -> float:
     counted = values[~np.isnan(values)]
     return float(counted.mean()) if counted.size else math.nan
+
+
+KAGGLE = (0.4, 0.6)
+"""The weights of Dice and 1 - HD in the competition's score."""

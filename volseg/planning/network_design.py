@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from volseg.data.preprocessing.grid import Spacing
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
 from volseg.model.networks.strides import Stride
-from volseg.model.settings import Size
+from volseg.schema import Size, Spacing
 
 Kind = Literal["unet", "dynunet", "segresnet", "swinunetr"]
 HALVED = 8

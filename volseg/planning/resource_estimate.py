@@ -12,17 +12,17 @@ from pathlib import Path
 
 import psutil
 
+from volseg.arguments import Fold
 from volseg.config.config import Config
 from volseg.data.dataset import Sample
-from volseg.data.preprocessing.grid import Spacing
 from volseg.errors import UserError
 from volseg.planning.trial_training import FOUND, MISTAKE, ORDER, Found, Order
-from volseg.runs.run import Facts
+from volseg.runs.run_files import Facts
+from volseg.schema import Spacing
 from volseg.system.files import write_text
 from volseg.system.hardware import cores, free_memory, spin_briefly
 from volseg.training import train
 from volseg.training.loading.scan_cache import SHARE, needed
-from volseg.training.train import Fold
 
 EVERY = 0.2
 """Seconds between two looks at a trial's memory."""

@@ -1,11 +1,12 @@
 """A forecast in words: what `volseg train --dry-run` prints and what stands above a planned config."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from volseg.formatting import amount, by, duration
 from volseg.planning.resource_estimate import Forecast
-from volseg.system.hardware import amount, cores
+from volseg.system.hardware import cores
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,16 +71,3 @@ def busy() -> str:
     if load <= cores() + 1:
         return ""
     return f", beside other programs (load {load:.1f} on {cores()} cores): alone it is faster"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `0.8 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def by(size: Sequence[int]) -> str:
-    """A size in voxels: `64x64x32`."""
-    return "x".join(map(str, size))

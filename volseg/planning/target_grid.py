@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from volseg.data.dataset import Dataset
-from volseg.data.preprocessing.grid import Spacing
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.errors import UserError
+from volseg.schema import Spacing
 from volseg.stats.dataset_stats import Statistics
 from volseg.stats.scan_stats import ScanFacts
 
@@ -89,9 +89,9 @@ def ct_window(dataset: Dataset, scans: Sequence[ScanFacts]) -> tuple[Window, str
     step = max(1, len(scans) // SCANS)
     chosen = [dataset.of(scan.name)[0] for scan in scans[::step][:SCANS]]
     labelled = [
-        dataset.image(sample, channel).voxels[dataset.labels(sample).any(axis=0)]
+        channel.voxels[dataset.labels(sample).any(axis=0)]
         for sample in chosen
-        for channel in range(len(sample.images))
+        for channel in dataset.channels(sample)
     ]
     values = np.concatenate(labelled).astype(np.float64)
     if not values.size or values.min() == values.max():

@@ -20,14 +20,16 @@ from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import Grid, View
 from volseg.errors import UserError
 from volseg.inference.predictor import tiling
-from volseg.runs.run import Facts, Run
+from volseg.runs.run import Run
+from volseg.runs.run_files import Facts
 from volseg.schema import Section
 from volseg.system.files import write_text
 from volseg.system.hardware import peak_memory
 from volseg.training import loop, train
 from volseg.training.loop import Training
-from volseg.training.state import Clock, State
+from volseg.training.state import State
 from volseg.training.step import Stepper
+from volseg.training.stopping import Clock
 from volseg.training.validation import Validation
 
 ORDER, FOUND, MISTAKE = "order.json", "found.json", "mistake.txt"
@@ -133,7 +135,7 @@ def _more_windows(dataset: Dataset, order: Order) -> float:
     config, few, many = order.config, 0, 0
     for name in order.facts.unseen_cases:
         sample = dataset.of(name)[0]
-        channels = [dataset.image(sample, channel) for channel in range(len(sample.images))]
+        channels = dataset.channels(sample)
         view = View.of(channels, config.data.spacing_mm, config.data.intensity)
         few += tiling(view, _short(config).inference, config.window).count
         many += tiling(view, config.inference, config.window).count

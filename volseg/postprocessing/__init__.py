@@ -8,10 +8,17 @@ mm³, mm² and mm, never in voxels. `examples` of a setting are values worth try
 
 from typing import Annotated
 
-from volseg.masks.postprocess.disjoint import disjoint
 from volseg.postprocessing.connected_components import Mask
 from volseg.postprocessing.hole_filling import FillHoles, FillHolesInSlices
-from volseg.postprocessing.pipeline import Change, clean, is_for, lowest, undone, unknown_classes
+from volseg.postprocessing.pipeline import (
+    Change,
+    clean,
+    disjoint,
+    is_for,
+    lowest,
+    undone,
+    unknown_classes,
+)
 from volseg.postprocessing.removal import (
     DropSmall,
     DropSmallInSlices,

@@ -12,7 +12,7 @@ import numpy as np
 
 from volseg.data.dataset import Sample
 from volseg.data.layouts.findings import Finding
-from volseg.data.layouts.gi_tract.slice_files import first
+from volseg.formatting import first
 from volseg.preparation import orientation_check
 from volseg.preparation.fingerprint import Fingerprint, Intensities, Organ
 from volseg.preparation.orientation_check import Seen

@@ -5,58 +5,55 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from volseg.arguments import PrepareOptions
 from volseg.data.dataset import FILE, Dataset, Facts
 from volseg.data.layouts import Found, GITract, Layout, Nifti
 from volseg.data.layouts.findings import SEVERITIES, Failure, Finding, failures, faults, note
-from volseg.data.layouts.gi_tract.slice_files import first, natural
 from volseg.data.layouts.raw_dataset import RawScan
 from volseg.errors import UserError, nearest
+from volseg.formatting import first, natural
 from volseg.preparation import checks, records, scan_writer
 from volseg.preparation.scan_writer import Outcome, Plan
 from volseg.schema import explain, members
-from volseg.stages.prepared import Prepared
 from volseg.system import hardware, processes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was done. With `check`, `scans` would have been prepared and nothing is written.
+
+    `unchanged` scans were there already; `removed` ones were, but are not in the source any more.
+    """
+
+    out: Path
+    scans: tuple[str, ...]
+    excluded: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The scans that can't be used, and why."""
+        return failures(self.findings)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The faults of the whole dataset."""
+        return faults(self.findings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks."""
+        return tuple(one.message for one in self.findings if one.severity == "note")
+
 
 SCANS_A_START = 8  # a worker starts in the time that this many scans take
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """How to prepare.
-
-    Attributes:
-        layout: How the raw dataset lies on disk.
-        out: Folder to write to.
-        workers: Processes to use; by default at most as many as there are cores.
-        exclude: Further scans or cases to flag as excluded from training and scoring.
-        allow_gaps: Stack scans with missing slices from the slices there are.
-        slice_mm: Distance of slices, where their names do not tell it.
-        classes: The classes of train.csv, in place of the competition's.
-        strict: Write nothing if any scan has a fault.
-        check: Read everything, write nothing.
-    """
-
-    layout: str = "gi-tract"
-    out: Path = Path("data/prepared")
-    workers: int | None = None
-    exclude: tuple[str, ...] = ()
-    allow_gaps: bool = False
-    slice_mm: float | None = None
-    classes: tuple[str, ...] = ()
-    strict: bool = False
-    check: bool = False
-
-    def settings(self) -> dict[str, Any]:
-        """The settings of the layout that were given."""
-        given: dict[str, Any] = {} if self.slice_mm is None else {"slice_mm": self.slice_mm}
-        wanted = {"allow_gaps": self.allow_gaps, "classes": self.classes}
-        return given | {key: value for key, value in wanted.items() if value}
 
 
 def prepare(

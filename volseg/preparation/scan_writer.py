@@ -12,6 +12,7 @@ from volseg.data.dataset import Sample
 from volseg.data.layouts.findings import Finding, errors
 from volseg.data.layouts.raw_dataset import Masks, RawScan
 from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.preparation import checks, records
 from volseg.preparation.fingerprint import measure
@@ -99,10 +100,10 @@ def _written(scan: RawScan, plan: Plan) -> Outcome:
     records.withdraw(plan.out, scan.name)
     images, labels = _names(scan, len(read.channels), plan)
     for name, channel in zip(images, read.channels, strict=True):
-        channel.write(plan.out / name)
+        write_volume(channel, plan.out / name)
     for organ in read.masks or ():
         mask = read.masks[organ]  # type: ignore[index]
-        read.channels[0].with_voxels(mask.view(np.uint8)).write(plan.out / labels[organ])
+        write_volume(read.channels[0].with_voxels(mask.view(np.uint8)), plan.out / labels[organ])
     files = [*images, *(labels.values() if read.masks is not None else ())]
     sizes = {name: (plan.out / name).stat().st_size for name in files}
     if done.record is None:

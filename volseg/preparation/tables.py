@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.data.layouts.findings import Finding, counts
-from volseg.stages.prepared import Prepared
+from volseg.preparation.prepare import Prepared
 
 if TYPE_CHECKING:
     from rich.table import Table

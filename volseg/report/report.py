@@ -9,13 +9,14 @@ import numpy as np
 
 from volseg import console
 from volseg.arguments import DATA
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.dataset import FILE, Dataset
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.data.preprocessing.intensity_scaling import Intensity, Percentiles
 from volseg.errors import UserError
 from volseg.evaluation import evaluate, score_files
-from volseg.evaluation.summary import ScanScores, Scores
+from volseg.evaluation.scan_scores import ScanScores
+from volseg.evaluation.summary import Scores
+from volseg.formatting import natural
 from volseg.inference import tables
 from volseg.inference.prediction_folder import RECORD, Prediction, holds_scans, load
 from volseg.report.page import report_page
@@ -23,7 +24,7 @@ from volseg.report.page.content import Facts, Scan
 from volseg.report.page.slice_images import picture
 from volseg.report.run_info import made_by, trained
 from volseg.report.scan_images import sides
-from volseg.runs import run as runs
+from volseg.runs import locate, run_files
 from volseg.runs.folds import NAMES, OUT_OF_FOLD
 from volseg.visualization import html_page
 
@@ -58,7 +59,7 @@ class Subject:
         """The run's, also where its masks were named; where several made these, the folder's."""
         made = dict.fromkeys(record.run for record in records)
         if self.run or len(made) != 1:
-            return runs.label((self.run or self.predictions or self.scores).resolve())
+            return locate.label((self.run or self.predictions or self.scores).resolve())
         return next(iter(made))
 
 
@@ -96,11 +97,11 @@ def find(what: str) -> Subject:
         return Subject(folder, folder)
     wanted = "name a folder that `volseg infer` or `volseg train` wrote"
     try:
-        run = runs.find(what)
+        run = locate.find(what)
     except UserError as error:
         raise UserError(f"{error}; {wanted}") from error
-    if not any((run / name).exists() for name in (runs.CONFIG, NAMES[0])):
-        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {runs.CONFIG}; {wanted}")
+    if not any((run / name).exists() for name in (run_files.CONFIG, NAMES[0])):
+        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {run_files.CONFIG}; {wanted}")
     inner = run / OUT_OF_FOLD
     return Subject(run, inner if inner.is_dir() else None, run)
 
@@ -188,7 +189,7 @@ def _scan(record: Prediction, dataset: Dataset | None, scores: ScanScores | None
 
 
 def _volume_ml(mask: Path) -> float:
-    found = volume.read(mask)
+    found = volume_files.read(mask)
     return np.count_nonzero(found.voxels) * math.prod(found.spacing_mm) / 1000
 
 

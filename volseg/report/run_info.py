@@ -10,10 +10,11 @@ from volseg.inference.confidence.calibration_file import Calibrated
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.prediction_folder import Prediction
 from volseg.report.page.content import Trained
-from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import run as runs
+from volseg.runs import locate, run_files
+from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.package import Package
-from volseg.runs.run import BEST, CONFIG, METRICS, Run
+from volseg.runs.run import Run
+from volseg.runs.run_files import BEST, CONFIG, METRICS
 from volseg.tuning.tuning_file import Tuned
 
 Found = tuple[tuple[Trained, ...], list[str]]
@@ -41,7 +42,7 @@ def made_by(records: Sequence[Prediction], predictions: Path) -> Found:
         by = _found(name.split(" + "), weights, predictions)
         if by is None:
             notes.append(
-                f"The run {name} is not under {runs.RUNS}, or has other weights by now: its curves and "
+                f"The run {name} is not under {run_files.RUNS}, or has other weights by now: its curves and "
                 "config are not shown."
             )
         found |= {run.folder: run for run in (by.runs if by else ())}
@@ -49,7 +50,7 @@ def made_by(records: Sequence[Prediction], predictions: Path) -> Found:
 
 
 def _found(names: Sequence[str], weights: str, predictions: Path) -> Ensemble | None:
-    for place in (runs.RUNS, predictions.parent / runs.RUNS, Path()):
+    for place in (run_files.RUNS, predictions.parent / run_files.RUNS, Path()):
         try:
             by = Ensemble.open([str(place / name) for name in names])
             if weights in (by.weights, by.first.weights):
@@ -67,7 +68,7 @@ def _trained(run: Run) -> Trained:
         config += f"\n# {POSTPROCESS}\n{own.read_text(encoding='utf-8')}"
     weighed = isinstance(run, Package) or (run.folder / BEST).is_file()
     return Trained(
-        runs.label(run.folder),
+        locate.label(run.folder),
         run,
         str(version),
         config,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Array, Volume
@@ -25,7 +25,7 @@ def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -
         UserError: files that are missing or damaged, or masks on another grid than the image.
     """
     check, also = record.check, _to_check(record)
-    found = {name: volume.read(record.mask(name)) for name in record.classes}
+    found = {name: volume_files.read(record.mask(name)) for name in record.classes}
     sample = dataset.find(record.scan) if dataset else None
     if dataset is None or sample is None:
         first = record.classes[0]

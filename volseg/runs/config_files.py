@@ -4,30 +4,114 @@ Before there was `postprocess.yaml`, volseg wrote the steps into `config.yaml` t
 `postprocess.yaml` goes before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from volseg import __version__, run_postprocess
+from volseg import __version__
 from volseg.config.config import Config, check, parse
-from volseg.errors import UserError
-from volseg.postprocessing import Step
-from volseg.run_postprocess import POSTPROCESS
+from volseg.errors import UserError, short
+from volseg.postprocessing import Step, undone, unknown_classes
 from volseg.system.files import write_text
+
+POSTPROCESS = "postprocess.yaml"
+
+
+Steps = tuple[Step, ...]
+
+
+HEADER = (
+    "How this run's masks are cleaned: steps, in order, as in the section `postprocess` of a config.",
+    "`volseg infer` goes by this file, and it may be edited; `volseg options step` lists the steps.",
+    "Without any, [], a mask is where the probability is at least one half.",
+    "In a package it is sealed: edit that of the run, and export the run again.",
+)
+
+
+def read_steps(folder: Path, classes: Sequence[str]) -> Steps | None:
+    """The steps that `postprocess.yaml` lists for these classes; None where there is no such file.
+
+    An empty list means no steps; an empty file, as a stopped editor may leave, means nothing.
+
+    Raises:
+        UserError: not readable, no list of steps, wrong names, keys or values, a step for another class,
+            or one that does nothing.
+    """
+    path = folder / POSTPROCESS
+    if not path.exists():
+        return None
+    steps = check({"postprocess": _listed(path)}, str(path)).postprocess
+    refuse_unfit(steps, classes, path)
+    return steps
+
+
+def write_steps(folder: Path, steps: Sequence[Step], comments: Sequence[str] = ()) -> None:
+    """Write `postprocess.yaml`, atomically: the header, then lines of comment, then a line a step."""
+    lines = [line for text in (*HEADER, *comments) for line in text.splitlines() or [""]]
+    plain = ("".join(one if one.isprintable() else " " for one in line) for line in lines)
+    commented = (f"# {line}".rstrip() for line in plain)  # YAML has no control characters
+    write_text(folder / POSTPROCESS, "\n".join([*commented, *_entries(steps), ""]))
+
+
+def refuse_unfit(steps: Sequence[Step], classes: Sequence[str], path: Path) -> None:
+    """Refuse steps that can't do anything in a run of these classes.
+
+    Raises:
+        UserError: names `path` and each such step.
+    """
+    problems = [*unknown_classes(steps, classes), *undone(steps, classes)]
+    if problems:
+        raise UserError.of([f"{path}:", *(f"  {problem}" for problem in problems)])
+
+
+def _listed(path: Path) -> list[object]:
+    """What stands in the list, yet to be checked.
+
+    Raises:
+        UserError: not YAML, or no list.
+    """
+    try:
+        values = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if isinstance(values, dict) and list(values) == ["postprocess"]:
+        raise UserError(
+            f"{path}: has a line `postprocess:` as a config has; leave it out, the list alone is wanted"
+        )
+    if not isinstance(values, list):
+        raise UserError(
+            f"{path}: expected a list of steps, one a line, such as `- fill_holes` (none: []), "
+            f"got {'nothing' if values is None else short(values)}"
+        )
+    return values
+
+
+def _entries(steps: Sequence[Step]) -> Iterator[str]:
+    """A line a step, with every setting but the classes of a step that is for all."""
+    if not steps:
+        yield "[]"
+    for step in steps:
+        values = step.model_dump(mode="json", exclude=None if step.only else {"only"})
+        told = values if len(values) > 1 else step.name
+        flow = yaml.safe_dump(told, default_flow_style=True, width=10**6, sort_keys=False)
+        yield "- " + flow.removesuffix("\n").removesuffix("\n...")
+
 
 CONFIG = "config.yaml"
 SECTION = "postprocess"
 
 
-def write(folder: Path, config: Config) -> None:
+def write_config(folder: Path, config: Config) -> None:
     """Write the steps, and the rest of the resolved config with the version."""
-    run_postprocess.write(folder, config.postprocess)
+    write_steps(folder, config.postprocess)
     _write(folder, {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})})
 
 
-def read(folder: Path, classes: Sequence[str]) -> Config:
+def read_config(folder: Path, classes: Sequence[str]) -> Config:
     """The config of a run of these classes.
 
     Raises:
@@ -35,7 +119,7 @@ def read(folder: Path, classes: Sequence[str]) -> Config:
     """
     values = _values(folder)
     version = values.pop("version", "unknown")
-    steps = run_postprocess.read(folder, classes)
+    steps = read_steps(folder, classes)
     if steps is not None:
         values.pop(SECTION, None)
     elif SECTION not in values:
@@ -61,9 +145,9 @@ def replace_steps(
     Raises:
         UserError: a step for another class, or one that does nothing.
     """
-    run_postprocess.refuse_unfit(steps, classes, folder / POSTPROCESS)
+    refuse_unfit(steps, classes, folder / POSTPROCESS)
     # first: it goes before, should the rest not be done
-    run_postprocess.write(folder, steps, comments)
+    write_steps(folder, steps, comments)
     values = _values(folder)
     if SECTION in values:
         del values[SECTION]

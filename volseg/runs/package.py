@@ -17,9 +17,10 @@ from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.model.engines import Format, Model
 from volseg.postprocessing import Step
-from volseg.run_postprocess import POSTPROCESS
-from volseg.runs import run as runs
-from volseg.runs.run import BEST, CALIBRATION, CONFIG, SPLITS, Facts, Run
+from volseg.runs import locate as runs
+from volseg.runs.config_files import POSTPROCESS
+from volseg.runs.run import Run
+from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, Facts
 from volseg.schema import Section, explain
 from volseg.system.files import write_text
 

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from volseg.data.dataset import Facts
+from volseg.data.distribution import Spread
 from volseg.preparation.fingerprint import Fingerprint, Point
 from volseg.stats.dataset_stats import (
     Along,
@@ -17,7 +18,6 @@ from volseg.stats.dataset_stats import (
     Overlap,
     Sizes,
     Slices,
-    Spread,
     Statistics,
     Where,
 )

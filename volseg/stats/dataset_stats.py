@@ -3,35 +3,10 @@
 Sizes are of all scans, intensities of all that are not excluded, organs of those that have labels too.
 """
 
-from collections.abc import Iterable
-
-import numpy as np
-
+from volseg.data.distribution import Spread
 from volseg.preparation.fingerprint import Point
 from volseg.schema import Section
 from volseg.stats.scan_stats import ScanFacts
-
-
-class Spread(Section):
-    """How one quantity spreads over `count` scans or cases; `p5` is its 5th percentile."""
-
-    count: int
-    low: float
-    p5: float
-    p25: float
-    median: float
-    p75: float
-    p95: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> "Spread":
-        """Of one value at least."""
-        some = np.array(list(values), dtype=np.float64)
-        found = np.percentile(some, (0, 5, 25, 50, 75, 95, 100)).tolist()
-        names = ("low", "p5", "p25", "median", "p75", "p95", "high")
-        return cls(count=some.size, **dict(zip(names, found, strict=True)))
-
 
 Along = tuple[Spread, Spread, Spread]
 """A quantity along each of the patient's AXES."""

@@ -1,6 +1,5 @@
 """What this machine lets us use: cores by affinity and cgroup quota, and free memory."""
 
-import math
 import os
 import shutil
 import sys
@@ -25,11 +24,6 @@ def free_memory() -> int:
     if limit is None or used is None:
         return available
     return max(0, min(available, limit - used))
-
-
-def amount(count: float) -> str:
-    """Bytes for people: `45 MB`, `1.2 GB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
 def out_of_memory_kills() -> int | None:

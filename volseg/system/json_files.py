@@ -35,18 +35,3 @@ class Kept(Section):
     def write(self, folder: Path) -> None:
         """Write the file, whole or not at all."""
         write_text(folder / self.file, self.model_dump_json(indent=1) + "\n")
-
-
-class KeptOfNetworks(Kept):
-    """Facts that hold for networks with these hashes of weights."""
-
-    weights: tuple[str, ...]
-
-    @classmethod
-    def of_run(cls, folder: Path, weights: str) -> Self | None:
-        """Those of a run with these weights, from its folder or that of the five folds it is one of."""
-        for place in (folder, folder.parent):
-            found = cls.read(place)
-            if found and weights in found.weights:
-                return found
-        return None

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from volseg.arguments import Options
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.splits import split
@@ -15,9 +16,10 @@ from volseg.inference.infer import infer
 from volseg.inference.scan_sources import Wanted
 from volseg.model.distributed import process_group
 from volseg.runs.folds import NAMES, OUT_OF_FOLD, Ended, Folds
-from volseg.runs.run import CONFIG, SPLITS, Run
+from volseg.runs.run import Run
+from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.launcher import train_on
-from volseg.training.train import Options, with_own_steps
+from volseg.training.train import with_own_steps
 
 log = logging.getLogger(__name__)
 

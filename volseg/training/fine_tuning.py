@@ -13,8 +13,9 @@ from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError, nearest
 from volseg.model.distributed import process_group
-from volseg.runs import run as runs
-from volseg.runs.run import BEST, Facts, Run
+from volseg.runs import locate, run_files
+from volseg.runs.run import Run
+from volseg.runs.run_files import BEST, Facts
 from volseg.schema import explain
 from volseg.system.files import write_text
 from volseg.training.pretrained_weights import Loaded, Weights, check, read, start, told
@@ -54,7 +55,7 @@ def chosen(source: Path | str | None, run: Path, *, resume: bool) -> Start | Non
         UserError: no such weights, unreadable ones, or a run that was started from others.
     """
     record = _record(run / RECORD) if resume else None
-    begun = resume and runs.begun(run)
+    begun = resume and locate.begun(run)
     if record is None:
         if source is not None and begun:
             raise UserError(
@@ -91,7 +92,7 @@ def begin(run: Run, network: nn.Module, first: Start | None) -> None:
         source=first.source,
         file=str(weights.file),
         sha256=weights.sha256,
-        seen=tuple(_seen(run, weights.file.with_name(runs.SPLITS))),
+        seen=tuple(_seen(run, weights.file.with_name(run_files.SPLITS))),
         **start(network, weights).model_dump(),
     )
     if process_group.rank() == 0:
@@ -106,13 +107,13 @@ def file_of(source: str) -> Path:
     Raises:
         UserError: none of these.
     """
-    place = runs.RUNS / source if (runs.RUNS / source).is_dir() else Path(source)
+    place = run_files.RUNS / source if (run_files.RUNS / source).is_dir() else Path(source)
     if place.is_file():
         return place
     if not place.is_dir():
-        known = [folder.name for folder in runs.RUNS.glob("*")]
+        known = [folder.name for folder in run_files.RUNS.glob("*")]
         raise UserError(
-            f"{source}: no such run under {runs.RUNS}, file or folder{nearest(source, known)}"
+            f"{source}: no such run under {run_files.RUNS}, file or folder{nearest(source, known)}"
         )
     files = [place / name for name in (BEST, "models/model.pt", "models/model.ts")]
     found = [file for file in files if file.is_file()]

@@ -23,6 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from volseg import console
+from volseg.arguments import Options
 from volseg.config.config import Config, check
 from volseg.errors import ElsewhereError, UserError
 from volseg.model.distributed import process_group
@@ -30,7 +31,7 @@ from volseg.system import signals
 from volseg.system.files import write_text
 from volseg.system.hardware import cores
 from volseg.training import train as stage
-from volseg.training.train import Options, Trained
+from volseg.training.train import Trained
 
 ORDER, NUMBER = "order.json", "pid"
 FAILED = "failed.txt"

@@ -15,13 +15,14 @@ from torch.utils.tensorboard import SummaryWriter
 from volseg import console
 from volseg.errors import ElsewhereError, UserError
 from volseg.model.distributed import process_group
-from volseg.runs.run import LAST, Run
+from volseg.runs.run import Run
+from volseg.runs.run_files import LAST
 from volseg.system import signals
 from volseg.training.loading.loader import Loader, Patches, default_workers, loader
 from volseg.training.loading.workers import user_errors
-from volseg.training.state import Clock, State, write
+from volseg.training.state import State, write
 from volseg.training.step import NotFiniteError, Stepper
-from volseg.training.stopping import Accord
+from volseg.training.stopping import Accord, Clock
 from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)

@@ -2,62 +2,41 @@
 
 import io
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from volseg.errors import UserError
 from volseg.system.files import replacing
 
-PLAIN = ("step", "elapsed", "best", "rows", "losses")
-"""What of a State is neither weights nor a random state."""
 
+def average(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy that follows `network` with each `update_parameters`, buffers included.
 
-class Clock:
-    """The wall-clock time a run has spent, over all its resumes, and what it may spend.
-
-    The time that the last validation and checkpoint took is kept back for the next ones, so that a
-    run with a limit ends within it. Several ranks go by the time on which they last agreed, so that
-    all of them end with the same step.
+    At first it follows faster, by (1 + n) / (10 + n) after n updates (as in Abadi et al. 2016,
+    TensorFlow's moving averages), so that a short run's average does not remember its random start.
     """
 
-    def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
-        self.limit = limit
-        self.before = before
-        self.started = time.monotonic()
-        self.reserve = 0.0
-        self.agreed: float | None = None
+    @torch.no_grad()
+    def follow(averages: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(list(averages), list(currents), share)
+        else:
+            for mean, current in zip(averages, currents, strict=True):
+                mean.copy_(current)
 
-    def spent(self) -> float:
-        """Seconds so far, or at the time of the last agreement."""
-        return self.measured() if self.agreed is None else self.agreed
+    return AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
 
-    def measured(self) -> float:
-        """Seconds so far by this process's own clock."""
-        return self.before + time.monotonic() - self.started
 
-    def share(self) -> float:
-        """The share of the limit that is spent; 0 without one."""
-        return self.spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
-
-    def over(self) -> bool:
-        """Whether training has to end."""
-        return self.share() >= 1
-
-    @contextmanager
-    def reserving(self) -> Iterator[None]:
-        """Keep back as long as the body takes."""
-        began = self.spent()
-        yield
-        self.reserve = self.spent() - began
+PLAIN = ("step", "elapsed", "best", "rows", "losses")
+"""What of a State is neither weights nor a random state."""
 
 
 @dataclass

@@ -1,10 +1,51 @@
 """Whether to go on: what a signal asks and the clock says, the same on all ranks."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from volseg.model.distributed import process_group
 from volseg.system import signals
-from volseg.training.state import Clock
+
+
+class Clock:
+    """The wall-clock time a run has spent, over all its resumes, and what it may spend.
+
+    The time that the last validation and checkpoint took is kept back for the next ones, so that a
+    run with a limit ends within it. Several ranks go by the time on which they last agreed, so that
+    all of them end with the same step.
+    """
+
+    def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
+        self.limit = limit
+        self.before = before
+        self.started = time.monotonic()
+        self.reserve = 0.0
+        self.agreed: float | None = None
+
+    def spent(self) -> float:
+        """Seconds so far, or at the time of the last agreement."""
+        return self.measured() if self.agreed is None else self.agreed
+
+    def measured(self) -> float:
+        """Seconds so far by this process's own clock."""
+        return self.before + time.monotonic() - self.started
+
+    def share(self) -> float:
+        """The share of the limit that is spent; 0 without one."""
+        return self.spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
+
+    def over(self) -> bool:
+        """Whether training has to end."""
+        return self.share() >= 1
+
+    @contextmanager
+    def reserving(self) -> Iterator[None]:
+        """Keep back as long as the body takes."""
+        began = self.spent()
+        yield
+        self.reserve = self.spent() - began
 
 
 @dataclass(frozen=True)

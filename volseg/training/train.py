@@ -4,47 +4,37 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from volseg import console
+from volseg.arguments import Fold, Options
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.splits import Split, split
 from volseg.errors import UserError
-from volseg.model.average import average
+from volseg.inference.predictor import build_predictor, ensemble_member
 from volseg.model.distributed import process_group
 from volseg.model.distributed.sync_batch_norm import over_all_ranks
 from volseg.model.engines.torch import TorchNetwork
 from volseg.model.engines.torch_device import Device
 from volseg.model.networks import expect_rare
 from volseg.postprocessing import undone, unknown_classes
-from volseg.runs import run as runs
-from volseg.runs.run import LAST, Facts, Run
+from volseg.runs import locate as runs
+from volseg.runs.run import Run
+from volseg.runs.run_files import LAST, Facts
 from volseg.training import fine_tuning, loop
 from volseg.training.augmentation.pipeline import augmentation
 from volseg.training.loading.loader import Patches
 from volseg.training.loading.scan_cache import Scans
 from volseg.training.loop import Training
-from volseg.training.state import Clock, State
+from volseg.training.state import State, average
 from volseg.training.step import Stepper
+from volseg.training.stopping import Clock
 from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
-Fold = int | Literal["all"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Where a run reads and writes, and how long it may take."""
-
-    data: Path
-    run: Path
-    fold: Fold = 0
-    resume: bool = False
-    max_seconds: float | None = None
-    weights: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,9 @@ def assemble(
         shared=process_group.shared(state.network),
     )
     validation = Validation(
-        dataset, parts, run.predictor(run.member(TorchNetwork(state.shown, device)))
+        dataset,
+        parts,
+        build_predictor(run, ensemble_member(run, TorchNetwork(state.shown, device))),
     )
     return Training(run, state, batches, stepper, validation, clock)
 

@@ -12,8 +12,8 @@ from volseg import console
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.splits import Split
 from volseg.inference.predictor import Predictor
-from volseg.metrics import Dice
 from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.overlap import Dice
 from volseg.model.distributed import process_group
 from volseg.training.stopping import Accord
 from volseg.visualization.overlay import Picture, overlay
@@ -74,7 +74,7 @@ class Validation:
 
     def _of_scan(self, sample: Sample, *, draw: bool) -> tuple[list[float], Picture | None]:
         """Each class's Dice, and on demand a picture."""
-        image = [self.dataset.image(sample, c) for c in range(len(sample.images))]
+        image = self.dataset.channels(sample)
         found = np.stack([mask for _, mask in self.predictor.masks(image)])
         truth = self.dataset.labels(sample)
         pairs = zip(truth, found, strict=True)

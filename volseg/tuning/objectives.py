@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.evaluation.bootstrap import Sums
-from volseg.evaluation.intervals import KAGGLE
-from volseg.metrics import Dice, Metric, SurfaceDice, kaggle_score
+from volseg.metrics import Metric, kaggle_score
+from volseg.metrics.kaggle_score import KAGGLE
 from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.overlap import Dice
+from volseg.metrics.surface import SurfaceDice
 
 Array = npt.NDArray[np.float64]
 GoalName = Literal["kaggle", "dice", "surface_dice"]

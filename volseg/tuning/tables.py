@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from volseg.inference.out_of_fold import NewScans
-from volseg.run_postprocess import POSTPROCESS
+from volseg.runs.config_files import POSTPROCESS
 from volseg.tuning.objectives import GOALS
 from volseg.tuning.tuning_file import Gain, Row, Tuned
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from volseg import console
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.errors import UserError
 from volseg.evaluation.bootstrap import Sums
+from volseg.formatting import natural
 from volseg.inference.probability_maps import Maps
 from volseg.metrics.mask_pair import Comparison
 from volseg.postprocessing import Evidence, Step, clean

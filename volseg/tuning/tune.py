@@ -12,7 +12,7 @@ from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.inference.ensemble import How
 from volseg.inference.out_of_fold import NewScans
-from volseg.runs.run import CALIBRATION
+from volseg.runs.run_files import CALIBRATION
 from volseg.tuning import nested_cross_validation
 from volseg.tuning.nested_cross_validation import Course, Judged
 from volseg.tuning.objectives import GOALS, GoalName

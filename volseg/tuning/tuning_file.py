@@ -4,9 +4,8 @@ import math
 from typing import ClassVar, Literal
 
 from volseg.evaluation.bootstrap import Estimate
-from volseg.runs.run import TUNE
+from volseg.runs.run_files import TUNE, KeptOfNetworks
 from volseg.schema import Section
-from volseg.system.json_files import KeptOfNetworks
 
 
 class Gain(Section):

@@ -1,13 +1,13 @@
 """Pages for people: one file of HTML with all that it shows in it, nothing to load."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from volseg import __version__
+from volseg import __version__, formatting
 from volseg.errors import UserError
 from volseg.system.files import write_text
-from volseg.visualization.stylesheet import style
+from volseg.visualization.stylesheet import colour, style
 
 
 def page(
@@ -48,3 +48,109 @@ def write(text: str, path: Path, *, usual: Path) -> None:
     if path.is_dir():
         raise UserError(f"--out {path}: is a folder; name a file in it, e.g. {path / usual.name}")
     write_text(path, text)
+
+
+def figure(title: str, plot: str, caption: str = "") -> str:
+    """A plot with its title above and a word on how to read it below."""
+    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
+    return f"<figure><h3>{escape(title)}</h3>{plot}{told}</figure>"
+
+
+def card(title: str, content: str, caption: str = "", *, full: bool = False) -> str:
+    """A table or another thing that is no plot, framed like one; `full` over the width of the page.
+
+    Its title may be empty where the section's says it.
+    """
+    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
+    kind = "card full" if full else "card"
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
+    return f'<div class="{kind}">{heading}{content}{told}</div>'
+
+
+def section(title: str, lead: str, *parts: str, kind: str = "plots") -> str:
+    """A part of the page; nothing where it has nothing to show.
+
+    `plots` stand side by side where there is room, what is in a `stack` one below the other.
+    """
+    shown = [part for part in parts if part]
+    if not shown:
+        return ""
+    told = f"<p>{_prose(lead)}</p>" if lead else ""
+    return f'<section><h2>{escape(title)}</h2>{told}<div class="{kind}">{"".join(shown)}</div></section>'
+
+
+def legend(keys: Iterable[tuple[str, str]]) -> str:
+    """What lines mean: names, and classes of the style sheet such as `c0 dashed`."""
+    listed = "".join(
+        f'<li><span class="key {kind}"></span>{escape(name)}</li>' for name, kind in keys
+    )
+    return f'<ul class="legend">{listed}</ul>'
+
+
+def scrolled(content: str, name: str) -> str:
+    """What may be larger than its place, with bars of its own; the keyboard scrolls it too."""
+    return f'<div class="scrolled" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
+
+
+def prose(lines: Sequence[str]) -> str:
+    """Text within a card, a paragraph each."""
+    return "".join(f'<p class="prose">{_prose(one)}</p>' for one in lines)
+
+
+def folded(title: str, content: str) -> str:
+    """What few readers want to see at once: shown when they open it."""
+    return f'<details class="card full"><summary>{escape(title)}</summary>{content}</details>'
+
+
+def _prose(told: str) -> str:
+    """Text whose numbers stay with their percent signs at the end of a line."""
+    return escape(told.replace(" %", f"{formatting.THIN}%"))
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    kind: str = "",
+    swatches: Sequence[int | None] = (),
+) -> str:
+    """A table of a name and its figures. A cell `a|b` shows b small below a.
+
+    On narrow screens a table of the kind `wide` shows its headers beside the figures.
+    """
+    heads = "".join(f'<th scope="col">{escape(one)}</th>' for one in header)
+    body = ""
+    for index, row in enumerate(rows):
+        swatch = swatches[index] if index < len(swatches) else None
+        mark = "" if swatch is None else f'<span class="swatch {colour(swatch)}"></span>'
+        cells = zip(header[1:], row[1:], strict=True)
+        body += f'<tr><th scope="row"><span>{mark}{escape(row[0])}</span></th>'
+        body += "".join(_cell(name, told) for name, told in cells) + "</tr>"
+    css = f' class="{kind}"' if kind else ""
+    return f"<table{css}><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(name: str, told: str) -> str:
+    large, _, small = told.partition("|")
+    below = f"<small>{escape(small)}</small>" if small else ""
+    label = f' data-label="{escape(name)}"' if name else ""
+    return f"<td{label}><span>{escape(large)}{below}</span></td>"
+
+
+def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
+    """The key figures: what, how much, and a word more."""
+    return (
+        '<dl class="tiles">'
+        + "".join(
+            f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd>"
+            + (f"<dd>{escape(more)}</dd>" if more else "")
+            + "</div>"
+            for what, value, more in facts
+        )
+        + "</dl>"
+    )
+
+
+def notes(lines: Sequence[str]) -> str:
+    """Remarks, a paragraph each."""
+    return "".join(f'<p class="notes">{escape(one)}</p>' for one in lines)

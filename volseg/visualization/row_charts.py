@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from volseg import formatting
-from volseg.stats.dataset_stats import Spread
+from volseg.data.distribution import Spread
 from volseg.visualization import svg
 from volseg.visualization.svg import Scale
 

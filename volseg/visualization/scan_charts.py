@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from volseg import formatting
-from volseg.visualization import svg
+from volseg.formatting import number
+from volseg.visualization import scan_charts, svg
 from volseg.visualization.svg import Scale
 
 TOP, FOOT, RIGHT = 24.0, 250.0, 396.0
@@ -45,7 +46,7 @@ def bands(scans: Sequence[Levels], *, label: str) -> str:
         svg.box(edge, TOP, wide, FOOT - TOP, kind="over", told=_told(scan))
         for edge, scan in zip(edges, placed, strict=False)
     ]
-    told = formatting.ranked(placed[0].name, len(placed), "scans")
+    told = scan_charts.ranked(placed[0].name, len(placed), "scans")
     return svg.drawing(
         FOOT + 26,
         *axis_left(scale, left, unit="voxel value"),
@@ -82,7 +83,7 @@ def ranges(cases: Sequence[Case], *, kind: str, label: str) -> str:
         values = [value for value, _ in case.days]
         lines.append(svg.line(x, scale(min(values)), x, scale(max(values)), kind=f"stroke {kind}"))
         points += [(x, scale(value), told) for value, told in case.days]
-    told = formatting.ranked(placed[0].name, len(placed), "cases")
+    told = scan_charts.ranked(placed[0].name, len(placed), "cases")
     dots = svg.dots(points, kind=f"dots {kind}", radius=min(3.0, max(1.8, wide / 3)))
     return svg.drawing(
         FOOT + 26, *axis_left(scale, left, unit="ml"), *lines, dots, _below(left, told), label=label
@@ -131,3 +132,8 @@ def _told(scan: Levels) -> str:
         formatting.number(scan.levels[level]) for level in ("p0.5", "p50", "p99.5")
     )
     return f"{scan.name}: median {median}, 0.5–99.5 %: {low} to {high}"
+
+
+def ranked(first: str, count: int, noun: str) -> str:
+    """What stands below scans or cases that are ranked; the name, where there is one only."""
+    return f"{number(count)} {noun}, in order of their medians" if count > 1 else first

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from volseg.data.layouts.found import Found
 from volseg.data.layouts.gi_tract.layout import GITract
 from volseg.data.layouts.nifti.layout import Nifti
+from volseg.data.layouts.raw_dataset import Found
 from volseg.schema import Choice
 
 Layout = Annotated[GITract | Nifti, Choice()]

@@ -1,6 +1,8 @@
 """What `prepare` asks of a raw scan, whatever the layout it comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -84,3 +86,26 @@ def _stamp(path: Path) -> str:
     except OSError as error:
         return str(error.strerror)
     return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The facts of a dataset, its scans to use, and all that names and texts tell about it.
+
+    `exclusive` says that classes never overlap; `bad_scans` are those with labels known to be bad.
+    """
+
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    exclusive: bool
+    scans: tuple[RawScan, ...]
+    findings: tuple[Finding, ...] = ()
+    bad_scans: tuple[str, ...] = ()
+
+
+def twice(scans: Sequence[RawScan]) -> Iterator[str]:
+    """A line for each name that several scans have."""
+    for name, count in Counter(scan.name for scan in scans).items():
+        if count > 1:
+            places = " and ".join(str(scan.source) for scan in scans if scan.name == name)
+            yield f"{name}: is in {places}; keep one of them"

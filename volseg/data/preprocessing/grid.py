@@ -7,11 +7,9 @@ Training, validation and inference all pass here: orient, scale intensities, res
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from volseg.arrays import Box
 from volseg.data.preprocessing.intensity_scaling import (
@@ -24,10 +22,8 @@ from volseg.data.preprocessing.intensity_scaling import (
 from volseg.data.preprocessing.resampling import apply, changes_nothing, matrix, resample, support
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
+from volseg.schema import Spacing
 
-Spacing = tuple[
-    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
-]
 LPI = np.array([[0, -1], [1, -1], [2, -1]])
 """nibabel's code of the raw layout's axes: columns to the left, rows to the back, slices to the feet."""
 

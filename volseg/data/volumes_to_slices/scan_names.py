@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 from volseg.data.layouts import GITract
-from volseg.data.layouts.gi_tract.slice_files import natural
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.data.layouts.raw_dataset import RawScan
 from volseg.errors import UserError
+from volseg.formatting import natural
 
 _CASE = re.compile(r"case([0-9]+)")
 

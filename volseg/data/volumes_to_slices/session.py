@@ -8,11 +8,12 @@ from typing import NamedTuple
 from volseg.data.layouts import Found
 from volseg.data.layouts.gi_tract import slice_files
 from volseg.data.layouts.gi_tract.rle_csv import Row
-from volseg.data.layouts.gi_tract.slice_files import first, millimetres
+from volseg.data.layouts.gi_tract.slice_files import millimetres
 from volseg.data.layouts.raw_dataset import RawScan
 from volseg.data.preprocessing.grid import Grid
 from volseg.data.volumes_to_slices.oriented_scan import Upright, image_of, upright
 from volseg.errors import UserError
+from volseg.formatting import first
 
 SAME_MM = 1e-4
 """Distances of slices that differ by less are one."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from volseg.data import dataset, volume
+from volseg.data import dataset, volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts import Found, Nifti
 from volseg.data.layouts.findings import Finding
@@ -68,7 +68,7 @@ class PreparedScan:
         Raises:
             UserError: missing or damaged files.
         """
-        return [volume.read(self.dataset.folder / file) for file in self.sample.images]
+        return [volume_files.read(self.dataset.folder / file) for file in self.sample.images]
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> Masks | None:
         """The truth, a bool mask (X, Y, Z) a class, or None without any.
@@ -82,7 +82,7 @@ class PreparedScan:
         for organ in classes:
             path = self.dataset.folder / self.sample.labels[organ]
             try:
-                label = volume.read(path)
+                label = volume_files.read(path)
             except UserError as error:
                 problems.append(str(error))
                 continue

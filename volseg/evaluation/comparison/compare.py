@@ -10,13 +10,10 @@ from volseg.evaluation import score_files
 from volseg.evaluation.comparison.criterion import Pairs, Yardstick, yardstick
 from volseg.evaluation.comparison.differences import Row, ScanDifference, by_scan, groups, row
 from volseg.evaluation.evaluate import Found, find, scored
-from volseg.evaluation.scan_scores import Pair
-from volseg.evaluation.summary import ScanScores
+from volseg.evaluation.scan_scores import Pair, ScanScores
+from volseg.formatting import _listed
 from volseg.inference.prediction_folder import holds_scans
-from volseg.runs.run import CONFIG
-
-MOST = 8
-"""Scans that a line names; the rest are counted."""
+from volseg.runs.run_files import CONFIG
 
 
 @dataclass(frozen=True)
@@ -212,8 +209,3 @@ def _grouped(unscored: Mapping[str, str]) -> Iterator[str]:
     for scan, why in unscored.items():
         by_reason.setdefault(why, []).append(scan)
     yield from (f"not compared: {why}: {_listed(scans)}" for why, scans in by_reason.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from volseg.errors import UserError, closest, hint
 from volseg.evaluation.bootstrap import Values
-from volseg.evaluation.intervals import KAGGLE, by_case, kaggle_by_case
-from volseg.evaluation.scan_scores import NAMES
-from volseg.evaluation.summary import ScanScores
+from volseg.evaluation.intervals import by_case, kaggle_by_case
+from volseg.evaluation.scan_scores import NAMES, ScanScores
+from volseg.metrics.kaggle_score import KAGGLE
 
 Array = npt.NDArray[np.float64]
 Pairs = Sequence[tuple[ScanScores, ScanScores]]

@@ -10,7 +10,7 @@ import numpy as np
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.evaluation.comparison.criterion import Pairs, Yardstick
-from volseg.evaluation.summary import GROUPS, ScanScores
+from volseg.evaluation.scan_scores import GROUPS, ScanScores
 
 Verdict = Literal["A", "B", "open", "few", "same"]
 """Which is better; "open" if the interval holds 0, "few" if there are too few cases for one."""

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from volseg.inference.confidence.temperature_scaling import Calibration
-from volseg.runs.run import CALIBRATION
+from volseg.runs.run_files import CALIBRATION, KeptOfNetworks
 from volseg.schema import Section
-from volseg.system.json_files import KeptOfNetworks
 
 if TYPE_CHECKING:
     from volseg.inference.ensemble import Ensemble

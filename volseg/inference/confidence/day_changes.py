@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from volseg.formatting import ml
 from volseg.inference.confidence.calibration_file import Organ, case_of
-from volseg.inference.confidence.review import ml
 from volseg.inference.prediction_folder import Confidence, Flag, Record
 
 SIGN = "days"

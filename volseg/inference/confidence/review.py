@@ -11,6 +11,7 @@ import numpy.typing as npt
 from volseg.data.preprocessing.grid import Grid
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.data.volume import Array, Volume
+from volseg.formatting import ml
 from volseg.inference.confidence.calibration_file import Organ, Usual
 from volseg.inference.confidence.mask_features import Signs, signs
 from volseg.inference.confidence.probability_histogram import (
@@ -149,8 +150,3 @@ def _against(look: Signs, usual: Usual) -> Iterator[Flag]:
         if not darkest - room <= look.intensity <= brightest + room:
             text = f"grey {look.intensity:.2f} (training: {darkest:.2f} to {brightest:.2f})"
             yield Flag(sign="intensity", text=text)
-
-
-def ml(volume: float) -> str:
-    """A volume in ml for people, to three digits and never to more than whole ml."""
-    return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"

@@ -1,26 +1,40 @@
 """From a torch network to the files that the other engines read."""
 
+import hashlib
 import logging
+import os
+import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from volseg.model.engines.graph_rewriting import rewritten
+from volseg import __version__
 from volseg.model.engines.interface import ConversionError, Format
-from volseg.model.engines.untold import openvino
+from volseg.system import processes
 from volseg.system.files import replacing
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) -> None:
+log = logging.getLogger(__name__)
+Networks = Callable[[], "nn.Module"]
+"""Gives a network with its weights; can be pickled."""
+SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
+
+
+def convert(network: "nn.Module", shape: Sequence[int], kind: Format, file: Path) -> None:
     """Write a network for windows of this shape (C, X, Y, Z) as an OpenVINO or ONNX file.
 
     Raises:
         ConversionError: the converter knows no way to say what the network does.
     """
+    import torch
+
+    from volseg.model.engines.graph_rewriting import rewritten
+
     plain = rewritten(network.eval())
     example = torch.zeros(1, *shape)
     write = _openvino if kind == "openvino" else _onnx
@@ -34,7 +48,9 @@ def convert(network: nn.Module, shape: Sequence[int], kind: Format, file: Path) 
         ) from error
 
 
-def _openvino(network: nn.Module, example: Tensor, file: Path) -> None:
+def _openvino(network: "nn.Module", example: "Tensor", file: Path) -> None:
+    from volseg.model.engines.openvino import openvino
+
     library, shape = openvino(), list(example.shape)
     model = library.convert_model(network, example_input=example, input=[shape])
     model.reshape(shape)
@@ -43,7 +59,10 @@ def _openvino(network: nn.Module, example: Tensor, file: Path) -> None:
         temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
 
 
-def _onnx(network: nn.Module, example: Tensor, file: Path) -> None:
+def _onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
+    import torch
+    from torch import nn
+
     for norm in network.modules():
         if isinstance(norm, nn.InstanceNorm3d) and norm.weight is None:
             norm.weight = nn.Parameter(torch.ones(norm.num_features))  # they tell ONNX the channels
@@ -66,3 +85,54 @@ def _quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         logging.getLogger("nncf").setLevel(logging.ERROR)
         yield
+
+
+def converted(
+    folder: Path, kind: Format, *, digest: str, network: Networks, shape: Sequence[int]
+) -> Path:
+    """A run's network as a file that an engine reads; this process never holds torch.
+
+    It is kept in the run's folder, or in the user's cache where that can't be written.
+
+    Args:
+        folder: the run's folder.
+        kind: the engine's format.
+        digest: the hash of the weights.
+        network: gives the network; called in another process.
+        shape: of its windows, (C, X, Y, Z).
+
+    Raises:
+        UserError: no weights, or a network that can't be converted.
+    """
+    told = f"{digest} {tuple(shape[1:])} {__version__}"
+    name = hashlib.sha256(told.encode()).hexdigest()[:16]
+    writable = os.access(folder, os.W_OK)
+    kept = folder if writable else Path.home() / ".cache" / "volseg" / digest[:16]
+    file = kept / kind / f"{name}{SUFFIXES[kind]}"
+    if not file.is_file():
+        log.info("%s: converting the network for %s, once", folder, kind)
+        shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
+        convert_apart(folder, kind, file, network=network, shape=shape)
+    return file
+
+
+def convert_apart(
+    folder: Path, kind: Format, file: Path, *, network: Networks, shape: Sequence[int]
+) -> None:
+    """Write a run's network as a file that an engine reads, in a process of its own.
+
+    Raises:
+        UserError: no weights.
+        ConversionError: a network that can't be converted.
+    """
+    try:
+        processes.apart(_convert, (network, shape, kind, file))
+    except BrokenProcessPool as error:
+        raise ConversionError(
+            f"{folder}: the process that converted the network was killed, perhaps for want of memory"
+        ) from error
+
+
+def _convert(order: tuple[Networks, Sequence[int], Format, Path]) -> None:
+    network, shape, kind, file = order
+    convert(network(), shape, kind, file)

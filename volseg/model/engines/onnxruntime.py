@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from volseg.errors import UserError
-from volseg.inference.sliding_window import Sums, Weighted, counted
-from volseg.model.engines.interface import Format, Model, Work
+from volseg.model.engines.interface import Format, Model, Sums, Weighted, Work, counted
 from volseg.schema import Section
 
 

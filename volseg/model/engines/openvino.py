@@ -1,7 +1,9 @@
 """OpenVINO: the fastest on CPUs, and it starts without torch."""
 
+import sys
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,11 +11,36 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from volseg.errors import UserError
-from volseg.inference.sliding_window import LARGEST, Sums, Weighted, check_finite
-from volseg.model.engines.interface import Format, Model, Work
-from volseg.model.engines.untold import core
-from volseg.model.settings import Precision
+from volseg.model.engines.interface import (
+    LARGEST,
+    Format,
+    Model,
+    Precision,
+    Sums,
+    Weighted,
+    Work,
+    check_finite,
+)
 from volseg.schema import Section
+
+
+def openvino() -> Any:
+    """The module; what sends telemetry can't be imported any more, and OpenVINO and NNCF do without it."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino as module
+
+    return module
+
+
+@cache
+def core() -> Any:
+    """The one OpenVINO core of this process, kept to its end.
+
+    On processors with AMX each core puts a stack for signals in place of the last one, and gives that
+    back when it goes: of two that go in the order in which they came, the second leaves the process a
+    stack that is no more, and its next signal, such as Ctrl-C, ends in a segmentation fault.
+    """
+    return openvino().Core()
 
 
 class OpenVINO(Section):

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from volseg.inference.sliding_window import LARGEST, Floats, Sums, Weighted, check_finite
-from volseg.model.engines.interface import Format, Model, Work
+from volseg.model.engines.interface import (
+    LARGEST,
+    Floats,
+    Format,
+    Model,
+    Sums,
+    Weighted,
+    Work,
+    check_finite,
+)
 from volseg.schema import Section
 
 if TYPE_CHECKING:

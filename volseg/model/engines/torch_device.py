@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from volseg.model.distributed import process_group
-from volseg.model.settings import Precision
+from volseg.model.engines.interface import Precision
 from volseg.system.hardware import has_bfloat16
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

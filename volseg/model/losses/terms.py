@@ -5,11 +5,21 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from volseg.masks.labels import IGNORE
+from volseg.arrays import IGNORE
 from volseg.model.distributed.process_group import everywhere
-from volseg.model.logits import log_total, probabilities
+
+
+def probabilities(logits: Tensor, *, exclusive: bool) -> Tensor:
+    """Logits (B, K, X, Y, Z) as the probability of each class, of the same shape."""
+    return torch.exp(logits - log_total(logits)) if exclusive else torch.sigmoid(logits)
+
+
+def log_total(logits: Tensor) -> Tensor:
+    """The logarithm of the softmax's denominator, background included: (B, 1, X, Y, Z)."""
+    return softplus(torch.logsumexp(logits, dim=1, keepdim=True))
+
 
 SMOOTH = 1.0
 """Added to both sides of a fraction of voxel counts: a class that is nowhere costs nothing."""

@@ -16,7 +16,7 @@ from volseg.report.page import (
     tuning,
 )
 from volseg.report.page.content import Facts
-from volseg.stages.page import html
+from volseg.visualization import html_page
 from volseg.visualization.html_page import page
 
 Section = Callable[[Facts], str]
@@ -43,7 +43,7 @@ def report_page(facts: Facts) -> str:
     return page(
         f"{facts.name}: report",
         _subtitle(facts),
-        [*parts, html.notes(_notes(facts))],
+        [*parts, html_page.notes(_notes(facts))],
         made_from="what volseg train, infer and evaluate left",
         sheet=_file("viewer.css"),
         script=_file("viewer.js") if any(scan.picture for scan in facts.scans) else "",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from volseg import formatting
 from volseg.inference.confidence.calibration_file import Calibrated, Figures
 from volseg.report.page.content import Facts, of_runs
-from volseg.stages.page import html
+from volseg.visualization import html_page
 
 HEADER = ("class", "temperature", "Spearman", "error of Dice", "ECE")
 CAPTION = (
@@ -18,10 +18,10 @@ CAPTION = (
 
 def calibration(facts: Facts) -> str:
     """A table for each calibration of the runs: before, and after."""
-    cards = [html.card(_title(names, one), _table(one, facts), CAPTION)
+    cards = [html_page.card(_title(names, one), _table(one, facts), CAPTION)
              for names, one in of_runs(facts, lambda run: run.calibrated)]  # fmt: skip
     lead = "Before → after, on validation scans; after is told of cases that the calibration did not see."
-    return html.section("Calibration", lead, *cards, kind="stack")
+    return html_page.section("Calibration", lead, *cards, kind="stack")
 
 
 def _title(names: str, one: Calibrated) -> str:
@@ -36,7 +36,7 @@ def _table(one: Calibrated, facts: Facts) -> str:
     ]
     rows.append(("all", "–", *_changes(one.before, one.after)))
     swatches = [facts.swatch(name) for name in one.organs]
-    return html.table(HEADER, rows, kind="wide", swatches=swatches)
+    return html_page.table(HEADER, rows, kind="wide", swatches=swatches)
 
 
 def _changes(before: Figures, after: Figures) -> Iterator[str]:

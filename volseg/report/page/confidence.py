@@ -8,8 +8,8 @@ from volseg import formatting
 from volseg.inference.prediction_folder import RECORDS
 from volseg.inference.tables import NOT_CALIBRATED, SHOWN, Row, rows
 from volseg.report.page.content import Facts, Scan, shown
-from volseg.stages.page import html
-from volseg.stages.page.scatter import Pairs, scatter
+from volseg.visualization import html_page
+from volseg.visualization.line_charts import Pairs, scatter
 from volseg.visualization.stylesheet import colour
 
 HEADER = ("scan", "organ", "confidence", "slices to check first", "why")
@@ -24,13 +24,13 @@ def where(facts: Facts) -> str:
     if not found:
         return ""
     scans = {scan.name: scan for scan in facts.scans}
-    table = html.scrolled(_table(found[:SHOWN], scans, facts), "Where to look")
+    table = html_page.scrolled(_table(found[:SHOWN], scans, facts), "Where to look")
     left = len(found) - SHOWN
     more = f"{SHOWN} of {len(found)} organs; the others are in {RECORDS}." if left > 0 else ""
-    return html.section(
+    return html_page.section(
         "Where to look",
         _lead(facts, found),
-        html.card("", table, more),
+        html_page.card("", table, more),
         _judged(facts),
         kind="where",
     )
@@ -110,10 +110,10 @@ def _judged(facts: Facts) -> str:
         found="true Dice",
         label=f"True Dice against confidence. {told}",
     )
-    legend = html.legend(
+    legend = html_page.legend(
         (organ, colour(facts.kind(organ))) for organ, points in groups.items() if points
     )
-    return html.figure("Was confidence right?", legend + plot, told)
+    return html_page.figure("Was confidence right?", legend + plot, told)
 
 
 def _pairs(organ: str, scans: Sequence[Scan]) -> Iterator[tuple[float, float, str]]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from volseg import formatting
-from volseg.evaluation.summary import COLUMNS, LABELLED, METRICS, ScanScores, Scores
+from volseg.evaluation.scan_scores import LABELLED, ScanScores
+from volseg.evaluation.summary import COLUMNS, METRICS, Scores
 from volseg.inference.confidence.calibration_file import Calibrated
 from volseg.inference.prediction_folder import Prediction
 from volseg.runs.run import Run

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from volseg import formatting
 from volseg.report.page.content import Facts, Scan
-from volseg.stages.page import html
+from volseg.visualization import html_page
 from volseg.visualization.line_charts import Line, curves
 from volseg.visualization.stylesheet import colour
 
@@ -23,7 +23,9 @@ def days(facts: Facts) -> str:
         return ""
     organs = _largest(facts)
     plots = [_case(case, several[case], organs, facts) for case in list(several)[:CASES]]
-    return html.section("Volumes over days", _lead(len(several)), _legend(organs, facts), *plots)
+    return html_page.section(
+        "Volumes over days", _lead(len(several)), _legend(organs, facts), *plots
+    )
 
 
 def _lead(cases: int) -> str:
@@ -38,7 +40,7 @@ def _legend(organs: Sequence[str], facts: Facts) -> str:
     sides = [("prediction", "none dashed")]
     if any(scan.scores for scan in facts.scans):
         sides.insert(0, ("truth", "none"))
-    return html.legend([*((name, colour(facts.kind(name))) for name in organs), *sides])
+    return html_page.legend([*((name, colour(facts.kind(name))) for name in organs), *sides])
 
 
 def _largest(facts: Facts) -> list[str]:
@@ -61,7 +63,7 @@ def _case(case: str, scans: Sequence[Scan], organs: Sequence[str], facts: Facts)
             Line(f"{name}, prediction", found, kind, True),
         ]
     label = f"Volumes of {case} by day"
-    return html.figure(case, curves(lines, across="day", unit="ml", label=label, zero=True))
+    return html_page.figure(case, curves(lines, across="day", unit="ml", label=label, zero=True))
 
 
 def _truth_ml(scan: Scan) -> dict[str, float]:

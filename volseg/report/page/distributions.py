@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from volseg import formatting
+from volseg.data.distribution import Spread
 from volseg.report.page.content import Facts, Scan, between, heading, shown
-from volseg.stages.page import html
-from volseg.stats.dataset_stats import Spread
-from volseg.visualization import row_charts
+from volseg.visualization import html_page, row_charts
 from volseg.visualization.row_charts import Row
 from volseg.visualization.stylesheet import colour
 
@@ -27,9 +26,9 @@ def scores(facts: Facts) -> str:
     plots = {name: _metric(name, judged, facts) for name in names if name not in VOLUMES}
     first = [plots.get(name, "") for name in FIRST]
     others = [plot for name, plot in plots.items() if plot and name not in FIRST]
-    more = html.folded("Other metrics", f'<div class="plots">{"".join(others)}</div>')
+    more = html_page.folded("Other metrics", f'<div class="plots">{"".join(others)}</div>')
     lead = f"Over {formatting.plural(len(judged), 'scan')}: {headline.name}. {row_charts.BOXES} {row_charts.FIGURES}"
-    return html.section("How scores spread", lead, *first, more if others else "")
+    return html_page.section("How scores spread", lead, *first, more if others else "")
 
 
 def volumes(facts: Facts) -> str:
@@ -38,7 +37,7 @@ def volumes(facts: Facts) -> str:
         return ""
     judged = [scan for scan in facts.scans if scan.scores]
     predicted = {name: _predicted(name, facts.scans) for name in facts.classes}
-    return html.section(
+    return html_page.section(
         "Volumes",
         f"{row_charts.BOXES} {row_charts.FIGURES}",
         _strips("Predicted volume in ml", predicted, facts, "volume_ml"),
@@ -71,7 +70,7 @@ def _strips(
     plot = row_charts.strips(
         some, unit=title, zero=False, label=f"{title}, by scan. {row_charts.told(some)}"
     )
-    return html.figure(title, plot, f"{missed} more are infinite." if missed else "")
+    return html_page.figure(title, plot, f"{missed} more are infinite." if missed else "")
 
 
 def _row(organ: str, by_scan: Mapping[str, float], facts: Facts, metric: str) -> Row:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from volseg import formatting
 from volseg.evaluation.bootstrap import LEAST_CASES, Estimate
-from volseg.evaluation.summary import COLUMNS, GROUPS, MISSED, Scores, Summary
+from volseg.evaluation.scan_scores import GROUPS
+from volseg.evaluation.summary import COLUMNS, MISSED, Scores, Summary
 from volseg.inference.tables import rows
 from volseg.report.page.content import Facts, between, heading, shown
-from volseg.stages.page import html
+from volseg.visualization import html_page
 
 KEY = ("Dice", "NSD2", "HD95")
 LEAD = (
@@ -21,7 +22,7 @@ TRAINED_ON = "Training saw every scan that is scored here: this tells nothing of
 def tiles(facts: Facts) -> str:
     """The key figures of the masks, or of training where there are no masks."""
     found = list(_of_scores(facts) if facts.scans or facts.failed else _of_training(facts))
-    return html.tiles(found) if found else ""
+    return html_page.tiles(found) if found else ""
 
 
 def _of_scores(facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -93,9 +94,9 @@ def means(facts: Facts) -> str:
     groups, headline = facts.scores.groups, facts.scores.headline
     if all(one.scans != headline.scans for one in groups.values()):
         groups = {headline.name: headline, **groups}
-    cards = [html.card(_title(group), _table(group, facts)) for group in groups.values()]
+    cards = [html_page.card(_title(group), _table(group, facts)) for group in groups.values()]
     lead = f"{TRAINED_ON if headline.name == GROUPS['scan'] else ''}{LEAD}"
-    return html.section("Scores", lead, *cards, _by_run(facts.scores), kind="stack")
+    return html_page.section("Scores", lead, *cards, _by_run(facts.scores), kind="stack")
 
 
 def _title(group: Summary) -> str:
@@ -115,8 +116,8 @@ def _table(group: Summary, facts: Facts) -> str:
     if len(rows) > 1:
         rows.append(("mean", *_cells(group.foreground_mean, found.foreground_mean)))
     header, swatches = ("class", *map(heading, COLUMNS)), [facts.kind(name) for name in group.mean]
-    table = html.table(header, rows, kind="wide pairs", swatches=swatches)
-    return html.scrolled(table, "Scores by class")
+    table = html_page.table(header, rows, kind="wide pairs", swatches=swatches)
+    return html_page.scrolled(table, "Scores by class")
 
 
 def _cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]) -> list[str]:
@@ -140,5 +141,5 @@ def _by_run(scores: Scores) -> str:
         (run, str(len(one.scans)), *_cells(one.foreground_mean, one.intervals.foreground_mean))
         for run, one in scores.by_run.items()
     ]
-    table = html.table(("run", "scans", *map(heading, COLUMNS)), rows, kind="wide pairs")
-    return html.card("By run", html.scrolled(table, "Scores by run"))
+    table = html_page.table(("run", "scans", *map(heading, COLUMNS)), rows, kind="wide pairs")
+    return html_page.card("By run", html_page.scrolled(table, "Scores by run"))

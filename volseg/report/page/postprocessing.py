@@ -6,7 +6,7 @@ from statistics import mean
 from volseg import formatting
 from volseg.postprocessing import Change
 from volseg.report.page.content import Facts
-from volseg.stages.page import html
+from volseg.visualization import html_page
 
 HEADER = ("class", "step", "parts before", "parts after", "ml added", "ml removed", "scans changed")
 
@@ -17,10 +17,10 @@ def cleaning(facts: Facts) -> str:
     if not rows:
         return ""
     swatches = [facts.kind(row[0]) for row in rows]
-    table = html.table(HEADER, rows, kind="wide pairs", swatches=swatches)
+    table = html_page.table(HEADER, rows, kind="wide pairs", swatches=swatches)
     lead = "Means over scans. Each step changes what the last one left. What touches at a corner is one part."
-    return html.section(
-        "What cleaning changed", lead, html.card("By class and step", table), kind="stack"
+    return html_page.section(
+        "What cleaning changed", lead, html_page.card("By class and step", table), kind="stack"
     )
 
 

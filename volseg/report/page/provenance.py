@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from html import escape
 
 from volseg import formatting
+from volseg.data import distribution
+from volseg.data.distribution import Spread
 from volseg.report.page.content import Facts, Trained
-from volseg.stages.page import html
-from volseg.stats.dataset_stats import Spread
+from volseg.visualization import html_page
 
 SETS = ("unseen cases", "later days", "held out")
 HASH = 12
@@ -17,7 +18,7 @@ HASH = 12
 def making(facts: Facts) -> str:
     """Runs, versions, seconds and configs."""
     parts = [_masks(facts), _seconds(facts), _runs(facts), *_configs(facts)]
-    return html.section("How it was made", "", *parts)
+    return html_page.section("How it was made", "", *parts)
 
 
 def _masks(facts: Facts) -> str:
@@ -29,7 +30,7 @@ def _masks(facts: Facts) -> str:
     rows = [
         (run, weights, version, str(count)) for (run, weights, version), count in counts.items()
     ]
-    return html.card("Masks", html.table(("run", "weights", "volseg", "scans"), rows))
+    return html_page.card("Masks", html_page.table(("run", "weights", "volseg", "scans"), rows))
 
 
 def _seconds(facts: Facts) -> str:
@@ -41,11 +42,11 @@ def _seconds(facts: Facts) -> str:
     total = [sum(one.values()) for one in spent]
     by_step = {step: [one[step] for one in spent if step in one] for step in steps}
     rows = [
-        (step, formatting.between(Spread.of(values)))
+        (step, distribution.between(Spread.of(values)))
         for step, values in {**by_step, "all": total}.items()
     ]
     title = "Seconds a scan"
-    return html.card(title, html.table(("step", "median (5–95 %)"), rows))
+    return html_page.card(title, html_page.table(("step", "median (5–95 %)"), rows))
 
 
 def _runs(facts: Facts) -> str:
@@ -53,7 +54,9 @@ def _runs(facts: Facts) -> str:
     if not facts.trained:
         return ""
     header = ("run", "network", "volseg", "fold", "trained on", *SETS)
-    return html.card("Runs", html.table(header, map(_run, facts.trained), kind="wide"), full=True)
+    return html_page.card(
+        "Runs", html_page.table(header, map(_run, facts.trained), kind="wide"), full=True
+    )
 
 
 def _run(one: Trained) -> tuple[str, ...]:
@@ -70,4 +73,4 @@ def _configs(facts: Facts) -> Iterator[str]:
         by_text.setdefault(one.config, []).append(one.name)
     for text, names in by_text.items():
         title = f"Config of {formatting.listed(names)}"
-        yield html.folded(title, html.scrolled(f"<pre>{escape(text)}</pre>", "Config"))
+        yield html_page.folded(title, html_page.scrolled(f"<pre>{escape(text)}</pre>", "Config"))

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator
 from html import escape
 
-from volseg.evaluation.summary import GROUPS
+from volseg.evaluation.scan_scores import GROUPS
 from volseg.report.page.content import Facts, Scan, shown
-from volseg.stages.page import html
+from volseg.visualization import html_page
 from volseg.visualization.stylesheet import colour
 
 COLUMNS = 4
@@ -20,10 +20,10 @@ SIDES = {"truth": "truth", "prediction": "prediction", "difference": "where they
 def scans(facts: Facts) -> str:
     """All scans by name, and beside them the viewer, which starts with the worst."""
     drawn = [scan for scan in facts.scans if scan.picture]
-    listed = html.scrolled(_list(facts), "Scans") if facts.scans else ""
+    listed = html_page.scrolled(_list(facts), "Scans") if facts.scans else ""
     parts = [f'<div class="card">{listed}</div>' if listed else "", _viewer(facts) if drawn else ""]
     data = "".join(_data(scan, facts) for scan in drawn)
-    return html.section("Scans", _lead(facts, len(drawn)), *parts, kind="browser") + data
+    return html_page.section("Scans", _lead(facts, len(drawn)), *parts, kind="browser") + data
 
 
 def _lead(facts: Facts, drawn: int) -> str:

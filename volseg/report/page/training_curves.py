@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from volseg.report.page.content import Facts, Trained, shown
-from volseg.stages.page import html
+from volseg.visualization import html_page
 from volseg.visualization.line_charts import Line, curves
 from volseg.visualization.stylesheet import colour
 
@@ -26,7 +26,7 @@ def learning(facts: Facts) -> str:
     plots.append(_plot("Learning rate", _by_run(trained, "lr")))
     best = _best_by_run(trained) if several else _best_by_class(trained[0])
     lead = f"{'A line a run. ' if several else ''}Validation is on whole scans, by the path of inference."
-    return html.section("Learning", lead, *plots, best, _figures(trained))
+    return html_page.section("Learning", lead, *plots, best, _figures(trained))
 
 
 def _best(one: Trained) -> Mapping[str, float]:
@@ -46,15 +46,17 @@ def _best_by_class(one: Trained) -> str:
     rows.append(("mean", *(_told(key, best) for key in sets)))
     title = f"Dice at the best epoch, {best['epoch']:.0f}"
     swatches = range(len(rows) - 1)
-    return html.card(title, html.table(("class", *sets.values()), rows, swatches=swatches))
+    return html_page.card(
+        title, html_page.table(("class", *sets.values()), rows, swatches=swatches)
+    )
 
 
 def _best_by_run(trained: Sequence[Trained]) -> str:
     """A row a run, at its best epoch."""
     columns = {"epoch": "best epoch", "score": "Dice", **SETS}
     rows = [(one.name, *(_told(key, _best(one)) for key in columns)) for one in trained]
-    table = html.table(("run", *columns.values()), rows, kind="wide")
-    return html.card("Best epochs", table, full=True)
+    table = html_page.table(("run", *columns.values()), rows, kind="wide")
+    return html_page.card("Best epochs", table, full=True)
 
 
 def _sets(one: Trained) -> dict[str, str]:
@@ -68,8 +70,10 @@ def _plot(title: str, lines: Sequence[Line]) -> str:
     if not drawn:
         return ""
     keys = [(line.name, f"{line.kind}{' dashed' if line.dashed else ''}") for line in lines]
-    told = html.legend(keys) if len(set(keys)) > 1 and len({kind for _, kind in keys}) > 1 else ""
-    return html.figure(title, told + drawn)
+    told = (
+        html_page.legend(keys) if len(set(keys)) > 1 and len({kind for _, kind in keys}) > 1 else ""
+    )
+    return html_page.figure(title, told + drawn)
 
 
 def _by_run(trained: Sequence[Trained], column: str) -> list[Line]:
@@ -98,14 +102,14 @@ def _validation(one: Trained) -> Iterator[str]:
 
 def _figures(trained: Sequence[Trained]) -> str:
     """Each epoch's numbers, for those who can't see the plots or want them exactly."""
-    return html.folded("Every epoch in figures", "".join(map(_epochs, trained)))
+    return html_page.folded("Every epoch in figures", "".join(map(_epochs, trained)))
 
 
 def _epochs(one: Trained) -> str:
     columns = [key for key in COLUMNS if any(key in row for row in one.epochs)]
     rows = [[_told(key, row) for key in columns] for row in one.epochs]
-    table = html.table([COLUMNS[key] for key in columns], rows)
-    return f"<h3>{escape(one.name)}</h3>{html.scrolled(table, f'Epochs of {one.name}')}"
+    table = html_page.table([COLUMNS[key] for key in columns], rows)
+    return f"<h3>{escape(one.name)}</h3>{html_page.scrolled(table, f'Epochs of {one.name}')}"
 
 
 def _told(column: str, row: Mapping[str, float]) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from volseg import formatting
 from volseg.report.page.content import Facts, of_runs
-from volseg.stages.page import html
 from volseg.tuning.objectives import GOALS
 from volseg.tuning.tuning_file import Gain, OrganTuned, Row, Tuned
+from volseg.visualization import html_page
 
 STEPS = ("class", "step", "was", "chosen", "gain", "result")
 CLASSES = ("class", "before", "after", "gain", "steps before", "steps after")
@@ -20,21 +20,23 @@ def tuning(facts: Facts) -> str:
         for names, one in of_runs(facts, lambda run: run.tuned)
         for part in _parts(names, one, facts)
     ]
-    return html.section("What tuning changed", "", *parts, kind="stack")
+    return html_page.section("What tuning changed", "", *parts, kind="stack")
 
 
 def _parts(names: str, one: Tuned, facts: Facts) -> Iterator[str]:
-    yield html.card(names or "Result", html.prose([f"{result(one)} {_made(one)}", *one.notes]))
+    yield html_page.card(
+        names or "Result", html_page.prose([f"{result(one)} {_made(one)}", *one.notes])
+    )
     tried = sorted((row for row in one.rows if row.tells), key=lambda row: not row.kept)
     kinds = [facts.swatch(row.organ) for row in tried]
-    table = html.table(STEPS, map(_step, tried), kind="wide tuned", swatches=kinds)
+    table = html_page.table(STEPS, map(_step, tried), kind="wide tuned", swatches=kinds)
     if tried or one.untried:
         told = " ".join([CAPTION, *_left(one)])
-        yield html.card("By step", html.scrolled(table, "Steps that were tried"), told)
+        yield html_page.card("By step", html_page.scrolled(table, "Steps that were tried"), told)
     kinds = [facts.swatch(organ) for organ in one.organs]
     rows = (_class(name, organ) for name, organ in one.organs.items())
-    table = html.table(CLASSES, rows, kind="wide tuned", swatches=kinds)
-    yield html.card("By class", table) if one.organs else ""
+    table = html_page.table(CLASSES, rows, kind="wide tuned", swatches=kinds)
+    yield html_page.card("By class", table) if one.organs else ""
 
 
 def _left(one: Tuned) -> Iterator[str]:

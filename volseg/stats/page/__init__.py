@@ -1,9 +1,9 @@
 """The page of `volseg stats`."""
 
 from volseg import formatting
-from volseg.stages.page import html
 from volseg.stats.dataset_stats import Statistics
 from volseg.stats.page import classes, grids_and_intensities, overview
+from volseg.visualization import html_page
 from volseg.visualization.html_page import page
 
 
@@ -13,7 +13,7 @@ def stats_page(found: Statistics) -> str:
         f"{found.name}: dataset statistics",
         _subtitle(found),
         [
-            html.tiles(_tiles(found)),
+            html_page.tiles(_tiles(found)),
             _classes(found),
             grids_and_intensities.sizes(found),
             grids_and_intensities.intensities(found),
@@ -21,7 +21,7 @@ def stats_page(found: Statistics) -> str:
             classes.days(found),
             classes.extents(found),
             classes.overlaps(found),
-            html.notes(_notes(found)),
+            html_page.notes(_notes(found)),
         ],
         made_from="what volseg prepare measured",
     )
@@ -73,8 +73,8 @@ def _classes(found: Statistics) -> str:
     if not found.organs:
         return ""
     listed = overview.classes(found)
-    table = html.table(overview.HEADER, listed, kind="wide", swatches=range(len(listed)))
-    return f'<section class="first">{html.card("Classes at a glance", table, overview.CAPTION)}</section>'
+    table = html_page.table(overview.HEADER, listed, kind="wide", swatches=range(len(listed)))
+    return f'<section class="first">{html_page.card("Classes at a glance", table, overview.CAPTION)}</section>'
 
 
 def _notes(found: Statistics) -> list[str]:

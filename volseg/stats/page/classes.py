@@ -5,10 +5,11 @@ from html import escape
 from typing import NamedTuple
 
 from volseg import formatting
-from volseg.stages.page import html
-from volseg.stats.dataset_stats import Days, Overlap, Spread, Statistics, Where
+from volseg.data import distribution
+from volseg.data.distribution import Spread
+from volseg.stats.dataset_stats import Days, Overlap, Statistics, Where
 from volseg.stats.scan_stats import AXES, Place, ScanFacts, pair
-from volseg.visualization import row_charts, scan_charts
+from volseg.visualization import html_page, row_charts, scan_charts
 from volseg.visualization.row_charts import Row, Span
 from volseg.visualization.stylesheet import colour
 
@@ -34,7 +35,7 @@ def volumes(found: Statistics) -> str:
     if not found.labelled:
         return ""
     lead = f"Over {formatting.plural(found.labelled, 'scan')} with labels."
-    return html.section("Classes", lead, _volumes(seen), _slices(found), _heights(seen))
+    return html_page.section("Classes", lead, _volumes(seen), _slices(found), _heights(seen))
 
 
 def _seen(found: Statistics) -> Iterator[Seen]:
@@ -49,7 +50,7 @@ def _volumes(seen: Sequence[Seen]) -> str:
     lines = [
         Row(
             name,
-            formatting.between(where.volume_ml, "ml"),
+            distribution.between(where.volume_ml, "ml"),
             [place.volume_ml for _, place in places],
             [f"{scan.name}: {formatting.number(place.volume_ml)} ml" for scan, place in places],
             kind,
@@ -61,7 +62,7 @@ def _volumes(seen: Sequence[Seen]) -> str:
     plot = row_charts.strips(
         lines, unit="ml", label=f"Volumes over scans. {row_charts.told(lines)}"
     )
-    return html.figure("Volume", plot, f"{row_charts.BOXES} {row_charts.FIGURES}")
+    return html_page.figure("Volume", plot, f"{row_charts.BOXES} {row_charts.FIGURES}")
 
 
 def _slices(found: Statistics) -> str:
@@ -80,7 +81,7 @@ def _slices(found: Statistics) -> str:
         lines, spreads, unit="% of slices", label=f"Slices. {row_charts.told(lines)}"
     )
     caption = f"Of {formatting.number(found.slices.count)} slices. Line: 5–95 % of scans."
-    return html.figure("Slices that show a class", plot, caption)
+    return html_page.figure("Slices that show a class", plot, caption)
 
 
 def _heights(seen: Sequence[Seen]) -> str:
@@ -97,7 +98,7 @@ def _heights(seen: Sequence[Seen]) -> str:
     label = f"Where classes lie from head to foot. {row_charts.told(lines)}"
     plot = row_charts.profiles(lines, spans, unit="mm below the head end of the scan", label=label)
     caption = "Height: share of scans in which a class reaches over a place. Figures: median top and bottom."
-    return html.figure("From head to foot", plot, caption)
+    return html_page.figure("From head to foot", plot, caption)
 
 
 def days(found: Statistics) -> str:
@@ -107,7 +108,7 @@ def days(found: Statistics) -> str:
         return ""
     most = sorted(some, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
     plots = [
-        html.figure(one.name, _ranges(one), _change(days))
+        html_page.figure(one.name, _ranges(one), _change(days))
         for one, days in some
         if (one, days) in most
     ]
@@ -116,7 +117,7 @@ def days(found: Statistics) -> str:
         "Of cases that have the class on two days or more: a line a case from its smallest to its "
         f"largest day, a dot a day.{left}"
     )
-    return html.section("Volumes over a case's days", lead, *plots)
+    return html_page.section("Volumes over a case's days", lead, *plots)
 
 
 def _change(days: Days) -> str:
@@ -151,17 +152,17 @@ def extents(found: Statistics) -> str:
     for axis, axis_name in enumerate(AXES):
         lines = [_extent(one, axis) for one in seen]
         if len(seen) > 1:
-            told = formatting.between(found.extent_mm[axis], "mm")
+            told = distribution.between(found.extent_mm[axis], "mm")
             lines.append(Row("all classes", told, [box[axis] for box in boxes], kind="none"))
         plot = row_charts.strips(
             lines, unit="mm", zero=False, label=f"Extent {axis_name}. {row_charts.told(lines)}"
         )
-        parts.append(html.figure(axis_name.capitalize(), plot))
+        parts.append(html_page.figure(axis_name.capitalize(), plot))
     lead = (
         "The box around a class, by scan, along the patient's axes: a patch that is larger sees it whole. "
         f"{row_charts.BOXES} {row_charts.FIGURES}"
     )
-    return html.section("Extent", lead, *parts)
+    return html_page.section("Extent", lead, *parts)
 
 
 def _extent(one: Seen, axis: int) -> Row:
@@ -169,7 +170,7 @@ def _extent(one: Seen, axis: int) -> Row:
     hints = [
         f"{scan.name}: {formatting.number(place.extent_mm[axis])} mm" for scan, place in one.places
     ]
-    told = formatting.between(one.where.extent_mm[axis], "mm")
+    told = distribution.between(one.where.extent_mm[axis], "mm")
     return Row(one.name, told, values, hints, one.kind)
 
 
@@ -185,11 +186,11 @@ def overlaps(found: Statistics) -> str:
     left = f" The {PAIRS} pairs that share most." if len(found.overlaps) > PAIRS else ""
     matrix = ""
     if len(found.classes) <= SQUARE:
-        matrix = html.card("Median over scans", _matrix(found.classes, found.overlaps))
-    return html.section(
+        matrix = html_page.card("Median over scans", _matrix(found.classes, found.overlaps))
+    return html_page.section(
         "Overlap between classes",
         f"Voxels that two classes share, as a share of the smaller one in the scan.{left}",
-        html.figure("By scan", plot, f"{row_charts.BOXES} {row_charts.FIGURES}"),
+        html_page.figure("By scan", plot, f"{row_charts.BOXES} {row_charts.FIGURES}"),
         matrix,
     )
 

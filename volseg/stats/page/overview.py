@@ -3,7 +3,9 @@
 import math
 
 from volseg import formatting
-from volseg.stats.dataset_stats import Class, Spread, Statistics, Where
+from volseg.data import distribution
+from volseg.data.distribution import Spread
+from volseg.stats.dataset_stats import Class, Statistics, Where
 from volseg.stats.scan_stats import AXES
 
 HEADER = (
@@ -50,7 +52,7 @@ def _figures(one: Class, found: Statistics) -> list[str]:
     where, spacing = one.where, found.sizes.spacing_mm
     return [
         scans,
-        formatting.between(where.volume_ml).replace(" ", "|", 1),
+        distribution.between(where.volume_ml).replace(" ", "|", 1),
         f"{one.days.ratio.median:.2f}×" if one.days else "–",
         share,
         _reach(where),

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from volseg.data.preprocessing.grid import Spacing
+from volseg.arrays import IGNORE
 from volseg.data.volume import Array
-from volseg.masks.labels import IGNORE
+from volseg.schema import Spacing
 from volseg.system.files import replacing
 
 ALIGNED = 64

@@ -18,9 +18,10 @@ from volseg import console
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
 from volseg.errors import UserError
+from volseg.formatting import amount
 from volseg.system.files import telling
-from volseg.system.hardware import amount, cores, free_memory
-from volseg.training.augmentation.pipeline import LoadScan
+from volseg.system.hardware import cores, free_memory
+from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.packed_scan import Packed, bytes_a_voxel
 
 FORMAT = 1

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
-from volseg.data.layouts.gi_tract.slice_files import first
 from volseg.errors import UserError, nearest, short
+from volseg.formatting import first
 
 FILE = "train.csv"
 COLUMNS = ("id", "class", "segmentation")

@@ -9,20 +9,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from volseg.data.layouts.findings import Finding, errors, note
-from volseg.data.layouts.found import Found, twice
 from volseg.data.layouts.gi_tract import annotations
 from volseg.data.layouts.gi_tract.annotations import Annotations
-from volseg.data.layouts.gi_tract.slice_files import (
-    EXAMPLE,
-    LARGEST_MM,
-    SMALLEST_MM,
-    first,
-    folders,
-    natural,
-)
+from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, Scan, stacked
-from volseg.data.layouts.raw_dataset import Part
+from volseg.data.layouts.raw_dataset import Found, Part, twice
+from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
+from volseg.formatting import first, natural
 from volseg.schema import Section
 
 CSV = annotations.FILE

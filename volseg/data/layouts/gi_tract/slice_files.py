@@ -6,17 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
+from volseg.formatting import first, natural
 
 EXAMPLE = "slice_0001_266_266_1.50_1.50.png"
 MOST_DECIMALS = 20  # of a length in a name
-AT_MOST = 10  # problems of one kind that a message names; the rest are counted
 
 MOST_PIXELS = 16_384  # a slice that is wider is a slip of the pen
-SMALLEST_MM, LARGEST_MM = 1e-3, 1e3  # and so is a pixel outside these
 
 _NAME = re.compile(r"slice_([0-9]+)_([0-9]+)_([0-9]+)_([0-9]*\.?[0-9]+)_([0-9]*\.?[0-9]+)\.png")
-_PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
 
 
 class Slice(NamedTuple):
@@ -92,23 +91,10 @@ def gaps(numbers: Sequence[int]) -> str:
     return f"{word} {missing} missing between {holes[0][0]} and {holes[-1][1]}"
 
 
-def first(problems: Sequence[str], what: str) -> Iterator[str]:
-    """The first ten problems, and one that counts the others."""
-    yield from problems[:AT_MOST]
-    if len(problems) > AT_MOST:
-        yield f"... and {len(problems) - AT_MOST} more {what}"
-
-
 def folders(path: Path) -> list[Path]:
     """The visible folders in a folder, `case9` before `case10`."""
     inner = [one for one in _visible(path) if one.is_dir()]
     return sorted(inner, key=lambda one: natural(one.name))
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts the numbers in names as numbers, however long they are."""
-    parts = ((digits.lstrip("0"), digits, text) for digits, text in _PARTS.findall(name))
-    return tuple((len(number) if digits else -1, number or text) for number, digits, text in parts)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -15,10 +15,11 @@ from volseg.data.layouts.findings import Finding, note
 from volseg.data.layouts.gi_tract import png, rle, slice_files
 from volseg.data.layouts.gi_tract.annotations import Rows
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
-from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, first, folders
+from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, folders
 from volseg.data.layouts.raw_dataset import Mask, Part, stamps
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
+from volseg.formatting import first
 
 NAME = re.compile(r"(case[0-9]+)_day([0-9]+)")
 SLICE_MM = 3.0  # not in the file names; the data's documentation gives it

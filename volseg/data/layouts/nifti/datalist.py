@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from volseg.data.layouts.gi_tract.slice_files import first, natural
 from volseg.data.layouts.nifti import file_names
 from volseg.data.layouts.nifti.volume_scan import Values
 from volseg.data.layouts.raw_dataset import Part
 from volseg.errors import UserError, short
+from volseg.formatting import first, natural
 
 FILE = "dataset.json"
 LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from volseg.data.layouts.findings import Finding, errors, note
-from volseg.data.layouts.found import Found
-from volseg.data.layouts.gi_tract.slice_files import first, natural
 from volseg.data.layouts.nifti import datalist, file_names
 from volseg.data.layouts.nifti.datalist import Entry, Listing
 from volseg.data.layouts.nifti.volume_scan import Values, VolumeScan, label_values
+from volseg.data.layouts.raw_dataset import Found
 from volseg.errors import UserError
+from volseg.formatting import first, natural
 from volseg.schema import Section
 
 _DAY = re.compile(r"(.+)_day([0-9]+)")

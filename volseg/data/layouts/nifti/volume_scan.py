@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.data import volume
+from volseg.data import volume_files
 from volseg.data.layouts.findings import Finding
-from volseg.data.layouts.gi_tract.slice_files import first
 from volseg.data.layouts.raw_dataset import Mask, Part, stamps
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
+from volseg.formatting import first
 
 Values = tuple[tuple[str, tuple[int, ...]], ...]
 """Each class and the label values that belong to it: one, or several for a region."""
@@ -76,7 +76,7 @@ class VolumeScan:
     @property
     def stamp(self) -> tuple[str, ...]:
         """Files with size and time, and what their values mean."""
-        files = [part for path in self.files for part in (path, *volume.detached(path))]
+        files = [part for path in self.files for part in (path, *volume_files.detached(path))]
         meaning = f"{self.values if self.label else 'no label'} {self.channel_names}"
         return (*stamps(files, self.named_in.parent), meaning)
 
@@ -91,7 +91,7 @@ class VolumeScan:
         problems: list[str] = []
         for path in self.images:
             try:
-                channels = volume.read_channels(path)
+                channels = volume_files.read_channels(path)
                 problems += _not_finite(path, channels)
                 found += [(path, channel) for channel in channels]
             except UserError as error:
@@ -117,7 +117,7 @@ class VolumeScan:
         """
         if self.label is None:
             return None
-        read = volume.read(self.label)
+        read = volume_files.read(self.label)
         problems = list(_foreign_values(self.label, read.voxels, self.values, self.named_in))
         if image is not None and not read.same_grid(image):
             problems.append(_grids(self.label, read, self.source, image))
@@ -136,14 +136,14 @@ class VolumeScan:
                 message=f"{path}: {told}",
             )
             for path in self.files
-            for told in volume.oddities(path)
+            for told in volume_files.oddities(path)
         ]
 
 
 def label_values(path: Path) -> list[int]:
     """The label values above 0 in a file; none where it can't be read, which is told later."""
     try:
-        voxels = volume.read(path).voxels
+        voxels = volume_files.read(path).voxels
     except UserError:
         return []
     return [] if _fault_of_map(voxels) else [value for value in _values(voxels) if value > 0]

@@ -10,8 +10,7 @@ from monai.networks.nets.swin_unetr import BasicLayer, SwinTransformerBlock, get
 from monai.networks.nets.swin_unetr import WindowAttention as MonaiAttention
 from torch import Tensor, nn
 
-from volseg.model.networks.swin.windows import Kinds, Size, kinds
-from volseg.model.networks.swin_attention import Layer, WindowAttention
+from volseg.model.networks.swin_attention import Kinds, Layer, Size, WindowAttention, kinds
 
 
 def rewrite_swin(network: nn.Module) -> None:

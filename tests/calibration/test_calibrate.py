@@ -1,0 +1,241 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from tests import tiny
+from volseg.arguments import Options as TrainOptions
+from volseg.calibration.calibrate import (
+    Outcome,
+    calibrate,
+    judged,
+    labelled_slices,
+    spearman,
+    table,
+)
+from volseg.config.sections import Data
+from volseg.data.dataset import Dataset
+from volseg.data.preprocessing.grid import Grid
+from volseg.errors import UserError
+from volseg.export.export import Order, export
+from volseg.inference import tables
+from volseg.inference.confidence import calibration_file
+from volseg.inference.confidence.calibration_file import Calibrated
+from volseg.inference.confidence.mask_features import Signs
+from volseg.inference.confidence.probability_histogram import LEVELS
+from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.infer import infer
+from volseg.inference.prediction_folder import load
+from volseg.inference.scan_sources import Wanted
+from volseg.runs.folds import Ended, Folds
+from volseg.runs.package import open_run
+from volseg.runs.run import Run
+from volseg.runs.run_files import CALIBRATION
+from volseg.training.train import train
+
+TORCH = How(engine="torch")
+
+
+def of_run(run: Run) -> Calibrated | None:
+    return Calibrated.of_run(run.folder, run.digest)
+
+
+LOOK = Signs(volume_ml=10.0, border_mm2=500.0, parts=1, intensity=0.5, cut=())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("data")).folder
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return train(tiny.config(), TrainOptions(data=data, run=folder)).run
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "tiny"))
+
+
+def outcome(case: int, temperature: float, quality: float) -> Outcome:
+    """A scan whose logits are `temperature` times the right ones; its mask is where p >= 1/2.
+
+    The better the quality, the fewer voxels of a level in the middle.
+    """
+    rng = np.random.default_rng(case)
+    levels = np.arange(LEVELS)
+    logits = np.log(levels[1:-1] / (255 - levels[1:-1])) / temperature
+    voxels = np.full(LEVELS, round(200 / quality))
+    voxels[-1] = 20_000
+    inside = np.zeros(LEVELS, np.int64)
+    inside[1:-1] = rng.binomial(voxels[1:-1], 1 / (1 + np.exp(-logits)))
+    inside[-1] = voxels[-1]
+    mask = np.where(levels >= 128, [[0], [1]], [[1], [0]]) * voxels
+    shared = inside[128:].sum()
+    return Outcome(
+        scan=f"case{case}_day0",
+        case=f"case{case}",
+        organ="stomach",
+        dice=float(2 * shared / (mask[1].sum() + inside.sum())),
+        look=LOOK,
+        voxel_mm3=6.75,
+        truth=np.stack([voxels - inside, inside]),
+        mask=mask,
+    )
+
+
+OUTCOMES = [outcome(n, 2.0, quality) for n, quality in enumerate((0.5, 1, 2, 4, 8, 16))]
+
+
+def test_scaling_brings_the_expected_dice_to_the_true_one() -> None:
+    found = judged(OUTCOMES, {"stomach": {"case9_day0": LOOK}}, ("hash",))
+
+    organ = found.organs["stomach"]
+    assert organ.calibration.temperature == pytest.approx(2, rel=0.05)
+    assert organ.after.dice_error is not None
+    assert organ.before.dice_error is not None
+    assert organ.after.dice_error < 0.01 < organ.before.dice_error
+    assert (organ.after.ece or 0) < 0.02 < (organ.before.ece or 0)
+    assert organ.before.spearman == organ.after.spearman == pytest.approx(1)
+    assert (found.scans, found.cases) == (6, 6)
+
+
+def test_a_case_is_judged_by_the_calibration_of_the_others() -> None:
+    """The one case that is off can't pull its own judge along."""
+    odd = replace(outcome(7, 0.3, 1), case="odd")
+    even = [replace(one, case="even") for one in OUTCOMES[:3]]
+
+    together = judged([odd, *even], {"stomach": {}}, ())
+    alone = judged([odd], {"stomach": {}}, ())
+    assert together.organs["stomach"].after.ece is not None
+    assert alone.organs["stomach"].after.ece is not None
+    assert together.organs["stomach"].after.ece > 5 * alone.organs["stomach"].after.ece
+
+
+def test_ranks_correlate_as_in_scipy() -> None:
+    rng = np.random.default_rng(0)
+    told, true = rng.integers(0, 9, 40) / 9, rng.random(40)
+
+    assert spearman(told, true) == pytest.approx(spearmanr(told, true).statistic)
+    assert np.isnan(spearman(told[:2], true[:2]))
+    assert np.isnan(spearman(np.ones(5), true[:5]))
+
+
+def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> None:
+    _, found = calibrate(str(run), data, TORCH)
+
+    dataset, facts = Dataset.load(data), Run.open(run).facts
+    sample = dataset.of(facts.train[0])[0]
+    usual = found.organs["stomach"].usual
+    volume = dataset.label(sample, "stomach").sum() * 6.75 / 1000
+    assert set(usual.volume_ml) == set(facts.train)
+    assert usual.volume_ml[sample.name] == pytest.approx(volume, abs=1e-3)
+    assert usual.most_parts == 1
+    assert (found.scans, found.cases) == (
+        len(facts.unseen_cases) + len(facts.later_days),
+        len({name.split("_")[0] for name in (*facts.unseen_cases, *facts.later_days)}),
+    )
+    assert table(found).row_count == 3
+
+
+def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path: Path) -> None:
+    wanted = Wanted(runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH)
+
+    plain = infer(wanted).records
+    again = infer(wanted).records
+    calibrate(str(run), data, TORCH)
+    scaled = infer(wanted).records
+
+    assert [r.confidence for r in plain] == [r.confidence for r in again]
+    assert [r.check for r in plain] == [r.check for r in again]
+    for record in plain:
+        assert set(record.confidence) == set(tiny.CLASSES)
+        assert not any(told.calibrated for told in record.confidence.values())
+    assert all(told.calibrated for r in scaled for told in r.confidence.values())
+    assert plain[0].key != scaled[0].key
+    assert load(tmp_path / "out")[0].confidence == scaled[0].confidence
+    assert list(tables.notes(plain)) == [tables.NOT_CALIBRATED]
+    assert list(tables.notes(scaled)) == []
+
+
+def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None:
+    path, found = calibrate(str(run), data, TORCH)
+    opened = Run.open(run)
+
+    assert of_run(opened) == found == Calibrated.read(run)
+    found.model_copy(update={"weights": ("others",)}).write(run)
+    assert of_run(opened) is None
+    path.write_text("{}")
+    with pytest.raises(UserError, match=f"{CALIBRATION}: .*volseg calibrate"):
+        of_run(opened)
+
+
+def test_folds_are_calibrated_together_for_each_and_for_all(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
+    """Each on the scans that are new to it; the second fold stands for the rest."""
+    five = tmp_path / "five"
+    other = train(tiny.config(), TrainOptions(data=data, run=five / "fold1", fold=1)).run
+    shutil.copytree(run, five / "fold0")
+    ended = Ended(steps=1, best=None, seconds=1, max_seconds=None)
+    Folds(finished={"fold0": ended, "fold1": ended}).write(five)
+
+    path, found = calibrate(str(five), data, TORCH)
+
+    assert path.parent == five
+    facts = Run.open(five / "fold0").facts, Run.open(other).facts
+    validated = {name for one in facts for name in (*one.unseen_cases, *one.later_days)}
+    assert found.scans == len(validated)
+    for name in (str(five), str(five / "fold1")):
+        known = calibration_file.of_all(Ensemble.open((name,)))
+        assert known is not None
+        assert known["stomach"].calibration.temperature == pytest.approx(
+            found.organs["stomach"].calibration.temperature
+        )
+    assert calibration_file.of_all(Ensemble.open((str(five / "fold1"), str(run)))) is None
+    assert json.loads(path.read_text())["weights"] == [
+        Run.open(five / "fold0").digest,
+        Run.open(other).digest,
+    ]
+
+
+def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(train={"steps": 2}, data={"split": "none"})
+    run = train(config, TrainOptions(data=data, run=tmp_path / "all")).run
+
+    with pytest.raises(UserError, match=r"no labelled validation scan .*data\.split=folds"):
+        calibrate(str(run), data, TORCH)
+
+
+def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: Path) -> None:
+    _, found = calibrate(str(run), data, TORCH)
+
+    folder = export(Order(str(run), "torch", out=tmp_path / "package", data=data)).folder
+
+    assert of_run(open_run(folder)) == found
+    with pytest.raises(UserError, match="is a package; calibrate the run it was made from, tiny"):
+        calibrate(str(folder), data, TORCH)
+    (folder / CALIBRATION).write_text("{}")
+    with pytest.raises(UserError, match="damaged or changed"):
+        open_run(folder)
+
+
+@pytest.mark.parametrize(("below_cut", "last"), [("ignore", 5), ("background", 9)])
+def test_below_the_cut_labels_are_believed_as_far_as_the_loss_believed_them(
+    tmp_path: Path, below_cut: str, last: int
+) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=1, days=1)
+    sample = dataset.samples[0]
+    labels = dataset.labels(sample)
+    assert int(np.flatnonzero(labels.any(axis=(0, 1, 2)))[-1]) == 5
+    grid = Grid.over(dataset.image(sample), None)
+
+    ends = labelled_slices(dataset, sample, grid, Data(below_cut=below_cut))
+
+    assert list(range(10))[ends][-1] == last

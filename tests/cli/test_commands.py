@@ -1,0 +1,224 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import tiny
+from volseg import arguments, cli
+from volseg.errors import UserError
+from volseg.training import train as training
+
+COMMANDS = [
+    "prepare",
+    "plan",
+    "train",
+    "calibrate",
+    "infer",
+    "export",
+    "evaluate",
+    "compare",
+    "submit",
+    "demo",
+    "phantom",
+    "options",
+]
+MODULES = {
+    "prepare": "volseg.preparation.prepare",
+    "plan": "volseg.planning.plan",
+    "train": "volseg.training.train",
+    "calibrate": "volseg.calibration.calibrate",
+    "infer": "volseg.inference.infer",
+    "export": "volseg.export.export",
+    "evaluate": "volseg.evaluation.evaluate",
+    "compare": "volseg.evaluation.comparison.compare",
+    "submit": "volseg.inference.submit",
+    "demo": "volseg.demo",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    """An empty folder to work in, with a tiny prepared dataset and a config."""
+    tiny.write(tmp_path / "data" / "prepared")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny.config().model_dump(mode="json")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys) -> str:
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys) -> None:
+    assert cli.run([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"volseg {command}" in out
+    assert len(out.splitlines()) > 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["trane"], ["train"], ["infer", "--casse", "x"], ["phantom", "x", "--cases", "many"],
+     ["train", "demo", "--fold", "7"], ["infer", "--split", "nowhere"]],
+)  # fmt: skip
+def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
+    assert cli.run(words) == 2
+    assert len(said(capsys).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["prepare", "nowhere"], "nowhere: no such folder"),
+        (["train", "configs/unett.yaml"], "did you mean configs/unet.yaml?"),
+        (["train", "demo", "--data", "nowhere"], "nowhere: no dataset.json"),
+        (["train", "demo", "--max-time", "soon"], "--max-time: 'soon' is no time"),
+        (["plan", "--max-memory", "lots"], "expected e.g. 800MB, 8GB or 12GiB"),
+        (["plan", "--max-time", "soon"], "--max-time: 'soon' is no time"),
+        (["plan", "--data", "nowhere"], "nowhere: no dataset.json"),
+        (["plan", "--out", "tiny.yaml"], "--out tiny.yaml: exists"),
+        (["train", "demo", "--dry-run", "--data", "nowhere"], "nowhere: no dataset.json"),
+        (["train", "demo", "optimizer.learning_rate=1"], "optimizer.learning_rate: unknown key"),
+        (["train", "demo", "train.patch=[50,64,32]"], "not divisible by the stride"),
+        (["infer", "--all"], "runs: no finished run"),
+        (["infer"], "one of --case, --all, --split and --input"),
+        (["infer", "--all", "--case", "case1"], "one of --case, --all, --split and --input"),
+        (["calibrate"], "runs: no finished run"),
+        (["calibrate", "nowhere"], "nowhere: no such run"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["submit", "nowhere"], "nowhere"),
+        (["options", "netwrk"], "did you mean network?"),
+    ],
+)
+def test_a_users_mistake_is_1_and_no_traceback(
+    here: Path, capsys, words: list[str], text: str
+) -> None:
+    before = sorted(here.rglob("*"))
+
+    assert cli.run(words) == 1
+
+    err = said(capsys)
+    assert text in err
+    assert "Traceback" not in err
+    assert sorted(here.rglob("*")) == before
+
+
+def test_train_and_infer_by_the_command_line(here: Path, capsys) -> None:
+    assert cli.run(["train", "tiny.yaml", "--run", "one", "train.steps=4"]) == 0
+    assert "runs/one: 4 steps" in capsys.readouterr().out
+    assert cli.run(["train", "tiny.yaml", "--run", "one", "train.steps=4"]) == 1
+    assert "runs/one: exists; pass --resume" in said(capsys)
+
+    assert cli.run(["infer", "--case", "case1"]) == 0
+    assert "predictions: 3 of 3 scans by runs/one" in capsys.readouterr().out
+
+    (here / "data/prepared/images/case2_day0.nii.gz").write_bytes(b"junk")
+    assert cli.run(["infer", "--case", "case2"]) == cli.SOME_FAILED
+    assert "failed: case2_day0: " in said(capsys)
+
+
+def test_an_unknown_case_names_the_nearest(here: Path, capsys) -> None:
+    cli.run(["train", "tiny.yaml", "train.steps=4"])
+    assert cli.run(["infer", "--case", "case1", "case11"]) == 1
+    assert "case11: no such case or scan in data/prepared, did you mean case1" in said(capsys)
+
+
+@pytest.mark.parametrize("command", list(MODULES))
+def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
+    here: Path, capsys, monkeypatch, command: str
+) -> None:
+    def interrupted(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{MODULES[command]}.{command}", interrupted)
+    given = {"train": ["tiny.yaml"], "infer": ["--all"], "export": ["a"], "compare": ["a", "b"]}
+    words = given.get(command, [])
+
+    assert cli.run([command, *words]) == 130
+
+    assert "stopped; run the command again" in said(capsys)
+
+
+def test_our_own_faults_keep_their_traceback(here: Path, monkeypatch) -> None:
+    def broken(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(training, "train", broken)
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["train", "tiny.yaml"])
+
+
+def test_options_lists_every_kind(capsys) -> None:
+    assert cli.run(["options"]) == 0
+    out = capsys.readouterr().out
+    for word in ("unet", "swinunetr", "dice_ce", "adamw", "percentiles", "threshold", "gi-tract"):
+        assert f"  {word}: " in out
+    assert "      min_mm3 = (required) (worth trying: 200, 500, 1000, 2000, 5000)\n" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), (None, None)]
+)
+def test_times_are_read_with_their_unit(text: str | None, seconds: float | None) -> None:
+    assert arguments.seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["30", "m", "0m", "-3m", "1d"])
+def test_a_time_without_a_unit_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is no time"):
+        arguments.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("800MB", 8 * 10**8),
+        ("8GB", 8 * 10**9),
+        ("1.5 gb", 15 * 10**8),
+        ("2GiB", 2**31),
+        ("1T", 10**12),
+    ],
+)
+def test_memory_is_read_with_its_unit(text: str, count: int) -> None:
+    assert arguments.memory(text) == count
+
+
+@pytest.mark.parametrize("text", ["8", "GB", "0GB", "-1GB", "8kB", "8GBs"])
+def test_memory_without_a_unit_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is no amount of memory"):
+        arguments.memory(text)
+
+
+@pytest.mark.slow
+def test_a_signal_while_training_ends_quietly_and_the_run_can_be_resumed(here: Path) -> None:
+    command = [sys.executable, "-m", "volseg", "train", "tiny.yaml"]
+    settings = ["train.steps=100000", "train.epoch_steps=5", "train.workers=1"]
+    process = subprocess.Popen(
+        [*command, *settings],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    deadline = time.monotonic() + 120
+    while not (here / "runs/tiny/last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert not list(here.rglob(".partial-*"))
+    again = subprocess.run(
+        [*command, *settings, "--resume", "--max-time", "1s"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr

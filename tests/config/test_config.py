@@ -1,0 +1,147 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from volseg.config import config
+from volseg.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(CONFIGS.glob("*.yaml"))])
+def test_every_shipped_config_loads_and_survives_a_round_trip(name: str) -> None:
+    loaded = config.load(CONFIGS / name)
+
+    again = config.check(yaml.safe_load(yaml.safe_dump(loaded.model_dump(mode="json"))), name)
+    assert again == loaded
+    assert name in config.shipped()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_is_short_and_says_how_to_launch_it(path: Path) -> None:
+    text = path.read_text()
+
+    assert len(text.splitlines()) <= 40
+    assert f"volseg train configs/{path.name}" in text
+
+
+def test_a_shipped_config_is_found_by_name_from_anywhere(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert config.load(Path("configs/demo.yaml")) == config.load(CONFIGS / "demo.yaml")
+    assert config.load(Path("demo")) == config.load(CONFIGS / "demo.yaml")
+
+
+def test_an_unknown_config_names_the_nearest() -> None:
+    with pytest.raises(
+        UserError, match=r"configs/unett.yaml: no such config, did you mean configs/unet"
+    ):
+        config.load(Path("configs/unett.yaml"))
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "data: {spacing_mm: [1.5, 1.5, three]}\n"
+        "network: {name: swinunetr, feature_sise: 24}\n"
+        "optimizer: {lr: -1, batch: 3}\n"
+        "trian: {batch: 2}\n"
+    )
+
+    with pytest.raises(UserError) as caught:
+        config.load(path)
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:",
+        "  data.spacing_mm.2: Input should be a valid number, "
+        "unable to parse string as a number (got 'three')",
+        "  network.feature_sise: unknown key, did you mean network.feature_size?",
+        "  optimizer.lr: Input should be greater than 0 (got -1)",
+        "  optimizer.batch: unknown key, did you mean train.batch?",
+        "  trian: unknown key, did you mean train?",
+    ]
+
+
+def test_a_patch_must_be_divisible_by_the_networks_stride() -> None:
+    with pytest.raises(
+        UserError, match=r"train.patch: \[50, 64, 32\] .* stride \[8, 8, 8\] of unet; \[48,"
+    ):
+        config.load(CONFIGS / "demo.yaml", ["train.patch=[50,64,32]"])
+
+
+def test_overrides_replace_a_network_and_set_its_fields() -> None:
+    loaded = config.load(
+        CONFIGS / "demo.yaml",
+        ["network=swinunetr", "network.feature_size=48", "optimizer.lr=3e-4"],
+    )
+
+    assert loaded.network.name == "swinunetr"
+    assert loaded.network.feature_size == 48
+    assert loaded.optimizer.lr == 3e-4
+
+
+@pytest.mark.parametrize("override", ["lr", "=3", ""])
+def test_an_override_without_a_key_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match=r"section\.key=value"):
+        config.load(CONFIGS / "demo.yaml", [override])
+
+
+def test_what_is_not_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("network: [unet")
+
+    with pytest.raises(UserError, match=r"bad\.yaml: not YAML"):
+        config.load(path)
+
+
+def test_checking_a_config_loads_neither_torch_nor_monai() -> None:
+    code = (
+        "import sys; from pathlib import Path; from volseg import config;"
+        "config.load(Path('configs/unet.yaml'));"
+        "print(sorted({'torch', 'monai'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_builds_its_network(path: Path) -> None:
+    network = config.load(path).network.build(1, 3)
+
+    assert sum(parameter.numel() for parameter in network.parameters()) > 10_000
+
+
+def test_a_patch_of_one_stride_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"leaves the deepest level of unet one voxel; \[16, 16, 16\]"
+    ):
+        config.load(CONFIGS / "demo.yaml", ["train.patch=[8,8,8]"])
+
+
+def test_overrides_reach_into_defaults_but_not_into_lists() -> None:
+    assert config.load(CONFIGS / "demo.yaml", ["data.intensity.high=98"]).data.intensity.high == 98
+    with pytest.raises(UserError, match="postprocess is a list; give it whole"):
+        config.load(CONFIGS / "demo.yaml", ["postprocess.0.value=0.4"])
+
+
+def test_a_step_that_makes_no_sense_is_named_with_its_place() -> None:
+    steps = ["threshold", {"name": "hysteresis", "low": 0.6}]
+
+    with pytest.raises(UserError) as refused:
+        config.check({"postprocess": steps}, "mine.yaml")
+
+    assert str(refused.value) == (
+        "mine.yaml:\n  postprocess.1.hysteresis: low is 0.6 and high 0.5; expected low below high "
+        "(a threshold is the step with one value)"
+    )
+
+
+def test_yes_is_no_number() -> None:
+    with pytest.raises(
+        UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"
+    ):
+        config.load(CONFIGS / "demo.yaml", ["train.batch=yes"])

@@ -1,0 +1,398 @@
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import predicted, tiny
+from volseg.data.dataset import Dataset, Facts
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
+from volseg.errors import UserError
+from volseg.evaluation import bootstrap
+from volseg.evaluation.evaluate import evaluate
+from volseg.evaluation.summary import means
+from volseg.metrics import DEFAULT, kaggle_score, measure
+from volseg.metrics.mask_pair import Comparison
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return tiny.write(tmp_path / "data", cases=2, days=2)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "predictions"
+
+
+def shifted(dataset: Dataset, scan: str, **changes: bool) -> np.ndarray:
+    """The truth moved by a column, (C, X, Y, Z); `empty=True` for no stomach."""
+    masks = np.roll(dataset.labels(dataset.of(scan)[0]), 1, axis=1)
+    if changes.get("empty"):
+        masks[1] = False
+    return masks
+
+
+def change(dataset: Dataset, scan: str, **fields: object) -> None:
+    """Other facts for one scan."""
+    samples = [
+        sample.model_copy(update=fields) if sample.name == scan else sample
+        for sample in dataset.samples
+    ]
+    facts = dataset.facts.model_copy(update={"samples": tuple(samples)})
+    Dataset(dataset.folder, Facts.model_validate(facts.model_dump())).save()
+
+
+def lines(folder: Path) -> dict[tuple[str, str, str], float]:
+    with (folder / "scores.csv").open(newline="") as file:
+        return {
+            (row["scan"], row["class"], row["metric"]): float(row["value"])
+            for row in csv.DictReader(file)
+        }
+
+
+def summary(folder: Path) -> dict:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    return json.loads((folder / "summary.json").read_text(), parse_constant=refuse)
+
+
+def test_the_written_scores_are_those_of_the_metrics(dataset: Dataset, out: Path) -> None:
+    masks = shifted(dataset, "case1_day0")
+    predicted.write(out, dataset, "case1_day0", masks=masks)
+    evaluate(out, dataset.folder, workers=1)
+
+    sample = dataset.of("case1_day0")[0]
+    found = lines(out)
+    for name, mask in zip(tiny.CLASSES, masks, strict=True):
+        expected = measure(Comparison(dataset.label(sample, name), mask, sample.spacing_mm))
+        for metric, value in expected.items():
+            assert found["case1_day0", name, metric] == pytest.approx(value, rel=1e-6)
+    assert found["case1_day0", "stomach", "HD"] == 1.5  # one column of 1.5 mm
+    assert len(found) == 2 * (len(DEFAULT) + 2)  # and two within the labelled slices
+
+
+def test_the_truth_itself_is_perfect(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0")
+    headline = evaluate(out, dataset.folder, workers=1).headline
+
+    assert headline.foreground_mean["Dice"] == 1
+    assert headline.foreground_mean["HD95"] == 0
+    assert headline.kaggle.score == 1
+
+
+def test_the_result_goes_to_out_or_beside_the_predictions(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0")
+    evaluate(out, dataset.folder, workers=1)
+    evaluate(out, dataset.folder, out=out / "scores")  # a second run is not misled by this folder
+    evaluate(out, dataset.folder, out=out / "scores")
+
+    assert (out / "scores.csv").read_bytes() == (out / "scores" / "scores.csv").read_bytes()
+    assert (out / "summary.json").read_bytes() == (out / "scores" / "summary.json").read_bytes()
+
+
+def test_the_summary_has_the_shape_of_nnunets_and_kaggles_score(
+    dataset: Dataset, out: Path
+) -> None:
+    predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0"))
+    predicted.write(out, dataset, "case2_day1")
+    scores = evaluate(out, dataset.folder, workers=1)
+    told = summary(out)
+
+    dice = [case["metrics"]["stomach"]["Dice"] for case in told["metric_per_case"]]
+    assert [case["scan"] for case in told["metric_per_case"]] == ["case1_day0", "case2_day1"]
+    assert told["mean"]["stomach"]["Dice"] == pytest.approx(np.mean(dice))
+    over_classes = [told["mean"][name]["Dice"] for name in tiny.CLASSES]
+    assert told["foreground_mean"]["Dice"] == pytest.approx(np.mean(over_classes))
+    expected = kaggle_score.score(one.part for one in scores.scans)
+    assert told["kaggle"]["score"] == pytest.approx(expected.score, abs=1e-6)
+    assert {"dice", "hd", "hd_joint", "score"} <= set(told["kaggle"])
+    assert Path(told["metric_per_case"][0]["prediction_file"]) == out / "case1_day0"
+
+
+def test_seen_scans_never_enter_the_headline_with_unseen_ones(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0", seen="scan")
+    predicted.write(out, dataset, "case1_day1", seen="case", masks=shifted(dataset, "case1_day1"))
+    predicted.write(out, dataset, "case2_day0", seen="none", masks=shifted(dataset, "case2_day0"))
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert {name: group.scans for name, group in scores.groups.items()} == {
+        "unseen cases": ("case2_day0",),
+        "later days of seen cases": ("case1_day1",),
+        "seen scans": ("case1_day0",),
+    }
+    assert scores.headline.scans == ("case1_day1", "case2_day0")
+    assert scores.headline.foreground_mean["Dice"] < 1
+    assert scores.groups["seen scans"].foreground_mean["Dice"] == 1
+    assert summary(out)["groups"]["seen scans"]["foreground_mean"]["Dice"] == 1
+    assert summary(out)["headline"] == "unseen scans"
+
+
+def test_the_headline_is_over_seen_scans_if_there_are_no_others(
+    dataset: Dataset, out: Path
+) -> None:
+    predicted.write(out, dataset, "case1_day0", seen="scan")
+
+    assert evaluate(out, dataset.folder, workers=1).headline.name == "seen scans"
+
+
+def test_a_missed_organ_is_counted_and_never_averaged_away(dataset: Dataset, out: Path) -> None:
+    missed = shifted(dataset, "case1_day0", empty=True)
+    predicted.write(out, dataset, "case1_day0", masks=missed)
+    predicted.write(out, dataset, "case2_day0", masks=shifted(dataset, "case2_day0"))
+    evaluate(out, dataset.folder, workers=1)
+
+    assert lines(out)["case1_day0", "stomach", "HD"] == math.inf
+    told = summary(out)
+    assert told["metric_per_case"][0]["metrics"]["stomach"]["HD"] is None
+    assert told["mean"]["stomach"]["HD"] == 1.5
+    assert told["mean"]["stomach"]["HD_missed"] == 1
+    assert told["foreground_mean"]["HD95_missed"] == 1
+    assert told["mean"]["stomach"]["Dice"] == pytest.approx(
+        lines(out)["case2_day0", "stomach", "Dice"] / 2
+    )
+
+
+def test_means_leave_out_what_has_nothing_to_measure() -> None:
+    rows = [
+        {"Dice": 1.0, "HD": math.nan},
+        {"Dice": math.nan, "HD": 3.0},
+        {"Dice": 0, "HD": math.inf},
+    ]
+
+    assert means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
+
+
+def test_whatever_can_be_infinite_is_counted_beside_the_mean_of_the_finite() -> None:
+    empty, full = np.zeros((2, 4, 4, 4), bool)
+    full[1:3, 1:3, 1:3] = True
+    pairs = [(full, full), (full, empty), (empty, full), (empty, empty)]
+    found = means([measure(Comparison(*pair, (1.0, 1.0, 1.0))) for pair in pairs])
+
+    # missed in the 2nd, invented in the 3rd, and in the 4th nothing to measure
+    counted = {name: value for name, value in found.items() if name.endswith("_missed")}
+    assert counted == {
+        "HD_missed": 2,
+        "HD95_missed": 2,
+        "ASSD_missed": 2,
+        "volume_difference_percent_missed": 1,
+    }
+    assert found["ASSD"] == 0
+    assert found["volume_difference_percent"] == -50  # of 0 and -100; without truth there is none
+    assert found["volume_difference_ml"] == 0  # of 0, -0.008, 0.008 and 0
+
+
+def test_beyond_the_labelled_slices_nothing_counts_in_the_labelled_metrics(
+    dataset: Dataset, out: Path
+) -> None:
+    masks = dataset.labels(dataset.of("case1_day0")[0]).copy()
+    masks[1, 2, 2, 9] = True  # beyond the cut: the labels of either class end before slice 8
+    predicted.write(out, dataset, "case1_day0", masks=masks)
+    found = (evaluate(out, dataset.folder, workers=1), lines(out))[1]
+
+    assert found["case1_day0", "stomach", "Dice"] < 1
+    assert found["case1_day0", "stomach", "HD"] > 0
+    assert found["case1_day0", "stomach", "Dice_labelled"] == 1
+    assert found["case1_day0", "stomach", "HD95_labelled"] == 0
+
+
+def test_the_labelled_range_is_that_of_all_classes_together(dataset: Dataset, out: Path) -> None:
+    sample = dataset.of("case1_day0")[0]
+    truth = dataset.labels(sample).copy()
+    truth[:] = False
+    truth[0, 3:5, 3:5, 2:9] = True
+    truth[1, 9:12, 3:5, 4:6] = True
+    for name, mask in zip(tiny.CLASSES, truth, strict=True):
+        write_volume(
+            Volume(mask.astype(np.uint8), tiny.AFFINE), dataset.folder / sample.labels[name]
+        )
+    masks = truth.copy()
+    masks[1, 9:12, 3:5, 8] = True  # no stomach is labelled there, but large bowel is
+    predicted.write(out, dataset, "case1_day0", masks=masks)
+    evaluate(out, dataset.folder, workers=1)
+
+    assert lines(out)["case1_day0", "stomach", "Dice_labelled"] == pytest.approx(2 * 12 / 30)
+
+
+def test_scans_without_a_score_are_named_with_the_reason(dataset: Dataset, out: Path) -> None:
+    for scan in ("case1_day0", "case1_day1", "case2_day0"):
+        predicted.write(out, dataset, scan)
+    predicted.record(out, "case2_day1", status="failed", reason="no memory")
+    shutil.copytree(out / "case1_day0", out / "case9_day9")
+    predicted.record(out, "case9_day9")
+    change(dataset, "case1_day1", labels=None)
+    change(Dataset.load(dataset.folder), "case2_day0", excluded=True)
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert [one.scan for one in scores.scans] == ["case1_day0"]
+    assert scores.failed == {"case2_day1": "no memory"}
+    assert scores.skipped == {
+        "case1_day1": "has no labels",
+        "case2_day0": "excluded: its labels are known to be bad",
+        "case9_day9": f"not in {dataset.folder}",
+    }
+    assert summary(out)["failed"] == scores.failed
+
+
+def test_no_scan_with_truth_is_an_error_that_says_why(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0")
+    change(dataset, "case1_day0", labels=None)
+
+    with pytest.raises(UserError, match=r"no scan can be scored.*\n.*has no labels"):
+        evaluate(out, dataset.folder, workers=1)
+
+
+def test_all_problems_are_told_at_once(dataset: Dataset, out: Path) -> None:
+    for scan in ("case1_day0", "case1_day1"):
+        predicted.write(out, dataset, scan)
+    predicted.record(out, "case1_day0", classes=("liver",))
+    (out / "case1_day1" / "stomach.nii.gz").unlink()
+
+    with pytest.raises(UserError) as error:
+        evaluate(out, dataset.folder, workers=1)
+    assert "case1_day0: has the classes liver" in str(error.value)
+    assert "case1_day1: stomach.nii.gz missing" in str(error.value)
+    assert not (out / "scores.csv").exists()
+
+
+def test_another_grid_and_a_damaged_file_are_told_at_once(dataset: Dataset, out: Path) -> None:
+    for scan in ("case1_day0", "case1_day1", "case2_day0", "case2_day1"):
+        predicted.write(out, dataset, scan)
+    turned = np.zeros((16, 20, 10), np.uint8)
+    write_volume(Volume(turned, tiny.AFFINE), out / "case1_day0" / "stomach.nii.gz")
+    (out / "case1_day1" / "stomach.nii.gz").write_bytes(b"junk")
+    write_volume(
+        Volume(np.zeros(tiny.SHAPE, np.uint8), np.eye(4)), out / "case2_day0" / "stomach.nii.gz"
+    )
+    write_volume(
+        Volume(np.full(tiny.SHAPE, 7, np.uint8), tiny.AFFINE), out / "case2_day1/stomach.nii.gz"
+    )
+
+    with pytest.raises(UserError) as error:
+        evaluate(out, dataset.folder, workers=1)
+    told = str(error.value).splitlines()
+    assert len(told) == 4
+    assert "its shape is (16, 20, 10)" in told[0]
+    assert "has (20, 16, 10)" in told[0]
+    assert "not a readable" in told[1]
+    assert "another affine" in told[2]
+    assert "other than 0 and 1" in told[3]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shutil.rmtree, "no such folder"),
+        (lambda out: shutil.rmtree(out / "case1_day0"), "no predicted scan"),
+        (lambda out: (out / "case1_day0/record.json").unlink(), r"without record\.json"),
+        (lambda out: (out / "case1_day0/record.json").write_text("{"), "not a record"),
+        (lambda out: (out / "case1_day0/record.json").write_text("[]"), "not a record"),
+        (lambda out: predicted.record(out, "case1_day0", seen="perhaps"), "seen: Input should be"),
+        (lambda out: predicted.record(out, "case1_day0", scan="case1_day1"), "of case1_day1; exp"),
+    ],
+)
+def test_a_folder_that_is_no_prediction_is_a_users_mistake(
+    dataset: Dataset, out: Path, spoil, message
+) -> None:
+    predicted.write(out, dataset, "case1_day0")
+    spoil(out)
+
+    with pytest.raises(UserError, match=message):
+        evaluate(out, dataset.folder, workers=1)
+
+
+def moved(dataset: Dataset, scan: str, by: int) -> np.ndarray:
+    """The truth moved by some rows, (C, X, Y, Z)."""
+    return np.roll(dataset.labels(dataset.of(scan)[0]), by, axis=2)
+
+
+@pytest.fixture
+def many(tmp_path: Path, out: Path) -> Dataset:
+    """Nine cases of two days, predicted well and less well."""
+    dataset = tiny.write(tmp_path / "many", cases=9, days=2)
+    for number, sample in enumerate(dataset.samples):
+        masks = moved(dataset, sample.name, number % 4)
+        seen = "case" if sample.day else "none"
+        predicted.write(out, dataset, sample.name, masks=masks, seen=seen)
+    return dataset
+
+
+def test_intervals_stand_beside_the_means_and_come_from_cases(many: Dataset, out: Path) -> None:
+    evaluate(out, many.folder, workers=1)
+    found, told = lines(out), summary(out)
+
+    by_case = {
+        f"case{number}": [
+            [found[f"case{number}_day{day}", name, "Dice"] for name in tiny.CLASSES]
+            for day in (0, 1)
+        ]
+        for number in range(1, 10)
+    }
+    expected = bootstrap.mean(by_case)
+    stomach = bootstrap.mean({case: np.array(rows)[:, 1] for case, rows in by_case.items()})
+    interval = told["interval"]
+    assert told["cases"] == 9
+    assert interval["foreground_mean"]["Dice"] == pytest.approx([expected.low, expected.high])
+    assert interval["mean"]["stomach"]["Dice"] == pytest.approx([stomach.low, stomach.high])
+    low, high = interval["kaggle"]
+    assert low < told["kaggle"]["score"] < high
+    assert "over cases" in told["interval_method"]
+
+
+def test_every_estimate_is_the_mean_that_it_stands_beside(many: Dataset, out: Path) -> None:
+    predicted.write(out, many, "case1_day0", masks=shifted(many, "case1_day0", empty=True))
+    for group in evaluate(out, many.folder, workers=1).groups.values():
+        found = group.intervals
+        for metric, estimate in found.foreground_mean.items():
+            assert estimate.mean == pytest.approx(group.foreground_mean[metric])
+            for organ in tiny.CLASSES:
+                assert found.mean[organ][metric].mean == pytest.approx(group.mean[organ][metric])
+        assert found.kaggle.mean == pytest.approx(group.kaggle.score)
+
+
+def test_below_eight_cases_there_is_no_interval_and_the_line_says_so(
+    dataset: Dataset, out: Path
+) -> None:
+    predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0"))
+    predicted.write(out, dataset, "case2_day0")
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert summary(out)["interval"] is None
+    assert scores.headline.line.endswith("no interval: 2 cases, 8 are needed")
+    assert "[" not in scores.headline.line
+
+
+def test_the_unseen_scans_are_told_by_case_by_day_and_by_matrix_size(
+    many: Dataset, out: Path
+) -> None:
+    predicted.write(out, many, "case1_day0", seen="scan")
+    change(many, "case2_day1", day=20)  # days have gaps; it is the second all the same
+    evaluate(out, many.folder, workers=1)
+    told = summary(out)["by"]
+
+    assert list(told["case"]) == [f"case{number}" for number in range(1, 10)]
+    assert told["case"]["case1"]["scans"] == ["case1_day1"]
+    assert [len(one["scans"]) for one in told["day"].values()] == [8, 9]
+    assert "case2_day1" in told["day"]["2"]["scans"]
+    assert list(told["matrix"]) == ["20x16"]
+    assert told["day"]["1"]["interval"] is not None
+    assert told["case"]["case2"]["interval"] is None
+    scan = summary(out)["metric_per_case"][3]
+    assert (scan["scan"], scan["case"], scan["day"], scan["matrix"]) == (
+        "case2_day1", "case2", 2, "20x16",
+    )  # fmt: skip
+
+
+def test_several_processes_give_the_same_scores(dataset: Dataset, out: Path) -> None:
+    for scan in ("case2_day1", "case1_day0", "case1_day1"):
+        predicted.write(out, dataset, scan, masks=shifted(dataset, scan))
+    alone = (evaluate(out, dataset.folder, workers=1), (out / "summary.json").read_bytes())
+    together = (evaluate(out, dataset.folder, workers=2), (out / "summary.json").read_bytes())
+
+    assert alone[1] == together[1]
+    assert [one.scan for one in together[0].scans] == ["case1_day0", "case1_day1", "case2_day1"]

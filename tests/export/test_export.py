@@ -1,0 +1,378 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from volseg import cli
+from volseg.arguments import Options as TrainOptions
+from volseg.data import volume_files
+from volseg.data.dataset import Dataset
+from volseg.errors import UserError
+from volseg.export import equivalence, int8
+from volseg.export import export as stage
+from volseg.export.equivalence import Agreement
+from volseg.export.export import Order, export
+from volseg.export.int8 import Score, Trial
+from volseg.inference.ensemble import How
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.overlap import Dice
+from volseg.postprocessing import Threshold
+from volseg.runs.config_files import POSTPROCESS
+from volseg.runs.package import FILE, MODEL, open_run, seal
+from volseg.runs.run import Run
+from volseg.runs.run_files import CONFIG, SPLITS
+from volseg.training.train import train
+
+FORMATS = list(MODEL)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("data")).folder
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    other = tiny.config(train={"seed": 5})
+    return {
+        "a": train(tiny.config(), TrainOptions(data=data, run=folder / "a")).run,
+        "other": train(other, TrainOptions(data=data, run=folder / "other")).run,
+    }
+
+
+@pytest.fixture(scope="module")
+def packages(trained: dict[str, Path], data: Path, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("packages")
+    return {
+        kind: export(Order(str(trained["a"]), kind, out=folder / kind, data=data)).folder
+        for kind in FORMATS
+    }
+
+
+@pytest.fixture
+def order(trained: dict[str, Path], data: Path, tmp_path: Path) -> Order:
+    """The one that takes least time."""
+    return Order(str(trained["a"]), "torch", out=tmp_path / "package", data=data)
+
+
+def wanted(run: Path, data: Path, out: Path, **how) -> Wanted:
+    return Wanted(runs=(str(run),), data=data, out=out, how=How(**how), case=("case3",))
+
+
+def masks(out: Path, scan: str = "case3_day1") -> list[np.ndarray]:
+    return [volume_files.read(out / scan / f"{organ}.nii.gz").voxels == 1 for organ in tiny.CLASSES]
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_packages_masks_are_the_runs(
+    trained: dict[str, Path], packages: dict[str, Path], data: Path, tmp_path: Path, kind
+) -> None:
+    by_run = infer(wanted(trained["a"], data, tmp_path / "run", engine="torch"))
+    by_package = infer(wanted(packages[kind], data, tmp_path / kind))
+
+    for scan in ("case3_day0", "case3_day1", "case3_day2"):
+        pairs = zip(masks(tmp_path / "run", scan), masks(tmp_path / kind, scan), strict=True)
+        for one, other in pairs:
+            assert one.any()
+            assert Dice()(Comparison(one, other, (1, 1, 1))) >= equivalence.LEAST_DICE
+    for one, other in zip(by_run.records, by_package.records, strict=True):
+        assert (one.weights, one.seen, one.fold_set) == (other.weights, other.seen, other.fold_set)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "engine"), [("openvino", "auto"), ("onnx", "auto"), ("onnx", "onnxruntime")]
+)
+def test_neither_torch_nor_monai_is_loaded(
+    packages: dict[str, Path], data: Path, tmp_path: Path, kind: str, engine: str
+) -> None:
+    words = [
+        "infer", "--run", str(packages[kind]), "--data", str(data), "--out", str(tmp_path / "out"),
+        "--case", "case3", "--engine", engine,
+    ]  # fmt: skip
+    code = (
+        "import sys; from volseg import cli; "
+        f"assert cli.run({words!r}) == 0; print(' '.join(sys.modules))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+
+    assert len(masks(tmp_path / "out")) == len(tiny.CLASSES)
+    assert not {"torch", "monai"} & set(told.stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_package_holds_its_files_and_nothing_else(
+    trained: dict[str, Path], packages: dict[str, Path], kind, tmp_path: Path, data: Path
+) -> None:
+    folder = Path(shutil.copytree(packages[kind], tmp_path / "p"))
+    shutil.rmtree(folder / "compiled", ignore_errors=True)  # by the tests above
+    told = json.loads((folder / FILE).read_text())
+
+    assert {path.name for path in folder.iterdir()} == {
+        FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL[kind],
+    }  # fmt: skip
+    assert told["weights"] == Run.open(trained["a"]).digest
+    assert (told["format"], told["run"], told["precision"]) == (kind, "a", "fp32")
+    for name in (CONFIG, POSTPROCESS):
+        assert (folder / name).read_bytes() == (trained["a"] / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "engine"), [("openvino", "auto"), ("onnx", "auto"), ("onnx", "onnxruntime")]
+)
+def test_a_truncated_network_is_refused_even_where_its_checksum_is_right(
+    trained: dict[str, Path], packages: dict[str, Path], data: Path, tmp_path: Path, kind, engine
+) -> None:
+    folder = Path(shutil.copytree(packages[kind], tmp_path / "p"))
+    file = folder / MODEL[kind][0]
+    file.write_bytes(file.read_bytes()[:2000])
+    seal(folder, Run.open(trained["a"]), kind)
+
+    with pytest.raises(UserError, match=f"{file}: .*can't use it"):
+        infer(wanted(folder, data, tmp_path / "out", engine=engine))
+
+
+@pytest.mark.slow
+def test_an_engine_that_does_not_read_the_package_is_refused(
+    packages: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UserError, match="--engine torch: reads torch, and this package holds openv"
+    ):
+        infer(wanted(packages["openvino"], data, tmp_path / "out", engine="torch"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
+    trained: dict[str, Path], order: Order, monkeypatch, kind
+) -> None:
+    write, other = stage._write_model, Run.open(trained["other"])
+    monkeypatch.setattr(stage, "_write_model", lambda _, kind, folder: write(other, kind, folder))
+
+    with pytest.raises(
+        UserError, match=r"does not predict what the run predicts.*expected at most"
+    ):
+        export(replace(order, format=kind))
+
+    assert leftovers(order.out.parent) == []
+
+
+@pytest.mark.slow
+def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
+    data = tiny.write(tmp_path / "data", exclusive=True).folder
+    run = train(tiny.config(train={"steps": 8}), TrainOptions(data=data, run=tmp_path / "r")).run
+
+    done = export(Order(str(run), out=tmp_path / "p", data=data))
+
+    assert open_run(done.folder).facts.exclusive
+    infer(wanted(done.folder, data, tmp_path / "out"))
+    found = masks(tmp_path / "out")
+    assert not (found[0] & found[1]).any()
+
+
+def test_a_target_that_is_a_package_is_replaced_by_force_only(order: Order) -> None:
+    export(order)
+    (order.out / "mark").touch()
+
+    with pytest.raises(UserError, match=f"--out {order.out}: exists; name another.*--force"):
+        export(order)
+    assert (order.out / "mark").exists()
+
+    export(replace(order, force=True))
+    assert not (order.out / "mark").exists()
+    assert leftovers(order.out.parent) == [order.out]
+
+
+def test_an_old_package_stays_where_the_new_one_is_refused(
+    trained: dict[str, Path], order: Order, monkeypatch
+) -> None:
+    export(order)
+    before = (order.out / FILE).read_bytes()
+    write, other = stage._write_model, Run.open(trained["other"])
+    monkeypatch.setattr(stage, "_write_model", lambda _, kind, folder: write(other, kind, folder))
+
+    with pytest.raises(UserError, match="was not kept"):
+        export(replace(order, force=True))
+
+    assert (order.out / FILE).read_bytes() == before
+    assert leftovers(order.out.parent) == [order.out]
+
+
+def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: Order, tmp_path: Path) -> None:
+    run = Run.open(Path(shutil.copytree(order.run, tmp_path / "tuned")))
+    run.replace_postprocess((Threshold(value=0.3),), ["tuned"])
+
+    done = export(replace(order, run=str(run.folder)))
+
+    assert open_run(done.folder).config.postprocess == (Threshold(value=0.3),)
+    assert "# tuned\n" in (done.folder / POSTPROCESS).read_text()
+    (done.folder / POSTPROCESS).write_text("- fill_holes\n")
+    with pytest.raises(UserError, match=f"{POSTPROCESS}: damaged or changed"):
+        open_run(done.folder)
+
+
+def test_what_is_no_package_is_never_replaced(order: Order) -> None:
+    order.out.mkdir()
+    (order.out / "thesis.txt").touch()
+
+    with pytest.raises(UserError, match="exists and is no package"):
+        export(replace(order, force=True))
+    assert (order.out / "thesis.txt").exists()
+
+
+def test_the_scan_compared_on_is_one_that_training_did_not_see(
+    order: Order, trained: dict[str, Path]
+) -> None:
+    done = export(order)
+
+    first = json.loads((trained["a"] / SPLITS).read_text())["unseen_cases"][0]
+    assert done.found.scan.startswith(first)
+
+
+def test_without_a_dataset_that_fits_a_phantom_is_compared_on(
+    order: Order, tmp_path: Path, monkeypatch
+) -> None:
+    dataset = tiny.write(tmp_path / "elsewhere", cases=1)
+    Dataset(dataset.folder, dataset.facts.model_copy(update={"channels": ("t1",)})).save()
+    monkeypatch.chdir(tmp_path)
+
+    assert export(replace(order, data=None)).found.scan == "a phantom scan"
+    done = export(replace(order, data=dataset.folder, force=True))
+    assert done.found.scan.startswith("a phantom scan (")
+    assert "elsewhere" in done.found.scan
+
+
+def test_a_phantom_has_the_runs_channels_and_few_windows(trained: dict[str, Path]) -> None:
+    run = Run.open(trained["a"])
+    two = Run(run.folder, run.config, run.facts.model_copy(update={"channels": ("t1", "t2")}))
+
+    found = equivalence.example(two, None, None).channels
+
+    assert [channel.voxels.shape for channel in found] == [(32, 32, 16)] * 2  # two windows an axis
+    assert found[0].voxels.std() > 0
+
+
+def test_a_run_without_weights_is_refused(order: Order, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(order.run, tmp_path / "bare"))
+    (copy / "best.safetensors").unlink()
+
+    with pytest.raises(UserError, match="has no weights"):
+        export(replace(order, run=str(copy)))
+
+
+def test_a_package_is_not_exported_again(order: Order, tmp_path: Path) -> None:
+    export(order)
+
+    with pytest.raises(UserError, match="is a package already; export the run it was made from, a"):
+        export(replace(order, run=str(order.out), out=tmp_path / "again"))
+
+
+def test_a_wrong_format_is_wrong_usage(capsys) -> None:
+    assert cli.run(["export", "a", "--format", "onx"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "missing", "text"),
+    [
+        (
+            {"format": "openvino"},
+            "openvino",
+            r"openvino is not installed; `pip install 'volseg\[openv",
+        ),
+        ({"format": "onnx"}, "onnx", r"onnx is not installed; `pip install 'volseg\[onnx"),
+        ({"format": "openvino", "int8": True}, "nncf", r"nncf is not installed.*volseg\[int8\]"),
+        ({"format": "onnx", "int8": True}, "", "--int8: OpenVINO only"),
+        ({"format": "openvino", "int8": True, "data": None}, "", "--int8: needs the scans"),
+    ],
+)
+def test_what_can_not_be_done_here_is_said_before_anything_is(
+    order: Order, monkeypatch, tmp_path: Path, changed: dict, missing: str, text: str
+) -> None:
+    find = stage.find_spec
+    monkeypatch.setattr(stage, "find_spec", lambda name: None if name == missing else find(name))
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UserError, match=text):
+        export(replace(order, **changed))
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("dice", "mean", "far", "refused"),
+    [
+        (0.981, 0.001, 0.0005, False),
+        (float("nan"), 0.0, 0.0, False),  # no organ: probabilities alone decide
+        (0.979, 0.0, 0.0, True),
+        (1.0, 0.0021, 0.0, True),
+        (1.0, 0.0, 0.0011, True),
+    ],
+)
+def test_each_limit_by_itself_is_enough_to_refuse(
+    dice: float, mean: float, far: float, refused: bool
+) -> None:
+    found = Agreement("x", "a scan", {"a": 1.0, "b": dice}, {"a": 0, "b": mean}, {"a": 0, "b": far})
+
+    assert bool(found.problems) == refused
+    assert all(line.startswith("b: ") for line in found.problems)
+
+
+def test_8_bits_are_kept_only_while_dice_falls_by_less_than_2_thousandths() -> None:
+    before = Score(0.9, 1.0)
+
+    assert Trial(5, before, Score(0.8981, 0.5)).kept
+    assert not Trial(5, before, Score(0.8979, 0.5)).kept
+    assert not Trial(5, before, Score(float("nan"), 0.5)).kept
+
+
+def test_scans_that_training_saw_are_called_so() -> None:
+    score = Score(0.9, 1.0)
+
+    assert "on 5 training scans" in str(Trial(5, score, score, seen=True))
+    assert "on 5 scans" in str(Trial(5, score, score))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most_lost", [1.0, -1.0])
+def test_8_bits_are_kept_or_the_network_stays_as_it_was(
+    order: Order, packages: dict[str, Path], data: Path, tmp_path: Path, monkeypatch, most_lost
+) -> None:
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(int8, "MOST_LOST", most_lost)
+
+    done = export(replace(order, format="openvino", int8=True))
+
+    kept = most_lost > 0
+    assert done.int8 is not None
+    assert done.int8.kept == kept
+    told = json.loads((done.folder / FILE).read_text())
+    assert told["precision"] == ("int8" if kept else "fp32")
+    same = (done.folder / "model.bin").read_bytes() == (
+        packages["openvino"] / "model.bin"
+    ).read_bytes()
+    assert same != kept
+    assert {path.name for path in done.folder.iterdir()} == {
+        FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL["openvino"],
+    }  # fmt: skip
+    by = infer(wanted(done.folder, data, tmp_path / "out"))
+    assert [record.status for record in by.records] == ["done"] * 3

@@ -1,0 +1,202 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from volseg.arguments import Options as TrainOptions
+from volseg.errors import UserError
+from volseg.inference.infer import infer
+from volseg.inference.scan_sources import Wanted
+from volseg.runs.config_files import POSTPROCESS
+from volseg.runs.run_files import CONFIG, SPLITS
+from volseg.training.train import train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("data")).folder
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
+    """Runs of two folds, and one on another grid."""
+    folder = tmp_path_factory.mktemp("runs")
+    coarse = tiny.config(data={"spacing_mm": [2.0, 2.0, 2.0]}, train={"seed": 2})
+    return {
+        "a": train(tiny.config(), TrainOptions(data=data, run=folder / "a", fold=0)).run,
+        "b": train(tiny.config(), TrainOptions(data=data, run=folder / "b", fold=1)).run,
+        "coarse": train(coarse, TrainOptions(data=data, run=folder / "coarse", fold=0)).run,
+    }
+
+
+@pytest.fixture
+def copies(trained: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """The same, to be changed."""
+    return {name: Path(shutil.copytree(run, tmp_path / name)) for name, run in trained.items()}
+
+
+@pytest.fixture
+def wanted(data: Path, tmp_path: Path) -> Wanted:
+    return Wanted(data=data, out=tmp_path / "out", case=("case3_day1",))
+
+
+def by(*runs: Path) -> tuple[str, ...]:
+    return tuple(str(run) for run in runs)
+
+
+def masks(out: Path, scan: str = "case3_day1") -> list[bytes]:
+    return [(out / scan / f"{organ}.nii.gz").read_bytes() for organ in tiny.CLASSES]
+
+
+def splits(run: Path) -> dict:
+    return json.loads((run / SPLITS).read_text())
+
+
+def change(run: Path, name: str, value: object) -> None:
+    (run / SPLITS).write_text(json.dumps({**splits(run), name: value}))
+
+
+def test_a_run_averaged_with_its_copy_predicts_what_it_predicts_alone(
+    trained: dict[str, Path], copies: dict[str, Path], wanted: Wanted, tmp_path: Path
+) -> None:
+    infer(replace(wanted, runs=by(trained["a"]), out=tmp_path / "alone"))
+
+    infer(replace(wanted, runs=by(trained["a"], copies["a"])))
+
+    assert masks(wanted.out) == masks(tmp_path / "alone")
+
+
+def test_two_runs_on_one_grid_are_averaged_in_either_order(
+    trained: dict[str, Path], wanted: Wanted, tmp_path: Path
+) -> None:
+    a, b = trained["a"], trained["b"]
+    for name, runs in {"a": [a], "b": [b], "ab": [a, b], "ba": [b, a]}.items():
+        infer(replace(wanted, everything=True, case=(), runs=by(*runs), out=tmp_path / name))
+
+    found = {
+        name: [masks(tmp_path / name, f"case{case}_day0") for case in range(1, 7)]
+        for name in ("a", "b", "ab", "ba")
+    }
+    assert found["ab"] == found["ba"]
+    assert found["ab"] not in (found["a"], found["b"])
+
+
+def test_a_run_on_another_grid_takes_part(
+    trained: dict[str, Path], wanted: Wanted, tmp_path: Path
+) -> None:
+    done = infer(replace(wanted, runs=by(trained["a"], trained["coarse"])))
+
+    assert done.records[0].status == "done"
+    assert str(done.by).endswith("coarse (mean of 2 networks)")
+
+
+def test_the_record_names_all_runs_and_the_most_that_any_saw(
+    trained: dict[str, Path], wanted: Wanted
+) -> None:
+    a, b = trained["a"], trained["b"]
+    done = infer(replace(wanted, everything=True, case=(), runs=by(a, b)))
+
+    found = {record.scan: record for record in done.records}
+    assert {record.run for record in done.records} == {"a + b"}
+    for scan, record in found.items():
+        sets = ("train", "later_days", "unseen_cases")
+        expected = next(name for name in sets if any(scan in splits(run)[name] for run in (a, b)))
+        assert (record.fold_set, record.seen == "scan") == (expected, expected == "train")
+    assert any("was itself trained on by one or more of a + b" in note for note in done.notes)
+
+
+def test_masks_are_made_again_when_any_member_changes(
+    copies: dict[str, Path], wanted: Wanted, trained: dict[str, Path]
+) -> None:
+    wanted = replace(wanted, runs=by(copies["a"], copies["b"]))
+    first = infer(wanted).records[0]
+    assert infer(wanted).records[0].seconds == first.seconds  # not done again
+
+    weights = (trained["a"] / "best.safetensors").read_bytes()
+    (copies["b"] / "best.safetensors").write_bytes(weights)
+    second = infer(wanted).records[0]
+    assert len({first.key, second.key}) == len({first.weights, second.weights}) == 2
+
+    text = (copies["b"] / CONFIG).read_text()
+    (copies["b"] / CONFIG).write_text(text.replace("overlap: 0.5", "overlap: 0.25"))
+    third = infer(wanted).records[0]
+    assert third.weights == second.weights
+    assert third.key != second.key
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("classes", ["stomach", "large_bowel"], "has the classes stomach, large_bowel (there "),
+        ("channels", ["ct"], "has the channels ct (there mr)"),
+        ("exclusive", True, "its classes exclude each other (there may overlap)"),
+    ],
+)
+def test_runs_that_mean_other_things_are_refused(
+    copies: dict[str, Path], wanted: Wanted, name: str, value: object, text: str
+) -> None:
+    change(copies["b"], name, value)
+
+    with pytest.raises(UserError) as caught:
+        infer(replace(wanted, runs=by(copies["a"], copies["b"])))
+
+    assert f"{copies['b']}: can't be averaged with {copies['a']}: " in str(caught.value)
+    assert text in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not wanted.out.exists()
+
+
+def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: Wanted) -> None:
+    roundabout = trained["b"] / ".." / "a"
+
+    with pytest.raises(UserError, match=r"a: named twice; name each run once"):
+        infer(replace(wanted, runs=by(trained["a"], trained["b"], roundabout)))
+
+
+def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
+    copies: dict[str, Path], wanted: Wanted, tmp_path: Path
+) -> None:
+    (copies["b"] / POSTPROCESS).write_text("- {name: threshold, value: 1.0}\n")
+    text = (copies["a"] / POSTPROCESS).read_text()
+    (copies["coarse"] / POSTPROCESS).write_text(f"# the same steps, told otherwise\n{text}")
+
+    told = infer(replace(wanted, runs=by(copies["a"], copies["b"])))
+    strict = infer(replace(wanted, runs=by(copies["b"], copies["a"]), out=tmp_path / "strict"))
+    alike = infer(replace(wanted, runs=by(copies["a"], copies["coarse"]), out=tmp_path / "alike"))
+
+    a, b = copies["a"] / POSTPROCESS, copies["b"] / POSTPROCESS
+    assert f"{b}: has other steps than {a}, which are applied" in told.notes
+    assert f"{a}: has other steps than {b}, which are applied" in strict.notes
+    assert not any("other steps" in note for note in alike.notes)
+    assert masks(wanted.out) != masks(tmp_path / "strict")
+
+
+def test_of_an_old_run_the_config_is_named_as_what_tells_its_steps(
+    copies: dict[str, Path], wanted: Wanted
+) -> None:
+    (copies["b"] / POSTPROCESS).unlink()
+    with (copies["b"] / CONFIG).open("a") as file:
+        file.write("postprocess: [threshold]\n")
+
+    told = infer(replace(wanted, runs=by(copies["a"], copies["b"]))).notes
+
+    a, b = copies["a"] / POSTPROCESS, copies["b"] / CONFIG
+    assert f"{b}: has other steps than {a}, which are applied" in told
+
+
+def test_a_set_that_other_members_trained_on_is_empty_and_says_why(
+    trained: dict[str, Path], wanted: Wanted
+) -> None:
+    a, b = trained["a"], trained["b"]
+    both = set(splits(a)["train"]) | set(splits(b)["train"])
+    assert set(splits(a)["unseen_cases"]) <= both
+
+    with pytest.raises(
+        UserError, match=r"no scan in unseen_cases; .*of several runs, the one that"
+    ):
+        infer(replace(wanted, case=(), split="unseen_cases", runs=by(a, b)))
+    found = infer(replace(wanted, case=(), split="train", runs=by(a, b)))
+    assert {record.scan for record in found.records} == both

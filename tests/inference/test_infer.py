@@ -1,0 +1,501 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from scipy.ndimage import label
+
+from tests import tiny
+from tests.raw import Raw
+from volseg.arguments import Options as TrainOptions
+from volseg.data import volume_files
+from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract import rle, rle_csv
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
+from volseg.errors import OutputError, UserError
+from volseg.inference import tables
+from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.infer import infer
+from volseg.inference.prediction_folder import load
+from volseg.inference.predictor import Predictor
+from volseg.inference.scan_sources import Wanted
+from volseg.model.engines import ConversionError
+from volseg.postprocessing import FillHoles, Threshold
+from volseg.runs.run_files import BEST
+from volseg.training.train import train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("data")).folder
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return train(tiny.config(), TrainOptions(data=data, run=folder)).run
+
+
+@pytest.fixture
+def wanted(data: Path, run: Path, tmp_path: Path) -> Wanted:
+    how = How(engine="torch")  # without the seconds that another takes to convert a run
+    return Wanted(runs=(str(run),), data=data, out=tmp_path / "out", how=how)
+
+
+def record(out: Path, scan: str) -> dict:
+    return json.loads((out / scan / "record.json").read_text())
+
+
+def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: Wanted) -> None:
+    case = infer(replace(wanted, case=("case3",)))
+    scan = infer(replace(wanted, case=("case3_day1",)))
+
+    assert [r.scan for r in case.records] == ["case3_day0", "case3_day1", "case3_day2"]
+    assert [r.scan for r in scan.records] == ["case3_day1"]
+
+
+def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: Wanted, data: Path) -> None:
+    infer(replace(wanted, case=("case3_day1",)))
+
+    folder = wanted.out / "case3_day1"
+    image = Dataset.load(data).image(Dataset.load(data).of("case3_day1")[0])
+    rows = {(row.id, row.organ): row.predicted for row in rle_csv.read(folder / "rle.csv")}
+    for organ in tiny.CLASSES:
+        mask = volume_files.read(folder / f"{organ}.nii.gz")
+        assert mask.same_grid(image)
+        assert mask.voxels.dtype == np.uint8
+        assert set(np.unique(mask.voxels)) <= {0, 1}
+        for z in range(tiny.SHAPE[2]):
+            text = rows[f"case3_day1_slice_{z + 1:04d}", organ]
+            assert np.array_equal(rle.decode(text, tiny.SHAPE[:2]), mask.voxels[:, :, z] == 1)
+
+
+def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, run: Path) -> None:
+    done = infer(replace(wanted, everything=True))
+    splits = json.loads((run / "splits.json").read_text())
+
+    for name in splits["train"]:
+        assert record(wanted.out, name)["seen"] == "scan"
+    for name in splits["later_days"]:
+        assert record(wanted.out, name)["seen"] == "case"
+    for name in splits["unseen_cases"]:
+        assert record(wanted.out, name)["seen"] == "none"
+    told = record(wanted.out, splits["train"][0])
+    assert set(told["seconds"]) == {
+        "read", "normalise", "network", "blend", "restore", "postprocess", "review", "write",
+    }  # fmt: skip
+    assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
+    assert any("was itself trained on" in note for note in done.notes)
+    assert any("another day of a case" in note for note in done.notes)
+
+
+def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
+    wanted: Wanted,
+) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    first = infer(wanted).records[0]
+    again = infer(wanted).records[0]
+
+    told = record(wanted.out, "case3_day1")["changes"]
+    assert set(told) == set(tiny.CLASSES)
+    for organ, changes in told.items():
+        mask = volume_files.read(wanted.out / "case3_day1" / f"{organ}.nii.gz").voxels
+        assert [change["step"] for change in changes] == ["threshold", "fill_holes"]
+        assert changes[-1]["parts_after"] == label(mask, np.ones((3, 3, 3)))[1]
+    assert first.changes == again.changes == load(wanted.out)[0].changes
+
+
+def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: Wanted) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    infer(wanted)
+    path = wanted.out / "case3_day1" / "record.json"
+    old = json.loads(path.read_text())
+    del old["changes"]
+    path.write_text(json.dumps(old))
+    written = (path.parent / "stomach.nii.gz").stat().st_mtime_ns
+
+    assert load(wanted.out)[0].changes == {}
+    assert infer(wanted).records[0].status == "done"
+    assert (path.parent / "stomach.nii.gz").stat().st_mtime_ns == written
+
+
+def test_a_split_is_the_runs_own(wanted: Wanted, run: Path) -> None:
+    done = infer(replace(wanted, split="unseen_cases"))
+
+    assert [r.scan for r in done.records] == json.loads((run / "splits.json").read_text())[
+        "unseen_cases"
+    ]
+
+
+def test_what_is_done_is_not_done_again_until_the_weights_change(
+    wanted: Wanted, run: Path, tmp_path: Path, data: Path
+) -> None:
+    infer(replace(wanted, case=("case3_day1",)))
+    mask = wanted.out / "case3_day1" / "stomach.nii.gz"
+    first = mask.stat().st_mtime_ns
+
+    infer(replace(wanted, case=("case3_day1",)))
+    assert mask.stat().st_mtime_ns == first
+
+    other = train(tiny.config(train={"seed": 5}), TrainOptions(data=data, run=tmp_path / "o")).run
+    infer(replace(wanted, case=("case3_day1",), runs=(str(other),)))
+    assert mask.stat().st_mtime_ns != first
+    assert record(wanted.out, "case3_day1")["run"] == "o"
+
+
+def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    before = infer(wanted).records[0].key
+    splits = json.loads((copy / "splits.json").read_text())
+    (copy / "splits.json").write_text(json.dumps({**splits, "exclusive": True}))
+
+    assert infer(wanted).records[0].key != before
+
+
+def test_masks_are_made_again_when_the_steps_are_edited_and_not_when_only_told_otherwise(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    steps, mask = copy / "postprocess.yaml", wanted.out / "case3_day1" / "stomach.nii.gz"
+    first = infer(wanted).records[0]
+    before = volume_files.read(mask).voxels.astype(bool)
+
+    steps.write_text("# the default\n- threshold\n- {name: fill_holes, only: []}\n")
+    told_otherwise = infer(wanted).records[0]
+    steps.write_text("- {name: threshold, value: 0.05}\n- fill_holes\n")
+    edited = infer(wanted).records[0]
+    after = volume_files.read(mask).voxels.astype(bool)
+
+    assert told_otherwise.key == first.key
+    assert edited.key != first.key
+    assert edited.weights == first.weights
+    assert (after & before).sum() == before.sum() < after.sum()
+
+
+def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    masks = {}
+    for name, text in {"none": "[]", "threshold": "- threshold\n"}.items():
+        (copy / "postprocess.yaml").write_text(text)
+        out = tmp_path / name
+        infer(replace(wanted, out=out))
+        masks[name] = [
+            (out / "case3_day1" / f"{organ}.nii.gz").read_bytes() for organ in tiny.CLASSES
+        ]
+
+    assert masks["none"] == masks["threshold"]
+
+
+def test_an_edited_file_of_steps_is_checked_before_anything_is_predicted(
+    wanted: Wanted, run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    wanted = replace(wanted, everything=True, runs=(str(copy),))
+    for text, told in {
+        "- {name: keep_largest, only: [stomch]}": r"0\.only: no class 'stomch', did you mean stomach",
+        "- fill_holes\n- threshold": r"0: fill_holes does nothing, as threshold",
+        "- {name: threshold, valu: 0.4}": r"0\.valu: unknown key",
+    }.items():
+        (copy / "postprocess.yaml").write_text(text)
+        with pytest.raises(UserError, match=rf"postprocess\.yaml:\n  postprocess\.{told}"):
+            infer(wanted)
+
+    assert not wanted.out.exists()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_masks_are_disjoint_where_classes_exclude_each_other(
+    tmp_path: Path, exclusive: bool
+) -> None:
+    """At a threshold that both classes pass nearly everywhere."""
+    data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
+    config = tiny.config(train={"steps": 2}, data={"split": "none"})
+    config = config.model_copy(update={"postprocess": (Threshold(value=0.01), FillHoles())})
+    run = train(config, TrainOptions(data=data, run=tmp_path / "r")).run
+
+    infer(Wanted(runs=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
+
+    masks = [
+        volume_files.read(tmp_path / "out/case1_day0" / f"{organ}.nii.gz").voxels == 1
+        for organ in tiny.CLASSES
+    ]
+    assert (masks[0] | masks[1]).any()
+    assert (masks[0] & masks[1]).any() != exclusive
+
+
+def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: Wanted, tmp_path: Path) -> None:
+    broken = tiny.write(tmp_path / "broken", cases=1, days=3)
+    (broken.folder / broken.samples[1].images[0]).write_bytes(b"junk")
+
+    done = infer(replace(wanted, data=broken.folder, everything=True))
+
+    assert [r.status for r in done.records] == ["done", "failed", "done"]
+    assert "not a readable volume" in done.failed[0].reason
+    assert not (wanted.out / "case1_day1" / "stomach.nii.gz").exists()
+    assert (wanted.out / "case1_day2" / "stomach.nii.gz").exists()
+
+
+def test_an_earlier_mask_does_not_outlive_a_failure(wanted: Wanted, tmp_path: Path) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=1, days=2)
+    wanted = replace(wanted, data=dataset.folder, everything=True)
+    infer(wanted)
+    (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"junk")
+
+    infer(wanted)
+
+    assert not (wanted.out / "case1_day0" / "stomach.nii.gz").exists()
+
+
+def test_when_every_scan_fails_it_is_an_error(wanted: Wanted, tmp_path: Path) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=1, days=1)
+    (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"")
+
+    with pytest.raises(UserError, match=r"case1_day0: .*not a readable"):
+        infer(replace(wanted, data=dataset.folder, everything=True))
+
+
+def test_a_full_disk_ends_the_command(wanted: Wanted, monkeypatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("volseg.data.volume_files._gzip", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        infer(replace(wanted, case=("case3",)))
+
+    assert not list(wanted.out.rglob("*.nii.gz"))
+    assert not list(wanted.out.rglob(".partial-*"))
+
+
+def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
+    wanted: Wanted, monkeypatch
+) -> None:
+    def interrupted(self, channels, seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "maps", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            infer(replace(wanted, case=("case3_day0",)))
+    assert record(wanted.out, "case3_day0")["status"] == "failed"
+    assert "stopped" in record(wanted.out, "case3_day0")["reason"]
+
+    done = infer(replace(wanted, case=("case3_day0",)))
+    assert done.records[0].status == "done"
+
+
+def test_an_unknown_case_names_the_nearest(wanted: Wanted) -> None:
+    with pytest.raises(UserError, match=r"case33: no such case or scan .* did you mean case3\?"):
+        infer(replace(wanted, case=("case33",)))
+
+
+def test_other_classes_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=1)
+    facts = dataset.facts.model_copy(update={"classes": ("liver", "stomach")})
+    Dataset(dataset.folder, facts).save()
+
+    with pytest.raises(UserError, match="was trained on the classes large_bowel, stomach"):
+        infer(replace(wanted, data=dataset.folder, everything=True))
+
+
+def test_a_run_without_weights_says_so(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+    for name in ("config.yaml", "postprocess.yaml", "splits.json"):
+        (tmp_path / "bare").mkdir(exist_ok=True)
+        (tmp_path / "bare" / name).write_bytes((run / name).read_bytes())
+
+    with pytest.raises(UserError, match=f"has no weights \\({BEST}\\)"):
+        infer(replace(wanted, runs=(str(tmp_path / "bare"),), everything=True))
+
+
+def test_a_plain_volume_of_any_orientation_is_taken(wanted: Wanted, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "mine.nii.gz"
+    write_volume(
+        Volume(rng.integers(0, 900, (12, 10, 14)).astype(np.int16), np.diag([3.0, 1.5, -1.5, 1])),
+        path,
+    )
+
+    done = infer(replace(wanted, inputs=(path,)))
+
+    assert done.records[0].scan == "mine"
+    assert done.records[0].seen == "none"
+    mask = volume_files.read(wanted.out / "mine" / "stomach.nii.gz")
+    assert mask.same_grid(volume_files.read(path))
+    assert not (wanted.out / "mine" / "rle.csv").exists()
+
+
+def test_a_missing_input_is_named(wanted: Wanted, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
+        infer(replace(wanted, inputs=(tmp_path / "nowhere",)))
+
+
+def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: Wanted, tmp_path: Path) -> None:
+    """Even where the output would lie in the folder of the slices themselves."""
+    raw = Raw(tmp_path / "raw")
+    scan = raw.folder("case1_day0")
+    before = {path: path.read_bytes() for path in scan.rglob("*.png")}
+
+    for _ in range(2):
+        done = infer(replace(wanted, inputs=(scan,), out=scan.parent))
+
+    assert done.records[0].status == "done"
+    assert {path: path.read_bytes() for path in scan.rglob("*.png")} == before
+    assert rle_csv.read(scan / "rle.csv")[0].id == "case1_day0_slice_0011"
+    assert volume_files.read(scan / "stomach.nii.gz").voxels.shape == (9, 7, 5)
+
+
+def test_a_bad_input_leaves_the_others_alone(wanted: Wanted, tmp_path: Path) -> None:
+    raw = Raw(tmp_path / "raw")
+    raw.path("case1_day5", 13).unlink()
+    inputs = tuple(raw.folder(scan) for scan in ("case1_day0", "case1_day5", "case2_day0"))
+
+    done = infer(replace(wanted, inputs=inputs))
+
+    assert [r.status for r in done.records] == ["done", "failed", "done"]
+    assert "missing" in done.failed[0].reason
+
+
+def test_two_inputs_of_one_name_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_volume(
+            Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / folder / "s.nii.gz"
+        )
+
+    with pytest.raises(UserError, match="s: 2 inputs of this name"):
+        infer(replace(wanted, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
+
+
+def test_masks_of_another_runs_classes_do_not_stay(wanted: Wanted) -> None:
+    folder = wanted.out / "case3_day0"
+    infer(replace(wanted, case=("case3_day0",)))
+    told = record(wanted.out, "case3_day0")
+    old = {**told, "classes": [*told["classes"], "liver"], "key": "other"}
+    (folder / "record.json").write_text(json.dumps(old))
+    (folder / "liver.nii.gz").write_bytes(b"")
+
+    infer(replace(wanted, case=("case3_day0",)))
+
+    assert not (folder / "liver.nii.gz").exists()
+
+
+def test_masks_that_inference_did_not_write_are_never_replaced(wanted: Wanted, data: Path) -> None:
+    """The truth lies in folders of the same names."""
+    labels = data / "labels"
+    before = {path: path.read_bytes() for path in labels.rglob("*.nii.gz")}
+
+    with pytest.raises(UserError, match=r"without record\.json, so volseg did not write them"):
+        infer(replace(wanted, everything=True, out=labels))
+
+    assert {path: path.read_bytes() for path in labels.rglob("*") if path.is_file()} == before
+
+
+def test_voxels_that_are_no_numbers_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+    voxels = np.ones((12, 10, 8), np.float32)
+    voxels[3, 3, 3] = np.nan
+    write_volume(Volume(voxels, np.eye(4)), tmp_path / "nan.nii.gz")
+
+    with pytest.raises(UserError, match="the image holds NaN or infinite voxels"):
+        infer(replace(wanted, inputs=(tmp_path / "nan.nii.gz",)))
+
+
+def test_renumbered_slices_are_done_again(wanted: Wanted, tmp_path: Path) -> None:
+    raw = Raw(tmp_path / "raw")
+    scan = raw.folder("case1_day0")
+    infer(replace(wanted, inputs=(scan,)))
+    for path in sorted((scan / "scans").iterdir(), reverse=True):
+        number = int(path.name.split("_")[1])
+        path.rename(path.with_name(path.name.replace(f"{number:04d}", f"{number + 1:04d}")))
+
+    infer(replace(wanted, inputs=(scan,)))
+
+    rows = rle_csv.read(wanted.out / "case1_day0" / "rle.csv")
+    assert rows[0].id == "case1_day0_slice_0012"
+
+
+def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: Wanted) -> None:
+    infer(replace(wanted, case=("case3_day1",), probabilities=True))
+
+    folder = wanted.out / "case3_day1"
+    probability = nibabel.load(folder / "stomach_probability.nii.gz")
+    assert probability.get_data_dtype() == np.uint8
+    values, mask = probability.get_fdata(), volume_files.read(folder / "stomach.nii.gz").voxels
+    assert 0 <= values.min() < values.max() <= 1 + 1e-6  # NIfTI keeps the slope in float32
+    assert np.array_equal(
+        values >= 0.5, mask > 0
+    )  # the run only cuts and fills, and no hole is there
+    assert load(wanted.out)[0].scan == "case3_day1"
+
+
+def test_other_settings_are_other_masks_and_are_done_again(wanted: Wanted) -> None:
+    keys = []
+    for how in (wanted.how, replace(wanted.how, overlap=0.25), replace(wanted.how, fast=True)):
+        done = infer(replace(wanted, case=("case3_day1",), how=how))
+        keys.append(done.records[0].key)
+    again = infer(replace(wanted, case=("case3_day1",), how=replace(wanted.how, at_once=2)))
+
+    assert keys[0] != keys[1] == keys[2]  # fast is an overlap of a quarter here
+    assert again.records[0].key == keys[0]  # what is in work at a time changes no mask
+
+
+def test_fast_is_by_the_first_network_only(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "other")
+    names = (str(run), str(tmp_path / "other"))
+
+    fast = infer(replace(wanted, runs=names, case=("case3",), how=replace(wanted.how, fast=True)))
+    both = infer(replace(wanted, runs=names, case=("case3",), out=tmp_path / "both"))
+
+    assert (fast.by.name, len(fast.by.runs)) == (run.name, 1)
+    assert len(both.by.runs) == 2
+
+
+def test_flips_are_those_that_training_saw(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+    flips = replace(wanted.how, flips=True)
+    with pytest.raises(UserError, match=r"was trained without flips .* leave --tta out"):
+        infer(replace(wanted, case=("case3",), how=flips))
+
+    mirrored = tmp_path / "mirrored"
+    shutil.copytree(run, mirrored)
+    config = (mirrored / "config.yaml").read_text()
+    (mirrored / "config.yaml").write_text(config.replace("flip: []", "flip: [x, y]"))
+    loaded = Ensemble.open((str(mirrored),)).load(flips)
+
+    assert len(loaded.predictor.members[0].networks) == 4
+
+
+def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: Wanted) -> None:
+    done = infer(replace(wanted, case=("case3",)))
+
+    shown = tables.table(done.records)
+
+    assert shown.row_count == 4
+    first = [float(next(iter(column.cells))) for column in shown.columns[1:]]
+    assert first[-1] == pytest.approx(sum(first[:-1]), abs=0.01)
+    assert first[-1] == pytest.approx(sum(done.records[0].seconds.values()), abs=0.01)
+
+
+def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
+    wanted: Wanted, monkeypatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConversionError("run: the network can't be converted to openvino (no rule for it)")
+
+    monkeypatch.setattr("volseg.model.engines.conversion.convert_apart", refused)
+    monkeypatch.setattr("volseg.model.engines.selection._torch_has_a_gpu", lambda: False)
+    by = Ensemble.open(wanted.runs)
+
+    loaded = by.load(How())
+    with pytest.raises(ConversionError):
+        by.load(How(engine="openvino"))
+
+    assert "no rule for it" in loaded.reason
+    assert str(loaded.predictor.members[0].network).startswith("torch, cpu")

@@ -1,0 +1,223 @@
+import csv
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import predicted, tiny
+from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract.rle import decode
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
+from volseg.errors import UserError
+from volseg.inference.submit import submit
+
+HEADER = "id,class,predicted"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Cases 2 and 10, two days each; the second days are the test part."""
+    made = tiny.write(tmp_path / "data", cases=10, days=2)
+    samples = [
+        sample.model_copy(update={"part": "test" if sample.day else "train"})
+        for sample in made.samples
+        if sample.case in ("case2", "case10")
+    ]
+    facts = made.facts.model_copy(update={"samples": tuple(reversed(samples))})
+    Dataset(made.folder, facts).save()
+    return Dataset.load(made.folder)
+
+
+@pytest.fixture
+def out(dataset: Dataset, tmp_path: Path) -> Path:
+    folder = tmp_path / "predictions"
+    for sample in dataset.samples:
+        predicted.write(folder, dataset, sample.name)
+    return folder
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def every_key(scans: tuple[str, ...]) -> list[list[str]]:
+    return [
+        [f"{scan}_slice_{number:04d}", organ]
+        for scan in scans
+        for number in range(1, 11)
+        for organ in tiny.CLASSES
+    ]
+
+
+def test_without_a_sample_there_is_a_row_for_each_slice_and_class_of_the_test_scans(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    done = submit(out, dataset.folder, sample=None, out=tmp_path / "s.csv")
+
+    written = rows(tmp_path / "s.csv")
+    assert written[0] == ["id", "class", "predicted"]
+    assert [row[:2] for row in written[1:]] == every_key(("case2_day1", "case10_day1"))
+    assert done.rows == 40
+    assert done.masks == sum(bool(row[2]) for row in written[1:])
+    assert done.warnings == ()
+    assert b"\r" not in (tmp_path / "s.csv").read_bytes()
+
+
+def test_every_row_decodes_to_its_mask(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    submit(out, dataset.folder, sample=None, out=tmp_path / "s.csv")
+
+    for name, organ, text in rows(tmp_path / "s.csv")[1:]:
+        scan, _, number = name.rpartition("_slice_")
+        truth = dataset.label(dataset.of(scan)[0], organ)[:, :, int(number) - 1]
+        assert np.array_equal(decode(text, tiny.SHAPE[:2]), truth)
+
+
+def test_a_scan_without_codes_is_encoded_from_its_masks(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    submit(out, dataset.folder, sample=None, out=tmp_path / "with.csv")
+    (out / "case10_day1" / "rle.csv").unlink()
+    submit(out, dataset.folder, sample=None, out=tmp_path / "without.csv")
+
+    assert (tmp_path / "with.csv").read_bytes() == (tmp_path / "without.csv").read_bytes()
+
+
+def test_a_sample_with_rows_gives_the_order(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    keys = every_key(("case2_day0", "case10_day1"))
+    random.Random(0).shuffle(keys)
+    sample = tmp_path / "sample.csv"
+    sample.write_text("\n".join([HEADER, *(",".join([*key, "1 1"]) for key in keys), ""]))
+    done = submit(out, dataset.folder, sample=sample, out=tmp_path / "s.csv")
+
+    assert [row[:2] for row in rows(tmp_path / "s.csv")[1:]] == keys
+    assert set(done.scans) == {"case2_day0", "case10_day1"}
+    assert done.warnings == ()
+
+
+def test_a_sample_with_only_a_header_is_none(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "sample.csv").write_text(HEADER + "\n")
+    submit(out, dataset.folder, sample=tmp_path / "sample.csv", out=tmp_path / "a.csv")
+    submit(out, dataset.folder, sample=None, out=tmp_path / "b.csv")
+
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_without_a_test_part_all_predicted_scans_are_used_with_a_warning(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    samples = tuple(one.model_copy(update={"part": "train"}) for one in dataset.samples)
+    Dataset(dataset.folder, dataset.facts.model_copy(update={"samples": samples})).save()
+    done = submit(out, dataset.folder, sample=None, out=tmp_path / "s.csv")
+
+    assert done.scans == ("case2_day0", "case2_day1", "case10_day0", "case10_day1")
+    assert done.rows == 80
+    assert "has no test part: all 4 predicted scans" in done.warnings[0]
+
+
+def test_predicted_rows_that_the_sample_lacks_are_warned_of(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sample.csv").write_text(f"{HEADER}\ncase2_day0_slice_0003,stomach,\n")
+    done = submit(out, dataset.folder, sample=tmp_path / "sample.csv", out=tmp_path / "s.csv")
+
+    assert done.rows == 1
+    assert "no row for 19 predicted ones" in done.warnings[0]
+
+
+def refused(dataset: Dataset, out: Path, tmp_path: Path, sample: str | None = None) -> str:
+    path = tmp_path / "sample.csv" if sample else None
+    if path:
+        path.write_text(sample)
+    with pytest.raises(UserError) as error:
+        submit(out, dataset.folder, sample=path, out=tmp_path / "s.csv")
+    assert not (tmp_path / "s.csv").exists()
+    return str(error.value)
+
+
+def test_scans_without_a_prediction_are_counted_and_named(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    ids = [f"case{case}_day0_slice_0001,stomach," for case in (2, 5, 6, 7, 8)]
+    told = refused(dataset, out, tmp_path, "\n".join([HEADER, *ids, ""]))
+
+    assert "4 of 5 scans have no prediction: case5_day0, case6_day0, case7_day0, ..." in told
+
+
+def test_a_missing_test_scan_is_an_error_even_without_a_sample(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    for file in (out / "case10_day1").iterdir():
+        file.unlink()
+
+    assert "1 of 2 scans have no prediction: case10_day1" in refused(dataset, out, tmp_path)
+
+
+def test_a_failed_scan_is_an_error_with_its_reason(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    predicted.record(out, "case10_day1", status="failed", reason="no memory")
+
+    assert "case10_day1: inference failed: no memory" in refused(dataset, out, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,class,rle\n", "its columns are id,class,rle; expected id,class,predicted"),
+        (
+            f"{HEADER}\ncase2_day0_slice_0011,stomach,\n",
+            "1 of 1 rows have no prediction: case2_day0",
+        ),
+        (f"{HEADER}\ncase2_day0_slice_1,stomach,\n", "1 of 1 rows have no prediction"),
+        (f"{HEADER}\ncase2_day0_slice_0001,liver,\n", "case2_day0_slice_0001 liver"),
+        (f"{HEADER}\ncase2_day0,stomach,\n", "ids without _slice_: case2_day0 stomach"),
+        (f"{HEADER}\n" + "case2_day0_slice_0001,stomach,\n" * 2, "1 rows stand there twice"),
+    ],
+)
+def test_a_sample_that_does_not_fit_is_refused(
+    dataset: Dataset, out: Path, tmp_path: Path, text, message
+) -> None:
+    assert message in refused(dataset, out, tmp_path, text)
+
+
+def test_codes_that_lack_a_slice_are_refused(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    path = out / "case2_day1" / "rle.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+    assert "has 19 rows that are not those of 10 slices and 2 classes" in refused(
+        dataset, out, tmp_path
+    )
+
+
+def test_masks_of_another_size_are_refused(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    (out / "case2_day1" / "rle.csv").unlink()
+    for organ in tiny.CLASSES:
+        turned = np.zeros((16, 20, 10), np.uint8)
+        write_volume(Volume(turned, tiny.AFFINE), out / "case2_day1" / f"{organ}.nii.gz")
+
+    assert "its shape is (16, 20, 10); expected (20, 16, 10)" in refused(dataset, out, tmp_path)
+
+
+def test_a_scan_that_did_not_come_from_slices_can_not_be_submitted(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    samples = tuple(one.model_copy(update={"slices": ()}) for one in dataset.samples)
+    Dataset(dataset.folder, dataset.facts.model_copy(update={"samples": samples})).save()
+    (out / "case2_day1" / "rle.csv").unlink()
+
+    assert "only scans that came from slices" in refused(dataset, out, tmp_path)
+
+
+def test_codes_in_another_order_are_put_in_order(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    submit(out, dataset.folder, sample=None, out=tmp_path / "before.csv")
+    path = out / "case2_day1" / "rle.csv"
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([first, *reversed(others), ""]))
+    submit(out, dataset.folder, sample=None, out=tmp_path / "after.csv")
+
+    assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "after.csv").read_bytes()

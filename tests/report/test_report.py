@@ -1,0 +1,628 @@
+"""`volseg report`: what the page says and shows, what it leaves out, and what is refused."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from tests.stages.test_tuned import tuned
+
+from tests import predicted, tiny
+from volseg import cli
+from volseg.data.dataset import Dataset, Facts
+from volseg.data.layouts.gi_tract import rle_csv
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
+from volseg.errors import UserError
+from volseg.evaluation import score_files
+from volseg.evaluation.evaluate import evaluate
+from volseg.inference.confidence.calibration_file import Calibrated, Figures, Organ, Usual
+from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.postprocessing import Threshold
+from volseg.report import report as stage
+from volseg.report.report import report
+from volseg.runs import run_files as runs
+from volseg.runs.run import Run
+from volseg.runs.run_files import BEST
+from volseg.system import hardware
+
+SCANS = ("case1_day0", "case1_day1", "case2_day0", "case2_day1")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hardware, "cores", lambda: 1)  # no processes for a few voxels
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    return tiny.write(tmp_path / "data" / "prepared", cases=2, days=2)
+
+
+@pytest.fixture
+def out(dataset) -> Path:
+    """Predictions of all scans, the worse the later; the last one has no stomach."""
+    folder = Path("predictions")
+    for shift, scan in enumerate(SCANS):
+        masks = np.roll(dataset.labels(dataset.of(scan)[0]), shift, axis=1)
+        masks[1] &= scan != SCANS[-1]
+        predicted.write(folder, dataset, scan, masks=masks, seconds={"read": 0.1, "network": 2.0})
+    return folder
+
+
+def change(dataset: Dataset, scan: str, **fields: object) -> None:
+    """Other facts for one scan."""
+    samples = [
+        sample.model_copy(update=fields) if sample.name == scan else sample
+        for sample in dataset.samples
+    ]
+    facts = dataset.facts.model_copy(update={"samples": tuple(samples)})
+    Dataset(dataset.folder, Facts.model_validate(facts.model_dump())).save()
+
+
+def trained(folder: Path, dataset: Dataset, *, weights: bytes = b"weights") -> Run:
+    """A run as training leaves it, but for its weights."""
+    facts = runs.Facts(
+        dataset="tiny", classes=tiny.CLASSES, exclusive=False, channels=("mr",), fold=0,
+        train=SCANS[:2], unseen_cases=SCANS[2:],
+    )  # fmt: skip
+    run = Run.create(folder, tiny.config(), facts)
+    epochs = [
+        {"epoch": e, "step": 10 * e, "seconds": 60.0 * e, "lr": 1e-3, "loss": 1 / e}
+        for e in (1, 2, 3)
+    ]
+    scores = [
+        {"unseen_cases": 0.25 * e, "unseen_cases_stomach": 0.2 * e, "score": 0.25 * e}
+        for e in (1, 2, 3)
+    ]
+    run.write_metrics([a | b for a, b in zip(epochs, scores, strict=True)])
+    (folder / BEST).write_bytes(weights)
+    return run
+
+
+def text_of(what: object, **options: object) -> str:
+    done = report(str(what), **options)
+    return done.path.read_text(encoding="utf-8")
+
+
+def titles(text: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", text)
+
+
+def listed(text: str) -> list[str]:
+    """The scans of the list, in its order."""
+    table = re.search(r'<table class="scans">.*?</table>', text)[0]
+    return re.findall(r'<th scope="row">(?:<label><input[^>]*>)?([^<]*)<', table)
+
+
+def pictures(text: str) -> dict[str, dict]:
+    found = re.findall(r'<script type="application/json" data-scan="([^"]*)">(.*?)</script>', text)
+    return {name: json.loads(data)[1] for name, data in found}
+
+
+# The page
+
+
+class Balance(HTMLParser):
+    """Whether every element that is opened is closed again, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.faults = [], []
+
+    def handle_starttag(self, tag, attrs):  # noqa: ARG002
+        if tag not in ("meta", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+def test_the_page_is_whole_and_loads_nothing(dataset, out, with_run):
+    if with_run:
+        trained(Path("runs/tiny"), dataset)
+    text = text_of("runs/tiny" if with_run else out)
+    balance = Balance()
+    balance.feed(text)
+
+    assert (balance.open, balance.faults) == ([], [])
+    without_data = re.sub(r"<script type.*?</script>", "", text)
+    assert not re.search(
+        r"https?:|<link|<img|<iframe|@import|url\(| src=| href=|fetch\(", without_data
+    )
+    assert not re.search(r"\b(nan|inf|None)\b", without_data)
+
+
+def test_the_same_facts_give_the_same_bytes(out):
+    assert text_of(out) == text_of(out)
+
+
+def test_the_worst_scan_comes_first_and_every_scan_is_named(out):
+    text = text_of(out)
+
+    assert listed(text) == list(reversed(SCANS))
+    assert list(pictures(text)) == list(reversed(SCANS))
+    assert re.search(r"<dt>Lowest Dice</dt><dd>0\.\d+</dd><dd>case2_day1</dd>", text)
+
+
+def test_the_means_are_those_of_evaluate(dataset, out):
+    text = text_of(out)
+
+    scores = evaluate(out, dataset.folder, workers=1)
+    assert f"<dt>Dice</dt><dd>{scores.headline.foreground_mean['Dice']:.3f}</dd>" in text
+    assert "<small>+1</small>" in text
+    for scan in scores.scans:
+        for values in scan.values.values():
+            assert f"{scan.scan}: {values['Dice']:.3f}" in text
+
+
+def test_a_class_that_was_missed_is_infinitely_far(out):
+    figures = re.search(r'data-scan="case2_day1">\[(\[.*?\]\]),', text_of(out))[1]
+
+    told = ["0.000", "∞", "0.0", "1.1"]  # the truth is 6 x 7 x 4 voxels
+    assert json.loads(figures)[1] == told
+
+
+def test_means_have_their_intervals_where_there_are_cases_enough(tmp_path):
+    many = tiny.write(tmp_path / "many", cases=8, days=1)
+    for shift, sample in enumerate(many.samples):
+        masks = np.roll(many.labels(sample), shift % 3, axis=1)
+        predicted.write(Path("eight"), many, sample.name, masks=masks)
+
+    text = text_of("eight", data=many.folder)
+
+    found = evaluate(Path("eight"), many.folder, workers=1).headline.intervals
+    dice, score = found.mean["stomach"]["Dice"], found.kaggle
+    assert f"<span>{dice.mean:.3f}<small>{dice.low:.3f}–{dice.high:.3f}</small></span>" in text
+    assert f"competition&#x27;s score {score.mean:.3f} ({score.low:.3f}–{score.high:.3f})" in text
+
+
+def test_without_cases_enough_there_is_no_interval(out):
+    text = text_of(out)
+
+    card = re.search(r"<h3>Unseen cases: 4 scans of 2 cases, competition.*?</table>", text)[0]
+    assert set(re.findall(r"<small>(.*?)</small>", card)) == {"+1"}
+
+
+def test_scans_that_training_saw_are_said_to_tell_nothing(out):
+    assert "tells nothing of new patients" not in text_of(out)
+    for scan in SCANS:
+        predicted.record(out, scan, seen="scan")
+
+    assert "Training saw every scan that is scored here: this tells nothing" in text_of(out)
+
+
+def test_sections_are_there_when_their_facts_are(dataset, out):
+    usual = ["Scores", "Scans", "How scores spread", "Volumes", "Volumes over days"]
+
+    assert titles(text_of(out)) == [*usual, "How it was made"]
+    run = trained(Path("runs/tiny"), dataset)
+    assert titles(text_of("tiny")) == ["Learning", "How it was made"]
+    for scan in SCANS:
+        predicted.record(out, scan, weights=run.digest)
+    assert titles(text_of(out)) == [*usual, "Learning", "How it was made"]
+
+
+def test_one_value_has_no_range(dataset, out):
+    for scan in SCANS[1:]:
+        change(Dataset.load(dataset.folder), scan, labels=None)
+
+    text = text_of(out)
+
+    plot = re.search(r'aria-label="Predicted less true volume in ml, by scan. ([^"]*)"', text)[1]
+    assert plot == "large_bowel: 0.0; stomach: 0.0"
+
+
+def test_what_cleaning_changed_is_told_by_class_and_step(out):
+    kept = {
+        "step": "largest",
+        "parts_before": 5,
+        "parts_after": 1,
+        "added_ml": 0.0,
+        "removed_ml": 2.0,
+    }
+    filled = {
+        "step": "fill_holes",
+        "parts_before": 1,
+        "parts_after": 1,
+        "added_ml": 0.5,
+        "removed_ml": 0.0,
+    }
+    nothing = {**kept, "parts_before": 2, "parts_after": 2, "removed_ml": 0.0}
+    predicted.record(out, SCANS[0], changes={"stomach": [kept, filled]})
+    predicted.record(out, SCANS[1], changes={"stomach": [nothing, filled]})
+
+    section = re.search(r"<h2>What cleaning changed</h2>.*?</section>", text_of(out))[0]
+
+    rows = [re.findall(r"<span>([^<]+)</span>", row) for row in section.split("<tr>")[2:]]
+    assert [row[-6:] for row in rows] == [
+        ["largest", "3.5", "1.5", "0", "1", "1 of 2"],
+        ["fill_holes", "1", "1", "0.5", "0", "2 of 2"],
+    ]
+
+
+def test_without_truth_there_are_volumes_and_pictures(dataset, out):
+    for scan in SCANS:
+        change(Dataset.load(dataset.folder), scan, labels=None)
+
+    text = text_of(out)
+
+    assert titles(text) == ["Scans", "Volumes", "Volumes over days", "How it was made"]
+    assert listed(text) == list(SCANS)
+    voxels = np.count_nonzero(dataset.label(dataset.of(SCANS[0])[0], "stomach"))
+    assert f"{SCANS[0]}: {voxels * 1.5 * 1.5 * 3 / 1000:.1f}" in text
+    assert all(list(one["lines"]) == ["prediction"] for one in pictures(text).values())
+    assert "case1_day0 is not scored: has no labels." in text
+
+
+def test_without_a_dataset_there_are_outlines_without_images(dataset, out):
+    (dataset.folder / "dataset.json").unlink()
+
+    text = text_of(out)
+
+    assert "data/prepared is no dataset, so there is no truth and no image." in text
+    assert titles(text) == ["Scans", "Volumes", "How it was made"]
+    assert all(one["images"] == [] for one in pictures(text).values())
+    assert any(pictures(text)[SCANS[0]]["lines"]["prediction"][0])
+
+
+def test_failed_scans_are_named_with_the_reason(out):
+    predicted.record(out, "case9_day9", status="failed", reason="a gap at 14")
+
+    text = text_of(out)
+
+    assert "case9_day9 has no masks: a gap at 14." in text
+    assert "4 scored, 1 failed" in text
+
+
+def test_names_are_shown_as_they_are(dataset, out):
+    odd = "<b>&</script>"
+    renamed = out / "a"
+    (out / SCANS[0]).rename(renamed)
+    record = json.loads((renamed / "record.json").read_text())
+    (renamed / "record.json").write_text(json.dumps({**record, "scan": "a", "run": odd}))
+    facts = dataset.facts.model_copy(update={"name": odd})
+    Dataset(dataset.folder, facts).save()
+
+    text = text_of(out)
+
+    assert "<b>" not in text
+    assert "&lt;b&gt;&amp;&lt;/script&gt;" in text
+
+
+def test_every_plot_is_told_in_words(dataset, out):
+    run = trained(Path("runs/tiny"), dataset)
+    for scan in SCANS:
+        predicted.record(out, scan, weights=run.digest)
+
+    plots = re.findall(r"<svg(?! data-part).*?</svg>", text_of(out), re.DOTALL)
+
+    assert len(plots) > 10
+    for plot in map(ET.fromstring, plots):
+        assert plot.get("role") == "img"
+        assert len(plot.get("aria-label")) > 10
+
+
+def test_the_page_stays_below_its_limit_and_names_what_it_can_not_draw(out, monkeypatch):
+    whole = text_of(out)
+    sizes = [len(json.dumps(one, separators=(",", ":"))) for one in pictures(whole).values()]
+    limit = len(whole.encode()) - sizes[-1] - sizes[-2] // 2
+    monkeypatch.setattr(stage, "LIMIT", limit)
+
+    done = report(str(out))
+
+    text = done.path.read_text(encoding="utf-8")
+    assert done.size == len(text.encode()) <= limit
+    assert (done.drawn, done.named) == (2, 2)
+    assert list(pictures(text)) == ["case2_day1", "case2_day0"]
+    assert listed(text) == list(reversed(SCANS))
+    assert "This file has room for the first 2; the other 2 are named with their scores." in text
+
+
+# Where to look, and what calibration and tuning changed
+
+
+def confident(out: Path, scan: str, dice: float | None, **told: object) -> None:
+    """The record of a scan whose large bowel is trusted this far; of the stomach nothing is told."""
+    organ = {"dice": dice, "calibrated": True, "volume_ml": 1.0, "slices": [[4, 6], [9, 9]], **told}
+    predicted.record(out, scan, confidence={"large_bowel": organ}, check=[[4, 6]])
+
+
+def looked_at(text: str) -> list[list[str]]:
+    """The rows of the table of where to look, without their tags."""
+    table = re.search(r'<table class="wide look">.*?</table>', text)[0]
+    cells = [re.findall(r"<t[hd].*?</t[hd]>", row) for row in table.split("<tr>")[2:]]
+    return [[re.sub(r"<.*?>", " ", cell).strip() for cell in row] for row in cells]
+
+
+def test_the_least_trusted_organs_come_first_with_why_and_where(out):
+    flags = [
+        {"sign": "cut", "text": "touches <the last slice>"},
+        {"sign": "parts", "text": "3 parts"},
+    ]
+    confident(out, SCANS[0], 0.812)
+    confident(out, SCANS[1], None, flags=flags[:1], slices=[])
+    confident(out, SCANS[2], 0.406, flags=flags)
+
+    text = text_of(out)
+
+    assert looked_at(text) == [
+        [SCANS[1], "large_bowel", "not found", "–", "touches &lt;the last slice&gt;"],
+        [SCANS[2], "large_bowel", "0.41", "4–6   9", "touches &lt;the last slice&gt; 3 parts"],
+        [SCANS[0], "large_bowel", "0.81", "4–6   9", ""],
+    ]
+    assert titles(text)[:3] == ["Scores", "Where to look", "Scans"]
+    assert "calibrated on validation scans. Choose slices to see them below." in text
+    assert pictures(text)[SCANS[0]]["check"] == [[4, 6]]
+
+
+def test_what_is_not_calibrated_is_said(out):
+    confident(out, SCANS[0], 0.8, calibrated=False)
+    text = text_of(out)
+    assert "Here confidence is not calibrated; run `volseg calibrate RUN`, then infer again" in text
+    assert [row[2] for row in looked_at(text)] == ["0.80"]
+
+    confident(out, SCANS[1], 0.9)
+    assert [row[2] for row in looked_at(text_of(out))] == ["0.80 not calibrated", "0.90"]
+
+
+def test_of_many_organs_the_least_trusted_are_shown_and_all_are_counted(out, monkeypatch):
+    monkeypatch.setattr("volseg.report.page.confidence.SHOWN", 2)
+    for number, scan in enumerate(SCANS):
+        confident(out, scan, 0.9 - number / 10)
+
+    text = text_of(out)
+
+    assert [row[2] for row in looked_at(text)] == ["0.60", "0.70"]
+    assert "2 of 4 organs; the others are in predictions.json." in text
+
+
+def test_a_scan_without_a_picture_has_its_slices_as_text(out, monkeypatch):
+    confident(out, SCANS[0], 0.5)
+    monkeypatch.setattr(stage, "LIMIT", 0)
+
+    text = text_of(out)
+
+    assert looked_at(text)[0][3] == "4–6, 9"
+    assert "<button" not in text
+
+
+def test_confidence_is_held_against_the_true_dice(dataset, out):
+    scores = evaluate(out, dataset.folder, workers=1)
+    true = {one.scan: one.values["large_bowel"]["Dice"] for one in scores.scans}
+    for scan in SCANS:
+        confident(out, scan, 0.5)
+
+    text = text_of(out)
+
+    apart = sum(abs(0.5 - dice) for dice in true.values()) / 4
+    below = sum(dice < 0.5 for dice in true.values())
+    assert (
+        f"4 masks of unseen scans: on average {apart:.2f} apart. {below} of them lie below" in text
+    )
+    for scan, dice in true.items():
+        assert f"<title>{scan}, large_bowel: expected 0.50, Dice {dice:.3f}</title>" in text
+
+
+def test_without_truth_the_least_trusted_scan_comes_first(dataset, out):
+    for scan in SCANS:
+        change(Dataset.load(dataset.folder), scan, labels=None)
+    confident(out, SCANS[2], 0.4)
+    confident(out, SCANS[1], 0.6)
+
+    text = text_of(out)
+
+    assert listed(text) == [SCANS[2], SCANS[1], SCANS[0], SCANS[3]]
+    assert "Least trusted first" in text
+    tile = "<dt>Lowest confidence</dt><dd>0.400</dd><dd>large_bowel of case2_day0</dd>"
+    assert tile in text
+    assert "Was confidence right?" not in text
+
+
+def test_without_the_dataset_slices_have_their_source_numbers(dataset, out):
+    change(dataset, SCANS[0], slices=tuple(range(31, 41)))
+    sample = Dataset.load(dataset.folder).of(SCANS[0])[0]
+    masks = np.zeros((2, *tiny.SHAPE), bool)
+    masks[0, 5:9, 5:9, 4] = True
+    rows = rle_csv.rows(SCANS[0], sample.slices, classes=tiny.CLASSES, masks=masks)
+    rle_csv.write(out / SCANS[0] / "rle.csv", rows)
+    with_dataset = pictures(text_of(out))[SCANS[0]]["numbers"]
+    (dataset.folder / "dataset.json").unlink()
+
+    assert pictures(text_of(out))[SCANS[0]]["numbers"] == with_dataset
+    assert with_dataset[-1] > 31
+
+    (out / SCANS[0] / "rle.csv").unlink()
+    assert pictures(text_of(out))[SCANS[0]]["numbers"] == [n - 31 for n in with_dataset]
+
+
+def five_folds(dataset: Dataset) -> tuple[Path, tuple[str, ...]]:
+    """A run that holds five, and the hashes of its weights."""
+    folder = Path("runs/five")
+    made = [trained(folder / f"fold{n}", dataset, weights=bytes([n])) for n in range(5)]
+    ended = {"steps": 30, "best": 0.75, "seconds": 180.0, "max_seconds": None}
+    finished = {f"fold{number}": ended for number in range(5)}
+    (folder / "folds.json").write_text(json.dumps({"finished": finished}))
+    return folder, tuple(run.digest for run in made)
+
+
+def calibrated(weights: tuple[str, ...]) -> Calibrated:
+    usual = Usual(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
+    before = Figures(spearman=-0.25, dice_error=0.125, ece=0.0625)
+    after = Figures(spearman=None, dice_error=0.03125, ece=0.015625)
+    organ = Organ(
+        calibration=Calibration(temperature=0.75), usual=usual, before=before, after=after
+    )
+    organs = dict.fromkeys(tiny.CLASSES, organ)
+    return Calibrated(weights=weights, scans=9, cases=3, before=before, after=after, organs=organs)
+
+
+@pytest.mark.parametrize("named", ["five", "five/fold0"])
+def test_calibration_and_tuning_are_told_once_for_five_folds_and_for_each_of_them(dataset, named):
+    folder, weights = five_folds(dataset)
+    calibrated(weights).write(folder)
+    tuned(weights=weights).write(folder)
+
+    text = text_of(named)
+
+    assert titles(text)[:2] == ["Calibration", "What tuning changed"]
+    assert text.count("<h3>9 scans of 3 cases</h3>") == 1
+    rows = re.search(r"<h2>Calibration</h2>.*?</section>", text)[0].split("<tr>")[2:]
+    told = ["0.75", "−0.25 → –", "0.125 → 0.031", "0.062 → 0.016"]
+    assert re.findall(r"<span>([^<]+)</span>", rows[0]) == ["large_bowel", *told]
+    assert re.findall(r"<span>([^<]+)</span>", rows[-1]) == ["all", "–", *told[1:]]
+    assert "The tuned steps are better" in text
+
+
+def test_what_was_found_for_other_weights_is_not_told(dataset):
+    folder, weights = five_folds(dataset)
+    calibrated(weights[1:]).write(folder)
+    tuned(weights=weights[1:]).write(folder)
+
+    assert titles(text_of("five/fold0"))[0] == "Learning"
+    assert "<h3>five/fold1, five/fold2, five/fold3, five/fold4: 9 scans of" in text_of("five")
+
+
+# What it is of
+
+
+def test_a_run_of_its_name_tells_how_it_was_trained(dataset):
+    trained(Path("runs/tiny"), dataset)
+
+    text = text_of("tiny")
+
+    assert "<dt>Best score</dt><dd>0.750</dd>" in text
+    assert "loss: from 1 at step 10 to 0.333 at 30" in text.replace("tiny:", "loss:")
+    assert "stomach: from 0.2 at step 10 to 0.6 at 30" in text
+    assert "name: unet" in text  # its config
+    assert "<span>2 scans</span>" in text
+
+
+def test_a_run_shows_the_steps_that_it_has_by_now_and_why(dataset, out):
+    run = trained(Path("runs/tiny"), dataset)
+    assert "- {name: threshold, value: 0.5}" in text_of("tiny")
+
+    run.replace_postprocess((Threshold(value=0.3),), ["Dice <1"])
+    text = text_of("tiny")
+
+    assert "- {name: threshold, value: 0.3}" in text
+    assert "# Dice &lt;1" in text
+    assert "value: 0.5}" not in text
+
+
+def test_the_run_is_found_by_the_records_and_only_if_its_weights_are_the_same(dataset, out):
+    run = trained(Path("runs/tiny"), dataset)
+    for scan in SCANS:
+        predicted.record(out, scan, weights=run.digest)
+    assert "Config of tiny" in text_of(out)
+
+    (run.folder / BEST).write_bytes(b"other weights")
+    text = text_of(out)
+
+    assert "Config of tiny" not in text
+    assert "The run tiny is not under runs, or has other weights by now" in text
+
+
+def test_five_folds_are_reported_with_their_masks(dataset, out):
+    folder, _ = five_folds(dataset)
+    out.rename(folder / "out_of_fold")
+
+    text = text_of("five")
+
+    assert listed(text) == list(reversed(SCANS))
+    assert "Config of five/fold0, five/fold1, five/fold2, five/fold3, five/fold4" in text
+    assert text.count('class="curve plain"') == 3 * 5  # loss, Dice and learning rate
+    assert (folder / "scores.csv").is_file()
+
+
+def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(
+    dataset, out, monkeypatch
+):
+    report(str(out))
+    made = (out / "summary.json").stat().st_mtime_ns
+    with monkeypatch.context() as patched:
+        patched.setattr("volseg.evaluation.evaluate.score", None)
+        report(str(out))
+    assert (out / "summary.json").stat().st_mtime_ns == made
+
+    predicted.write(out, dataset, SCANS[-1])  # now it is the truth itself
+    report(str(out))
+
+    found = score_files.read(out)[SCANS[-1]]
+    assert [values["Dice"] for values in found.values.values()] == [1.0, 1.0]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_neither_a_run_nor_predictions(name, capsys):
+    Path("empty").mkdir()
+
+    assert cli.run(["report", name]) == 1
+
+    assert "name a folder that `volseg infer` or `volseg train` wrote" in capsys.readouterr().err
+
+
+def test_other_classes_are_named(out, capsys):
+    record = json.loads((out / SCANS[0] / "record.json").read_text())
+    (out / SCANS[0] / "record.json").write_text(json.dumps({**record, "classes": ["liver"]}))
+
+    assert cli.run(["report", str(out)]) == 1
+
+    assert (
+        "case1_day0: has the classes liver; data/prepared has large_bowel, stomach"
+        in capsys.readouterr().err
+    )
+
+
+def test_masks_on_another_grid_are_named_with_truth_and_without(dataset, out):
+    masks = np.zeros((3, 3, 3), np.uint8)
+    write_volume(Volume(masks, tiny.AFFINE), out / SCANS[0] / "stomach.nii.gz")
+    with pytest.raises(UserError, match=r"case1_day0/stomach\.nii\.gz: its shape is \(3, 3, 3\)"):
+        report(str(out))
+
+    change(dataset, SCANS[0], labels=None)
+    with pytest.raises(
+        UserError, match=r"case1_day0/stomach\.nii\.gz: has another shape or lies elsewhere"
+    ):
+        report(str(out))
+
+
+def test_a_dataset_that_was_named_must_hold_the_scans(out, tmp_path):
+    other = tiny.write(tmp_path / "other", cases=1, days=1)
+    change(other, SCANS[0], name="case7_day0", case="case7")
+
+    with pytest.raises(UserError, match="holds none of the predicted scans"):
+        report(str(out), data=other.folder)
+
+
+def test_scans_that_the_dataset_lacks_are_named(dataset, out):
+    Dataset(
+        dataset.folder, dataset.facts.model_copy(update={"samples": dataset.samples[:2]})
+    ).save()
+
+    text = text_of(out)
+
+    assert "case2_day0 is not scored: not in data/prepared." in text
+    assert listed(text) == [SCANS[1], SCANS[0], *SCANS[2:]]
+
+
+def test_a_folder_is_no_page(out, tmp_path, capsys):
+    assert cli.run(["report", str(out), "--out", str(tmp_path)]) == 1
+
+    assert f"--out {tmp_path}: is a folder; name a file in it" in capsys.readouterr().err
+
+
+def test_the_command_tells_what_it_wrote(out, capsys):
+    assert cli.run(["report", "--out", "new/page.html"]) == 0
+
+    said = capsys.readouterr()
+    assert said.out == "new/page.html: 1 MB, 4 scans to look at\n"
+    assert "note: The run tiny is not under runs" in said.err

@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from volseg.errors import UserError
+from volseg.runs.run_files import KeptOfNetworks
+from volseg.system.json_files import Kept
+
+
+class Colours(Kept):
+    file: ClassVar[str] = "colours.json"
+    again: ClassVar[str] = "paint again"
+    wall: str
+
+
+class OfSome(KeptOfNetworks):
+    file: ClassVar[str] = "some.json"
+    value: int
+
+
+def test_what_is_written_is_read_again_and_nothing_is_none(tmp_path: Path) -> None:
+    assert Colours.read(tmp_path) is None
+
+    Colours(wall="green").write(tmp_path)
+
+    assert Colours.read(tmp_path) == Colours(wall="green")
+    assert [file.name for file in tmp_path.iterdir()] == ["colours.json"]
+
+
+@pytest.mark.parametrize("text", ['{"wal": "green"}', "{}", '{"wall": 3}', "{"])
+def test_a_damaged_file_is_named_with_the_way_to_another(tmp_path: Path, text: str) -> None:
+    (tmp_path / Colours.file).write_text(text)
+
+    with pytest.raises(UserError) as error:
+        Colours.read(tmp_path)
+
+    for line in str(error.value).splitlines():
+        assert line.startswith(str(tmp_path / "colours.json"))
+        assert line.endswith("; paint again")
+
+
+def test_facts_of_networks_are_found_in_the_runs_folder_or_the_one_above(tmp_path: Path) -> None:
+    fold = tmp_path / "five" / "fold0"
+    fold.mkdir(parents=True)
+    assert OfSome.of_run(fold, "a") is None
+
+    OfSome(weights=("a", "b"), value=1).write(fold.parent)
+    assert OfSome.of_run(fold, "b") == OfSome(weights=("a", "b"), value=1)
+    assert OfSome.of_run(fold, "c") is None  # trained on since
+
+    OfSome(weights=("b",), value=2).write(fold)
+    assert OfSome.of_run(fold, "b") == OfSome(weights=("b",), value=2)
+    assert OfSome.of_run(fold, "a") == OfSome(weights=("a", "b"), value=1)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from volseg.arrays import IGNORE
+from volseg.training.loading.packed_scan import Packed, bytes_a_voxel, first_wins, ignored, pack
+
+WHOLE = (slice(None),) * 3
+
+
+def labels(classes: int, seed: int, *, some_ignored: bool = True) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, (classes, 3, 4, 5)).astype(np.uint8)
+    if some_ignored:
+        label[..., 3:] = IGNORE
+    return label
+
+
+def packed(label: np.ndarray, channels: int = 2) -> Packed:
+    image = np.random.default_rng(0).random((channels, *label.shape[1:])).astype(np.float16)
+    points = tuple(np.argwhere(mask == 1).astype(np.int16) for mask in label)
+    return Packed(image, pack(label), points, (1.5, 1.5, 3.0), exclusive=False)
+
+
+def unpacked(scan: Packed) -> np.ndarray:
+    label = np.stack([scan.plane(k, WHOLE) for k in range(scan.classes)]).astype(np.uint8)
+    return ignored(label, scan.plane(scan.classes, WHOLE))
+
+
+@given(st.integers(1, 20), st.integers(0, 99), st.booleans())
+def test_labels_come_back_from_their_bits(classes: int, seed: int, some_ignored: bool) -> None:
+    label = labels(classes, seed, some_ignored=some_ignored)
+
+    scan = packed(label)
+
+    assert np.array_equal(unpacked(scan), label)
+    assert scan.image.nbytes + scan.bits.nbytes == 60 * bytes_a_voxel(2, classes)
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(1, 3), (7, 3), (8, 4), (15, 4), (16, 5)])
+def test_a_voxel_takes_two_bytes_and_a_bit_a_class_and_one_for_ignored(classes, expected) -> None:
+    assert bytes_a_voxel(1, classes) == expected
+
+
+def test_a_scan_comes_back_from_its_file(tmp_path) -> None:
+    scan = packed(labels(9, 0))
+    scan.write(tmp_path / "a.scan", [["image", 1, 2]])
+
+    found = Packed.mapped(tmp_path / "a.scan", [["image", 1, 2]])
+
+    assert found.image.dtype == np.float16
+    assert np.array_equal(found.image, scan.image)
+    assert np.array_equal(found.bits, scan.bits)
+    assert len(found.points) == 9
+    assert all(map(np.array_equal, found.points, scan.points))
+    assert (found.spacing_mm, found.exclusive) == (scan.spacing_mm, scan.exclusive)
+    assert not found.image.flags.writeable
+
+
+def test_a_file_made_from_something_else_or_cut_short_is_not_taken(tmp_path) -> None:
+    path = tmp_path / "a.scan"
+    packed(labels(2, 0)).write(path, "source")
+    whole = path.read_bytes()
+
+    assert Packed.mapped(path, "source") is not None
+    assert Packed.mapped(path, "other") is None
+    assert Packed.mapped(tmp_path / "none.scan", "source") is None
+    for damaged in (b"", bytes(len(whole)), whole[:-1], b"junk" * 99):
+        path.write_bytes(damaged)
+        assert Packed.mapped(path, "source") is None
+
+
+@given(arrays.arrays(np.uint8, (3, 2, 3, 4), elements=st.integers(0, 1)))
+def test_of_several_classes_at_a_voxel_the_first_stays(label) -> None:
+    before = label.copy()
+
+    found = first_wins(label)
+
+    assert np.array_equal(found.any(axis=0), label.any(axis=0))
+    assert np.array_equal(found.argmax(axis=0), label.argmax(axis=0))
+    assert found.sum(axis=0).max() <= 1
+    assert np.array_equal(label, before)

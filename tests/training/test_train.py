@@ -1,0 +1,538 @@
+import copy
+import csv
+import itertools
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import tiny
+from volseg import console
+from volseg.arguments import Options
+from volseg.config.config import Config, check
+from volseg.data.dataset import Dataset
+from volseg.errors import OutputError, UserError
+from volseg.inference.predictor import Predictor
+from volseg.model.engines.torch_device import Device
+from volseg.model.losses import DiceCE
+from volseg.model.optimizers import AdamW
+from volseg.postprocessing import KeepLargest, Threshold
+from volseg.runs.run import Run
+from volseg.runs.run_files import BEST, CONFIG, LAST, METRICS
+from volseg.system import signals
+from volseg.training import loop
+from volseg.training.state import State
+from volseg.training.step import NotFiniteError, Stepper
+from volseg.training.stopping import Clock
+from volseg.training.train import train
+from volseg.training.validation import Validation
+
+TIMES = {"seconds", "steps_per_second", "waiting"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("data")).folder
+
+
+def weights(run: Path) -> bytes:
+    return (run / BEST).read_bytes()
+
+
+def last(run: Path) -> dict:
+    return torch.load(run / LAST, weights_only=True)
+
+
+def test_a_run_holds_all_that_is_promised(data: Path, tmp_path: Path) -> None:
+    done = train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    names = {path.name for path in done.run.iterdir()}
+    assert names >= {
+        "config.yaml", "postprocess.yaml", "splits.json", BEST, LAST, METRICS, "log.txt", "tensorboard",
+    }  # fmt: skip
+    rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [4, 8, 12]
+    assert float(rows[-1]["score"]) == pytest.approx(
+        (float(rows[-1]["unseen_cases"]) + float(rows[-1]["later_days"])) / 2, abs=1e-4
+    )
+    assert done.best == max(float(row["score"]) for row in rows)
+    assert list((done.run / "tensorboard").iterdir())
+
+
+def test_one_seed_gives_identical_weights(data: Path, tmp_path: Path) -> None:
+    for name, workers in (("a", 0), ("b", 0), ("c", 2)):
+        train(tiny.config(train={"workers": workers}), Options(data=data, run=tmp_path / name))
+    train(tiny.config(train={"seed": 1}), Options(data=data, run=tmp_path / "d"))
+
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    state, other = last(tmp_path / "a")["network"], last(tmp_path / "c")["network"]
+    assert all(torch.equal(value, other[name]) for name, value in state.items())
+    assert weights(tmp_path / "a") != weights(tmp_path / "d")
+
+
+@pytest.mark.parametrize("network", ["unet", "dynunet"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    data: Path, tmp_path: Path, monkeypatch, network: str
+) -> None:
+    config = _with_network(network)
+    train(config, Options(data=data, run=tmp_path / "whole"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", _signals_at(6, signal.SIGTERM))
+        with pytest.raises(signals.Stopped):
+            train(config, Options(data=data, run=tmp_path / "parts"))
+    assert last(tmp_path / "parts")["step"] == 6  # the middle of its second epoch
+
+    train(config, Options(data=data, run=tmp_path / "parts", resume=True))
+
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_stopped_while_it_validates_is_validated_when_it_goes_on(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    train(tiny.config(), Options(data=data, run=tmp_path / "whole"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "masks", _kills(Predictor.masks, signal.SIGINT))
+        with pytest.raises(signals.Stopped):
+            train(tiny.config(), Options(data=data, run=tmp_path / "parts"))
+    assert (last(tmp_path / "parts")["step"], last(tmp_path / "parts")["rows"]) == (4, [])
+
+    train(tiny.config(), Options(data=data, run=tmp_path / "parts", resume=True))
+
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch, "save", _kills(torch.save, signal.SIGTERM))
+
+    with pytest.raises(signals.Stopped):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    monkeypatch.undo()
+    assert (
+        last(tmp_path / "r")["step"] == 5
+    )  # the epoch's checkpoint is at 4, the last one a step on
+    assert train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True)).steps == 12
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_leaves_a_loadable_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    """SIGKILL and SIGTERM at random moments of a run that does little but save."""
+    (tmp_path / "c.yaml").write_text(
+        "network: {name: unet, channels: [8, 16]}\n"
+        "data: {split: none}\n"
+        "train: {patch: [16, 16, 8], steps: 100000, epoch_steps: 100000, workers: 0,"
+        " checkpoint_minutes: 1.0e-9}\n"
+    )
+    words = [sys.executable, "-m", "volseg", "train", str(tmp_path / "c.yaml"), "--data", str(data),
+             "--run", str(tmp_path / "r")]  # fmt: skip
+    draw, steps = random.Random(0), [0]
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen([*words, *(["--resume"] if steps[1:] else [])])
+        wait_for(tmp_path / "r" / LAST, newer_than=time.time())
+        time.sleep(draw.uniform(0, 0.3))
+        process.send_signal(number)
+        process.wait()
+        steps.append(last(tmp_path / "r")["step"])
+
+        assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert all(one < other for one, other in pairwise(steps))
+
+
+def wait_for(path: Path, *, newer_than: float) -> None:
+    while not path.is_file() or path.stat().st_mtime < newer_than:
+        time.sleep(0.01)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Two runs are equal bit for bit in all but the times they took."""
+    assert weights(one) == weights(other)
+    first, second = last(one), last(other)
+    assert torch.equal(first["random"], second["random"])
+    for name in ("network", "average"):
+        assert all(torch.equal(value, second[name][key]) for key, value in first[name].items())
+    for left, right in zip(
+        first["optimizer"]["state"].values(), second["optimizer"]["state"].values(), strict=True
+    ):
+        assert all(torch.equal(left[key], right[key]) for key in left)
+    untimed = [[{k: v for k, v in row.items() if k not in TIMES} for row in state["rows"]]
+               for state in (first, second)]  # fmt: skip
+    assert untimed[0] == untimed[1]
+
+
+def _with_network(name: str) -> Config:
+    networks = {
+        "unet": {"name": "unet", "channels": [8, 16], "dropout": 0.2},
+        "dynunet": {"name": "dynunet", "filters": [4, 8, 8]},
+    }
+    values = {**tiny.config().model_dump(mode="json"), "network": networks[name]}
+    return check(values, name)
+
+
+def _signals_at(count: int, number: signal.Signals):
+    """The real step, with a signal to this process in the midst of the `count`-th."""
+    calls = itertools.count(1)
+    real = loop._step
+
+    def step(*args, **kwargs):
+        if next(calls) == count:
+            signal.raise_signal(number)
+        return real(*args, **kwargs)
+
+    return step
+
+
+def _kills(real, number: signal.Signals):
+    """The real function, with a signal to this process before its first call does its work."""
+    calls = itertools.count()
+
+    def function(*args, **kwargs):
+        if next(calls) == 0:
+            signal.raise_signal(number)
+        return real(*args, **kwargs)
+
+    return function
+
+
+def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
+    data: Path, tmp_path: Path
+) -> None:
+    config = tiny.config(data={"split": "none", "hold_out": ["case1"]}, train={"ema": 0})
+
+    done = train(config, Options(data=data, run=tmp_path / "r"))
+
+    facts = Run.open(done.run).facts
+    assert done.best is None
+    assert len(facts.train) == 15
+    assert set(facts.hold_out) == {"case1_day0", "case1_day1", "case1_day2"}
+    best, state = Run.open(done.run).network().state_dict(), last(done.run)["network"]
+    assert all(torch.equal(value, best[name]) for name, value in state.items())
+
+
+def test_time_that_runs_out_ends_the_run_with_the_learning_rate_down(
+    data: Path, tmp_path: Path
+) -> None:
+    config = tiny.config(train={"steps": 100_000, "epoch_steps": 100_000})
+
+    done = train(config, Options(data=data, run=tmp_path / "r", max_seconds=2.0))
+
+    rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
+    assert 2 <= done.seconds < 20
+    assert float(rows[-1]["lr"]) < 0.1 * config.optimizer.lr
+
+
+def test_an_existing_run_is_not_touched_without_resume(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "notes.txt").write_text("mine")
+
+    with pytest.raises(UserError, match=r"r: exists; pass --resume to go on or --run NAME"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_died_before_it_saved_anything_is_resumed_from_its_start(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def dies(*_args: object) -> None:
+        raise OSError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", dies)
+        with pytest.raises(OSError, match="the power is gone"):
+            train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
+    train(tiny.config(), Options(data=data, run=tmp_path / "whole"))
+
+    assert weights(tmp_path / "r") == weights(tmp_path / "whole")
+
+
+def test_validation_counts_towards_the_time_and_is_kept_back(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("volseg.training.stopping.time.monotonic", lambda: now[0])
+    clock = Clock(100.0, before=10.0)
+
+    now[0] = 30.0
+    with clock.reserving():
+        now[0] = 50.0
+
+    assert clock.spent() == 60
+    assert clock.share() == pytest.approx(60 / 80)
+    now[0] = 70.0
+    assert clock.over()
+    assert Clock(None).share() == 0
+
+
+def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> None:
+    train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    with pytest.raises(UserError, match=r"optimizer\.lr \(0\.01 then, 0\.02 now\)"):
+        train(
+            tiny.config(optimizer={"lr": 0.02}),
+            Options(data=data, run=tmp_path / "r", resume=True),
+        )
+    with pytest.raises(UserError, match="the dataset or fold"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True, fold=1))
+
+
+def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(
+    data: Path, tmp_path: Path
+) -> None:
+    options = Options(data=data, run=tmp_path / "r", resume=True)
+    train(tiny.config(), replace(options, resume=False, max_seconds=0.0))
+    steps = (Threshold(value=0.3),)
+    tuned = Run.open(options.run).replace_postprocess(steps, ["tuned"]).steps_file
+    text, told = tuned.read_bytes(), f"{tuned}: keeps its own steps, which are not those of the"
+
+    with console.log_to(tmp_path / "other.txt"):
+        train(tiny.config(), options)
+    with console.log_to(tmp_path / "same.txt"):
+        train(tiny.config().model_copy(update={"postprocess": steps}), options)
+
+    assert (tmp_path / "other.txt").read_text().count(told) == 1
+    assert told not in (tmp_path / "same.txt").read_text()
+    assert tuned.read_bytes() == text
+    assert Run.open(options.run).config.postprocess == steps
+    with pytest.raises(
+        UserError, match=r"can't be resumed with other settings: optimizer\.lr \([^,]*,"
+    ):
+        train(tiny.config(optimizer={"lr": 0.02}), options)
+
+
+def test_an_old_run_is_resumed_by_the_steps_of_its_config(data: Path, tmp_path: Path) -> None:
+    options = Options(data=data, run=tmp_path / "r", resume=True)
+    run = Run.open(train(tiny.config(), replace(options, resume=False)).run)
+    run.steps_file.unlink()
+    text = run.config.model_dump_json()
+    (run.folder / CONFIG).write_text(text)
+
+    train(tiny.config(), options)
+
+    assert (run.folder / CONFIG).read_text() == text
+    assert run.steps_file == run.folder / CONFIG
+
+
+def test_a_step_for_an_unknown_class_is_refused(data: Path, tmp_path: Path) -> None:
+    config = tiny.config().model_copy(update={"postprocess": (KeepLargest(only=("stomch",)),)})
+
+    with pytest.raises(UserError, match=r"postprocess\.0\.only: .*did you mean stomach\?"):
+        train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_step_whose_work_would_be_lost_is_refused(data: Path, tmp_path: Path) -> None:
+    config = tiny.config().model_copy(update={"postprocess": (KeepLargest(), Threshold())})
+
+    with pytest.raises(UserError, match=r"postprocess\.0: keep_largest does nothing, as threshold"):
+        train(config, Options(data=data, run=tmp_path / "r"))
+
+
+def test_resuming_nothing_says_so(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
+
+
+def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
+    train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+    (tmp_path / "r" / LAST).write_bytes(b"junk")
+
+    with pytest.raises(UserError, match=r"last\.pt: not a checkpoint of this run"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); lower optimizer.lr"):
+        train(
+            tiny.config(optimizer={"lr": 1e30}, train={"clip": 1e30}),
+            Options(data=data, run=tmp_path / "r"),
+        )
+
+    saved = torch.load(tmp_path / "r" / loop.DIVERGED, weights_only=True)
+    network = Run.open(tmp_path / "r").build()
+    network.load_state_dict(saved["network"])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(saved["image"]).float()
+    loss = DiceCE()(logits, saved["label"], exclusive=False)
+    assert saved["step"] > 0
+    assert not torch.isfinite(loss)  # the batch and the weights that did it
+
+
+def test_a_gradient_that_is_no_number_moves_no_weight(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    train(tiny.config(data={"split": "none"}, train={"steps": 1}), Options(data=data, run=run))
+    network = Run.open(run).network()
+    state = State(network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    next(network.parameters()).register_hook(lambda gradient: gradient * torch.nan)
+    stepper = Stepper(DiceCE(), False, Device(torch.device("cpu"), torch.float32), clip=1.0)
+    batch = {"image": torch.randn(2, 1, 16, 16, 8), "label": torch.ones(2, 2, 16, 16, 8).byte()}
+
+    with pytest.raises(NotFiniteError, match="the gradient is nan"):
+        stepper.step(state, batch, 1e-3)
+
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+    """Cross-entropy is a mean over patches, so parts must give what the whole gives."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv3d(1, 2, 3, padding=1)
+    batch = {"image": torch.randn(4, 1, 4, 4, 4), "label": torch.ones(4, 2, 4, 4, 4).byte()}
+    found = []
+    for parts in (1, 2, 4):
+        copied = copy.deepcopy(network)
+        sgd = torch.optim.SGD(copied.parameters())
+        state = State(copied, sgd, torch.amp.GradScaler(enabled=False))
+        device = Device(torch.device("cpu"), torch.float32)
+        stepper = Stepper(DiceCE(dice=0, ce=1), False, device, clip=1e9, parts=[4 // parts] * parts)
+        value = stepper.step(state, batch, 0.1)
+        found.append((value, copied.weight.detach()))
+
+    for value, weight in found[1:]:
+        assert value == pytest.approx(found[0][0], rel=1e-6)
+        assert torch.allclose(weight, found[0][1], atol=1e-7)
+
+
+def test_parts_must_divide_the_batch() -> None:
+    with pytest.raises(UserError, match="accumulate: 2 does not divide the batch of 3"):
+        tiny.config(train={"batch": 3, "accumulate": 2})
+
+
+def test_training_ends_early_when_no_better_score_comes(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
+    monkeypatch.setattr(Validation, "scores", lambda *_args: {"score": next(scores)})
+    config = tiny.config(train={"steps": 40, "patience": 2})
+
+    done = train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert (done.steps, done.best) == (16, 0.5)  # the equal score of the fourth epoch is no better
+    assert "no better score for 2 epochs" in (tmp_path / "r" / "log.txt").read_text()
+    again = train(config, Options(data=data, run=tmp_path / "r", resume=True))
+    assert again.steps == 16
+
+
+def test_the_averaged_weights_are_kept_and_validated(data: Path, tmp_path: Path) -> None:
+    train(tiny.config(data={"split": "none"}), Options(data=data, run=tmp_path / "r"))
+
+    kept, state = Run.open(tmp_path / "r").network().state_dict(), last(tmp_path / "r")
+    assert all(torch.equal(v, state["average"][f"module.{k}"]) for k, v in kept.items())
+    assert any(not torch.equal(v, state["network"][k]) for k, v in kept.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_it_learns(tmp_path: Path, exclusive: bool) -> None:
+    data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
+    config = tiny.config(train={"steps": 150, "epoch_steps": 150}, network={"dropout": 0})
+
+    done = train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert done.best > 0.9
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_the_data_says_whether_classes_exclude_each_other(
+    tmp_path: Path, monkeypatch, exclusive: bool
+) -> None:
+    data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
+    told = []
+    loss = DiceCE.__call__
+
+    def spy(self, logits, labels, *, exclusive):
+        told.append(exclusive)
+        return loss(self, logits, labels, exclusive=exclusive)
+
+    monkeypatch.setattr(DiceCE, "__call__", spy)
+    config = tiny.config(train={"steps": 2}, data={"split": "none"})
+    train(config, Options(data=data, run=tmp_path / "r"))
+
+    assert told == [exclusive] * 2
+
+
+def test_excluded_scans_are_left_out(data: Path, tmp_path: Path) -> None:
+    dataset = Dataset.load(data)
+    facts = dataset.facts.model_copy(
+        update={"samples": tuple(
+            s.model_copy(update={"excluded": s.name == "case2_day1"}) for s in dataset.samples
+        )}
+    )  # fmt: skip
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("images", "labels"):
+        (copy / name).symlink_to(data / name)
+    Dataset(copy, facts).save()
+
+    done = train(tiny.config(data={"split": "none"}), Options(data=copy, run=tmp_path / "r"))
+
+    assert "case2_day1" not in Run.open(done.run).facts.train
+    assert "case2_day1" in (done.run / "log.txt").read_text()
+
+
+def test_a_full_disk_is_one_clear_line(data: Path, tmp_path: Path, monkeypatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"best\.safetensors: can't be written: the disk is full"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_damaged_and_missing_files_are_all_told_before_training(tmp_path: Path) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=6)
+    (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"junk")
+    (dataset.folder / dataset.samples[5].labels["stomach"]).unlink()
+
+    with pytest.raises(UserError) as caught:
+        train(tiny.config(), Options(data=dataset.folder, run=tmp_path / "r"))
+
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert "case1_day0.nii.gz: not a readable volume" in lines[0]
+    assert "case2_day2/stomach.nii.gz: no such file" in lines[1]
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
+    tmp_path: Path, monkeypatch, workers: int
+) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=6)
+    path = dataset.folder / dataset.samples[3].images[0]
+    path.write_bytes(path.read_bytes()[:600])  # its header is whole
+    monkeypatch.setattr("volseg.training.loading.scan_cache.free_memory", lambda: 0)
+
+    with pytest.raises(UserError, match=r"case2_day0\.nii\.gz: not a readable volume"):
+        train(
+            tiny.config(data={"split": "none", "cache": "memory"}, train={"workers": workers}),
+            Options(data=dataset.folder, run=tmp_path / "r"),
+        )
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(
+    data: Path, tmp_path: Path
+) -> None:
+    train(tiny.config(), Options(data=data, run=tmp_path / "r"))
+    (tmp_path / "r" / LAST).unlink()
+    before = weights(tmp_path / "r")
+
+    with pytest.raises(UserError, match="nothing to resume"):
+        train(tiny.config(), Options(data=data, run=tmp_path / "r", resume=True))
+
+    assert weights(tmp_path / "r") == before

@@ -1,0 +1,26 @@
+"""The command `volseg calibrate`."""
+
+from pathlib import Path
+
+from volseg.arguments import DATA
+from volseg.cli import output
+
+
+def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
+    """Find on a run's validation scans what its confidence is worth, and what its organs usually look like.
+
+    It writes calibration.json into the run; `volseg infer` then tells a calibrated confidence.
+
+    Parameters
+    ----------
+    run:
+        A run's name under runs/, or its path; by default the newest. Five folds are taken together.
+    data:
+        The prepared dataset that it was trained on.
+    """
+    output.console()
+    from volseg.calibration import calibrate as stage
+
+    path, found = stage.calibrate(run, data)
+    output.show(stage.table(found))
+    print(f"{path}: calibrated on {found.scans} scans of {found.cases} cases")

@@ -1,0 +1,52 @@
+"""The command `volseg evaluate`."""
+
+from pathlib import Path
+from typing import Literal
+
+from volseg.arguments import DATA, PREDICTIONS
+from volseg.cli import output
+from volseg.evaluation.summary import Scores
+
+
+def evaluate(
+    predictions: Path = PREDICTIONS,
+    /,
+    *,
+    data: Path = DATA,
+    out: Path | None = None,
+    by: Literal["case", "day", "matrix"] | None = None,
+) -> int:
+    """Score predictions: Dice, distances in mm, volumes and the competition's score.
+
+    The mean of eight cases or more has its 95 % interval in brackets, found by drawing cases.
+
+    Parameters
+    ----------
+    predictions:
+        The folder that `volseg infer` wrote.
+    data:
+        The prepared dataset that holds the truth.
+    out:
+        The folder for scores.csv and summary.json; by default the predictions' folder.
+    by:
+        Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
+    """
+    output.console()
+    from volseg.evaluation import evaluate as stage
+
+    scores = stage.evaluate(predictions, data, out=out)
+    _say_unscored(scores)
+    if len(scores.runs) > 1:
+        output.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
+    output.show(stage.table(scores))
+    if scores.by_run:
+        output.show(stage.run_table(scores))
+    if by:
+        output.show(stage.table_by(scores, by))
+    print(f"{scores.headline.name}: {scores.headline.line}")
+    return output.SOME_FAILED if scores.failed else 0
+
+
+def _say_unscored(scores: "Scores") -> None:
+    for scan, why in {**scores.skipped, **scores.failed}.items():
+        output.say(f"note: {scan} is not scored: {why}")

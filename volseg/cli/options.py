@@ -1,0 +1,15 @@
+"""The command `volseg options`."""
+
+
+def options(kind: str | None = None, /) -> None:
+    """List the components a config can name and their settings.
+
+    Parameters
+    ----------
+    kind:
+        One of network, loss, optimizer, intensity, step, layout, metric; all by default.
+    """
+    from volseg.components import listing
+
+    for line in listing(kind):
+        print(line)

@@ -1,0 +1,42 @@
+"""The command `volseg phantom`."""
+
+from pathlib import Path
+
+from volseg.cli import output
+
+
+def phantom(
+    out: Path,
+    /,
+    *,
+    cases: int = 16,
+    days: int = 3,
+    full_size: bool = False,
+    like_kaggle: bool = False,
+    seed: int = 0,
+) -> None:
+    """Write a synthetic dataset in the raw layout, case123 among its cases.
+
+    Parameters
+    ----------
+    out:
+        A new or empty folder.
+    cases:
+        How many labelled patients.
+    days:
+        How many scans each has.
+    full_size:
+        Slices of the real sizes instead of small ones.
+    like_kaggle:
+        As many cases, days and slices as the competition's training set, in its sizes: 2.2 GB.
+    seed:
+        The same seed gives the same dataset.
+    """
+    output.console()
+    from volseg.data.phantom import write, write_like_kaggle
+
+    if like_kaggle:
+        facts = write_like_kaggle(out, seed=seed)
+    else:
+        facts = write(out, cases=cases, days=days, full_size=full_size, seed=seed)
+    print(f"{out}: {facts.scans} labelled and {facts.test_scans} test scans, {facts.slices} slices")

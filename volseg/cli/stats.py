@@ -1,0 +1,33 @@
+"""The command `volseg stats`."""
+
+import sys
+from pathlib import Path
+
+from volseg.arguments import DATA
+from volseg.cli import output
+
+
+def stats(data: Path = DATA, /, *, out: Path | None = None, json: bool = False) -> None:
+    """Tell a prepared dataset in numbers, and draw them: sizes, intensities, volumes, where classes lie.
+
+    Parameters
+    ----------
+    data:
+        The folder that `volseg prepare` wrote.
+    out:
+        The page of plots to write; by default stats.html in the dataset's folder.
+    json:
+        Print all numbers, those of each scan too, as JSON on stdout.
+    """
+    output.console()
+    from volseg.stats import stats as stage
+    from volseg.stats import tables
+
+    found = stage.stats(data)
+    path = out or data / stage.PAGE
+    stage.write(found, path)
+    if json:
+        print(found.model_dump_json(indent=1))
+    else:
+        output.show(tables.table(found))
+    print(f"{path}: the page of plots", file=sys.stderr if json else None)

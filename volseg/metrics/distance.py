@@ -1,0 +1,66 @@
+"""Distances of two masks' surfaces in mm: Hausdorff, its 95th percentile, and their mean."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.metric import Measure, Unit
+
+
+class Distance(Measure):
+    """A distance between two masks in mm."""
+
+    unit: ClassVar[Unit] = "mm"
+    unbounded: ClassVar[bool] = True
+
+    def __call__(self, comparison: Comparison) -> float:
+        """The distance in mm; infinite where one mask is empty."""
+        if not comparison.comparable:
+            return comparison.distance_if_not_comparable
+        return self.between(comparison)
+
+    def between(self, comparison: Comparison) -> float:
+        """The distance in mm of masks of which neither is empty."""
+        raise NotImplementedError
+
+
+class HD(Distance):
+    """The exact symmetric Hausdorff distance between voxel centres, over all voxels of both masks.
+
+    As found by brute force over all pairs of voxels.
+    """
+
+    name: Literal["hd"] = "hd"
+
+    def between(self, comparison: Comparison) -> float:
+        """The distance in mm."""
+        return comparison.hausdorff_mm
+
+
+class HD95(Distance):
+    """The larger of the two 95th percentiles of the ways from surface voxels to the other surface.
+
+    Surface voxels have a face towards the outside; percentiles are interpolated. As MONAI's
+    `compute_hausdorff_distance(percentile=95)`, whose own arithmetic has 32 bits.
+    """
+
+    name: Literal["hd95"] = "hd95"
+
+    def between(self, comparison: Comparison) -> float:
+        """The distance in mm."""
+        return max(float(np.quantile(ways, 0.95)) for ways in comparison.surface_distances_mm)
+
+
+class ASSD(Distance):
+    """Average symmetric surface distance: the mean way from the surface voxels of both to the other.
+
+    As MONAI's `compute_average_surface_distance(symmetric=True)`: each surface voxel counts alike,
+    whichever mask it is of. Surface voxels are those of HD95.
+    """
+
+    name: Literal["assd"] = "assd"
+
+    def between(self, comparison: Comparison) -> float:
+        """The distance in mm."""
+        return float(np.concatenate(comparison.surface_distances_mm).mean())

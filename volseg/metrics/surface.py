@@ -1,0 +1,65 @@
+"""Agreement of two masks' surfaces: surface Dice, and the added path length."""
+
+import math
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveFloat
+
+from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.metric import ROUNDING_MM, Measure, Unit
+
+
+class SurfaceDice(Measure):
+    """The share of both surfaces, by area, that lies within a tolerance of the other; 1 is best.
+
+    Nikolov et al. 2018, as DeepMind's surface-distance, but for tolerances that are met to 1e-6 mm.
+    """
+
+    name: Literal["surface_dice"] = "surface_dice"
+    tolerance_mm: PositiveFloat = 2.0
+
+    @property
+    def label(self) -> str:
+        """Its name in scores.csv: `NSD2` at 2 mm."""
+        return f"NSD{self.tolerance_mm:g}"
+
+    def __call__(self, comparison: Comparison) -> float:
+        """The value, 0 to 1."""
+        if not comparison.comparable:
+            return 0.0 if comparison.truth_voxels or comparison.prediction_voxels else math.nan
+        near = whole = 0.0
+        tolerance_mm = self.tolerance_mm + ROUNDING_MM
+        for areas, distances in comparison.surface_elements(tolerance_mm):
+            near += float(areas[distances <= tolerance_mm].sum())
+            whole += float(areas.sum())
+        return near / whole
+
+
+class APL(Measure):
+    """Added path length: how much of the truth's contours must be drawn anew, in mm; 0 is best.
+
+    Vaassen et al. 2020: slice by slice, the pixels of the truth's contour that are none of the
+    prediction's, times the size of a pixel. A contour's pixels are those of the mask that share an edge
+    with a pixel outside it in the same slice. A pixel that is not square has the size of the square of
+    its area. What must only be deleted costs nothing.
+    """
+
+    name: Literal["apl"] = "apl"
+    unit: ClassVar[Unit] = "mm"
+    symmetric: ClassVar[bool] = False
+    slicewise: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """Its name in scores.csv."""
+        return "APL_mm"
+
+    def __call__(self, comparison: Comparison) -> float:
+        """The length in mm."""
+        if not comparison.truth_voxels:
+            return math.nan
+        truth, prediction = comparison.contours
+        return np.count_nonzero(truth & ~prediction) * math.sqrt(
+            math.prod(comparison.spacing_mm[:2])
+        )
