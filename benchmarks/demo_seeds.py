@@ -12,13 +12,13 @@ from pathlib import Path
 
 from volseg import demo
 from volseg.data import phantom
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 
 
 def main(out: Path, seeds: list[int]) -> None:
     """Each seed draws other patients and starts from other weights."""
     print(
-        f"{platform.machine()}, {cores()} cores, {os.uname().sysname}, {time.strftime('%Y-%m-%d')}"
+        f"{platform.machine()}, {available_cores()} cores, {os.uname().sysname}, {time.strftime('%Y-%m-%d')}"
     )
     for seed in seeds:
         began = time.monotonic()

@@ -23,9 +23,9 @@ from volseg.arguments import PrepareOptions
 from volseg.config import config
 from volseg.config.config import Config
 from volseg.data import phantom
-from volseg.planning.resource_estimate import forecast
+from volseg.planning.resource_estimate import estimate_resources
 from volseg.preparation.prepare import prepare
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 
 STEPS = 30
 """Of an epoch of the watched training; there are two."""
@@ -58,14 +58,14 @@ class Measured:
 
 def main(hippocampus: Path, names: list[str]) -> None:
     """One line a config: forecast, measured, ratio."""
-    print(f"{cores()} cores, {time.strftime('%Y-%m-%d')}")
+    print(f"{available_cores()} cores, {time.strftime('%Y-%m-%d')}")
     print(
         " " * 24
         + "MB: told     seen  ratio together     main  s/step:   seen  ratio  s/epoch:   seen  ratio"
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        phantom.write(folder / "raw")
+        phantom.write_phantom(folder / "raw")
         prepare(folder / "raw", options=PrepareOptions(out=folder / "phantom"))
         data = {"phantom": folder / "phantom", "hippocampus": hippocampus}
         for name in names or CONFIGS:
@@ -77,10 +77,10 @@ def main(hippocampus: Path, names: list[str]) -> None:
 
 def line(name: str, settings: Config, data: Path, run: Path) -> str:
     """Forecast a config, train it, and compare."""
-    told = forecast(settings, data)
+    told = estimate_resources(settings, data)
     seen = measured(settings, data, run)
-    memory, peak = told.memory, max(seen.main, seen.together)
-    step = told.found.step_seconds
+    memory, peak = told.peak_memory, max(seen.main, seen.together)
+    step = told.measurements.step_seconds
     return (
         f"{name:24}{memory / 1e6:9.0f}{peak / 1e6:9.0f}{memory / peak:7.2f}"
         f"{seen.together / 1e6:9.0f}{seen.main / 1e6:9.0f}"

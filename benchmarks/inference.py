@@ -47,7 +47,7 @@ from typing import Any
 from inference_agreement import agreement
 from inference_sides import Order, controls, maps, ours, peak, pick, plain, whole
 
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 
 SCANS = {"phantom": "case130_day30", "real": "case139_day0"}
 SETTINGS = (
@@ -83,7 +83,9 @@ def main() -> None:
     if given.train:
         train(given.runs, data, given.raw_real)
         return
-    print(f"{cores()} cores, {time.strftime('%Y-%m-%d')}, {given.repeats} repeats; medians")
+    print(
+        f"{available_cores()} cores, {time.strftime('%Y-%m-%d')}, {given.repeats} repeats; medians"
+    )
     results = []
     for network, where in product(given.networks, SCANS):
         run = given.runs / f"{network}_{where}"

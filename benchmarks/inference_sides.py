@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.inference.predictor import build_predictor, ensemble_member
-from volseg.system.hardware import cores, peak_memory
+from volseg.system.hardware import available_cores, peak_memory
 
 WINDOW = (96, 96, 96)
 CLASSES = ("large_bowel", "small_bowel", "stomach")
@@ -35,20 +35,20 @@ def whole(order: Order) -> dict[str, Any]:
 def ours(order: Order, *, body_box: bool = True) -> dict[str, Any]:
     """Volseg's own stage."""
     from volseg.inference import infer as stage
-    from volseg.inference.ensemble import Ensemble, How, Loaded
-    from volseg.inference.scan_sources import Wanted
+    from volseg.inference.ensemble import Ensemble, InferenceOptions, LoadedEnsemble
+    from volseg.inference.scan_sources import InferenceRequest
 
     load, ready = Ensemble.load, [0.0]
 
-    def stamped(by: Ensemble, how: How) -> Loaded:
+    def stamped(by: Ensemble, how: InferenceOptions) -> LoadedEnsemble:
         loaded = load(by, how)
         ready[0] = time.time()
         return loaded
 
     Ensemble.load = stamped  # type: ignore[method-assign]
     out = Path(order.out) / ("ours" if body_box else "whole")
-    how = How(body_box=body_box)
-    wanted = Wanted((order.run,), Path(order.data), out, (order.scan,), how=how)
+    how = InferenceOptions(body_box=body_box)
+    wanted = InferenceRequest((order.run,), Path(order.data), out, (order.scan,), how=how)
     done = stage.infer(wanted)
     seconds, memory = time.time() - ready[0], peak_memory()
     steps = done.records[0].seconds
@@ -132,7 +132,7 @@ def plain_network(order: Order) -> Any:
     from monai.networks import nets
     from safetensors.torch import load_file
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(available_cores())
     kind, settings = {
         "unet": (
             nets.UNet,
@@ -173,7 +173,7 @@ def peak(_: Order) -> dict[str, Any]:
     """Operations a second of the best of some products of matrices in bf16."""
     import torch
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(available_cores())
     one = torch.rand(4096, 4096).bfloat16()
     took = []
     for _round in range(6):
@@ -187,26 +187,26 @@ def maps(order: Order) -> dict[str, Any]:
     """Our probabilities in 255ths, each way a file (K, X, Y, Z), and the body box."""
     import numpy as np
 
-    from volseg.inference.ensemble import Ensemble, How
-    from volseg.inference.predictor import tiling
-    from volseg.inference.scan_sources import Wanted, sources
+    from volseg.inference.ensemble import Ensemble, InferenceOptions
+    from volseg.inference.predictor import window_tiling
+    from volseg.inference.scan_sources import InferenceRequest, find_scan_sources
     from volseg.system.hardware import spin_briefly
 
     spin_briefly()
     by = Ensemble.open((order.run,))
-    asked = Wanted(data=Path(order.data), case=(order.scan,))
-    channels = sources(asked, by)[0].channels()
-    loaded = by.load(How()).predictor
+    asked = InferenceRequest(data=Path(order.data), case=(order.scan,))
+    channels = find_scan_sources(asked, by)[0].read_channels()
+    loaded = by.load(InferenceOptions()).predictor
     _keep(order, "default", _bytes(loaded, channels))
-    _keep(order, "whole", _bytes(by.load(How(body_box=False)).predictor, channels))
+    _keep(order, "whole", _bytes(by.load(InferenceOptions(body_box=False)).predictor, channels))
     member = loaded.members[0]
-    view = member.view(channels)
-    placed = tiling(view, member.inference, member.window)
+    view = member.network_input(channels)
+    placed = window_tiling(view, member.inference, member.window)
     inside = np.zeros(channels[0].voxels.shape, bool)
     view.grid.orient(inside)[placed.box] = True
     _keep(order, "inside", inside)
     box = [[one.start, one.stop] for one in placed.box]
-    return {"windows": placed.count * len(member.networks), "box": box}
+    return {"windows": placed.window_count * len(member.tta_networks), "box": box}
 
 
 def controls(order: Order) -> dict[str, Any]:
@@ -214,11 +214,11 @@ def controls(order: Order) -> dict[str, Any]:
     import torch
 
     from volseg.data import volume_files
-    from volseg.inference.ensemble import Ensemble, How
+    from volseg.inference.ensemble import Ensemble, InferenceOptions
 
     network = plain_network(order)
     scan = volume_files.read(_image(order))
-    by_torch = _by_torch(How(), Ensemble.open((order.run,)))
+    by_torch = _by_torch(InferenceOptions(), Ensemble.open((order.run,)))
     _keep(order, "fp32", _bytes(by_torch, [scan]))
 
     def turned(windows: Any) -> Any:
@@ -232,19 +232,19 @@ def controls(order: Order) -> dict[str, Any]:
 
 def _by_torch(how: Any, by: Any) -> Any:
     """What predicts a run in fp32 by torch."""
-    from volseg.model.engines import Torch, Work
+    from volseg.model.engines import EngineOptions, Torch
 
     run = how.applied(by.runs[0])
-    network = Torch().load(replace(run.model, precision="fp32"), Work(cores()))
+    network = Torch().load(replace(run.model, precision="fp32"), EngineOptions(available_cores()))
     return build_predictor(run, ensemble_member(run, network))
 
 
 def _bytes(predictor: Any, channels: Any) -> Any:
     import numpy as np
 
-    from volseg.system.timing import Seconds
+    from volseg.system.timing import StepTimer
 
-    found = predictor.maps(channels, Seconds())
+    found = predictor.maps(channels, StepTimer())
     return np.stack([found.whole(number) for number in range(len(CLASSES))])
 
 

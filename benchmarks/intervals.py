@@ -35,10 +35,10 @@ def drawn(kind: str, cases: int, rng: np.random.Generator) -> tuple[Array, Array
 def intervals(scans: Array, sums: Array, days: Array) -> dict[str, Array]:
     """By method, the ends of each dataset's interval, (2, TRIALS)."""
     cases = len(sums)
-    times = bootstrap.draws(cases)[:RESAMPLES]
+    times = bootstrap.resample_counts(cases)[:RESAMPLES]
     resampled = (times @ sums) / (times @ days)
     mean = sums.sum(axis=0) / days.sum(axis=0)
-    tail = bootstrap.tail(cases)
+    tail = bootstrap.tail_share(cases)
     left_out = (sums.sum(axis=0) - sums) / (days.sum(axis=0) - days)
     pull = left_out.mean(axis=0) - left_out
     skewness = (pull**3).sum(axis=0) / (6 * (pull**2).sum(axis=0) ** 1.5)

@@ -37,8 +37,8 @@ from scipy.spatial.distance import cdist
 
 from volseg.arrays import bounding_box
 from volseg.data import phantom
-from volseg.metrics import kaggle_score, measure
-from volseg.metrics.mask_pair import Comparison, Mask
+from volseg.metrics import compute_metrics, kaggle_score
+from volseg.metrics.mask_pair import Mask, MaskPair
 
 SPACING = (1.5, 1.5, 3.0)
 TOLERANCES = (2.0, 3.0)
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="without HD by brute force")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    _, truth = phantom.scan(123, 20, grid=phantom.FULL[0])
+    _, truth = phantom.simulate_scan(123, 20, grid=phantom.FULL[0])
     prediction = np.stack([damaged(mask) for mask in truth])
     seconds = in_turn(sides(truth, prediction), given.rounds)
     print(f"{truth.shape[1:]}, {torch.get_num_threads()} threads; median of {given.rounds} rounds")
@@ -73,16 +73,21 @@ def sides(truth: Mask, prediction: Mask) -> dict[str, Callable[[], Any]]:
     y, y_pred = (torch.from_numpy(masks[None]).float() for masks in (truth, prediction))
     return {
         "MONAI, five": lambda: monai(y, y_pred),
-        "volseg, all": lambda: [measure(one) for one in compared(truth, prediction)],
+        "volseg, all": lambda: [compute_metrics(one) for one in compared(truth, prediction)],
         "volseg, all, and the score": lambda: [
-            (measure(a), measure(b), measure(c), kaggle_score.part({"a": a, "b": b, "c": c}))
+            (
+                compute_metrics(a),
+                compute_metrics(b),
+                compute_metrics(c),
+                kaggle_score.scan_terms({"a": a, "b": b, "c": c}),
+            )
             for a, b, c in [compared(truth, prediction)]
         ],
     }
 
 
-def compared(truth: Mask, prediction: Mask) -> list[Comparison]:
-    return [Comparison(t, p, SPACING) for t, p in zip(truth, prediction, strict=True)]
+def compared(truth: Mask, prediction: Mask) -> list[MaskPair]:
+    return [MaskPair(t, p, SPACING) for t, p in zip(truth, prediction, strict=True)]
 
 
 def monai(y: torch.Tensor, y_pred: torch.Tensor) -> dict[str, list[float]]:
@@ -111,7 +116,7 @@ def in_turn(every: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 def differences(truth: Mask, prediction: Mask, *, brute: bool) -> None:
     """The largest difference over the organs of each value from its reference, and from MONAI's own."""
-    ours = [measure(one) for one in compared(truth, prediction)]
+    ours = [compute_metrics(one) for one in compared(truth, prediction)]
     exact = [references(*pair, brute=brute) for pair in zip(truth, prediction, strict=True)]
     y, y_pred = (torch.from_numpy(masks[None]).float() for masks in (truth, prediction))
     theirs = monai(y, y_pred) | {"IoU": compute_iou(y_pred, y)[0].tolist()}

@@ -34,9 +34,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
-from volseg.training.augmentation.pipeline import augmentation
-from volseg.training.loading.loader import Patches, loader
-from volseg.training.loading.scan_cache import Scans
+from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.scan_cache import ScanCache
 
 AUGMENT = Augment(flip=("x", "y"))
 BATCH, FOREGROUND = 4, 0.67
@@ -106,9 +106,9 @@ def streams(
     linked = Dataset(folder, dataset.facts)
     for name in ("images", "labels"):
         (folder / name).symlink_to((dataset.folder / name).absolute())
-    vary = augmentation(AUGMENT, patch=patch, foreground=FOREGROUND)
+    vary = build_augmentation(AUGMENT, patch=patch, foreground=FOREGROUND)
     rows = {
-        f"ours{named}": Patches(Scans(linked, samples, Data(cache=cache)), vary, seed=0)
+        f"ours{named}": TrainingPatches(ScanCache(linked, samples, Data(cache=cache)), vary, seed=0)
         for named, cache in (("", "memory"), (", files", "disk"))
     }
     files = [
@@ -134,7 +134,7 @@ def streams(
             )  # fmt: skip
         for name, row in rows.items():
             ways[f"{name} ({where})"] = lambda r=row, w=workers: iter(
-                loader(r, batch=BATCH, steps=range(10**6), workers=w)
+                build_loader(r, batch=BATCH, steps=range(10**6), workers=w)
             )
     return ways
 

@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from volseg import postprocessing as ours
 from volseg.data import phantom
-from volseg.postprocessing import Evidence
+from volseg.postprocessing import StepInput
 
 GRID = phantom.FULL[0]
 CORNERS = np.ones((3, 3, 3))
@@ -38,9 +38,9 @@ STEPS = (
 )
 
 
-def maps() -> Iterator[Evidence]:
+def maps() -> Iterator[StepInput]:
     """The evidence of each organ; arrays lie as NIfTI and volseg's inference leave them."""
-    image, masks = phantom.scan(123, 20, grid=GRID)
+    image, masks = phantom.simulate_scan(123, 20, grid=GRID)
     rng = np.random.default_rng(0)
     for mask in masks:
         soft = ndimage.gaussian_filter(mask.astype(np.float32), (2, 2, 1))
@@ -51,16 +51,16 @@ def maps() -> Iterator[Evidence]:
         soft += soft * (1 - soft) * grain / grain.std() / 2
         soft += 0.8 * np.clip(islands / islands.std() - 3.4, 0, 1)
         probability = np.asfortranarray(np.rint(255 * soft.clip(0, 1)).astype(np.uint8))
-        yield Evidence.start(
+        yield StepInput.from_probability(
             probability, image=np.asfortranarray(image), spacing_mm=GRID.spacing_mm
         )
 
 
-def threshold(step: Any, seen: Evidence) -> Any:
+def threshold(step: Any, seen: StepInput) -> Any:
     return seen.probability >= 255 * step.value
 
 
-def smooth(step: Any, seen: Evidence) -> Any:
+def smooth(step: Any, seen: StepInput) -> Any:
     sigma = step.sigma_mm / seen.spacing_mm[2]
     how = {"sigma": sigma, "axis": 2, "mode": "constant", "truncate": 3.0}
     ones = ndimage.gaussian_filter1d(
@@ -71,7 +71,7 @@ def smooth(step: Any, seen: Evidence) -> Any:
     )
 
 
-def hysteresis(step: Any, seen: Evidence) -> Any:
+def hysteresis(step: Any, seen: StepInput) -> Any:
     parts, count = ndimage.label(seen.probability >= 255 * step.low, CORNERS)
     strongest = ndimage.maximum(seen.probability, parts, np.arange(count + 1))
     keep = np.asarray(strongest) >= 255 * step.high
@@ -86,37 +86,37 @@ def dropped(mask: Any, least: float, structure: Any) -> Any:
     return (sizes >= least)[parts]
 
 
-def drop_small(step: Any, seen: Evidence) -> Any:
+def drop_small(step: Any, seen: StepInput) -> Any:
     return dropped(seen.mask, step.min_mm3 / seen.voxel_mm3, CORNERS)
 
 
-def drop_small_in_slices(step: Any, seen: Evidence) -> Any:
+def drop_small_in_slices(step: Any, seen: StepInput) -> Any:
     within = CORNERS * [0, 1, 0]
     return dropped(seen.mask, step.min_mm2 / seen.pixel_mm2, within)
 
 
-def keep_largest(step: Any, seen: Evidence) -> Any:
+def keep_largest(step: Any, seen: StepInput) -> Any:
     parts, _ = ndimage.label(seen.mask, CORNERS)
     sizes = np.bincount(parts.ravel())[1:]
     return dropped(seen.mask, np.sort(sizes)[-step.k :].min(initial=sizes.max(initial=0)), CORNERS)
 
 
-def fill_holes(_: Any, seen: Evidence) -> Any:
+def fill_holes(_: Any, seen: StepInput) -> Any:
     return ndimage.binary_fill_holes(seen.mask)
 
 
-def fill_holes_in_slices(_: Any, seen: Evidence) -> Any:
+def fill_holes_in_slices(_: Any, seen: StepInput) -> Any:
     slices = (seen.mask[:, :, z] for z in range(seen.mask.shape[2]))
     return np.stack([ndimage.binary_fill_holes(one) for one in slices], axis=2)
 
 
-def empty_weak_slices(step: Any, seen: Evidence) -> Any:
+def empty_weak_slices(step: Any, seen: StepInput) -> Any:
     strongest = np.where(seen.mask, seen.probability, 0).max(axis=(0, 1))
     enough = seen.mask.sum(axis=(0, 1)) * seen.pixel_mm2 >= step.min_mm2
     return seen.mask & enough & (strongest >= 255 * step.min_probability)
 
 
-def limit_to_body(step: Any, seen: Evidence) -> Any:
+def limit_to_body(step: Any, seen: StepInput) -> Any:
     image = seen.image
     tissue = image >= image.min() + (image[image > image.min()].mean() - image.min()) / 8
     solid = ndimage.binary_erosion(tissue, CORNERS, border_value=1)
@@ -126,7 +126,7 @@ def limit_to_body(step: Any, seen: Evidence) -> Any:
     return seen.mask & np.stack([ndimage.binary_fill_holes(one) for one in slices], axis=2)
 
 
-PLAIN: dict[str, Callable[[Any, Evidence], Any]] = {
+PLAIN: dict[str, Callable[[Any, StepInput], Any]] = {
     "threshold": threshold,
     "smooth_across_slices": smooth,
     "hysteresis": hysteresis,
@@ -146,13 +146,13 @@ def timed(act: Callable[..., Any], *given: Any) -> tuple[float, Any]:
     return (time.perf_counter() - begun) * 1000, result
 
 
-def step_by_step(scan: list[Evidence]) -> dict[str, tuple[float, float, int]]:
+def step_by_step(scan: list[StepInput]) -> dict[str, tuple[float, float, int]]:
     """For each step the milliseconds of both sides for all organs, and voxels where they differ."""
     table: dict[str, tuple[float, float, int]] = {}
     for start in scan:
         seen = start.with_mask(start.mask.copy())
         for step in STEPS:
-            fresh = Evidence(seen.mask, seen.probability, seen.image, seen.spacing_mm)
+            fresh = StepInput(seen.mask, seen.probability, seen.image, seen.spacing_mm)
             one, mask = timed(step, fresh)
             two, other = timed(PLAIN[step.name], step, seen)
             before = table.get(step.name, (0.0, 0.0, 0))
@@ -163,12 +163,14 @@ def step_by_step(scan: list[Evidence]) -> dict[str, tuple[float, float, int]]:
     return table
 
 
-def whole(scan: list[Evidence], *, told: bool) -> float:
+def whole(scan: list[StepInput], *, told: bool) -> float:
     """Milliseconds of `clean` with every step on all organs, from the probability on."""
     begun = time.perf_counter()
     for one in scan:
-        start = Evidence.start(one.probability, image=one.image, spacing_mm=one.spacing_mm)
-        ours.clean(start, STEPS, "organ", [] if told else None)
+        start = StepInput.from_probability(
+            one.probability, image=one.image, spacing_mm=one.spacing_mm
+        )
+        ours.apply_steps(start, STEPS, "organ", [] if told else None)
     return (time.perf_counter() - begun) * 1000
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
@@ -53,15 +53,15 @@ def compare(folder: Path, rounds: int, *, pillow: bool) -> None:
     if pillow:
         raw = by_pillow(raw, folder / "raw-pillow")
     elif not (raw / "train.csv").is_file():
-        from volseg.data.phantom import write
+        from volseg.data.phantom import write_phantom
 
         shutil.rmtree(raw, ignore_errors=True)
-        write(raw, cases=10, days=2, full_size=True)
+        write_phantom(raw, cases=10, days=2, full_size=True)
         shutil.rmtree(raw / "test")
     files = sorted(raw.rglob("*.png"))
     size = sum(path.stat().st_size for path in files)
     print(
-        f"{len(files)} slices of {size / len(files) / 1000:.0f} kB on average; {cores()} processes"
+        f"{len(files)} slices of {size / len(files) / 1000:.0f} kB on average; {available_cores()} processes"
     )
     ways: dict[str, Callable[[], float]] = {
         "decode": lambda: timed([sys.executable, __file__, "decode", str(raw)])[0],
@@ -105,7 +105,7 @@ def pieces(paths: Sequence[Path]) -> None:
     voxels = np.stack([png.read(path) for path in paths]).tobytes()
     ways: dict[str, Callable[[], object]] = {
         "OpenCV": lambda: [cv2.imdecode(np.frombuffer(d, np.uint8), -1) for d in datas],
-        "png._summed": lambda: [png._summed(d) for d in datas],  # noqa: SLF001
+        "png._summed": lambda: [png._decode_differences(d) for d in datas],  # noqa: SLF001
         "zlib level 1": lambda: zlib.compress(voxels, 1),
         f"isal level {LEVEL}": lambda: isal_zlib.compress(voxels, LEVEL),
     }
@@ -201,7 +201,7 @@ def volumes_size(folder: Path) -> int:
 def decode(raw: Path) -> None:
     """OpenCV alone: every PNG of a scan after the other, scans spread over processes."""
     folders = sorted({path.parent for path in raw.rglob("*.png")})
-    with get_context("spawn").Pool(cores()) as pool:
+    with get_context("spawn").Pool(available_cores()) as pool:
         pool.map(decode_scan, folders, chunksize=1)
 
 

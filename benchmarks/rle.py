@@ -107,10 +107,15 @@ def main() -> None:
     every = coders()
     if real := list(real_texts()):
         compare("real, 276x276 and 234x234", real, every)
-    volumes = [v for case in (1, 2, 3) for v in phantom.scan(case, 0, grid=phantom.FULL[1])[1]]
-    planes = [plane for volume in volumes for plane in rle.planes(volume)]
+    volumes = [
+        v for case in (1, 2, 3) for v in phantom.simulate_scan(case, 0, grid=phantom.FULL[1])[1]
+    ]
+    planes = [plane for volume in volumes for plane in rle.slice_planes(volume)]
     compare("phantom, 360x310", [(rle.encode(plane), plane.shape) for plane in planes], every)
-    for name, way in (("as they lie", lambda v: np.moveaxis(v, 2, 0)), ("rle.planes", rle.planes)):
+    for name, way in (
+        ("as they lie", lambda v: np.moveaxis(v, 2, 0)),
+        ("rle.planes", rle.slice_planes),
+    ):
         times = [microseconds(encode_slices, v, way)[0] for v in volumes * ROUNDS]
         each = statistics.median(times) / volumes[0].shape[2]
         print(f"all slices of a phantom's mask, {name}: encode {each:.1f} microseconds a slice")

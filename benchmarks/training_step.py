@@ -21,28 +21,35 @@ from volseg.model.engines.torch_device import Device
 from volseg.model.losses import DiceCE
 from volseg.model.networks import Network
 from volseg.model.optimizers import AdamW
-from volseg.schema import members
+from volseg.schema import union_members
 
 CLASSES = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", help=f"of {', '.join(members(Network))}; none: all")
+    parser.add_argument(
+        "networks", nargs="*", help=f"of {', '.join(union_members(Network))}; none: all"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--patch", default="64,64,64", help="voxels")
     options = parser.parse_args()
-    best = Device.best("auto")
+    best = Device.best_available("auto")
     plain = Device(best.device, torch.float32)
     patch = [int(n) for n in options.patch.split(",")]
     print(f"{options.batch} x {patch} on {best}; median of {options.rounds} rounds in turn")
     print(f"{'network':12}{'MONAI fp32, ms':>16}{'volseg, ms':>12}{'ratio':>8}")
-    for name in options.networks or members(Network):
+    for name in options.networks or union_members(Network):
         image = torch.randn(options.batch, 1, *patch, generator=torch.Generator().manual_seed(0))
         label = (image > 1.3).repeat(1, CLASSES, 1, 1, 1).to(torch.uint8)
-        section = members(Network)[name]()
-        ours = _step(best.place(section.build(1, CLASSES)), best.send(image), label, device=best)
+        section = union_members(Network)[name]()
+        ours = _step(
+            best.place_network(section.build(1, CLASSES)),
+            best.send_batch(image),
+            label,
+            device=best,
+        )
         theirs = _step(
             _plain(section.build(1, CLASSES)).to(best.device),
             image.to(best.device),

@@ -20,10 +20,10 @@ from volseg.config import config as configs
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.model.engines.torch_device import Device
-from volseg.training.augmentation.pipeline import augmentation
-from volseg.training.loading.loader import Patches, loader
-from volseg.training.loading.scan_cache import Scans
-from volseg.training.state import State, average
+from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.scan_cache import ScanCache
+from volseg.training.state import TrainingState, average
 from volseg.training.step import Stepper
 
 
@@ -31,12 +31,12 @@ class Training:
     """What a config trains, and how."""
 
     def __init__(self, dataset: Dataset, config: Config) -> None:
-        device = Device.best(config.train.precision)
+        device = Device.best_available(config.train.precision)
         inputs, outputs = len(dataset.facts.channels), len(dataset.classes)
-        network = device.place(config.network.build(inputs, outputs))
+        network = device.place_network(config.network.build(inputs, outputs))
         optimizer = config.optimizer.build(network.parameters())
         scaler = torch.amp.GradScaler(device.device.type, enabled=False)
-        self.state = State(network, optimizer, scaler, average(network, config.train.ema))
+        self.state = TrainingState(network, optimizer, scaler, average(network, config.train.ema))
         exclusive = dataset.facts.exclusive
         self.stepper = Stepper(config.loss, exclusive, device, clip=config.train.clip)
 
@@ -66,17 +66,17 @@ def main() -> None:
     samples = [sample for sample in dataset.samples if sample.labels]
     config = configs.load(given.config)
     course = config.train
-    vary = augmentation(config.augment, patch=course.patch, foreground=course.foreground)
-    row = Patches(Scans(dataset, samples, config.data), vary, seed=0)
+    vary = build_augmentation(config.augment, patch=course.patch, foreground=course.foreground)
+    row = TrainingPatches(ScanCache(dataset, samples, config.data), vary, seed=0)
     training = Training(dataset, config)
-    constant = next(iter(loader(row, batch=course.batch, steps=range(1), workers=0)))
+    constant = next(iter(build_loader(row, batch=course.batch, steps=range(1), workers=0)))
     training.seconds([constant] * 4)
     took: dict[str, list[float]] = {"constant": [], "0 workers": [], "1 worker": []}
     for number in range(given.rounds):
         steps = range(number * given.steps, (number + 1) * given.steps)
         took["constant"].append(training.seconds([constant] * given.steps))
         for workers, name in enumerate(("0 workers", "1 worker")):
-            batches = loader(row, batch=course.batch, steps=steps, workers=workers)
+            batches = build_loader(row, batch=course.batch, steps=steps, workers=workers)
             took[name].append(training.seconds(batches))
     for name, times in took.items():
         ratio = statistics.median(c / t for c, t in zip(took["constant"], times, strict=True))

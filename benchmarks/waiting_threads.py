@@ -13,7 +13,7 @@ import sys
 import time
 from itertools import product
 
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 
 STEPS, REPEATS = 40, 3
 SPINS = {
@@ -33,10 +33,10 @@ def train() -> float:
     from volseg.model.networks import UNet
     from volseg.model.optimizers import AdamW
 
-    device = Device.best("auto")
-    network = device.place(UNet(channels=(16, 32, 64, 128), res_units=1).build(1, 3))
+    device = Device.best_available("auto")
+    network = device.place_network(UNet(channels=(16, 32, 64, 128), res_units=1).build(1, 3))
     optimizer = AdamW().build(network.parameters())
-    patch = device.send(torch.randn(2, 1, 64, 64, 32))
+    patch = device.send_batch(torch.randn(2, 1, 64, 64, 32))
     labels = (torch.rand(2, 3, 64, 64, 32) > 0.9).byte()
     for step in range(STEPS + 5):
         if step == 5:
@@ -53,7 +53,7 @@ def main() -> None:
     """Every setting in turn, so that what else the machine does hits them alike."""
     seconds: dict[tuple[bool, str], list[float]] = {}
     for _, busy, (name, setting) in product(range(REPEATS), (False, True), SPINS.items()):
-        others = [subprocess.Popen(BUSY) for _ in range(cores() if busy else 0)]
+        others = [subprocess.Popen(BUSY) for _ in range(available_cores() if busy else 0)]
         try:
             told = subprocess.run(
                 [sys.executable, __file__, "--one"],

@@ -14,12 +14,12 @@ from volseg.data.volume_files import write_volume
 
 def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
     """Predict the truth of a scan of `tiny`, or `masks` (C, X, Y, Z); `seen="none"` and so on."""
-    sample = dataset.of(scan)[0]
+    sample = dataset.select_samples(scan)[0]
     masks = told.pop("masks", None)
     masks = dataset.labels(sample) if masks is None else masks
     for name, mask in zip(CLASSES, masks, strict=True):
         write_volume(Volume(mask.astype(np.uint8), AFFINE), folder / scan / f"{name}.nii.gz")
-    rows = rle_csv.rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
+    rows = rle_csv.scan_rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
     rle_csv.write(folder / scan / "rle.csv", rows)
     record(folder, scan, **told)
     return folder / scan

@@ -39,7 +39,7 @@ def test_every_stage_by_itself_runs_as_written(tmp_path: Path, monkeypatch) -> N
     for command in commands:
         words = shlex.split(command)[1:]
         short = ["train.steps=20", "train.epoch_steps=20"] if words[0] == "train" else []
-        assert cli.run([*words, *short]) == 0, command
+        assert cli.run_command([*words, *short]) == 0, command
     assert Path("submission.csv").read_text().startswith("id,class,predicted\n")
 
 
@@ -53,7 +53,7 @@ def test_every_command_of_the_readme_exists() -> None:
 
     assert commands
     for command in commands:
-        assert cli.run([command, "--help"]) == 0
+        assert cli.run_command([command, "--help"]) == 0
 
 
 def test_every_option_of_the_table_of_commands_exists(capsys) -> None:
@@ -61,7 +61,7 @@ def test_every_option_of_the_table_of_commands_exists(capsys) -> None:
 
     assert len(rows) > 10
     for command, told in rows:
-        assert cli.run([command, "--help"]) == 0
+        assert cli.run_command([command, "--help"]) == 0
         shown = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
         assert not set(re.findall(r"--[a-z][a-z-]*", told)) - shown, command
 

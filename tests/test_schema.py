@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import ValidationError
 
-from volseg.schema import Choice, Section, explain, keys, members
+from volseg.schema import NamedUnion, Section, dotted_keys, explain_errors, union_members
 
 
 class Round(Section):
@@ -17,15 +17,15 @@ class Square(Section):
 
 
 class Drawing(Section):
-    shape: Annotated[Round | Square, Choice()] = Round()
-    extra: tuple[Annotated[Round | Square, Choice()], ...] = ()
+    shape: Annotated[Round | Square, NamedUnion()] = Round()
+    extra: tuple[Annotated[Round | Square, NamedUnion()], ...] = ()
     scale: float = 1.0
 
 
 def lines(values: object) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         Drawing.model_validate(values)
-    return list(explain(caught.value, Drawing))
+    return list(explain_errors(caught.value, Drawing))
 
 
 def test_a_bare_name_stands_for_its_defaults() -> None:
@@ -66,8 +66,11 @@ def test_a_mistake_in_a_list_names_its_place() -> None:
 
 
 def test_members_and_keys_follow_the_union() -> None:
-    assert members(Annotated[Round | Square, Choice()]) == {"round": Round, "square": Square}
-    assert {"shape.radius", "shape.side", "scale"} <= set(keys(Drawing))
+    assert union_members(Annotated[Round | Square, NamedUnion()]) == {
+        "round": Round,
+        "square": Square,
+    }
+    assert {"shape.radius", "shape.side", "scale"} <= set(dotted_keys(Drawing))
 
 
 def test_settings_can_not_be_changed() -> None:

@@ -217,5 +217,5 @@ def test_ctrl_c_is_exit_code_130(monkeypatch):
     def stopped(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(volumes_to_slices, "write", stopped)
+    monkeypatch.setattr(volumes_to_slices, "convert_dataset", stopped)
     assert tool.main(["somewhere", "out"]) == 130

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.config.config import Config, check
-from volseg.data.dataset import Dataset, Facts, Sample
+from volseg.config.config import Config, validate_values
+from volseg.data.dataset import Dataset, DatasetInfo, Sample
 from volseg.data.volume import Volume, stack_affine
 from volseg.data.volume_files import write_volume
-from volseg.preparation.fingerprint import measure
-from volseg.preparation.records import Record
+from volseg.preparation.fingerprint import measure_scan
+from volseg.preparation.records import ScanRecord
 
 CLASSES = ("large_bowel", "stomach")
 SHAPE = (20, 16, 10)
@@ -25,7 +25,7 @@ def write(folder: Path, *, cases: int = 6, days: int = 3, exclusive: bool = Fals
     samples = [
         _scan(folder, case, day, lefts=lefts) for case in range(1, cases + 1) for day in range(days)
     ]
-    facts = Facts(
+    facts = DatasetInfo(
         name="tiny",
         layout="gi-tract",
         classes=CLASSES,
@@ -73,8 +73,8 @@ def record(dataset: Dataset) -> None:
     for sample in dataset.samples:
         image = dataset.image(sample)
         masks = sample.labels and {name: dataset.label(sample, name) for name in dataset.classes}
-        found = measure([image], masks, exclusive=dataset.facts.exclusive)
-        Record(key="", sample=sample, files={}, fingerprint=found).write(dataset.folder)
+        found = measure_scan([image], masks, exclusive=dataset.facts.exclusive)
+        ScanRecord(key="", sample=sample, files={}, fingerprint=found).write(dataset.folder)
 
 
 def config(**sections: object) -> Config:
@@ -88,4 +88,4 @@ def config(**sections: object) -> Config:
         },
     }  # fmt: skip
     merged = {key: {**values.get(key, {}), **value} for key, value in sections.items()}
-    return check({**values, **merged}, "tiny")
+    return validate_values({**values, **merged}, "tiny")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, Scan, read_folder
+from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, SliceScan, read_folder
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 
@@ -76,7 +76,7 @@ def _millimetres(text: str) -> float:
     return length
 
 
-def _told(scan: Scan, out: Path) -> str:
+def _told(scan: SliceScan, out: Path) -> str:
     size = " x ".join(map(str, scan.shape))
     spacing = " x ".join(f"{side:g}" for side in scan.spacing_mm)
     return f"{out}: {size} voxels of {spacing} mm, slices {scan.numbers[0]} to {scan.numbers[-1]}"

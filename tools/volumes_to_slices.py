@@ -32,10 +32,10 @@ from volseg.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = _parser().parse_args(arguments)
-    options = volumes_to_slices.Options(given.channel, given.slice_mm, given.rescale)
+    options = volumes_to_slices.SlicingOptions(given.channel, given.slice_mm, given.rescale)
     try:
-        with console.progress("slicing") as report:
-            done = volumes_to_slices.write(
+        with console.progress_bar("slicing") as report:
+            done = volumes_to_slices.convert_dataset(
                 given.dataset, given.out, options=options, on_scan=report
             )
     except UserError as error:

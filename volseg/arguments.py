@@ -143,7 +143,7 @@ class ExportArguments:
     """Write over a package that is there."""
 
 
-def seconds(text: str | None) -> float | None:
+def parse_duration(text: str | None) -> float | None:
     """`90s`, `30m` or `2h` in seconds.
 
     Raises:
@@ -157,7 +157,7 @@ def seconds(text: str | None) -> float | None:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def memory(text: str | None) -> int | None:
+def parse_memory(text: str | None) -> int | None:
     """`800MB`, `8GB` or `8GiB` in bytes.
 
     Raises:
@@ -178,7 +178,7 @@ Fold = int | Literal["all"]
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """Where a run reads and writes, and how long it may take."""
 
     data: Path
@@ -215,7 +215,7 @@ class PrepareOptions:
     strict: bool = False
     check: bool = False
 
-    def settings(self) -> dict[str, Any]:
+    def layout_settings(self) -> dict[str, Any]:
         """The settings of the layout that were given."""
         given: dict[str, Any] = {} if self.slice_mm is None else {"slice_mm": self.slice_mm}
         wanted = {"allow_gaps": self.allow_gaps, "classes": self.classes}

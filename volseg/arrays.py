@@ -14,12 +14,12 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
     along = np.asarray(mask.any(axis=(1, 2)))
     if not along.any():
         return slice(0, 0), slice(0, 0), slice(0, 0)
-    x = _side(along)
+    x = _nonzero_range(along)
     plane = np.asarray(mask[x].any(axis=0))
-    return x, _side(plane.any(axis=1)), _side(plane.any(axis=0))
+    return x, _nonzero_range(plane.any(axis=1)), _nonzero_range(plane.any(axis=0))
 
 
-def _side(line: npt.ArrayLike) -> slice:
+def _nonzero_range(line: npt.ArrayLike) -> slice:
     """From the first set element to the last."""
     places = np.flatnonzero(line)
     return slice(int(places[0]), int(places[-1]) + 1)

@@ -8,13 +8,13 @@ from pydantic.fields import FieldInfo
 
 from volseg.data.layouts import Layout
 from volseg.data.preprocessing.intensity_scaling import Intensity
-from volseg.errors import UserError, nearest
+from volseg.errors import UserError, nearest_hint
 from volseg.metrics import Metric
 from volseg.model.losses import Loss
 from volseg.model.networks import Network
 from volseg.model.optimizers import OptimizerChoice
 from volseg.postprocessing import Step
-from volseg.schema import members
+from volseg.schema import union_members
 
 KINDS = {
     "network": Network,
@@ -27,31 +27,33 @@ KINDS = {
 }
 
 
-def listing(kind: str | None = None) -> Iterator[str]:
+def component_lines(kind: str | None = None) -> Iterator[str]:
     """Lines that name each component of a kind (or of all), what it is, and its settings.
 
     Raises:
         UserError: an unknown kind; names the nearest.
     """
     if kind is not None and kind not in KINDS:
-        raise UserError(f"{kind}: no such kind{nearest(kind, KINDS)} (known: {', '.join(KINDS)})")
+        raise UserError(
+            f"{kind}: no such kind{nearest_hint(kind, KINDS)} (known: {', '.join(KINDS)})"
+        )
     for known in [kind] if kind else KINDS:
         yield f"{known}:"
-        for name, component in members(KINDS[known]).items():
+        for name, component in union_members(KINDS[known]).items():
             summary = (inspect.getdoc(component) or "").splitlines()[0]
             yield f"  {name}: {summary}"
             for key, field in component.model_fields.items():
                 if key != "name":
-                    yield f"      {key} = {_default(field)}{_tried(field)}"
+                    yield f"      {key} = {_default_value(field)}{_suggested_values(field)}"
 
 
-def _default(field: FieldInfo) -> Any:
+def _default_value(field: FieldInfo) -> Any:
     if field.is_required():
         return "(required)"
     value = field.get_default(call_default_factory=True)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _tried(field: FieldInfo) -> str:
+def _suggested_values(field: FieldInfo) -> str:
     values = ", ".join(f"{value:g}" for value in field.examples or [])
     return f" (worth trying: {values})" if values else ""

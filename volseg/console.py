@@ -12,7 +12,7 @@ CLOCK = "%H:%M:%S"
 QUIET = logging.CRITICAL
 
 
-def configure() -> None:
+def configure_logging() -> None:
     """Send volseg's log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(FORMAT, CLOCK))
@@ -39,7 +39,7 @@ def log_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def quiet(*, unless: bool = False) -> Iterator[None]:
+def suppress_output(*, unless: bool = False) -> Iterator[None]:
     """Neither log nor progress bar while the body runs: another process tells the same."""
     log = logging.getLogger("volseg")
     before = log.level
@@ -51,7 +51,7 @@ def quiet(*, unless: bool = False) -> Iterator[None]:
         log.setLevel(before)
 
 
-class Report(Protocol):
+class ProgressCallback(Protocol):
     """Tells a progress bar how much is done."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
@@ -59,10 +59,10 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Report]:
+def progress_bar(label: str) -> Iterator[ProgressCallback]:
     """A bar with the time left; nothing where stderr is no terminal, or in a quiet process."""
     if not sys.stderr.isatty() or logging.getLogger("volseg").level == QUIET:
-        yield _silent
+        yield _ignore_progress
         return
     from rich import progress as bars
     from rich.console import Console
@@ -84,5 +84,5 @@ def progress(label: str) -> Iterator[Report]:
         yield report
 
 
-def _silent(done: int, total: int, note: str = "") -> None:
+def _ignore_progress(done: int, total: int, note: str = "") -> None:
     """The report where no bar is shown."""

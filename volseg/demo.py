@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from volseg.arguments import Options as TrainOptions
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareOptions, TrainOptions
 from volseg.config import config
 from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
-from volseg.evaluation.evaluate import evaluate, table
+from volseg.evaluation.evaluate import evaluate, metric_tables
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.inference.submit import submit
 from volseg.preparation.prepare import prepare
 from volseg.report.report import report
@@ -34,7 +33,7 @@ MARK = ".demo-seed"
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoResult:
     """The score table and what was written where."""
 
     table: "Group"
@@ -42,7 +41,7 @@ class Demo:
     mean_dice: float
 
 
-def demo(out: Path, *, seed: int = 0) -> Demo:
+def demo(out: Path, *, seed: int = 0) -> DemoResult:
     """Run all stages below `out`; what an earlier demo finished there is not done again.
 
     `seed` draws the patients and the first weights.
@@ -50,20 +49,20 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
     Raises:
         UserError: `out` holds something else, or the disk is full.
     """
-    _claim(out, seed)
+    _claim_folder(out, seed)
     raw, prepared = out / "raw", out / "prepared"
     run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
-    _phantom(raw, seed)
+    _write_phantom(raw, seed)
     if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareOptions(out=prepared))
-    _train(prepared, run, seed)
-    wanted = Wanted(runs=(str(run),), data=prepared, out=predictions)
+    _train_run(prepared, run, seed)
+    wanted = InferenceRequest(runs=(str(run),), data=prepared, out=predictions)
     infer(replace(wanted, case=(CASE,)))
     infer(replace(wanted, split="test"))
     scored = evaluate(predictions, prepared, out=scores)
     submit(predictions, prepared, sample=raw / "sample_submission.csv", out=out / "submission.csv")
     picture = out / "overlay.png"
-    overlay.write(picture, _picture(prepared, predictions))
+    overlay.write(picture, _overlay_image(prepared, predictions))
     page = report(str(predictions), data=prepared, out=out / "report.html", scores=scores).path
     paths = {
         raw: "the phantom's slices and train.csv",
@@ -75,10 +74,10 @@ def demo(out: Path, *, seed: int = 0) -> Demo:
         picture: "truth above, prediction below",
         page: "scores, curves, and the scans to scroll through: open it in a browser",
     }
-    return Demo(table(scored), paths, scored.headline.foreground_mean["Dice"])
+    return DemoResult(metric_tables(scored), paths, scored.headline.foreground_mean["Dice"])
 
 
-def _claim(out: Path, seed: int) -> None:
+def _claim_folder(out: Path, seed: int) -> None:
     """Make sure that `out` is this demo's own before anything in it is replaced."""
     mark = out / MARK
     if mark.is_file():
@@ -91,16 +90,16 @@ def _claim(out: Path, seed: int) -> None:
     write_text(mark, f"{seed}\n")
 
 
-def _phantom(raw: Path, seed: int) -> None:
+def _write_phantom(raw: Path, seed: int) -> None:
     """The dataset; one that was left unfinished (train.csv comes last) is made anew."""
     if (raw / "train.csv").is_file():
         return
     shutil.rmtree(raw, ignore_errors=True)
-    facts = phantom.write(raw, seed=seed)
+    facts = phantom.write_phantom(raw, seed=seed)
     log.info("phantom: %d scans, %d slices in %s", facts.scans, facts.slices, raw)
 
 
-def _train(prepared: Path, run: Path, seed: int) -> None:
+def _train_run(prepared: Path, run: Path, seed: int) -> None:
     settings = config.load(Path("configs/demo.yaml"), [f"train.seed={seed}"])
     resume = (run / LAST).is_file()
     if not resume:
@@ -108,14 +107,14 @@ def _train(prepared: Path, run: Path, seed: int) -> None:
     train(settings, TrainOptions(data=prepared, run=run, resume=resume))
 
 
-def _picture(prepared: Path, predictions: Path) -> overlay.Picture:
+def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:
     dataset = Dataset.load(prepared)
-    sample = dataset.of(CASE)[-1]
+    sample = dataset.select_samples(CASE)[-1]
     found = [
         volume_files.read(predictions / sample.name / f"{name}.nii.gz").voxels.astype(bool)
         for name in dataset.classes
     ]
-    return overlay.overlay(
+    return overlay.draw_overlay(
         dataset.image(sample),
         np.stack(found),
         truth=dataset.labels(sample),

@@ -11,7 +11,7 @@ class UserError(Exception):
     """
 
     @classmethod
-    def of(cls, problems: Iterable[str]) -> "UserError":
+    def from_problems(cls, problems: Iterable[str]) -> "UserError":
         """Join all problems into one error, one line each."""
         return cls("\n".join(problems))
 
@@ -27,23 +27,23 @@ class ElsewhereError(UserError):
     """
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest_hint(name: str, known: Iterable[str]) -> str:
     """The hint to append to a message about an unknown name: `, did you mean ...?` or nothing."""
-    return hint(closest(name, known))
+    return did_you_mean(closest_name(name, known))
 
 
-def short(value: object) -> str:
+def short_repr(value: object) -> str:
     """A value of the user's as Python would write it, so that it can't hide, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
+def closest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name that is spelt most like this one, if any is."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return close[0] if close else None
 
 
-def hint(name: str | None) -> str:
+def did_you_mean(name: str | None) -> str:
     """`, did you mean ...?`, or nothing for None."""
     return f", did you mean {name}?" if name else ""

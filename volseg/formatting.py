@@ -9,14 +9,14 @@ NAMED = 6
 """So many names are told; of more, how many there are."""
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three digits, more for large numbers: 1 234, 56.7, 0.891."""
     if abs(value) >= 99.95:
         return f"{value:,.0f}".replace(",", THIN)
     return f"{value:.3g}"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """A share of one: 57 %, 3.1 %, <0.1 %."""
     if 0 < share < 0.001:
         return f"<0.1{THIN}%"
@@ -24,55 +24,53 @@ def percent(share: float) -> str:
     return f"{100 * share:.{digits}f}{THIN}%"
 
 
-def size(values: Iterable[float]) -> str:
+def format_dimensions(values: Iterable[float]) -> str:
     """266 × 266 × 144."""
     return f"{THIN}×{THIN}".join(f"{value:.5g}" for value in values)
 
 
-def plural(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """1 scan, 2 scans."""
     ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number(count)} {noun}{ending}"
+    return f"{format_number(count)} {noun}{ending}"
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def format_frequencies(counts: Mapping[str, int]) -> str:
     """What there is, with numbers where it is more than one kind: float32 (154), uint8 (41)."""
     if len(counts) == 1:
         return next(iter(counts))
-    return ", ".join(f"{name} ({number(count)})" for name, count in counts.items())
+    return ", ".join(f"{name} ({format_number(count)})" for name, count in counts.items())
 
 
-def listed(names: Sequence[str]) -> str:
+def abbreviate_names(names: Sequence[str]) -> str:
     """The first of many names, and how many more there are."""
-    left = f" and {number(len(names) - NAMED)} more" if len(names) > NAMED else ""
+    left = f" and {format_number(len(names) - NAMED)} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + left
 
 
 AT_MOST = 10  # problems of one kind that a message names; the rest are counted
-
-
 _PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
 
 
-def first(problems: Sequence[str], what: str) -> Iterator[str]:
+def first_few(problems: Sequence[str], what: str) -> Iterator[str]:
     """The first ten problems, and one that counts the others."""
     yield from problems[:AT_MOST]
     if len(problems) > AT_MOST:
         yield f"... and {len(problems) - AT_MOST} more {what}"
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts the numbers in names as numbers, however long they are."""
     parts = ((digits.lstrip("0"), digits, text) for digits, text in _PARTS.findall(name))
     return tuple((len(number) if digits else -1, number or text) for number, digits, text in parts)
 
 
-def amount(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes for people: `45 MB`, `1.2 GB`."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds for people: `0.8 s`, `12 min`, `3.5 h`."""
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -80,12 +78,12 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def by(size: Sequence[int]) -> str:
+def format_size(size: Sequence[int]) -> str:
     """A size in voxels: `64x64x32`."""
     return "x".join(map(str, size))
 
 
-def ml(volume: float) -> str:
+def format_ml(volume: float) -> str:
     """A volume in ml for people, to three digits and never to more than whole ml."""
     return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
 

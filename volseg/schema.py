@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from volseg.errors import closest, hint, nearest
+from volseg.errors import closest_name, did_you_mean, nearest_hint
 
 
 class Section(BaseModel):
@@ -37,7 +37,7 @@ class Section(BaseModel):
         }
 
 
-class Choice:
+class NamedUnion:
     """Marks a union of Sections told apart by `name`; in YAML a bare name stands for its defaults.
 
     Written `Network = Annotated[UNet | SegResNet, Choice()]`, so that type checkers see the union.
@@ -50,32 +50,32 @@ class Choice:
         single = isinstance(source, type)
         tagged = source if single else Annotated[source, Field(discriminator="name")]
         return core_schema.no_info_before_validator_function(
-            _named, handler.generate_schema(tagged)
+            _expand_bare_name, handler.generate_schema(tagged)
         )
 
 
-def _named(value: Any) -> Any:
+def _expand_bare_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def members(kind: Any) -> dict[str, type[Section]]:
+def union_members(kind: Any) -> dict[str, type[Section]]:
     """The classes of a union marked with Choice, by name."""
     union = get_args(kind)[0]
     classes = get_args(union) or (union,)
     return {member.model_fields["name"].default: member for member in classes}
 
 
-def explain(error: ValidationError, model: type[Section]) -> Iterator[str]:
+def explain_errors(error: ValidationError, model: type[Section]) -> Iterator[str]:
     """One line a mistake: `dotted.key: what is wrong`, with the nearest known key for unknown ones."""
-    known = dict.fromkeys(keys(model))
+    known = dict.fromkeys(dotted_keys(model))
     for mistake in error.errors():
-        place = _place(mistake["loc"], known)
+        place = _dotted_place(mistake["loc"], known)
         if mistake["type"] == "extra_forbidden":
             yield f"{place}: unknown key{_nearest_key(place, known)}"
         elif mistake["type"] == "union_tag_invalid":
             context = mistake["ctx"]
             names = context["expected_tags"].replace("'", "")
-            close = nearest(str(context["tag"]), names.split(", "))
+            close = nearest_hint(str(context["tag"]), names.split(", "))
             yield f"{place}: unknown name '{context['tag']}'{close} (known: {names})"
         elif mistake["type"] == "union_tag_not_found":
             yield f"{place}: has no name; expected a bare name, or {{name: ...}} with its settings"
@@ -83,27 +83,27 @@ def explain(error: ValidationError, model: type[Section]) -> Iterator[str]:
             yield f"{place}: missing"
         else:
             message = mistake["msg"].removeprefix("Value error, ")
-            yield f"{place}: {message}{_got(mistake)}" if place else message
+            yield f"{place}: {message}{_got_value(mistake)}" if place else message
 
 
-def keys(model: type[Section], prefix: str = "") -> Iterator[str]:
+def dotted_keys(model: type[Section], prefix: str = "") -> Iterator[str]:
     """Every dotted key below a Section, the members of unions included."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        for section in _sections(field.annotation):
-            yield from keys(section, f"{prefix}{name}.")
+        for section in _nested_sections(field.annotation):
+            yield from dotted_keys(section, f"{prefix}{name}.")
 
 
-def _sections(annotation: Any) -> Iterator[type[Section]]:
+def _nested_sections(annotation: Any) -> Iterator[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     elif get_origin(annotation) in (Annotated, typing.Union, types.UnionType, tuple, list, dict):
         for part in get_args(annotation):
             if part is not Ellipsis and get_origin(part) is not Literal:
-                yield from _sections(part)
+                yield from _nested_sections(part)
 
 
-def _place(location: tuple[int | str, ...], known: Mapping[str, None]) -> str:
+def _dotted_place(location: tuple[int | str, ...], known: Mapping[str, None]) -> str:
     """The dotted place of a mistake, without the union's tags that pydantic puts into it."""
     place, key = "", ""  # `key` is the place without positions in lists
     for position, part in enumerate(location):
@@ -123,20 +123,16 @@ def _nearest_key(place: str, known: Mapping[str, None]) -> str:
     words: dict[str, str] = {}
     for key in sorted(known, key=lambda key: key.rpartition(".")[0] != section):
         words.setdefault(key.rpartition(".")[2], key)
-    return hint(words.get(closest(word, words) or ""))
+    return did_you_mean(words.get(closest_name(word, words) or ""))
 
 
-def _got(mistake: Any) -> str:
+def _got_value(mistake: Any) -> str:
     value = mistake["input"]
     return f" (got {value!r})" if isinstance(value, str | int | float | None) else ""
 
 
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 Spacing = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
 ]

@@ -8,43 +8,43 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests import tiny
-from volseg.arguments import Options as TrainOptions
+from volseg.arguments import TrainOptions
 from volseg.calibration.calibrate import (
-    Outcome,
+    ClassOutcome,
+    build_calibration_file,
     calibrate,
-    judged,
+    calibration_table,
     labelled_slices,
-    spearman,
-    table,
+    spearman_correlation,
 )
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset
-from volseg.data.preprocessing.grid import Grid
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
-from volseg.export.export import Order, export
+from volseg.export.export import ExportOptions, export
 from volseg.inference import tables
 from volseg.inference.confidence import calibration_file
-from volseg.inference.confidence.calibration_file import Calibrated
-from volseg.inference.confidence.mask_features import Signs
+from volseg.inference.confidence.calibration_file import CalibrationFile
+from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import LEVELS
-from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.ensemble import Ensemble, InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.prediction_folder import load
-from volseg.inference.scan_sources import Wanted
-from volseg.runs.folds import Ended, Folds
+from volseg.inference.prediction_folder import load_predictions
+from volseg.inference.scan_sources import InferenceRequest
+from volseg.runs.folds import FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION
 from volseg.training.train import train
 
-TORCH = How(engine="torch")
+TORCH = InferenceOptions(engine="torch")
 
 
-def of_run(run: Run) -> Calibrated | None:
-    return Calibrated.of_run(run.folder, run.digest)
+def of_run(run: Run) -> CalibrationFile | None:
+    return CalibrationFile.read_for_run(run.folder, run.weights_digest)
 
 
-LOOK = Signs(volume_ml=10.0, border_mm2=500.0, parts=1, intensity=0.5, cut=())
+LOOK = MaskFeatures(volume_ml=10.0, border_mm2=500.0, parts=1, intensity=0.5, cut=())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "tiny"))
 
 
-def outcome(case: int, temperature: float, quality: float) -> Outcome:
+def outcome(case: int, temperature: float, quality: float) -> ClassOutcome:
     """A scan whose logits are `temperature` times the right ones; its mask is where p >= 1/2.
 
     The better the quality, the fewer voxels of a level in the middle.
@@ -78,15 +78,15 @@ def outcome(case: int, temperature: float, quality: float) -> Outcome:
     inside[-1] = voxels[-1]
     mask = np.where(levels >= 128, [[0], [1]], [[1], [0]]) * voxels
     shared = inside[128:].sum()
-    return Outcome(
+    return ClassOutcome(
         scan=f"case{case}_day0",
         case=f"case{case}",
-        organ="stomach",
+        class_name="stomach",
         dice=float(2 * shared / (mask[1].sum() + inside.sum())),
-        look=LOOK,
+        features=LOOK,
         voxel_mm3=6.75,
-        truth=np.stack([voxels - inside, inside]),
-        mask=mask,
+        label_counts=np.stack([voxels - inside, inside]),
+        mask_counts=mask,
     )
 
 
@@ -94,7 +94,7 @@ OUTCOMES = [outcome(n, 2.0, quality) for n, quality in enumerate((0.5, 1, 2, 4, 
 
 
 def test_scaling_brings_the_expected_dice_to_the_true_one() -> None:
-    found = judged(OUTCOMES, {"stomach": {"case9_day0": LOOK}}, ("hash",))
+    found = build_calibration_file(OUTCOMES, {"stomach": {"case9_day0": LOOK}}, ("hash",))
 
     organ = found.organs["stomach"]
     assert organ.calibration.temperature == pytest.approx(2, rel=0.05)
@@ -111,8 +111,8 @@ def test_a_case_is_judged_by_the_calibration_of_the_others() -> None:
     odd = replace(outcome(7, 0.3, 1), case="odd")
     even = [replace(one, case="even") for one in OUTCOMES[:3]]
 
-    together = judged([odd, *even], {"stomach": {}}, ())
-    alone = judged([odd], {"stomach": {}}, ())
+    together = build_calibration_file([odd, *even], {"stomach": {}}, ())
+    alone = build_calibration_file([odd], {"stomach": {}}, ())
     assert together.organs["stomach"].after.ece is not None
     assert alone.organs["stomach"].after.ece is not None
     assert together.organs["stomach"].after.ece > 5 * alone.organs["stomach"].after.ece
@@ -122,16 +122,16 @@ def test_ranks_correlate_as_in_scipy() -> None:
     rng = np.random.default_rng(0)
     told, true = rng.integers(0, 9, 40) / 9, rng.random(40)
 
-    assert spearman(told, true) == pytest.approx(spearmanr(told, true).statistic)
-    assert np.isnan(spearman(told[:2], true[:2]))
-    assert np.isnan(spearman(np.ones(5), true[:5]))
+    assert spearman_correlation(told, true) == pytest.approx(spearmanr(told, true).statistic)
+    assert np.isnan(spearman_correlation(told[:2], true[:2]))
+    assert np.isnan(spearman_correlation(np.ones(5), true[:5]))
 
 
 def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> None:
     _, found = calibrate(str(run), data, TORCH)
 
     dataset, facts = Dataset.load(data), Run.open(run).facts
-    sample = dataset.of(facts.train[0])[0]
+    sample = dataset.select_samples(facts.train[0])[0]
     usual = found.organs["stomach"].usual
     volume = dataset.label(sample, "stomach").sum() * 6.75 / 1000
     assert set(usual.volume_ml) == set(facts.train)
@@ -141,11 +141,13 @@ def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> 
         len(facts.unseen_cases) + len(facts.later_days),
         len({name.split("_")[0] for name in (*facts.unseen_cases, *facts.later_days)}),
     )
-    assert table(found).row_count == 3
+    assert calibration_table(found).row_count == 3
 
 
 def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path: Path) -> None:
-    wanted = Wanted(runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH)
+    wanted = InferenceRequest(
+        runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH
+    )
 
     plain = infer(wanted).records
     again = infer(wanted).records
@@ -159,16 +161,16 @@ def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path
         assert not any(told.calibrated for told in record.confidence.values())
     assert all(told.calibrated for r in scaled for told in r.confidence.values())
     assert plain[0].key != scaled[0].key
-    assert load(tmp_path / "out")[0].confidence == scaled[0].confidence
-    assert list(tables.notes(plain)) == [tables.NOT_CALIBRATED]
-    assert list(tables.notes(scaled)) == []
+    assert load_predictions(tmp_path / "out")[0].confidence == scaled[0].confidence
+    assert list(tables.confidence_notes(plain)) == [tables.NOT_CALIBRATED]
+    assert list(tables.confidence_notes(scaled)) == []
 
 
 def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None:
     path, found = calibrate(str(run), data, TORCH)
     opened = Run.open(run)
 
-    assert of_run(opened) == found == Calibrated.read(run)
+    assert of_run(opened) == found == CalibrationFile.read(run)
     found.model_copy(update={"weights": ("others",)}).write(run)
     assert of_run(opened) is None
     path.write_text("{}")
@@ -183,8 +185,8 @@ def test_folds_are_calibrated_together_for_each_and_for_all(
     five = tmp_path / "five"
     other = train(tiny.config(), TrainOptions(data=data, run=five / "fold1", fold=1)).run
     shutil.copytree(run, five / "fold0")
-    ended = Ended(steps=1, best=None, seconds=1, max_seconds=None)
-    Folds(finished={"fold0": ended, "fold1": ended}).write(five)
+    ended = FoldOutcome(steps=1, best=None, seconds=1, max_seconds=None)
+    FinishedFolds(finished={"fold0": ended, "fold1": ended}).write(five)
 
     path, found = calibrate(str(five), data, TORCH)
 
@@ -193,15 +195,18 @@ def test_folds_are_calibrated_together_for_each_and_for_all(
     validated = {name for one in facts for name in (*one.unseen_cases, *one.later_days)}
     assert found.scans == len(validated)
     for name in (str(five), str(five / "fold1")):
-        known = calibration_file.of_all(Ensemble.open((name,)))
+        known = calibration_file.combined_calibration(Ensemble.open((name,)))
         assert known is not None
         assert known["stomach"].calibration.temperature == pytest.approx(
             found.organs["stomach"].calibration.temperature
         )
-    assert calibration_file.of_all(Ensemble.open((str(five / "fold1"), str(run)))) is None
+    assert (
+        calibration_file.combined_calibration(Ensemble.open((str(five / "fold1"), str(run))))
+        is None
+    )
     assert json.loads(path.read_text())["weights"] == [
-        Run.open(five / "fold0").digest,
-        Run.open(other).digest,
+        Run.open(five / "fold0").weights_digest,
+        Run.open(other).weights_digest,
     ]
 
 
@@ -216,7 +221,7 @@ def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -
 def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: Path) -> None:
     _, found = calibrate(str(run), data, TORCH)
 
-    folder = export(Order(str(run), "torch", out=tmp_path / "package", data=data)).folder
+    folder = export(ExportOptions(str(run), "torch", out=tmp_path / "package", data=data)).folder
 
     assert of_run(open_run(folder)) == found
     with pytest.raises(UserError, match="is a package; calibrate the run it was made from, tiny"):
@@ -234,7 +239,7 @@ def test_below_the_cut_labels_are_believed_as_far_as_the_loss_believed_them(
     sample = dataset.samples[0]
     labels = dataset.labels(sample)
     assert int(np.flatnonzero(labels.any(axis=(0, 1, 2)))[-1]) == 5
-    grid = Grid.over(dataset.image(sample), None)
+    grid = NetworkGrid.from_volume(dataset.image(sample), None)
 
     ends = labelled_slices(dataset, sample, grid, Data(below_cut=below_cut))
 

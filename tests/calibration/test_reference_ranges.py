@@ -1,17 +1,17 @@
 import pytest
 
 from tests import tiny
-from volseg.calibration.reference_ranges import labels_of, usual
+from volseg.calibration.reference_ranges import class_ranges, training_label_features
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.inference.confidence.mask_features import Signs
+from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.runs.run import Run
-from volseg.runs.run_files import Facts
+from volseg.runs.run_files import RunSplits
 
 
-def look(volume: float, *cut: str, parts: int = 1, grey: float = 0.5) -> Signs:
+def look(volume: float, *cut: str, parts: int = 1, grey: float = 0.5) -> MaskFeatures:
     there = volume > 0
-    return Signs(volume, 9.0 * there, parts * there, grey if there else None, cut)
+    return MaskFeatures(volume, 9.0 * there, parts * there, grey if there else None, cut)
 
 
 def test_ranges_are_of_the_scans_that_have_the_organ() -> None:
@@ -22,26 +22,26 @@ def test_ranges_are_of_the_scans_that_have_the_organ() -> None:
         "case3_day0": look(5, grey=0.7),
     }
 
-    found = usual(labels, 2.5)
+    found = class_ranges(labels, 2.5)
 
     assert found.scans == 4
     assert found.volume_ml == {"case1_day0": 10, "case1_day1": 30, "case3_day0": 5}
     assert (found.most_parts, found.intensity, found.border_mm) == (3, (0.4, 0.7), 2.5)
-    assert found.most_times == 3  # between the days of case 1; cases are not compared
+    assert found.largest_volume_ratio == 3  # between the days of case 1; cases are not compared
 
 
 def test_ends_that_a_quarter_of_the_scans_touch_are_usual() -> None:
     ends = [("first", "last"), ("last",), (), (), (), (), (), ()]
     labels = {f"case{n}_day0": look(9, *cut) for n, cut in enumerate(ends)}
 
-    assert usual(labels, None).cut == ("last",)
+    assert class_ranges(labels, None).cut == ("last",)
 
 
 def test_an_organ_that_no_scan_has_has_no_ranges() -> None:
-    found = usual({"case1_day0": look(0)}, None)
+    found = class_ranges({"case1_day0": look(0)}, None)
 
     assert (found.volume_ml, found.most_parts, found.intensity) == ({}, 0, None)
-    assert found.most_times is None
+    assert found.largest_volume_ratio is None
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def dataset(tmp_path) -> Dataset:
 
 
 def run_of(dataset: Dataset, *train: str) -> Run:
-    facts = Facts(
+    facts = RunSplits(
         dataset="tiny", classes=tiny.CLASSES, exclusive=False, channels=("mr",), fold=0, train=train
     )
     return Run(dataset.folder, tiny.config(), facts)
@@ -59,7 +59,7 @@ def run_of(dataset: Dataset, *train: str) -> Run:
 def test_labels_are_those_of_all_scans_that_any_run_was_trained_on(dataset: Dataset) -> None:
     runs = run_of(dataset, "case1_day0"), run_of(dataset, "case1_day0", "case2_day1")
 
-    found = labels_of(runs, dataset)
+    found = training_label_features(runs, dataset)
 
     assert set(found) == set(tiny.CLASSES)
     assert list(found["stomach"]) == ["case1_day0", "case2_day1"]
@@ -72,4 +72,4 @@ def test_a_damaged_label_is_named(dataset: Dataset) -> None:
     (dataset.folder / "labels/case1_day0/stomach.nii.gz").write_bytes(b"junk")
 
     with pytest.raises(UserError, match=r"stomach\.nii\.gz"):
-        labels_of([run_of(dataset, "case1_day0")], dataset)
+        training_label_features([run_of(dataset, "case1_day0")], dataset)

@@ -56,7 +56,7 @@ def said(capsys) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys) -> None:
-    assert cli.run([command, "--help"]) == 0
+    assert cli.run_command([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert f"volseg {command}" in out
     assert len(out.splitlines()) > 4
@@ -68,7 +68,7 @@ def test_every_command_explains_itself(command: str, capsys) -> None:
      ["train", "demo", "--fold", "7"], ["infer", "--split", "nowhere"]],
 )  # fmt: skip
 def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
-    assert cli.run(words) == 2
+    assert cli.run_command(words) == 2
     assert len(said(capsys).splitlines()) == 1
 
 
@@ -101,7 +101,7 @@ def test_a_users_mistake_is_1_and_no_traceback(
 ) -> None:
     before = sorted(here.rglob("*"))
 
-    assert cli.run(words) == 1
+    assert cli.run_command(words) == 1
 
     err = said(capsys)
     assert text in err
@@ -110,22 +110,22 @@ def test_a_users_mistake_is_1_and_no_traceback(
 
 
 def test_train_and_infer_by_the_command_line(here: Path, capsys) -> None:
-    assert cli.run(["train", "tiny.yaml", "--run", "one", "train.steps=4"]) == 0
+    assert cli.run_command(["train", "tiny.yaml", "--run", "one", "train.steps=4"]) == 0
     assert "runs/one: 4 steps" in capsys.readouterr().out
-    assert cli.run(["train", "tiny.yaml", "--run", "one", "train.steps=4"]) == 1
+    assert cli.run_command(["train", "tiny.yaml", "--run", "one", "train.steps=4"]) == 1
     assert "runs/one: exists; pass --resume" in said(capsys)
 
-    assert cli.run(["infer", "--case", "case1"]) == 0
+    assert cli.run_command(["infer", "--case", "case1"]) == 0
     assert "predictions: 3 of 3 scans by runs/one" in capsys.readouterr().out
 
     (here / "data/prepared/images/case2_day0.nii.gz").write_bytes(b"junk")
-    assert cli.run(["infer", "--case", "case2"]) == cli.SOME_FAILED
+    assert cli.run_command(["infer", "--case", "case2"]) == cli.SOME_FAILED
     assert "failed: case2_day0: " in said(capsys)
 
 
 def test_an_unknown_case_names_the_nearest(here: Path, capsys) -> None:
-    cli.run(["train", "tiny.yaml", "train.steps=4"])
-    assert cli.run(["infer", "--case", "case1", "case11"]) == 1
+    cli.run_command(["train", "tiny.yaml", "train.steps=4"])
+    assert cli.run_command(["infer", "--case", "case1", "case11"]) == 1
     assert "case11: no such case or scan in data/prepared, did you mean case1" in said(capsys)
 
 
@@ -140,7 +140,7 @@ def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
     given = {"train": ["tiny.yaml"], "infer": ["--all"], "export": ["a"], "compare": ["a", "b"]}
     words = given.get(command, [])
 
-    assert cli.run([command, *words]) == 130
+    assert cli.run_command([command, *words]) == 130
 
     assert "stopped; run the command again" in said(capsys)
 
@@ -152,11 +152,11 @@ def test_our_own_faults_keep_their_traceback(here: Path, monkeypatch) -> None:
     monkeypatch.setattr(training, "train", broken)
 
     with pytest.raises(ZeroDivisionError):
-        cli.run(["train", "tiny.yaml"])
+        cli.run_command(["train", "tiny.yaml"])
 
 
 def test_options_lists_every_kind(capsys) -> None:
-    assert cli.run(["options"]) == 0
+    assert cli.run_command(["options"]) == 0
     out = capsys.readouterr().out
     for word in ("unet", "swinunetr", "dice_ce", "adamw", "percentiles", "threshold", "gi-tract"):
         assert f"  {word}: " in out
@@ -167,13 +167,13 @@ def test_options_lists_every_kind(capsys) -> None:
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), (None, None)]
 )
 def test_times_are_read_with_their_unit(text: str | None, seconds: float | None) -> None:
-    assert arguments.seconds(text) == seconds
+    assert arguments.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["30", "m", "0m", "-3m", "1d"])
 def test_a_time_without_a_unit_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no time"):
-        arguments.seconds(text)
+        arguments.parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -187,13 +187,13 @@ def test_a_time_without_a_unit_is_refused(text: str) -> None:
     ],
 )
 def test_memory_is_read_with_its_unit(text: str, count: int) -> None:
-    assert arguments.memory(text) == count
+    assert arguments.parse_memory(text) == count
 
 
 @pytest.mark.parametrize("text", ["8", "GB", "0GB", "-1GB", "8kB", "8GBs"])
 def test_memory_without_a_unit_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no amount of memory"):
-        arguments.memory(text)
+        arguments.parse_memory(text)
 
 
 @pytest.mark.slow

@@ -15,11 +15,11 @@ def settings(values, place=""):
         yield from settings(value, dotted) if isinstance(value, dict) else [dotted]
 
 
-@pytest.mark.parametrize("name", config.shipped())
+@pytest.mark.parametrize("name", config.shipped_configs())
 def test_the_text_reads_back_as_the_config_it_was_made_of(tmp_path: Path, name: str) -> None:
     made = config.load(Path(name))
     path = tmp_path / "c.yaml"
-    path.write_text(commented_yaml.text(made, {}, ["one", "two"]))
+    path.write_text(commented_yaml.format_config(made, {}, ["one", "two"]))
 
     assert config.load(path) == made
     assert path.read_text().startswith("# one\n# two\n")
@@ -27,7 +27,7 @@ def test_the_text_reads_back_as_the_config_it_was_made_of(tmp_path: Path, name: 
 
 def test_every_setting_has_a_comment_on_its_line_or_above_it() -> None:
     made = tiny.config()
-    lines = commented_yaml.text(
+    lines = commented_yaml.format_config(
         made, {"train.patch": "long " * 40, "train.batch": "short"}, []
     ).splitlines()
 
@@ -42,7 +42,9 @@ def test_every_setting_has_a_comment_on_its_line_or_above_it() -> None:
 
 def test_reasons_that_look_like_yaml_stay_comments(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text(commented_yaml.text(Config(), {"train.steps": "a: b\n- c"}, ["x:\n\ny"]))
+    path.write_text(
+        commented_yaml.format_config(Config(), {"train.steps": "a: b\n- c"}, ["x:\n\ny"])
+    )
 
     assert config.load(path) == Config()
     assert yaml.safe_load(path.read_text())["train"]["steps"] == Config().train.steps

@@ -15,9 +15,11 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 def test_every_shipped_config_loads_and_survives_a_round_trip(name: str) -> None:
     loaded = config.load(CONFIGS / name)
 
-    again = config.check(yaml.safe_load(yaml.safe_dump(loaded.model_dump(mode="json"))), name)
+    again = config.validate_values(
+        yaml.safe_load(yaml.safe_dump(loaded.model_dump(mode="json"))), name
+    )
     assert again == loaded
-    assert name in config.shipped()
+    assert name in config.shipped_configs()
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
@@ -132,7 +134,7 @@ def test_a_step_that_makes_no_sense_is_named_with_its_place() -> None:
     steps = ["threshold", {"name": "hysteresis", "low": 0.6}]
 
     with pytest.raises(UserError) as refused:
-        config.check({"postprocess": steps}, "mine.yaml")
+        config.validate_values({"postprocess": steps}, "mine.yaml")
 
     assert str(refused.value) == (
         "mine.yaml:\n  postprocess.1.hysteresis: low is 0.6 and high 0.5; expected low below high "

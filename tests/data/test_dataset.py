@@ -20,15 +20,15 @@ def test_a_dataset_is_read_back_as_it_was_written(dataset: Dataset) -> None:
 
 
 def test_a_case_is_its_days_and_a_scan_itself(dataset: Dataset) -> None:
-    assert [s.name for s in dataset.of("case2")] == ["case2_day0", "case2_day1"]
-    assert [s.name for s in dataset.of("case2_day1")] == ["case2_day1"]
+    assert [s.name for s in dataset.select_samples("case2")] == ["case2_day0", "case2_day1"]
+    assert [s.name for s in dataset.select_samples("case2_day1")] == ["case2_day1"]
 
 
 def test_an_unknown_name_is_told_the_nearest(dataset: Dataset) -> None:
     with pytest.raises(
         UserError, match=r"case2_day7: no such case or scan in .* did you mean case2_day"
     ):
-        dataset.of("case2_day7")
+        dataset.select_samples("case2_day7")
 
 
 def test_labels_come_a_channel_a_class(dataset: Dataset) -> None:

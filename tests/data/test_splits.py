@@ -3,7 +3,7 @@ from hypothesis import given
 
 from tests.strategies import datasets, sample
 from volseg.data.dataset import Sample
-from volseg.data.splits import FOLDS, MIN_DAYS, split
+from volseg.data.splits import FOLDS, MIN_DAYS, split_samples
 from volseg.errors import UserError
 
 
@@ -11,7 +11,7 @@ from volseg.errors import UserError
 def test_no_scan_is_in_two_sets_and_no_case_in_both_train_and_unseen(scans: list[Sample]) -> None:
     case = {s.name: s.case for s in scans}
     for fold in range(FOLDS):
-        parts = split(scans, fold=fold)
+        parts = split_samples(scans, fold=fold)
 
         names = [*parts.train, *parts.unseen_cases, *parts.later_days]
         assert len(names) == len(set(names))
@@ -22,7 +22,7 @@ def test_no_scan_is_in_two_sets_and_no_case_in_both_train_and_unseen(scans: list
 
 @given(datasets())
 def test_over_the_folds_every_usable_scan_is_unseen_exactly_once(scans: list[Sample]) -> None:
-    unseen = [n for fold in range(FOLDS) for n in split(scans, fold=fold).unseen_cases]
+    unseen = [n for fold in range(FOLDS) for n in split_samples(scans, fold=fold).unseen_cases]
 
     usable = [s.name for s in scans if s.part == "train" and not s.excluded]
     assert sorted(unseen) == sorted(usable)
@@ -31,7 +31,7 @@ def test_over_the_folds_every_usable_scan_is_unseen_exactly_once(scans: list[Sam
 @given(datasets())
 def test_a_later_day_is_the_last_of_a_case_with_three_days(scans: list[Sample]) -> None:
     for fold in range(FOLDS):
-        for name in split(scans, fold=fold).later_days:
+        for name in split_samples(scans, fold=fold).later_days:
             case = name.split("_")[0]
             days = [s.day for s in scans if s.case == case and s.part == "train" and not s.excluded]
             assert len(days) >= MIN_DAYS
@@ -44,7 +44,7 @@ def test_held_out_cases_are_touched_by_no_fold(scans: list[Sample]) -> None:
     if len({s.case for s in scans}) == FOLDS:
         return
     for fold in [*range(FOLDS), "all"]:
-        parts = split(scans, fold=fold, hold_out=[held])
+        parts = split_samples(scans, fold=fold, hold_out=[held])
         touched = [*parts.train, *parts.unseen_cases, *parts.later_days]
         assert not [n for n in touched if n.startswith(f"{held}_")]
         assert parts.hold_out
@@ -54,20 +54,20 @@ def test_folds_are_stratified_by_matrix_size() -> None:
     scans = [sample(f"case{i}", 0, shape=(9, 7, 5) if i < 10 else (11, 8, 5)) for i in range(15)]
 
     for fold in range(FOLDS):
-        unseen = [s for s in scans if s.name in split(scans, fold=fold).unseen_cases]
+        unseen = [s for s in scans if s.name in split_samples(scans, fold=fold).unseen_cases]
         assert sorted(s.shape for s in unseen) == [(9, 7, 5), (9, 7, 5), (11, 8, 5)]
 
 
 def test_too_few_cases_for_folds_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"5 folds need at least 5 .* has 1; set data.split=none"):
-        split([sample("case1", 0)], fold=0)
+        split_samples([sample("case1", 0)], fold=0)
 
 
 def test_an_unknown_held_out_case_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"data.hold_out: case132: .* did you mean case123\?"):
-        split([sample("case123", 0), sample("case7", 0)], fold="all", hold_out=["case132"])
+        split_samples([sample("case123", 0), sample("case7", 0)], fold="all", hold_out=["case132"])
 
 
 def test_holding_everything_out_is_an_error() -> None:
     with pytest.raises(UserError, match="no labelled scan is left"):
-        split([sample("case1", 0)], fold="all", hold_out=["case1"])
+        split_samples([sample("case1", 0)], fold="all", hold_out=["case1"])

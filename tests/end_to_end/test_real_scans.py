@@ -42,11 +42,11 @@ def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     shared_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["prepare", str(shared_data / "uwmgi")]) == 0
-    assert cli.run(["train", "configs/unet.yaml", *SETTINGS, "--max-time", "15m"]) == 0
-    assert cli.run(["infer", "--all"]) == 0
-    assert cli.run(["evaluate", "--out", "scores"]) == 0
-    assert cli.run(["submit"]) == 0
+    assert cli.run_command(["prepare", str(shared_data / "uwmgi")]) == 0
+    assert cli.run_command(["train", "configs/unet.yaml", *SETTINGS, "--max-time", "15m"]) == 0
+    assert cli.run_command(["infer", "--all"]) == 0
+    assert cli.run_command(["evaluate", "--out", "scores"]) == 0
+    assert cli.run_command(["submit"]) == 0
 
     dice = [
         float(row["value"])
@@ -56,7 +56,7 @@ def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     assert len(dice) == 3
     assert np.mean(dice) > 0.85
     dataset = Dataset.load(Path("data/prepared"))
-    sample = dataset.of("case41_day0")[0]
+    sample = dataset.select_samples("case41_day0")[0]
     for organ in dataset.classes:
         mask = volume_files.read(Path("predictions/case41_day0") / f"{organ}.nii.gz")
         assert mask.same_grid(dataset.image(sample))

@@ -7,12 +7,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from volseg.arguments import Options, PrepareOptions
+from volseg.arguments import PrepareOptions, TrainOptions
 from volseg.config import config
 from volseg.data.dataset import Dataset
 from volseg.evaluation.evaluate import evaluate
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.preparation.prepare import prepare
 from volseg.training.train import train
 
@@ -21,13 +21,17 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
     """Train, predict a split (or all) and return the mean Dice; masks must never share a voxel."""
     data, run, out = folder / "prepared", folder / "run", folder / "predictions"
     settings = config.load(Path("configs/hippocampus.yaml"), overrides)
-    train(settings, Options(data=data, run=run))
-    infer(Wanted(runs=(str(run),), data=data, out=out, split=split, everything=split is None))
+    train(settings, TrainOptions(data=data, run=run))
+    infer(
+        InferenceRequest(
+            runs=(str(run),), data=data, out=out, split=split, everything=split is None
+        )
+    )
     dataset = Dataset.load(data)
     assert dataset.facts.exclusive
     for record in sorted(out.glob("*/record.json")):
         files = [nibabel.load(record.parent / f"{name}.nii.gz") for name in dataset.classes]
-        image = dataset.image(dataset.of(record.parent.name)[0])
+        image = dataset.image(dataset.select_samples(record.parent.name)[0])
         assert all(np.allclose(file.affine, image.affine, atol=1e-3) for file in files)
         assert sum(np.asarray(file.dataobj).astype(int) for file in files).max() <= 1
     scores = evaluate(out, data)

@@ -100,7 +100,7 @@ def test_nothing_to_measure_is_no_number_and_no_case() -> None:
     for values in ({}, {"case1": [math.nan]}, {"case1": []}):
         found = mean(values)
         assert math.isnan(found.mean)
-        assert (found.cases, found.known, found.text()) == (0, False, "-")
+        assert (found.cases, found.has_interval, found.to_text()) == (0, False, "-")
 
 
 def test_a_column_that_few_cases_have_is_left_out_of_the_resamples_without_it() -> None:
@@ -120,11 +120,11 @@ def test_equal_values_leave_no_width() -> None:
 def test_there_is_no_interval_below_eight_cases_and_it_says_so() -> None:
     few, enough = mean(cases(LEAST_CASES - 1)), mean(cases(LEAST_CASES))
 
-    assert not few.known
-    assert few.basis == "no interval: 7 cases, 8 are needed"
-    assert mean({"case1": [0.5]}).basis == "no interval: 1 case, 8 are needed"
-    assert enough.known
-    assert enough.basis == "8 cases"
+    assert not few.has_interval
+    assert few.interval_basis == "no interval: 7 cases, 8 are needed"
+    assert mean({"case1": [0.5]}).interval_basis == "no interval: 1 case, 8 are needed"
+    assert enough.has_interval
+    assert enough.interval_basis == "8 cases"
 
 
 def test_it_does_not_depend_on_the_order_nor_on_what_was_asked_before() -> None:
@@ -194,6 +194,6 @@ def test_sides_may_have_other_numbers_of_rows() -> None:
 def test_its_text_has_the_digits_and_signs_that_were_asked_for() -> None:
     estimate = Estimate(0.84849, 0.81, 0.88, 12)
 
-    assert estimate.text() == "0.848 [0.810, 0.880]"
-    assert estimate.text(1, sign="+") == "+0.8 [+0.8, +0.9]"
-    assert Estimate(0.84849, math.nan, math.nan, 3).text(2) == "0.85"
+    assert estimate.to_text() == "0.848 [0.810, 0.880]"
+    assert estimate.to_text(1, sign="+") == "+0.8 [+0.8, +0.9]"
+    assert Estimate(0.84849, math.nan, math.nan, 3).to_text(2) == "0.85"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests import predicted, tiny
-from volseg.data.dataset import Dataset, Facts
+from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.evaluate import evaluate
-from volseg.evaluation.summary import means
-from volseg.metrics import DEFAULT, kaggle_score, measure
-from volseg.metrics.mask_pair import Comparison
+from volseg.evaluation.summary import metric_means
+from volseg.metrics import DEFAULT, compute_metrics, kaggle_score
+from volseg.metrics.mask_pair import MaskPair
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def out(tmp_path: Path) -> Path:
 
 def shifted(dataset: Dataset, scan: str, **changes: bool) -> np.ndarray:
     """The truth moved by a column, (C, X, Y, Z); `empty=True` for no stomach."""
-    masks = np.roll(dataset.labels(dataset.of(scan)[0]), 1, axis=1)
+    masks = np.roll(dataset.labels(dataset.select_samples(scan)[0]), 1, axis=1)
     if changes.get("empty"):
         masks[1] = False
     return masks
@@ -44,7 +44,7 @@ def change(dataset: Dataset, scan: str, **fields: object) -> None:
         for sample in dataset.samples
     ]
     facts = dataset.facts.model_copy(update={"samples": tuple(samples)})
-    Dataset(dataset.folder, Facts.model_validate(facts.model_dump())).save()
+    Dataset(dataset.folder, DatasetInfo.model_validate(facts.model_dump())).save()
 
 
 def lines(folder: Path) -> dict[tuple[str, str, str], float]:
@@ -67,10 +67,10 @@ def test_the_written_scores_are_those_of_the_metrics(dataset: Dataset, out: Path
     predicted.write(out, dataset, "case1_day0", masks=masks)
     evaluate(out, dataset.folder, workers=1)
 
-    sample = dataset.of("case1_day0")[0]
+    sample = dataset.select_samples("case1_day0")[0]
     found = lines(out)
     for name, mask in zip(tiny.CLASSES, masks, strict=True):
-        expected = measure(Comparison(dataset.label(sample, name), mask, sample.spacing_mm))
+        expected = compute_metrics(MaskPair(dataset.label(sample, name), mask, sample.spacing_mm))
         for metric, value in expected.items():
             assert found["case1_day0", name, metric] == pytest.approx(value, rel=1e-6)
     assert found["case1_day0", "stomach", "HD"] == 1.5  # one column of 1.5 mm
@@ -109,7 +109,7 @@ def test_the_summary_has_the_shape_of_nnunets_and_kaggles_score(
     assert told["mean"]["stomach"]["Dice"] == pytest.approx(np.mean(dice))
     over_classes = [told["mean"][name]["Dice"] for name in tiny.CLASSES]
     assert told["foreground_mean"]["Dice"] == pytest.approx(np.mean(over_classes))
-    expected = kaggle_score.score(one.part for one in scores.scans)
+    expected = kaggle_score.score_scans(one.part for one in scores.scans)
     assert told["kaggle"]["score"] == pytest.approx(expected.score, abs=1e-6)
     assert {"dice", "hd", "hd_joint", "score"} <= set(told["kaggle"])
     assert Path(told["metric_per_case"][0]["prediction_file"]) == out / "case1_day0"
@@ -165,14 +165,14 @@ def test_means_leave_out_what_has_nothing_to_measure() -> None:
         {"Dice": 0, "HD": math.inf},
     ]
 
-    assert means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
+    assert metric_means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
 
 
 def test_whatever_can_be_infinite_is_counted_beside_the_mean_of_the_finite() -> None:
     empty, full = np.zeros((2, 4, 4, 4), bool)
     full[1:3, 1:3, 1:3] = True
     pairs = [(full, full), (full, empty), (empty, full), (empty, empty)]
-    found = means([measure(Comparison(*pair, (1.0, 1.0, 1.0))) for pair in pairs])
+    found = metric_means([compute_metrics(MaskPair(*pair, (1.0, 1.0, 1.0))) for pair in pairs])
 
     # missed in the 2nd, invented in the 3rd, and in the 4th nothing to measure
     counted = {name: value for name, value in found.items() if name.endswith("_missed")}
@@ -190,7 +190,7 @@ def test_whatever_can_be_infinite_is_counted_beside_the_mean_of_the_finite() -> 
 def test_beyond_the_labelled_slices_nothing_counts_in_the_labelled_metrics(
     dataset: Dataset, out: Path
 ) -> None:
-    masks = dataset.labels(dataset.of("case1_day0")[0]).copy()
+    masks = dataset.labels(dataset.select_samples("case1_day0")[0]).copy()
     masks[1, 2, 2, 9] = True  # beyond the cut: the labels of either class end before slice 8
     predicted.write(out, dataset, "case1_day0", masks=masks)
     found = (evaluate(out, dataset.folder, workers=1), lines(out))[1]
@@ -202,7 +202,7 @@ def test_beyond_the_labelled_slices_nothing_counts_in_the_labelled_metrics(
 
 
 def test_the_labelled_range_is_that_of_all_classes_together(dataset: Dataset, out: Path) -> None:
-    sample = dataset.of("case1_day0")[0]
+    sample = dataset.select_samples("case1_day0")[0]
     truth = dataset.labels(sample).copy()
     truth[:] = False
     truth[0, 3:5, 3:5, 2:9] = True
@@ -308,7 +308,7 @@ def test_a_folder_that_is_no_prediction_is_a_users_mistake(
 
 def moved(dataset: Dataset, scan: str, by: int) -> np.ndarray:
     """The truth moved by some rows, (C, X, Y, Z)."""
-    return np.roll(dataset.labels(dataset.of(scan)[0]), by, axis=2)
+    return np.roll(dataset.labels(dataset.select_samples(scan)[0]), by, axis=2)
 
 
 @pytest.fixture

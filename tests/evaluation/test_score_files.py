@@ -10,10 +10,10 @@ import pytest
 from tests import predicted, tiny
 from volseg.evaluation import score_files
 from volseg.evaluation.evaluate import evaluate
-from volseg.evaluation.scan_scores import Origin
+from volseg.evaluation.scan_scores import ScanInfo
 from volseg.evaluation.summary import Scores
 from volseg.metrics import kaggle_score
-from volseg.metrics.kaggle_score import Part
+from volseg.metrics.kaggle_score import KaggleTerms
 
 
 def scores() -> Scores:
@@ -28,11 +28,11 @@ def scores() -> Scores:
             "stomach": {"Dice": float(rng.uniform()), "HD": np.inf},
             "large_bowel": {"Dice": np.nan, "HD": 12.3456789},
         }
-        origin = Origin(
+        origin = ScanInfo(
             scan=f"case1_day{day}", case="case1", seen="none", run="runs/a", day=day, matrix="9x8",
             made_from=f"hash{day}",
         )  # fmt: skip
-        scans.append(origin.with_scores(values, Part(dice, rng.uniform(size=2), np.nan)))
+        scans.append(origin.with_scores(values, KaggleTerms(dice, rng.uniform(size=2), np.nan)))
     return Scores(tuple(scans), runs=("runs/a",))
 
 
@@ -44,7 +44,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert list(after) == ["case1_day1", "case1_day2"]
     for one in before.scans:
         read = after[one.scan]
-        for field in dataclasses.fields(Origin):
+        for field in dataclasses.fields(ScanInfo):
             assert getattr(read, field.name) == getattr(one, field.name)
         for organ, metrics in one.values.items():
             assert read.values[organ] == pytest.approx(metrics, rel=0, abs=0, nan_ok=True)
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_scores_are_read_as_as_read_foretells_however_often_they_are_written(
     tmp_path: Path,
 ) -> None:
-    foretold = [score_files.as_read(one) for one in scores().scans]
+    foretold = [score_files.as_read_back(one) for one in scores().scans]
     before = scores()
     for _ in range(3):
         score_files.write(before, tmp_path)
@@ -69,8 +69,8 @@ def test_a_part_that_is_read_weighs_the_same_in_the_competitions_score(tmp_path:
     score_files.write(before, tmp_path)
     after = score_files.read(tmp_path).values()
 
-    expected = dataclasses.asdict(kaggle_score.score(one.part for one in before.scans))
-    found = dataclasses.asdict(kaggle_score.score(one.part for one in after))
+    expected = dataclasses.asdict(kaggle_score.score_scans(one.part for one in before.scans))
+    found = dataclasses.asdict(kaggle_score.score_scans(one.part for one in after))
     assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 

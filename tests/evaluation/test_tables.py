@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from volseg.evaluation.scan_scores import NAMES, Origin
+from volseg.evaluation.scan_scores import NAMES, ScanInfo
 from volseg.evaluation.summary import Scores
-from volseg.evaluation.tables import run_table, table, table_by
-from volseg.metrics.kaggle_score import Part
+from volseg.evaluation.tables import metric_tables, run_table, summary_table_by
+from volseg.metrics.kaggle_score import KaggleTerms
 
 ORGANS = ("large_bowel", "small_bowel", "stomach")
 
@@ -22,7 +22,7 @@ def scores(cases: int, *, organs: tuple[str, ...] = ORGANS, **told: float) -> Sc
     scans = []
     for number in range(cases):
         for day in (1, 2):
-            origin = Origin(
+            origin = ScanInfo(
                 scan=f"case{number}_day{day}", case=f"case{number}", seen="none", day=day,
                 run=f"five/fold{number % 2}", matrix="266x266",
             )  # fmt: skip
@@ -36,7 +36,9 @@ def scores(cases: int, *, organs: tuple[str, ...] = ORGANS, **told: float) -> Sc
                 | told
                 for organ in organs
             }
-            part = Part(rng.uniform(size=(len(organs), 4)), rng.uniform(size=len(organs)), 0.5)
+            part = KaggleTerms(
+                rng.uniform(size=(len(organs), 4)), rng.uniform(size=len(organs)), 0.5
+            )
             scans.append(origin.with_scores(values, part))
     return Scores(tuple(scans), runs=("five/fold0", "five/fold1"))
 
@@ -56,7 +58,7 @@ def cells(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("width", [60, 80, 100_000])
 @pytest.mark.parametrize("cases", [3, 12])
 def test_every_metric_and_class_is_there_in_full_whatever_the_width(width: int, cases: int) -> None:
-    text = shown(table(scores(cases)), width=width)
+    text = shown(metric_tables(scores(cases)), width=width)
     columns = zip(*cells(text), strict=True)
     rows, *classes = ["".join(column) for column in columns]
 
@@ -71,7 +73,7 @@ def test_every_metric_and_class_is_there_in_full_whatever_the_width(width: int, 
 
 def test_a_mean_stands_above_its_interval() -> None:
     found = scores(12)
-    text = shown(table(found))
+    text = shown(metric_tables(found))
     dice = found.headline.intervals.mean["stomach"]["Dice"]
     row, below = cells(text)[2:4]
 
@@ -79,28 +81,28 @@ def test_a_mean_stands_above_its_interval() -> None:
     assert below[3] == f"[{dice.low:.3f}, {dice.high:.3f}]"
     assert "unseen cases: 24 scans of 12 cases" in text
     assert "95 % interval" in text
-    assert "95 % interval" not in shown(table(scores(3)))
+    assert "95 % interval" not in shown(metric_tables(scores(3)))
 
 
 def test_what_was_missed_is_counted_beside_the_mean() -> None:
-    text = shown(table(scores(3, HD=np.inf, HD95=5.04)))
+    text = shown(metric_tables(scores(3, HD=np.inf, HD95=5.04)))
 
     assert [row[1] for row in cells(text) if row[0] == "HD mm"] == ["- +6"]
     assert [row[4] for row in cells(text) if row[0] == "HD mm"] == ["- +18"]
     assert [row[1] for row in cells(text) if row[0] == "HD95 mm"] == ["5.0"]
     assert "+n: n organs missed" in text
-    assert "+n" not in shown(table(scores(3)))
+    assert "+n" not in shown(metric_tables(scores(3)))
 
 
 def test_nothing_is_less_than_nothing() -> None:
-    text = shown(table(scores(3, volume_difference_ml=-0.01)))
+    text = shown(metric_tables(scores(3, volume_difference_ml=-0.01)))
 
     assert [row[1] for row in cells(text) if row[0] == "off by ml"] == ["0.0"]
 
 
 def test_groups_stand_apart_and_the_headline_is_last() -> None:
     one, other, *_ = scores(2).scans
-    text = shown(table(Scores((one, dataclasses.replace(other, seen="scan")))))
+    text = shown(metric_tables(Scores((one, dataclasses.replace(other, seen="scan")))))
     titles = [line.strip() for line in text.splitlines() if " of 1 case" in line]
 
     assert titles == [
@@ -112,7 +114,7 @@ def test_groups_stand_apart_and_the_headline_is_last() -> None:
 
 def test_many_classes_take_several_tables_and_one_title() -> None:
     organs = tuple(f"organ{number}" for number in range(9))
-    text = shown(table(scores(3, organs=organs)))
+    text = shown(metric_tables(scores(3, organs=organs)))
     headers = [row[1:] for row in cells(text) if "organ" in row[1] or "mean" in row[-1]]
 
     assert headers == [
@@ -129,8 +131,8 @@ def test_a_line_for_each_run_case_day_and_size(width: int) -> None:
     found = scores(20)
     for made, names in (
         (run_table(found), ["five/fold0", "five/fold1"]),
-        (table_by(found, "matrix"), ["266x266"]),
-        (table_by(found, "day"), ["1", "2"]),
+        (summary_table_by(found, "matrix"), ["266x266"]),
+        (summary_table_by(found, "day"), ["1", "2"]),
     ):
         text = shown(made, width=width)
         first = "".join(row[0] for row in cells(text))

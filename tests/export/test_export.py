@@ -11,23 +11,23 @@ import pytest
 
 from tests import tiny
 from volseg import cli
-from volseg.arguments import Options as TrainOptions
+from volseg.arguments import TrainOptions
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.export import equivalence, int8
 from volseg.export import export as stage
-from volseg.export.equivalence import Agreement
-from volseg.export.export import Order, export
-from volseg.export.int8 import Score, Trial
-from volseg.inference.ensemble import How
+from volseg.export.equivalence import EquivalenceResult
+from volseg.export.export import ExportOptions, export
+from volseg.export.int8 import Int8Result, PackageScore
+from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
-from volseg.metrics.mask_pair import Comparison
+from volseg.inference.scan_sources import InferenceRequest
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.postprocessing import Threshold
 from volseg.runs.config_files import POSTPROCESS
-from volseg.runs.package import FILE, MODEL, open_run, seal
+from volseg.runs.package import FILE, MODEL, open_run, seal_package
 from volseg.runs.run import Run
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.train import train
@@ -54,19 +54,21 @@ def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
 def packages(trained: dict[str, Path], data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("packages")
     return {
-        kind: export(Order(str(trained["a"]), kind, out=folder / kind, data=data)).folder
+        kind: export(ExportOptions(str(trained["a"]), kind, out=folder / kind, data=data)).folder
         for kind in FORMATS
     }
 
 
 @pytest.fixture
-def order(trained: dict[str, Path], data: Path, tmp_path: Path) -> Order:
+def order(trained: dict[str, Path], data: Path, tmp_path: Path) -> ExportOptions:
     """The one that takes least time."""
-    return Order(str(trained["a"]), "torch", out=tmp_path / "package", data=data)
+    return ExportOptions(str(trained["a"]), "torch", out=tmp_path / "package", data=data)
 
 
-def wanted(run: Path, data: Path, out: Path, **how) -> Wanted:
-    return Wanted(runs=(str(run),), data=data, out=out, how=How(**how), case=("case3",))
+def wanted(run: Path, data: Path, out: Path, **how) -> InferenceRequest:
+    return InferenceRequest(
+        runs=(str(run),), data=data, out=out, how=InferenceOptions(**how), case=("case3",)
+    )
 
 
 def masks(out: Path, scan: str = "case3_day1") -> list[np.ndarray]:
@@ -89,7 +91,7 @@ def test_a_packages_masks_are_the_runs(
         pairs = zip(masks(tmp_path / "run", scan), masks(tmp_path / kind, scan), strict=True)
         for one, other in pairs:
             assert one.any()
-            assert Dice()(Comparison(one, other, (1, 1, 1))) >= equivalence.LEAST_DICE
+            assert Dice()(MaskPair(one, other, (1, 1, 1))) >= equivalence.LEAST_DICE
     for one, other in zip(by_run.records, by_package.records, strict=True):
         assert (one.weights, one.seen, one.fold_set) == (other.weights, other.seen, other.fold_set)
 
@@ -130,7 +132,7 @@ def test_a_package_holds_its_files_and_nothing_else(
     assert {path.name for path in folder.iterdir()} == {
         FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL[kind],
     }  # fmt: skip
-    assert told["weights"] == Run.open(trained["a"]).digest
+    assert told["weights"] == Run.open(trained["a"]).weights_digest
     assert (told["format"], told["run"], told["precision"]) == (kind, "a", "fp32")
     for name in (CONFIG, POSTPROCESS):
         assert (folder / name).read_bytes() == (trained["a"] / name).read_bytes()
@@ -146,7 +148,7 @@ def test_a_truncated_network_is_refused_even_where_its_checksum_is_right(
     folder = Path(shutil.copytree(packages[kind], tmp_path / "p"))
     file = folder / MODEL[kind][0]
     file.write_bytes(file.read_bytes()[:2000])
-    seal(folder, Run.open(trained["a"]), kind)
+    seal_package(folder, Run.open(trained["a"]), kind)
 
     with pytest.raises(UserError, match=f"{file}: .*can't use it"):
         infer(wanted(folder, data, tmp_path / "out", engine=engine))
@@ -165,7 +167,7 @@ def test_an_engine_that_does_not_read_the_package_is_refused(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
-    trained: dict[str, Path], order: Order, monkeypatch, kind
+    trained: dict[str, Path], order: ExportOptions, monkeypatch, kind
 ) -> None:
     write, other = stage._write_model, Run.open(trained["other"])
     monkeypatch.setattr(stage, "_write_model", lambda _, kind, folder: write(other, kind, folder))
@@ -183,7 +185,7 @@ def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
     data = tiny.write(tmp_path / "data", exclusive=True).folder
     run = train(tiny.config(train={"steps": 8}), TrainOptions(data=data, run=tmp_path / "r")).run
 
-    done = export(Order(str(run), out=tmp_path / "p", data=data))
+    done = export(ExportOptions(str(run), out=tmp_path / "p", data=data))
 
     assert open_run(done.folder).facts.exclusive
     infer(wanted(done.folder, data, tmp_path / "out"))
@@ -191,7 +193,7 @@ def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
     assert not (found[0] & found[1]).any()
 
 
-def test_a_target_that_is_a_package_is_replaced_by_force_only(order: Order) -> None:
+def test_a_target_that_is_a_package_is_replaced_by_force_only(order: ExportOptions) -> None:
     export(order)
     (order.out / "mark").touch()
 
@@ -205,7 +207,7 @@ def test_a_target_that_is_a_package_is_replaced_by_force_only(order: Order) -> N
 
 
 def test_an_old_package_stays_where_the_new_one_is_refused(
-    trained: dict[str, Path], order: Order, monkeypatch
+    trained: dict[str, Path], order: ExportOptions, monkeypatch
 ) -> None:
     export(order)
     before = (order.out / FILE).read_bytes()
@@ -219,7 +221,9 @@ def test_an_old_package_stays_where_the_new_one_is_refused(
     assert leftovers(order.out.parent) == [order.out]
 
 
-def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: Order, tmp_path: Path) -> None:
+def test_a_package_of_a_tuned_run_carries_the_tuned_steps(
+    order: ExportOptions, tmp_path: Path
+) -> None:
     run = Run.open(Path(shutil.copytree(order.run, tmp_path / "tuned")))
     run.replace_postprocess((Threshold(value=0.3),), ["tuned"])
 
@@ -232,7 +236,7 @@ def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: Order, tmp_path
         open_run(done.folder)
 
 
-def test_what_is_no_package_is_never_replaced(order: Order) -> None:
+def test_what_is_no_package_is_never_replaced(order: ExportOptions) -> None:
     order.out.mkdir()
     (order.out / "thesis.txt").touch()
 
@@ -242,38 +246,38 @@ def test_what_is_no_package_is_never_replaced(order: Order) -> None:
 
 
 def test_the_scan_compared_on_is_one_that_training_did_not_see(
-    order: Order, trained: dict[str, Path]
+    order: ExportOptions, trained: dict[str, Path]
 ) -> None:
     done = export(order)
 
     first = json.loads((trained["a"] / SPLITS).read_text())["unseen_cases"][0]
-    assert done.found.scan.startswith(first)
+    assert done.equivalence.scan.startswith(first)
 
 
 def test_without_a_dataset_that_fits_a_phantom_is_compared_on(
-    order: Order, tmp_path: Path, monkeypatch
+    order: ExportOptions, tmp_path: Path, monkeypatch
 ) -> None:
     dataset = tiny.write(tmp_path / "elsewhere", cases=1)
     Dataset(dataset.folder, dataset.facts.model_copy(update={"channels": ("t1",)})).save()
     monkeypatch.chdir(tmp_path)
 
-    assert export(replace(order, data=None)).found.scan == "a phantom scan"
+    assert export(replace(order, data=None)).equivalence.scan == "a phantom scan"
     done = export(replace(order, data=dataset.folder, force=True))
-    assert done.found.scan.startswith("a phantom scan (")
-    assert "elsewhere" in done.found.scan
+    assert done.equivalence.scan.startswith("a phantom scan (")
+    assert "elsewhere" in done.equivalence.scan
 
 
 def test_a_phantom_has_the_runs_channels_and_few_windows(trained: dict[str, Path]) -> None:
     run = Run.open(trained["a"])
     two = Run(run.folder, run.config, run.facts.model_copy(update={"channels": ("t1", "t2")}))
 
-    found = equivalence.example(two, None, None).channels
+    found = equivalence.example_scan(two, None, None).channels
 
     assert [channel.voxels.shape for channel in found] == [(32, 32, 16)] * 2  # two windows an axis
     assert found[0].voxels.std() > 0
 
 
-def test_a_run_without_weights_is_refused(order: Order, tmp_path: Path) -> None:
+def test_a_run_without_weights_is_refused(order: ExportOptions, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(order.run, tmp_path / "bare"))
     (copy / "best.safetensors").unlink()
 
@@ -281,7 +285,7 @@ def test_a_run_without_weights_is_refused(order: Order, tmp_path: Path) -> None:
         export(replace(order, run=str(copy)))
 
 
-def test_a_package_is_not_exported_again(order: Order, tmp_path: Path) -> None:
+def test_a_package_is_not_exported_again(order: ExportOptions, tmp_path: Path) -> None:
     export(order)
 
     with pytest.raises(UserError, match="is a package already; export the run it was made from, a"):
@@ -289,7 +293,7 @@ def test_a_package_is_not_exported_again(order: Order, tmp_path: Path) -> None:
 
 
 def test_a_wrong_format_is_wrong_usage(capsys) -> None:
-    assert cli.run(["export", "a", "--format", "onx"]) == 2
+    assert cli.run_command(["export", "a", "--format", "onx"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -307,7 +311,7 @@ def test_a_wrong_format_is_wrong_usage(capsys) -> None:
     ],
 )
 def test_what_can_not_be_done_here_is_said_before_anything_is(
-    order: Order, monkeypatch, tmp_path: Path, changed: dict, missing: str, text: str
+    order: ExportOptions, monkeypatch, tmp_path: Path, changed: dict, missing: str, text: str
 ) -> None:
     find = stage.find_spec
     monkeypatch.setattr(stage, "find_spec", lambda name: None if name == missing else find(name))
@@ -331,31 +335,38 @@ def test_what_can_not_be_done_here_is_said_before_anything_is(
 def test_each_limit_by_itself_is_enough_to_refuse(
     dice: float, mean: float, far: float, refused: bool
 ) -> None:
-    found = Agreement("x", "a scan", {"a": 1.0, "b": dice}, {"a": 0, "b": mean}, {"a": 0, "b": far})
+    found = EquivalenceResult(
+        "x", "a scan", {"a": 1.0, "b": dice}, {"a": 0, "b": mean}, {"a": 0, "b": far}
+    )
 
     assert bool(found.problems) == refused
     assert all(line.startswith("b: ") for line in found.problems)
 
 
 def test_8_bits_are_kept_only_while_dice_falls_by_less_than_2_thousandths() -> None:
-    before = Score(0.9, 1.0)
+    before = PackageScore(0.9, 1.0)
 
-    assert Trial(5, before, Score(0.8981, 0.5)).kept
-    assert not Trial(5, before, Score(0.8979, 0.5)).kept
-    assert not Trial(5, before, Score(float("nan"), 0.5)).kept
+    assert Int8Result(5, before, PackageScore(0.8981, 0.5)).is_accepted
+    assert not Int8Result(5, before, PackageScore(0.8979, 0.5)).is_accepted
+    assert not Int8Result(5, before, PackageScore(float("nan"), 0.5)).is_accepted
 
 
 def test_scans_that_training_saw_are_called_so() -> None:
-    score = Score(0.9, 1.0)
+    score = PackageScore(0.9, 1.0)
 
-    assert "on 5 training scans" in str(Trial(5, score, score, seen=True))
-    assert "on 5 scans" in str(Trial(5, score, score))
+    assert "on 5 training scans" in str(Int8Result(5, score, score, on_training_scans=True))
+    assert "on 5 scans" in str(Int8Result(5, score, score))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("most_lost", [1.0, -1.0])
 def test_8_bits_are_kept_or_the_network_stays_as_it_was(
-    order: Order, packages: dict[str, Path], data: Path, tmp_path: Path, monkeypatch, most_lost
+    order: ExportOptions,
+    packages: dict[str, Path],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch,
+    most_lost,
 ) -> None:
     pytest.importorskip("nncf")
     monkeypatch.setattr(int8, "MOST_LOST", most_lost)
@@ -364,7 +375,7 @@ def test_8_bits_are_kept_or_the_network_stays_as_it_was(
 
     kept = most_lost > 0
     assert done.int8 is not None
-    assert done.int8.kept == kept
+    assert done.int8.is_accepted == kept
     told = json.loads((done.folder / FILE).read_text())
     assert told["precision"] == ("int8" if kept else "fp32")
     same = (done.folder / "model.bin").read_bytes() == (

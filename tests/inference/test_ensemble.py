@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from volseg.arguments import Options as TrainOptions
+from volseg.arguments import TrainOptions
 from volseg.errors import UserError
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.train import train
@@ -39,8 +39,8 @@ def copies(trained: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def wanted(data: Path, tmp_path: Path) -> Wanted:
-    return Wanted(data=data, out=tmp_path / "out", case=("case3_day1",))
+def wanted(data: Path, tmp_path: Path) -> InferenceRequest:
+    return InferenceRequest(data=data, out=tmp_path / "out", case=("case3_day1",))
 
 
 def by(*runs: Path) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def change(run: Path, name: str, value: object) -> None:
 
 
 def test_a_run_averaged_with_its_copy_predicts_what_it_predicts_alone(
-    trained: dict[str, Path], copies: dict[str, Path], wanted: Wanted, tmp_path: Path
+    trained: dict[str, Path], copies: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
 ) -> None:
     infer(replace(wanted, runs=by(trained["a"]), out=tmp_path / "alone"))
 
@@ -70,7 +70,7 @@ def test_a_run_averaged_with_its_copy_predicts_what_it_predicts_alone(
 
 
 def test_two_runs_on_one_grid_are_averaged_in_either_order(
-    trained: dict[str, Path], wanted: Wanted, tmp_path: Path
+    trained: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
 ) -> None:
     a, b = trained["a"], trained["b"]
     for name, runs in {"a": [a], "b": [b], "ab": [a, b], "ba": [b, a]}.items():
@@ -85,16 +85,16 @@ def test_two_runs_on_one_grid_are_averaged_in_either_order(
 
 
 def test_a_run_on_another_grid_takes_part(
-    trained: dict[str, Path], wanted: Wanted, tmp_path: Path
+    trained: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
 ) -> None:
     done = infer(replace(wanted, runs=by(trained["a"], trained["coarse"])))
 
     assert done.records[0].status == "done"
-    assert str(done.by).endswith("coarse (mean of 2 networks)")
+    assert str(done.ensemble).endswith("coarse (mean of 2 networks)")
 
 
 def test_the_record_names_all_runs_and_the_most_that_any_saw(
-    trained: dict[str, Path], wanted: Wanted
+    trained: dict[str, Path], wanted: InferenceRequest
 ) -> None:
     a, b = trained["a"], trained["b"]
     done = infer(replace(wanted, everything=True, case=(), runs=by(a, b)))
@@ -109,7 +109,7 @@ def test_the_record_names_all_runs_and_the_most_that_any_saw(
 
 
 def test_masks_are_made_again_when_any_member_changes(
-    copies: dict[str, Path], wanted: Wanted, trained: dict[str, Path]
+    copies: dict[str, Path], wanted: InferenceRequest, trained: dict[str, Path]
 ) -> None:
     wanted = replace(wanted, runs=by(copies["a"], copies["b"]))
     first = infer(wanted).records[0]
@@ -136,7 +136,7 @@ def test_masks_are_made_again_when_any_member_changes(
     ],
 )
 def test_runs_that_mean_other_things_are_refused(
-    copies: dict[str, Path], wanted: Wanted, name: str, value: object, text: str
+    copies: dict[str, Path], wanted: InferenceRequest, name: str, value: object, text: str
 ) -> None:
     change(copies["b"], name, value)
 
@@ -149,7 +149,7 @@ def test_runs_that_mean_other_things_are_refused(
     assert not wanted.out.exists()
 
 
-def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: Wanted) -> None:
+def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: InferenceRequest) -> None:
     roundabout = trained["b"] / ".." / "a"
 
     with pytest.raises(UserError, match=r"a: named twice; name each run once"):
@@ -157,7 +157,7 @@ def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: Wanted) 
 
 
 def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
-    copies: dict[str, Path], wanted: Wanted, tmp_path: Path
+    copies: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
 ) -> None:
     (copies["b"] / POSTPROCESS).write_text("- {name: threshold, value: 1.0}\n")
     text = (copies["a"] / POSTPROCESS).read_text()
@@ -175,7 +175,7 @@ def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
 
 
 def test_of_an_old_run_the_config_is_named_as_what_tells_its_steps(
-    copies: dict[str, Path], wanted: Wanted
+    copies: dict[str, Path], wanted: InferenceRequest
 ) -> None:
     (copies["b"] / POSTPROCESS).unlink()
     with (copies["b"] / CONFIG).open("a") as file:
@@ -188,7 +188,7 @@ def test_of_an_old_run_the_config_is_named_as_what_tells_its_steps(
 
 
 def test_a_set_that_other_members_trained_on_is_empty_and_says_why(
-    trained: dict[str, Path], wanted: Wanted
+    trained: dict[str, Path], wanted: InferenceRequest
 ) -> None:
     a, b = trained["a"], trained["b"]
     both = set(splits(a)["train"]) | set(splits(b)["train"])

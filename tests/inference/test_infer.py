@@ -10,7 +10,7 @@ from scipy.ndimage import label
 
 from tests import tiny
 from tests.raw import Raw
-from volseg.arguments import Options as TrainOptions
+from volseg.arguments import TrainOptions
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle, rle_csv
@@ -18,11 +18,11 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import tables
-from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.ensemble import Ensemble, InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.prediction_folder import load
+from volseg.inference.prediction_folder import load_predictions
 from volseg.inference.predictor import Predictor
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.model.engines import ConversionError
 from volseg.postprocessing import FillHoles, Threshold
 from volseg.runs.run_files import BEST
@@ -41,16 +41,18 @@ def run(data: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def wanted(data: Path, run: Path, tmp_path: Path) -> Wanted:
-    how = How(engine="torch")  # without the seconds that another takes to convert a run
-    return Wanted(runs=(str(run),), data=data, out=tmp_path / "out", how=how)
+def wanted(data: Path, run: Path, tmp_path: Path) -> InferenceRequest:
+    how = InferenceOptions(
+        engine="torch"
+    )  # without the seconds that another takes to convert a run
+    return InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", how=how)
 
 
 def record(out: Path, scan: str) -> dict:
     return json.loads((out / scan / "record.json").read_text())
 
 
-def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: Wanted) -> None:
+def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: InferenceRequest) -> None:
     case = infer(replace(wanted, case=("case3",)))
     scan = infer(replace(wanted, case=("case3_day1",)))
 
@@ -58,12 +60,14 @@ def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: Wanted) -> None:
     assert [r.scan for r in scan.records] == ["case3_day1"]
 
 
-def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: Wanted, data: Path) -> None:
+def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(
+    wanted: InferenceRequest, data: Path
+) -> None:
     infer(replace(wanted, case=("case3_day1",)))
 
     folder = wanted.out / "case3_day1"
-    image = Dataset.load(data).image(Dataset.load(data).of("case3_day1")[0])
-    rows = {(row.id, row.organ): row.predicted for row in rle_csv.read(folder / "rle.csv")}
+    image = Dataset.load(data).image(Dataset.load(data).select_samples("case3_day1")[0])
+    rows = {(row.id, row.class_name): row.predicted for row in rle_csv.read(folder / "rle.csv")}
     for organ in tiny.CLASSES:
         mask = volume_files.read(folder / f"{organ}.nii.gz")
         assert mask.same_grid(image)
@@ -74,7 +78,9 @@ def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: Wanted, d
             assert np.array_equal(rle.decode(text, tiny.SHAPE[:2]), mask.voxels[:, :, z] == 1)
 
 
-def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, run: Path) -> None:
+def test_the_record_tells_what_was_used_and_what_training_saw(
+    wanted: InferenceRequest, run: Path
+) -> None:
     done = infer(replace(wanted, everything=True))
     splits = json.loads((run / "splits.json").read_text())
 
@@ -94,7 +100,7 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: Wanted, ru
 
 
 def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
-    wanted: Wanted,
+    wanted: InferenceRequest,
 ) -> None:
     wanted = replace(wanted, case=("case3_day1",))
     first = infer(wanted).records[0]
@@ -106,10 +112,12 @@ def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
         mask = volume_files.read(wanted.out / "case3_day1" / f"{organ}.nii.gz").voxels
         assert [change["step"] for change in changes] == ["threshold", "fill_holes"]
         assert changes[-1]["parts_after"] == label(mask, np.ones((3, 3, 3)))[1]
-    assert first.changes == again.changes == load(wanted.out)[0].changes
+    assert first.changes == again.changes == load_predictions(wanted.out)[0].changes
 
 
-def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: Wanted) -> None:
+def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(
+    wanted: InferenceRequest,
+) -> None:
     wanted = replace(wanted, case=("case3_day1",))
     infer(wanted)
     path = wanted.out / "case3_day1" / "record.json"
@@ -118,12 +126,12 @@ def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: W
     path.write_text(json.dumps(old))
     written = (path.parent / "stomach.nii.gz").stat().st_mtime_ns
 
-    assert load(wanted.out)[0].changes == {}
+    assert load_predictions(wanted.out)[0].changes == {}
     assert infer(wanted).records[0].status == "done"
     assert (path.parent / "stomach.nii.gz").stat().st_mtime_ns == written
 
 
-def test_a_split_is_the_runs_own(wanted: Wanted, run: Path) -> None:
+def test_a_split_is_the_runs_own(wanted: InferenceRequest, run: Path) -> None:
     done = infer(replace(wanted, split="unseen_cases"))
 
     assert [r.scan for r in done.records] == json.loads((run / "splits.json").read_text())[
@@ -132,7 +140,7 @@ def test_a_split_is_the_runs_own(wanted: Wanted, run: Path) -> None:
 
 
 def test_what_is_done_is_not_done_again_until_the_weights_change(
-    wanted: Wanted, run: Path, tmp_path: Path, data: Path
+    wanted: InferenceRequest, run: Path, tmp_path: Path, data: Path
 ) -> None:
     infer(replace(wanted, case=("case3_day1",)))
     mask = wanted.out / "case3_day1" / "stomach.nii.gz"
@@ -148,7 +156,7 @@ def test_what_is_done_is_not_done_again_until_the_weights_change(
 
 
 def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other(
-    wanted: Wanted, run: Path, tmp_path: Path
+    wanted: InferenceRequest, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
@@ -160,7 +168,7 @@ def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other
 
 
 def test_masks_are_made_again_when_the_steps_are_edited_and_not_when_only_told_otherwise(
-    wanted: Wanted, run: Path, tmp_path: Path
+    wanted: InferenceRequest, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
@@ -181,7 +189,7 @@ def test_masks_are_made_again_when_the_steps_are_edited_and_not_when_only_told_o
 
 
 def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
-    wanted: Wanted, run: Path, tmp_path: Path
+    wanted: InferenceRequest, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
@@ -198,7 +206,7 @@ def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
 
 
 def test_an_edited_file_of_steps_is_checked_before_anything_is_predicted(
-    wanted: Wanted, run: Path, tmp_path: Path
+    wanted: InferenceRequest, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     wanted = replace(wanted, everything=True, runs=(str(copy),))
@@ -224,7 +232,7 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(
     config = config.model_copy(update={"postprocess": (Threshold(value=0.01), FillHoles())})
     run = train(config, TrainOptions(data=data, run=tmp_path / "r")).run
 
-    infer(Wanted(runs=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
+    infer(InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
 
     masks = [
         volume_files.read(tmp_path / "out/case1_day0" / f"{organ}.nii.gz").voxels == 1
@@ -234,19 +242,23 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(
     assert (masks[0] & masks[1]).any() != exclusive
 
 
-def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: Wanted, tmp_path: Path) -> None:
+def test_a_scan_that_fails_is_named_and_the_rest_go_on(
+    wanted: InferenceRequest, tmp_path: Path
+) -> None:
     broken = tiny.write(tmp_path / "broken", cases=1, days=3)
     (broken.folder / broken.samples[1].images[0]).write_bytes(b"junk")
 
     done = infer(replace(wanted, data=broken.folder, everything=True))
 
     assert [r.status for r in done.records] == ["done", "failed", "done"]
-    assert "not a readable volume" in done.failed[0].reason
+    assert "not a readable volume" in done.failed_records[0].reason
     assert not (wanted.out / "case1_day1" / "stomach.nii.gz").exists()
     assert (wanted.out / "case1_day2" / "stomach.nii.gz").exists()
 
 
-def test_an_earlier_mask_does_not_outlive_a_failure(wanted: Wanted, tmp_path: Path) -> None:
+def test_an_earlier_mask_does_not_outlive_a_failure(
+    wanted: InferenceRequest, tmp_path: Path
+) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=2)
     wanted = replace(wanted, data=dataset.folder, everything=True)
     infer(wanted)
@@ -257,7 +269,7 @@ def test_an_earlier_mask_does_not_outlive_a_failure(wanted: Wanted, tmp_path: Pa
     assert not (wanted.out / "case1_day0" / "stomach.nii.gz").exists()
 
 
-def test_when_every_scan_fails_it_is_an_error(wanted: Wanted, tmp_path: Path) -> None:
+def test_when_every_scan_fails_it_is_an_error(wanted: InferenceRequest, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=1)
     (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"")
 
@@ -265,11 +277,11 @@ def test_when_every_scan_fails_it_is_an_error(wanted: Wanted, tmp_path: Path) ->
         infer(replace(wanted, data=dataset.folder, everything=True))
 
 
-def test_a_full_disk_ends_the_command(wanted: Wanted, monkeypatch) -> None:
+def test_a_full_disk_ends_the_command(wanted: InferenceRequest, monkeypatch) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("volseg.data.volume_files._gzip", full)
+    monkeypatch.setattr("volseg.data.volume_files._compress_gzip", full)
     with pytest.raises(OutputError, match="the disk is full"):
         infer(replace(wanted, case=("case3",)))
 
@@ -278,13 +290,13 @@ def test_a_full_disk_ends_the_command(wanted: Wanted, monkeypatch) -> None:
 
 
 def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
-    wanted: Wanted, monkeypatch
+    wanted: InferenceRequest, monkeypatch
 ) -> None:
     def interrupted(self, channels, seconds):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Predictor, "maps", interrupted)
+        patched.setattr(Predictor, "predict_probabilities", interrupted)
         with pytest.raises(KeyboardInterrupt):
             infer(replace(wanted, case=("case3_day0",)))
     assert record(wanted.out, "case3_day0")["status"] == "failed"
@@ -294,12 +306,12 @@ def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
     assert done.records[0].status == "done"
 
 
-def test_an_unknown_case_names_the_nearest(wanted: Wanted) -> None:
+def test_an_unknown_case_names_the_nearest(wanted: InferenceRequest) -> None:
     with pytest.raises(UserError, match=r"case33: no such case or scan .* did you mean case3\?"):
         infer(replace(wanted, case=("case33",)))
 
 
-def test_other_classes_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+def test_other_classes_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1)
     facts = dataset.facts.model_copy(update={"classes": ("liver", "stomach")})
     Dataset(dataset.folder, facts).save()
@@ -308,7 +320,7 @@ def test_other_classes_are_refused(wanted: Wanted, tmp_path: Path) -> None:
         infer(replace(wanted, data=dataset.folder, everything=True))
 
 
-def test_a_run_without_weights_says_so(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+def test_a_run_without_weights_says_so(wanted: InferenceRequest, run: Path, tmp_path: Path) -> None:
     for name in ("config.yaml", "postprocess.yaml", "splits.json"):
         (tmp_path / "bare").mkdir(exist_ok=True)
         (tmp_path / "bare" / name).write_bytes((run / name).read_bytes())
@@ -317,7 +329,9 @@ def test_a_run_without_weights_says_so(wanted: Wanted, run: Path, tmp_path: Path
         infer(replace(wanted, runs=(str(tmp_path / "bare"),), everything=True))
 
 
-def test_a_plain_volume_of_any_orientation_is_taken(wanted: Wanted, tmp_path: Path) -> None:
+def test_a_plain_volume_of_any_orientation_is_taken(
+    wanted: InferenceRequest, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "mine.nii.gz"
     write_volume(
@@ -334,12 +348,14 @@ def test_a_plain_volume_of_any_orientation_is_taken(wanted: Wanted, tmp_path: Pa
     assert not (wanted.out / "mine" / "rle.csv").exists()
 
 
-def test_a_missing_input_is_named(wanted: Wanted, tmp_path: Path) -> None:
+def test_a_missing_input_is_named(wanted: InferenceRequest, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
         infer(replace(wanted, inputs=(tmp_path / "nowhere",)))
 
 
-def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: Wanted, tmp_path: Path) -> None:
+def test_slices_are_taken_as_they_lie_and_are_never_touched(
+    wanted: InferenceRequest, tmp_path: Path
+) -> None:
     """Even where the output would lie in the folder of the slices themselves."""
     raw = Raw(tmp_path / "raw")
     scan = raw.folder("case1_day0")
@@ -354,7 +370,7 @@ def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: Wanted, tmp_
     assert volume_files.read(scan / "stomach.nii.gz").voxels.shape == (9, 7, 5)
 
 
-def test_a_bad_input_leaves_the_others_alone(wanted: Wanted, tmp_path: Path) -> None:
+def test_a_bad_input_leaves_the_others_alone(wanted: InferenceRequest, tmp_path: Path) -> None:
     raw = Raw(tmp_path / "raw")
     raw.path("case1_day5", 13).unlink()
     inputs = tuple(raw.folder(scan) for scan in ("case1_day0", "case1_day5", "case2_day0"))
@@ -362,10 +378,10 @@ def test_a_bad_input_leaves_the_others_alone(wanted: Wanted, tmp_path: Path) -> 
     done = infer(replace(wanted, inputs=inputs))
 
     assert [r.status for r in done.records] == ["done", "failed", "done"]
-    assert "missing" in done.failed[0].reason
+    assert "missing" in done.failed_records[0].reason
 
 
-def test_two_inputs_of_one_name_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+def test_two_inputs_of_one_name_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_volume(
             Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / folder / "s.nii.gz"
@@ -375,7 +391,7 @@ def test_two_inputs_of_one_name_are_refused(wanted: Wanted, tmp_path: Path) -> N
         infer(replace(wanted, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
 
 
-def test_masks_of_another_runs_classes_do_not_stay(wanted: Wanted) -> None:
+def test_masks_of_another_runs_classes_do_not_stay(wanted: InferenceRequest) -> None:
     folder = wanted.out / "case3_day0"
     infer(replace(wanted, case=("case3_day0",)))
     told = record(wanted.out, "case3_day0")
@@ -388,7 +404,9 @@ def test_masks_of_another_runs_classes_do_not_stay(wanted: Wanted) -> None:
     assert not (folder / "liver.nii.gz").exists()
 
 
-def test_masks_that_inference_did_not_write_are_never_replaced(wanted: Wanted, data: Path) -> None:
+def test_masks_that_inference_did_not_write_are_never_replaced(
+    wanted: InferenceRequest, data: Path
+) -> None:
     """The truth lies in folders of the same names."""
     labels = data / "labels"
     before = {path: path.read_bytes() for path in labels.rglob("*.nii.gz")}
@@ -399,7 +417,7 @@ def test_masks_that_inference_did_not_write_are_never_replaced(wanted: Wanted, d
     assert {path: path.read_bytes() for path in labels.rglob("*") if path.is_file()} == before
 
 
-def test_voxels_that_are_no_numbers_are_refused(wanted: Wanted, tmp_path: Path) -> None:
+def test_voxels_that_are_no_numbers_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
     voxels = np.ones((12, 10, 8), np.float32)
     voxels[3, 3, 3] = np.nan
     write_volume(Volume(voxels, np.eye(4)), tmp_path / "nan.nii.gz")
@@ -408,7 +426,7 @@ def test_voxels_that_are_no_numbers_are_refused(wanted: Wanted, tmp_path: Path) 
         infer(replace(wanted, inputs=(tmp_path / "nan.nii.gz",)))
 
 
-def test_renumbered_slices_are_done_again(wanted: Wanted, tmp_path: Path) -> None:
+def test_renumbered_slices_are_done_again(wanted: InferenceRequest, tmp_path: Path) -> None:
     raw = Raw(tmp_path / "raw")
     scan = raw.folder("case1_day0")
     infer(replace(wanted, inputs=(scan,)))
@@ -422,7 +440,7 @@ def test_renumbered_slices_are_done_again(wanted: Wanted, tmp_path: Path) -> Non
     assert rows[0].id == "case1_day0_slice_0012"
 
 
-def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: Wanted) -> None:
+def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: InferenceRequest) -> None:
     infer(replace(wanted, case=("case3_day1",), probabilities=True))
 
     folder = wanted.out / "case3_day1"
@@ -433,10 +451,10 @@ def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: Wanted)
     assert np.array_equal(
         values >= 0.5, mask > 0
     )  # the run only cuts and fills, and no hole is there
-    assert load(wanted.out)[0].scan == "case3_day1"
+    assert load_predictions(wanted.out)[0].scan == "case3_day1"
 
 
-def test_other_settings_are_other_masks_and_are_done_again(wanted: Wanted) -> None:
+def test_other_settings_are_other_masks_and_are_done_again(wanted: InferenceRequest) -> None:
     keys = []
     for how in (wanted.how, replace(wanted.how, overlap=0.25), replace(wanted.how, fast=True)):
         done = infer(replace(wanted, case=("case3_day1",), how=how))
@@ -447,18 +465,22 @@ def test_other_settings_are_other_masks_and_are_done_again(wanted: Wanted) -> No
     assert again.records[0].key == keys[0]  # what is in work at a time changes no mask
 
 
-def test_fast_is_by_the_first_network_only(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+def test_fast_is_by_the_first_network_only(
+    wanted: InferenceRequest, run: Path, tmp_path: Path
+) -> None:
     shutil.copytree(run, tmp_path / "other")
     names = (str(run), str(tmp_path / "other"))
 
     fast = infer(replace(wanted, runs=names, case=("case3",), how=replace(wanted.how, fast=True)))
     both = infer(replace(wanted, runs=names, case=("case3",), out=tmp_path / "both"))
 
-    assert (fast.by.name, len(fast.by.runs)) == (run.name, 1)
-    assert len(both.by.runs) == 2
+    assert (fast.ensemble.name, len(fast.ensemble.runs)) == (run.name, 1)
+    assert len(both.ensemble.runs) == 2
 
 
-def test_flips_are_those_that_training_saw(wanted: Wanted, run: Path, tmp_path: Path) -> None:
+def test_flips_are_those_that_training_saw(
+    wanted: InferenceRequest, run: Path, tmp_path: Path
+) -> None:
     flips = replace(wanted.how, flips=True)
     with pytest.raises(UserError, match=r"was trained without flips .* leave --tta out"):
         infer(replace(wanted, case=("case3",), how=flips))
@@ -469,10 +491,10 @@ def test_flips_are_those_that_training_saw(wanted: Wanted, run: Path, tmp_path: 
     (mirrored / "config.yaml").write_text(config.replace("flip: []", "flip: [x, y]"))
     loaded = Ensemble.open((str(mirrored),)).load(flips)
 
-    assert len(loaded.predictor.members[0].networks) == 4
+    assert len(loaded.predictor.members[0].tta_networks) == 4
 
 
-def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: Wanted) -> None:
+def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferenceRequest) -> None:
     done = infer(replace(wanted, case=("case3",)))
 
     shown = tables.table(done.records)
@@ -484,18 +506,18 @@ def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: Wanted) -> N
 
 
 def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
-    wanted: Wanted, monkeypatch
+    wanted: InferenceRequest, monkeypatch
 ) -> None:
     def refused(*_: object) -> None:
         raise ConversionError("run: the network can't be converted to openvino (no rule for it)")
 
-    monkeypatch.setattr("volseg.model.engines.conversion.convert_apart", refused)
+    monkeypatch.setattr("volseg.model.engines.conversion.convert_in_subprocess", refused)
     monkeypatch.setattr("volseg.model.engines.selection._torch_has_a_gpu", lambda: False)
     by = Ensemble.open(wanted.runs)
 
-    loaded = by.load(How())
+    loaded = by.load(InferenceOptions())
     with pytest.raises(ConversionError):
-        by.load(How(engine="openvino"))
+        by.load(InferenceOptions(engine="openvino"))
 
     assert "no rule for it" in loaded.reason
     assert str(loaded.predictor.members[0].network).startswith("torch, cpu")

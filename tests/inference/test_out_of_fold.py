@@ -6,9 +6,9 @@ import pytest
 from tests import tiny
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.inference.out_of_fold import NewScans
+from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run import Run
-from volseg.runs.run_files import Facts
+from volseg.runs.run_files import RunSplits
 
 UNSEEN = ("case1_day0", "case1_day1", "case1_day2")
 LATER = ("case2_day2", "case3_day2")
@@ -22,7 +22,7 @@ def dataset(tmp_path: Path) -> Dataset:
 @pytest.fixture
 def run(tmp_path: Path, dataset: Dataset) -> Path:
     train = tuple(one.name for one in dataset.samples if one.name not in (*UNSEEN, *LATER))
-    facts = Facts(
+    facts = RunSplits(
         dataset="tiny",
         classes=tiny.CLASSES,
         exclusive=False,
@@ -41,7 +41,7 @@ def without(dataset: Dataset, *names: str) -> None:
 
 
 def test_each_validation_scan_is_there_once_first_days_first(run: Path, dataset: Dataset) -> None:
-    found = NewScans.of(str(run), dataset.folder, "tune")
+    found = OutOfFoldScans.of_run(str(run), dataset.folder, "tune")
 
     names = [sample.name for _, sample in found.scans]
     assert names == ["case1_day0", "case2_day2", "case3_day2", "case1_day1", "case1_day2"]
@@ -51,7 +51,7 @@ def test_a_few_scans_that_left_the_dataset_are_told(run, dataset, caplog) -> Non
     without(dataset, "case1_day1", "case3_day2")
 
     with caplog.at_level(logging.INFO):
-        found = NewScans.of(str(run), dataset.folder, "tune")
+        found = OutOfFoldScans.of_run(str(run), dataset.folder, "tune")
 
     assert len(found.scans) == 3
     assert "lacks the validation scans case1_day1, case3_day2" in caplog.text
@@ -63,4 +63,4 @@ def test_a_dataset_that_lacks_most_of_them_is_another(run: Path, dataset: Datase
     with pytest.raises(
         UserError, match=r"lacks 3 of the 5 validation scans of .*\(case1_day0 \.\.\.\)"
     ):
-        NewScans.of(str(run), dataset.folder, "calibrate")
+        OutOfFoldScans.of_run(str(run), dataset.folder, "calibrate")

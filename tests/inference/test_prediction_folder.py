@@ -6,7 +6,7 @@ import pytest
 
 from tests import predicted
 from volseg.errors import UserError
-from volseg.inference.prediction_folder import gather, load
+from volseg.inference.prediction_folder import gather_records, load_predictions
 
 
 @pytest.fixture
@@ -14,12 +14,12 @@ def out(tmp_path: Path) -> Path:
     folder = tmp_path / "out"
     for scan in ("case10_day0", "case9_day0"):
         predicted.record(folder, scan)
-    gather(folder)
+    gather_records(folder)
     return folder
 
 
 def test_scans_come_in_natural_order(out: Path) -> None:
-    assert [one.scan for one in load(out)] == ["case9_day0", "case10_day0"]
+    assert [one.scan for one in load_predictions(out)] == ["case9_day0", "case10_day0"]
 
 
 def test_scans_that_were_predicted_and_are_gone_are_named(out: Path) -> None:
@@ -29,20 +29,20 @@ def test_scans_that_were_predicted_and_are_gone_are_named(out: Path) -> None:
     predicted.record(out, "case1_day0")
 
     with pytest.raises(UserError, match=r"missing: case10_day0, case9_day0; run `volseg infer`"):
-        load(out)
+        load_predictions(out)
     (out / "predictions.json").unlink()
-    assert [one.scan for one in load(out)] == ["case1_day0"]
+    assert [one.scan for one in load_predictions(out)] == ["case1_day0"]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"name": 3}]', "null"])
 def test_a_damaged_list_of_predictions_names_nothing(out: Path, text: str) -> None:
     (out / "predictions.json").write_text(text)
 
-    assert len(load(out)) == 2
+    assert len(load_predictions(out)) == 2
 
 
 def test_a_scan_or_a_file_is_no_folder_of_predictions(out: Path) -> None:
     with pytest.raises(UserError, match=f"one scan; name the folder that it lies in: {out}$"):
-        load(out / "case9_day0")
+        load_predictions(out / "case9_day0")
     with pytest.raises(UserError, match="a file; name the folder"):
-        load(out / "predictions.json")
+        load_predictions(out / "predictions.json")

@@ -12,19 +12,19 @@ from volseg.config.sections import Data, Inference
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.inference.predictor import Changes, Member, Predictor
+from volseg.inference.predictor import Changes, EnsembleMember, Predictor
 from volseg.model.engines.torch import TorchNetwork
 from volseg.model.engines.torch_device import Device
 from volseg.postprocessing import (
-    Change,
     DropSmall,
     FillHoles,
     FillHolesInSlices,
     Hysteresis,
     KeepLargest,
+    StepChange,
     Threshold,
 )
-from volseg.system.timing import Seconds
+from volseg.system.timing import StepTimer
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
 
@@ -38,11 +38,11 @@ class Bright(nn.Module):
 
 def member(
     network: nn.Module | None = None, data: Data | None = None, **inference: object
-) -> Member:
+) -> EnsembleMember:
     cpu = Device(torch.device("cpu"), torch.float32)
     settings = Inference.model_validate({"body_box": False, **inference})
     fixed = data or Data(intensity=Window(low=0, high=1))
-    return Member(TorchNetwork(network or Bright(), cpu), fixed, settings, (8, 8, 8))
+    return EnsembleMember(TorchNetwork(network or Bright(), cpu), fixed, settings, (8, 8, 8))
 
 
 def predictor(
@@ -51,7 +51,7 @@ def predictor(
     return together(member(network, data), steps=steps, exclusive=exclusive)
 
 
-def together(*members: Member, steps=(), exclusive: bool = False) -> Predictor:
+def together(*members: EnsembleMember, steps=(), exclusive: bool = False) -> Predictor:
     return Predictor(members, ("bright", "dark"), tuple(steps) or (Threshold(),), exclusive)
 
 
@@ -59,7 +59,7 @@ def together(*members: Member, steps=(), exclusive: bool = False) -> Predictor:
 def test_masks_lie_on_the_native_grid_whatever_its_orientation(shape, affine, seed) -> None:
     voxels = np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
 
-    masks = dict(predictor().masks([Volume(voxels, affine)]))
+    masks = dict(predictor().predict_masks([Volume(voxels, affine)]))
 
     assert np.array_equal(masks["bright"], voxels == 1)
     assert np.array_equal(masks["dark"], voxels == 0)
@@ -71,9 +71,9 @@ def test_masks_come_back_from_another_spacing_on_the_native_grid() -> None:
     volume = Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))
 
     found = dict(
-        predictor(data=Data(spacing_mm=(1.2, 1.3, 2.5), intensity=Window(low=0, high=1))).masks(
-            [volume]
-        )
+        predictor(
+            data=Data(spacing_mm=(1.2, 1.3, 2.5), intensity=Window(low=0, high=1))
+        ).predict_masks([volume])
     )["bright"]
 
     assert found.shape == voxels.shape
@@ -83,10 +83,10 @@ def test_masks_come_back_from_another_spacing_on_the_native_grid() -> None:
 def test_each_step_of_post_processing_is_applied_and_its_time_told() -> None:
     voxels = np.zeros((12, 12, 12), np.float32)
     voxels[1:6, 1:6, 1:6] = voxels[9:11, 9:11, 9:11] = 1
-    seconds = Seconds()
+    seconds = StepTimer()
 
     masks = dict(
-        predictor(Threshold(), KeepLargest(k=1)).masks([Volume(voxels, np.eye(4))], seconds)
+        predictor(Threshold(), KeepLargest(k=1)).predict_masks([Volume(voxels, np.eye(4))], seconds)
     )
 
     assert masks["bright"].sum() == 125
@@ -114,7 +114,7 @@ def test_of_exclusive_classes_the_likeliest_is_taken_or_the_background(shape, se
     image = channels(shape, seed)
     logits = [one.voxels - 0.5 for one in image]
 
-    masks = dict(predictor(network=Copy(), exclusive=True).masks(image))
+    masks = dict(predictor(network=Copy(), exclusive=True).predict_masks(image))
 
     likeliest = np.stack([np.zeros(shape), *logits]).argmax(axis=0)
     assert np.array_equal(masks["bright"], likeliest == 1)
@@ -142,7 +142,7 @@ def test_masks_of_exclusive_classes_never_overlap(shape, seed: int, steps) -> No
     spacing = Data(spacing_mm=(0.7, 1.0, 1.3), intensity=Window(low=0, high=1))
     for data in (None, spacing):
         found = predictor(*steps, data=data, network=Copy(), exclusive=True)
-        masks = [mask for _, mask in found.masks(channels(shape, seed))]
+        masks = [mask for _, mask in found.predict_masks(channels(shape, seed))]
 
         assert len(masks) == 2
         assert not (masks[0] & masks[1]).any()
@@ -151,7 +151,7 @@ def test_masks_of_exclusive_classes_never_overlap(shape, seed: int, steps) -> No
 def test_masks_of_overlapping_classes_still_do() -> None:
     ones = Volume(np.ones((4, 4, 4), np.float32), np.eye(4))
 
-    masks = dict(predictor(network=Copy()).masks([ones, ones]))
+    masks = dict(predictor(network=Copy()).predict_masks([ones, ones]))
 
     assert masks["bright"].all()
     assert masks["dark"].all()
@@ -165,7 +165,9 @@ def test_an_exclusive_class_inside_another_outlives_the_filling_of_holes() -> No
     tumour[3, 3, 3] = 1
     image = [Volume(organ, np.eye(4)), Volume(tumour, np.eye(4))]
 
-    masks = dict(predictor(Threshold(), FillHoles(), network=Copy(), exclusive=True).masks(image))
+    masks = dict(
+        predictor(Threshold(), FillHoles(), network=Copy(), exclusive=True).predict_masks(image)
+    )
 
     assert masks["dark"].sum() == 1
     assert masks["bright"].sum() == 124
@@ -179,7 +181,7 @@ def test_slices_are_cleaned_as_slices_whatever_the_orientation(affine) -> None:
         tube = np.ones((5, 5, 5), np.float32)
         np.moveaxis(tube, along, 2)[2, 2] = 0
 
-        found = dict(predictor(FillHolesInSlices()).masks([Volume(tube, affine)]))["bright"]
+        found = dict(predictor(FillHolesInSlices()).predict_masks([Volume(tube, affine)]))["bright"]
 
         assert found.all() == (along == cosines.argmax())
 
@@ -191,13 +193,13 @@ def test_what_each_step_changed_is_told_by_class() -> None:
     by = predictor(Threshold(), KeepLargest(k=1, only=("bright",)))
     changes: Changes = {}
 
-    maps = by.maps([volume], Seconds())
-    masks = dict(by.cleaned(maps, volume, Seconds(), changes=changes))
+    maps = by.predict_probabilities([volume], StepTimer())
+    masks = dict(by.postprocess_masks(maps, volume, StepTimer(), changes=changes))
 
     assert masks["bright"].sum() == 125
     assert changes == {
-        "bright": [Change("threshold", 2, 2, 0, 0), Change("keep_largest", 2, 1, 0, 8)],
-        "dark": [Change("threshold", 1, 1, 0, 0)],
+        "bright": [StepChange("threshold", 2, 2, 0, 0), StepChange("keep_largest", 2, 1, 0, 8)],
+        "dark": [StepChange("threshold", 1, 1, 0, 0)],
     }
 
 
@@ -208,9 +210,9 @@ def test_a_class_that_a_low_threshold_finds_all_over_the_scan_is_refused() -> No
     volume = Volume(voxels, np.eye(4))
     for steps, refused in ((Threshold(),), False), ((Hysteresis(low=0.1),), True):
         by = predictor(*steps)
-        maps = by.maps([volume], Seconds())
+        maps = by.predict_probabilities([volume], StepTimer())
         with pytest.raises(UserError, match="found all over") if refused else nullcontext():
-            next(by.cleaned(maps, volume, Seconds(), most=100))
+            next(by.postprocess_masks(maps, volume, StepTimer(), most=100))
 
 
 class Certain(nn.Module):
@@ -236,7 +238,7 @@ def test_probabilities_are_averaged_not_logits_nor_votes(data: Data | None) -> N
     rows = ((9.0, -6.0), (-2.0, 3.0), (-4.0, 2.0))
     mean = together(*(member(Certain(*values), data) for values in rows))
 
-    masks = dict(mean.masks([Volume(np.zeros((9, 7, 5), np.float32), np.eye(4))]))
+    masks = dict(mean.predict_masks([Volume(np.zeros((9, 7, 5), np.float32), np.eye(4))]))
 
     assert masks["bright"].shape == (9, 7, 5)
     assert not masks["bright"].any()
@@ -250,7 +252,8 @@ def test_the_mean_of_a_network_with_itself_is_itself(shape, seed: int) -> None:
     volume, alone = Volume(voxels, np.eye(4)), member()
 
     once, thrice = (
-        list(one.masks([volume])) for one in (together(alone), together(alone, alone, alone))
+        list(one.predict_masks([volume]))
+        for one in (together(alone), together(alone, alone, alone))
     )
 
     for (_, ours), (_, theirs) in zip(once, thrice, strict=True):
@@ -263,7 +266,7 @@ def test_a_member_on_another_grid_is_brought_to_the_native_one() -> None:
     voxels[6:14, 4:12, 3:8] = 1
     mean = together(member(Certain(0.0, 0.0)), member(data=COARSE))
 
-    found = dict(mean.masks([Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))]))["bright"]
+    found = dict(mean.predict_masks([Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))]))["bright"]
 
     assert found.shape == voxels.shape
     assert 2 * (found & (voxels == 1)).sum() / (found.sum() + voxels.sum()) > 0.85
@@ -275,7 +278,7 @@ def test_each_member_sees_the_image_as_its_own_run_does() -> None:
     low, high = member(), member(data=Data(intensity=Window(low=0, high=0.1)))
 
     votes = [
-        dict(together(*members).masks([Volume(voxels, np.eye(4))]))["bright"].all()
+        dict(together(*members).predict_masks([Volume(voxels, np.eye(4))]))["bright"].all()
         for members in ((low, high, low), (low, high, high), (high, low, high))
     ]
 
@@ -286,7 +289,7 @@ def test_a_member_that_overflows_is_refused() -> None:
     mean = together(member(), member(Certain(float("inf"), 0.0)))
 
     with pytest.raises(UserError, match="the network's output is not finite by torch, cpu"):
-        list(mean.masks([Volume(np.zeros((8, 8, 8), np.float32), np.eye(4))]))
+        list(mean.predict_masks([Volume(np.zeros((8, 8, 8), np.float32), np.eye(4))]))
 
 
 class Slanted(nn.Module):
@@ -302,8 +305,8 @@ def test_the_mean_over_mirrored_views_is_that_of_probabilities() -> None:
     one = together(member(Slanted(), flips=("x",)))
     volume = Volume(np.zeros((8, 8, 8), np.float32), np.diag([-1.0, -1, -1, 1]))
 
-    assert len(one.members[0].networks) == 2
-    probability = one.maps([volume], Seconds()).whole(1).astype(int)
+    assert len(one.members[0].tta_networks) == 2
+    probability = one.predict_probabilities([volume], StepTimer()).class_probability(1).astype(int)
 
     assert np.abs(probability - 127.5).max() <= 1
 
@@ -313,9 +316,11 @@ def test_a_network_that_does_not_mind_mirrors_gives_the_same_with_them(flips, se
     voxels = np.random.default_rng(seed).integers(0, 2, (9, 13, 7)).astype(np.float32)
     volume = Volume(voxels, np.eye(4))
 
-    plain, mirrored = (dict(together(member(flips=axes)).masks([volume])) for axes in ((), flips))
+    plain, mirrored = (
+        dict(together(member(flips=axes)).predict_masks([volume])) for axes in ((), flips)
+    )
 
-    assert len(member(flips=flips).networks) == 2 ** len(flips)
+    assert len(member(flips=flips).tta_networks) == 2 ** len(flips)
     assert np.array_equal(plain["bright"], mirrored["bright"])
 
 
@@ -326,7 +331,7 @@ def test_outside_the_body_nothing_is_found_and_inside_the_same() -> None:
     volume = Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))
 
     boxed, whole = (
-        dict(together(member(body_box=chosen)).masks([volume])) for chosen in (True, False)
+        dict(together(member(body_box=chosen)).predict_masks([volume])) for chosen in (True, False)
     )
 
     assert np.array_equal(boxed["bright"], whole["bright"])

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines
-from volseg.data.preprocessing.grid import Grid, View
+from volseg.data.preprocessing.grid import NetworkGrid, NetworkInput
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
-from volseg.inference.probability_maps import Maps, margins, sigmoids
+from volseg.inference.probability_maps import ProbabilityMaps, decision_margins, sigmoid_table
 from volseg.model.engines.interface import STEPS
 
 sizes = st.tuples(*[st.integers(1, 12)] * 3)
@@ -30,7 +30,7 @@ def some(seed: int, classes: int, shape=(4, 3, 2)) -> np.ndarray:
 def test_evidence_is_each_class_against_its_strongest_rival(seed: int, classes: int) -> None:
     logits = sums(some(seed, classes))
 
-    for k, found in enumerate(margins(logits, exclusive=True)):
+    for k, found in enumerate(decision_margins(logits, exclusive=True)):
         rivals = np.stack([np.zeros((4, 3, 2)), *(logits[j] for j in range(classes) if j != k)])
         assert np.array_equal(found, logits[k] - rivals.max(axis=0))
 
@@ -38,7 +38,7 @@ def test_evidence_is_each_class_against_its_strongest_rival(seed: int, classes: 
 def test_overlapping_classes_are_judged_each_by_itself() -> None:
     logits = sums(some(0, 3))
 
-    assert np.array_equal(np.stack([*margins(logits, exclusive=False)]), logits)
+    assert np.array_equal(np.stack([*decision_margins(logits, exclusive=False)]), logits)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_overlapping_classes_are_judged_each_by_itself() -> None:
     ],
 )
 def test_evidence_worked_out_by_hand(logits: list[float], expected: list[float]) -> None:
-    found = margins(sums(np.reshape(logits, (-1, 1, 1, 1))), exclusive=True)
+    found = decision_margins(sums(np.reshape(logits, (-1, 1, 1, 1))), exclusive=True)
 
     assert [sigmoid(one.item() / STEPS) for one in found] == pytest.approx(expected, abs=1e-3)
 
@@ -60,42 +60,44 @@ def test_evidence_worked_out_by_hand(logits: list[float], expected: list[float])
 def test_the_table_holds_sigmoids(logit: float) -> None:
     bits = sums(np.array([logit])).view(np.uint16)
 
-    assert sigmoids(255)[bits][0] == pytest.approx(255 * sigmoid(logit), abs=0.07)
+    assert sigmoid_table(255)[bits][0] == pytest.approx(255 * sigmoid(logit), abs=0.07)
 
 
-def maps(values: np.ndarray, volume: Volume, spacing, *, passes=1, thick=5, box=None) -> Maps:
+def maps(
+    values: np.ndarray, volume: Volume, spacing, *, passes=1, thick=5, box=None
+) -> ProbabilityMaps:
     """Maps of logits over a box of the network's grid, given in layers, `passes` times."""
-    view = View.of([volume], spacing, Window(low=0, high=1))
-    made = Maps(Grid.over(volume, None), exclusive=False, passes=passes)
-    inside = values[:, *(box or view.whole)]
+    view = NetworkInput.from_channels([volume], spacing, Window(low=0, high=1))
+    made = ProbabilityMaps(NetworkGrid.from_volume(volume, None), exclusive=False, passes=passes)
+    inside = values[:, *(box or view.full_box)]
     for _ in range(passes):
         layers = ((z, sums(inside[..., z : z + thick])) for z in range(0, inside.shape[3], thick))
-        made.add(layers, view.grid, box or view.whole)
+        made.add_pass(layers, view.grid, box or view.full_box)
     return made
 
 
 @given(sizes, affines(), st.integers(0, 99), st.integers(1, 6), st.integers(1, 5))
 def test_on_the_native_grid_each_voxel_is_its_sigmoid(shape, affine, seed, thick, passes) -> None:
     volume = Volume(np.zeros(shape, np.float32), affine)
-    grid = Grid.over(volume, None)
+    grid = NetworkGrid.from_volume(volume, None)
     logits = some(seed, 2, shape)
     oriented = np.stack([grid.orient(one) for one in logits])
 
     found = maps(oriented, volume, None, passes=passes, thick=thick)
 
     for k in range(2):
-        error = found.whole(k) - 255 * sigmoid(logits[k])
+        error = found.class_probability(k) - 255 * sigmoid(logits[k])
         assert np.abs(error).max() <= 0.6
 
 
 @given(sizes, affines(), spacings, st.integers(1, 4))
 def test_the_way_back_is_the_same_however_thick_the_layers_are(shape, affine, spacing, thick):
     volume = Volume(np.zeros(shape, np.float32), affine)
-    grid = Grid.over(volume, spacing)
+    grid = NetworkGrid.from_volume(volume, spacing)
     logits = some(3, 1, grid.shape)
 
-    whole = maps(logits, volume, spacing, thick=999).whole(0)
-    parts = maps(logits, volume, spacing, thick=thick).whole(0)
+    whole = maps(logits, volume, spacing, thick=999).class_probability(0)
+    parts = maps(logits, volume, spacing, thick=thick).class_probability(0)
 
     assert np.abs(whole.astype(int) - parts).max() <= 1  # sums in another order
 
@@ -105,13 +107,13 @@ def test_the_way_back_is_scipys_linear_interpolation(shape, affine, spacing) -> 
     from scipy import ndimage
 
     volume = Volume(np.zeros(shape, np.float32), affine)
-    grid = Grid.over(volume, spacing)
+    grid = NetworkGrid.from_volume(volume, spacing)
     logits = some(4, 1, grid.shape)
     zoom = np.array(grid.oriented_shape) / grid.shape
     there = sigmoid(sums(logits[0]) / STEPS)
     expected = ndimage.zoom(there, zoom, order=1, mode="nearest", grid_mode=True)
 
-    found = grid.orient(maps(logits, volume, spacing, thick=3).whole(0))
+    found = grid.orient(maps(logits, volume, spacing, thick=3).class_probability(0))
 
     assert np.abs(found - 255 * expected).max() <= 0.51
 
@@ -120,7 +122,7 @@ def test_the_way_back_is_scipys_linear_interpolation(shape, affine, spacing) -> 
 def test_outside_the_box_nothing_is_found(data, shape, affine, spacing) -> None:
     """A box of certainty comes back as itself where nothing is resampled, and never reaches further."""
     volume = Volume(np.zeros(shape, np.float32), affine)
-    grid = Grid.over(volume, spacing)
+    grid = NetworkGrid.from_volume(volume, spacing)
     ends = [sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for n in grid.shape]
     pairs = zip(ends, grid.shape, strict=True)
     box = tuple(slice(min(a, n - 1), max(b, a + 1)) for (a, b), n in pairs)
@@ -128,19 +130,21 @@ def test_outside_the_box_nothing_is_found(data, shape, affine, spacing) -> None:
     certain = np.zeros(grid.shape, np.float32)
     certain[box] = 30
 
-    found = maps(logits, volume, spacing, box=box, thick=2).whole(0)
+    found = maps(logits, volume, spacing, box=box, thick=2).class_probability(0)
 
     expected = np.full((1, *grid.shape), -30.0)
     expected[0, *box] = 30
-    assert np.abs(found.astype(int) - maps(expected, volume, spacing).whole(0)).max() <= 1
+    assert (
+        np.abs(found.astype(int) - maps(expected, volume, spacing).class_probability(0)).max() <= 1
+    )
 
 
 def test_many_passes_are_averaged_as_probabilities() -> None:
     """By hand: 9, -2 and -4 give (0.99988 + 0.11920 + 0.01799) / 3 = 0.379; as logits it were 0.731."""
     volume = Volume(np.zeros((2, 2, 2), np.float32), np.eye(4))
-    grid = Grid.over(volume, None)
-    made = Maps(grid, exclusive=False, passes=3)
+    grid = NetworkGrid.from_volume(volume, None)
+    made = ProbabilityMaps(grid, exclusive=False, passes=3)
     for logit in (9.0, -2.0, -4.0):
-        made.add([(0, sums(np.full((1, 2, 2, 2), logit)))], grid, (slice(0, 2),) * 3)
+        made.add_pass([(0, sums(np.full((1, 2, 2, 2), logit)))], grid, (slice(0, 2),) * 3)
 
-    assert (made.whole(0) == round(0.379024 * 255)).all()
+    assert (made.class_probability(0) == round(0.379024 * 255)).all()

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.data.preprocessing.grid import View
+from volseg.data.preprocessing.grid import NetworkInput
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.inference.sliding_window import Side, Tiling, blended
-from volseg.model.engines.interface import LARGEST, STEPS, counted
-from volseg.system.timing import Seconds
+from volseg.inference.sliding_window import AxisTiling, Tiling, accumulate_windows
+from volseg.model.engines.interface import LARGEST, STEPS, weighted_logits
+from volseg.system.timing import StepTimer
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
 windows = st.tuples(*[st.sampled_from([4, 6, 8])] * 3)
@@ -29,15 +29,15 @@ class Same:
         held = []
         for image, weight in windows:
             self.seen += 1
-            held.append(counted(image * np.float32(self.factor), weight, self))
+            held.append(weighted_logits(image * np.float32(self.factor), weight, self))
             if len(held) >= self.ahead:
                 yield held.pop(0)
         yield from held
 
 
-def view(voxels: np.ndarray) -> View:
+def view(voxels: np.ndarray) -> NetworkInput:
     channels = [Volume(channel, np.diag([-1.0, -1, -1, 1])) for channel in voxels]
-    return View.of(channels, None, Window(low=0, high=1))
+    return NetworkInput.from_channels(channels, None, Window(low=0, high=1))
 
 
 def boxes(draw, shape) -> tuple[slice, slice, slice]:
@@ -69,10 +69,10 @@ def test_an_identity_network_returns_its_input_whatever_the_box(
     box = boxes(data.draw, shape)
     tiling = Tiling(shape, box, window, overlap)
 
-    found = joined(blended(view(voxels), tiling, Same(ahead), Seconds())) / STEPS
+    found = joined(accumulate_windows(view(voxels), tiling, Same(ahead), StepTimer())) / STEPS
 
     assert found.shape == (2, *(side.stop - side.start for side in box))
-    covering = prod(int((side.weights > 0).sum(axis=0).max() + 1) for side in tiling.sides)
+    covering = prod(int((side.weights > 0).sum(axis=0).max() + 1) for side in tiling.axis_tilings)
     assert np.abs(found - voxels[:, *box]).max() <= 0.5 * max(27, covering) / STEPS + 1e-6
 
 
@@ -81,7 +81,9 @@ def test_the_result_does_not_depend_on_how_many_windows_are_in_work(shape, windo
     voxels = np.random.default_rng(1).random((1, *shape)).astype(np.float32)
     tiling = Tiling(shape, whole(shape), window, overlap)
 
-    one, many = (joined(blended(view(voxels), tiling, Same(n), Seconds())) for n in (1, 4))
+    one, many = (
+        joined(accumulate_windows(view(voxels), tiling, Same(n), StepTimer())) for n in (1, 4)
+    )
 
     assert np.array_equal(one, many)
 
@@ -91,16 +93,18 @@ def test_the_windows_are_as_many_as_are_told(shape, window, overlap) -> None:
     tiling = Tiling(shape, whole(shape), window, overlap)
     network = Same()
 
-    joined(blended(view(np.zeros((1, *shape), np.float32)), tiling, network, Seconds()))
+    joined(
+        accumulate_windows(view(np.zeros((1, *shape), np.float32)), tiling, network, StepTimer())
+    )
 
-    assert network.seen == tiling.count
+    assert network.seen == tiling.window_count
 
 
 @given(st.integers(1, 90), st.integers(1, 30), overlaps, st.data())
 def test_windows_lie_in_the_axis_cover_what_is_asked_and_overlap(n, window, overlap, data) -> None:
     begin, end = sorted((data.draw(st.integers(0, n - 1)), data.draw(st.integers(1, n))))
     inside = slice(begin, max(end, begin + 1))
-    side = Side.over(inside, n, window, overlap)
+    side = AxisTiling.for_range(inside, n, window, overlap)
 
     assert side.starts[0] <= inside.start
     assert side.starts[-1] + window >= inside.stop
@@ -114,21 +118,21 @@ def test_windows_lie_in_the_axis_cover_what_is_asked_and_overlap(n, window, over
 
 @given(st.integers(1, 90), st.integers(1, 30), overlaps)
 def test_at_each_voxel_the_weights_add_up_to_one(n, window, overlap) -> None:
-    side = Side.over(slice(0, n), n, window, overlap)
-    total = np.zeros(side.all.stop - side.all.start)
+    side = AxisTiling.for_range(slice(0, n), n, window, overlap)
+    total = np.zeros(side.full_range.stop - side.full_range.start)
     for number, weights in enumerate(side.weights):
-        total[side.place(number)] += weights
+        total[side.window_slice(number)] += weights
 
     assert np.allclose(total, 1, atol=1e-6)
 
 
 def test_windows_worked_out_by_hand() -> None:
     """Of 96 with an overlap of one half over 266 voxels: steps of at most 48, so five, 42.5 apart."""
-    assert Side.over(slice(0, 266), 266, 96, 0.5).starts == (0, 42, 85, 128, 170)
-    assert Side.over(slice(30, 200), 266, 96, 0.5).starts == (30, 67, 104)
-    assert Side.over(slice(100, 110), 266, 96, 0.5).starts == (57,)  # about its middle
-    assert Side.over(slice(0, 10), 266, 96, 0.5).starts == (0,)  # within the axis
-    assert Side.over(slice(0, 20), 20, 96, 0.5).starts == (-38,)
+    assert AxisTiling.for_range(slice(0, 266), 266, 96, 0.5).starts == (0, 42, 85, 128, 170)
+    assert AxisTiling.for_range(slice(30, 200), 266, 96, 0.5).starts == (30, 67, 104)
+    assert AxisTiling.for_range(slice(100, 110), 266, 96, 0.5).starts == (57,)  # about its middle
+    assert AxisTiling.for_range(slice(0, 10), 266, 96, 0.5).starts == (0,)  # within the axis
+    assert AxisTiling.for_range(slice(0, 20), 20, 96, 0.5).starts == (-38,)
 
 
 def test_logits_are_averaged_by_a_gaussian() -> None:
@@ -137,10 +141,12 @@ def test_logits_are_averaged_by_a_gaussian() -> None:
     class Second:
         def parts(self, windows: Iterator) -> Iterator:
             for number, (image, weight) in enumerate(windows):
-                yield counted(np.full_like(image, number), weight, self)
+                yield weighted_logits(np.full_like(image, number), weight, self)
 
     tiling = Tiling((6, 1, 1), whole((6, 1, 1)), (4, 1, 1), 0.5)
-    found = joined(blended(view(np.zeros((1, 6, 1, 1), np.float32)), tiling, Second(), Seconds()))
+    found = joined(
+        accumulate_windows(view(np.zeros((1, 6, 1, 1), np.float32)), tiling, Second(), StepTimer())
+    )
 
     near, far = np.exp(-0.5 * np.array([0.5, 1.5]) ** 2 / 0.5**2)
     expected = [0, 0, far / (far + near), near / (far + near), 1, 1]
@@ -161,7 +167,7 @@ class Slanted:
 
     def parts(self, windows: Iterator) -> Iterator:
         for image, weight in windows:
-            yield counted(image * 2 + self.ramp(image.shape[1:]), weight, self)
+            yield weighted_logits(image * 2 + self.ramp(image.shape[1:]), weight, self)
 
 
 @given(sizes, windows, overlaps)
@@ -176,10 +182,10 @@ def test_windows_that_are_not_even_are_monais(shape, window, overlap) -> None:
         torch.from_numpy(voxels)[None], window, 2, Slanted(), overlap, "gaussian", 0.125
     )[0]
 
-    found = joined(blended(view(voxels), tiling, Slanted(), Seconds())) / STEPS
+    found = joined(accumulate_windows(view(voxels), tiling, Slanted(), StepTimer())) / STEPS
 
-    covering = prod(max(np.bincount(np.ravel([np.arange(s, s + side.window) - side.all.start
-        for s in side.starts]))) for side in tiling.sides)  # fmt: skip
+    covering = prod(max(np.bincount(np.ravel([np.arange(s, s + side.window) - side.full_range.start
+        for s in side.starts]))) for side in tiling.axis_tilings)  # fmt: skip
     assert np.abs(found - expected.numpy()).max() <= 0.5 * covering / STEPS + 1e-4
 
 
@@ -188,7 +194,7 @@ def test_huge_logits_are_certain_and_do_not_overflow(factor: float) -> None:
     ones = np.ones((1, 12, 12, 12), np.float32)
     tiling = Tiling((12, 12, 12), whole((12, 12, 12)), (8, 8, 8), 0.7)
 
-    found = joined(blended(view(ones), tiling, Same(factor=factor), Seconds()))
+    found = joined(accumulate_windows(view(ones), tiling, Same(factor=factor), StepTimer()))
 
     assert np.allclose(found / STEPS, np.sign(factor) * LARGEST, atol=0.05)
 
@@ -199,7 +205,7 @@ def test_logits_that_are_not_finite_are_refused(wrong: float) -> None:
         def parts(self, windows: Iterator) -> Iterator:
             for image, weight in windows:
                 logits = np.where(np.arange(image.size).reshape(image.shape) == 7, wrong, image)
-                yield counted(logits, weight, self)
+                yield weighted_logits(logits, weight, self)
 
         def __str__(self) -> str:
             return "torch, cpu (2 threads), float16"
@@ -207,4 +213,8 @@ def test_logits_that_are_not_finite_are_refused(wrong: float) -> None:
     tiling = Tiling((8, 8, 8), whole((8, 8, 8)), (8, 8, 8), 0.5)
 
     with pytest.raises(UserError, match=r"is not finite by torch, cpu \(2 threads\), float16"):
-        joined(blended(view(np.zeros((1, 8, 8, 8), np.float32)), tiling, Broken(), Seconds()))
+        joined(
+            accumulate_windows(
+                view(np.zeros((1, 8, 8, 8), np.float32)), tiling, Broken(), StepTimer()
+            )
+        )

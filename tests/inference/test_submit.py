@@ -71,7 +71,7 @@ def test_every_row_decodes_to_its_mask(dataset: Dataset, out: Path, tmp_path: Pa
 
     for name, organ, text in rows(tmp_path / "s.csv")[1:]:
         scan, _, number = name.rpartition("_slice_")
-        truth = dataset.label(dataset.of(scan)[0], organ)[:, :, int(number) - 1]
+        truth = dataset.label(dataset.select_samples(scan)[0], organ)[:, :, int(number) - 1]
         assert np.array_equal(decode(text, tiny.SHAPE[:2]), truth)
 
 

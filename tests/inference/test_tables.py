@@ -2,11 +2,11 @@ import io
 
 from rich.console import Console
 
-from volseg.inference.prediction_folder import Confidence, Flag, Record
-from volseg.inference.tables import least, rows, table
+from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
+from volseg.inference.tables import confidence_rows, lowest_confidence, table
 
 
-def record(scan: str, **dice: float | None) -> Record:
+def record(scan: str, **dice: float | None) -> PredictionRecord:
     flag = Flag(sign="missing", text="not found, though every training scan has it")
     told = {
         name: Confidence(
@@ -18,14 +18,16 @@ def record(scan: str, **dice: float | None) -> Record:
         )
         for name, value in dice.items()
     }
-    return Record(scan=scan, status="done", classes=tuple(dice), seen="none", confidence=told)
+    return PredictionRecord(
+        scan=scan, status="done", classes=tuple(dice), seen="none", confidence=told
+    )
 
 
 RECORDS = [record("a", liver=0.9, stomach=0.4, gone=None, none=None), record("b", liver=0.6)]
 
 
 def test_what_is_trusted_least_comes_first_and_what_may_well_be_absent_last() -> None:
-    found = [(row.scan, row.organ) for row in rows(RECORDS)]
+    found = [(row.scan, row.class_name) for row in confidence_rows(RECORDS)]
 
     assert found == [
         ("a", "gone"), ("a", "stomach"), ("b", "liver"), ("a", "liver"), ("a", "none")
@@ -56,12 +58,12 @@ def test_no_name_is_cut_in_60_columns() -> None:
 
 
 def test_a_failed_scan_has_no_row() -> None:
-    failed = Record(scan="c", status="failed", classes=("liver",), seen="none")
+    failed = PredictionRecord(scan="c", status="failed", classes=("liver",), seen="none")
 
-    assert rows([failed]) == []
+    assert confidence_rows([failed]) == []
 
 
 def test_a_scan_is_trusted_as_far_as_its_least_organ() -> None:
     told = [record("a", liver=0.9, stomach=0.4), record("b", liver=0.2, gone=None), record("c")]
 
-    assert [least(one) for one in told] == [0.4, 0.0, float("inf")]
+    assert [lowest_confidence(one) for one in told] == [0.4, 0.0, float("inf")]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from volseg.metrics import distance_transform
-from volseg.metrics.distance_transform import Target
+from volseg.metrics.distance_transform import DistanceTransform
 
 SPACING = (1.5, 2.0, 3.0)
 SPACINGS = st.sampled_from([SPACING, (1.0, 1.0, 1.0), (3.0, 0.5, 0.7), (1 / 266, 1 / 266, 1 / 144)])
@@ -34,16 +34,16 @@ def reach(request, monkeypatch):
     monkeypatch.setattr(distance_transform, "MARGIN", margin)
     monkeypatch.setattr(distance_transform, "COARSE", coarse)
     monkeypatch.setattr(distance_transform, "INNER", (slice(None), inner, inner))
-    distance_transform._rings.cache_clear()
+    distance_transform._column_rings.cache_clear()
     yield
-    distance_transform._rings.cache_clear()
+    distance_transform._column_rings.cache_clear()
 
 
 @given(sparse(6), SPACINGS)
 def test_distances_agree_with_all_pairs(mask, spacing):
     assume(mask.any())
 
-    found = Target(mask).distances(np.arange(mask.size), spacing)
+    found = DistanceTransform(mask).distances_from(np.arange(mask.size), spacing)
     assert np.allclose(found, brute(mask, spacing), rtol=1e-12, atol=1e-12)
 
 
@@ -52,7 +52,9 @@ def test_only_what_is_asked_is_exact_and_nothing_changes_sides(mask, spacing, da
     assume(mask.any())
     expected = brute(mask, spacing)
     enough, most = sorted(data.draw(st.tuples(*[st.sampled_from([0, *expected])] * 2)))
-    found = Target(mask).distances(np.arange(mask.size), spacing, enough=enough, most=most)
+    found = DistanceTransform(mask).distances_from(
+        np.arange(mask.size), spacing, enough=enough, most=most
+    )
     between = (expected > enough) & (expected < most)
 
     assert np.allclose(found[between], expected[between], rtol=1e-12, atol=1e-12)
@@ -66,7 +68,7 @@ def test_the_farthest_is_the_longest_distance_of_the_places(mask, spacing, data)
     asked = data.draw(arrays.arrays(bool, mask.size))
     expected = brute(mask, spacing)[asked].max(initial=0)
 
-    found = Target(mask).farthest(np.flatnonzero(asked), spacing)
+    found = DistanceTransform(mask).max_distance(np.flatnonzero(asked), spacing)
     assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
@@ -76,7 +78,9 @@ def test_two_far_corners_are_a_diagonal_apart():
     mask[0, 0, 0] = True
     expected = np.sqrt((39 * 1.5) ** 2 + (29 * 2) ** 2 + (19 * 3) ** 2)
 
-    assert Target(mask).distances(np.array([mask.size - 1]), SPACING) == pytest.approx(expected)
+    assert DistanceTransform(mask).distances_from(
+        np.array([mask.size - 1]), SPACING
+    ) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("length", [127, 128, 200, 255, 256, 700])
@@ -86,10 +90,10 @@ def test_columns_of_any_length_are_counted_without_overflow(length):
     mask[0, 0] = True
     x, y, _ = np.unravel_index(np.arange(mask.size), mask.shape)
 
-    found = Target(mask).distances(np.arange(mask.size), (1.0, 1.0, 1.0))
+    found = DistanceTransform(mask).distances_from(np.arange(mask.size), (1.0, 1.0, 1.0))
     assert np.allclose(found, np.hypot(x, y), rtol=1e-12)
 
 
 def test_an_empty_mask_is_refused():
     with pytest.raises(ValueError, match="empty mask"):
-        Target(np.zeros((2, 2, 2), bool))
+        DistanceTransform(np.zeros((2, 2, 2), bool))

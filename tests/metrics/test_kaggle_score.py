@@ -5,8 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from volseg.metrics.kaggle_score import Part, normalised_hd, part, score, slice_dice
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.kaggle_score import (
+    KaggleTerms,
+    normalised_hd,
+    scan_terms,
+    score_scans,
+    slice_dice,
+)
+from volseg.metrics.mask_pair import MaskPair
 
 SPACING = (1.5, 1.5, 3.0)
 NAN = math.nan
@@ -20,7 +26,7 @@ def mask(*places, shape=(8, 4, 10)):
 
 
 def compare(truth, prediction):
-    return Comparison(truth, prediction, SPACING)
+    return MaskPair(truth, prediction, SPACING)
 
 
 def test_slices_empty_in_both_are_skipped_and_a_false_positive_scores_0():
@@ -53,7 +59,7 @@ def test_hd_takes_the_worse_direction_and_no_millimetres():
 
     assert normalised_hd(compare(truth, prediction)) == pytest.approx(expected)
     assert normalised_hd(compare(prediction, truth)) == pytest.approx(expected)
-    assert normalised_hd(Comparison(truth, prediction, (9.0, 9.0, 9.0))) == pytest.approx(expected)
+    assert normalised_hd(MaskPair(truth, prediction, (9.0, 9.0, 9.0))) == pytest.approx(expected)
 
 
 def test_hd_is_1_where_one_is_empty_and_skipped_where_both_are():
@@ -74,7 +80,7 @@ def test_a_scan_has_a_dice_for_each_class_and_slice_and_a_distance_for_each_clas
         "b": compare(mask((4, 0, 0)), mask((0, 0, 0))),
         "c": compare(mask(), mask()),
     }
-    found = part(swapped)
+    found = scan_terms(swapped)
 
     assert found.dice.shape == (3, 10)
     assert found.hd == pytest.approx([0.5 / math.sqrt(3), 0.5 / math.sqrt(3), NAN], nan_ok=True)
@@ -84,10 +90,10 @@ def test_a_scan_has_a_dice_for_each_class_and_slice_and_a_distance_for_each_clas
 def test_the_score_is_a_mean_over_slices_and_classes_not_over_scans():
     # Dice: (1 + 0.5 + 0.75) / 3 counted pairs = 0.75; HD: (0.1 + 0.2 + 0.6) / 3 = 0.3; joint 0.25
     parts = [
-        Part(np.array([[1, NAN], [0.5, NAN]]), np.array([0.1, 0.2]), 0.2),
-        Part(np.array([[NAN, NAN], [NAN, 0.75]]), np.array([NAN, 0.6]), 0.3),
+        KaggleTerms(np.array([[1, NAN], [0.5, NAN]]), np.array([0.1, 0.2]), 0.2),
+        KaggleTerms(np.array([[NAN, NAN], [NAN, 0.75]]), np.array([NAN, 0.6]), 0.3),
     ]
-    found = score(parts)
+    found = score_scans(parts)
 
     assert found.dice == pytest.approx(0.75)
     assert found.hd == pytest.approx(0.3)
@@ -98,13 +104,13 @@ def test_the_score_is_a_mean_over_slices_and_classes_not_over_scans():
 
 def test_perfect_masks_score_1():
     truth = mask((1, 1, 1), (2, 1, 5))
-    found = score([part({"a": compare(truth, truth), "b": compare(mask(), mask())})])
+    found = score_scans([scan_terms({"a": compare(truth, truth), "b": compare(mask(), mask())})])
 
     assert (found.dice, found.hd, found.score, found.score_joint) == (1, 0, 1, 1)
 
 
 def test_nothing_to_score_is_not_a_number():
-    found = score([part({"a": compare(mask(), mask())})])
+    found = score_scans([scan_terms({"a": compare(mask(), mask())})])
 
     assert math.isnan(found.dice)
     assert math.isnan(found.score)

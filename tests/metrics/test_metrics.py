@@ -11,16 +11,16 @@ from hypothesis.extra import numpy as arrays
 from pydantic import TypeAdapter
 
 from volseg import metrics
-from volseg.metrics import DEFAULT, Metric, measure
+from volseg.metrics import DEFAULT, Metric, compute_metrics
 from volseg.metrics.distance import ASSD, HD, HD95
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice, IoU
 from volseg.metrics.surface import APL, SurfaceDice
 from volseg.metrics.volume import RelativeVolumeDifference, Volume, VolumeDifference
-from volseg.schema import members
+from volseg.schema import union_members
 
 SPACING = (1.5, 2.0, 3.0)
-LISTED = [kind() for kind in members(Metric).values()]
+LISTED = [kind() for kind in union_members(Metric).values()]
 METRICS = list({metric.label: metric for metric in [*LISTED, *DEFAULT]}.values())
 
 
@@ -55,7 +55,7 @@ def voxels(*places, shape=(9, 9, 9)):
 @every([metric for metric in METRICS if metric.symmetric])
 @given(pair=pairs())
 def test_truth_and_prediction_may_be_swapped(metric, pair):
-    forth, back = Comparison(*pair, SPACING), Comparison(*pair[::-1], SPACING)
+    forth, back = MaskPair(*pair, SPACING), MaskPair(*pair[::-1], SPACING)
 
     assert same(metric(forth), metric(back))
 
@@ -67,7 +67,7 @@ def test_the_order_of_the_axes_does_not_matter(metric, pair, order):
     turned = [mask.transpose(order) for mask in pair]
     spacing = tuple(SPACING[axis] for axis in order)
 
-    assert same(metric(Comparison(*turned, spacing)), metric(Comparison(*pair, SPACING)))
+    assert same(metric(MaskPair(*turned, spacing)), metric(MaskPair(*pair, SPACING)))
 
 
 @every()
@@ -75,7 +75,7 @@ def test_the_order_of_the_axes_does_not_matter(metric, pair, order):
 def test_flips_do_not_matter(metric, pair, axis):
     flipped = [np.flip(mask, axis) for mask in pair]
 
-    assert same(metric(Comparison(*flipped, SPACING)), metric(Comparison(*pair, SPACING)))
+    assert same(metric(MaskPair(*flipped, SPACING)), metric(MaskPair(*pair, SPACING)))
 
 
 @every()
@@ -83,7 +83,7 @@ def test_flips_do_not_matter(metric, pair, axis):
 def test_empty_space_around_does_not_matter(metric, pair, low, high):
     wider = [np.pad(mask, (low, high)) for mask in pair]
 
-    assert same(metric(Comparison(*wider, SPACING)), metric(Comparison(*pair, SPACING)))
+    assert same(metric(MaskPair(*wider, SPACING)), metric(MaskPair(*pair, SPACING)))
 
 
 @every()
@@ -91,16 +91,16 @@ def test_empty_space_around_does_not_matter(metric, pair, low, high):
 def test_the_order_in_memory_does_not_matter(metric, pair):
     other = [np.asfortranarray(mask) for mask in pair]
 
-    assert same(metric(Comparison(*other, SPACING)), metric(Comparison(*pair, SPACING)))
+    assert same(metric(MaskPair(*other, SPACING)), metric(MaskPair(*pair, SPACING)))
 
 
 @every()
 @given(pair=pairs(), factor=st.sampled_from([0.25, 3.0, 10.0]))
 def test_scaling_the_spacing_scales_lengths_and_volumes_and_leaves_shares(metric, pair, factor):
-    large = Comparison(*pair, tuple(side * factor for side in SPACING))
+    large = MaskPair(*pair, tuple(side * factor for side in SPACING))
     lengths = {key: value * factor for key, value in metric if key.endswith("_mm")}
     power = {"": 0, "%": 0, "mm": 1, "ml": 3}[metric.unit]
-    expected = metric(Comparison(*pair, SPACING)) * factor**power
+    expected = metric(MaskPair(*pair, SPACING)) * factor**power
 
     assert same(metric.model_copy(update=lengths)(large), expected)
 
@@ -111,7 +111,7 @@ def test_equal_masks_are_perfect(metric, pair):
     assume(pair[0].any())
     perfect = 0 if metric.unit else 1
 
-    assert metric(Comparison(pair[0], pair[0], SPACING)) == perfect
+    assert metric(MaskPair(pair[0], pair[0], SPACING)) == perfect
 
 
 @every()
@@ -119,13 +119,13 @@ def test_equal_masks_are_perfect(metric, pair):
 def test_where_neither_mask_is_empty_there_is_a_number(metric, pair):
     assume(pair[0].any() and pair[1].any())
 
-    assert math.isfinite(metric(Comparison(*pair, SPACING)))
+    assert math.isfinite(metric(MaskPair(*pair, SPACING)))
 
 
 @given(pair=pairs())
 def test_every_value_is_the_same_whatever_was_asked_before(pair):
-    backwards = measure(Comparison(*pair, SPACING), METRICS[::-1])
-    alone = {metric.label: metric(Comparison(*pair, SPACING)) for metric in METRICS}
+    backwards = compute_metrics(MaskPair(*pair, SPACING), METRICS[::-1])
+    alone = {metric.label: metric(MaskPair(*pair, SPACING)) for metric in METRICS}
 
     assert backwards == pytest.approx(alone, rel=0, abs=0, nan_ok=True)
 
@@ -133,7 +133,7 @@ def test_every_value_is_the_same_whatever_was_asked_before(pair):
 def test_scores_have_these_names():
     masks = voxels((1, 1, 1))
 
-    assert list(measure(Comparison(masks, masks, SPACING))) == [
+    assert list(compute_metrics(MaskPair(masks, masks, SPACING))) == [
         "Dice", "IoU", "HD", "HD95", "ASSD", "NSD2", "NSD3", "APL_mm", "volume_ml", "truth_ml",
         "volume_difference_ml", "volume_difference_percent",
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_a_metric_may_be_chosen_by_name():
     read = TypeAdapter(Metric).validate_python
 
     assert read("dice") == Dice()
-    assert read({"name": "surface_dice", "tolerance_mm": 1.5}).label == "NSD1.5"
+    assert read({"name": "surface_dice", "tolerance_mm": 1.5}).column_name == "NSD1.5"
 
 
 # ---- empty masks
@@ -174,7 +174,7 @@ def table():
 def test_empty_masks_give_what_the_table_says(metric):
     empty, full = voxels(), voxels((1, 1, 1))
     pairs = [(empty, empty), (empty, full), (full, empty)]
-    found = [metric(Comparison(*pair, SPACING)) for pair in pairs]
+    found = [metric(MaskPair(*pair, SPACING)) for pair in pairs]
     label = "NSD" if isinstance(metric, SurfaceDice) else metric.label
 
     assert found == pytest.approx(table()[label], rel=1e-9, nan_ok=True)
@@ -183,12 +183,12 @@ def test_empty_masks_give_what_the_table_says(metric):
 
 def test_distances_to_an_empty_mask_are_refused():
     with pytest.raises(ValueError, match="empty mask"):
-        _ = Comparison(voxels((1, 1, 1)), voxels(), SPACING).surface_distances_mm
+        _ = MaskPair(voxels((1, 1, 1)), voxels(), SPACING).surface_distances_mm
 
 
 def test_masks_of_two_shapes_are_refused():
     with pytest.raises(ValueError, match=r"truth is \(9, 9, 9\), prediction \(8, 9, 9\)"):
-        Comparison(voxels(), voxels(shape=(8, 9, 9)), SPACING)
+        MaskPair(voxels(), voxels(shape=(8, 9, 9)), SPACING)
 
 
 # ---- by hand
@@ -199,8 +199,8 @@ def test_dice_counts_voxels():
     truth = voxels((0, 0, 0), (1, 0, 0), (2, 0, 0))
     prediction = voxels((2, 0, 0), (3, 0, 0))
 
-    assert Dice()(Comparison(truth, prediction, SPACING)) == pytest.approx(0.4)
-    assert IoU()(Comparison(truth, prediction, SPACING)) == pytest.approx(1 / 4)  # of 4 in either
+    assert Dice()(MaskPair(truth, prediction, SPACING)) == pytest.approx(0.4)
+    assert IoU()(MaskPair(truth, prediction, SPACING)) == pytest.approx(1 / 4)  # of 4 in either
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_dice_counts_voxels():
     [((4, 1, 1), 4.5), ((1, 4, 1), 6), ((1, 1, 4), 9), ((4, 4, 4), math.sqrt(4.5**2 + 36 + 81))],
 )
 def test_two_voxels_are_apart_by_steps_times_the_spacing_of_their_axis(place, expected):
-    compared = Comparison(voxels((1, 1, 1)), voxels(place), SPACING)
+    compared = MaskPair(voxels((1, 1, 1)), voxels(place), SPACING)
 
     assert HD()(compared) == pytest.approx(expected)
     assert HD95()(compared) == pytest.approx(expected)
@@ -219,8 +219,8 @@ def test_hausdorff_takes_the_worse_direction():
     # every predicted voxel is a true one, but the true voxel 5 steps of 1.5 mm away is missed
     truth, prediction = voxels((1, 1, 1), (6, 1, 1)), voxels((1, 1, 1))
 
-    assert HD()(Comparison(truth, prediction, SPACING)) == pytest.approx(7.5)
-    assert HD()(Comparison(prediction, truth, SPACING)) == pytest.approx(7.5)
+    assert HD()(MaskPair(truth, prediction, SPACING)) == pytest.approx(7.5)
+    assert HD()(MaskPair(prediction, truth, SPACING)) == pytest.approx(7.5)
 
 
 def test_hausdorff_counts_the_inside_of_a_mask():
@@ -229,8 +229,8 @@ def test_hausdorff_counts_the_inside_of_a_mask():
     shell = full.copy()
     shell[1:-1, 1:-1, 1:-1] = False
 
-    assert HD()(Comparison(full, shell, (1.0, 1.0, 1.0))) == 3
-    assert HD95()(Comparison(full, shell, (1.0, 1.0, 1.0))) == 0
+    assert HD()(MaskPair(full, shell, (1.0, 1.0, 1.0))) == 3
+    assert HD95()(MaskPair(full, shell, (1.0, 1.0, 1.0))) == 0
 
 
 def test_hd95_interpolates_the_95th_percentile():
@@ -240,12 +240,12 @@ def test_hd95_interpolates_the_95th_percentile():
     truth[:21] = True
     prediction = truth.copy()
     prediction[30] = True
-    assert HD95()(Comparison(truth, prediction, (1.0, 1.0, 1.0))) == 0
+    assert HD95()(MaskPair(truth, prediction, (1.0, 1.0, 1.0))) == 0
 
     # with 11 voxels in the row: place .95 * 11 = 10.45 of ten zeros, zero, 10: 0.45 of the last step
     truth[11:] = prediction[11:21] = False
     prediction[30], prediction[20] = False, True
-    assert HD95()(Comparison(truth, prediction, (1.0, 1.0, 1.0))) == pytest.approx(0.45 * 10)
+    assert HD95()(MaskPair(truth, prediction, (1.0, 1.0, 1.0))) == pytest.approx(0.45 * 10)
 
 
 def test_assd_counts_every_surface_voxel_alike():
@@ -254,7 +254,7 @@ def test_assd_counts_every_surface_voxel_alike():
     truth, prediction = np.zeros((2, 9, 9, 9), bool)
     truth[1:5, 1, 1] = prediction[1, 1, 1] = True
 
-    assert ASSD()(Comparison(truth, prediction, SPACING)) == pytest.approx(9 / 5)
+    assert ASSD()(MaskPair(truth, prediction, SPACING)) == pytest.approx(9 / 5)
 
 
 def test_assd_is_over_surface_voxels_only():
@@ -266,14 +266,14 @@ def test_assd_is_over_surface_voxels_only():
     hollow[2, 2, 2] = False
 
     expected = 2 * (1.5 + 2 + 3) / (98 + 98 + 6)
-    assert ASSD()(Comparison(full, hollow, SPACING)) == pytest.approx(expected)
+    assert ASSD()(MaskPair(full, hollow, SPACING)) == pytest.approx(expected)
 
 
 def test_surface_dice_of_two_slabs_goes_with_the_tolerance():
     # two single voxels 3 mm apart: surfaces (cells around them) are 3 mm - 1.5 mm apart at best:
     # the voxels at x = 1 and x = 3 (spacing 1.5) have cells at x = 1, 2 and x = 3, 4. The nearer half
     # of either surface is one cell = 1.5 mm from the other, the farther half two = 3 mm
-    compared = Comparison(voxels((1, 1, 1)), voxels((3, 1, 1)), SPACING)
+    compared = MaskPair(voxels((1, 1, 1)), voxels((3, 1, 1)), SPACING)
 
     assert SurfaceDice(tolerance_mm=1.4)(compared) == 0
     assert SurfaceDice(tolerance_mm=1.5)(compared) == pytest.approx(0.5)
@@ -288,7 +288,7 @@ def test_surface_dice_weighs_surface_by_its_area():
     plate[1, :5] = True
     with_voxel = plate.copy()
     with_voxel[1, 15, 2] = True
-    compared = Comparison(plate, with_voxel, (1.0, 1.0, 1.0))
+    compared = MaskPair(plate, with_voxel, (1.0, 1.0, 1.0))
     voxel = math.sqrt(3)
     one, other = compared.surface_elements(within_mm=2)
     area = one.areas_mm2.sum()
@@ -301,14 +301,14 @@ def test_volumes_are_in_millilitres():
     # 1000 voxels of 9 mm³ = 9 ml
     mask = np.ones((10, 10, 10), bool)
 
-    assert Volume()(Comparison(mask, mask, SPACING)) == pytest.approx(9)
+    assert Volume()(MaskPair(mask, mask, SPACING)) == pytest.approx(9)
 
 
 def test_volume_differences_are_prediction_minus_truth():
     # 1000 and 1200 voxels of 9 mm³: 1.8 ml too much, a fifth of the truth; the other way round a sixth
     truth, prediction = np.zeros((2, 10, 10, 12), bool)
     truth[:, :, :10] = prediction[:] = True
-    over, under = Comparison(truth, prediction, SPACING), Comparison(prediction, truth, SPACING)
+    over, under = MaskPair(truth, prediction, SPACING), MaskPair(prediction, truth, SPACING)
 
     assert VolumeDifference()(over) == pytest.approx(1.8)
     assert VolumeDifference()(under) == pytest.approx(-1.8)
@@ -323,7 +323,7 @@ def test_apl_counts_the_contours_pixels_that_must_be_drawn():
     truth, prediction = np.zeros((2, 9, 9, 9), bool)
     truth[2:6, 2:6, 3:5] = prediction[3:7, 2:6, 3:5] = True
 
-    assert APL()(Comparison(truth, prediction, (1.5, 1.5, 3.0))) == pytest.approx(2 * 6 * 1.5)
+    assert APL()(MaskPair(truth, prediction, (1.5, 1.5, 3.0))) == pytest.approx(2 * 6 * 1.5)
 
 
 def test_apl_draws_the_contour_of_a_missing_slice_and_deletes_for_nothing():
@@ -331,18 +331,18 @@ def test_apl_draws_the_contour_of_a_missing_slice_and_deletes_for_nothing():
     truth, prediction = np.zeros((2, 9, 9, 9), bool)
     truth[2:6, 2:6, 3:5] = prediction[2:6, 2:6, 4:6] = True
 
-    assert APL()(Comparison(truth, prediction, (1.5, 1.5, 3.0))) == pytest.approx(12 * 1.5)
+    assert APL()(MaskPair(truth, prediction, (1.5, 1.5, 3.0))) == pytest.approx(12 * 1.5)
 
 
 def test_apl_takes_the_side_of_a_square_of_the_same_area_for_a_pixel_that_is_none():
     truth, prediction = voxels((1, 1, 1)), voxels((2, 1, 1))
 
-    assert APL()(Comparison(truth, prediction, (1.0, 4.0, 3.0))) == 2
+    assert APL()(MaskPair(truth, prediction, (1.0, 4.0, 3.0))) == 2
 
 
 def test_float32_voxel_sizes_do_not_move_a_surface_over_the_tolerance():
     wide = np.nextafter(np.float32(3), np.float32(4))
-    compared = Comparison(voxels((1, 1, 1)), voxels((1, 1, 2)), (1.5, 1.5, float(wide)))
+    compared = MaskPair(voxels((1, 1, 1)), voxels((1, 1, 2)), (1.5, 1.5, float(wide)))
 
     assert SurfaceDice(tolerance_mm=3)(compared) == 1
 
@@ -357,7 +357,7 @@ def test_hausdorff_agrees_with_all_pairs_of_voxels(pair):
     ways = np.linalg.norm(truth[:, None] - prediction[None], axis=-1)
     expected = max(ways.min(axis=0).max(), ways.min(axis=1).max())
 
-    assert HD()(Comparison(*pair, SPACING)) == pytest.approx(expected, abs=1e-9)
+    assert HD()(MaskPair(*pair, SPACING)) == pytest.approx(expected, abs=1e-9)
 
 
 def monai_edges(pair, **settings):
@@ -380,7 +380,7 @@ def test_hd95_agrees_with_monai(pair):
     _, ways, _ = monai_edges(pair)
     expected = max(np.quantile(way.numpy().astype(float), 0.95) for way in ways)
 
-    assert HD95()(Comparison(*pair, SPACING)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert HD95()(MaskPair(*pair, SPACING)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 @given(pairs())
@@ -389,7 +389,7 @@ def test_assd_agrees_with_monai(pair):
     _, ways, _ = monai_edges(pair)
     expected = np.concatenate([way.numpy().astype(float) for way in ways]).mean()
 
-    assert ASSD()(Comparison(*pair, SPACING)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert ASSD()(MaskPair(*pair, SPACING)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_distances_agree_with_monais_metrics():
@@ -403,8 +403,8 @@ def test_distances_agree_with_monais_metrics():
     hd95 = compute_hausdorff_distance(prediction, truth, percentile=95, **settings)
     assd = compute_average_surface_distance(prediction, truth, symmetric=True, **settings)
 
-    assert HD95()(Comparison(*pair, SPACING)) == pytest.approx(hd95.item(), rel=1e-5)
-    assert ASSD()(Comparison(*pair, SPACING)) == pytest.approx(assd.item(), rel=1e-6)
+    assert HD95()(MaskPair(*pair, SPACING)) == pytest.approx(hd95.item(), rel=1e-5)
+    assert ASSD()(MaskPair(*pair, SPACING)) == pytest.approx(assd.item(), rel=1e-6)
 
 
 @given(pairs())
@@ -416,7 +416,7 @@ def test_surface_dice_agrees_with_monai(pair):
 
     for tolerance in (1.5, 2, 3, 7):  # 7 mm is beyond what is near
         near = [area[(way <= tolerance).numpy()] for area, way in zip(areas, ways, strict=True)]
-        found = SurfaceDice(tolerance_mm=tolerance)(Comparison(*pair, SPACING))
+        found = SurfaceDice(tolerance_mm=tolerance)(MaskPair(*pair, SPACING))
         assert found == pytest.approx(sum(part.sum() for part in near) / whole, abs=1e-6)
 
 
@@ -432,7 +432,7 @@ def test_surface_dice_agrees_with_monais_metric():
     )
 
     assert 0.2 < expected.item() < 0.9
-    found = SurfaceDice(tolerance_mm=3)(Comparison(*pair, SPACING))
+    found = SurfaceDice(tolerance_mm=3)(MaskPair(*pair, SPACING))
     assert found == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -446,7 +446,7 @@ def test_surface_dice_agrees_with_deepminds_own_code(pair):
         distances = deepmind.compute_surface_distances(*pair, SPACING)
 
     for tolerance in (1.4, 2.2, 3.1, 7.1):  # no distance, so that rounding has no say
-        found = SurfaceDice(tolerance_mm=tolerance)(Comparison(*pair, SPACING))
+        found = SurfaceDice(tolerance_mm=tolerance)(MaskPair(*pair, SPACING))
         expected = deepmind.compute_surface_dice_at_tolerance(distances, tolerance)
         assert found == pytest.approx(expected, abs=1e-6)
 
@@ -455,7 +455,7 @@ def test_surface_dice_agrees_with_deepminds_own_code(pair):
 def test_overlap_agrees_with_its_definition_on_sets(pair):
     truth, prediction = ({*map(tuple, np.argwhere(mask))} for mask in pair)
     assume(truth or prediction)
-    compared = Comparison(*pair, SPACING)
+    compared = MaskPair(*pair, SPACING)
     dice = 2 * len(truth & prediction) / (len(truth) + len(prediction))
     iou = len(truth & prediction) / len(truth | prediction)
 
@@ -477,4 +477,4 @@ def test_apl_agrees_with_its_definition_on_sets(pair):
     )
     expected = len(truth - prediction) * math.sqrt(SPACING[0] * SPACING[1])
 
-    assert APL()(Comparison(*pair, SPACING)) == pytest.approx(expected)
+    assert APL()(MaskPair(*pair, SPACING)) == pytest.approx(expected)

@@ -13,8 +13,8 @@ import pytest
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from volseg.data.layouts.gi_tract.rle import decode
-from volseg.metrics import kaggle_score, measure
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics import compute_metrics, kaggle_score
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.surface_elements import cell_codes, element_areas
 
 SPACING = (1.5, 1.5, 3.0)
@@ -38,7 +38,7 @@ def truth(shared_data: Path) -> dict[str, np.ndarray]:
 
 def check(one: np.ndarray, prediction: np.ndarray, expected: dict) -> None:
     """Every metric has its value, or lies within its bounds (both included)."""
-    found = measure(Comparison(one, prediction, SPACING))
+    found = compute_metrics(MaskPair(one, prediction, SPACING))
     bounds = {name: value for name, value in expected.items() if isinstance(value, tuple)}
     exact = {name: value for name, value in expected.items() if name not in bounds}
 
@@ -59,9 +59,11 @@ def volumes(one: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     }
 
 
-def score(truth: dict[str, np.ndarray], prediction: dict[str, np.ndarray]) -> kaggle_score.Part:
-    pairs = {organ: Comparison(truth[organ], prediction[organ], SPACING) for organ in ORGANS}
-    return kaggle_score.part(pairs)
+def score(
+    truth: dict[str, np.ndarray], prediction: dict[str, np.ndarray]
+) -> kaggle_score.KaggleTerms:
+    pairs = {organ: MaskPair(truth[organ], prediction[organ], SPACING) for organ in ORGANS}
+    return kaggle_score.scan_terms(pairs)
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
@@ -99,7 +101,7 @@ def test_a_dropped_organ_is_missed_by_every_metric(truth, organ):
 def test_a_dropped_organ_costs_the_score_its_slices_and_a_third_of_the_distance(truth):
     # of 117 pairs of slice and organ that have a mask, 48 show the stomach. One distance of three is 1
     part = score(truth, truth | {"stomach": np.zeros(SHAPE, bool)})
-    found = kaggle_score.score([part])
+    found = kaggle_score.score_scans([part])
 
     assert found.dice == pytest.approx((117 - 48) / 117)
     assert found.hd == pytest.approx(1 / 3)
@@ -227,8 +229,8 @@ def test_two_organs_swapped(truth, organ):
 
 
 def test_organs_that_are_swapped_answer_for_each_other(truth):
-    stomach = measure(Comparison(truth["stomach"], truth["small_bowel"], SPACING))
-    bowel = measure(Comparison(truth["small_bowel"], truth["stomach"], SPACING))
+    stomach = compute_metrics(MaskPair(truth["stomach"], truth["small_bowel"], SPACING))
+    bowel = compute_metrics(MaskPair(truth["small_bowel"], truth["stomach"], SPACING))
 
     for name in ("Dice", "IoU", "HD", "HD95", "ASSD", "NSD2", "NSD3"):
         assert stomach[name] == pytest.approx(bowel[name], rel=1e-12)
@@ -286,5 +288,5 @@ def test_a_removed_slice_costs_the_score_its_pairs_and_a_slices_distance(truth):
     part = score(truth, left)
 
     assert part.dice[:, REMOVED].tolist() == [0, 0, 0]
-    assert kaggle_score.score([part]).dice == pytest.approx((117 - 3) / 117)
+    assert kaggle_score.score_scans([part]).dice == pytest.approx((117 - 3) / 117)
     assert (part.hd >= 1 / 108 / math.sqrt(3) - 1e-12).all()

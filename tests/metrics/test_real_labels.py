@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from volseg.data.layouts.gi_tract.rle import decode
-from volseg.metrics import measure
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics import compute_metrics
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 
 SPACING = (1.63, 1.63, 3.0)
@@ -41,7 +41,7 @@ def days(labels: dict, organ: str) -> list[tuple]:
 )
 def test_an_organ_of_one_day_on_the_next_has_the_dice_that_is_known(labels, organ, median) -> None:
     pairs = days(labels, organ)
-    dice = [Dice()(Comparison(labels[b], labels[a], SPACING)) for a, b in pairs]
+    dice = [Dice()(MaskPair(labels[b], labels[a], SPACING)) for a, b in pairs]
 
     assert len(pairs) == 8
     assert np.median(dice) == pytest.approx(median, abs=0.005)
@@ -49,7 +49,7 @@ def test_an_organ_of_one_day_on_the_next_has_the_dice_that_is_known(labels, orga
 
 def test_a_real_organ_scores_within_seconds_and_in_plausible_millimetres(labels) -> None:
     one, other = days(labels, "stomach")[0]
-    values = measure(Comparison(labels[other], labels[one], SPACING))
+    values = compute_metrics(MaskPair(labels[other], labels[one], SPACING))
 
     assert 100 < values["truth_ml"] < 1500
     assert 0 < values["NSD2"] < values["NSD3"] < 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.metrics.surface_elements import CORNERS, cell_codes, element_areas, shell
+from volseg.metrics.surface_elements import CORNERS, cell_codes, element_areas, surface_voxels
 
 SPACINGS = [(1.0, 1.0, 1.0), (1.5, 1.5, 3.0), (1.63, 1.63, 3.0), (0.7, 1.9, 1.1), (3.0, 1.0, 0.5)]
 
@@ -95,4 +95,4 @@ def test_a_shell_is_what_erosion_takes_off(mask, axes):
     for axis in axes:
         np.moveaxis(cross, axis, 0)[:, 1, 1] = True
 
-    assert np.array_equal(shell(mask, axes), mask & ~binary_erosion(mask, cross))
+    assert np.array_equal(surface_voxels(mask, axes), mask & ~binary_erosion(mask, cross))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.planning.design_search import TRIALS, Use, search
+from volseg.planning.design_search import TRIALS, ResourceUse, largest_fitting
 
 LADDERS = st.sets(st.integers(10**3, 10**8), min_size=1, max_size=200).map(
     lambda sizes: sorted(sizes, reverse=True)
@@ -15,7 +15,7 @@ def linear(voxels, *, budget, fixed, each, limit=None):
     def use(number):
         asked.append(number)
         taken = fixed + each * voxels[number]
-        return Use(taken / budget, voxels[number] / limit if limit else 0.0)
+        return ResourceUse(taken / budget, voxels[number] / limit if limit else 0.0)
 
     return use, asked
 
@@ -26,7 +26,7 @@ def test_what_is_chosen_fits_and_uses_most_of_the_memory_or_the_next_does_not_fi
 ):
     use, asked = linear(voxels, budget=budget, fixed=fixed, each=each)
 
-    chosen = search(voxels, use)
+    chosen = largest_fitting(voxels, use)
 
     if chosen is None:
         assert use(len(voxels) - 1).memory > 1
@@ -40,7 +40,7 @@ def test_what_is_chosen_fits_and_uses_most_of_the_memory_or_the_next_does_not_fi
 def test_half_the_budget_never_gives_more(voxels, budget, each):
     found = []
     for allowed in (budget, budget / 2):
-        chosen = search(voxels, linear(voxels, budget=allowed, fixed=5e7, each=each)[0])
+        chosen = largest_fitting(voxels, linear(voxels, budget=allowed, fixed=5e7, each=each)[0])
         found.append(0 if chosen is None else voxels[chosen])
 
     assert found[1] <= found[0]
@@ -50,7 +50,7 @@ def test_half_the_budget_never_gives_more(voxels, budget, each):
 def test_time_chooses_where_memory_does_not_and_the_smallest_is_taken_if_all_are_slow(
     voxels, limit
 ):
-    chosen = search(voxels, linear(voxels, budget=1e15, fixed=0, each=1, limit=limit)[0])
+    chosen = largest_fitting(voxels, linear(voxels, budget=1e15, fixed=0, each=1, limit=limit)[0])
 
     assert voxels[chosen] <= max(limit, voxels[-1])
 
@@ -58,7 +58,7 @@ def test_time_chooses_where_memory_does_not_and_the_smallest_is_taken_if_all_are
 @given(voxels=LADDERS)
 def test_none_is_tried_twice_and_few_are_tried(voxels):
     use, asked = linear(voxels, budget=1e9, fixed=6e8, each=1000)
-    search(voxels, use)
+    largest_fitting(voxels, use)
 
     assert len(asked) == len(set(asked)) <= 2 * TRIALS
 
@@ -66,6 +66,8 @@ def test_none_is_tried_twice_and_few_are_tried(voxels):
 def test_without_any_number_half_as_large_ones_are_tried():
     voxels = [2**n for n in range(30, 10, -1)]
 
-    found = search(voxels, lambda n: Use(float("inf") if voxels[n] > 2**14 else 0.9))
+    found = largest_fitting(
+        voxels, lambda n: ResourceUse(float("inf") if voxels[n] > 2**14 else 0.9)
+    )
 
     assert voxels[found] == 2**14

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.config.config import check
-from volseg.planning.network_design import BATCH, HALVED, LARGEST_BATCH, design, designs, halvings
+from volseg.config.config import validate_values
+from volseg.planning.network_design import (
+    BATCH,
+    HALVED,
+    LARGEST_BATCH,
+    candidate_designs,
+    design_network,
+    level_strides,
+)
 
 KINDS = ["unet", "dynunet", "segresnet", "swinunetr"]
 SHAPES = st.tuples(*[st.integers(3, 300)] * 3)
@@ -13,14 +20,16 @@ SPACINGS = st.tuples(*[st.sampled_from([0.5, 0.7, 1.0, 1.5, 3.0, 5.0])] * 3)
 
 
 def rungs(kind, shape, spacing, most=10**6):
-    return designs(kind, shape, spacing, narrow=True, most=most)
+    return candidate_designs(kind, shape, spacing, narrow=True, most=most)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(shape=SHAPES, spacing=SPACINGS)
 def test_every_design_is_a_config_and_no_larger_than_the_scan_rounded_up(kind, shape, spacing):
     for one in rungs(kind, shape, spacing):
-        check({"network": one.network.model_dump(), "train": {"patch": one.patch}}, "design")
+        validate_values(
+            {"network": one.network.model_dump(), "train": {"patch": one.patch}}, "design"
+        )
         stride = one.network.stride
         assert all(p % s == 0 for p, s in zip(one.patch, stride, strict=True))
         if kind != "swinunetr":  # its stride is larger than small scans
@@ -34,7 +43,7 @@ def test_every_design_is_a_config_and_no_larger_than_the_scan_rounded_up(kind, s
 def test_designs_become_smaller_from_one_to_the_next_and_batches_first(kind, shape, spacing):
     found = rungs(kind, shape, spacing)
 
-    voxels = [one.voxels for one in found]
+    voxels = [one.batch_voxels for one in found]
     assert voxels == sorted(set(voxels), reverse=True)
     assert all(BATCH <= one.batch <= LARGEST_BATCH for one in found)
     assert all(one.batch == BATCH for one in found if one.patch != found[0].patch)
@@ -52,7 +61,7 @@ def test_a_batch_grows_to_the_stated_share_of_all_voxels():
 
 @given(patch=SHAPES, spacing=SPACINGS)
 def test_an_axis_is_never_halved_below_half_of_the_smallest_that_may_be(patch, spacing):
-    steps = halvings(patch, spacing)
+    steps = level_strides(patch, spacing)
 
     for axis in range(3):
         left = patch[axis] / math.prod(step[axis] for step in steps)
@@ -61,7 +70,7 @@ def test_an_axis_is_never_halved_below_half_of_the_smallest_that_may_be(patch, s
 
 @given(patch=SHAPES)
 def test_a_coarse_axis_is_not_halved_until_the_others_are_as_coarse(patch):
-    steps = halvings(patch, (1.0, 1.0, 4.0))
+    steps = level_strides(patch, (1.0, 1.0, 4.0))
     fine = max(patch[0], patch[1])
 
     if fine >= HALVED:
@@ -74,16 +83,18 @@ def test_a_coarse_axis_is_not_halved_until_the_others_are_as_coarse(patch):
 
 def test_halvings_of_the_competitions_scans_are_those_worked_out_by_hand():
     # 266 -> 133 -> 67 -> 34 -> 17 -> 9; 144 stays once (3 mm beside 1.5 mm) -> 72 -> 36 -> 18 -> 9
-    assert halvings((266, 266, 144), (1.5, 1.5, 3.0)) == ((2, 2, 1), *[(2, 2, 2)] * 4)
+    assert level_strides((266, 266, 144), (1.5, 1.5, 3.0)) == ((2, 2, 1), *[(2, 2, 2)] * 4)
     # 20 slices of 5 mm beside 0.7 mm: at 2.8 mm they join in, 20 -> 10 -> 5
-    assert halvings((512, 512, 20), (0.7, 0.7, 5.0)) == (
+    assert level_strides((512, 512, 20), (0.7, 0.7, 5.0)) == (
         (2, 2, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2), (2, 2, 1)
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_narrow_networks_have_half_the_channels(kind):
-    wide, narrow = (design(kind, (64, 64, 64), (1, 1, 1), narrow=n).network for n in (False, True))
+    wide, narrow = (
+        design_network(kind, (64, 64, 64), (1, 1, 1), narrow=n).network for n in (False, True)
+    )
     width = {"unet": "channels", "dynunet": "filters", "segresnet": "filters"}.get(
         kind, "feature_size"
     )
@@ -95,7 +106,7 @@ def test_narrow_networks_have_half_the_channels(kind):
 
 @pytest.mark.parametrize("kind", ["unet", "dynunet"])
 def test_channels_double_up_to_ten_times_the_first(kind):
-    network = design(kind, (256, 256, 256), (1, 1, 1), narrow=False).network
+    network = design_network(kind, (256, 256, 256), (1, 1, 1), narrow=False).network
     channels = network.channels if kind == "unet" else network.filters
 
     assert channels == (32, 64, 128, 256, 320, 320)

@@ -13,8 +13,13 @@ from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.planning import network_design, plan_text
 from volseg.planning import plan as stage
-from volseg.planning.resource_estimate import Forecast, Scans, Share, TooLargeError
-from volseg.planning.trial_training import Found
+from volseg.planning.resource_estimate import (
+    ResourceEstimate,
+    TrialAndTotal,
+    TrialScans,
+    TrialTooLargeError,
+)
+from volseg.planning.trial_training import TrialMeasurements
 from volseg.training import train
 
 FIXED, EACH = 10**8, 30_000
@@ -29,27 +34,31 @@ def data(tmp_path: Path) -> Path:
 
 
 def made_up(step_seconds=0.01, validation_seconds=1.0):
-    def forecast(config: Config, data: Path, *, limit: int | None = None, fold=0) -> Forecast:
-        _, facts = train.lay_out(config, data, fold)
+    def forecast(
+        config: Config, data: Path, *, limit: int | None = None, fold=0
+    ) -> ResourceEstimate:
+        _, facts = train.load_and_split(config, data, fold)
         voxels = config.train.batch * math.prod(config.train.patch)
         memory = FIXED + EACH * voxels
         if limit is not None and memory > limit:
-            raise TooLargeError
-        found = Found(
+            raise TrialTooLargeError
+        found = TrialMeasurements(
             device="made up", parameters=10, shape=tiny.SHAPE, steps=3, step_seconds=step_seconds,
             processor_seconds=step_seconds, loading_seconds=0.1,
             validation_seconds=validation_seconds, saving_seconds=0.0, memory=memory,
             gpu_memory=None,
         )  # fmt: skip
-        one = Share(1, 1)
-        return Forecast(config, Scans(facts, facts, "s", one, one, Share(0, 0)), found, 0, 0)
+        one = TrialAndTotal(1, 1)
+        return ResourceEstimate(
+            config, TrialScans(facts, facts, "s", one, one, TrialAndTotal(0, 0)), found, 0, 0
+        )
 
     return forecast
 
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(stage, "forecast", made_up())
+    monkeypatch.setattr(stage, "estimate_resources", made_up())
 
 
 def planned(data: Path, kind="unet", memory=10**10, seconds=None):
@@ -61,7 +70,7 @@ def planned(data: Path, kind="unet", memory=10**10, seconds=None):
 def test_the_text_reads_back_as_the_config_and_gives_the_command(data, tmp_path, kind):
     made = planned(data, kind)
     out = tmp_path / "p.yaml"
-    out.write_text(plan_text.text(made, data, out))
+    out.write_text(plan_text.plan_yaml(made, data, out))
 
     assert config.load(out) == made.config
     assert made.config.network.name == kind
@@ -109,21 +118,23 @@ def test_nothing_that_fits_is_told_with_what_would(data):
 
 
 def test_a_given_time_sets_the_steps_with_validation_in_it(data, monkeypatch):
-    monkeypatch.setattr(stage, "forecast", made_up(step_seconds=0.5, validation_seconds=10))
+    monkeypatch.setattr(
+        stage, "estimate_resources", made_up(step_seconds=0.5, validation_seconds=10)
+    )
 
     made = planned(data, seconds=3600)
 
-    course, told = made.config.train, made.forecast
+    course, told = made.config.train, made.estimate
     assert told.run_seconds == pytest.approx(3600, abs=15)
     assert course.steps < 7200
     assert 10 / told.epoch_seconds <= 0.21
-    assert "--max-time 3600s" in plan_text.text(made, data, None)
+    assert "--max-time 3600s" in plan_text.plan_yaml(made, data, None)
 
 
 def test_a_slow_machine_gets_the_smallest_patch_rather_than_nothing(data, monkeypatch):
-    monkeypatch.setattr(stage, "forecast", made_up(step_seconds=30))
+    monkeypatch.setattr(stage, "estimate_resources", made_up(step_seconds=30))
     slow = planned(data).config.train
-    monkeypatch.setattr(stage, "forecast", made_up())
+    monkeypatch.setattr(stage, "estimate_resources", made_up())
     quick = planned(data).config.train
 
     assert math.prod(slow.patch) <= math.prod(quick.patch)
@@ -152,15 +163,15 @@ def test_the_command_writes_the_file_and_never_over_another(data, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     words = ["plan", "--max-memory", "1GB", "--out", "p.yaml"]
 
-    assert cli.run(words) == 0
+    assert cli.run_command(words) == 0
     assert (
         "p.yaml: train with `volseg train p.yaml --data data/prepared`" in capsys.readouterr().out
     )
     first = Path("p.yaml").read_bytes()
-    assert cli.run([*words, "--network", "dynunet"]) == 1
+    assert cli.run_command([*words, "--network", "dynunet"]) == 1
     assert "--out p.yaml: exists; name another file or pass --force" in capsys.readouterr().err
     assert Path("p.yaml").read_bytes() == first
-    assert cli.run([*words, "--network", "dynunet", "--force"]) == 0
+    assert cli.run_command([*words, "--network", "dynunet", "--force"]) == 0
     assert config.load(Path("p.yaml")).network.name == "dynunet"
 
 
@@ -168,10 +179,10 @@ def test_the_command_writes_the_file_and_never_over_another(data, tmp_path, monk
 def test_without_a_file_stdout_is_the_config_alone(data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    assert cli.run(["plan", "--max-memory", "1GB"]) == 0
+    assert cli.run_command(["plan", "--max-memory", "1GB"]) == 0
 
     out = capsys.readouterr().out
-    assert config.check(config.parse(out, "stdout"), "stdout").network.name == "unet"
+    assert config.validate_values(config.parse_yaml(out, "stdout"), "stdout").network.name == "unet"
     assert out.startswith("# unet for tiny")
 
 
@@ -179,8 +190,8 @@ def test_without_a_file_stdout_is_the_config_alone(data, tmp_path, monkeypatch, 
 def test_a_plan_trains_as_it_is(data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    assert cli.run(["plan", "--out", "p.yaml", "--max-time", "60s"]) == 0
-    assert cli.run(["train", "p.yaml", "--run", "r", "--max-time", "1s"]) == 0
+    assert cli.run_command(["plan", "--out", "p.yaml", "--max-time", "60s"]) == 0
+    assert cli.run_command(["train", "p.yaml", "--run", "r", "--max-time", "1s"]) == 0
 
     assert max(map(len, Path("p.yaml").read_text().splitlines()[:3])) <= commented_yaml.WIDTH
     assert "runs/r: " in capsys.readouterr().out

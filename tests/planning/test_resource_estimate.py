@@ -9,30 +9,36 @@ from tests import tiny
 from volseg import cli
 from volseg.config.sections import Data
 from volseg.errors import UserError
-from volseg.formatting import amount
+from volseg.formatting import format_bytes
 from volseg.planning import tables
-from volseg.planning.resource_estimate import Forecast, Scans, Share, TooLargeError, forecast
-from volseg.planning.trial_training import FEWEST, MOST, Found
+from volseg.planning.resource_estimate import (
+    ResourceEstimate,
+    TrialAndTotal,
+    TrialScans,
+    TrialTooLargeError,
+    estimate_resources,
+)
+from volseg.planning.trial_training import FEWEST, MOST, TrialMeasurements
 from volseg.training import train
-from volseg.training.loading.scan_cache import needed
+from volseg.training.loading.scan_cache import packed_bytes
 
 
-def made_up(**changes) -> Forecast:
+def made_up(**changes) -> ResourceEstimate:
     """A forecast of round numbers, by hand."""
-    found = Found(
+    found = TrialMeasurements(
         device="cpu", parameters=1_500_000, shape=(20, 16, 10), steps=3, step_seconds=0.5,
         processor_seconds=0.8, loading_seconds=2.0, validation_seconds=3.0, saving_seconds=1.0,
         memory=800 * 10**6, gpu_memory=None,
     )  # fmt: skip
     config = tiny.config(train={"steps": 100, "epoch_steps": 40})
-    facts = train.Facts(
+    facts = train.RunSplits(
         dataset="tiny", classes=("a",), exclusive=False, channels=("mr",), fold=0, train=("x", "y")
     )
-    scans = Scans(
-        facts, facts, "x", voxels=Share(10, 50), validated=Share(2, 10),
-        cached=Share(10**6, 5 * 10**6),
+    scans = TrialScans(
+        facts, facts, "x", voxels=TrialAndTotal(10, 50), validated=TrialAndTotal(2, 10),
+        cached=TrialAndTotal(10**6, 5 * 10**6),
     )  # fmt: skip
-    return replace(Forecast(config, scans, found, 1, 900 * 10**6), **changes)
+    return replace(ResourceEstimate(config, scans, found, 1, 900 * 10**6), **changes)
 
 
 def test_seconds_add_up_as_worked_out_by_hand():
@@ -45,28 +51,28 @@ def test_seconds_add_up_as_worked_out_by_hand():
 
 
 def test_memory_is_the_trials_peak_and_the_scans_it_did_without():
-    assert made_up().memory == 904 * 10**6
-    assert made_up(together=0).memory == 804 * 10**6
-    assert made_up().budgeted == made_up().memory
-    gpu = made_up().found.model_copy(update={"gpu_memory": 5})
-    assert made_up(found=gpu).budgeted == 5
+    assert made_up().peak_memory == 904 * 10**6
+    assert made_up(together=0).peak_memory == 804 * 10**6
+    assert made_up().budgeted_memory == made_up().peak_memory
+    gpu = made_up().measurements.model_copy(update={"gpu_memory": 5})
+    assert made_up(found=gpu).budgeted_memory == 5
 
 
 def test_a_patch_covers_what_it_has_in_common_with_the_scan():
-    assert made_up().coverage == (16 / 20) * 1 * (8 / 10)  # 16x16x8 of 20x16x10
+    assert made_up().patch_coverage == (16 / 20) * 1 * (8 / 10)  # 16x16x8 of 20x16x10
 
 
 def test_a_time_limit_is_told_in_steps():
-    assert tables.run(made_up(), None) == "2 min for 100 steps"
+    assert tables.run_text(made_up(), None) == "2 min for 100 steps"
     # after 10 s to load, 49 s of the other 98 s
-    assert tables.run(made_up(), 59) == "59 s, as --max-time says: about 50 of 100 steps"
+    assert tables.run_text(made_up(), 59) == "59 s, as --max-time says: about 50 of 100 steps"
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(1, "1 MB"), (45 * 10**6, "45 MB"), (1_240_000_000, "1.2 GB")]
 )
 def test_bytes_are_told_with_their_unit(count, text):
-    assert amount(count) == text
+    assert format_bytes(count) == text
 
 
 @pytest.fixture
@@ -82,7 +88,10 @@ def here(tmp_path: Path, monkeypatch) -> Path:
 def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
 
-    assert cli.run(["train", "tiny.yaml", "--dry-run", "train.workers=1", "--max-time", "30m"]) == 0
+    assert (
+        cli.run_command(["train", "tiny.yaml", "--dry-run", "train.workers=1", "--max-time", "30m"])
+        == 0
+    )
 
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
     out = capsys.readouterr().out
@@ -92,36 +101,40 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
 
 @pytest.mark.slow
 def test_a_trial_takes_few_scans_and_more_memory_for_a_larger_patch(here: Path):
-    small = forecast(tiny.config(), here / "data/prepared")
+    small = estimate_resources(tiny.config(), here / "data/prepared")
     larger = {"patch": [96, 96, 48], "workers": 0}
-    large = forecast(tiny.config(train=larger), here / "data/prepared")
+    large = estimate_resources(tiny.config(train=larger), here / "data/prepared")
 
-    assert FEWEST <= small.found.steps <= MOST
-    assert small.found.shape == tiny.SHAPE
+    assert FEWEST <= small.measurements.steps <= MOST
+    assert small.measurements.shape == tiny.SHAPE
     assert set(small.scans.tried.train) < set(small.scans.facts.train)
-    assert small.coverage == (16 / 20) * 1 * (8 / 10)
+    assert small.patch_coverage == (16 / 20) * 1 * (8 / 10)
     assert (
-        large.memory > small.memory + 4 * 4 * 128 * 128 * 64 * 8
+        large.peak_memory > small.peak_memory + 4 * 4 * 128 * 128 * 64 * 8
     )  # one float32 level of 8 channels
-    assert large.found.step_seconds > small.found.step_seconds
+    assert large.measurements.step_seconds > small.measurements.step_seconds
 
 
 @pytest.mark.slow
 def test_what_training_would_refuse_is_refused_and_too_much_memory_ends_the_trial(here: Path):
     data = here / "data/prepared"
-    with pytest.raises(TooLargeError):
-        forecast(tiny.config(), data, limit=10**8)
+    with pytest.raises(TrialTooLargeError):
+        estimate_resources(tiny.config(), data, limit=10**8)
     with pytest.raises(UserError, match="no such case"):
-        forecast(tiny.config(data={"hold_out": ["case77"]}), data)
+        estimate_resources(tiny.config(data={"hold_out": ["case77"]}), data)
     for path in (data / "images").glob("*.nii.gz"):
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) - 40])  # the header is there, not all voxels
     with pytest.raises(UserError, match="not a readable volume"):
-        forecast(tiny.config(), data)
+        estimate_resources(tiny.config(), data)
 
 
 def test_cached_scans_are_counted_on_the_networks_grid(here: Path):
     samples = train.Dataset.load(here / "data/prepared").samples[:2]
 
-    assert needed(samples, Data()) == 2 * 20 * 16 * 10 * (2 + 1)  # float16, and a byte of bits
-    assert needed(samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * needed(samples, Data())
+    assert packed_bytes(samples, Data()) == 2 * 20 * 16 * 10 * (
+        2 + 1
+    )  # float16, and a byte of bits
+    assert packed_bytes(samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * packed_bytes(
+        samples, Data()
+    )

@@ -10,13 +10,13 @@ from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
-from volseg.planning.target_grid import ct_window, is_ct, target, usable
-from volseg.stats.scan_stats import ScanFacts
+from volseg.planning.target_grid import choose_grid, ct_window, is_ct, trainable_scans
+from volseg.stats.scan_stats import ScanStats
 from volseg.stats.stats import stats
 
 
 def scan(shape, spacing, axes="LPI"):
-    return ScanFacts(
+    return ScanStats(
         name="s", case="c", day=0, part="train", excluded=False, shape=shape, spacing_mm=spacing,
         axes=axes, dtype="uint16", intensities={}, blank_share={}, organs={}, extent_mm=None,
         empty_slices=0, overlaps={},
@@ -27,7 +27,7 @@ def test_the_grid_is_the_median_of_spacings_and_the_shape_that_of_sizes_on_it():
     scans = [scan((100, 80, 40), (1.0, 1.0, 2.0)), scan((50, 80, 40), (2.0, 1.0, 2.0)),
              scan((60, 90, 20), (2.0, 1.0, 2.0))]  # fmt: skip
 
-    found = target(scans)
+    found = choose_grid(scans)
 
     assert found.spacing_mm == (2.0, 1.0, 2.0)
     assert found.shape == (50, 80, 40)  # 100, 100 and 120 mm of 2 mm; 80, 80, 90; 80, 80, 40
@@ -36,18 +36,18 @@ def test_the_grid_is_the_median_of_spacings_and_the_shape_that_of_sizes_on_it():
 def test_scans_count_along_the_patients_axes():
     turned = scan((40, 100, 80), (3.0, 1.0, 2.0), axes="ILP")
 
-    assert target([turned]).spacing_mm == (1.0, 2.0, 3.0)
-    assert target([turned]).shape == (100, 80, 40)
+    assert choose_grid([turned]).spacing_mm == (1.0, 2.0, 3.0)
+    assert choose_grid([turned]).shape == (100, 80, 40)
 
 
 def test_a_much_coarser_axis_gets_its_10th_percentile():
     slices = [2.0, 5.0, 5.0, 5.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0]
     scans = [scan((300, 300, 20), (1.0, 1.0, mm)) for mm in slices]
 
-    assert target(scans).spacing_mm == (1.0, 1.0, 5.0)  # the second of eleven
-    assert "10th percentile" in target(scans).reason
+    assert choose_grid(scans).spacing_mm == (1.0, 1.0, 5.0)  # the second of eleven
+    assert "10th percentile" in choose_grid(scans).reason
     cubes = [scan((30, 30, 30), (1.0, 1.0, mm)) for mm in slices]  # no fewer voxels along it
-    assert target(cubes).spacing_mm == (1.0, 1.0, 6.0)
+    assert choose_grid(cubes).spacing_mm == (1.0, 1.0, 6.0)
 
 
 @given(st.lists(st.tuples(*[st.floats(0.3, 8)] * 3), min_size=1, max_size=8), st.floats(1.1, 4))
@@ -58,7 +58,7 @@ def test_finer_voxels_of_scans_of_one_size_give_a_larger_shape(spacings, times):
         for mm in spacings
     ]
 
-    pairs = list(zip(target(finer).shape, target(coarse).shape, strict=True))
+    pairs = list(zip(choose_grid(finer).shape, choose_grid(coarse).shape, strict=True))
     assert all(f >= c for f, c in pairs)
     assert any(f > c for f, c in pairs)
 
@@ -71,7 +71,7 @@ def test_a_dataset_without_labels_is_told(tmp_path: Path):
     tiny.record(bare)
 
     with pytest.raises(UserError, match="tiny: none of its 2 scans has labels to train on"):
-        usable(stats(tmp_path))
+        trainable_scans(stats(tmp_path))
 
 
 def as_ct(dataset: Dataset) -> Dataset:
@@ -89,7 +89,7 @@ def test_a_cts_window_is_that_of_the_labelled_voxels(tmp_path: Path):
     dataset = as_ct(tiny.write(tmp_path, cases=2, days=1))
     found = stats(tmp_path)
 
-    window, reason = ct_window(dataset, usable(found))
+    window, reason = ct_window(dataset, trainable_scans(found))
 
     assert is_ct(found)
     assert window.low == pytest.approx(20, abs=1)

@@ -11,14 +11,14 @@ from scipy import ndimage
 from volseg.data import volume_files
 from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.layouts.gi_tract.slice_scan import read_folder
-from volseg.data.phantom import FULL, SMALL, scan
-from volseg.postprocessing.body_mask import Body, grown
+from volseg.data.phantom import FULL, SMALL, simulate_scan
+from volseg.postprocessing.body_mask import Body, dilate_mask
 
 MM = (1.5, 1.5, 3.0)
 
 
 def whole(image: np.ndarray, spacing_mm=MM, margin_mm: float = 0.0) -> np.ndarray:
-    return Body(image, spacing_mm, margin_mm).within(slice(0, image.shape[2]))
+    return Body(image, spacing_mm, margin_mm).mask_in_slices(slice(0, image.shape[2]))
 
 
 @st.composite
@@ -53,7 +53,7 @@ def test_some_slices_are_those_of_the_whole(image, data, margin_mm):
     z = slice(start, data.draw(st.integers(start + 1, image.shape[2])))
 
     assert np.array_equal(
-        Body(image, MM, margin_mm).within(z), whole(image, margin_mm=margin_mm)[:, :, z]
+        Body(image, MM, margin_mm).mask_in_slices(z), whole(image, margin_mm=margin_mm)[:, :, z]
     )
 
 
@@ -75,7 +75,7 @@ def test_growing_is_dilation_by_a_box(drawn, reach):
     mask = np.random.default_rng(seed).random(shape) < 0.1
     box = np.ones([2 * count + 1 for count in reach])
 
-    assert np.array_equal(grown(mask, reach), ndimage.binary_dilation(mask, box))
+    assert np.array_equal(dilate_mask(mask, reach), ndimage.binary_dilation(mask, box))
 
 
 def test_air_in_the_bowel_belongs_to_the_body_and_noise_in_the_air_does_not():
@@ -106,7 +106,7 @@ def lost(image: np.ndarray, spacing_mm, organs: np.ndarray) -> int:
 @pytest.mark.parametrize("grid", [*SMALL, FULL[2]], ids=lambda grid: "x".join(map(str, grid.shape)))
 @pytest.mark.parametrize(("case", "day", "seed"), [(123, 20, 0), (7, 3, 0), (1, 0, 1)])
 def test_no_organ_of_a_phantom_is_cut_and_air_is(grid, case, day, seed):
-    image, masks = scan(case, day, grid=grid, seed=seed)
+    image, masks = simulate_scan(case, day, grid=grid, seed=seed)
 
     assert lost(image, grid.spacing_mm, masks.any(axis=0)) == 0
     assert whole(image, grid.spacing_mm, 10.0).mean() < 0.55

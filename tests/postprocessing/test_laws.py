@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.step_inputs import of_every_kind
-from volseg.postprocessing import Evidence, Step, clean
-from volseg.postprocessing.hole_filling import Filling
-from volseg.postprocessing.removal import Removing
-from volseg.postprocessing.thresholding import Starting
-from volseg.schema import members
+from volseg.postprocessing import Step, StepInput, apply_steps
+from volseg.postprocessing.hole_filling import FillingStep
+from volseg.postprocessing.removal import RemovalStep
+from volseg.postprocessing.thresholding import ThresholdingStep
+from volseg.schema import union_members
 
 SPACING = (6.0, 5.0, 8.0)  # so large that the values worth trying make a difference in 8 voxels
 STEPS = of_every_kind()
@@ -21,7 +21,7 @@ every_step = pytest.mark.parametrize("step", STEPS, ids=repr)
 
 
 @st.composite
-def evidences(draw, max_side: int = 7) -> Evidence:
+def evidences(draw, max_side: int = 7) -> StepInput:
     """Any probability, an image with air and tissue, and what earlier steps might have left."""
     shape = draw(st.tuples(*[st.integers(1, max_side)] * 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -29,7 +29,7 @@ def evidences(draw, max_side: int = 7) -> Evidence:
     blocks = rng.random([-(-side // 3) for side in shape]) < 0.5
     tissue = np.kron(blocks, np.ones((3, 3, 3), np.uint16))[tuple(slice(n) for n in shape)]
     some = rng.random(shape) < full
-    return Evidence(
+    return StepInput(
         mask=rng.random(shape) < full,
         probability=rng.choice(np.array([90, 127, 128, 190, 255], np.uint8), shape) * some,
         image=tissue * rng.integers(150, 250, shape, np.uint16),
@@ -37,7 +37,7 @@ def evidences(draw, max_side: int = 7) -> Evidence:
     )
 
 
-def each(evidence: Evidence, change) -> Evidence:
+def each(evidence: StepInput, change) -> StepInput:
     """The same with its arrays changed."""
     names = ("mask", "probability", "image")
     return dataclasses.replace(
@@ -62,13 +62,13 @@ def test_a_step_gives_a_bool_mask_of_the_same_shape_and_leaves_its_evidence(step
 def test_a_step_starts_anew_or_removes_or_fills_as_it_says(step, evidence):
     mask = step(evidence)
 
-    assert isinstance(step, Starting | Removing | Filling)
-    if isinstance(step, Starting):
+    assert isinstance(step, ThresholdingStep | RemovalStep | FillingStep)
+    if isinstance(step, ThresholdingStep):
         assert np.array_equal(mask, step(dataclasses.replace(evidence, mask=~evidence.mask)))
-        assert not mask.any() or evidence.probability.max() >= 255 * step.lowest - 1e-6
-    if isinstance(step, Removing):
+        assert not mask.any() or evidence.probability.max() >= 255 * step.lowest_probability - 1e-6
+    if isinstance(step, RemovalStep):
         assert not (mask & ~evidence.mask).any()
-    if isinstance(step, Filling):
+    if isinstance(step, FillingStep):
         assert not (evidence.mask & ~mask).any()
 
 
@@ -149,8 +149,8 @@ def test_a_step_remembers_no_scan(step, one, other):
 def test_a_step_leaves_classes_alone_that_it_does_not_name(step, evidence):
     named = step.model_copy(update={"only": ("stomach",)})
 
-    assert np.array_equal(clean(evidence, [named], "large_bowel"), evidence.mask)
-    assert np.array_equal(clean(evidence, [named], "stomach"), step(evidence))
+    assert np.array_equal(apply_steps(evidence, [named], "large_bowel"), evidence.mask)
+    assert np.array_equal(apply_steps(evidence, [named], "stomach"), step(evidence))
 
 
 @every_step
@@ -163,10 +163,10 @@ def test_a_step_takes_as_many_parts_as_a_scan_can_hold(step, shape):
     for mask in (board, ~board):
         probability = mask.astype(np.uint8) * 255
 
-        assert step(Evidence(mask, probability, probability, SPACING)).shape == shape
+        assert step(StepInput(mask, probability, probability, SPACING)).shape == shape
 
 
-@pytest.mark.parametrize("kind", members(Step).values())
+@pytest.mark.parametrize("kind", union_members(Step).values())
 def test_every_kind_of_step_does_something(kind):
     """Else the laws above would say nothing of it: organs with holes, lone voxels, air."""
     rng = np.random.default_rng(0)
@@ -174,7 +174,7 @@ def test_every_kind_of_step_does_something(kind):
     near[6:18, 6:18, 2:10] = True
     tissue = np.zeros_like(near)
     tissue[4:14, 4:20] = True
-    evidence = Evidence(
+    evidence = StepInput(
         mask=near & (rng.random(near.shape) < 0.9) | (rng.random(near.shape) < 0.02),
         probability=rng.integers(0, 256, near.shape).astype(np.uint8),
         image=tissue * np.uint16(200),
@@ -186,7 +186,7 @@ def test_every_kind_of_step_does_something(kind):
     assert any(not np.array_equal(step(evidence), evidence.mask) for step in steps)
 
 
-@pytest.mark.parametrize("kind", members(Step).values())
+@pytest.mark.parametrize("kind", union_members(Step).values())
 def test_every_number_of_a_step_names_values_worth_trying_from_low_to_high(kind):
     for key, field in kind.model_fields.items():
         if key not in ("name", "only"):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.postprocessing.pipeline import disjoint
+from volseg.postprocessing.pipeline import resolve_overlaps
 
 claimed = st.integers(1, 4).flatmap(
     lambda classes: st.tuples(
@@ -19,7 +19,7 @@ claimed = st.integers(1, 4).flatmap(
 def test_a_voxel_goes_to_the_strongest_of_those_that_claim_it_and_of_equals_to_the_first(claimed):
     probability, masks = claimed
 
-    found = np.stack([*disjoint(zip(probability, masks, strict=True), masks.shape[1:])])
+    found = np.stack([*resolve_overlaps(zip(probability, masks, strict=True), masks.shape[1:])])
 
     strongest = np.where(masks, probability.astype(int), -1).argmax(axis=0)
     for number, mask in enumerate(found):
@@ -31,6 +31,6 @@ def test_claims_that_do_not_meet_stay_as_they_are(claimed):
     probability, masks = claimed
     apart = masks & (masks.cumsum(axis=0) == 1)
 
-    found = disjoint(zip(probability, apart, strict=True), apart.shape[1:])
+    found = resolve_overlaps(zip(probability, apart, strict=True), apart.shape[1:])
 
     assert np.array_equal(np.stack([*found]), apart)

@@ -8,16 +8,16 @@ from scipy import ndimage
 
 from tests.step_inputs import CORNERS, evidence_of, of_every_kind, probabilities
 from volseg.postprocessing import (
-    Change,
     DropSmall,
     FillHoles,
     Hysteresis,
     KeepLargest,
     Step,
+    StepChange,
     Threshold,
-    clean,
-    lowest,
-    undone,
+    apply_steps,
+    ineffective_steps,
+    lowest_threshold,
     unknown_classes,
 )
 
@@ -31,8 +31,8 @@ def test_steps_run_in_the_order_given():
     mask[2, 2, 2] = False
     fill, drop = FillHoles(), DropSmall(min_mm3=182.25)
 
-    assert clean(evidence_of(mask), [fill, drop], "x").sum() == 27
-    assert clean(evidence_of(mask), [drop, fill], "x").sum() == 0
+    assert apply_steps(evidence_of(mask), [fill, drop], "x").sum() == 27
+    assert apply_steps(evidence_of(mask), [drop, fill], "x").sum() == 0
 
 
 def test_a_step_touches_only_the_classes_it_names():
@@ -40,8 +40,8 @@ def test_a_step_touches_only_the_classes_it_names():
     mask[0, 0, 0] = True
     steps = [DropSmall(min_mm3=100, only=("stomach",))]
 
-    assert clean(evidence_of(mask), steps, "stomach").sum() == 0
-    assert clean(evidence_of(mask), steps, "large_bowel").sum() == 1
+    assert apply_steps(evidence_of(mask), steps, "stomach").sum() == 0
+    assert apply_steps(evidence_of(mask), steps, "large_bowel").sum() == 1
 
 
 @given(probabilities, some_steps)
@@ -51,19 +51,19 @@ def test_a_step_after_another_sees_what_that_left(probability, steps):
     for step in steps:
         mask = step(evidence.with_mask(mask))
 
-    assert np.array_equal(clean(evidence, steps, "x"), mask)
+    assert np.array_equal(apply_steps(evidence, steps, "x"), mask)
 
 
 @given(probabilities, some_steps)
 def test_each_step_reports_its_parts_and_volumes(probability, steps):
     evidence, changes = evidence_of(probability), []
-    masks = [clean(evidence, steps[:count], "x") for count in range(len(steps) + 1)]
+    masks = [apply_steps(evidence, steps[:count], "x") for count in range(len(steps) + 1)]
 
-    mask = clean(evidence, steps, "x", changes)
+    mask = apply_steps(evidence, steps, "x", changes)
 
     assert np.array_equal(mask, masks[-1])
     assert changes == [
-        Change(
+        StepChange(
             step.name,
             ndimage.label(before, CORNERS)[1],
             ndimage.label(after, CORNERS)[1],
@@ -83,11 +83,11 @@ def test_a_change_by_hand():
     steps = [FillHoles(), DropSmall(min_mm3=20, only=("x",)), KeepLargest(only=("other",))]
     changes = []
 
-    clean(evidence_of(mask), steps, "x", changes)
+    apply_steps(evidence_of(mask), steps, "x", changes)
 
     assert changes == [
-        Change("fill_holes", 3, 3, 0.00675, 0.0),
-        Change("drop_small", 3, 1, 0.0, 0.0135),
+        StepChange("fill_holes", 3, 3, 0.00675, 0.0),
+        StepChange("drop_small", 3, 1, 0.0, 0.0135),
     ]
     assert [type(value) for value in vars(changes[0]).values()] == [str, int, int, float, float]
 
@@ -95,9 +95,9 @@ def test_a_change_by_hand():
 def test_the_lowest_probability_that_is_looked_at_is_that_of_the_steps_that_start():
     steps = [Threshold(value=0.7), Hysteresis(high=0.6, low=0.2, only=("stomach",)), FillHoles()]
 
-    assert lowest(steps, "stomach") == 0.2
-    assert lowest(steps, "large_bowel") == 0.5  # where masks are before any step
-    assert lowest([], "stomach") == 0.5
+    assert lowest_threshold(steps, "stomach") == 0.2
+    assert lowest_threshold(steps, "large_bowel") == 0.5  # where masks are before any step
+    assert lowest_threshold([], "stomach") == 0.5
 
 
 def test_a_step_for_a_class_the_data_lacks_is_named():
@@ -113,19 +113,21 @@ def test_a_step_whose_work_is_lost_is_named():
     drop = DropSmall(min_mm3=9, only=("stomach",))
     classes = ("stomach", "large_bowel")
 
-    assert list(undone([drop, FillHoles(), Hysteresis(only=("stomach",))], classes)) == [
+    assert list(ineffective_steps([drop, FillHoles(), Hysteresis(only=("stomach",))], classes)) == [
         "postprocess.0: drop_small does nothing, as hysteresis after it starts anew; leave it out, or "
         "give hysteresis first"
     ]
-    assert len(list(undone([Threshold(), FillHoles(), Hysteresis()], classes))) == 2
+    assert len(list(ineffective_steps([Threshold(), FillHoles(), Hysteresis()], classes))) == 2
 
 
 def test_steps_that_do_something_for_some_class_are_not_named():
     classes = ("stomach", "large_bowel")
     of_one = Threshold(value=0.4, only=("stomach",))
 
-    assert not list(undone([Threshold(), of_one, FillHoles()], classes))
-    assert not list(undone([of_one, Threshold(only=("large_bowel",)), FillHoles()], classes))
+    assert not list(ineffective_steps([Threshold(), of_one, FillHoles()], classes))
+    assert not list(
+        ineffective_steps([of_one, Threshold(only=("large_bowel",)), FillHoles()], classes)
+    )
 
 
 def test_a_bare_name_is_a_step_with_its_defaults():

@@ -11,9 +11,9 @@ from volseg.postprocessing import (
     DropSmall,
     DropSmallInSlices,
     EmptyWeakSlices,
-    Evidence,
     KeepLargest,
     LimitToBody,
+    StepInput,
 )
 
 
@@ -56,7 +56,7 @@ def test_the_largest_parts_stay_with_their_ties(probability, k):
 
 @given(probabilities, st.sampled_from([102, 128, 255]), st.integers(0, 4))
 def test_slices_without_evidence_are_emptied(probability, level, pixels):
-    evidence = Evidence(probability > 0, probability, probability, (1.5, 1.5, 3.0))
+    evidence = StepInput(probability > 0, probability, probability, (1.5, 1.5, 3.0))
     expected = evidence.mask.copy()
     for z in range(expected.shape[2]):
         here = probability[:, :, z][expected[:, :, z]]
@@ -75,7 +75,7 @@ def test_only_what_is_left_of_a_slice_speaks_for_it():
     mask = np.ones((3, 3, 2), bool)
     mask[0, 0, 0] = False
 
-    left = EmptyWeakSlices()(Evidence(mask, probability, probability, (1.0, 1.0, 1.0)))
+    left = EmptyWeakSlices()(StepInput(mask, probability, probability, (1.0, 1.0, 1.0)))
 
     assert left.any(axis=(0, 1)).tolist() == [False, True]
 

@@ -32,8 +32,8 @@ def test_masks_start_where_the_probability_is_one_half():
 def test_a_mask_that_is_the_same_keeps_what_is_known_of_it():
     evidence = evidence_of(np.ones((2, 2, 2), bool))
 
-    assert evidence.with_mask(evidence.mask.copy()).parts is evidence.parts
-    assert evidence.with_mask(~evidence.mask).parts.count == 0
+    assert evidence.with_mask(evidence.mask.copy()).components is evidence.components
+    assert evidence.with_mask(~evidence.mask).components.count == 0
 
 
 @given(probabilities, st.integers(0, 2))
@@ -44,7 +44,7 @@ def test_slices_are_turned_to_the_end_and_back(probability, axis):
 
     assert turned.spacing_mm[2] == evidence.spacing_mm[axis]
     assert turned.probability.shape[2] == probability.shape[axis]
-    assert np.array_equal(evidence.native(turned.mask), evidence.mask)
+    assert np.array_equal(evidence.to_native_axes(turned.mask), evidence.mask)
 
 
 @pytest.mark.parametrize(("axis", "mm2"), [(0, 6.0), (1, 3.0), (2, 2.0)])

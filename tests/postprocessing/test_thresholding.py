@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from tests.step_inputs import CORNERS, evidence_of, probabilities, volumes
 from volseg.postprocessing import Hysteresis, SmoothAcrossSlices, Threshold
-from volseg.postprocessing.thresholding import WHOLE, kernel
+from volseg.postprocessing.thresholding import WHOLE, gaussian_weights
 
 any_probability = volumes(*range(256))
 
@@ -50,7 +50,7 @@ def test_hysteresis_is_refused_unless_low_is_below_high(high, low):
 
 def averaged(probability: np.ndarray, sigma: float) -> np.ndarray:
     """The reference, in whole 256ths: each slice by the slices around it that there are."""
-    weights = kernel(sigma)
+    weights = gaussian_weights(sigma)
     reach = len(weights) // 2
     depth = probability.shape[2]
     found = np.zeros(probability.shape)
@@ -76,15 +76,17 @@ def test_slices_are_averaged_and_cut_again(probability, sigma_mm, value):
 def test_the_average_is_a_gaussians_to_two_hundredths(probability, sigma):
     ones = np.ones(probability.shape)
     by_scipy = ndimage.gaussian_filter1d(
-        probability.astype(float), sigma, mode="constant", radius=len(kernel(sigma)) // 2
-    ) / ndimage.gaussian_filter1d(ones, sigma, mode="constant", radius=len(kernel(sigma)) // 2)
+        probability.astype(float), sigma, mode="constant", radius=len(gaussian_weights(sigma)) // 2
+    ) / ndimage.gaussian_filter1d(
+        ones, sigma, mode="constant", radius=len(gaussian_weights(sigma)) // 2
+    )
 
     assert np.abs(averaged(probability, sigma) - by_scipy).max() < 0.02 * 255
 
 
 @given(st.floats(0.001, 100.0))
 def test_a_kernel_is_whole_symmetric_and_falls_from_its_middle(sigma):
-    weights = np.array(kernel(sigma))
+    weights = np.array(gaussian_weights(sigma))
 
     assert weights.sum() == WHOLE
     assert np.array_equal(weights, weights[::-1])

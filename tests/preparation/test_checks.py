@@ -11,11 +11,11 @@ import pytest
 from tests.strategies import sample
 from volseg.data.layouts import Nifti
 from volseg.data.layouts.gi_tract import rle
-from volseg.data.phantom import CLASSES, SMALL, scan
+from volseg.data.phantom import CLASSES, SMALL, simulate_scan
 from volseg.data.volume import Volume, stack_affine
 from volseg.preparation import checks, orientation_check
-from volseg.preparation.fingerprint import measure
-from volseg.preparation.scan_writer import Plan, check
+from volseg.preparation.fingerprint import measure_scan
+from volseg.preparation.scan_writer import WritePlan, check
 
 CASES, DAYS = range(1, 7), (0, 5)
 SPOILT, TWIN = "case3_day0", "case4_day0"
@@ -40,14 +40,14 @@ class Drawn:
     def measured(self):
         volume = Volume(self.image, self.affine)
         masks = dict(zip(CLASSES, self.masks, strict=True))
-        print_ = measure([volume], masks, exclusive=False)
+        print_ = measure_scan([volume], masks, exclusive=False)
         numbers = tuple(range(FIRST, FIRST + self.image.shape[2]))
         told = {"shape": print_.shape, "spacing_mm": print_.spacing_mm, "slices": numbers}
         return sample(self.case, self.day, **told), print_
 
 
 def drawn(case, day, grid=SMALL[0], seed=0):
-    image, masks = scan(case, day, grid=grid, seed=seed)
+    image, masks = simulate_scan(case, day, grid=grid, seed=seed)
     return Drawn(f"case{case}", day, image, masks, stack_affine(grid.pixel_mm, 3.0))
 
 
@@ -62,8 +62,8 @@ def seen(scans):
 
 
 def judged(seen):
-    own = [finding for one in seen.values() for finding in checks.of_scan(*one)]
-    return [*own, *checks.across(seen)]
+    own = [finding for one in seen.values() for finding in checks.scan_findings(*one)]
+    return [*own, *checks.dataset_findings(seen)]
 
 
 def findings_with(seen, spoilt):
@@ -207,7 +207,7 @@ def test_slices_of_volumes_are_counted_from_one(scans, seen):
     one_value(spoilt)
     entry, print_ = spoilt.measured()
 
-    (found,) = checks.of_scan(entry.model_copy(update={"slices": ()}), print_)
+    (found,) = checks.scan_findings(entry.model_copy(update={"slices": ()}), print_)
 
     assert found.slices == (31,)
 
@@ -219,7 +219,7 @@ def test_the_channel_is_named_where_there_are_several(scans):
     other = volume.with_voxels(spoilt.image)
     entry = scans[SPOILT].measured()[0]
 
-    (found,) = checks.of_scan(entry, measure([volume, other], None, exclusive=False))
+    (found,) = checks.scan_findings(entry, measure_scan([volume, other], None, exclusive=False))
 
     assert found.message == "channel 2: one value only on slice 41"
 
@@ -298,7 +298,7 @@ def test_every_scan_is_found_if_mirrored_and_no_other_one_is(scans, seen, axis, 
     for name, one in scans.items():
         measured = flipped(one, axis, image=image).measured()
 
-        (found,) = orientation_check.suspects({**seen, name: measured})
+        (found,) = orientation_check.mirrored_findings({**seen, name: measured})
 
         assert (found.scan, found.kind, found.severity) == (name, "mirrored", "warning")
         assert f"with {AXES[axis]} exchanged" in found.message
@@ -320,7 +320,11 @@ def test_of_a_few_cases_none_is_suspected(scans, seen):
     few = {name: one for name, one in seen.items() if one[0].case in ("case1", "case2", "case3")}
 
     assert (
-        list(orientation_check.suspects({**few, SPOILT: flipped(scans[SPOILT], 0).measured()}))
+        list(
+            orientation_check.mirrored_findings(
+                {**few, SPOILT: flipped(scans[SPOILT], 0).measured()}
+            )
+        )
         == []
     )
 
@@ -331,7 +335,9 @@ def test_a_scan_without_labels_or_with_one_missing_organ_is_judged_by_what_it_ha
     entry, print_ = seen[TWIN]
     unlabelled = (entry, print_.model_copy(update={"organs": None}))
 
-    found = list(orientation_check.suspects({**seen, SPOILT: bare.measured(), TWIN: unlabelled}))
+    found = list(
+        orientation_check.mirrored_findings({**seen, SPOILT: bare.measured(), TWIN: unlabelled})
+    )
 
     assert [one.scan for one in found] == [SPOILT]
 
@@ -339,7 +345,7 @@ def test_a_scan_without_labels_or_with_one_missing_organ_is_judged_by_what_it_ha
 def test_two_mirrored_scans_do_not_hide_each_other(scans, seen):
     both = {name: flipped(scans[name], 2).measured() for name in (SPOILT, "case5_day5")}
 
-    assert {one.scan for one in orientation_check.suspects({**seen, **both})} == set(both)
+    assert {one.scan for one in orientation_check.mirrored_findings({**seen, **both})} == set(both)
 
 
 def test_days_of_one_case_do_not_vouch_for_each_other(scans, seen):
@@ -347,7 +353,9 @@ def test_days_of_one_case_do_not_vouch_for_each_other(scans, seen):
     own = ("case3_day0", "case3_day5")
     both = {name: flipped(scans[name], 2).measured() for name in own}
 
-    assert {one.scan for one in orientation_check.suspects({**first_days, **both})} == set(own)
+    assert {one.scan for one in orientation_check.mirrored_findings({**first_days, **both})} == set(
+        own
+    )
 
 
 def test_where_the_body_lies_in_the_grid_does_not_matter(seen):
@@ -359,7 +367,7 @@ def test_where_the_body_lies_in_the_grid_does_not_matter(seen):
         wide[name] = (entry, print_.model_copy(update={"box_mm": box}))
 
     entry, print_ = wide[SPOILT]
-    found = orientation_check.suspects({**wide, SPOILT: (entry, turned(print_, 0))})
+    found = orientation_check.mirrored_findings({**wide, SPOILT: (entry, turned(print_, 0))})
 
     assert [one.scan for one in found] == [SPOILT]
 
@@ -371,7 +379,9 @@ def caught(seen, axis, *, image, every=1):
     for name in names:
         entry, print_ = seen[name]
         found = list(
-            orientation_check.suspects({**seen, name: (entry, turned(print_, axis, image=image))})
+            orientation_check.mirrored_findings(
+                {**seen, name: (entry, turned(print_, axis, image=image))}
+            )
         )
         right = [one for one in found if one.scan == name and AXES[axis] in one.message]
         hits += len(right)
@@ -385,7 +395,7 @@ def test_of_forty_scans_nineteen_in_twenty_are_found_if_mirrored_and_no_other_on
     drawings = [drawn(case, day, seed=1) for case in range(1, 21) for day in DAYS]
     many = {one[0].name: one for one in (each.measured() for each in drawings)}
 
-    assert list(orientation_check.suspects(many)) == []
+    assert list(orientation_check.mirrored_findings(many)) == []
     for axis in range(3):
         for image in (True, False):
             share, alarms = caught(many, axis, image=image)
@@ -421,7 +431,7 @@ def real_labels(shared_data):
 def test_real_masks_are_not_suspected_and_found_if_mirrored(real_labels, axis):
     """Measured: all of 15, but one front-back."""
     assert len(real_labels) == 15
-    assert list(orientation_check.suspects(real_labels)) == []
+    assert list(orientation_check.mirrored_findings(real_labels)) == []
 
     share, alarms = caught(real_labels, axis, image=True)
 
@@ -432,7 +442,7 @@ def test_real_masks_are_not_suspected_and_found_if_mirrored(real_labels, axis):
 @pytest.fixture(scope="module")
 def hippocampi(shared_data):
     layout = Nifti().scans(shared_data / "hippocampus")
-    plan = Plan(shared_data, layout.classes, layout.exclusive)
+    plan = WritePlan(shared_data, layout.classes, layout.exclusive)
     outcomes = [check(one, plan=plan) for one in layout.scans]
     assert [one.findings for one in outcomes if one.findings] == []
     return {one.name: (one.record.sample, one.record.fingerprint) for one in outcomes}
@@ -440,7 +450,7 @@ def hippocampi(shared_data):
 
 def test_nothing_is_found_in_195_real_hippocampi(hippocampi):
     assert len(hippocampi) == 195
-    assert list(checks.across(hippocampi)) == []
+    assert list(checks.dataset_findings(hippocampi)) == []
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from scipy import ndimage
 from tests.strategies import affines
 from volseg.data.layouts.nifti.volume_scan import LabelMap
 from volseg.data.volume import Volume
-from volseg.preparation.fingerprint import PERCENTILES, STEP, measure
+from volseg.preparation.fingerprint import PERCENTILES, STEP, measure_scan
 
 LAYOUTS = {
     "C": np.ascontiguousarray,
@@ -50,7 +50,7 @@ def masks_like(voxels, seed=0, share=0.3):
 
 def of(voxels, masks=None, affine=None, *, exclusive=False):
     affine = np.diag([-1.5, -1.5, -3.0, 1.0]) if affine is None else affine
-    return measure([Volume(voxels, affine)], masks, exclusive=exclusive)
+    return measure_scan([Volume(voxels, affine)], masks, exclusive=exclusive)
 
 
 def blank_of(voxels):
@@ -148,7 +148,7 @@ def test_each_channel_is_measured_by_itself():
     one, other = (KINDS["uint16"](np.random.default_rng(seed), (5, 6, 4)) for seed in (0, 1))
     grid = np.eye(4)
 
-    both = measure([Volume(one, grid), Volume(other, grid)], None, exclusive=False).channels
+    both = measure_scan([Volume(one, grid), Volume(other, grid)], None, exclusive=False).channels
 
     assert both == (of(one).channels[0], of(other).channels[0])
 

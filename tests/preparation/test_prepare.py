@@ -15,7 +15,7 @@ import pytest
 from tests.raw import CLASSES, COLUMNS, ROWS, SCANS, Raw, pixels, png
 from volseg import errors
 from volseg.arguments import PrepareOptions
-from volseg.data import volume, volume_files
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.errors import UserError
@@ -488,7 +488,7 @@ def test_allow_gaps_stacks_the_slices_there_are_and_warns(raw):
     prepared = run(raw, allow_gaps=True)
 
     assert prepared.failures == ()
-    (sample,) = Dataset.load(prepared.out).of(BAD)
+    (sample,) = Dataset.load(prepared.out).select_samples(BAD)
     assert sample.slices == (11, 12, 14, 15)
     assert prepared.notes[1] == (
         f"{raw.folder(BAD)}: slice 13 missing between 12 and 14; "
@@ -502,7 +502,7 @@ def test_a_training_scan_without_any_row_is_prepared_without_labels_and_noted(ra
 
     prepared = run(raw)
 
-    assert Dataset.load(prepared.out).of(BAD)[0].labels is None
+    assert Dataset.load(prepared.out).select_samples(BAD)[0].labels is None
     assert prepared.failures == ()
     assert prepared.notes[0] == f"{raw.csv}: no rows for {BAD}; prepared without labels"
 
@@ -678,7 +678,7 @@ def test_an_output_folder_that_is_a_file_is_refused(raw):
 def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monkeypatch):
     run(raw)
     touch_all(raw)
-    pack, count = volume_files._gzip, iter(range(100))
+    pack, count = volume_files._compress_gzip, iter(range(100))
 
     def full(*parts):
         if next(count) == 5:
@@ -686,7 +686,7 @@ def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monk
             raise OSError(errno.ENOSPC, "No space left on device")
         yield from pack(*parts)
 
-    monkeypatch.setattr(volume, "_gzip", full)
+    monkeypatch.setattr(volume_files, "_compress_gzip", full)
     out = raw.root.parent / "prepared"
     path = out / "labels" / GOOD[0] / "large_bowel.nii.gz"
 
@@ -703,14 +703,14 @@ def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monk
 def test_ctrl_c_leaves_nothing_half_written_and_no_dataset(raw, monkeypatch):
     run(raw)
     touch_all(raw)
-    pack, count = volume_files._gzip, iter(range(100))
+    pack, count = volume_files._compress_gzip, iter(range(100))
 
     def interrupted(*parts):
         yield from pack(*parts)
         if next(count) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(volume, "_gzip", interrupted)
+    monkeypatch.setattr(volume_files, "_compress_gzip", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         run(raw)

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from tests.raw import SCANS, Raw
 from volseg.arguments import PrepareOptions
 from volseg.data.dataset import Dataset
-from volseg.data.phantom import write
+from volseg.data.phantom import write_phantom
 from volseg.errors import UserError
 from volseg.preparation import records, scan_writer
 from volseg.preparation.prepare import prepare
@@ -85,7 +85,7 @@ def test_a_row_that_changed_has_its_scan_made_anew_and_no_other(raw):
 
     assert set(again.unchanged) == set(SCANS) - {SCANS[2]}
     dataset = Dataset.load(again.out)
-    assert dataset.label(dataset.of(SCANS[2])[0], "stomach")[..., 2].sum() == 3
+    assert dataset.label(dataset.select_samples(SCANS[2])[0], "stomach")[..., 2].sum() == 3
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_other_files_than_before_are_no_ground_for_trust_in_an_old_record(raw):
     old, times = path.read_bytes(), path.stat()
     path.write_bytes(raw.path(SCANS[0], 14).read_bytes())
 
-    records.withdraw(out, SCANS[0])
+    records.remove_scan(out, SCANS[0])
     path.write_bytes(old)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
@@ -217,7 +217,7 @@ def test_two_prepares_into_one_folder_refuse_each_other_until_one_ends_or_is_kil
 def phantom(tmp_path_factory):
     """36 small scans: enough to be stopped in the middle of."""
     raw = tmp_path_factory.mktemp("phantom") / "raw"
-    write(raw, cases=12, days=3)
+    write_phantom(raw, cases=12, days=3)
     return raw
 
 
@@ -257,7 +257,7 @@ def check_no_false_claim(out):
     """What a killed run leaves claims only scans whose files are all there."""
     if (out / "dataset.json").is_file():
         dataset = Dataset.load(out)
-        dataset.check(dataset.samples)
+        dataset.check_files(dataset.samples)
     for path in (out / "records").glob("[!.]*.json"):
         record = json.loads(path.read_text())
         assert all((out / name).stat().st_size == size for name, size in record["files"].items())
@@ -320,7 +320,7 @@ def test_a_record_this_version_can_not_read_is_no_record(raw: Raw, tmp_path: Pat
 
     assert records.read(out, SCANS[0]) is None
     with pytest.raises(UserError, match=f"no record of {SCANS[0]}; run `volseg prepare` again"):
-        records.all_of(out, SCANS)
+        records.read_all(out, SCANS)
     assert SCANS[0] not in run(raw).unchanged
 
 
@@ -328,14 +328,14 @@ def test_a_record_this_version_can_not_read_is_no_record(raw: Raw, tmp_path: Pat
 
 
 def test_a_source_that_changes_while_it_is_read_is_read_again(raw, monkeypatch):
-    read = scan_writer._read
+    read = scan_writer._read_scan
 
     def read_then_changed(scan, plan):
         done = read(scan, plan)
         raw.path(scan.name, 13).write_bytes(raw.path(scan.name, 14).read_bytes())
         return done
 
-    monkeypatch.setattr(scan_writer, "_read", read_then_changed)
+    monkeypatch.setattr(scan_writer, "_read_scan", read_then_changed)
     run(raw)
     monkeypatch.undo()
 
@@ -398,14 +398,14 @@ def test_columns_that_change_their_meaning_make_masks_anew(raw):
 
 
 def test_a_scan_for_which_memory_does_not_suffice_is_named_and_the_others_go_on(raw, monkeypatch):
-    measure = scan_writer.measure
+    measure = scan_writer.measure_scan
 
     def short(channels, masks, **facts):
         if channels[0].voxels[0, 0, 0] == raw.images[SCANS[1], 11][0, 0]:
             raise MemoryError
         return measure(channels, masks, **facts)
 
-    monkeypatch.setattr(scan_writer, "measure", short)
+    monkeypatch.setattr(scan_writer, "measure_scan", short)
 
     done = run(raw)
 

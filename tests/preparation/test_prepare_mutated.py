@@ -30,7 +30,7 @@ def prepare(source, out, *options):
     said = io.StringIO()
     words = ["prepare", str(source), "--out", str(out), "--workers", "1", *options]
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        code = cli.run(words)
+        code = cli.run_command(words)
     return code, said.getvalue()
 
 

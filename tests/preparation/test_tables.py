@@ -43,7 +43,7 @@ def one_value(raw):
 
 
 def prepare(raw, *words):
-    return cli.run(["prepare", str(raw.root), "--workers", "1", *words])
+    return cli.run_command(["prepare", str(raw.root), "--workers", "1", *words])
 
 
 def files(raw):

@@ -12,14 +12,14 @@ from tests.stages.test_tuned import tuned
 
 from tests import predicted, tiny
 from volseg import cli
-from volseg.data.dataset import Dataset, Facts
+from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.evaluate import evaluate
-from volseg.inference.confidence.calibration_file import Calibrated, Figures, Organ, Usual
+from volseg.inference.confidence.calibration_file import CalibrationFile, Figures, Organ, Usual
 from volseg.inference.confidence.temperature_scaling import Calibration
 from volseg.postprocessing import Threshold
 from volseg.report import report as stage
@@ -35,7 +35,7 @@ SCANS = ("case1_day0", "case1_day1", "case2_day0", "case2_day1")
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hardware, "cores", lambda: 1)  # no processes for a few voxels
+    monkeypatch.setattr(hardware, "available_cores", lambda: 1)  # no processes for a few voxels
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def change(dataset: Dataset, scan: str, **fields: object) -> None:
         for sample in dataset.samples
     ]
     facts = dataset.facts.model_copy(update={"samples": tuple(samples)})
-    Dataset(dataset.folder, Facts.model_validate(facts.model_dump())).save()
+    Dataset(dataset.folder, DatasetInfo.model_validate(facts.model_dump())).save()
 
 
 def trained(folder: Path, dataset: Dataset, *, weights: bytes = b"weights") -> Run:
     """A run as training leaves it, but for its weights."""
-    facts = runs.Facts(
+    facts = runs.RunSplits(
         dataset="tiny", classes=tiny.CLASSES, exclusive=False, channels=("mr",), fold=0,
         train=SCANS[:2], unseen_cases=SCANS[2:],
     )  # fmt: skip
@@ -205,7 +205,7 @@ def test_sections_are_there_when_their_facts_are(dataset, out):
     run = trained(Path("runs/tiny"), dataset)
     assert titles(text_of("tiny")) == ["Learning", "How it was made"]
     for scan in SCANS:
-        predicted.record(out, scan, weights=run.digest)
+        predicted.record(out, scan, weights=run.weights_digest)
     assert titles(text_of(out)) == [*usual, "Learning", "How it was made"]
 
 
@@ -299,7 +299,7 @@ def test_names_are_shown_as_they_are(dataset, out):
 def test_every_plot_is_told_in_words(dataset, out):
     run = trained(Path("runs/tiny"), dataset)
     for scan in SCANS:
-        predicted.record(out, scan, weights=run.digest)
+        predicted.record(out, scan, weights=run.weights_digest)
 
     plots = re.findall(r"<svg(?! data-part).*?</svg>", text_of(out), re.DOTALL)
 
@@ -427,10 +427,10 @@ def test_without_truth_the_least_trusted_scan_comes_first(dataset, out):
 
 def test_without_the_dataset_slices_have_their_source_numbers(dataset, out):
     change(dataset, SCANS[0], slices=tuple(range(31, 41)))
-    sample = Dataset.load(dataset.folder).of(SCANS[0])[0]
+    sample = Dataset.load(dataset.folder).select_samples(SCANS[0])[0]
     masks = np.zeros((2, *tiny.SHAPE), bool)
     masks[0, 5:9, 5:9, 4] = True
-    rows = rle_csv.rows(SCANS[0], sample.slices, classes=tiny.CLASSES, masks=masks)
+    rows = rle_csv.scan_rows(SCANS[0], sample.slices, classes=tiny.CLASSES, masks=masks)
     rle_csv.write(out / SCANS[0] / "rle.csv", rows)
     with_dataset = pictures(text_of(out))[SCANS[0]]["numbers"]
     (dataset.folder / "dataset.json").unlink()
@@ -449,10 +449,10 @@ def five_folds(dataset: Dataset) -> tuple[Path, tuple[str, ...]]:
     ended = {"steps": 30, "best": 0.75, "seconds": 180.0, "max_seconds": None}
     finished = {f"fold{number}": ended for number in range(5)}
     (folder / "folds.json").write_text(json.dumps({"finished": finished}))
-    return folder, tuple(run.digest for run in made)
+    return folder, tuple(run.weights_digest for run in made)
 
 
-def calibrated(weights: tuple[str, ...]) -> Calibrated:
+def calibrated(weights: tuple[str, ...]) -> CalibrationFile:
     usual = Usual(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
     before = Figures(spearman=-0.25, dice_error=0.125, ece=0.0625)
     after = Figures(spearman=None, dice_error=0.03125, ece=0.015625)
@@ -460,7 +460,9 @@ def calibrated(weights: tuple[str, ...]) -> Calibrated:
         calibration=Calibration(temperature=0.75), usual=usual, before=before, after=after
     )
     organs = dict.fromkeys(tiny.CLASSES, organ)
-    return Calibrated(weights=weights, scans=9, cases=3, before=before, after=after, organs=organs)
+    return CalibrationFile(
+        weights=weights, scans=9, cases=3, before=before, after=after, organs=organs
+    )
 
 
 @pytest.mark.parametrize("named", ["five", "five/fold0"])
@@ -519,7 +521,7 @@ def test_a_run_shows_the_steps_that_it_has_by_now_and_why(dataset, out):
 def test_the_run_is_found_by_the_records_and_only_if_its_weights_are_the_same(dataset, out):
     run = trained(Path("runs/tiny"), dataset)
     for scan in SCANS:
-        predicted.record(out, scan, weights=run.digest)
+        predicted.record(out, scan, weights=run.weights_digest)
     assert "Config of tiny" in text_of(out)
 
     (run.folder / BEST).write_bytes(b"other weights")
@@ -547,7 +549,7 @@ def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(
     report(str(out))
     made = (out / "summary.json").stat().st_mtime_ns
     with monkeypatch.context() as patched:
-        patched.setattr("volseg.evaluation.evaluate.score", None)
+        patched.setattr("volseg.evaluation.evaluate.score_scan", None)
         report(str(out))
     assert (out / "summary.json").stat().st_mtime_ns == made
 
@@ -565,7 +567,7 @@ def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(
 def test_neither_a_run_nor_predictions(name, capsys):
     Path("empty").mkdir()
 
-    assert cli.run(["report", name]) == 1
+    assert cli.run_command(["report", name]) == 1
 
     assert "name a folder that `volseg infer` or `volseg train` wrote" in capsys.readouterr().err
 
@@ -574,7 +576,7 @@ def test_other_classes_are_named(out, capsys):
     record = json.loads((out / SCANS[0] / "record.json").read_text())
     (out / SCANS[0] / "record.json").write_text(json.dumps({**record, "classes": ["liver"]}))
 
-    assert cli.run(["report", str(out)]) == 1
+    assert cli.run_command(["report", str(out)]) == 1
 
     assert (
         "case1_day0: has the classes liver; data/prepared has large_bowel, stomach"
@@ -615,13 +617,13 @@ def test_scans_that_the_dataset_lacks_are_named(dataset, out):
 
 
 def test_a_folder_is_no_page(out, tmp_path, capsys):
-    assert cli.run(["report", str(out), "--out", str(tmp_path)]) == 1
+    assert cli.run_command(["report", str(out), "--out", str(tmp_path)]) == 1
 
     assert f"--out {tmp_path}: is a folder; name a file in it" in capsys.readouterr().err
 
 
 def test_the_command_tells_what_it_wrote(out, capsys):
-    assert cli.run(["report", "--out", "new/page.html"]) == 0
+    assert cli.run_command(["report", "--out", "new/page.html"]) == 0
 
     said = capsys.readouterr()
     assert said.out == "new/page.html: 1 MB, 4 scans to look at\n"

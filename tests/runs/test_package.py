@@ -9,15 +9,15 @@ from volseg.errors import UserError
 from volseg.postprocessing import FillHoles
 from volseg.runs import locate as runs
 from volseg.runs.config_files import POSTPROCESS
-from volseg.runs.package import FILE, MODEL, Package, open_run, seal
+from volseg.runs.package import FILE, MODEL, Package, open_run, seal_package
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CONFIG, SPLITS, Facts
+from volseg.runs.run_files import BEST, CONFIG, SPLITS, RunSplits
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """A run whose weights nobody will load."""
-    facts = Facts(
+    facts = RunSplits(
         dataset="tiny",
         classes=tiny.CLASSES,
         exclusive=False,
@@ -47,7 +47,7 @@ def package(run: Run, kind) -> Path:
         shutil.copyfile(run.folder / name, folder / name)
     for name in MODEL[kind]:
         (folder / name).write_bytes((run.folder / BEST).read_bytes())
-    seal(folder, run, kind)
+    seal_package(folder, run, kind)
     return folder
 
 
@@ -62,11 +62,11 @@ def test_a_package_opens_as_the_run_it_was_made_from(run: Run, kind) -> None:
 
     assert isinstance(opened, Package)
     assert (opened.config, opened.facts) == (run.config, run.facts)
-    assert opened.digest == run.digest
-    assert opened.made_from == run.made_from
-    assert opened.model.formats == (kind,)
-    assert opened.model.file(kind) == opened.folder / MODEL[kind][0]
-    assert opened.with_config(run.config).model.formats == (kind,)
+    assert opened.weights_digest == run.weights_digest
+    assert opened.network_identity == run.network_identity
+    assert opened.trained_model.formats == (kind,)
+    assert opened.trained_model.file(kind) == opened.folder / MODEL[kind][0]
+    assert opened.with_config(run.config).trained_model.formats == (kind,)
 
 
 def test_a_package_has_the_steps_that_its_run_has_by_now(run: Run) -> None:
@@ -112,14 +112,14 @@ def test_a_run_opens_as_itself(run: Run) -> None:
     opened = open_run(run.folder)
 
     assert type(opened) is Run
-    assert opened.made_from == opened.digest
+    assert opened.network_identity == opened.weights_digest
 
 
 def test_a_package_is_found_by_its_path(run: Run) -> None:
     folder = package(run, "openvino")
 
-    assert runs.find(str(folder)) == folder
-    assert runs.members(folder) == [folder]
+    assert runs.find_run(str(folder)) == folder
+    assert runs.member_folders(folder) == [folder]
 
 
 @pytest.mark.parametrize("kind", MODEL)
@@ -228,17 +228,17 @@ def test_a_package_of_another_format_has_no_weights_for_torch(run: Run, kind) ->
     opened = open_run(package(run, kind))
 
     with pytest.raises(UserError, match=f"is a package for {kind}, without weights for torch"):
-        opened.network()
+        opened.load_network()
 
 
 def test_in_8_bits_results_depend_on_what_the_ranges_were_found_on(run: Run) -> None:
     folder = package(run, "openvino")
-    one = seal(folder, run, "openvino", "int8")
+    one = seal_package(folder, run, "openvino", "int8")
     (folder / "model.bin").write_bytes(b"other ranges")
-    other = seal(folder, run, "openvino", "int8")
+    other = seal_package(folder, run, "openvino", "int8")
 
-    assert one.digest == other.digest == run.digest
-    assert len({one.made_from, other.made_from, run.made_from}) == 3
+    assert one.weights_digest == other.weights_digest == run.weights_digest
+    assert len({one.network_identity, other.network_identity, run.network_identity}) == 3
 
 
 @pytest.mark.parametrize("kind", MODEL)

@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.config.config import Config, check
+from volseg.config.config import Config, validate_values
 from volseg.errors import UserError
 from volseg.postprocessing import (
     DropSmall,
@@ -18,7 +18,7 @@ from volseg.postprocessing import (
 )
 from volseg.runs import config_files
 from volseg.runs.config_files import POSTPROCESS
-from volseg.schema import members
+from volseg.schema import union_members
 
 CLASSES = ("a", "b")
 
@@ -52,11 +52,11 @@ def test_any_steps_come_back_exactly(
     assert config_files.read_steps(folder, only) == steps
 
 
-@pytest.mark.parametrize("name", members(Step))
+@pytest.mark.parametrize("name", union_members(Step))
 def test_every_kind_of_step_comes_back_as_one_line(tmp_path: Path, name: str) -> None:
     needed = {"drop_small": {"min_mm3": 5}, "drop_small_in_slices": {"min_mm2": 5}}
     values = {"name": name, "only": ["a"], **needed.get(name, {})}
-    steps = check({"postprocess": [values]}, "mine").postprocess
+    steps = validate_values({"postprocess": [values]}, "mine").postprocess
 
     config_files.write_steps(tmp_path, steps)
 
@@ -69,7 +69,7 @@ def test_the_list_stands_as_in_a_config_and_can_be_copied_either_way(tmp_path: P
     text = (tmp_path / POSTPROCESS).read_text()
 
     assert body(tmp_path) == ["- {name: threshold, value: 0.5}", "- fill_holes"]
-    assert check(yaml.safe_load(f"postprocess:\n{text}"), "copied") == Config()
+    assert validate_values(yaml.safe_load(f"postprocess:\n{text}"), "copied") == Config()
     assert read(tmp_path, "  - threshold\n  - fill_holes\n") == Config().postprocess
 
 

@@ -11,10 +11,10 @@ from volseg.postprocessing import FillHoles, KeepLargest, Threshold
 from volseg.runs import locate, run_files
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run import Run
-from volseg.runs.run_files import Facts
+from volseg.runs.run_files import RunSplits
 
 CONFIG = Config(network=UNet(channels=(4, 8)))
-FACTS = Facts(
+FACTS = RunSplits(
     dataset="raw",
     classes=("a", "b"),
     exclusive=False,
@@ -29,7 +29,7 @@ FACTS = Facts(
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     made = Run.create(tmp_path / "r", CONFIG, FACTS)
-    made.save_best(made.build())
+    made.save_best_weights(made.build_network())
     return made
 
 
@@ -56,7 +56,7 @@ def test_other_steps_are_those_of_the_run_from_then_on(run: Run) -> None:
 
     expected = CONFIG.model_copy(update={"postprocess": steps})
     assert replaced.config == Run.open(run.folder).config == expected
-    assert replaced.digest == run.digest
+    assert replaced.weights_digest == run.weights_digest
     assert "# better by 0.01\n" in run.steps_file.read_text()
 
 
@@ -70,10 +70,10 @@ def test_steps_for_other_classes_are_refused_when_a_run_is_opened(run: Run) -> N
 
 
 def test_weights_come_back_bit_for_bit(run: Run) -> None:
-    network = run.build().to(memory_format=torch.channels_last_3d)
-    run.save_best(network)
+    network = run.build_network().to(memory_format=torch.channels_last_3d)
+    run.save_best_weights(network)
 
-    loaded = Run.open(run.folder).network().state_dict()
+    loaded = Run.open(run.folder).load_network().state_dict()
 
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
 
@@ -95,23 +95,23 @@ def test_a_run_without_weights_says_so(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG, FACTS)
 
     with pytest.raises(UserError, match=r"has no weights \(best.safetensors\)"):
-        run.network()
+        run.load_network()
 
 
 def test_weights_of_another_network_are_refused(run: Run, tmp_path: Path) -> None:
     other = Run.create(tmp_path / "o", Config(network=UNet(channels=(8, 8))), FACTS)
-    (other.folder / run_files.BEST).write_bytes(run.weights.read_bytes())
+    (other.folder / run_files.BEST).write_bytes(run.weights_file.read_bytes())
 
     with pytest.raises(UserError, match="not the weights of this run"):
-        other.network()
+        other.load_network()
 
 
 @pytest.mark.parametrize("content", [b"", b"junk"])
 def test_damaged_weights_are_refused(run: Run, content: bytes) -> None:
-    run.weights.write_bytes(content)
+    run.weights_file.write_bytes(content)
 
     with pytest.raises(UserError, match=r"best.safetensors: not the weights"):
-        run.network()
+        run.load_network()
 
 
 def test_an_unknown_key_in_a_stored_config_names_the_version(run: Run) -> None:
@@ -128,23 +128,23 @@ def test_other_classes_are_refused_by_name(run: Run) -> None:
 
 
 def test_it_knows_what_training_saw() -> None:
-    assert FACTS.seen("case1_day0", "case1") == "scan"
-    assert FACTS.seen("case1_day9", "case1") == "case"
-    assert FACTS.seen("case2_day0", "case2") == "none"
-    assert FACTS.set_of("case2_day0") == "unseen_cases"
-    assert FACTS.set_of("case7_day0") == "other"
+    assert FACTS.seen_in_training("case1_day0", "case1") == "scan"
+    assert FACTS.seen_in_training("case1_day9", "case1") == "case"
+    assert FACTS.seen_in_training("case2_day0", "case2") == "none"
+    assert FACTS.split_name("case2_day0") == "unseen_cases"
+    assert FACTS.split_name("case7_day0") == "other"
 
 
 def test_the_newest_finished_run_is_the_default(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="runs: no finished run"):
-        locate.find(None)
+        locate.find_run(None)
     for name in ("old", "new", "unfinished"):
         made = Run.create(Path("runs") / name, CONFIG, FACTS)
         if name != "unfinished":
-            made.save_best(made.build())
+            made.save_best_weights(made.build_network())
 
-    assert locate.find(None) == Path("runs/new")
-    assert locate.find("old") == Path("runs/old")
+    assert locate.find_run(None) == Path("runs/new")
+    assert locate.find_run("old") == Path("runs/old")
     with pytest.raises(UserError, match=r"did you mean unfinished\?"):
-        locate.find("unfinishd")
+        locate.find_run("unfinishd")

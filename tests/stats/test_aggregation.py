@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from volseg.data.dataset import Facts, Sample
+from volseg.data.dataset import DatasetInfo, Sample
 from volseg.data.distribution import Spread
 from volseg.data.volume import Volume, stack_affine
-from volseg.preparation.fingerprint import measure
-from volseg.stats.aggregation import statistics
+from volseg.preparation.fingerprint import measure_scan
+from volseg.stats.aggregation import aggregate_fingerprints
 
 CLASSES = ("one", "other")
 SPACING = (1.5, 2.0, 3.0)
@@ -47,7 +47,7 @@ def told(scans, **settings):
     excluded, exclusive = settings.get("excluded", ()), settings.get("exclusive", False)
     samples, prints = [], []
     for case, day, image, drawn in scans:
-        found = measure([image], drawn, exclusive=exclusive)
+        found = measure_scan([image], drawn, exclusive=exclusive)
         prints.append(found)
         samples.append(
             Sample(
@@ -63,7 +63,7 @@ def told(scans, **settings):
                 excluded=f"{case}_day{day}" in excluded,
             )
         )
-    facts = Facts(
+    facts = DatasetInfo(
         name="test",
         layout="nifti",
         classes=CLASSES,
@@ -71,7 +71,7 @@ def told(scans, **settings):
         channels=("mr",),
         samples=tuple(samples),
     )
-    return statistics(facts, prints)
+    return aggregate_fingerprints(facts, prints)
 
 
 def test_a_scan_is_as_counted_by_hand() -> None:
@@ -177,7 +177,7 @@ def test_exclusive_classes_have_no_overlaps() -> None:
 def test_a_spread_is_that_of_numpy() -> None:
     values = [3.0, 1.0, 4.0, 1.0, 5.0]
 
-    found = Spread.of(iter(values))
+    found = Spread.from_values(iter(values))
 
     assert (found.count, found.low, found.median, found.high) == (5, 1, 3, 5)
     assert (found.p5, found.p25) == (np.percentile(values, 5), np.percentile(values, 25))

@@ -16,8 +16,8 @@ from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.preparation.prepare import prepare
 from volseg.stats import stats
-from volseg.stats.dataset_stats import Statistics
-from volseg.stats.page import stats_page as page
+from volseg.stats.dataset_stats import DatasetStats
+from volseg.stats.page import render_statistics as page
 
 VOXEL_ML = 1.5 * 1.63 * 3 / 1000
 
@@ -107,10 +107,10 @@ def sorted_entries(listed):
 def test_the_json_holds_all_facts_and_nothing_else_is_on_stdout(raw, capsys):
     out = prepared(raw)
 
-    assert cli.run(["stats", str(out), "--json"]) == 0
+    assert cli.run_command(["stats", str(out), "--json"]) == 0
 
     said = capsys.readouterr()
-    assert Statistics.model_validate_json(said.out) == stats.stats(out)
+    assert DatasetStats.model_validate_json(said.out) == stats.stats(out)
     assert [scan["name"] for scan in json.loads(said.out)["scans"]] == list(SCANS)
     assert said.err == f"{out / 'stats.html'}: the page of plots\n"
     assert (out / "stats.html").is_file()
@@ -119,7 +119,7 @@ def test_the_json_holds_all_facts_and_nothing_else_is_on_stdout(raw, capsys):
 def test_the_table_names_every_class_and_the_page(raw, tmp_path, capsys):
     path = tmp_path / "new" / "page.html"
 
-    assert cli.run(["stats", str(prepared(raw)), "--out", str(path)]) == 0
+    assert cli.run_command(["stats", str(prepared(raw)), "--out", str(path)]) == 0
 
     said = capsys.readouterr().out
     assert all(name in said for name in CLASSES)
@@ -133,11 +133,11 @@ def test_without_a_dataset_or_records_it_says_what_to_do(raw, tmp_path, capsys):
     out = prepared(raw)
     (out / "records" / f"{SCANS[2]}.json").unlink()
 
-    assert cli.run(["stats", str(out)]) == 1
+    assert cli.run_command(["stats", str(out)]) == 1
     assert (
         f"records: no record of {SCANS[2]}; run `volseg prepare` again" in capsys.readouterr().err
     )
-    assert cli.run(["stats", str(tmp_path / "nowhere")]) == 1
+    assert cli.run_command(["stats", str(tmp_path / "nowhere")]) == 1
     assert "no dataset.json; make it with `volseg prepare" in capsys.readouterr().err
     assert not (out / "stats.html").exists()
 
@@ -154,14 +154,14 @@ def test_a_dataset_without_scans_is_refused(raw):
 
 
 def test_a_folder_is_no_page(raw, tmp_path, capsys):
-    assert cli.run(["stats", str(prepared(raw)), "--out", str(tmp_path)]) == 1
+    assert cli.run_command(["stats", str(prepared(raw)), "--out", str(tmp_path)]) == 1
     assert f"--out {tmp_path}: is a folder; name a file in it" in capsys.readouterr().err
 
 
 # The page
 
 
-def odd(found: Statistics, kind: str) -> Statistics:
+def odd(found: DatasetStats, kind: str) -> DatasetStats:
     """The same dataset as it would be without labels, with one scan, with other values ..."""
     scans = found.scans
     if kind == "unlabelled":

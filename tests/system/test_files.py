@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from volseg.errors import OutputError
-from volseg.system.files import PREFIX, replacing, replacing_folder, write_text
+from volseg.system.files import PREFIX, atomic_folder, atomic_path, write_text
 
 
 def rests(folder: Path) -> list[Path]:
@@ -14,7 +14,7 @@ def rests(folder: Path) -> list[Path]:
 def test_the_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.nii.gz"
 
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text("half")
         assert not path.exists()
         assert temporary.name.endswith("a.nii.gz")
@@ -30,7 +30,7 @@ def test_a_stopped_write_leaves_the_old_file_and_no_rest(tmp_path: Path, fault) 
     write_text(path, "old")
 
     def write() -> None:
-        with replacing(path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_text("half")
             raise fault
 
@@ -52,7 +52,7 @@ def test_a_stopped_write_leaves_the_old_file_and_no_rest(tmp_path: Path, fault) 
 )
 def test_what_the_system_refuses_is_a_message(tmp_path: Path, code: int, text: str) -> None:
     def write() -> None:
-        with replacing(tmp_path / "a.txt"):
+        with atomic_path(tmp_path / "a.txt"):
             raise OSError(code, "refused")
 
     with pytest.raises(OutputError, match=rf"a\.txt: can't be written: .*{text}"):
@@ -68,7 +68,7 @@ def test_a_file_in_the_way_of_a_folder_is_a_message(tmp_path: Path) -> None:
 
 def test_other_faults_of_the_system_are_ours_to_see(tmp_path: Path) -> None:
     def write() -> None:
-        with replacing(tmp_path / "a.txt"):
+        with atomic_path(tmp_path / "a.txt"):
             raise OSError(errno.EIO, "broken")
 
     with pytest.raises(OSError, match="broken"):
@@ -78,7 +78,7 @@ def test_other_faults_of_the_system_are_ours_to_see(tmp_path: Path) -> None:
 def test_a_folder_appears_whole_in_place_of_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "folder"
     for name in ("a", "b"):
-        with replacing_folder(target) as folder:
+        with atomic_folder(target) as folder:
             (folder / name).touch()
             assert not (target / name).exists()
 
@@ -92,7 +92,7 @@ def test_a_folder_stays_as_it_was_when_the_body_raises(tmp_path: Path) -> None:
     (target / "a").touch()
 
     def interrupted() -> None:
-        with replacing_folder(target) as folder:
+        with atomic_folder(target) as folder:
             (folder / "b").touch()
             raise KeyboardInterrupt
 

@@ -7,20 +7,20 @@ from volseg.system import hardware
 
 def test_cores_follow_the_affinity(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 3, 5}, raising=False)
-    monkeypatch.setattr(hardware, "_quota", lambda _path: 100)
+    monkeypatch.setattr(hardware, "_cgroup_cores", lambda _path: 100)
 
-    assert hardware.cores() == 3
+    assert hardware.available_cores() == 3
 
 
 def test_cores_follow_the_cgroups_quota(tmp_path: Path) -> None:
     limit = tmp_path / "cpu.max"
     limit.write_text("250000 100000\n")
-    assert hardware._quota(limit) == 2
+    assert hardware._cgroup_cores(limit) == 2
     limit.write_text("20000 100000\n")
-    assert hardware._quota(limit) == 1
+    assert hardware._cgroup_cores(limit) == 1
     limit.write_text("max 100000\n")
-    assert hardware._quota(limit) > 1000
-    assert hardware._quota(tmp_path / "none") > 1000
+    assert hardware._cgroup_cores(limit) > 1000
+    assert hardware._cgroup_cores(tmp_path / "none") > 1000
 
 
 def test_free_memory_is_within_the_machines() -> None:

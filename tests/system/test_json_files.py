@@ -4,17 +4,17 @@ from typing import ClassVar
 import pytest
 
 from volseg.errors import UserError
-from volseg.runs.run_files import KeptOfNetworks
-from volseg.system.json_files import Kept
+from volseg.runs.run_files import NetworkFile
+from volseg.system.json_files import JsonFile
 
 
-class Colours(Kept):
+class Colours(JsonFile):
     file: ClassVar[str] = "colours.json"
     again: ClassVar[str] = "paint again"
     wall: str
 
 
-class OfSome(KeptOfNetworks):
+class OfSome(NetworkFile):
     file: ClassVar[str] = "some.json"
     value: int
 
@@ -43,12 +43,12 @@ def test_a_damaged_file_is_named_with_the_way_to_another(tmp_path: Path, text: s
 def test_facts_of_networks_are_found_in_the_runs_folder_or_the_one_above(tmp_path: Path) -> None:
     fold = tmp_path / "five" / "fold0"
     fold.mkdir(parents=True)
-    assert OfSome.of_run(fold, "a") is None
+    assert OfSome.read_for_run(fold, "a") is None
 
     OfSome(weights=("a", "b"), value=1).write(fold.parent)
-    assert OfSome.of_run(fold, "b") == OfSome(weights=("a", "b"), value=1)
-    assert OfSome.of_run(fold, "c") is None  # trained on since
+    assert OfSome.read_for_run(fold, "b") == OfSome(weights=("a", "b"), value=1)
+    assert OfSome.read_for_run(fold, "c") is None  # trained on since
 
     OfSome(weights=("b",), value=2).write(fold)
-    assert OfSome.of_run(fold, "b") == OfSome(weights=("b",), value=2)
-    assert OfSome.of_run(fold, "a") == OfSome(weights=("a", "b"), value=1)
+    assert OfSome.read_for_run(fold, "b") == OfSome(weights=("b",), value=2)
+    assert OfSome.read_for_run(fold, "a") == OfSome(weights=("a", "b"), value=1)

@@ -7,7 +7,7 @@ import pytest
 
 from volseg.errors import UserError
 from volseg.system import processes
-from volseg.system.processes import each
+from volseg.system.processes import map_unordered
 
 
 def square(number):
@@ -30,19 +30,19 @@ def died(number):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_item_has_its_outcome_whatever_the_workers(workers):
-    outcomes = dict(each(square, [3, 1, 2], workers=workers, died=died))
+    outcomes = dict(map_unordered(square, [3, 1, 2], workers=workers, died=died))
 
     assert outcomes == {0: 9, 1: 1, 2: 4}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_items_are_no_work(workers):
-    assert list(each(square, [], workers=workers, died=died)) == []
+    assert list(map_unordered(square, [], workers=workers, died=died)) == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
 def test_a_worker_that_is_killed_costs_only_its_own_item():
-    outcomes = dict(each(deadly, list(range(7)), workers=2, died=died))
+    outcomes = dict(map_unordered(deadly, list(range(7)), workers=2, died=died))
 
     assert outcomes == {0: 0, 1: 1, 2: "2 died", 3: 9, 4: 16, 5: "5 died", 6: 36}
 
@@ -50,13 +50,13 @@ def test_a_worker_that_is_killed_costs_only_its_own_item():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_a_task_is_raised_as_it_is(workers):
     with pytest.raises(ValueError, match="no 4"):
-        list(each(wrong, [4, 4], workers=workers, died=died))
+        list(map_unordered(wrong, [4, 4], workers=workers, died=died))
 
 
 def test_a_task_apart_returns_and_raises_as_it_would_here_but_in_another_process() -> None:
-    assert processes.apart(_process, 3) == 3
+    assert processes.run_in_subprocess(_process, 3) == 3
     with pytest.raises(UserError, match="4: no"):
-        processes.apart(_refuses, 4)
+        processes.run_in_subprocess(_refuses, 4)
 
 
 def _process(number: int) -> int:
@@ -82,7 +82,7 @@ def line(events: list[str], *, beside: bool) -> list[str]:
         return run
 
     return list(
-        processes.overlapped(
+        processes.pipelined(
             ["a", "b", "c"], step("before"), step("here"), step("after"), beside=lambda _: beside
         )
     )
@@ -120,7 +120,7 @@ def test_with_room_the_next_is_prepared_before_the_last_is_finished() -> None:
 
 
 def test_nothing_is_overlapped_of_nothing() -> None:
-    assert not list(processes.overlapped([], str, str, str, beside=lambda _: True))
+    assert not list(processes.pipelined([], str, str, str, beside=lambda _: True))
 
 
 def test_what_is_made_ahead_is_the_same_and_fails_in_its_place() -> None:
@@ -130,6 +130,6 @@ def test_what_is_made_ahead_is_the_same_and_fails_in_its_place() -> None:
 
     found = []
     with pytest.raises(UserError, match="no fourth"):
-        found.extend(processes.ahead(items()))
+        found.extend(processes.prefetch(items()))
 
-    assert list(processes.ahead(iter([1, None, 3]))) == [1, None, 3]
+    assert list(processes.prefetch(iter([1, None, 3]))) == [1, None, 3]

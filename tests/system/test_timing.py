@@ -2,11 +2,11 @@ import time
 
 import pytest
 
-from volseg.system.timing import Seconds
+from volseg.system.timing import StepTimer
 
 
 def test_a_step_within_another_counts_once() -> None:
-    spent = Seconds()
+    spent = StepTimer()
 
     with spent.step("outer"):
         time.sleep(0.02)
@@ -23,15 +23,15 @@ def test_the_time_of_making_items_counts_and_not_that_of_using_them() -> None:
             time.sleep(0.02)
             yield number
 
-    spent = Seconds()
-    for _ in spent.each("made", slow()):
+    spent = StepTimer()
+    for _ in spent.time_items("made", slow()):
         time.sleep(0.05)
 
     assert spent.by_step["made"] == pytest.approx(0.04, abs=0.03)
 
 
 def test_a_step_that_fails_is_counted_too() -> None:
-    spent = Seconds()
+    spent = StepTimer()
     with pytest.raises(KeyError), spent.step("failing"):
         raise KeyError
 
@@ -39,7 +39,7 @@ def test_a_step_that_fails_is_counted_too() -> None:
 
 
 def test_times_of_two_add_up() -> None:
-    one = Seconds({"a": 1.0})
-    one.add(Seconds({"a": 2.0, "b": 3.0}))
+    one = StepTimer({"a": 1.0})
+    one.add(StepTimer({"a": 2.0, "b": 3.0}))
 
     assert one.by_step == {"a": 3.0, "b": 3.0}

@@ -10,18 +10,18 @@ import pytest
 
 from tests import tiny
 from volseg import cli, console
-from volseg.arguments import Options
+from volseg.arguments import TrainOptions
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.postprocessing import Threshold
 from volseg.runs import locate as runs
-from volseg.runs.folds import FILE, NAMES, Folds
+from volseg.runs.folds import FILE, NAMES, FinishedFolds
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, SPLITS
 from volseg.training import cross_validation as stage
-from volseg.training.cross_validation import EachTrained, train_each
+from volseg.training.cross_validation import CrossValidationResult, train_each_fold
 from volseg.training.train import train
 
 
@@ -31,13 +31,13 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(data: Path, tmp_path_factory) -> EachTrained:
+def done(data: Path, tmp_path_factory) -> CrossValidationResult:
     folder = tmp_path_factory.mktemp("runs") / "five"
-    return train_each(tiny.config(), Options(data=data, run=folder))
+    return train_each_fold(tiny.config(), TrainOptions(data=data, run=folder))
 
 
 @pytest.fixture
-def five(done: EachTrained, tmp_path: Path) -> Path:
+def five(done: CrossValidationResult, tmp_path: Path) -> Path:
     """A copy of the run, to be changed."""
     return Path(shutil.copytree(done.run, tmp_path / "five"))
 
@@ -45,8 +45,8 @@ def five(done: EachTrained, tmp_path: Path) -> Path:
 @pytest.fixture
 def three(five: Path) -> Path:
     """The run as it is when it was stopped in its fourth fold."""
-    finished = Folds.read(five).finished
-    Folds(finished={name: finished[name] for name in NAMES[:3]}).write(five)
+    finished = FinishedFolds.read(five).finished
+    FinishedFolds(finished={name: finished[name] for name in NAMES[:3]}).write(five)
     shutil.rmtree(five / NAMES[4])
     for name in ("out_of_fold", "scores.csv", "summary.json"):
         shutil.rmtree(five / name) if (five / name).is_dir() else (five / name).unlink()
@@ -57,20 +57,22 @@ def splits(run: Path) -> dict:
     return json.loads((run / SPLITS).read_text())
 
 
-def trainings(monkeypatch) -> list[Options]:
+def trainings(monkeypatch) -> list[TrainOptions]:
     """The trainings that are begun from now on."""
-    begun: list[Options] = []
+    begun: list[TrainOptions] = []
 
     def spy(_devices, config, options):
         begun.append(options)
         return train(config, options)
 
-    monkeypatch.setattr(stage, "train_on", spy)
+    monkeypatch.setattr(stage, "launch", spy)
     return begun
 
 
-def test_every_fold_is_a_whole_run_of_its_own(done: EachTrained, data: Path, tmp_path) -> None:
-    alone = train(tiny.config(), Options(data=data, run=tmp_path / "alone", fold=3)).run
+def test_every_fold_is_a_whole_run_of_its_own(
+    done: CrossValidationResult, data: Path, tmp_path
+) -> None:
+    alone = train(tiny.config(), TrainOptions(data=data, run=tmp_path / "alone", fold=3)).run
 
     assert [splits(done.run / name)["fold"] for name in NAMES] == [0, 1, 2, 3, 4]
     assert (done.run / "fold3" / BEST).read_bytes() == (alone / BEST).read_bytes()
@@ -81,7 +83,7 @@ def test_every_fold_is_a_whole_run_of_its_own(done: EachTrained, data: Path, tmp
 
 
 def test_every_scan_is_scored_once_by_the_fold_that_saw_nothing_of_its_case(
-    done: EachTrained, data: Path
+    done: CrossValidationResult, data: Path
 ) -> None:
     labelled = {sample.name for sample in Dataset.load(data).samples}
     records = json.loads((done.run / "out_of_fold" / "predictions.json").read_text())
@@ -96,7 +98,7 @@ def test_every_scan_is_scored_once_by_the_fold_that_saw_nothing_of_its_case(
     assert set(done.scores.groups["unseen cases"].scans) == labelled
 
 
-def test_the_summary_holds_all_scans_together_and_each_fold(done: EachTrained) -> None:
+def test_the_summary_holds_all_scans_together_and_each_fold(done: CrossValidationResult) -> None:
     summary = json.loads((done.run / "summary.json").read_text())
     lines = (done.run / "scores.csv").read_text().splitlines()
 
@@ -110,11 +112,11 @@ def test_the_summary_holds_all_scans_together_and_each_fold(done: EachTrained) -
 
 
 def test_finished_folds_are_not_trained_again_and_the_others_go_on_bit_for_bit(
-    done: EachTrained, three: Path, data: Path, monkeypatch
+    done: CrossValidationResult, three: Path, data: Path, monkeypatch
 ) -> None:
     begun = trainings(monkeypatch)
 
-    again = train_each(tiny.config(), Options(data=data, run=three, resume=True))
+    again = train_each_fold(tiny.config(), TrainOptions(data=data, run=three, resume=True))
 
     assert [(one.run.name, one.fold, one.resume) for one in begun] == [
         ("fold3", 3, True), ("fold4", 4, False),
@@ -130,14 +132,14 @@ def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, mon
         train(config, options)
         raise KeyboardInterrupt
 
-    options = Options(data=data, run=tmp_path / "r")
+    options = TrainOptions(data=data, run=tmp_path / "r")
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "train_on", stopped)
+        patched.setattr(stage, "launch", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train_each(tiny.config(), options)
+            train_each_fold(tiny.config(), options)
     with pytest.raises(UserError, match=r"r: no fold is finished; go on with .* --resume"):
-        infer(Wanted(runs=(str(tmp_path / "r"),), data=data, everything=True))
-    begun: list[Options] = []
+        infer(InferenceRequest(runs=(str(tmp_path / "r"),), data=data, everything=True))
+    begun: list[TrainOptions] = []
 
     def spy(_devices, config, options):
         begun.append(options)
@@ -145,12 +147,12 @@ def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, mon
             raise KeyboardInterrupt
         return train(config, options)
 
-    monkeypatch.setattr(stage, "train_on", spy)
+    monkeypatch.setattr(stage, "launch", spy)
     with pytest.raises(KeyboardInterrupt):
-        train_each(tiny.config(), replace(options, resume=True))
+        train_each_fold(tiny.config(), replace(options, resume=True))
 
     assert [(one.fold, one.resume) for one in begun] == [(0, True), (1, False)]
-    assert list(Folds.read(tmp_path / "r").finished) == ["fold0"]
+    assert list(FinishedFolds.read(tmp_path / "r").finished) == ["fold0"]
 
 
 def test_another_time_limit_is_passed_on_to_folds_that_were_finished(
@@ -158,8 +160,12 @@ def test_another_time_limit_is_passed_on_to_folds_that_were_finished(
 ) -> None:
     begun = trainings(monkeypatch)
 
-    train_each(tiny.config(), Options(data=data, run=five, resume=True, max_seconds=600.0))
-    train_each(tiny.config(), Options(data=data, run=five, resume=True, max_seconds=600.0))
+    train_each_fold(
+        tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0)
+    )
+    train_each_fold(
+        tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0)
+    )
 
     assert [(one.run.name, one.max_seconds) for one in begun] == [(n, 600.0) for n in NAMES]
 
@@ -173,7 +179,7 @@ def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
     begun = trainings(monkeypatch)
 
     with console.log_to(tmp_path / "told.txt"):
-        train_each(tiny.config(), Options(data=data, run=five, resume=True))
+        train_each_fold(tiny.config(), TrainOptions(data=data, run=five, resume=True))
 
     assert begun == []
     told = (tmp_path / "told.txt").read_text()
@@ -185,24 +191,26 @@ def test_resuming_with_other_settings_or_scans_is_refused(
     five: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"fold0: can't be resumed .*optimizer\.lr \(0\.01 then"):
-        train_each(tiny.config(optimizer={"lr": 0.02}), Options(data=data, run=five, resume=True))
+        train_each_fold(
+            tiny.config(optimizer={"lr": 0.02}), TrainOptions(data=data, run=five, resume=True)
+        )
     more = tiny.write(tmp_path / "more", cases=7).folder
     with pytest.raises(UserError, match=r"fold0: can't be resumed .*splits\.json differs"):
-        train_each(tiny.config(), Options(data=more, run=five, resume=True))
+        train_each_fold(tiny.config(), TrainOptions(data=more, run=five, resume=True))
 
 
 def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(
     five: Path, data: Path, tmp_path: Path
 ) -> None:
-    options = Options(data=data, run=five)
+    options = TrainOptions(data=data, run=five)
     with pytest.raises(UserError, match="five: exists; pass --resume to go on or --run NAME"):
-        train_each(tiny.config(), options)
+        train_each_fold(tiny.config(), options)
     with pytest.raises(UserError, match="fold0: is the run of one fold; start another"):
-        train_each(tiny.config(), replace(options, run=five / "fold0", resume=True))
+        train_each_fold(tiny.config(), replace(options, run=five / "fold0", resume=True))
     with pytest.raises(UserError, match="new: nothing to resume, fold0 is missing"):
-        train_each(tiny.config(), replace(options, run=tmp_path / "new", resume=True))
+        train_each_fold(tiny.config(), replace(options, run=tmp_path / "new", resume=True))
     with pytest.raises(UserError, match="split is none, so there are no folds"):
-        train_each(tiny.config(data={"split": "none"}), replace(options, run=tmp_path / "new"))
+        train_each_fold(tiny.config(data={"split": "none"}), replace(options, run=tmp_path / "new"))
     with pytest.raises(UserError, match=r"five: holds 5 runs; name one, e\.g\. .*five/fold0"):
         train(tiny.config(), replace(options, resume=True))
 
@@ -210,22 +218,22 @@ def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(
 
 
 def test_a_run_of_five_predicts_by_the_mean_of_all(
-    done: EachTrained, data: Path, tmp_path: Path
+    done: CrossValidationResult, data: Path, tmp_path: Path
 ) -> None:
-    wanted = Wanted(data=data, case=("case2",))
+    wanted = InferenceRequest(data=data, case=("case2",))
     named = tuple(str(done.run / name) for name in NAMES)
 
     whole = infer(replace(wanted, runs=(str(done.run),), out=tmp_path / "whole"))
     each = infer(replace(wanted, runs=named, out=tmp_path / "each"))
 
-    assert str(whole.by) == f"{done.run} (mean of 5 networks)"
+    assert str(whole.ensemble) == f"{done.run} (mean of 5 networks)"
     assert {(one.run, one.seen, one.fold_set) for one in whole.records} == {
         ("five", "scan", "train")
     }
     assert [one.key for one in whole.records] == [one.key for one in each.records]
     assert not any("not finished" in note for note in whole.notes)
     with pytest.raises(UserError, match=r"no scan in unseen_cases; .* is in .*five/out_of_fold"):
-        infer(Wanted(runs=(str(done.run),), data=data, split="unseen_cases"))
+        infer(InferenceRequest(runs=(str(done.run),), data=data, split="unseen_cases"))
     for one in whole.records:
         file = f"{one.scan}/stomach.nii.gz"
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "each" / file).read_bytes()
@@ -234,7 +242,7 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
 def test_with_three_of_five_finished_these_predict_and_the_others_are_named(
     three: Path, data: Path, tmp_path: Path
 ) -> None:
-    wanted = Wanted(data=data, case=("case2_day0",))
+    wanted = InferenceRequest(data=data, case=("case2_day0",))
     named = tuple(str(three / name) for name in NAMES[:3])
 
     found = infer(replace(wanted, runs=(str(three),), out=tmp_path / "found"))
@@ -255,17 +263,17 @@ def test_the_newest_run_may_be_one_of_five(three: Path, tmp_path: Path, monkeypa
     for name in ("fold1", "fold3"):  # fold3 is not finished, so its weights do not count
         os.utime(Path("runs/five", name, BEST), (0, 0) if name == "fold1" else (10**9, 10**9))
 
-    assert runs.find(None) == Path("runs/five")
+    assert runs.find_run(None) == Path("runs/five")
     os.utime("runs/single/best.safetensors", (3600 * 4, 3600 * 4))
-    assert runs.find(None) == Path("runs/single")
-    assert runs.find("five/fold1") == Path("runs/five/fold1")
+    assert runs.find_run(None) == Path("runs/single")
+    assert runs.find_run("five/fold1") == Path("runs/five/fold1")
 
 
 def test_a_damaged_list_of_folds_is_named(five: Path, data: Path) -> None:
     (five / FILE).write_text('{"finished": {"fold0": {"steps": "many"}}}')
 
     with pytest.raises(UserError, match=r"folds\.json: .*steps"):
-        infer(Wanted(runs=(str(five),), data=data, everything=True))
+        infer(InferenceRequest(runs=(str(five),), data=data, everything=True))
 
 
 def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
@@ -275,9 +283,9 @@ def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
     Path("tiny.yaml").write_text(tiny.config().model_dump_json())
     words = ["train", "tiny.yaml", "--data", str(data), "--run", str(five), "--fold", "each"]
 
-    assert cli.run(words) == 1
+    assert cli.run_command(words) == 1
     assert "exists; pass --resume" in capsys.readouterr().err
-    assert cli.run([*words, "--resume"]) == 0
+    assert cli.run_command([*words, "--resume"]) == 0
 
     told = capsys.readouterr().out
     assert "unseen cases: 18 scans of 6 cases" in told
@@ -294,6 +302,6 @@ def test_folds_are_not_trained_by_several_ranks_at_once(
     monkeypatch.setenv("WORLD_SIZE", "2")
 
     with pytest.raises(UserError, match="start it by itself with --devices N, not by torchrun"):
-        train_each(tiny.config(), Options(data=data, run=tmp_path / "r"))
+        train_each_fold(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
 
     assert not (tmp_path / "r").exists()

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 from tests import tiny
 from volseg import cli
-from volseg.arguments import Options
+from volseg.arguments import TrainOptions
 from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, LAST, METRICS
 from volseg.training import loop
-from volseg.training.fine_tuning import RECORD, file_of, grouped
+from volseg.training.fine_tuning import RECORD, find_weights_file, group_by_prefix
 from volseg.training.train import train
 
 STILL = {"optimizer": {"lr": 1e-12}}
@@ -33,7 +33,7 @@ def data(tmp_path_factory) -> Path:
 def source(data: Path, tmp_path_factory) -> Path:
     """A run that has learnt something."""
     folder = tmp_path_factory.mktemp("source") / "old"
-    train(config(train={"steps": 20, "epoch_steps": 20}), Options(data=data, run=folder))
+    train(config(train={"steps": 20, "epoch_steps": 20}), TrainOptions(data=data, run=folder))
     return folder
 
 
@@ -46,7 +46,7 @@ def config(**sections: object) -> Config:
 def whole(data: Path, source: Path, tmp_path_factory) -> Path:
     """A run from the source's weights that nothing stopped."""
     folder = tmp_path_factory.mktemp("whole") / "r"
-    return train(config(), Options(data=data, run=folder, weights=source)).run
+    return train(config(), TrainOptions(data=data, run=folder, weights=source)).run
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -62,7 +62,7 @@ def test_training_goes_on_where_the_weights_run_ended(
 ) -> None:
     one = {"train": {"steps": 2, "epoch_steps": 2}, **STILL}
     for name, weights in (("fresh", None), ("tuned", source)):
-        train(config(**one), Options(data=data, run=tmp_path / name, weights=weights))
+        train(config(**one), TrainOptions(data=data, run=tmp_path / name, weights=weights))
 
     tuned, old = (load_file(run / BEST) for run in (tmp_path / "tuned", source))
     assert tuned.keys() == old.keys()
@@ -79,9 +79,13 @@ def test_the_record_says_where_the_weights_came_from_and_what_was_loaded(
 ) -> None:
     deeper = config(network={"channels": [8, 16, 16], "dropout": 0.0}, train={"steps": 1})
 
-    done = train(deeper, Options(data=data, run=tmp_path / "r", weights=source))
+    done = train(deeper, TrainOptions(data=data, run=tmp_path / "r", weights=source))
 
-    told, ours, theirs = record(done.run), Run.open(done.run).build(), load_file(source / BEST)
+    told, ours, theirs = (
+        record(done.run),
+        Run.open(done.run).build_network(),
+        load_file(source / BEST),
+    )
     digest = hashlib.sha256((source / BEST).read_bytes()).hexdigest()
     assert (told["source"], told["file"]) == (str(source), str(source / BEST))
     assert told["sha256"] == digest
@@ -113,7 +117,7 @@ def test_a_monai_bundle_is_a_source(data: Path, tmp_path: Path) -> None:
 
     done = train(
         config(train={"steps": 1}, **STILL),
-        Options(data=data, run=tmp_path / "r", weights=str(tmp_path / "bundle")),
+        TrainOptions(data=data, run=tmp_path / "r", weights=str(tmp_path / "bundle")),
     )
 
     assert record(done.run)["loaded"] == list(network.state_dict())
@@ -123,7 +127,8 @@ def test_a_monai_bundle_is_a_source(data: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_a_run_is_a_source(data: Path, source: Path, tmp_path: Path) -> None:
     done = train(
-        config(train={"steps": 1}), Options(data=data, run=tmp_path / "r", weights=source / LAST)
+        config(train={"steps": 1}),
+        TrainOptions(data=data, run=tmp_path / "r", weights=source / LAST),
     )
 
     told = record(done.run)
@@ -154,12 +159,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     steps, again = steps_and_words
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", _killed_after(steps, loop._step))
+        patched.setattr(loop, "_train_step", _killed_after(steps, loop._train_step))
         with pytest.raises(ZeroDivisionError):
-            train(config(), Options(data=data, run=tmp_path / "parts", weights=source))
+            train(config(), TrainOptions(data=data, run=tmp_path / "parts", weights=source))
 
     weights = source if again else None
-    train(config(), Options(data=data, run=tmp_path / "parts", weights=weights, resume=True))
+    train(config(), TrainOptions(data=data, run=tmp_path / "parts", weights=weights, resume=True))
 
     one, other = (
         torch.load(run / LAST, weights_only=True)["network"] for run in (whole, tmp_path / "parts")
@@ -172,11 +177,11 @@ def test_a_run_that_has_begun_no_longer_needs_its_source(
     data: Path, source: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(source, tmp_path / "copy")
-    train(config(), Options(data=data, run=tmp_path / "r", weights=copy))
+    train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy))
     before = (tmp_path / "r" / BEST).read_bytes()
     shutil.rmtree(copy)
 
-    train(config(), Options(data=data, run=tmp_path / "r", weights=copy, resume=True))
+    train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy, resume=True))
 
     assert (tmp_path / "r" / BEST).read_bytes() == before
 
@@ -184,13 +189,13 @@ def test_a_run_that_has_begun_no_longer_needs_its_source(
 def test_resuming_from_other_weights_is_refused(
     data: Path, whole: Path, source: Path, tmp_path: Path
 ) -> None:
-    train(config(), Options(data=data, run=tmp_path / "plain"))
+    train(config(), TrainOptions(data=data, run=tmp_path / "plain"))
 
     with pytest.raises(UserError, match=r"r: was started from .*old, and .*plain.* holds other"):
-        train(config(), Options(data=data, run=whole, weights=tmp_path / "plain", resume=True))
+        train(config(), TrainOptions(data=data, run=whole, weights=tmp_path / "plain", resume=True))
     with pytest.raises(UserError, match=r"plain: was not started from weights; leave --weights"):
         train(
-            config(), Options(data=data, run=tmp_path / "plain", weights=source, resume=True)
+            config(), TrainOptions(data=data, run=tmp_path / "plain", weights=source, resume=True)
         )  # fmt: skip
 
 
@@ -199,13 +204,13 @@ def test_weights_that_changed_before_the_first_checkpoint_are_refused(
 ) -> None:
     copy = shutil.copytree(source, tmp_path / "copy")
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", _killed_after(0, loop._step))
+        patched.setattr(loop, "_train_step", _killed_after(0, loop._train_step))
         with pytest.raises(ZeroDivisionError):
-            train(config(), Options(data=data, run=tmp_path / "r", weights=copy))
-    Run.open(copy).save_best(Run.open(copy).build())
+            train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy))
+    Run.open(copy).save_best_weights(Run.open(copy).build_network())
 
     with pytest.raises(UserError, match="holds other weights than it did then"):
-        train(config(), Options(data=data, run=tmp_path / "r", resume=True))
+        train(config(), TrainOptions(data=data, run=tmp_path / "r", resume=True))
 
 
 def test_scans_the_weights_have_seen_are_told_when_they_validate(
@@ -214,8 +219,8 @@ def test_scans_the_weights_have_seen_are_told_when_they_validate(
     options = {"data": data, "weights": source}
     one = config(train={"steps": 1})
 
-    same = train(one, Options(run=tmp_path / "same", fold=0, **options))
-    other = train(one, Options(run=tmp_path / "other", fold=1, **options))
+    same = train(one, TrainOptions(run=tmp_path / "same", fold=0, **options))
+    other = train(one, TrainOptions(run=tmp_path / "other", fold=1, **options))
 
     facts, seen = Run.open(other.run).facts, record(other.run)["seen"]
     learnt = set(Run.open(source).facts.train)
@@ -246,7 +251,7 @@ def test_a_wrong_source_leaves_nothing_behind(
         ("old", "runs/old/best.safetensors: names are the network's, but shapes are not"),
     ):
         words = ["train", "tiny.yaml", wider, "--data", str(data), "--weights", weights]
-        assert cli.run(words) == 1
+        assert cli.run_command(words) == 1
         assert text in capsys.readouterr().err
 
     assert sorted(tmp_path.rglob("*")) == before
@@ -256,15 +261,19 @@ def test_a_run_is_found_by_name_by_folder_and_by_file(source: Path, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     shutil.copytree(source, Path("runs/old"))
 
-    assert file_of("old") == file_of("runs/old") == file_of(f"runs/old/{BEST}")
-    assert file_of(str(source)) == source / BEST
+    assert (
+        find_weights_file("old")
+        == find_weights_file("runs/old")
+        == find_weights_file(f"runs/old/{BEST}")
+    )
+    assert find_weights_file(str(source)) == source / BEST
 
 
 def test_many_names_are_grouped_and_few_stand_as_they_are() -> None:
     few = ["a.b.weight", "a.c.weight"]
     many = [f"a.{i}.{j}.w" for i in range(3) for j in range(4)] + ["tail.w"]
 
-    assert grouped(few) == few
-    assert grouped(many) == ["a.0.* (4)", "a.1.* (4)", "a.2.* (4)", "tail.w"]
-    assert len(grouped([f"{i}.w" for i in range(20)])) == 20
-    assert grouped([]) == []
+    assert group_by_prefix(few) == few
+    assert group_by_prefix(many) == ["a.0.* (4)", "a.1.* (4)", "a.2.* (4)", "tail.w"]
+    assert len(group_by_prefix([f"{i}.w" for i in range(20)])) == 20
+    assert group_by_prefix([]) == []

@@ -13,13 +13,13 @@ from torch.distributed.elastic.multiprocessing import ProcessFailure
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from tests import tiny
-from volseg.arguments import Options
+from volseg.arguments import TrainOptions
 from volseg.errors import UserError
 from volseg.runs.run_files import BEST, LAST
 from volseg.system import hardware, signals
 from volseg.training import launcher as devices
-from volseg.training.launcher import Outcome, train_on
-from volseg.training.train import Trained
+from volseg.training.launcher import RankOutcome, launch
+from volseg.training.train import TrainingResult
 
 TRAIN = ["volseg", "train", "tiny.yaml", "--data", "data"]
 ENDLESS = ["train.steps=1000000", "train.epoch_steps=50"]
@@ -63,14 +63,14 @@ def rank_of(launcher: int, number: int) -> psutil.Process:
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch) -> None:
-    monkeypatch.setattr(devices, "cores", lambda: 2)
+    monkeypatch.setattr(devices, "available_cores", lambda: 2)
 
 
-def options(folder: Path) -> Options:
-    return Options(data=folder / "data", run=folder / "r")
+def options(folder: Path) -> TrainOptions:
+    return TrainOptions(data=folder / "data", run=folder / "r")
 
 
-needs_two_cores = pytest.mark.skipif(hardware.cores() < 2, reason="needs two cores")
+needs_two_cores = pytest.mark.skipif(hardware.available_cores() < 2, reason="needs two cores")
 
 
 @pytest.mark.slow
@@ -173,13 +173,13 @@ def test_more_gpus_than_there_are_is_refused(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(devices.cuda, "device_count", lambda: 4)
 
     with pytest.raises(UserError, match=r"--devices 5: this machine lends 4 GPUs; give .* 1 to 4"):
-        train_on(5, tiny.config(), options(tmp_path))
+        launch(5, tiny.config(), options(tmp_path))
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_more_processes_than_cores_and_none_are_refused(tmp_path: Path, count: int) -> None:
     with pytest.raises(UserError, match=f"--devices {count}: this machine lends 2 cores"):
-        train_on(count, tiny.config(), options(tmp_path))
+        launch(count, tiny.config(), options(tmp_path))
 
 
 def test_devices_within_torchrun_must_be_as_many_as_its_ranks(tmp_path: Path, monkeypatch) -> None:
@@ -187,34 +187,36 @@ def test_devices_within_torchrun_must_be_as_many_as_its_ranks(tmp_path: Path, mo
     monkeypatch.setenv("WORLD_SIZE", "4")
 
     with pytest.raises(UserError, match=r"--devices 2: this is one of 4 ranks .* leave --devices"):
-        train_on(2, tiny.config(), options(tmp_path))
+        launch(2, tiny.config(), options(tmp_path))
 
 
-def judged(folder: Path, *outcomes: Outcome | None, exitcode: int = 0, asked: int | None = None):
+def judged(
+    folder: Path, *outcomes: RankOutcome | None, exitcode: int = 0, asked: int | None = None
+):
     for number, outcome in enumerate(outcomes):
         if outcome is not None:
             (folder / f"{number}.json").write_text(outcome.model_dump_json())
     failure = ProcessFailure(local_rank=1, pid=1, exitcode=exitcode, error_file="none")
     failed = ChildFailedError("volseg", {1: failure}) if exitcode else None
-    return devices._Launch(folder, 2, folder / "run", failed=failed)._judged(asked)
+    return devices._RankLauncher(folder, 2, folder / "run", failed=failed)._result_or_raise(asked)
 
 
 def test_the_first_rank_s_result_is_the_run_s(tmp_path: Path) -> None:
-    pair = [Trained(tmp_path, 12, 0.5, 3.0, rank) for rank in range(2)]
+    pair = [TrainingResult(tmp_path, 12, 0.5, 3.0, rank) for rank in range(2)]
 
-    assert judged(tmp_path, *(Outcome(trained=one) for one in pair)) == pair[0]
+    assert judged(tmp_path, *(RankOutcome(trained=one) for one in pair)) == pair[0]
 
 
 def test_a_mistake_explains_a_rank_that_failed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^scan7: zero bytes$"):
-        judged(tmp_path, None, Outcome(mistake="scan7: zero bytes"), exitcode=1)
+        judged(tmp_path, None, RankOutcome(mistake="scan7: zero bytes"), exitcode=1)
 
 
 def test_a_fault_of_ours_leaves_its_traceback_in_the_run(tmp_path: Path) -> None:
     trace = "Traceback (most recent call last):\n  ...\nZeroDivisionError: division by zero\n"
 
     with pytest.raises(UserError, match="rank 1 of 2 failed: ZeroDivisionError: division by zero"):
-        judged(tmp_path, None, Outcome(fault=trace), exitcode=1)
+        judged(tmp_path, None, RankOutcome(fault=trace), exitcode=1)
 
     assert (tmp_path / "run" / devices.FAILED).read_text() == trace
 

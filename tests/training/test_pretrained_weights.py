@@ -11,8 +11,13 @@ from tests.model.test_networks import NAMES, SMALL
 from torch import Tensor, nn
 
 from volseg.errors import UserError
-from volseg.model.networks import PRIOR, SwinUNETR, UNet, expect_rare
-from volseg.training.pretrained_weights import Weights, WrongShape, read, start
+from volseg.model.networks import PRIOR, SwinUNETR, UNet, init_prior_bias
+from volseg.training.pretrained_weights import (
+    PretrainedWeights,
+    ShapeMismatch,
+    load_weights,
+    read_weights,
+)
 
 UNET = UNet(channels=(4, 8))
 
@@ -21,8 +26,8 @@ def state(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def given(tensors: dict[str, Tensor]) -> Weights:
-    return Weights(Path("given.pt"), "", tensors)
+def given(tensors: dict[str, Tensor]) -> PretrainedWeights:
+    return PretrainedWeights(Path("given.pt"), "", tensors)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -47,12 +52,12 @@ def test_missing_extra_and_wrongly_shaped_tensors_are_told_and_the_rest_is_copie
         "tail.weight": torch.ones(5),
     }
 
-    loaded = start(network, given(theirs))
+    loaded = load_weights(network, given(theirs))
 
     assert loaded.loaded == ("body.weight",)
     assert loaded.missing == ("body.bias", "head.bias")
     assert loaded.extra == ("tail.weight",)
-    assert loaded.wrong_shape == (WrongShape(name="head.weight", there=(3, 2), here=(2, 2)),)
+    assert loaded.wrong_shape == (ShapeMismatch(name="head.weight", there=(3, 2), here=(2, 2)),)
     assert (loaded.parameters, loaded.parameters_in_all) == (8, 16)
     expected = {**before, "body.weight": theirs["body.weight"]}
     assert same(state(network), expected)
@@ -60,15 +65,15 @@ def test_missing_extra_and_wrongly_shaped_tensors_are_told_and_the_rest_is_copie
 
 def test_an_output_layer_for_other_classes_stays_fresh_with_its_prior() -> None:
     source, network = SMALL["dynunet"].build(1, 3), SMALL["dynunet"].build(1, 2)
-    expect_rare(network, 2, exclusive=False)
+    init_prior_bias(network, 2, exclusive=False)
 
-    loaded = start(network, given(state(source)))
+    loaded = load_weights(network, given(state(source)))
 
     assert loaded.wrong_shape == (
-        WrongShape(
+        ShapeMismatch(
             name="output_block.conv.conv.weight", there=(3, 4, 1, 1, 1), here=(2, 4, 1, 1, 1)
         ),
-        WrongShape(name="output_block.conv.conv.bias", there=(3,), here=(2,)),
+        ShapeMismatch(name="output_block.conv.conv.bias", there=(3,), here=(2,)),
     )
     assert not loaded.missing
     assert not loaded.extra
@@ -96,7 +101,7 @@ def test_weights_are_found_in_the_usual_wrappers(tmp_path: Path, ending: str, wr
     file = tmp_path / f"w{ending}"
     torch.save(wrap(tensors), file)
 
-    weights = read(file)
+    weights = read_weights(file)
 
     assert same(weights.tensors, tensors)
     assert weights.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -106,7 +111,7 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     tensors = state(UNET.build(1, 2))
     save_file(tensors, tmp_path / "w.safetensors")
 
-    assert same(read(tmp_path / "w.safetensors").tensors, tensors)
+    assert same(read_weights(tmp_path / "w.safetensors").tensors, tensors)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,7 +123,7 @@ def test_a_wrappers_part_of_the_names_is_dropped(name: str, prefix: str) -> None
     source, network = SMALL[name].build(1, 2), SMALL[name].build(1, 2)
     theirs = {prefix + key: value for key, value in state(source).items()}
 
-    loaded = start(network, given({**theirs, "criterion.weight": torch.ones(2)}))
+    loaded = load_weights(network, given({**theirs, "criterion.weight": torch.ones(2)}))
 
     assert same(state(network), state(source))
     assert (loaded.dropped, loaded.extra) == (prefix, ("criterion.weight",))
@@ -130,7 +135,7 @@ def test_names_of_the_networks_own_keep_their_first_part() -> None:
     source, network = UNET.build(1, 2), UNET.build(1, 2)
     assert all(name.startswith("model.") for name in state(source))
 
-    loaded = start(network, given(state(source)))
+    loaded = load_weights(network, given(state(source)))
 
     assert loaded.dropped == ""
     assert same(state(network), state(source))
@@ -146,7 +151,9 @@ def test_a_self_supervised_swin_encoder_fits_below_swinvit() -> None:
     assert "module.layers1.0.blocks.0.mlp.fc1.weight" in theirs
     before = state(network)
 
-    loaded = start(network, given({**theirs, "module.rotation_head.weight": torch.ones(4, 96)}))
+    loaded = load_weights(
+        network, given({**theirs, "module.rotation_head.weight": torch.ones(4, 96)})
+    )
 
     assert (loaded.dropped, loaded.added) == ("module.", "swinViT.")
     assert set(loaded.loaded) == set(encoder)
@@ -172,7 +179,7 @@ def test_monais_own_weights_fit_whole_and_give_the_same_output(name: str) -> Non
     size = [2 * n for n in SMALL[name].stride]
     patch = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(0))
 
-    loaded = start(network, given(state(theirs)))
+    loaded = load_weights(network, given(state(theirs)))
 
     assert (loaded.missing, loaded.extra, loaded.wrong_shape) == ((), (), ())
     assert loaded.parameters == sum(p.numel() for p in network.parameters())
@@ -192,7 +199,7 @@ def test_a_tensor_with_two_names_counts_once_whichever_the_file_has(kept: str) -
     doubled = {pointers[source.state_dict()[name].data_ptr()] for name in second}
     gone = {"both": set(), "first": set(second), "second": doubled}[kept]
 
-    loaded = start(network, given({k: v for k, v in state(source).items() if k not in gone}))
+    loaded = load_weights(network, given({k: v for k, v in state(source).items() if k not in gone}))
 
     assert set(loaded.loaded) == first
     assert not loaded.extra
@@ -202,7 +209,7 @@ def test_a_tensor_with_two_names_counts_once_whichever_the_file_has(kept: str) -
 def test_half_precision_is_taken_into_the_networks_own() -> None:
     network = Net()
 
-    start(network, given({"body.weight": torch.full((2, 4), 0.5, dtype=torch.bfloat16)}))
+    load_weights(network, given({"body.weight": torch.full((2, 4), 0.5, dtype=torch.bfloat16)}))
 
     assert network.body.weight.dtype == torch.float32
     assert network.body.weight.unique().tolist() == [0.5]
@@ -214,7 +221,7 @@ def test_names_of_another_network_are_refused_and_shown() -> None:
         match=r"given\.pt: names are not the network's \(there: conv\.w; here: body\.weight, "
         r"body\.bias, head\.weight, \.\.\.\); give weights of such a network",
     ):
-        start(Net(), given({"conv.w": torch.ones(3, 3)}))
+        load_weights(Net(), given({"conv.w": torch.ones(3, 3)}))
 
 
 def test_a_network_of_other_widths_is_refused_though_small_tensors_fit() -> None:
@@ -227,7 +234,7 @@ def test_a_network_of_other_widths_is_refused_though_small_tensors_fit() -> None
     with pytest.raises(
         UserError, match=r"names are the network's, but shapes are not .*16x16x3x3x3 here"
     ):
-        start(network, given(theirs))
+        load_weights(network, given(theirs))
 
     assert same(state(network), before)
 
@@ -238,7 +245,7 @@ def test_weights_that_are_no_numbers_are_refused_and_nothing_is_copied() -> None
     theirs = {"body.weight": torch.ones(2, 4), "head.bias": torch.tensor([1, float("nan")])}
 
     with pytest.raises(UserError, match=r"NaN or infinity in head\.bias"):
-        start(network, given(theirs))
+        load_weights(network, given(theirs))
 
     assert same(state(network), before)
 
@@ -277,7 +284,7 @@ def test_what_is_no_file_of_weights_is_named_with_what_would_be(
     make(file)
 
     with pytest.raises(UserError, match=rf"^\S+w\.pt: {text}"):
-        read(file)
+        read_weights(file)
 
 
 @pytest.mark.parametrize("content", [b"junk", b"\x08\0\0\0\0\0\0\0{}      "])
@@ -285,7 +292,7 @@ def test_damaged_and_empty_safetensors_are_named(tmp_path: Path, content: bytes)
     (tmp_path / "w.safetensors").write_bytes(content)
 
     with pytest.raises(UserError, match=r"w\.safetensors: (damaged, or not safe|no weights in it)"):
-        read(tmp_path / "w.safetensors")
+        read_weights(tmp_path / "w.safetensors")
 
 
 def test_a_checkpoint_that_holds_itself_has_no_weights(tmp_path: Path) -> None:
@@ -294,7 +301,7 @@ def test_a_checkpoint_that_holds_itself_has_no_weights(tmp_path: Path) -> None:
     torch.save(values, tmp_path / "w.pt")
 
     with pytest.raises(UserError, match="no weights in it but model"):
-        read(tmp_path / "w.pt")
+        read_weights(tmp_path / "w.pt")
 
 
 def test_a_file_that_would_run_code_runs_none(tmp_path: Path) -> None:
@@ -305,6 +312,6 @@ def test_a_file_that_would_run_code_runs_none(tmp_path: Path) -> None:
     torch.save({"state_dict": {"w": torch.ones(2)}, "trap": Trap()}, tmp_path / "w.pt")
 
     with pytest.raises(UserError, match="holds Python objects"):
-        read(tmp_path / "w.pt")
+        read_weights(tmp_path / "w.pt")
 
     assert not (tmp_path / "sprung").exists()

@@ -13,7 +13,7 @@ import torch
 from torch import multiprocessing
 
 from tests import tiny
-from volseg.arguments import Options
+from volseg.arguments import TrainOptions
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import ElsewhereError, UserError
@@ -25,7 +25,7 @@ from volseg.runs.run import Run
 from volseg.runs.run_files import LAST
 from volseg.system import signals
 from volseg.training import loop
-from volseg.training.stopping import Accord
+from volseg.training.stopping import StopAgreement
 from volseg.training.train import train
 from volseg.training.validation import Validation
 
@@ -61,7 +61,7 @@ class Recorder:
 
     def train(self, name: str, *, signal_at: int = 0, break_at: int = 0, **options: object) -> dict:
         self.losses, self.scans = [], []
-        step, of_scan, count = loop._step, Validation._of_scan, itertools.count(1)
+        step, of_scan, count = loop._train_step, Validation._scan_dice, itertools.count(1)
 
         def noted(*args):
             number = next(count)
@@ -77,13 +77,13 @@ class Recorder:
             return of_scan(validation, sample, **drawn)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(loop, "_step", noted)
-            patched.setattr(Validation, "_of_scan", seen)
+            patched.setattr(loop, "_train_step", noted)
+            patched.setattr(Validation, "_scan_dice", seen)
             end = self._end(name, options)
         return {"losses": self.losses, "scans": self.scans, "end": end}
 
     def _end(self, name: str, options: dict) -> str:
-        where = Options(data=self.folder / "data", run=self.folder / self.run(name), **options)
+        where = TrainOptions(data=self.folder / "data", run=self.folder / self.run(name), **options)
         try:
             return f"{train(config(name), where).steps} steps"
         except (signals.Stopped, UserError) as error:
@@ -157,7 +157,7 @@ def alone(folder: Path, found: list[dict]) -> dict[str, dict]:
 
 def logits(run: Path, dataset: Dataset) -> np.ndarray:
     """What a run's best weights say of a scan."""
-    network = Run.open(run).network()
+    network = Run.open(run).load_network()
     image = torch.from_numpy(dataset.image(dataset.samples[0], 0).voxels[:16, :, :8].astype("f4"))
     with torch.inference_mode():
         return network.eval()(image[None, None] / 1000).numpy()
@@ -211,7 +211,7 @@ def test_no_scan_is_validated_twice_or_left_out(folder: Path, found) -> None:
 def test_the_score_is_that_of_one_process_with_the_same_weights(folder: Path, found) -> None:
     run = Run.open(folder / "together/uneven")
     dataset = Dataset.load(folder / "data")
-    network = run.network()
+    network = run.load_network()
     predictor = build_predictor(
         run, ensemble_member(run, TorchNetwork(network, Device(torch.device("cpu"), torch.float32)))
     )
@@ -222,8 +222,8 @@ def test_the_score_is_that_of_one_process_with_the_same_weights(folder: Path, fo
     assert scores["score"] == pytest.approx(best, abs=2e-5)
 
 
-def _nobody() -> Accord:
-    return Accord(signals.Request(), loop.Clock(None))
+def _nobody() -> StopAgreement:
+    return StopAgreement(signals.StopRequest(), loop.TrainingClock(None))
 
 
 def test_a_signal_to_one_stops_all_after_the_same_step(folder: Path, found) -> None:
@@ -288,31 +288,31 @@ def test_only_the_first_rank_writes(folder: Path, found) -> None:
 @pytest.mark.parametrize(("batch", "parts"), [(2, 1), (7, 1), (6, 2), (12, 3)])
 @pytest.mark.parametrize("count", [1, 2])
 def test_each_part_of_a_batch_is_shared_out_whole(monkeypatch, batch, parts, count) -> None:
-    monkeypatch.setattr(process_group, "ranks", lambda: count)
+    monkeypatch.setattr(process_group, "world_size", lambda: count)
     shares = []
     for rank in range(count):
         monkeypatch.setattr(process_group, "rank", lambda rank=rank: rank)
-        shares.append(process_group.shares(batch, parts))
+        shares.append(process_group.rank_part_sizes(batch, parts))
 
     assert [sum(part) for part in zip(*shares, strict=True)] == [batch // parts] * parts
 
 
 def test_a_batch_that_not_every_rank_has_a_share_of_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(process_group, "ranks", lambda: 3)
+    monkeypatch.setattr(process_group, "world_size", lambda: 3)
 
     with pytest.raises(
         UserError, match=r"train.batch: 2 is too little for 3 ranks; make it at lea"
     ):
-        process_group.shares(2, 1)
+        process_group.rank_part_sizes(2, 1)
     with pytest.raises(UserError, match=r"train.batch: 4 in 2 parts is too little .* least 6"):
-        process_group.shares(4, 2)
+        process_group.rank_part_sizes(4, 2)
 
 
 def test_ranks_draw_differently_and_again_the_same(monkeypatch) -> None:
     def drawn(rank: int, step: int) -> float:
         monkeypatch.setattr(process_group, "rank", lambda: rank)
         torch.manual_seed(0)
-        process_group.draw_as(5, step)
+        process_group.seed_other_ranks(5, step)
         return float(torch.rand(1))
 
     alone = float(torch.rand(1, generator=torch.Generator().manual_seed(0)))

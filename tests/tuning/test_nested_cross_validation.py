@@ -4,31 +4,37 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from volseg.evaluation.bootstrap import Sums
+from volseg.evaluation.bootstrap import FiniteSums
 from volseg.postprocessing import DropSmall, Threshold
 from volseg.tuning import nested_cross_validation
-from volseg.tuning.nested_cross_validation import Course, chosen, gain_of, parts, pooled
-from volseg.tuning.search_space import SLOTS, Slot
+from volseg.tuning.nested_cross_validation import (
+    ClassSearch,
+    choose_pipeline,
+    estimate_gain,
+    pool_sums,
+    split_into_folds,
+)
+from volseg.tuning.search_space import SEARCH_DIMENSIONS, SearchDimension
 
 START_HERE = (Threshold(value=0.5),)
-SMALL = next(slot for slot in SLOTS if slot.name == "drop_small")
+SMALL = next(slot for slot in SEARCH_DIMENSIONS if slot.name == "drop_small")
 
 
-def sums(values) -> Sums:
+def sums(values) -> FiniteSums:
     """One value a case."""
     column = np.asarray(values, float)[:, None]
-    return Sums(column, np.ones_like(column))
+    return FiniteSums(column, np.ones_like(column))
 
 
-def table(course: Course, slot: Slot, score) -> dict:
+def table(course: ClassSearch, slot: SearchDimension, score) -> dict:
     """What `score(pipeline)` says each case has, (cases,)."""
-    return {pipeline: sums(score(pipeline)) for pipeline in course.wanted(slot)}
+    return {pipeline: sums(score(pipeline)) for pipeline in course.pipelines_to_score(slot)}
 
 
-def run(cases: int, score, start=START_HERE) -> Course:
-    course = Course(start, cases, None)
-    for slot in SLOTS:
-        course.settle(slot, table(course, slot, score))
+def run(cases: int, score, start=START_HERE) -> ClassSearch:
+    course = ClassSearch(start, cases, None)
+    for slot in SEARCH_DIMENSIONS:
+        course.choose(slot, table(course, slot, score))
     return course
 
 
@@ -50,7 +56,7 @@ def at(pipeline, name: str):
 
 @pytest.mark.parametrize("cases", [1, 2, 3, 5, 8, 16, 23])
 def test_every_case_is_in_one_part_and_parts_are_alike_in_size(cases) -> None:
-    found = parts(cases)
+    found = split_into_folds(cases)
 
     assert sorted(np.concatenate(found).tolist()) == list(range(cases))
     assert len(found) == min(5, cases)
@@ -64,7 +70,7 @@ def test_where_nothing_matters_the_told_gain_is_not_above_0_though_the_naive_one
         score = noise(seed, 12)
         course = run(12, score)
         told.append(course.gain.mean)
-        naive.append(np.mean(score(course.held[-1])) - np.mean(score(START_HERE)))
+        naive.append(np.mean(score(course.fold_pipelines[-1])) - np.mean(score(START_HERE)))
 
     error = np.std(told) / math.sqrt(len(told))
     assert np.mean(told) < 2 * error
@@ -85,7 +91,7 @@ def test_a_step_that_helps_is_found_with_its_setting_and_its_gain() -> None:
     assert course.pipeline == (*START_HERE, DropSmall(min_mm3=right))
     assert course.gain.mean == pytest.approx(0.1)
     assert (course.gain.low, course.gain.high) == pytest.approx((0.1, 0.1))
-    assert [one.slot.name for one in course.judged if one.kept] == ["drop_small"]
+    assert [one.dimension.name for one in course.results if one.is_improvement] == ["drop_small"]
 
 
 def test_a_step_in_use_that_harms_is_taken_out() -> None:
@@ -101,27 +107,29 @@ def test_where_all_score_alike_nothing_changes_and_the_gain_is_nil() -> None:
     course = run(9, lambda _: np.linspace(0.5, 0.9, 9))
 
     assert course.pipeline == START_HERE
-    assert not any(one.kept for one in course.judged)
+    assert not any(one.is_improvement for one in course.results)
     assert course.gain.mean == 0
 
 
 def test_what_one_part_scores_has_no_part_in_what_is_chosen_without_it() -> None:
     cases, place = 12, 2
     score = noise(3, cases)
-    part = parts(cases)[place]
+    part = split_into_folds(cases)[place]
 
     def spoilt(pipeline):
         changed = score(pipeline).copy()
         changed[part] = np.random.default_rng(crc32(repr(pipeline).encode())).normal(size=len(part))
         return changed
 
-    one, other = Course(START_HERE, cases, None), Course(START_HERE, cases, None)
-    for slot in SLOTS:
-        wanted = list(dict.fromkeys([*one.wanted(slot), *other.wanted(slot)]))
-        one.settle(slot, {pipeline: sums(score(pipeline)) for pipeline in wanted})
-        other.settle(slot, {pipeline: sums(spoilt(pipeline)) for pipeline in wanted})
-        assert one.held[place] == other.held[place]
-    assert one.held[-1] != other.held[-1]  # which all cases have a part in
+    one, other = ClassSearch(START_HERE, cases, None), ClassSearch(START_HERE, cases, None)
+    for slot in SEARCH_DIMENSIONS:
+        wanted = list(
+            dict.fromkeys([*one.pipelines_to_score(slot), *other.pipelines_to_score(slot)])
+        )
+        one.choose(slot, {pipeline: sums(score(pipeline)) for pipeline in wanted})
+        other.choose(slot, {pipeline: sums(spoilt(pipeline)) for pipeline in wanted})
+        assert one.fold_pipelines[place] == other.fold_pipelines[place]
+    assert one.fold_pipelines[-1] != other.fold_pipelines[-1]  # which all cases have a part in
 
 
 def test_the_choice_looks_at_its_own_cases_only() -> None:
@@ -134,7 +142,9 @@ def test_the_choice_looks_at_its_own_cases_only() -> None:
         for one, of in found.items()
     }
 
-    assert chosen(found, choices, places, None) == chosen(elsewhere, choices, places, None)
+    assert choose_pipeline(found, choices, places, None) == choose_pipeline(
+        elsewhere, choices, places, None
+    )
 
 
 def test_three_cases_by_hand(monkeypatch) -> None:
@@ -150,15 +160,15 @@ def test_three_cases_by_hand(monkeypatch) -> None:
     On all: A has 1.4 / 3 < .5: as it is.
     """
     monkeypatch.setattr(
-        nested_cross_validation, "parts", lambda n: [np.array([k]) for k in range(n)]
+        nested_cross_validation, "split_into_folds", lambda n: [np.array([k]) for k in range(n)]
     )
-    slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
-    one = slot.filled(START_HERE, slot.settings[0])
-    course = Course(START_HERE, 3, None)
+    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
+    one = slot.with_step(START_HERE, slot.settings[0])
+    course = ClassSearch(START_HERE, 3, None)
 
-    course.settle(slot, {START_HERE: sums([0.5] * 3), one: sums([0.6, 0.6, 0.2])})
+    course.choose(slot, {START_HERE: sums([0.5] * 3), one: sums([0.6, 0.6, 0.2])})
 
-    assert course.held == [START_HERE, START_HERE, one, START_HERE]
+    assert course.fold_pipelines == [START_HERE, START_HERE, one, START_HERE]
     assert course.after.sums.ravel().tolist() == [0.5, 0.5, 0.2]
     assert course.gain.mean == pytest.approx(-0.1)
     assert course.pipeline == START_HERE
@@ -167,28 +177,28 @@ def test_three_cases_by_hand(monkeypatch) -> None:
 def test_the_best_is_not_chosen_if_choosing_so_fails_where_it_was_not_looked() -> None:
     """A is best by one case's score. Of five parts of one case: without that case A is not chosen, so it
     is judged as it is (.5); the other four are judged by A (.4). Gain: -.08."""
-    slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
+    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
     choices = slot.choices(START_HERE)
     found = {START_HERE: sums([0.5] * 5)} | dict.fromkeys(
         choices[1:], sums([3, 0.4, 0.4, 0.4, 0.4])
     )
 
     assert np.mean(found[choices[1]].sums) > 0.5
-    assert chosen(found, choices, np.arange(5), None) == START_HERE
+    assert choose_pipeline(found, choices, np.arange(5), None) == START_HERE
 
 
 def test_chosen_on_all_but_no_gain_on_what_was_left_out_is_not_kept(monkeypatch) -> None:
     """On all cases, and on most, A is best by one case's score; without that case it is worst."""
-    slot = Slot("drop_small", (DropSmall(min_mm3=500),), 1)
-    one = slot.filled(START_HERE, slot.settings[0])
+    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
+    one = slot.with_step(START_HERE, slot.settings[0])
     monkeypatch.setattr(
         nested_cross_validation, "LEAST_GAIN", -1.0
     )  # the inner loop keeps whatever is best
-    course = Course(START_HERE, 5, None)
-    course.settle(slot, {START_HERE: sums([0.5] * 5), one: sums([3.0, 0.4, 0.4, 0.4, 0.4])})
+    course = ClassSearch(START_HERE, 5, None)
+    course.choose(slot, {START_HERE: sums([0.5] * 5), one: sums([3.0, 0.4, 0.4, 0.4, 0.4])})
     monkeypatch.undo()
 
-    assert course.held[-1] == one
+    assert course.fold_pipelines[-1] == one
     assert course.gain.mean == pytest.approx(-0.08)  # four judged by A (.4), the one as it is
     assert course.pipeline == START_HERE
 
@@ -196,25 +206,32 @@ def test_chosen_on_all_but_no_gain_on_what_was_left_out_is_not_kept(monkeypatch)
 def test_steps_add_up_to_what_all_gain_together() -> None:
     course = run(12, noise(7, 12))
 
-    assert sum(one.gain.mean for one in course.judged) == pytest.approx(course.gain.mean)
+    assert sum(one.gain.mean for one in course.results) == pytest.approx(course.gain.mean)
 
 
 def test_an_organ_that_is_invented_where_there_was_nothing_to_measure_costs() -> None:
-    before = Sums(np.array([[1.8], [0.0]]), np.array([[2.0], [0.0]]))  # the second case has none
-    after = Sums(np.array([[1.8], [0.0]]), np.array([[2.0], [1.0]]))  # and now a 0
+    before = FiniteSums(
+        np.array([[1.8], [0.0]]), np.array([[2.0], [0.0]])
+    )  # the second case has none
+    after = FiniteSums(np.array([[1.8], [0.0]]), np.array([[2.0], [1.0]]))  # and now a 0
 
-    assert gain_of(after, before, None).mean == pytest.approx(1.8 / 3 - 0.9)
-    assert gain_of(after, before, None).cases == 2
+    assert estimate_gain(after, before, None).mean == pytest.approx(1.8 / 3 - 0.9)
+    assert estimate_gain(after, before, None).cases == 2
 
 
 def test_fewer_than_eight_cases_have_no_interval() -> None:
     course = run(7, lambda pipeline: np.full(7, 0.9 if at(pipeline, "fill_holes") else 0.7))
 
     assert course.gain.mean == pytest.approx(0.2)
-    assert not course.gain.known
+    assert not course.gain.has_interval
 
 
 def test_classes_are_pooled_by_their_sums() -> None:
-    both = pooled([Sums(np.ones((2, 1)), np.ones((2, 1))), Sums(np.zeros((2, 1)), np.ones((2, 1)))])
+    both = pool_sums(
+        [
+            FiniteSums(np.ones((2, 1)), np.ones((2, 1))),
+            FiniteSums(np.zeros((2, 1)), np.ones((2, 1))),
+        ]
+    )
 
-    assert nested_cross_validation.mean(both, None) == 0.5
+    assert nested_cross_validation.mean_score(both, None) == 0.5

@@ -5,29 +5,29 @@ import pytest
 import yaml
 
 from tests import tiny
-from volseg.arguments import Options as TrainOptions
-from volseg.cli import run as command
+from volseg.arguments import TrainOptions
+from volseg.cli import run_command as command
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
-from volseg.export.export import Order, export
-from volseg.inference.ensemble import How
+from volseg.export.export import ExportOptions, export
+from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.metrics import kaggle_score
 from volseg.postprocessing import Threshold
 from volseg.runs.config_files import POSTPROCESS
-from volseg.runs.folds import NAMES, Ended, Folds
+from volseg.runs.folds import NAMES, FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION, TUNE
 from volseg.training.train import train
-from volseg.tuning.search_space import SLOTS
-from volseg.tuning.tables import lines
+from volseg.tuning.search_space import SEARCH_DIMENSIONS
+from volseg.tuning.tables import closing_lines
 from volseg.tuning.tune import tune
-from volseg.tuning.tuning_file import Tuned
+from volseg.tuning.tuning_file import TuningFile
 
-TORCH = How(engine="torch")
+TORCH = InferenceOptions(engine="torch")
 TOO_HIGH = (Threshold(value=0.95),)
 
 
@@ -54,8 +54,8 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def scored(run: Path, data: Path, out: Path) -> float:
     """The competition's score of all scans that the run is validated on."""
     for split in ("unseen_cases", "later_days"):
-        infer(Wanted(runs=(str(run),), data=data, out=out, split=split, how=TORCH))
-    return kaggle_score.score(scan.part for scan in evaluate(out, data).scans).score
+        infer(InferenceRequest(runs=(str(run),), data=data, out=out, split=split, how=TORCH))
+    return kaggle_score.score_scans(scan.part for scan in evaluate(out, data).scans).score
 
 
 def test_infer_goes_by_what_was_found_and_its_masks_are_better(run, data, tmp_path) -> None:
@@ -63,7 +63,7 @@ def test_infer_goes_by_what_was_found_and_its_masks_are_better(run, data, tmp_pa
 
     _, found = tune(str(run), data, how=TORCH)
 
-    assert found.changed
+    assert found.has_improvements
     assert found.gain.mean > 0
     steps = Run.open(run).config.postprocess
     assert steps != TOO_HIGH
@@ -73,11 +73,13 @@ def test_infer_goes_by_what_was_found_and_its_masks_are_better(run, data, tmp_pa
 def test_the_gain_and_its_scans_are_told_in_the_run(run, data) -> None:
     new, found = tune(str(run), data, how=TORCH)
 
-    assert Tuned.read(run) == found
-    assert found.weights == (Run.open(run).digest,)
+    assert TuningFile.read(run) == found
+    assert found.weights == (Run.open(run).weights_digest,)
     facts = Run.open(run).facts
     assert found.scans == len(facts.unseen_cases) + len(facts.later_days) == len(new.scans)
-    assert [row.slot for row in found.rows if row.organ == "stomach"] == [s.name for s in SLOTS]
+    assert [row.slot for row in found.rows if row.organ == "stomach"] == [
+        s.name for s in SEARCH_DIMENSIONS
+    ]
     for organ in found.organs.values():
         assert organ.steps_before == ("threshold value=0.95",)
     header = (run / POSTPROCESS).read_text(encoding="utf-8")
@@ -106,19 +108,19 @@ def test_too_short_a_time_leaves_the_run_as_it_was(run, data) -> None:
 def test_places_that_no_time_was_left_for_are_told(run, data, monkeypatch) -> None:
     from volseg.tuning import trials
 
-    tried, original = [], trials.Bench.tried
+    tried, original = [], trials.TrialRunner.score_pipelines
 
     def first_only(self, wanted, what):
         tried.append(what)
         return original(self, wanted, what) if len(tried) == 1 else None
 
-    monkeypatch.setattr(trials.Bench, "tried", first_only)
+    monkeypatch.setattr(trials.TrialRunner, "score_pipelines", first_only)
 
     new, found = tune(str(run), data, goal="dice", how=TORCH)
 
-    assert found.untried == tuple(slot.name for slot in SLOTS[1:])
-    assert {row.slot for row in found.rows} == {SLOTS[0].name}
-    assert f"no time was left to try {', '.join(found.untried)}" in next(lines(new, found))
+    assert found.untried == tuple(slot.name for slot in SEARCH_DIMENSIONS[1:])
+    assert {row.slot for row in found.rows} == {SEARCH_DIMENSIONS[0].name}
+    assert f"no time was left to try {', '.join(found.untried)}" in next(closing_lines(new, found))
 
 
 def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data, monkeypatch) -> None:
@@ -129,10 +131,10 @@ def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data, monkeypatc
 
     new, found = tune(str(run), data, how=TORCH)
 
-    said = list(lines(new, found))
-    assert not found.changed
+    said = list(closing_lines(new, found))
+    assert not found.has_improvements
     assert found.gain.mean == 0
-    assert Tuned.read(run) == found
+    assert TuningFile.read(run) == found
     assert said[-1] == f"nothing helps: {run / POSTPROCESS} stays as it was"
     assert (run / POSTPROCESS).read_bytes() == before
 
@@ -145,7 +147,7 @@ def test_ctrl_c_leaves_the_run_as_it_was(run, data, monkeypatch) -> None:
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nested_cross_validation.Course, "settle", stop)
+    monkeypatch.setattr(nested_cross_validation.ClassSearch, "choose", stop)
     with pytest.raises(KeyboardInterrupt):
         tune(str(run), data, how=TORCH)
 
@@ -164,16 +166,16 @@ def test_a_run_of_five_is_tuned_as_one_and_all_its_folds_go_by_it(trained, data,
             update={"fold": number, "train": others, "unseen_cases": unseen, "later_days": ()}
         )
         Run.create(five / name, run.config, facts).replace_postprocess(TOO_HIGH)
-    ended = Ended(steps=1, best=0.5, seconds=1.0, max_seconds=None)
-    Folds(finished=dict.fromkeys(NAMES, ended)).write(five)
+    ended = FoldOutcome(steps=1, best=0.5, seconds=1.0, max_seconds=None)
+    FinishedFolds(finished=dict.fromkeys(NAMES, ended)).write(five)
 
     new, found = tune(str(five), data, goal="dice", how=TORCH)
 
     assert (found.scans, found.cases) == (15, 5)
-    assert not found.gain.estimate.known  # five cases
-    assert Tuned.read(five) == found
+    assert not found.gain.estimate.has_interval  # five cases
+    assert TuningFile.read(five) == found
     assert not (five / NAMES[0] / TUNE).exists()
-    assert found.changed
+    assert found.has_improvements
     assert len({(five / name / POSTPROCESS).read_bytes() for name in NAMES}) == 1
     assert [run.folder.name for run, _ in new.scans] == [n for n in NAMES for _ in range(3)]
 
@@ -189,7 +191,7 @@ def test_a_run_that_was_validated_on_too_few_cases_is_refused(run, data, monkeyp
 
 def test_a_package_is_refused_and_takes_the_tuned_steps_along(run, data, tmp_path) -> None:
     package = export(
-        Order(run=str(run), out=tmp_path / "package", format="torch", data=data)
+        ExportOptions(run=str(run), out=tmp_path / "package", format="torch", data=data)
     ).folder
     with pytest.raises(UserError, match="is a package; tune the run"):
         tune(str(package), data, how=TORCH)

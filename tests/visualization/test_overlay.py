@@ -27,7 +27,7 @@ def place_of(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[float, 
 
 def test_columns_run_to_the_right_and_rows_down() -> None:
     """The raw layout's columns run to the patient's left, which a reader sees on the right."""
-    picture = overlay.overlay(IMAGE, boxes((30, 2), (2, 20)))
+    picture = overlay.draw_overlay(IMAGE, boxes((30, 2), (2, 20)))
 
     first, second = place_of(picture, COLOURS[0]), place_of(picture, COLOURS[1])
 
@@ -45,7 +45,7 @@ def test_the_picture_does_not_depend_on_how_the_volume_is_stored(affine) -> None
     reach = np.abs(world).max(axis=1)
     mark = ((world[0] < -0.2 * reach[0]) & (world[1] > 0.2 * reach[1])).reshape(shape)
 
-    picture = overlay.overlay(Volume(np.ones(shape), affine), mark[None])
+    picture = overlay.draw_overlay(Volume(np.ones(shape), affine), mark[None])
     row, column = place_of(picture, COLOURS[0])
 
     assert column > PANEL / 2
@@ -53,7 +53,7 @@ def test_the_picture_does_not_depend_on_how_the_volume_is_stored(affine) -> None
 
 
 def test_truth_stands_above_the_prediction_with_a_legend_below() -> None:
-    picture = overlay.overlay(
+    picture = overlay.draw_overlay(
         IMAGE, boxes((2, 2)), truth=boxes((28, 2)), classes=["stomach"], numbers=range(27, 39)
     )
     height = PANEL * 30 // 40
@@ -66,6 +66,6 @@ def test_truth_stands_above_the_prediction_with_a_legend_below() -> None:
 def test_a_scan_without_masks_is_shown_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "o.png"
 
-    overlay.write(path, overlay.overlay(IMAGE, boxes((0, 0)) & False))
+    overlay.write(path, overlay.draw_overlay(IMAGE, boxes((0, 0)) & False))
 
     assert cv2.imread(str(path)).shape[1] == SLICES * PANEL

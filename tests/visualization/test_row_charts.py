@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volseg.visualization import row_charts
-from volseg.visualization.row_charts import Row, Span
+from volseg.visualization.row_charts import ChartRow, Span
 
 
 def circles(plot):
@@ -18,9 +18,9 @@ def circles(plot):
     | st.just([7.0] * 300)
 )
 def test_dots_stay_in_their_row_and_the_same_values_give_the_same_cloud(values) -> None:
-    lines = [Row("one", "", values), Row("other", "", values)]
+    lines = [ChartRow("one", "", values), ChartRow("other", "", values)]
 
-    plot = row_charts.strips(lines, unit="ml", label="dots")
+    plot = row_charts.strip_plots(lines, unit="ml", label="dots")
 
     found = circles(plot)
     step = row_charts.HEAD + row_charts.BODY + row_charts.GAP
@@ -28,12 +28,12 @@ def test_dots_stay_in_their_row_and_the_same_values_give_the_same_cloud(values) 
         top = index * step + row_charts.HEAD
         assert all(top <= y <= top + row_charts.CLOUD for _, y in part)
         assert len(part) == len(values)
-    assert plot == row_charts.strips(lines, unit="ml", label="dots")
+    assert plot == row_charts.strip_plots(lines, unit="ml", label="dots")
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=100))
 def test_bars_count_every_value_once(values) -> None:
-    plot = row_charts.histograms([Row("x", "", values)], unit="voxels", label="bars")
+    plot = row_charts.histograms([ChartRow("x", "", values)], unit="voxels", label="bars")
 
     counts = re.findall(r": ([\d\u202f]+) scans?</title>", plot)
     assert sum(int(count) for count in counts) == len(values)
@@ -42,7 +42,7 @@ def test_bars_count_every_value_once(values) -> None:
 def test_a_profile_is_full_where_every_scan_has_the_class() -> None:
     spans = [[Span(0, 100), Span(50, 100)]]
 
-    plot = row_charts.profiles([Row("x", "", [])], spans, unit="mm", label="profile")
+    plot = row_charts.presence_profiles([ChartRow("x", "", [])], spans, unit="mm", label="profile")
 
     outline = re.search(r'<path d="M([^"]*)Z"', plot)[1]
     heights = {float(x): float(y) for x, y in (point.split(",") for point in outline.split()[1:-1])}

@@ -10,18 +10,18 @@ from volseg.data.dataset import Dataset, Sample
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.errors import UserError
 from volseg.inference.confidence.calibration_file import Usual
-from volseg.inference.confidence.mask_features import Signs
-from volseg.inference.confidence.review import levels_of, seen
+from volseg.inference.confidence.mask_features import MaskFeatures
+from volseg.inference.confidence.review import intensity_levels, scan_mask_features
 from volseg.runs.run import Run
 from volseg.system import hardware, processes
 
-Labels = dict[str, Signs]
+Labels = dict[str, MaskFeatures]
 """What one class looks like in labels, by scan."""
 OFTEN = 0.25
 """The share of scans in which an end of the scan is touched, from which that is nothing to tell."""
 
 
-def usual(labels: Labels, border_mm: float | None) -> Usual:
+def class_ranges(labels: Labels, border_mm: float | None) -> Usual:
     """The ranges of a class in labels; `border_mm` is the most over which its border was unsure."""
     there = {scan: look for scan, look in labels.items() if look.volume_ml}
     grey = [look.intensity for look in there.values() if look.intensity is not None]
@@ -30,28 +30,30 @@ def usual(labels: Labels, border_mm: float | None) -> Usual:
         volume_ml={scan: round(look.volume_ml, 3) for scan, look in there.items()},
         most_parts=max((look.parts for look in there.values()), default=0),
         intensity=(min(grey), max(grey)) if grey else None,
-        cut=tuple(_often(there.values())),
+        cut=tuple(_often_cut_ends(there.values())),
         border_mm=border_mm,
     )
 
 
-def _often(looks: Collection[Signs]) -> Iterator[str]:
+def _often_cut_ends(looks: Collection[MaskFeatures]) -> Iterator[str]:
     """The ends of the scan that an organ often touches."""
     touched = Counter(end for look in looks for end in look.cut)
     yield from (end for end, count in touched.items() if count >= OFTEN * len(looks))
 
 
-def labels_of(members: Sequence[Run], dataset: Dataset) -> dict[str, Labels]:
+def training_label_features(members: Sequence[Run], dataset: Dataset) -> dict[str, Labels]:
     """What each class looks like in the scans that any of the runs was trained on."""
     names = {name for run in members for name in run.facts.train}
     scans = [
-        _Labelled(dataset, one, members[0].config.data.intensity)
+        _LabelledScan(dataset, one, members[0].config.data.intensity)
         for one in dataset.samples
         if one.name in names and one.labels
     ]
     found: dict[str, Labels] = {name: {} for name in dataset.classes}
-    work = processes.each(_look, scans, workers=hardware.cores(), died=_died)
-    with console.progress("looking at training labels") as report, closing(work):
+    work = processes.map_unordered(
+        _measure_scan_labels, scans, workers=hardware.available_cores(), died=_worker_died_message
+    )
+    with console.progress_bar("looking at training labels") as report, closing(work):
         for count, (place, looks) in enumerate(work, start=1):
             if isinstance(looks, str):
                 raise UserError(looks)
@@ -62,7 +64,7 @@ def labels_of(members: Sequence[Run], dataset: Dataset) -> dict[str, Labels]:
 
 
 @dataclass(frozen=True)
-class _Labelled:
+class _LabelledScan:
     """A training scan whose labels are looked at, with its image scaled as a run does."""
 
     dataset: Dataset
@@ -70,18 +72,18 @@ class _Labelled:
     intensity: Intensity
 
 
-def _look(scan: _Labelled) -> dict[str, Signs] | str:
+def _measure_scan_labels(scan: _LabelledScan) -> dict[str, MaskFeatures] | str:
     """What each class of a scan looks like, or what is wrong with its files."""
     try:
         first = scan.dataset.image(scan.sample)
-        levels = levels_of(first.voxels, scan.intensity)
+        levels = intensity_levels(first.voxels, scan.intensity)
         return {
-            name: seen(scan.dataset.label(scan.sample, name), first, levels)
+            name: scan_mask_features(scan.dataset.label(scan.sample, name), first, levels)
             for name in scan.dataset.classes
         }
     except UserError as error:
         return str(error)
 
 
-def _died(scan: _Labelled) -> str:
+def _worker_died_message(scan: _LabelledScan) -> str:
     return f"{scan.sample.name}: the process that looked at it was killed (out of memory?)"

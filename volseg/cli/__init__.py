@@ -15,7 +15,7 @@ from volseg.system.hardware import spin_briefly
 
 SIGNALLED = 128
 """Added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM."""
-__all__ = ["SOME_FAILED", "main", "run"]
+__all__ = ["SOME_FAILED", "main", "run_command"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,29 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A name that the terminal can't show is no reason to fail.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
 
 
-def run(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
     """Run a command and return its exit code; a fault of ours keeps its traceback."""
     try:
-        return _called(arguments)
+        return _call_app(arguments)
     except ElsewhereError as error:
         if str(error):
-            output.say(f"volseg: {error}")
+            output.message(f"volseg: {error}")
         return 1
     except UserError as error:
-        output.say(f"volseg: {error}")
+        output.message(f"volseg: {error}")
         return 1
     except KeyboardInterrupt as stop:
-        output.say("volseg: stopped; run the command again to go on (train with --resume)")
+        output.message("volseg: stopped; run the command again to go on (train with --resume)")
         return SIGNALLED + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone: `volseg ... | head`
         return 0
 
 
-def _called(arguments: list[str]) -> int:
+def _call_app(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from volseg.cli.app import app
@@ -57,5 +57,5 @@ def _called(arguments: list[str]) -> int:
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        output.say(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
+        output.message(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
         return 2

@@ -18,9 +18,9 @@ def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
     data:
         The prepared dataset that it was trained on.
     """
-    output.console()
+    output.configure_console()
     from volseg.calibration import calibrate as stage
 
     path, found = stage.calibrate(run, data)
-    output.show(stage.table(found))
+    output.print_table(stage.calibration_table(found))
     print(f"{path}: calibrated on {found.scans} scans of {found.cases} cases")

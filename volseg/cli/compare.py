@@ -37,16 +37,16 @@ def compare(
     json:
         Print everything, each scan too, as JSON on stdout.
     """
-    output.console()
+    output.configure_console()
     from volseg.evaluation.comparison import compare as stage
     from volseg.evaluation.comparison import tables
 
     found = stage.compare(a, b, data, metric=metric, common=common)
-    for note in tables.notes(found):
-        output.say(f"note: {note}")
+    for note in tables.verdict_notes(found):
+        output.message(f"note: {note}")
     if json:
-        print(tables.as_json(found))
+        print(tables.result_json(found))
         return
-    output.show(tables.table(found))
-    output.show(tables.scan_table(found))
-    print(tables.sentence(found))
+    output.print_table(tables.class_difference_table(found))
+    output.print_table(tables.scan_difference_table(found))
+    print(tables.verdict_sentence(found))

@@ -15,10 +15,10 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
     seed:
         Other seeds draw other patients and start from other weights.
     """
-    output.console()
+    output.configure_console()
     from volseg import demo as stage
 
     done = stage.demo(out, seed=seed)
-    output.show(done.table)
+    output.print_table(done.table)
     for path, text in done.paths.items():
         print(f"{path}  {text}")

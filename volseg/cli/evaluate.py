@@ -31,22 +31,22 @@ def evaluate(
     by:
         Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
     """
-    output.console()
+    output.configure_console()
     from volseg.evaluation import evaluate as stage
 
     scores = stage.evaluate(predictions, data, out=out)
-    _say_unscored(scores)
+    _note_unscored(scores)
     if len(scores.runs) > 1:
-        output.say(f"note: these masks are by several runs: {', '.join(scores.runs)}")
-    output.show(stage.table(scores))
+        output.message(f"note: these masks are by several runs: {', '.join(scores.runs)}")
+    output.print_table(stage.metric_tables(scores))
     if scores.by_run:
-        output.show(stage.run_table(scores))
+        output.print_table(stage.run_table(scores))
     if by:
-        output.show(stage.table_by(scores, by))
+        output.print_table(stage.summary_table_by(scores, by))
     print(f"{scores.headline.name}: {scores.headline.line}")
     return output.SOME_FAILED if scores.failed else 0
 
 
-def _say_unscored(scores: "Scores") -> None:
+def _note_unscored(scores: "Scores") -> None:
     for scan, why in {**scores.skipped, **scores.failed}.items():
-        output.say(f"note: {scan} is not scored: {why}")
+        output.message(f"note: {scan} is not scored: {why}")

@@ -14,12 +14,12 @@ def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None
     run:
         A run's name under runs/, or its path; one of five folds as NAME/fold0.
     """
-    output.console()
+    output.configure_console()
     from volseg.export import export as stage
-    from volseg.formatting import amount
+    from volseg.formatting import format_bytes
 
     done = stage.export(
-        stage.Order(
+        stage.ExportOptions(
             run=run,
             format=options.format,
             out=options.out,
@@ -28,6 +28,6 @@ def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None
             force=options.force,
         )
     )
-    print(f"{done.folder}: {amount(done.size)}, compared on {done.found}")
+    print(f"{done.folder}: {format_bytes(done.size)}, compared on {done.equivalence}")
     if done.int8:
         print(done.int8)

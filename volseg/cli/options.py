@@ -9,7 +9,7 @@ def options(kind: str | None = None, /) -> None:
     kind:
         One of network, loss, optimizer, intensity, step, layout, metric; all by default.
     """
-    from volseg.components import listing
+    from volseg.components import component_lines
 
-    for line in listing(kind):
+    for line in component_lines(kind):
         print(line)

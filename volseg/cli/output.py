@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 SOME_FAILED = 3
 
 
-def console() -> "ModuleType":
+def configure_console() -> "ModuleType":
     """The module of progress bars, with volseg's log sent to stderr."""
     from volseg import console as module
 
-    module.configure()
+    module.configure_logging()
     return module
 
 
-def show(table: object, *, error: bool = False) -> None:
+def print_table(table: object, *, error: bool = False) -> None:
     """A table on stdout, or on stderr where that is for something else.
 
     It is not folded where there is no terminal, so that `grep` finds whole messages.
@@ -29,6 +29,6 @@ def show(table: object, *, error: bool = False) -> None:
     out.print(table)
 
 
-def say(text: str) -> None:
+def message(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr)

@@ -32,11 +32,11 @@ def phantom(
     seed:
         The same seed gives the same dataset.
     """
-    output.console()
-    from volseg.data.phantom import write, write_like_kaggle
+    output.configure_console()
+    from volseg.data.phantom import write_like_kaggle, write_phantom
 
     if like_kaggle:
         facts = write_like_kaggle(out, seed=seed)
     else:
-        facts = write(out, cases=cases, days=days, full_size=full_size, seed=seed)
+        facts = write_phantom(out, cases=cases, days=days, full_size=full_size, seed=seed)
     print(f"{out}: {facts.scans} labelled and {facts.test_scans} test scans, {facts.slices} slices")

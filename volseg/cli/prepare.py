@@ -29,8 +29,8 @@ def prepare(
         The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
         dataset.json, or a MONAI datalist.
     """
-    processes.warm(WORKERS_NEED)
-    console = output.console()
+    processes.preload(WORKERS_NEED)
+    console = output.configure_console()
     from volseg import arguments
     from volseg.preparation import prepare as stage
     from volseg.preparation import tables
@@ -41,11 +41,13 @@ def prepare(
     if options.json:
         print(tables.as_json(done, source))
     elif options.check:
-        output.show(tables.table(done))
+        output.print_table(tables.findings_table(done))
     else:
-        for line in tables.lines(done):
-            output.say(line)
-    print(tables.summary(done, checked=options.check), file=sys.stderr if options.json else None)
+        for line in tables.finding_lines(done):
+            output.message(line)
+    print(
+        tables.summary_line(done, checked=options.check), file=sys.stderr if options.json else None
+    )
     if done.problems or not done.scans or (options.strict and done.failures):
         return 1
     return output.SOME_FAILED if done.failures else 0

@@ -22,12 +22,12 @@ def report(
     out:
         The file to write. It is less than 15 MB and loads nothing.
     """
-    output.console()
-    from volseg.formatting import amount
+    output.configure_console()
+    from volseg.formatting import format_bytes
     from volseg.report import report as stage
 
     done = stage.report(source, data=data, out=out)
     for note in done.notes:
-        output.say(f"note: {note}")
+        output.message(f"note: {note}")
     left = f", {done.named} named only" if done.named else ""
-    print(f"{done.path}: {amount(done.size)}, {done.drawn} scans to look at{left}")
+    print(f"{done.path}: {format_bytes(done.size)}, {done.drawn} scans to look at{left}")

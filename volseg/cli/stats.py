@@ -19,15 +19,15 @@ def stats(data: Path = DATA, /, *, out: Path | None = None, json: bool = False) 
     json:
         Print all numbers, those of each scan too, as JSON on stdout.
     """
-    output.console()
+    output.configure_console()
     from volseg.stats import stats as stage
     from volseg.stats import tables
 
     found = stage.stats(data)
     path = out or data / stage.PAGE
-    stage.write(found, path)
+    stage.write_stats_page(found, path)
     if json:
         print(found.model_dump_json(indent=1))
     else:
-        output.show(tables.table(found))
+        output.print_table(tables.overview_table(found))
     print(f"{path}: the page of plots", file=sys.stderr if json else None)

@@ -27,10 +27,10 @@ def submit(
     out:
         The file to write.
     """
-    output.console()
+    output.configure_console()
     from volseg.inference import submit as stage
 
     done = stage.submit(predictions, data, sample=sample, out=out)
     for warning in done.warnings:
-        output.say(f"note: {warning}")
+        output.message(f"note: {warning}")
     print(f"{out}: {done.rows} rows")

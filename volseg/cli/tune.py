@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from volseg.arguments import DATA, seconds
+from volseg.arguments import DATA, parse_duration
 from volseg.cli import output
 
 
@@ -31,14 +31,14 @@ def tune(
     max_time:
         The most time to take, e.g. 90s or 1h; what could not be tried is told.
     """
-    limit = seconds(max_time) or 0
-    output.console()
+    limit = parse_duration(max_time) or 0
+    output.configure_console()
     from volseg.tuning import tables
     from volseg.tuning import tune as stage
 
     new, found = stage.tune(run, data, goal=score, max_seconds=limit)
     for note in found.notes:
-        output.say(f"note: {note}")
-    output.show(tables.table(found))
-    for line in tables.lines(new, found):
+        output.message(f"note: {note}")
+    output.print_table(tables.tuning_table(found))
+    for line in tables.closing_lines(new, found):
         print(line)

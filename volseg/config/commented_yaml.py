@@ -36,41 +36,43 @@ MEANINGS = {
 """What settings are that no plan gives a reason for."""
 
 
-def text(config: Config, reasons: Mapping[str, str], header: Sequence[str]) -> str:
+def format_config(config: Config, reasons: Mapping[str, str], header: Sequence[str]) -> str:
     """YAML that `config.load` reads back as this config; `reasons` are by dotted key.
 
     A setting without a reason is told what it is, or that it is the default. Indented lines of the
     header are commands and stay whole.
     """
-    lines = [f"# {part}" for line in header for part in _wrapped(line)]
-    body = _section(config.model_dump(mode="json"), reasons, "")
+    lines = [f"# {part}" for line in header for part in _wrap_header_line(line)]
+    body = _section_lines(config.model_dump(mode="json"), reasons, "")
     return "\n".join([*lines, *body, ""])
 
 
-def _wrapped(line: str) -> list[str]:
+def _wrap_header_line(line: str) -> list[str]:
     """A line of the header, folded, but for a command, which is indented and stays whole."""
     if line.startswith("  "):
         return ["  " + " ".join(line.split())]
     return textwrap.wrap(line, WIDTH - 2)
 
 
-def _section(values: Mapping[str, Any], reasons: Mapping[str, str], place: str) -> Iterator[str]:
+def _section_lines(
+    values: Mapping[str, Any], reasons: Mapping[str, str], place: str
+) -> Iterator[str]:
     indent = "  " * (place.count(".") + bool(place))
     for key, value in values.items():
         dotted = f"{place}.{key}" if place else key
         reason = reasons.get(dotted)
-        comment = f"# {' '.join((reason or _default(dotted)).split())}"
+        comment = f"# {' '.join((reason or _default_comment(dotted)).split())}"
         if isinstance(value, dict):
             yield f"{indent}{key}:  {comment}" if reason else f"{indent}{key}:"
-            yield from _section(value, reasons, dotted)
-        elif _components(value):
+            yield from _section_lines(value, reasons, dotted)
+        elif _is_component_list(value):
             yield f"{indent}{key}:  {comment}"
-            yield from (f"{indent}  - {_flow(one)}" for one in value)
+            yield from (f"{indent}  - {_flow_style(one)}" for one in value)
         else:
-            yield from _line(f"{indent}{key}: {_flow(value)}", comment)
+            yield from _setting_lines(f"{indent}{key}: {_flow_style(value)}", comment)
 
 
-def _line(setting: str, comment: str) -> Iterator[str]:
+def _setting_lines(setting: str, comment: str) -> Iterator[str]:
     """A setting with its comment behind it, or above it where the line would be too long."""
     if len(setting) + len(comment) + 2 <= WIDTH:
         yield f"{setting}  {comment}"
@@ -81,7 +83,7 @@ def _line(setting: str, comment: str) -> Iterator[str]:
     yield setting
 
 
-def _default(dotted: str) -> str:
+def _default_comment(dotted: str) -> str:
     section, _, key = dotted.rpartition(".")
     if key == "name":
         return f"see `volseg options {section.rpartition('.')[2]}`"
@@ -89,11 +91,11 @@ def _default(dotted: str) -> str:
     return f"{meaning} (default)" if meaning else "default"
 
 
-def _components(value: Any) -> bool:
+def _is_component_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
-def _flow(value: Any) -> str:
+def _flow_style(value: Any) -> str:
     """A value on one line."""
     dumped = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
     return dumped.removesuffix("\n").removesuffix("\n...")

@@ -9,12 +9,12 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from volseg.config.sections import Augment, Data, Inference, Train
-from volseg.errors import UserError, nearest
+from volseg.errors import UserError, nearest_hint
 from volseg.model.losses import DiceCE, Loss
 from volseg.model.networks import Network, UNet
 from volseg.model.optimizers import AdamW, OptimizerChoice
 from volseg.postprocessing import FillHoles, Step, Threshold
-from volseg.schema import Section, Size, explain
+from volseg.schema import Section, Size, explain_errors
 
 
 class Config(Section):
@@ -58,13 +58,13 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: no such file, not YAML, or wrong keys or values: all of them at once.
     """
-    values = parse(_find(file).read_text(encoding="utf-8"), str(file))
+    values = parse_yaml(_find_file(file).read_text(encoding="utf-8"), str(file))
     for override in overrides:
-        _apply(values, override)
-    return check(values, str(file))
+        _apply_override(values, override)
+    return validate_values(values, str(file))
 
 
-def check(values: Any, where: str) -> Config:
+def validate_values(values: Any, where: str) -> Config:
     """Values as a Config; `where` opens the message.
 
     Raises:
@@ -73,29 +73,29 @@ def check(values: Any, where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in explain(error, Config))
+        lines = "\n".join(f"  {line}" for line in explain_errors(error, Config))
         raise UserError(f"{where}:\n{lines}") from error
 
 
-def shipped() -> list[str]:
+def shipped_configs() -> list[str]:
     """The names of the configs that come with volseg."""
     folder = resources.files("volseg.configs")
     return sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def _find(file: Path) -> Path:
+def _find_file(file: Path) -> Path:
     if file.is_file():
         return file
     name = file.name if file.suffix else f"{file.name}.yaml"
-    if str(file.parent) in (".", "configs") and name in shipped():
+    if str(file.parent) in (".", "configs") and name in shipped_configs():
         return Path(str(resources.files("volseg.configs") / name))
-    known = [f"configs/{known}" for known in shipped()]
+    known = [f"configs/{known}" for known in shipped_configs()]
     raise UserError(
-        f"{file}: no such config{nearest(f'configs/{name}', known)} (shipped: {', '.join(known)})"
+        f"{file}: no such config{nearest_hint(f'configs/{name}', known)} (shipped: {', '.join(known)})"
     )
 
 
-def parse(text: str, where: str) -> dict[str, Any]:
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """YAML as a dict of sections.
 
     Raises:
@@ -110,7 +110,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
     return values or {}
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply_override(values: dict[str, Any], override: str) -> None:
     """Set one dotted key; a bare name that is then given fields becomes a section with that name."""
     key, sign, text = override.partition("=")
     if not sign or not key:

@@ -85,7 +85,7 @@ class Train(Section):
     workers: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
-    def _whole_parts(self) -> Self:
+    def _check_accumulate(self) -> Self:
         if self.batch % self.accumulate:
             message = f"accumulate: {self.accumulate} does not divide the batch of {self.batch}"
             raise ValueError(message)

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from volseg.data import volume_files
 from volseg.data.volume import Array, Volume
-from volseg.errors import UserError, nearest
-from volseg.schema import Section, explain
+from volseg.errors import UserError, nearest_hint
+from volseg.schema import Section, explain_errors
 from volseg.system.files import write_text
 
 FILE = "dataset.json"
@@ -36,7 +36,7 @@ class Sample(Section):
     excluded: bool = False
 
 
-class Facts(Section):
+class DatasetInfo(Section):
     """What `dataset.json` holds.
 
     `exclusive` says that classes never overlap: they share a softmax instead of a sigmoid each.
@@ -53,7 +53,7 @@ class Facts(Section):
 class Dataset:
     """The facts of a prepared dataset and the folder its paths start from."""
 
-    def __init__(self, folder: Path, facts: Facts) -> None:
+    def __init__(self, folder: Path, facts: DatasetInfo) -> None:
         self.folder = folder
         self.facts = facts
         self.classes = facts.classes
@@ -72,19 +72,21 @@ class Dataset:
                 f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`"
             )
         try:
-            return cls(folder, Facts.model_validate_json(path.read_bytes()))
+            return cls(folder, DatasetInfo.model_validate_json(path.read_bytes()))
         except ValidationError as error:
-            raise UserError.of(f"{path}: {line}" for line in explain(error, Facts)) from error
+            raise UserError.from_problems(
+                f"{path}: {line}" for line in explain_errors(error, DatasetInfo)
+            ) from error
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         """What `dataset.json` holds."""
         return self.facts.model_dump_json(indent=1) + "\n"
 
     def save(self) -> None:
         """Write `dataset.json` atomically."""
-        write_text(self.folder / FILE, self.text())
+        write_text(self.folder / FILE, self.to_json())
 
-    def of(self, name: str) -> tuple[Sample, ...]:
+    def select_samples(self, name: str) -> tuple[Sample, ...]:
         """All days of a case (`case123`) or one scan (`case123_day20`).
 
         Raises:
@@ -93,14 +95,16 @@ class Dataset:
         found = tuple(sample for sample in self.samples if name in (sample.case, sample.name))
         if not found:
             known = dict.fromkeys([s.case for s in self.samples] + [s.name for s in self.samples])
-            raise UserError(f"{name}: no such case or scan in {self.folder}{nearest(name, known)}")
+            raise UserError(
+                f"{name}: no such case or scan in {self.folder}{nearest_hint(name, known)}"
+            )
         return found
 
-    def find(self, scan: str) -> Sample | None:
+    def find_sample(self, scan: str) -> Sample | None:
         """The scan of this name, if the dataset has it."""
         return next((sample for sample in self.samples if sample.name == scan), None)
 
-    def check(self, samples: Sequence[Sample]) -> None:
+    def check_files(self, samples: Sequence[Sample]) -> None:
         """See by their headers that the files of these scans are there and of the stated size.
 
         Raises:
@@ -110,7 +114,7 @@ class Dataset:
         for sample in samples:
             for file in (*sample.images, *(sample.labels or {}).values()):
                 try:
-                    shape = volume_files.shape(self.folder / file)
+                    shape = volume_files.read_shape(self.folder / file)
                 except UserError as error:
                     problems.append(str(error))
                     continue
@@ -120,7 +124,7 @@ class Dataset:
                         "run `volseg prepare` again"
                     )
         if problems:
-            raise UserError.of(problems)
+            raise UserError.from_problems(problems)
 
     def image(self, sample: Sample, channel: int = 0) -> Volume:
         """One channel of a scan on its native grid."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from volseg.formatting import number
+from volseg.formatting import format_number
 from volseg.schema import Section
 
 
@@ -21,7 +21,7 @@ class Spread(Section):
     high: float
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> "Spread":
+    def from_values(cls, values: Iterable[float]) -> "Spread":
         """Of one value at least."""
         some = np.array(list(values), dtype=np.float64)
         found = np.percentile(some, (0, 5, 25, 50, 75, 95, 100)).tolist()
@@ -29,9 +29,9 @@ class Spread(Section):
         return cls(count=some.size, **dict(zip(names, found, strict=True)))
 
 
-def between(spread: Spread, unit: str = "", *, ends: bool = False) -> str:
+def format_spread(spread: Spread, unit: str = "", *, ends: bool = False) -> str:
     """The median, and from where to where 5–95 % lie (with `ends` all): 503 ml (210–890)."""
     low, high = (spread.low, spread.high) if ends else (spread.p5, spread.p95)
-    middle = f"{number(spread.median)} {unit}".rstrip()
-    first, last = number(low), number(high)
+    middle = f"{format_number(spread.median)} {unit}".rstrip()
+    first, last = format_number(low), format_number(high)
     return middle if first == last else f"{middle} ({first}–{last})"

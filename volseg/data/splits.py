@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from volseg.data.dataset import Sample
-from volseg.errors import UserError, nearest
+from volseg.errors import UserError, nearest_hint
 
 FOLDS = 5
 MIN_DAYS = 3
@@ -22,7 +22,7 @@ class Split(NamedTuple):
     hold_out: tuple[str, ...] = ()
 
 
-def split(
+def split_samples(
     samples: Sequence[Sample],
     *,
     fold: int | Literal["all"],
@@ -39,7 +39,7 @@ def split(
         UserError: an unknown case in `hold_out`, or nothing left to train or validate on.
     """
     usable = [s for s in samples if s.labels is not None and s.part == "train" and not s.excluded]
-    cases = _by_case(usable)
+    cases = _samples_by_case(usable)
     _check_hold_out(hold_out, {sample.case for sample in samples})
     held = tuple(s.name for case in cases if case in hold_out for s in cases[case])
     if not cases:
@@ -54,11 +54,13 @@ def split(
             f"{FOLDS} folds need at least {FOLDS} labelled cases, the dataset has {len(open_cases)}; "
             "set data.split=none to train without validation"
         )
-    return _fold(open_cases, fold, held, seed=seed)
+    return _split_fold(open_cases, fold, held, seed=seed)
 
 
-def _fold(cases: dict[str, list[Sample]], fold: int, held: tuple[str, ...], *, seed: int) -> Split:
-    group = _groups(cases, seed)
+def _split_fold(
+    cases: dict[str, list[Sample]], fold: int, held: tuple[str, ...], *, seed: int
+) -> Split:
+    group = _case_groups(cases, seed)
     unseen = [s.name for case, scans in cases.items() if group[case] == fold for s in scans]
     later = [
         scans[-1].name
@@ -70,14 +72,14 @@ def _fold(cases: dict[str, list[Sample]], fold: int, held: tuple[str, ...], *, s
     return Split(tuple(train), tuple(unseen), tuple(later), held)
 
 
-def _by_case(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+def _samples_by_case(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     cases: dict[str, list[Sample]] = {}
     for sample in sorted(samples, key=lambda s: (s.case, s.day)):
         cases.setdefault(sample.case, []).append(sample)
     return cases
 
 
-def _groups(cases: dict[str, list[Sample]], seed: int) -> dict[str, int]:
+def _case_groups(cases: dict[str, list[Sample]], seed: int) -> dict[str, int]:
     """The group 0..4 of each case: like cases lie side by side and are dealt round in turn."""
     order = np.random.default_rng(seed).permutation(len(cases))
     shuffled = [list(cases)[i] for i in order]
@@ -87,9 +89,9 @@ def _groups(cases: dict[str, list[Sample]], seed: int) -> dict[str, int]:
 
 def _check_hold_out(hold_out: Collection[str], known: Collection[str]) -> None:
     problems = [
-        f"data.hold_out: {case}: no such case in the dataset{nearest(case, known)}"
+        f"data.hold_out: {case}: no such case in the dataset{nearest_hint(case, known)}"
         for case in hold_out
         if case not in known
     ]
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)

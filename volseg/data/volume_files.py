@@ -13,18 +13,12 @@ import numpy as np
 
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM, Affine, Array, Volume
 from volseg.errors import UserError
-from volseg.system.files import replacing
+from volseg.system.files import atomic_path
 
 GZIP = b"\x1f\x8b"
-
-
 NIFTI = (".nii", ".nii.gz")
-
-
 LEVEL = 1
 """isal's for images: as small as zlib's level 1 in a fraction of the time (benchmarks/prepare.py)."""
-
-
 _DETACHED = re.compile(rb"^(?:ElementDataFile *= *|data ?file: *)([^\r\n\0]+?) *\r?$", re.M)
 
 
@@ -38,10 +32,10 @@ def write_volume(volume: Volume, path: Path, *, slope: float = 1.0) -> None:
         UserError: the disk is full or the folder can't be written.
     """
     voxels = _storable(volume.voxels)
-    header = _header(voxels, volume.affine, slope)
+    header = _nifti_header(voxels, volume.affine, slope)
     data = np.ascontiguousarray(voxels.T).reshape(-1).view(np.uint8).data  # no copy of a stack
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        for part in _gzip(header, data) if path.suffix == ".gz" else (header, data):
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        for part in _compress_gzip(header, data) if path.suffix == ".gz" else (header, data):
             file.write(part)
 
 
@@ -90,7 +84,7 @@ def read_channels(path: Path) -> list[Volume]:
     return [Volume(channel, affine) for channel in channels]
 
 
-def shape(path: Path) -> tuple[int, ...]:
+def read_shape(path: Path) -> tuple[int, ...]:
     """The shape a NIfTI file's header states, without reading its voxels.
 
     Raises:
@@ -106,7 +100,7 @@ def shape(path: Path) -> tuple[int, ...]:
         raise UserError(f"{path}: not a readable volume ({type(error).__name__})") from error
 
 
-def detached(path: Path) -> list[Path]:
+def detached_files(path: Path) -> list[Path]:
     """The file beside a header that holds its voxels: none, unless its format keeps them apart.
 
     A header that can't be followed (a list, a pattern of names) may mean any file beside it.
@@ -120,7 +114,7 @@ def detached(path: Path) -> list[Path]:
     return sorted(one for one in path.parent.iterdir() if one.is_file() and one != path)
 
 
-def oddities(path: Path) -> list[str]:
+def header_oddities(path: Path) -> list[str]:
     """What a NIfTI file's header says wrongly, or does not say though the patient's place depends on it."""
     import nibabel
 
@@ -156,7 +150,7 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
     elif path.suffix == ".gz":
         raise ValueError("not a gzip file")
     kind = nibabel.Nifti2Image if _header_size(data) == 540 else nibabel.Nifti1Image
-    with _quiet():
+    with _quiet_nibabel():
         image = kind.from_bytes(data)
     stated = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     if stated > len(data):  # before nibabel takes memory for what is not there
@@ -168,7 +162,7 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_nibabel() -> Iterator[None]:
     """Keep nibabel from telling what is odd in a header: `oddities` does, and names the file."""
     log = logging.getLogger("nibabel.global")
     log.disabled = True
@@ -211,7 +205,7 @@ def _storable(voxels: Array) -> Array:
     return voxels
 
 
-def _header(voxels: Array, affine: Affine, slope: float) -> bytes:
+def _nifti_header(voxels: Array, affine: Affine, slope: float) -> bytes:
     """The 352 bytes in front of the voxels, as nibabel would write them."""
     import nibabel
 
@@ -227,7 +221,7 @@ def _header(voxels: Array, affine: Affine, slope: float) -> bytes:
     return bytes(header.binaryblock) + bytes(4)
 
 
-def _gzip(*parts: "bytes | memoryview") -> Iterator[bytes]:
+def _compress_gzip(*parts: "bytes | memoryview") -> Iterator[bytes]:
     from isal import isal_zlib
 
     packer = isal_zlib.compressobj(LEVEL, wbits=31)

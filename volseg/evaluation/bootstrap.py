@@ -34,15 +34,15 @@ Values = Mapping[str, npt.ArrayLike]
 left out, of means and of their counts."""
 
 
-class Sums(NamedTuple):
+class FiniteSums(NamedTuple):
     """The sums of finite values and how many there are, each (cases, C)."""
 
     sums: Array
     counts: Array
 
-    def drawn(self, times: Array) -> "Sums":
+    def resampled(self, times: Array) -> "FiniteSums":
         """Those of R draws, in which each case is so often, (R, cases); each (R, C)."""
-        return Sums(times @ self.sums, times @ self.counts)
+        return FiniteSums(times @ self.sums, times @ self.counts)
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,22 @@ class Estimate:
     cases: int
 
     @property
-    def known(self) -> bool:
+    def has_interval(self) -> bool:
         """Whether there is an interval."""
         return not math.isnan(self.low)
 
     @property
-    def basis(self) -> str:
+    def interval_basis(self) -> str:
         """`12 cases`, or why there is no interval."""
         counted = f"{self.cases} case{'s' * (self.cases != 1)}"
-        return counted if self.known else f"no interval: {counted}, {LEAST_CASES} are needed"
+        return counted if self.has_interval else f"no interval: {counted}, {LEAST_CASES} are needed"
 
-    def text(self, digits: int = 3, *, sign: str = "") -> str:
+    def to_text(self, digits: int = 3, *, sign: str = "") -> str:
         """`0.848 [0.810, 0.880]`, or the mean alone; `sign="+"` writes it before positive numbers."""
         if math.isnan(self.mean):
             return "-"
         mean, low, high = (f"{x:{sign}z.{digits}f}" for x in (self.mean, self.low, self.high))
-        return f"{mean} [{low}, {high}]" if self.known else mean
+        return f"{mean} [{low}, {high}]" if self.has_interval else mean
 
 
 def mean(values: Values, *, weights: Sequence[float] | None = None) -> Estimate:
@@ -78,9 +78,11 @@ def mean(values: Values, *, weights: Sequence[float] | None = None) -> Estimate:
 
     A column without a value, in the data or in a resample, is left out of the latter.
     """
-    names = _measured(values)
-    found = _by_case(values, names)
-    return _estimate(lambda drawn: mean_of(found.drawn(drawn), weights), len(names))
+    names = _measured_cases(values)
+    found = _sums_by_case(values, names)
+    return _estimate_interval(
+        lambda drawn: mean_of_sums(found.resampled(drawn), weights), len(names)
+    )
 
 
 def difference(
@@ -96,37 +98,43 @@ def difference(
     """
     if set(values) != set(others):
         raise ValueError("both sides need the same cases")
-    names = [name for name in _measured(values) if name in set(_measured(others))]
-    return difference_of(_by_case(values, names), _by_case(others, names), weights=weights)
+    names = [name for name in _measured_cases(values) if name in set(_measured_cases(others))]
+    return difference_of_sums(
+        _sums_by_case(values, names), _sums_by_case(others, names), weights=weights
+    )
 
 
-def difference_of(one: Sums, other: Sums, *, weights: Sequence[float] | None = None) -> Estimate:
+def difference_of_sums(
+    one: FiniteSums, other: FiniteSums, *, weights: Sequence[float] | None = None
+) -> Estimate:
     """The same from the sums of cases that both measure."""
 
     def statistic(drawn: Array) -> Array:
-        return mean_of(one.drawn(drawn), weights) - mean_of(other.drawn(drawn), weights)
+        return mean_of_sums(one.resampled(drawn), weights) - mean_of_sums(
+            other.resampled(drawn), weights
+        )
 
-    return _estimate(statistic, len(one.counts))
+    return _estimate_interval(statistic, len(one.counts))
 
 
-def _estimate(statistic: Callable[[Array], Array], cases: int) -> Estimate:
+def _estimate_interval(statistic: Callable[[Array], Array], cases: int) -> Estimate:
     """A statistic (R,) of how often each case is drawn (R, cases), and its interval."""
     found = float(statistic(np.ones((1, cases)))[0])
     if cases < LEAST_CASES:
         return Estimate(found, math.nan, math.nan, cases)
-    outside = tail(cases)
-    low, high = np.nanquantile(statistic(draws(cases)), (outside, 1 - outside))
+    outside = tail_share(cases)
+    low, high = np.nanquantile(statistic(resample_counts(cases)), (outside, 1 - outside))
     return Estimate(found, float(low), float(high), cases)
 
 
-def tail(cases: int) -> float:
+def tail_share(cases: int) -> float:
     """The share of resamples below the interval, and above it: 0.025 for many cases."""
     widened = math.sqrt(cases / (cases - 1)) * stdtrit(cases - 1, (1 - LEVEL) / 2)
     return float(ndtr(widened))
 
 
 @lru_cache(maxsize=2)
-def draws(cases: int) -> Array:
+def resample_counts(cases: int) -> Array:
     """How often each case is in each resample, (RESAMPLES, cases); the same at every call."""
     drawn = np.random.default_rng(SEED).integers(0, cases, (RESAMPLES, cases))
     places = drawn + cases * np.arange(RESAMPLES)[:, None]
@@ -134,26 +142,26 @@ def draws(cases: int) -> Array:
     return times.reshape(drawn.shape)
 
 
-def _measured(values: Values) -> list[str]:
+def _measured_cases(values: Values) -> list[str]:
     """The cases with a value, in the order of their names, so that the draws are always the same."""
-    return [name for name in sorted(values) if np.isfinite(_rows(values[name])).any()]
+    return [name for name in sorted(values) if np.isfinite(_as_rows(values[name])).any()]
 
 
-def _rows(values: npt.ArrayLike) -> Array:
+def _as_rows(values: npt.ArrayLike) -> Array:
     """Values of one case as (S, C)."""
     found = np.asarray(values, float)
     return found[:, None] if found.ndim == 1 else found
 
 
-def _by_case(values: Values, names: Sequence[str]) -> Sums:
-    rows = [_rows(values[name]) for name in names] or [np.empty((0, 1))]
+def _sums_by_case(values: Values, names: Sequence[str]) -> FiniteSums:
+    rows = [_as_rows(values[name]) for name in names] or [np.empty((0, 1))]
     finite = [np.isfinite(one) for one in rows]
     sums = [np.where(kept, one, 0).sum(axis=0) for one, kept in zip(rows, finite, strict=True)]
     counts = [kept.sum(axis=0) for kept in finite]
-    return Sums(np.array(sums)[: len(names)], np.array(counts, float)[: len(names)])
+    return FiniteSums(np.array(sums)[: len(names)], np.array(counts, float)[: len(names)])
 
 
-def mean_of(of: Sums, weights: Sequence[float] | None = None) -> Array:
+def mean_of_sums(of: FiniteSums, weights: Sequence[float] | None = None) -> Array:
     """The weighted mean of the columns' means (R,), of R draws or cases."""
     sums, counts = of
     there = counts > 0

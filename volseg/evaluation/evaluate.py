@@ -10,22 +10,36 @@ from volseg import console
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.scan_scores import Origin, Pair, ScanScores, made_from, score
+from volseg.evaluation.scan_scores import (
+    ScanFilePair,
+    ScanInfo,
+    ScanScores,
+    score_scan,
+    source_hash,
+)
 from volseg.evaluation.summary import Scores
-from volseg.evaluation.tables import run_table, table, table_by
-from volseg.inference.prediction_folder import Prediction, load
+from volseg.evaluation.tables import metric_tables, run_table, summary_table_by
+from volseg.inference.prediction_folder import Prediction, load_predictions
 from volseg.system import hardware, processes
 
-__all__ = ["evaluate", "find", "run_table", "scored", "table", "table_by", "why_unscored"]
+__all__ = [
+    "evaluate",
+    "find_scorable_scans",
+    "metric_tables",
+    "run_table",
+    "score_pairs",
+    "summary_table_by",
+    "why_unscored",
+]
 
 NOTHING: Mapping[str, ScanScores] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Found:
+class ScorableScans:
     """What a folder of predictions has: scans to score, and why others have no scores."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ScanFilePair, ...]
     skipped: Mapping[str, str]
     failed: Mapping[str, str]
 
@@ -34,11 +48,11 @@ class Found:
         """The runs that made the masks."""
         return tuple(dict.fromkeys(pair.origin.run for pair in self.pairs))
 
-    def scores(
+    def compute_scores(
         self, *, known: Mapping[str, ScanScores] = NOTHING, workers: int | None = None
     ) -> Scores:
         """The scores of all of them, as `scored` finds them."""
-        scans = scored(self.pairs, known=known, workers=workers)
+        scans = score_pairs(self.pairs, known=known, workers=workers)
         return Scores(tuple(scans), self.skipped, self.failed, self.runs)
 
 
@@ -54,33 +68,33 @@ def evaluate(
         UserError: no or damaged predictions, other classes or grids than the dataset's, or no
             scan with truth; all problems at once.
     """
-    scores = find(predictions, data).scores(workers=workers)
+    scores = find_scorable_scans(predictions, data).compute_scores(workers=workers)
     score_files.write(scores, out or predictions)
     return scores
 
 
-def find(predictions: Path, data: Path) -> Found:
+def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
     """The predicted scans that have truth, before a voxel is read.
 
     Raises:
         UserError: as `evaluate` does, but for what is in the masks.
     """
     dataset = Dataset.load(data)
-    found = load(predictions)
+    found = load_predictions(predictions)
     failed = {one.scan: one.reason for one in found if one.status == "failed"}
     done = [one for one in found if one.status == "done"]
     skipped = {one.scan: why for one in done if (why := why_unscored(one, dataset))}
     kept = [one for one in done if one.scan not in skipped]
-    problems = [problem for one in kept for problem in _problems(one, dataset)]
+    problems = [problem for one in kept for problem in _scoring_problems(one, dataset)]
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     if not kept:
-        raise UserError.of(_nothing(predictions, data, {**skipped, **failed}))
-    return Found(tuple(_pair(one, dataset) for one in kept), skipped, failed)
+        raise UserError.from_problems(_nothing_to_score(predictions, data, {**skipped, **failed}))
+    return ScorableScans(tuple(_build_file_pair(one, dataset) for one in kept), skipped, failed)
 
 
-def scored(
-    pairs: Sequence[Pair],
+def score_pairs(
+    pairs: Sequence[ScanFilePair],
     *,
     known: Mapping[str, ScanScores] = NOTHING,
     workers: int | None = None,
@@ -97,14 +111,15 @@ def scored(
     }
     new = [pair for pair in pairs if pair.origin.scan not in held]
     held.update(
-        (one.scan, score_files.as_read(one)) for one in _score(new, workers or hardware.cores())
+        (one.scan, score_files.as_read_back(one))
+        for one in _score_in_parallel(new, workers or hardware.available_cores())
     )
     return [held[pair.origin.scan] for pair in pairs]
 
 
 def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
     """Why a scan can't be or isn't scored, or ''."""
-    sample = dataset.find(prediction.scan)
+    sample = dataset.find_sample(prediction.scan)
     if sample is None:
         return f"not in {dataset.folder}"
     if sample.labels is None:
@@ -112,57 +127,57 @@ def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
     return "excluded: its labels are known to be bad" if sample.excluded else ""
 
 
-def _problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]:
+def _scoring_problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]:
     """What stops a finished scan from being scored."""
     if set(prediction.classes) != set(dataset.classes):
         yield (
             f"{prediction.folder}: has the classes {', '.join(prediction.classes)}; "
             f"{dataset.folder} has {', '.join(dataset.classes)}; pass --data of the dataset it is of"
         )
-    elif prediction.missing:
-        missing = ", ".join(f"{name}.nii.gz" for name in prediction.missing)
+    elif prediction.missing_classes:
+        missing = ", ".join(f"{name}.nii.gz" for name in prediction.missing_classes)
         yield f"{prediction.folder}: {missing} missing; run `volseg infer` again"
 
 
-def _nothing(predictions: Path, data: Path, reasons: Mapping[str, str]) -> Iterator[str]:
+def _nothing_to_score(predictions: Path, data: Path, reasons: Mapping[str, str]) -> Iterator[str]:
     yield f"{predictions}: no scan can be scored against {data}; predict labelled scans"
     yield from (f"{scan}: {why}" for scan, why in reasons.items())
 
 
-def _pair(prediction: Prediction, dataset: Dataset) -> Pair:
-    sample = dataset.of(prediction.scan)[0]
+def _build_file_pair(prediction: Prediction, dataset: Dataset) -> ScanFilePair:
+    sample = dataset.select_samples(prediction.scan)[0]
     labels = sample.labels or {}
     truth = {name: dataset.folder / labels[name] for name in dataset.classes}
-    masks = {name: prediction.mask(name) for name in dataset.classes}
+    masks = {name: prediction.mask_file(name) for name in dataset.classes}
     days = sorted(one.day for one in dataset.samples if one.case == sample.case)
-    origin = Origin(
+    origin = ScanInfo(
         scan=sample.name,
         case=sample.case,
         seen=prediction.seen,
         run=prediction.run,
         day=days.index(sample.day) + 1,
         matrix="x".join(map(str, sample.shape[:2])),
-        prediction=str(prediction.folder),
-        reference=str(next(iter(truth.values())).parent),
-        made_from=made_from(truth, masks, sample.spacing_mm),
+        prediction_folder=str(prediction.folder),
+        labels_folder=str(next(iter(truth.values())).parent),
+        made_from=source_hash(truth, masks, sample.spacing_mm),
     )
-    return Pair(origin, truth, masks, sample.spacing_mm)
+    return ScanFilePair(origin, truth, masks, sample.spacing_mm)
 
 
-def _score(pairs: Sequence[Pair], workers: int) -> list[ScanScores]:
+def _score_in_parallel(pairs: Sequence[ScanFilePair], workers: int) -> list[ScanScores]:
     """Scores in the order of the pairs, or one error with the problems of all scans."""
     outcomes: dict[int, ScanScores | str] = {}
-    work = processes.each(score, pairs, workers=workers, died=_died)
-    with console.progress("evaluating") as report, closing(work):
+    work = processes.map_unordered(score_scan, pairs, workers=workers, died=_worker_died_message)
+    with console.progress_bar("evaluating") as report, closing(work):
         for position, outcome in work:
             outcomes[position] = outcome
             report(len(outcomes), len(pairs), pairs[position].origin.scan)
     in_order = [outcomes[position] for position in range(len(pairs))]
     problems = [outcome for outcome in in_order if isinstance(outcome, str)]
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     return [outcome for outcome in in_order if isinstance(outcome, ScanScores)]
 
 
-def _died(pair: Pair) -> str:
+def _worker_died_message(pair: ScanFilePair) -> str:
     return f"{pair.origin.scan}: the process that scored it was killed (out of memory?)"

@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Intervals:
+class ScoreIntervals:
     """The means of a group with their intervals: by class and metric, over classes, and Kaggle's."""
 
     cases: int
@@ -27,24 +27,26 @@ class Intervals:
     kaggle: Estimate
 
 
-def intervals(scans: Sequence["ScanScores"]) -> Intervals:
+def estimate_intervals(scans: Sequence["ScanScores"]) -> ScoreIntervals:
     """Of some scans, at least one; their cases are drawn, never the scans."""
     organs = list(scans[0].values)
     metrics = list(scans[0].values[organs[0]])
-    return Intervals(
+    return ScoreIntervals(
         len({scan.case for scan in scans}),
         {
-            organ: {name: bootstrap.mean(by_case(scans, [organ], name)) for name in metrics}
+            organ: {name: bootstrap.mean(values_by_case(scans, [organ], name)) for name in metrics}
             for organ in organs
         },
-        {name: bootstrap.mean(by_case(scans, organs, name)) for name in metrics},
+        {name: bootstrap.mean(values_by_case(scans, organs, name)) for name in metrics},
         bootstrap.mean(kaggle_by_case(scans, list(range(len(organs)))), weights=KAGGLE),
     )
 
 
-def by_case(scans: Sequence["ScanScores"], organs: Sequence[str], metric: str) -> dict[str, Array]:
+def values_by_case(
+    scans: Sequence["ScanScores"], organs: Sequence[str], metric: str
+) -> dict[str, Array]:
     """A metric's values by case, (scans, classes)."""
-    return _joined(
+    return _concatenate_by_case(
         scans, [np.array([[one.values[name][metric] for name in organs]]) for one in scans]
     )
 
@@ -60,10 +62,10 @@ def kaggle_by_case(scans: Sequence["ScanScores"], organs: Sequence[int]) -> dict
         rows = np.full((len(dice) + len(near), 2), np.nan)
         rows[: len(dice), 0], rows[len(dice) :, 1] = dice, near
         parts.append(rows)
-    return _joined(scans, parts)
+    return _concatenate_by_case(scans, parts)
 
 
-def _joined(scans: Sequence["ScanScores"], rows: Sequence[Array]) -> dict[str, Array]:
+def _concatenate_by_case(scans: Sequence["ScanScores"], rows: Sequence[Array]) -> dict[str, Array]:
     found: dict[str, list[Array]] = {}
     for scan, one in zip(scans, rows, strict=True):
         found.setdefault(scan.case, []).append(one)

@@ -14,10 +14,10 @@ import numpy as np
 
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
-from volseg.evaluation.intervals import Intervals
+from volseg.evaluation.intervals import ScoreIntervals
 from volseg.evaluation.scan_scores import GROUPS, ScanScores
-from volseg.evaluation.summary import By, Scores, Summary
-from volseg.metrics.kaggle_score import Part
+from volseg.evaluation.summary import By, GroupSummary, Scores
+from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.system.files import write_text
 
 CSV, JSON = "scores.csv", "summary.json"
@@ -40,9 +40,9 @@ def write(scores: Scores, folder: Path) -> None:
     writer.writerow(("scan", "class", "metric", "value"))
     writer.writerows((*row[:3], repr(float(row.value))) for row in scores.rows)
     table = text.getvalue()
-    summary = {**_summary(scores), "scores_csv": _sha256(table.encode())}
+    summary = {**_summary_json(scores), "scores_csv": _sha256(table.encode())}
     write_text(folder / CSV, table)
-    write_text(folder / JSON, json.dumps(plain(summary), indent=1) + "\n")
+    write_text(folder / JSON, json.dumps(to_json_value(summary), indent=1) + "\n")
 
 
 def read(folder: Path) -> dict[str, ScanScores]:
@@ -59,29 +59,33 @@ def read(folder: Path) -> dict[str, ScanScores]:
         for row in csv.DictReader(io.StringIO(table.decode())):
             metrics = values.setdefault(row["scan"], {}).setdefault(row["class"], {})
             metrics[row["metric"]] = float(row["value"])
-        scans = [_scan(one, values[one["scan"]]) for one in summary["metric_per_case"]]
+        scans = [_parse_scan(one, values[one["scan"]]) for one in summary["metric_per_case"]]
     except (OSError, ValueError, KeyError, TypeError):  # missing, or of an earlier version
         return {}
     return {one.scan: one for one in scans}
 
 
-def as_read(one: ScanScores) -> ScanScores:
+def as_read_back(one: ScanScores) -> ScanScores:
     """A scan's scores as they will be read again, so that kept and new ones can be compared."""
-    return dataclasses.replace(one, part=_read_part(plain(_part(one.part))))
+    return dataclasses.replace(
+        one, part=_parse_kaggle_part(to_json_value(_kaggle_part_json(one.part)))
+    )
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _summary(scores: Scores) -> dict[str, Any]:
+def _summary_json(scores: Scores) -> dict[str, Any]:
     return {
         "headline": scores.headline.name,
-        **_of(scores.headline),
+        **_group_json(scores.headline),
         "interval_method": METHOD,
-        "groups": {name: _of(summary) for name, summary in scores.groups.items()},
+        "groups": {name: _group_json(summary) for name, summary in scores.groups.items()},
         "by": {
-            what: {name: _of(summary) for name, summary in scores.by(what).items()}
+            what: {
+                name: _group_json(summary) for name, summary in scores.summaries_by(what).items()
+            }
             for what in get_args(By)
         },
         "metric_per_case": [
@@ -92,30 +96,30 @@ def _summary(scores: Scores) -> dict[str, Any]:
                 "matrix": one.matrix,
                 "group": GROUPS[one.seen],
                 "run": one.run,
-                "prediction_file": one.prediction,
-                "reference_file": one.reference,
+                "prediction_file": one.prediction_folder,
+                "reference_file": one.labels_folder,
                 "metrics": one.values,
-                "kaggle": _part(one.part),
+                "kaggle": _kaggle_part_json(one.part),
                 "made_from": one.made_from,
             }
             for one in scores.scans
         ],
         "runs": scores.runs,
-        "by_run": {run: _of(summary) for run, summary in scores.by_run.items()},
+        "by_run": {run: _group_json(summary) for run, summary in scores.by_run.items()},
         "skipped": scores.skipped,
         "failed": scores.failed,
     }
 
 
-def _scan(told: Mapping[str, Any], values: Mapping[str, Mapping[str, float]]) -> ScanScores:
+def _parse_scan(told: Mapping[str, Any], values: Mapping[str, Mapping[str, float]]) -> ScanScores:
     return ScanScores(
         scan=told["scan"],
         case=told["case"],
         seen=next(seen for seen, name in GROUPS.items() if name == told["group"]),
         values=values,
-        part=_read_part(told["kaggle"]),
-        prediction=told["prediction_file"],
-        reference=told["reference_file"],
+        part=_parse_kaggle_part(told["kaggle"]),
+        prediction_folder=told["prediction_file"],
+        labels_folder=told["reference_file"],
         run=told["run"],
         day=told["day"],
         matrix=told["matrix"],
@@ -123,7 +127,7 @@ def _scan(told: Mapping[str, Any], values: Mapping[str, Mapping[str, float]]) ->
     )
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _kaggle_part_json(part: KaggleTerms) -> dict[str, Any]:
     """A scan's part of the competition's score: Dice as its mean over so many slices of each class."""
     counted = ~np.isnan(part.dice)
     total = np.where(counted, part.dice, 0).sum(axis=1)
@@ -136,51 +140,53 @@ def _part(part: Part) -> dict[str, Any]:
     }
 
 
-def _read_part(told: Mapping[str, Any]) -> Part:
+def _parse_kaggle_part(told: Mapping[str, Any]) -> KaggleTerms:
     """A part with the same means over as many slices, so that it weighs the same in a score."""
     slices = np.array(told["slices"])
     dice = np.full((len(slices), max(slices.max(), 1)), math.nan)
     for row, mean, count in zip(dice, told["dice"], slices, strict=True):
         row[:count] = mean
     joint = told["hd_joint"]
-    return Part(dice, np.array(told["hd"], float), math.nan if joint is None else joint)
+    return KaggleTerms(dice, np.array(told["hd"], float), math.nan if joint is None else joint)
 
 
-def _of(summary: Summary) -> dict[str, Any]:
+def _group_json(summary: GroupSummary) -> dict[str, Any]:
     return {
         "scans": summary.scans,
         "cases": summary.intervals.cases,
         "foreground_mean": summary.foreground_mean,
         "mean": summary.mean,
         "kaggle": dataclasses.asdict(summary.kaggle),
-        "interval": _intervals(summary.intervals),
+        "interval": _intervals_json(summary.intervals),
     }
 
 
-def _intervals(intervals: Intervals) -> dict[str, Any] | None:
+def _intervals_json(intervals: ScoreIntervals) -> dict[str, Any] | None:
     """The ends of each interval, in the shape of the means; null where too few cases have a value."""
     if intervals.cases < bootstrap.LEAST_CASES:
         return None
     return {
-        "foreground_mean": {name: _ends(one) for name, one in intervals.foreground_mean.items()},
+        "foreground_mean": {
+            name: _interval_ends(one) for name, one in intervals.foreground_mean.items()
+        },
         "mean": {
-            organ: {name: _ends(one) for name, one in metrics.items()}
+            organ: {name: _interval_ends(one) for name, one in metrics.items()}
             for organ, metrics in intervals.mean.items()
         },
-        "kaggle": _ends(intervals.kaggle),
+        "kaggle": _interval_ends(intervals.kaggle),
     }
 
 
-def _ends(estimate: Estimate) -> tuple[float, float] | None:
-    return (estimate.low, estimate.high) if estimate.known else None
+def _interval_ends(estimate: Estimate) -> tuple[float, float] | None:
+    return (estimate.low, estimate.high) if estimate.has_interval else None
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """The same as JSON can hold it, floats to 7 decimals."""
     if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: to_json_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [to_json_value(inner) for inner in value]
     if isinstance(value, float):
         return round(value, 7) if math.isfinite(value) else None
     return value

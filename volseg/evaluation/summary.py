@@ -6,33 +6,33 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from volseg.evaluation.intervals import Intervals, intervals
-from volseg.evaluation.scan_scores import GROUPS, LABELLED, Row, ScanScores
-from volseg.formatting import natural
+from volseg.evaluation.intervals import ScoreIntervals, estimate_intervals
+from volseg.evaluation.scan_scores import GROUPS, LABELLED, ScanScores, ScoreRow
+from volseg.formatting import natural_key
 from volseg.metrics import DEFAULT, Metric, kaggle_score
 
 By = Literal["case", "day", "matrix"]
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
-METRICS = {metric.label: metric for metric in DEFAULT}
+METRICS = {metric.column_name: metric for metric in DEFAULT}
 
 
 @dataclass(frozen=True)
-class Summary:
+class GroupSummary:
     """Means over a group of scans and their intervals; see `means` for how empty masks count."""
 
     name: str
     scans: tuple[str, ...]
     mean: Mapping[str, Mapping[str, float]]
     foreground_mean: Mapping[str, float]
-    kaggle: kaggle_score.Score
-    intervals: Intervals
+    kaggle: kaggle_score.KaggleScore
+    intervals: ScoreIntervals
 
     @property
     def line(self) -> str:
         """`Dice 0.848 [0.810, 0.880], Kaggle 0.861 [0.835, 0.884], 12 cases`."""
         dice, score = self.intervals.foreground_mean["Dice"], self.intervals.kaggle
-        separator = "," if dice.known else ";"
-        return f"Dice {dice.text()}, Kaggle {score.text()}{separator} {dice.basis}"
+        separator = "," if dice.has_interval else ";"
+        return f"Dice {dice.to_text()}, Kaggle {score.to_text()}{separator} {dice.interval_basis}"
 
 
 @dataclass(frozen=True)
@@ -48,47 +48,49 @@ class Scores:
     runs: tuple[str, ...] = ()
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ScoreRow]:
         """The lines of scores.csv."""
         return [
-            Row(one.scan, organ, metric, value)
+            ScoreRow(one.scan, organ, metric, value)
             for one in self.scans
             for organ, values in one.values.items()
             for metric, value in values.items()
         ]
 
     @cached_property
-    def groups(self) -> dict[str, Summary]:
+    def groups(self) -> dict[str, GroupSummary]:
         """A summary for each group that has scans."""
         found = {
             name: [one for one in self.scans if one.seen == seen] for seen, name in GROUPS.items()
         }
-        return {name: summarise(name, scans) for name, scans in found.items() if scans}
+        return {name: summarise_scans(name, scans) for name, scans in found.items() if scans}
 
     @cached_property
-    def by_run(self) -> dict[str, Summary]:
+    def by_run(self) -> dict[str, GroupSummary]:
         """Where several runs made the masks, such as those of five folds, a summary of each one's."""
         found = {run: [one for one in self.scans if one.run == run] for run in sorted(self.runs)}
         several = len(self.runs) > 1
-        return {run: summarise(run, scans) for run, scans in found.items() if several and scans}
+        return {
+            run: summarise_scans(run, scans) for run, scans in found.items() if several and scans
+        }
 
     @property
-    def telling(self) -> list[ScanScores]:
+    def unseen_or_all(self) -> list[ScanScores]:
         """The scans that training did not see; the seen ones only if there are no others."""
         return [one for one in self.scans if one.seen != "scan"] or list(self.scans)
 
     @cached_property
-    def headline(self) -> Summary:
+    def headline(self) -> GroupSummary:
         """Over the telling scans."""
-        scans = self.telling
-        return summarise(GROUPS["scan"] if scans[0].seen == "scan" else "unseen scans", scans)
+        scans = self.unseen_or_all
+        return summarise_scans(GROUPS["scan"] if scans[0].seen == "scan" else "unseen scans", scans)
 
-    def by(self, what: By) -> dict[str, Summary]:
+    def summaries_by(self, what: By) -> dict[str, GroupSummary]:
         """The telling scans by case, by day (the first, second ... of a case) or by matrix size."""
         found: dict[str, list[ScanScores]] = {}
-        for one in sorted(self.telling, key=lambda one: natural(_KEYS[what](one))):
+        for one in sorted(self.unseen_or_all, key=lambda one: natural_key(_KEYS[what](one))):
             found.setdefault(_KEYS[what](one), []).append(one)
-        return {name: summarise(name, scans) for name, scans in found.items()}
+        return {name: summarise_scans(name, scans) for name, scans in found.items()}
 
 
 _KEYS: dict[By, Callable[[ScanScores], str]] = {
@@ -98,22 +100,23 @@ _KEYS: dict[By, Callable[[ScanScores], str]] = {
 }
 
 
-def summarise(name: str, scans: Sequence[ScanScores]) -> Summary:
+def summarise_scans(name: str, scans: Sequence[ScanScores]) -> GroupSummary:
     """The means over some scans, at least one."""
     mean = {
-        organ: means(scan.values[organ] for scan in scans) for organ in next(iter(scans)).values
+        organ: metric_means(scan.values[organ] for scan in scans)
+        for organ in next(iter(scans)).values
     }
-    return Summary(
+    return GroupSummary(
         name,
         tuple(scan.scan for scan in scans),
         mean,
-        _over_classes(mean),
-        kaggle_score.score(scan.part for scan in scans),
-        intervals(scans),
+        _mean_over_classes(mean),
+        kaggle_score.score_scans(scan.part for scan in scans),
+        estimate_intervals(scans),
     )
 
 
-def means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def metric_means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric over scans.
 
     NaN (nothing to measure) is left out. Infinite values (one mask empty) can't be averaged: the mean
@@ -123,20 +126,20 @@ def means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for metric in rows[0]:
         values = [row[metric] for row in rows]
-        found[metric] = _mean(value for value in values if math.isfinite(value))
+        found[metric] = _finite_mean(value for value in values if math.isfinite(value))
         if metric_of(metric).unbounded:
             found[metric + MISSED] = sum(map(math.isinf, values))
     return found
 
 
-def _over_classes(mean: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def _mean_over_classes(mean: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The mean of the classes' means, and the sum of what they missed."""
     metrics = next(iter(mean.values()))
     columns = {metric: [values[metric] for values in mean.values()] for metric in metrics}
     return {
         metric: sum(column)
         if metric.endswith(MISSED)
-        else _mean(value for value in column if math.isfinite(value))
+        else _finite_mean(value for value in column if math.isfinite(value))
         for metric, column in columns.items()
     }
 
@@ -146,7 +149,7 @@ def metric_of(name: str) -> Metric:
     return METRICS[name.removesuffix(LABELLED)]
 
 
-def _mean(values: Iterable[float]) -> float:
+def _finite_mean(values: Iterable[float]) -> float:
     finite = list(values)
     return sum(finite) / len(finite) if finite else math.nan
 

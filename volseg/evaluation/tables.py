@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from volseg.evaluation.bootstrap import Estimate
-from volseg.evaluation.summary import COLUMNS, MISSED, By, Scores, Summary, metric_of
+from volseg.evaluation.summary import COLUMNS, MISSED, By, GroupSummary, Scores, metric_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -22,49 +22,51 @@ LEGEND = {
 }
 
 
-def table(scores: Scores) -> "Group":
+def metric_tables(scores: Scores) -> "Group":
     """Metrics by classes with their intervals: a table for each group, that of the headline last."""
     from rich.console import Group
 
     groups = list(scores.groups.values())
     if len(groups) > 1:
         groups.append(scores.headline)
-    return Group(*(part for group in groups for part in _group(group)))
+    return Group(*(part for group in groups for part in _group_tables(group)))
 
 
 def run_table(scores: Scores) -> "Table":
     """A line for each run: means over its own scans, and where there is one their 95 % interval."""
-    return _lines("run", scores.by_run)
+    return _summary_table("run", scores.by_run)
 
 
-def table_by(scores: Scores, what: By) -> "Table":
+def summary_table_by(scores: Scores, what: By) -> "Table":
     """The same for each case, day or matrix size."""
-    return _lines(what, scores.by(what))
+    return _summary_table(what, scores.summaries_by(what))
 
 
-def _group(group: Summary) -> Iterator["Table"]:
+def _group_tables(group: GroupSummary) -> Iterator["Table"]:
     """One group: a table for so many classes as stand side by side, what is told of it around them."""
-    columns = _columns(group)
+    columns = _class_columns(group)
     names = list(columns)
     blocks = [names[first : first + ABREAST] for first in range(0, len(names), ABREAST)]
     for block in blocks:
-        shown = _block({name: columns[name] for name in block}, kaggle=block is blocks[-1])
+        shown = _block_table({name: columns[name] for name in block}, kaggle=block is blocks[-1])
         if block is blocks[0]:
-            shown.title, shown.title_justify = f"{group.name}: {_counted(group)}", "left"
+            shown.title, shown.title_justify = f"{group.name}: {_count_text(group)}", "left"
         if block is blocks[-1]:
-            shown.caption, shown.caption_justify = _legend(columns), "left"
+            shown.caption, shown.caption_justify = _legend_text(columns), "left"
         yield shown
 
 
-def _columns(group: Summary) -> dict[str, list[str]]:
+def _class_columns(group: GroupSummary) -> dict[str, list[str]]:
     """The cells of each class and of their mean, from Dice down to Kaggle's score."""
     found = group.intervals
-    columns = {name: [*_cells(values, found.mean[name]), ""] for name, values in group.mean.items()}
-    means = _cells(group.foreground_mean, found.foreground_mean)
-    return {**columns, "mean": [*means, _stacked(found.kaggle.text())]}
+    columns = {
+        name: [*_metric_cells(values, found.mean[name]), ""] for name, values in group.mean.items()
+    }
+    means = _metric_cells(group.foreground_mean, found.foreground_mean)
+    return {**columns, "mean": [*means, _on_two_lines(found.kaggle.to_text())]}
 
 
-def _block(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Table":
+def _block_table(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Table":
     """Rows of one line, or, where there are intervals, of two, which is narrower."""
     from rich.markup import escape
     from rich.table import Table
@@ -80,7 +82,7 @@ def _block(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Table":
     return shown
 
 
-def _lines(header: str, summaries: Mapping[str, Summary]) -> "Table":
+def _summary_table(header: str, summaries: Mapping[str, GroupSummary]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
@@ -92,42 +94,46 @@ def _lines(header: str, summaries: Mapping[str, Summary]) -> "Table":
         found = one.intervals
         counts = (str(len(one.scans)), str(found.cases))
         dice, kaggle = found.foreground_mean["Dice"], found.kaggle
-        told = (_stacked(dice.text()), _cell("HD95", one.foreground_mean), _stacked(kaggle.text()))
+        told = (
+            _on_two_lines(dice.to_text()),
+            _metric_cell("HD95", one.foreground_mean),
+            _on_two_lines(kaggle.to_text()),
+        )
         shown.add_row(escape(name), *counts, *map(escape, told))
     return shown
 
 
-def _counted(group: Summary) -> str:
+def _count_text(group: GroupSummary) -> str:
     """`48 scans of 16 cases`."""
     scans, cases = len(group.scans), group.intervals.cases
     return f"{scans} scan{'s' * (scans != 1)} of {cases} case{'s' * (cases != 1)}"
 
 
-def _legend(columns: Mapping[str, Sequence[str]]) -> str:
+def _legend_text(columns: Mapping[str, Sequence[str]]) -> str:
     """What the signs in use mean, one a line."""
     used = "*" + "".join(cell for column in columns.values() for cell in column)
     return "\n".join(text for sign, text in LEGEND.items() if sign in used)
 
 
-def _cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]) -> list[str]:
-    return [_cell(name, values, intervals[name]) for name in COLUMNS]
+def _metric_cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]) -> list[str]:
+    return [_metric_cell(name, values, intervals[name]) for name in COLUMNS]
 
 
-def _cell(name: str, values: Mapping[str, float], interval: Estimate | None = None) -> str:
+def _metric_cell(name: str, values: Mapping[str, float], interval: Estimate | None = None) -> str:
     """A mean, what it misses, and below them its interval where there is one."""
     missed = values.get(name + MISSED, 0)
-    text = _number(name, values[name]) + (f" +{missed:.0f}" if missed else "")
-    if interval is None or not interval.known:
+    text = _format_value(name, values[name]) + (f" +{missed:.0f}" if missed else "")
+    if interval is None or not interval.has_interval:
         return text
-    return f"{text}\n[{_number(name, interval.low)}, {_number(name, interval.high)}]"
+    return f"{text}\n[{_format_value(name, interval.low)}, {_format_value(name, interval.high)}]"
 
 
-def _number(name: str, value: float) -> str:
+def _format_value(name: str, value: float) -> str:
     unit = metric_of(name).unit
     digits = 0 if unit and abs(value) >= LARGE else 1 if unit else 3
     return "-" if math.isnan(value) else f"{value:z.{digits}f}"
 
 
-def _stacked(text: str) -> str:
+def _on_two_lines(text: str) -> str:
     """`0.848 [0.810, 0.880]` in two lines."""
     return text.replace(" [", "\n[")

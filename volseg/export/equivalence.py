@@ -13,13 +13,13 @@ from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 from volseg.inference.predictor import Mask, Predictor, build_predictor, ensemble_member
 from volseg.inference.probability_maps import Bytes
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
-from volseg.model.engines import Engine, Torch, Work
-from volseg.model.engines.selection import choose
+from volseg.model.engines import Engine, EngineOptions, Torch
+from volseg.model.engines.selection import choose_engine
 from volseg.runs.run import Run
-from volseg.system.hardware import cores
-from volseg.system.timing import Seconds
+from volseg.system.hardware import available_cores
+from volseg.system.timing import StepTimer
 
 LEAST_DICE = 0.98
 """Two arithmetics part where a probability is one half, and a strange scan has many such places."""
@@ -33,7 +33,7 @@ CASE, DAY = 123, 20
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleScan:
     """A scan to compare on, its channels on their native grid, and what people call it."""
 
     name: str
@@ -41,29 +41,29 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class EquivalenceResult:
     """How near two networks' predictions of one scan are, by class.
 
     Dice between the masks (NaN where both are small), the mean difference of probabilities, and the
     share of voxels where it is more than FAR.
     """
 
-    by: str
+    network_name: str
     scan: str
     dice: dict[str, float]
-    mean: dict[str, float]
-    far: dict[str, float]
+    mean_differences: dict[str, float]
+    far_shares: dict[str, float]
 
     @property
     def problems(self) -> list[str]:
         """Where it is too little, a line each."""
         limits = (
             ("Dice between the masks", {n: -d for n, d in self.dice.items()}, -LEAST_DICE),
-            ("the mean difference of probabilities", self.mean, MOST_MEAN),
-            (f"the share of voxels that differ by more than {FAR}", self.far, MOST_FAR),
+            ("the mean difference of probabilities", self.mean_differences, MOST_MEAN),
+            (f"the share of voxels that differ by more than {FAR}", self.far_shares, MOST_FAR),
         )
         return [
-            f"{name}: {what} is {abs(value):.5f}; expected {_than(limit)}"
+            f"{name}: {what} is {abs(value):.5f}; expected {_format_limit(limit)}"
             for what, values, limit in limits
             for name, value in values.items()
             if value > limit
@@ -74,26 +74,26 @@ class Agreement:
         known = [value for value in self.dice.values() if not math.isnan(value)]
         dice = f"{min(known):.4f}" if known else "not known (no organ found)"
         return (
-            f"{self.scan} by {self.by}: Dice with the run's masks {dice}, mean difference of "
-            f"probabilities {max(self.mean.values()):.5f}, {max(self.far.values()):.3%} of voxels "
+            f"{self.scan} by {self.network_name}: Dice with the run's masks {dice}, mean difference of "
+            f"probabilities {max(self.mean_differences.values()):.5f}, {max(self.far_shares.values()):.3%} of voxels "
             f"differ by more than {FAR}"
         )
 
 
-def example(run: Run, data: Path | None, dataset: Dataset | None) -> Example:
+def example_scan(run: Run, data: Path | None, dataset: Dataset | None) -> ExampleScan:
     """The first scan of the run's that training did not see, else a phantom's."""
-    scans = kept_apart(run, dataset) if dataset else []
+    scans = held_out_samples(run, dataset) if dataset else []
     if dataset and scans:
-        return Example(f"{scans[0].name} of {dataset.folder}", dataset.channels(scans[0]))
+        return ExampleScan(f"{scans[0].name} of {dataset.folder}", dataset.channels(scans[0]))
     why = f" ({data} has none of the run's scans or other classes)" if data else ""
-    volume = _phantom(run)
-    return Example(f"a phantom scan{why}", (volume,) * len(run.facts.channels))
+    volume = _cropped_phantom(run)
+    return ExampleScan(f"a phantom scan{why}", (volume,) * len(run.facts.channels))
 
 
-def _phantom(run: Run) -> Volume:
+def _cropped_phantom(run: Run) -> Volume:
     """The middle of a phantom's scan, at most two of the run's windows long on each axis."""
     grid = phantom.SMALL[0]
-    image, _ = phantom.scan(CASE, DAY, grid=grid)
+    image, _ = phantom.simulate_scan(CASE, DAY, grid=grid)
     here = grid.spacing_mm
     there = run.config.data.spacing_mm or here
     most = [
@@ -106,7 +106,7 @@ def _phantom(run: Run) -> Volume:
     return Volume(image[x, y, z], stack_affine(grid.pixel_mm, here[2]))
 
 
-def kept_apart(run: Run, dataset: Dataset) -> list[Sample]:
+def held_out_samples(run: Run, dataset: Dataset) -> list[Sample]:
     """The scans of the first of the run's sets that has any here, those of validation first."""
     for name in SETS:
         scans = [one for one in dataset.samples if one.name in getattr(run.facts, name)]
@@ -115,53 +115,55 @@ def kept_apart(run: Run, dataset: Dataset) -> list[Sample]:
     return []
 
 
-def compare(run: Run, package: Run, scan: Example) -> Agreement:
+def compare_predictions(run: Run, package: Run, scan: ExampleScan) -> EquivalenceResult:
     """Predict a scan by a run, with torch, and by its package; torch's networks are let go first.
 
     Raises:
         UserError: weights or files that can't be used, or output that is no finite number.
     """
-    own = list(_predicted(predictor(run, Torch()), scan))
-    by = choose("auto", package.model.formats).engine
-    other = predictor(package, by)
+    own = list(_predict_classes(load_run_predictor(run, Torch()), scan))
+    by = choose_engine("auto", package.trained_model.formats).engine
+    other = load_run_predictor(package, by)
     dice, mean, far = {}, {}, {}
     for name, (probability, mask), (found, made) in zip(
-        run.facts.classes, own, _predicted(other, scan), strict=True
+        run.facts.classes, own, _predict_classes(other, scan), strict=True
     ):
         away = np.abs(probability.astype(np.int16) - found) / 255
         large = max(np.count_nonzero(mask), np.count_nonzero(made)) > SMALL
-        pair = Comparison(mask, made, scan.channels[0].spacing_mm)
+        pair = MaskPair(mask, made, scan.channels[0].spacing_mm)
         dice[name] = Dice()(pair) if large else math.nan
         mean[name] = float(away.mean())
         far[name] = float(np.mean(away > FAR))
-    return Agreement(str(other.members[0].network), scan.name, dice, mean, far)
+    return EquivalenceResult(str(other.members[0].network), scan.name, dice, mean, far)
 
 
-def predictor(run: Run, engine: Engine) -> Predictor:
+def load_run_predictor(run: Run, engine: Engine) -> Predictor:
     """A run alone, by an engine."""
-    network = engine.load(run.model, Work(cores(), run.config.inference.batch))
+    network = engine.load(
+        run.trained_model, EngineOptions(available_cores(), run.config.inference.batch)
+    )
     return build_predictor(run, ensemble_member(run, network))
 
 
-def refuse(package: Path, found: Agreement) -> None:
+def require_equivalence(package: Path, found: EquivalenceResult) -> None:
     """Raise where a package differs from its run.
 
     Raises:
         UserError: with the figures.
     """
     if found.problems:
-        raise UserError.of(
+        raise UserError.from_problems(
             f"{package}: does not predict what the run predicts, so it was not kept: {line} ({found})"
             for line in found.problems
         )
 
 
-def _predicted(by: Predictor, scan: Example) -> Iterator[tuple[Bytes, Mask]]:
+def _predict_classes(by: Predictor, scan: ExampleScan) -> Iterator[tuple[Bytes, Mask]]:
     """Each class's probability in 255ths and its mask, (X, Y, Z) on the native grid."""
-    maps = by.maps(scan.channels, Seconds())
-    for number, (_, mask) in enumerate(by.cleaned(maps, scan.channels[0], Seconds())):
-        yield maps.whole(number), mask
+    maps = by.predict_probabilities(scan.channels, StepTimer())
+    for number, (_, mask) in enumerate(by.postprocess_masks(maps, scan.channels[0], StepTimer())):
+        yield maps.class_probability(number), mask
 
 
-def _than(limit: float) -> str:
+def _format_limit(limit: float) -> str:
     return f"at least {-limit:g}" if limit < 0 else f"at most {limit:g}"

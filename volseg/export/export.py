@@ -9,23 +9,23 @@ from volseg.data.dataset import FILE as DATASET
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.export import equivalence, int8
-from volseg.export.equivalence import Agreement
-from volseg.export.int8 import Trial
+from volseg.export.equivalence import EquivalenceResult
+from volseg.export.int8 import Int8Result
 from volseg.model.engines import Format
-from volseg.model.engines.conversion import convert_apart
-from volseg.model.engines.selection import choose
+from volseg.model.engines.conversion import convert_in_subprocess
+from volseg.model.engines.selection import choose_engine
 from volseg.runs import locate as runs
-from volseg.runs.package import FILE, MODEL, OPTIONAL, Package, open_run, seal
+from volseg.runs.package import FILE, MODEL, OPTIONAL, Package, open_run, seal_package
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CONFIG, SPLITS
-from volseg.system.files import replacing_folder
+from volseg.system.files import atomic_folder
 
 PACKAGES = Path("packages")
 DATA = Path("data/prepared")
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportOptions:
     """What is exported, as what and whereto; `data` has scans to compare on, and to quantise with."""
 
     run: str
@@ -37,16 +37,16 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """The package, its bytes, and how near its predictions are to the run's."""
 
     folder: Path
     size: int
-    found: Agreement
-    int8: Trial | None = None
+    equivalence: EquivalenceResult
+    int8: Int8Result | None = None
 
 
-def export(order: Order) -> Exported:
+def export(order: ExportOptions) -> ExportResult:
     """Write a package of a run, compared with the run on a scan before it appears.
 
     Raises:
@@ -54,25 +54,29 @@ def export(order: Order) -> Exported:
             that predicts something else than the run; then nothing is left.
     """
     _check_installed(order)
-    run = _run(order.run)
-    out = order.out or PACKAGES / f"{runs.label(run.folder).replace('/', '-')}-{order.format}"
+    run = _open_exportable_run(order.run)
+    out = order.out or PACKAGES / f"{runs.run_label(run.folder).replace('/', '-')}-{order.format}"
     _check_target(out, force=order.force)
-    dataset = _dataset(run, order.data)
-    scan = equivalence.example(run, order.data, dataset)
-    judges = int8.scored(run, dataset) if order.int8 else []
-    with replacing_folder(out) as folder:
-        for name in _facts(run):
+    dataset = _matching_dataset(run, order.data)
+    scan = equivalence.example_scan(run, order.data, dataset)
+    judges = int8.comparison_samples(run, dataset) if order.int8 else []
+    with atomic_folder(out) as folder:
+        for name in _copied_file_names(run):
             shutil.copyfile(run.folder / name, folder / name)
         _write_model(run, order.format, folder)
-        package = seal(folder, run, order.format)
-        found = equivalence.compare(run, package, scan)
-        equivalence.refuse(out, found)
-        trial = int8.try_int8(run, package, dataset, judges) if dataset and judges else None
+        package = seal_package(folder, run, order.format)
+        found = equivalence.compare_predictions(run, package, scan)
+        equivalence.require_equivalence(out, found)
+        trial = (
+            int8.quantise_if_equivalent(run, package, dataset, judges)
+            if dataset and judges
+            else None
+        )
         shutil.rmtree(folder / "compiled", ignore_errors=True)  # for this processor only
-    return Exported(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
+    return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
 
 
-def _check_installed(order: Order) -> None:
+def _check_installed(order: ExportOptions) -> None:
     """Refuse what can't be done here before anything takes time.
 
     Raises:
@@ -91,16 +95,16 @@ def _check_installed(order: Order) -> None:
             raise UserError(
                 f"--format {order.format}: {name} is not installed; `pip install 'volseg[{extra}]'`"
             )
-    choose("auto", (order.format,))
+    choose_engine("auto", (order.format,))
 
 
-def _run(name: str) -> Run:
-    run = open_run(runs.find(name))
+def _open_exportable_run(name: str) -> Run:
+    run = open_run(runs.find_run(name))
     if isinstance(run, Package):
         raise UserError(
             f"{run.folder}: is a package already; export the run it was made from, {run.contents.run}"
         )
-    _ = run.weights  # a run without has nothing to export
+    _ = run.weights_file  # a run without has nothing to export
     return run
 
 
@@ -118,7 +122,7 @@ def _check_target(out: Path, *, force: bool) -> None:
         raise UserError(f"--out {out}: exists; name another folder or pass --force")
 
 
-def _dataset(run: Run, data: Path | None) -> Dataset | None:
+def _matching_dataset(run: Run, data: Path | None) -> Dataset | None:
     """The dataset, if it has the run's classes and channels.
 
     Raises:
@@ -132,7 +136,7 @@ def _dataset(run: Run, data: Path | None) -> Dataset | None:
     return dataset if same else None
 
 
-def _facts(run: Run) -> list[str]:
+def _copied_file_names(run: Run) -> list[str]:
     """The files that go into a package as they are."""
     return [n for n in (CONFIG, SPLITS, *OPTIONAL) if (run.folder / n).is_file()]
 
@@ -143,4 +147,4 @@ def _write_model(run: Run, kind: Format, folder: Path) -> None:
         shutil.copyfile(run.folder / BEST, file)
     else:
         shape = (len(run.facts.channels), *run.config.window)
-        convert_apart(run.folder, kind, file, network=run.network, shape=shape)
+        convert_in_subprocess(run.folder, kind, file, network=run.load_network, shape=shape)

@@ -15,35 +15,35 @@ import numpy as np
 from volseg import console
 from volseg.arrays import Box
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.preprocessing.grid import View
+from volseg.data.preprocessing.grid import NetworkInput
 from volseg.errors import UserError
-from volseg.export.equivalence import kept_apart, predictor
-from volseg.inference.predictor import Predictor, tiling
-from volseg.inference.sliding_window import padded
-from volseg.metrics.mask_pair import Comparison
+from volseg.export.equivalence import held_out_samples, load_run_predictor
+from volseg.inference.predictor import Predictor, window_tiling
+from volseg.inference.sliding_window import padded_box
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.model.engines import OpenVINO
 from volseg.model.engines.interface import Floats
-from volseg.model.engines.openvino import core, openvino
-from volseg.runs.package import MODEL, Package, seal
+from volseg.model.engines.openvino import import_openvino, openvino_core
+from volseg.runs.package import MODEL, Package, seal_package
 from volseg.runs.run import Run
 from volseg.system import processes
-from volseg.system.timing import Seconds
+from volseg.system.timing import StepTimer
 
 
-def quantise(file: Path, windows: Sequence[Floats], out: Path) -> None:
+def quantise_network(file: Path, windows: Sequence[Floats], out: Path) -> None:
     """Write a network in 8 bits, whose ranges are those seen on windows (C, X, Y, Z).
 
     Raises:
         UserError: the network can't be quantised.
     """
-    library = openvino()  # before NNCF loads it
+    library = import_openvino()  # before NNCF loads it
     import nncf
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     batches = nncf.Dataset([window[None] for window in windows])
     try:
-        model = core().read_model(file)
+        model = openvino_core().read_model(file)
         with redirect_stdout(StringIO()):  # it draws progress bars there
             made = nncf.quantize(
                 model, batches, preset=nncf.QuantizationPreset.MIXED, subset_size=len(windows)
@@ -64,7 +64,7 @@ SCANS, ORGANS, OTHERS = 10, 3, 2
 
 
 @dataclass(frozen=True)
-class Score:
+class PackageScore:
     """The mean Dice over classes and scans, and the median over scans of the seconds a window took."""
 
     dice: float
@@ -72,37 +72,37 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Int8Result:
     """What 8 bits cost and save, on so many scans; `seen` are those that the run was trained on."""
 
     scans: int
-    before: Score
-    after: Score
-    seen: bool = False
+    before: PackageScore
+    after: PackageScore
+    on_training_scans: bool = False
 
     @property
-    def kept(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether the masks stay as good."""
         return self.after.dice > self.before.dice - MOST_LOST
 
     def __str__(self) -> str:
         """Both figures, and what was decided."""
-        verdict = "kept" if self.kept else f"not kept: Dice falls by {MOST_LOST} or more"
-        which = "training scans (the run has no others here)" if self.seen else "scans"
+        verdict = "kept" if self.is_accepted else f"not kept: Dice falls by {MOST_LOST} or more"
+        which = "training scans (the run has no others here)" if self.on_training_scans else "scans"
         return (
             f"8 bits {verdict}: Dice {self.after.dice:.4f} (before {self.before.dice:.4f}) on "
             f"{self.scans} {which}, {self.after.seconds:.3f} s a window (before {self.before.seconds:.3f})"
         )
 
 
-def scored(run: Run, dataset: Dataset | None) -> list[Sample]:
+def comparison_samples(run: Run, dataset: Dataset | None) -> list[Sample]:
     """The labelled scans of the run's that 8 bits are judged on.
 
     Raises:
         UserError: there are none, or none to find ranges on.
     """
-    found = [one for one in kept_apart(run, dataset) if one.labels] if dataset else []
-    if dataset is None or not found or not _trained_on(run, dataset):
+    found = [one for one in held_out_samples(run, dataset) if one.labels] if dataset else []
+    if dataset is None or not found or not _training_samples(run, dataset):
         raise UserError(
             "--int8: needs the scans that the run was trained and validated on; name their dataset "
             "with --data"
@@ -110,7 +110,9 @@ def scored(run: Run, dataset: Dataset | None) -> list[Sample]:
     return found
 
 
-def try_int8(run: Run, package: Package, dataset: Dataset, scans: Sequence[Sample]) -> Trial:
+def quantise_if_equivalent(
+    run: Run, package: Package, dataset: Dataset, scans: Sequence[Sample]
+) -> Int8Result:
     """Quantise a package in its place, if its masks stay as good.
 
     Raises:
@@ -120,101 +122,106 @@ def try_int8(run: Run, package: Package, dataset: Dataset, scans: Sequence[Sampl
     shutil.copytree(package.folder, eight, ignore=shutil.ignore_patterns("compiled"))
     names = MODEL["openvino"]
     log.info("quantising the network")
-    processes.apart(_quantise, (package, dataset, eight / names[0]))
-    before, after = _scores([package, _sealed(eight, run)], dataset, scans)
+    processes.run_in_subprocess(_quantise_package, (package, dataset, eight / names[0]))
+    before, after = _score_packages([package, _seal_int8(eight, run)], dataset, scans)
     seen = scans[0].name in run.facts.train
-    trial = Trial(len(scans), before, after, seen)
-    if trial.kept:
+    trial = Int8Result(len(scans), before, after, seen)
+    if trial.is_accepted:
         for name in names:
             (eight / name).replace(package.folder / name)
-        _sealed(package.folder, run)
+        _seal_int8(package.folder, run)
     shutil.rmtree(eight)
     return trial
 
 
-def _sealed(folder: Path, run: Run) -> Run:
-    return seal(folder, run, "openvino", "int8")
+def _seal_int8(folder: Path, run: Run) -> Run:
+    return seal_package(folder, run, "openvino", "int8")
 
 
-def _quantise(order: tuple[Package, Dataset, Path]) -> None:
+def _quantise_package(order: tuple[Package, Dataset, Path]) -> None:
     package, dataset, out = order
-    windows = list(_windows(package, dataset))
-    quantise(package.file, windows, out)
+    windows = list(_sample_windows(package, dataset))
+    quantise_network(package.network_file, windows, out)
 
 
-def _windows(run: Run, dataset: Dataset) -> Iterator[Floats]:
+def _sample_windows(run: Run, dataset: Dataset) -> Iterator[Floats]:
     """Windows (C, X, Y, Z) of training scans that lie evenly in the list of them."""
-    samples = _trained_on(run, dataset)
+    samples = _training_samples(run, dataset)
     places = np.linspace(0, len(samples) - 1, min(SCANS, len(samples))).round().astype(int)
     rng = np.random.default_rng(0)
     for sample in (samples[place] for place in places):
         data = run.config.data
-        view = View.of(dataset.channels(sample), data.spacing_mm, data.intensity)
-        for box in [*_about_organs(run, dataset, sample, view, rng), *_elsewhere(run, view, rng)]:
-            yield padded(view, box)
+        view = NetworkInput.from_channels(dataset.channels(sample), data.spacing_mm, data.intensity)
+        for box in [
+            *_class_centred_boxes(run, dataset, sample, view, rng),
+            *_random_boxes(run, view, rng),
+        ]:
+            yield padded_box(view, box)
 
 
-def _about_organs(
-    run: Run, dataset: Dataset, sample: Sample, view: View, rng: np.random.Generator
+def _class_centred_boxes(
+    run: Run, dataset: Dataset, sample: Sample, view: NetworkInput, rng: np.random.Generator
 ) -> Iterator[Box]:
     """Boxes centred on random voxels of random classes that the scan has."""
     for name in rng.permutation(dataset.classes)[:ORGANS]:
-        mask = view.grid.mask(dataset.label(sample, name))
+        mask = view.grid.resample_mask(dataset.label(sample, name))
         voxels = np.flatnonzero(mask)
         if voxels.size:
             centre = np.unravel_index(rng.choice(voxels), mask.shape)
-            yield _box(
+            yield _window_box(
                 [int(c) - w // 2 for c, w in zip(centre, run.config.window, strict=True)], run
             )
 
 
-def _elsewhere(run: Run, view: View, rng: np.random.Generator) -> Iterator[Box]:
+def _random_boxes(run: Run, view: NetworkInput, rng: np.random.Generator) -> Iterator[Box]:
     """Random ones of the windows that inference lays over the body."""
-    sides = tiling(view, run.config.inference, run.config.window).sides
+    sides = window_tiling(view, run.config.inference, run.config.window).axis_tilings
     for _ in range(OTHERS):
-        yield _box([int(rng.choice(side.starts)) for side in sides], run)
+        yield _window_box([int(rng.choice(side.starts)) for side in sides], run)
 
 
-def _box(starts: Sequence[int], run: Run) -> Box:
+def _window_box(starts: Sequence[int], run: Run) -> Box:
     x, y, z = (slice(start, start + n) for start, n in zip(starts, run.config.window, strict=True))
     return x, y, z
 
 
-def _trained_on(run: Run, dataset: Dataset) -> list[Sample]:
+def _training_samples(run: Run, dataset: Dataset) -> list[Sample]:
     return [one for one in dataset.samples if one.name in run.facts.train and one.labels]
 
 
-def _scores(packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]) -> list[Score]:
+def _score_packages(
+    packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]
+) -> list[PackageScore]:
     """Each package's score, all scan by scan, so that what else the machine does troubles all alike."""
-    loaded = [predictor(package, OpenVINO()) for package in packages]
+    loaded = [load_run_predictor(package, OpenVINO()) for package in packages]
     dice: list[list[list[float]]] = [[] for _ in loaded]
     seconds: list[list[float]] = [[] for _ in loaded]
-    with console.progress("comparing 8 bits") as report:
+    with console.progress_bar("comparing 8 bits") as report:
         for number, sample in enumerate(scans, start=1):
             for which, by in enumerate(loaded):
-                values, took = _of_scan(by, dataset, sample)
+                values, took = _score_scan(by, dataset, sample)
                 dice[which].append(values)
                 seconds[which].append(took)
             report(number, len(scans), sample.name)
     return [
-        Score(_mean(values), statistics.median(took))
+        PackageScore(_mean_over_classes(values), statistics.median(took))
         for values, took in zip(dice, seconds, strict=True)
     ]
 
 
-def _of_scan(by: Predictor, dataset: Dataset, sample: Sample) -> tuple[list[float], float]:
+def _score_scan(by: Predictor, dataset: Dataset, sample: Sample) -> tuple[list[float], float]:
     """Each class's Dice, and the seconds that the network took for a window."""
-    image, spent = dataset.channels(sample), Seconds()
+    image, spent = dataset.channels(sample), StepTimer()
     values = [
-        Dice()(Comparison(dataset.label(sample, name), mask, sample.spacing_mm))
-        for name, mask in by.masks(image, spent)
+        Dice()(MaskPair(dataset.label(sample, name), mask, sample.spacing_mm))
+        for name, mask in by.predict_masks(image, spent)
     ]
     member = by.members[0]
-    count = tiling(member.view(image), member.inference, member.window).count
-    return values, spent.by_step["network"] / (count * len(member.networks))
+    count = window_tiling(member.network_input(image), member.inference, member.window).window_count
+    return values, spent.by_step["network"] / (count * len(member.tta_networks))
 
 
-def _mean(values: Sequence[Sequence[float]]) -> float:
+def _mean_over_classes(values: Sequence[Sequence[float]]) -> float:
     """The mean over classes of the means over scans; a class that no scan has counts for nothing."""
     by_class = [[v for v in column if not math.isnan(v)] for column in zip(*values, strict=True)]
     means = [statistics.fmean(column) for column in by_class if column]

@@ -7,30 +7,30 @@ from pathlib import Path
 from volseg import console
 from volseg.errors import UserError
 from volseg.inference import prediction_folder
-from volseg.inference.confidence.day_changes import across_days
+from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.ensemble import Ensemble
-from volseg.inference.prediction_folder import Record
-from volseg.inference.scan_pipeline import Maker, log
-from volseg.inference.scan_sources import Wanted, sources
+from volseg.inference.prediction_folder import PredictionRecord
+from volseg.inference.scan_pipeline import ScanPipeline, log
+from volseg.inference.scan_sources import InferenceRequest, find_scan_sources
 from volseg.system import processes
 
 
 @dataclass(frozen=True)
-class Inferred:
+class InferenceResult:
     """What became of each scan, where the masks lie, and by what they are."""
 
-    by: Ensemble
+    ensemble: Ensemble
     out: Path
-    records: tuple[Record, ...]
+    records: tuple[PredictionRecord, ...]
     notes: tuple[str, ...]
 
     @property
-    def failed(self) -> tuple[Record, ...]:
+    def failed_records(self) -> tuple[PredictionRecord, ...]:
         """The scans without masks."""
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def infer(wanted: Wanted) -> Inferred:
+def infer(wanted: InferenceRequest) -> InferenceResult:
     """Predict the scans asked for, the models loaded once; a scan that fails leaves the others alone.
 
     A scan whose masks were made from the same image, weights and settings is not done again. While one
@@ -40,36 +40,46 @@ def infer(wanted: Wanted) -> Inferred:
         UserError: nothing to predict, runs that don't fit, a full disk, or every scan failed.
     """
     by = Ensemble.open(wanted.runs)
-    by = by.first if wanted.how.fast else by
-    planned = sources(wanted, by)
-    maker = Maker.of(by, wanted)
+    by = by.first_run_only if wanted.how.fast else by
+    planned = find_scan_sources(wanted, by)
+    maker = ScanPipeline.with_loaded_networks(by, wanted)
     network, reason = maker.loaded.predictor.members[0].network, maker.loaded.reason
     log.info("%s by %s (%s): %d scans", by, network, reason, len(planned))
     records = []
-    with console.progress("predicting") as report:
-        line = processes.overlapped(
-            planned, maker.read, maker.predict, maker.finish, beside=maker.has_room_beside
+    with console.progress_bar("predicting") as report:
+        line = processes.pipelined(
+            planned,
+            maker.read_scan,
+            maker.predict_scan,
+            maker.finish_scan,
+            beside=maker.has_room_beside,
         )
         for record in line:
             records.append(record)
             report(len(records), len(planned), record.scan)
-    records = _beside_other_days(records, maker)
-    prediction_folder.gather(wanted.out)
+    records = _compare_with_other_days(records, maker)
+    prediction_folder.gather_records(wanted.out)
     if all(record.status == "failed" for record in records):
-        raise UserError.of(f"{record.scan}: {record.reason}" for record in records)
-    return Inferred(by, wanted.out, tuple(records), (*by.notes(), *_notes(records, by)))
+        raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
+    return InferenceResult(
+        by, wanted.out, tuple(records), (*by.notes(), *_training_overlap_notes(records, by))
+    )
 
 
-def _beside_other_days(records: Sequence[Record], maker: "Maker") -> list[Record]:
+def _compare_with_other_days(
+    records: Sequence[PredictionRecord], maker: "ScanPipeline"
+) -> list[PredictionRecord]:
     """The records with what only shows beside other days, in the files too."""
-    judged = across_days(records, prediction_folder.kept(maker.out), maker.known)
+    judged = flag_day_changes(
+        records, prediction_folder.read_records(maker.out), maker.calibrated_classes
+    )
     for old, new in zip(records, judged, strict=True):
         if old != new:
-            prediction_folder.write(new, maker.out / new.scan)
+            prediction_folder.write_record(new, maker.out / new.scan)
     return judged
 
 
-def _notes(records: Sequence[Record], by: Ensemble) -> Iterator[str]:
+def _training_overlap_notes(records: Sequence[PredictionRecord], by: Ensemble) -> Iterator[str]:
     """Warn where training saw what was predicted: such masks say nothing about new patients."""
     for seen, text in (
         ("scan", "was itself trained on"),

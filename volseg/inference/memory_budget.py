@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
-from volseg.data.preprocessing.grid import Grid
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.formatting import amount
-from volseg.inference.predictor import Member, Predictor
+from volseg.formatting import format_bytes
+from volseg.inference.predictor import EnsembleMember, Predictor
 from volseg.inference.probability_maps import AT_ONCE
-from volseg.inference.sliding_window import Side
-from volseg.model.engines.interface import Weighted
+from volseg.inference.sliding_window import AxisTiling
+from volseg.model.engines.interface import WeightedWindow
 from volseg.system.hardware import free_memory
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ ORGANS = 0.25
 """The share of a scan within a box around one organ, which is what cleaning works on."""
 
 
-def held() -> int:
+def resident_bytes() -> int:
     """Bytes of memory that this process holds now."""
     return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)
-class Budget:
+class MemoryBudget:
     """What the networks of a predictor hold, and what all may hold together, in bytes.
 
     `told` says whether the user set the limit; else it is what was free.
@@ -45,22 +45,24 @@ class Budget:
     predictor: Predictor
     loaded: int
     limit: int
-    told: bool
+    set_by_user: bool
 
     @classmethod
-    def of(cls, predictor: Predictor, channels: int, limit: int | None) -> "Budget":
+    def for_predictor(
+        cls, predictor: Predictor, channels: int, limit: int | None
+    ) -> "MemoryBudget":
         """The budget of networks that were just loaded; within a limit they are tried first."""
         if limit is not None:
-            warm(predictor.members, channels)
-        loaded = held()
+            warm_up_networks(predictor.members, channels)
+        loaded = resident_bytes()
         return cls(predictor, loaded, limit or loaded + free_memory(), limit is not None)
 
-    def peak(self, channels: Sequence[Volume], *, beside: bool) -> int:
+    def peak_bytes(self, channels: Sequence[Volume], *, beside: bool) -> int:
         """Bytes at the peak of predicting a scan; `beside` it the next is read and the last one written."""
         first, classes = channels[0], len(self.predictor.classes)
         image = sum(channel.voxels.nbytes for channel in channels)
         predicting = max(
-            _predicting(m, first, len(channels), classes) for m in self.predictor.members
+            _prediction_bytes(m, first, len(channels), classes) for m in self.predictor.members
         )
         each = (AHEAD if beside else ALONE) + CLEANING * ORGANS + 4 * self.predictor.exclusive
         finishing = round(each * first.voxels.size)
@@ -71,47 +73,47 @@ class Budget:
 
     def has_room_beside(self, channels: Sequence[Volume]) -> bool:
         """Whether the next scan may be read, and the last one written, while one is predicted."""
-        return self.peak(channels, beside=True) <= self.limit
+        return self.peak_bytes(channels, beside=True) <= self.limit
 
-    def check(self, channels: Sequence[Volume]) -> None:
+    def check_scan(self, channels: Sequence[Volume]) -> None:
         """Tell what a scan takes, if a limit was set.
 
         Raises:
             UserError: more than is allowed.
         """
-        peak = self.peak(channels, beside=self.has_room_beside(channels))
+        peak = self.peak_bytes(channels, beside=self.has_room_beside(channels))
         shape = "x".join(map(str, channels[0].voxels.shape))
-        about = f"{shape} voxels take about {amount(peak)} of memory, {amount(self.loaded)} of it for the"
-        if self.told and peak > self.limit:
-            raise UserError(f"{about} networks; --max-memory allows {amount(self.limit)}")
-        if self.told:
+        about = f"{shape} voxels take about {format_bytes(peak)} of memory, {format_bytes(self.loaded)} of it for the"
+        if self.set_by_user and peak > self.limit:
+            raise UserError(f"{about} networks; --max-memory allows {format_bytes(self.limit)}")
+        if self.set_by_user:
             log.info("%s networks", about)
 
-    def largest_organ(self, channels: Sequence[Volume]) -> int | None:
+    def largest_box_voxels(self, channels: Sequence[Volume]) -> int | None:
         """Voxels of the largest box that can be cleaned within a limit that was set."""
-        if not self.told:
+        if not self.set_by_user:
             return None
         beside = self.has_room_beside(channels)
-        left = self.limit - self.peak(channels, beside=beside)
+        left = self.limit - self.peak_bytes(channels, beside=beside)
         return round(ORGANS * channels[0].voxels.size + max(0, left) / (ROOM * CLEANING))
 
 
-def warm(members: Sequence[Member], channels: int) -> None:
+def warm_up_networks(members: Sequence[EnsembleMember], channels: int) -> None:
     """Let each network take the memory that it needs: it predicts windows of zeros."""
     for member in members:
         image = np.zeros((channels, *member.window), np.float32)
-        deque(member.network.parts(iter([Weighted(image, image[0])] * 4)), maxlen=0)
+        deque(member.network.parts(iter([WeightedWindow(image, image[0])] * 4)), maxlen=0)
 
 
-def _predicting(member: Member, first: Volume, channels: int, classes: int) -> int:
+def _prediction_bytes(member: EnsembleMember, first: Volume, channels: int, classes: int) -> int:
     """Bytes of a layer of windows: the image twice, the sums and what of them is moved; and the way back."""
-    grid = Grid.over(first, member.data.spacing_mm)
+    grid = NetworkGrid.from_volume(first, member.data.spacing_mm)
     overlap = member.inference.overlap
     x, y, z = (
-        Side.over(slice(0, n), n, window, overlap)
+        AxisTiling.for_range(slice(0, n), n, window, overlap)
         for n, window in zip(grid.shape, member.window, strict=True)
     )
-    layer = z.window * math.prod(side.all.stop - side.all.start for side in (x, y))
+    layer = z.window * math.prod(side.full_range.stop - side.full_range.start for side in (x, y))
     plane = int(np.prod(grid.oriented_shape[:2]))
     weights = (
         0 if member.inference.body_box else 8

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg import __version__
 from volseg.errors import UserError
-from volseg.formatting import natural
-from volseg.postprocessing import Change
+from volseg.formatting import natural_key
+from volseg.postprocessing import StepChange
 from volseg.system.files import write_text
 
 RECORD, RECORDS = "record.json", "predictions.json"
@@ -44,7 +44,7 @@ class Confidence(BaseModel):
     slices: tuple[tuple[int, int], ...] = ()
 
 
-class Record(BaseModel):
+class PredictionRecord(BaseModel):
     """What `record.json` says of one scan; keys of later versions are passed over.
 
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
@@ -66,77 +66,77 @@ class Record(BaseModel):
     seen: Literal["scan", "case", "none"]
     key: str = ""
     seconds: dict[str, float] = {}
-    changes: dict[str, tuple[Change, ...]] = {}
+    changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
     version: str = __version__
 
 
-def read(folder: Path) -> Record | None:
+def read_record(folder: Path) -> PredictionRecord | None:
     """The record of a scan's folder; None where it has none that this version can read."""
     path = folder / RECORD
     try:
-        return Record.model_validate_json(path.read_bytes()) if path.is_file() else None
+        return PredictionRecord.model_validate_json(path.read_bytes()) if path.is_file() else None
     except ValidationError:
         return None
 
 
-def write(record: Record, folder: Path) -> None:
+def write_record(record: PredictionRecord, folder: Path) -> None:
     """Write a scan's record into its folder."""
     write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
 
 
-def kept(out: Path) -> list[Record]:
+def read_records(out: Path) -> list[PredictionRecord]:
     """All records below a folder that can be read, in order of their names."""
-    found = [read(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
+    found = [read_record(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
     return [record for record in found if record]
 
 
-def gather(out: Path) -> None:
+def gather_records(out: Path) -> None:
     """Collect all records below `out` into `predictions.json`."""
-    values = [record.model_dump() for record in kept(out)]
+    values = [record.model_dump() for record in read_records(out)]
     write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
 
 
-class Prediction(Record):
+class Prediction(PredictionRecord):
     """A record and the folder it lies in."""
 
     folder: Path
 
-    def mask(self, name: str) -> Path:
+    def mask_file(self, name: str) -> Path:
         """The file of one class's mask."""
         return self.folder / f"{name}.nii.gz"
 
     @property
-    def missing(self) -> list[str]:
+    def missing_classes(self) -> list[str]:
         """The classes without a file, although the record names them."""
-        return [name for name in self.classes if not self.mask(name).is_file()]
+        return [name for name in self.classes if not self.mask_file(name).is_file()]
 
 
-def load(folder: Path) -> list[Prediction]:
+def load_predictions(folder: Path) -> list[Prediction]:
     """All predicted scans, in natural order; a failed scan is one of them.
 
     Raises:
         UserError: no folder of predictions, or scans that are gone or without a readable record: all
             of them.
     """
-    _check(folder)
-    found = [_read(scan) for scan in _scans(folder)]
+    _check_folder(folder)
+    found = [_read_prediction(scan) for scan in _scan_folders(folder)]
     problems = [problem for problem in found if isinstance(problem, str)]
-    gone = [scan for scan in _gathered(folder) if not (folder / scan).is_dir()]
+    gone = [scan for scan in _gathered_scans(folder) if not (folder / scan).is_dir()]
     if gone:
         problems.append(
             f"{folder}: scans that {RECORDS} names are missing: {', '.join(gone)}; run `volseg infer` "
             f"again, or remove {RECORDS} to go on without them"
         )
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     if not found:
         raise UserError(f"{folder}: no predicted scan in it; expected <scan>/{RECORD}")
     return [prediction for prediction in found if isinstance(prediction, Prediction)]
 
 
-def _check(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     if folder.is_file():
         raise UserError(f"{folder}: a file; name the folder that `volseg infer` wrote")
     if not folder.is_dir():
@@ -145,7 +145,7 @@ def _check(folder: Path) -> None:
         raise UserError(f"{folder}: one scan; name the folder that it lies in: {folder.parent}")
 
 
-def _gathered(folder: Path) -> list[str]:
+def _gathered_scans(folder: Path) -> list[str]:
     """The scans that predictions.json names; none where it is missing or damaged."""
     try:
         return [str(one["scan"]) for one in json.loads((folder / RECORDS).read_bytes())]
@@ -155,18 +155,18 @@ def _gathered(folder: Path) -> list[str]:
 
 def holds_scans(folder: Path) -> bool:
     """Whether there are predicted scans in it, finished or not."""
-    return folder.is_dir() and any(_scans(folder))
+    return folder.is_dir() and any(_scan_folders(folder))
 
 
-def _scans(folder: Path) -> Iterator[Path]:
+def _scan_folders(folder: Path) -> Iterator[Path]:
     """The folders of scans: those with a record or masks. Others, such as scores/, may lie there."""
-    for path in sorted(folder.iterdir(), key=lambda one: natural(one.name)):
+    for path in sorted(folder.iterdir(), key=lambda one: natural_key(one.name)):
         known = (path / RECORD).is_file() or any(path.glob("*.nii.gz"))
         if known and not path.name.startswith("."):
             yield path
 
 
-def _read(folder: Path) -> Prediction | str:
+def _read_prediction(folder: Path) -> Prediction | str:
     """The record of one scan, or what is wrong with it."""
     path = folder / RECORD
     if not path.is_file():
@@ -175,13 +175,13 @@ def _read(folder: Path) -> Prediction | str:
         values = json.loads(path.read_bytes())
         record = Prediction.model_validate({**values, "folder": folder})
     except (ValidationError, ValueError, TypeError) as error:
-        return f"{path}: not a record of `volseg infer` ({_reason(error)})"
+        return f"{path}: not a record of `volseg infer` ({_error_text(error)})"
     if record.scan != folder.name:
         return f"{path}: is the record of {record.scan}; expected one of {folder.name}"
     return record
 
 
-def _reason(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
     return str(error)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.arrays import Box
-from volseg.data.preprocessing.grid import Grid, WayBack
+from volseg.data.preprocessing.grid import InverseResampling, NetworkGrid
 from volseg.model.engines.interface import STEPS, Sums
 
 Bytes = npt.NDArray[np.uint8]
@@ -24,13 +24,13 @@ AT_ONCE = 1 << 21
 
 
 @lru_cache(maxsize=8)
-def sigmoids(scale: int) -> npt.NDArray[np.float32]:
+def sigmoid_table(scale: int) -> npt.NDArray[np.float32]:
     """`scale` times the sigmoid of every sum, to be taken by the sum's bits as an unsigned number."""
     sums = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     return (scale / (1 + np.exp(-sums.astype(np.float64) / STEPS))).astype(np.float32)
 
 
-def margins(sums: Sums, *, exclusive: bool) -> Iterator[Sums]:
+def decision_margins(sums: Sums, *, exclusive: bool) -> Iterator[Sums]:
     """What speaks for each class in turn, (X, Y, Z), from the sums of all, (K, X, Y, Z).
 
     At least 0 says that a class is there. Of exclusive classes it is the class's logit less that of its
@@ -56,80 +56,82 @@ def _two_largest(sums: Sums) -> tuple[Sums, Sums]:
     return best, second
 
 
-class Maps:
+class ProbabilityMaps:
     """The probability of each class on the native grid: the mean of so many passes over the scan.
 
     Planes are kept compressed. Organs fill little of a scan, so memory hardly grows with the classes.
     """
 
-    def __init__(self, grid: Grid, *, exclusive: bool, passes: int = 1) -> None:
+    def __init__(self, grid: NetworkGrid, *, exclusive: bool, passes: int = 1) -> None:
         self.grid = grid
         self.exclusive = exclusive
         self.scale = 255 if passes == 1 else 65535 // passes
         """What certainty adds in one pass: more than 255, lest rounding each pass add up."""
         self.most = self.scale * passes
         self._kind = np.uint8 if passes == 1 else np.uint16
-        self._rounded = np.rint(sigmoids(self.scale)).astype(self._kind)
+        self._rounded = np.rint(sigmoid_table(self.scale)).astype(self._kind)
         self._planes: dict[tuple[int, int], bytes] = {}
         self._passes = passes
         self._squares: dict[int, float] = {}
 
-    def add(self, layers: Iterable[tuple[int, Sums]], grid: Grid, box: Box) -> None:
+    def add_pass(self, layers: Iterable[tuple[int, Sums]], grid: NetworkGrid, box: Box) -> None:
         """Add a pass over a box of a network's grid over the same volume, as `blended` yields it."""
-        back = WayBack(grid, box)
+        back = InverseResampling(grid, box)
         carried: Sums | None = None
         done = back.box[2].start
         native_plane = math.prod(grid.oriented_shape) // grid.shape[2]
-        for begun, sums in _thin(layers, native_plane):
+        for begun, sums in _split_layers(layers, native_plane):
             first, planes = begun, sums
             if carried is not None:
                 first, planes = begun - 1, np.concatenate([carried, sums], axis=3)
-            native = slice(done, back.reached(begun + sums.shape[3]))
+            native = slice(done, back.finished_planes(begun + sums.shape[3]))
             if back.reaches_any and native.stop > native.start:
-                self._bring(planes, first, back, native)
+                self._add_native_planes(planes, first, back, native)
             done = native.stop
             if not back.changes_nothing:  # else a plane depends on no other
                 carried = sums[..., -1:].copy()
 
-    def _bring(self, sums: Sums, begun: int, back: WayBack, native: slice) -> None:
+    def _add_native_planes(
+        self, sums: Sums, begun: int, back: InverseResampling, native: slice
+    ) -> None:
         """Add native planes, from the planes of the box that they depend on."""
         if back.changes_nothing:
-            sums = back.bring(sums, begun, native)
-        for number, margin in enumerate(margins(sums, exclusive=self.exclusive)):
+            sums = back.to_native(sums, begun, native)
+        for number, margin in enumerate(decision_margins(sums, exclusive=self.exclusive)):
             if back.changes_nothing:  # a table of what is kept is as good as one of probabilities
                 planes = _planes_first(self._rounded.take(margin.view(np.uint16), mode="clip"))
             else:
-                there = sigmoids(self.scale).take(margin.view(np.uint16), mode="clip")
-                found = back.bring(there, begun, native)
+                there = sigmoid_table(self.scale).take(margin.view(np.uint16), mode="clip")
+                found = back.to_native(there, begun, native)
                 found += 0.5  # the nearest, once it is cut
                 planes = _planes_first(found.astype(self._kind))
             for z, values in zip(range(native.start, native.stop), planes, strict=True):
-                self._add(number, z, values, back.box)
+                self._add_to_plane(number, z, values, back.box)
 
-    def _add(self, number: int, z: int, values: Kept, box: Box) -> None:
+    def _add_to_plane(self, number: int, z: int, values: Kept, box: Box) -> None:
         """Add to a class's plane, within the box's sides."""
-        plane = self._plane(number, z)
+        plane = self._stored_plane(number, z)
         if plane is None:
             plane = np.zeros(self.grid.oriented_shape[:2], self._kind)
         if self._passes > 1:
             flat = values.astype(np.float32).ravel() / self.scale
             self._squares[number] = self._squares.get(number, 0.0) + float(flat @ flat)
         plane[box[0], box[1]] += values
-        self._planes[number, z] = _packed(plane)
+        self._planes[number, z] = _compress_plane(plane)
 
-    def whole(self, number: int) -> Bytes:
+    def class_probability(self, number: int) -> Bytes:
         """A class's probability in 255ths, native (X, Y, Z), in the order in which NIfTI keeps voxels."""
         native = np.zeros(self.grid.native_shape, np.uint8, order="F")
         oriented = self.grid.orient(native)
         for z in range(oriented.shape[2]):
-            plane = self._plane(number, z)
+            plane = self._stored_plane(number, z)
             if plane is not None:
                 oriented[:, :, z] = (
                     plane if self.most == 255 else np.rint(plane * (255 / self.most))
                 )
         return native
 
-    def agreement(self, number: int, squares: float) -> float | None:
+    def dice_between_passes(self, number: int, squares: float) -> float | None:
         """The Dice between two of the passes, over all pairs; None of a single pass, or of nothing.
 
         Of probabilities p and q it is 2 sum(pq) / (sum(p²) + sum(q²)), which needs no more memory:
@@ -140,14 +142,14 @@ class Maps:
             return None
         return min(1.0, (self._passes**2 * squares - each) / ((self._passes - 1) * each))
 
-    def _plane(self, number: int, z: int) -> Kept | None:
+    def _stored_plane(self, number: int, z: int) -> Kept | None:
         packed = self._planes.get((number, z))
         if packed is None:
             return None
-        return _unpacked(packed, self._kind).reshape(self.grid.oriented_shape[:2])
+        return _decompress_plane(packed, self._kind).reshape(self.grid.oriented_shape[:2])
 
 
-def _thin(layers: Iterable[tuple[int, Sums]], native: int) -> Iterator[tuple[int, Sums]]:
+def _split_layers(layers: Iterable[tuple[int, Sums]], native: int) -> Iterator[tuple[int, Sums]]:
     """The same planes, few at a time, where each becomes so many native voxels."""
     for begun, sums in layers:
         planes = max(1, AT_ONCE // max(native, sums.shape[1] * sums.shape[2]))
@@ -161,13 +163,13 @@ def _planes_first(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
     return values.reshape(x * y, z).T.copy().reshape(z, x, y)
 
 
-def _packed(plane: Kept) -> bytes:
+def _compress_plane(plane: Kept) -> bytes:
     from isal import isal_zlib
 
     return isal_zlib.compress(plane.data, 0)
 
 
-def _unpacked(packed: bytes, kind: type[np.generic]) -> Kept:
+def _decompress_plane(packed: bytes, kind: type[np.generic]) -> Kept:
     from isal import isal_zlib
 
     return np.frombuffer(bytearray(isal_zlib.decompress(packed)), kind)

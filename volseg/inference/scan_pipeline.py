@@ -13,109 +13,103 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import prediction_folder
-from volseg.inference.confidence.calibration_file import Organ, of_all
-from volseg.inference.confidence.review import Review, levels_of
-from volseg.inference.ensemble import Ensemble, Loaded
-from volseg.inference.memory_budget import Budget, held
-from volseg.inference.prediction_folder import RECORD, Record
+from volseg.inference.confidence.calibration_file import Organ, combined_calibration
+from volseg.inference.confidence.review import ScanReview, intensity_levels
+from volseg.inference.ensemble import Ensemble, LoadedEnsemble
+from volseg.inference.memory_budget import MemoryBudget, resident_bytes
+from volseg.inference.prediction_folder import RECORD, PredictionRecord
 from volseg.inference.predictor import Changes, Mask
-from volseg.inference.probability_maps import Maps
-from volseg.inference.scan_sources import Source, Wanted
+from volseg.inference.probability_maps import ProbabilityMaps
+from volseg.inference.scan_sources import InferenceRequest, ScanSource
 from volseg.system import processes
-from volseg.system.timing import Seconds
+from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
-
-
 CODES = "rle.csv"
-
-
 PROBABILITY = "_probability.nii.gz"
-
-
 FOUND = ("seconds", "changes", "confidence", "check")
 """What a record tells of a scan's masks: it stays while they do."""
 
 
 @dataclass
-class Scan:
+class ScanState:
     """A scan on its way to masks: what is known of it so far. `over` is its record, once there is one."""
 
-    source: Source
+    source: ScanSource
     folder: Path
-    seconds: Seconds = field(default_factory=Seconds)
+    seconds: StepTimer = field(default_factory=StepTimer)
     channels: Sequence[Volume] = ()
     key: str = ""
-    maps: Maps = field(init=False)
+    maps: ProbabilityMaps = field(init=False)
     changes: Changes = field(default_factory=dict)
-    over: Record | None = None
+    record: PredictionRecord | None = None
 
 
 @dataclass(frozen=True)
-class Maker:
+class ScanPipeline:
     """What makes masks: runs, and their networks as they were loaded; and where the masks go."""
 
-    by: Ensemble
-    loaded: Loaded
-    budget: Budget
+    ensemble: Ensemble
+    loaded: LoadedEnsemble
+    budget: MemoryBudget
     out: Path
     probabilities: bool = False
-    known: dict[str, Organ] | None = None
+    calibrated_classes: dict[str, Organ] | None = None
 
     @classmethod
-    def of(cls, by: Ensemble, wanted: Wanted) -> "Maker":
+    def with_loaded_networks(cls, by: Ensemble, wanted: InferenceRequest) -> "ScanPipeline":
         """The networks loaded, within the memory that is allowed."""
         how, channels = wanted.how, len(by.facts.channels)
-        before = held()
+        before = resident_bytes()
         loaded = by.load(how if how.max_memory is None else replace(how, at_once=1))
-        budget = Budget.of(loaded.predictor, channels, how.max_memory)
+        budget = MemoryBudget.for_predictor(loaded.predictor, channels, how.max_memory)
         twice = 2 * budget.loaded - before
         if how.max_memory is not None and twice < how.max_memory / 2:  # room for more windows
             loaded = by.load(how)
-            budget = Budget.of(loaded.predictor, channels, how.max_memory)
-        return cls(by, loaded, budget, wanted.out, wanted.probabilities, of_all(by))
+            budget = MemoryBudget.for_predictor(loaded.predictor, channels, how.max_memory)
+        return cls(by, loaded, budget, wanted.out, wanted.probabilities, combined_calibration(by))
 
-    def has_room_beside(self, scan: Scan) -> bool:
+    def has_room_beside(self, scan: ScanState) -> bool:
         """Whether the next scan may be read, and the last one written, while this is predicted."""
-        return scan.over is not None or self.budget.has_room_beside(scan.channels)
+        return scan.record is not None or self.budget.has_room_beside(scan.channels)
 
-    def read(self, source: Source) -> Scan:
+    def read_scan(self, source: ScanSource) -> ScanState:
         """Read a scan and see whether its masks are there already."""
-        scan = Scan(source, self.out / source.name)
-        _refuse_foreign(scan.folder, self.by.facts.classes)
-        return self._attempted(scan, self._read)
+        scan = ScanState(source, self.out / source.name)
+        _refuse_foreign(scan.folder, self.ensemble.facts.classes)
+        return self._attempt_step(scan, self._read_channels)
 
-    def predict(self, scan: Scan) -> Scan:
+    def predict_scan(self, scan: ScanState) -> ScanState:
         """Find each class's probability, unless the scan is over."""
-        return self._attempted(scan, self._predict)
+        return self._attempt_step(scan, self._predict_maps)
 
-    def finish(self, scan: Scan) -> Record:
+    def finish_scan(self, scan: ScanState) -> PredictionRecord:
         """Clean and write the masks, unless the scan is over; what became of it is written last."""
-        self._attempted(scan, self._finish)
-        if scan.over is None:
+        self._attempt_step(scan, self._write_outputs)
+        if scan.record is None:
             raise AssertionError("a scan whose last step was neither done nor has failed")
-        prediction_folder.write(scan.over, scan.folder)
-        return scan.over
+        prediction_folder.write_record(scan.record, scan.folder)
+        return scan.record
 
-    def _attempted(self, scan: Scan, step: Callable[[Scan], None]) -> Scan:
+    def _attempt_step(self, scan: ScanState, step: Callable[[ScanState], None]) -> ScanState:
         """A scan after a step; one that fails is over."""
         try:
-            if scan.over is None:
+            if scan.record is None:
                 step(scan)
         except OutputError:
             raise
         except (UserError, MemoryError, RuntimeError, ValueError, TypeError, OSError) as error:
             if not isinstance(error, UserError):
                 log.exception("%s: failed", scan.source.name)
-            _clear(scan.folder)
+            _remove_prediction(scan.folder)
             reason = str(error) or type(error).__name__
-            scan.over = self._record(scan, status="failed", reason=reason)
+            scan.record = self._make_record(scan, status="failed", reason=reason)
         return scan
 
-    def _read(self, scan: Scan) -> None:
+    def _read_channels(self, scan: ScanState) -> None:
         with scan.seconds.step("read"):
-            scan.channels = scan.source.channels()
-            wanted = self.by.facts.channels
+            scan.channels = scan.source.read_channels()
+            wanted = self.ensemble.facts.channels
             if len(scan.channels) != len(wanted):
                 raise UserError(
                     f"{scan.source.name}: has {len(scan.channels)} channels; "
@@ -125,80 +119,86 @@ class Maker:
                 scan.source.digest(scan.channels),
                 self.loaded.settings,
                 self.probabilities,
-                self.known,
+                self.calibrated_classes,
             )
             scan.key = hashlib.sha256(" ".join(map(str, made_from)).encode()).hexdigest()
-        old = _done(scan.folder, scan.key)
+        old = _reusable_record(scan.folder, scan.key)
         if old is None:
-            _clear(scan.folder)
-            stopped = self._record(scan, status="failed", reason="stopped; run it again")
-            prediction_folder.write(stopped, scan.folder)
+            _remove_prediction(scan.folder)
+            stopped = self._make_record(scan, status="failed", reason="stopped; run it again")
+            prediction_folder.write_record(stopped, scan.folder)
         else:
             log.info("%s: unchanged, not done again", scan.source.name)
             kept = {name: getattr(old, name) for name in FOUND}
-            scan.over = self._record(scan, status="done", key=scan.key, **kept)
+            scan.record = self._make_record(scan, status="done", key=scan.key, **kept)
 
-    def _predict(self, scan: Scan) -> None:
-        self.budget.check(scan.channels)
-        scan.maps = self.loaded.predictor.maps(scan.channels, scan.seconds)
+    def _predict_maps(self, scan: ScanState) -> None:
+        self.budget.check_scan(scan.channels)
+        scan.maps = self.loaded.predictor.predict_probabilities(scan.channels, scan.seconds)
 
-    def _finish(self, scan: Scan) -> None:
+    def _write_outputs(self, scan: ScanState) -> None:
         """Write a scan's masks and codes."""
-        source, classes = scan.source, self.by.facts.classes
-        review = self._review(scan)
-        masks = self._written(scan, scan.maps, review)
+        source, classes = scan.source, self.ensemble.facts.classes
+        review = self._start_review(scan)
+        masks = self._write_masks(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:
-                rows = rle_csv.rows(source.name, source.slices, classes=classes, masks=masks)
+                rows = rle_csv.scan_rows(source.name, source.slices, classes=classes, masks=masks)
                 rle_csv.write(scan.folder / CODES, rows)
             else:
                 deque(masks, maxlen=0)
         spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
-        found = {"changes": scan.changes, "confidence": review.confidence, "check": review.check}
-        scan.over = self._record(scan, status="done", key=scan.key, seconds=spent, **found)
+        found = {
+            "changes": scan.changes,
+            "confidence": review.confidence,
+            "check": review.slices_to_check,
+        }
+        scan.record = self._make_record(scan, status="done", key=scan.key, seconds=spent, **found)
 
-    def _review(self, scan: Scan) -> Review:
-        first, intensity = scan.channels[0], self.by.runs[0].config.data.intensity
+    def _start_review(self, scan: ScanState) -> ScanReview:
+        first, intensity = scan.channels[0], self.ensemble.runs[0].config.data.intensity
         with scan.seconds.step("review"):
-            levels = levels_of(first.voxels, intensity)
-        return Review(self.known, first, levels, scan.source.slices)
+            levels = intensity_levels(first.voxels, intensity)
+        return ScanReview(self.calibrated_classes, first, levels, scan.source.slices)
 
-    def _written(self, scan: Scan, maps: Maps, review: Review) -> Iterator[Mask]:
+    def _write_masks(
+        self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview
+    ) -> Iterator[Mask]:
         """Each class's mask, as soon as its files are written."""
-        first, cleaning = scan.channels[0], Seconds()
-        most = self.budget.largest_organ(scan.channels)
-        cleaned = self.loaded.predictor.cleaned(
+        first, cleaning = scan.channels[0], StepTimer()
+        most = self.budget.largest_box_voxels(scan.channels)
+        cleaned = self.loaded.predictor.postprocess_masks(
             maps, first, cleaning, most=most, changes=scan.changes
         )
         if self.has_room_beside(scan):
-            cleaned = processes.ahead(cleaned)
-        for number, (name, mask) in enumerate(scan.seconds.each("waiting", cleaned)):
+            cleaned = processes.prefetch(cleaned)
+        for number, (name, mask) in enumerate(scan.seconds.time_items("waiting", cleaned)):
             write_volume(first.with_voxels(mask), scan.folder / f"{name}.nii.gz")
             with scan.seconds.step("review"):
-                review.add(name, mask, maps, number)
+                review.add_class(name, mask, maps, number)
             if self.probabilities:
-                probability = first.with_voxels(maps.whole(number))
+                probability = first.with_voxels(maps.class_probability(number))
                 write_volume(probability, scan.folder / f"{name}{PROBABILITY}", slope=1 / 255)
             yield mask
         scan.seconds.by_step.pop("waiting")  # for the cleaning, whose own time counts
         scan.seconds.add(cleaning)
 
-    def _record(self, scan: Scan, **told: Any) -> Record:
+    def _make_record(self, scan: ScanState, **told: Any) -> PredictionRecord:
         source = scan.source
-        return Record(
+        return PredictionRecord(
             scan=source.name,
-            run=self.by.name,
-            weights=self.loaded.weights,
-            classes=self.by.facts.classes,
-            fold_set=self.by.set_of(source.name),
-            seen=self.by.seen(source.name, source.case),
+            run=self.ensemble.name,
+            weights=self.loaded.weights_digest,
+            classes=self.ensemble.facts.classes,
+            fold_set=self.ensemble.set_of(source.name),
+            seen=self.ensemble.seen_in_training(source.name, source.case),
             **told,
         )
 
 
-def _done(folder: Path, key: str) -> Record | None:
+def _reusable_record(folder: Path, key: str) -> PredictionRecord | None:
     """The record of an earlier prediction from exactly these inputs, if its files are all there."""
-    record = prediction_folder.read(folder)
+    record = prediction_folder.read_record(folder)
     if record is None or (record.key, record.status) != (key, "done"):
         return None
     whole = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
@@ -208,16 +208,16 @@ def _done(folder: Path, key: str) -> Record | None:
 def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:
     """Raise rather than replace masks that inference did not write, such as the truth itself."""
     masks = [f"{name}.nii.gz" for name in classes if (folder / f"{name}.nii.gz").exists()]
-    if masks and prediction_folder.read(folder) is None:
+    if masks and prediction_folder.read_record(folder) is None:
         raise OutputError(
             f"{folder}: holds {', '.join(masks)} without {RECORD}, so volseg did not write them; "
             "choose another --out"
         )
 
 
-def _clear(folder: Path) -> None:
+def _remove_prediction(folder: Path) -> None:
     """Remove an earlier prediction; files that inference did not write stay."""
-    old = prediction_folder.read(folder)
+    old = prediction_folder.read_record(folder)
     if old:
         for file in (CODES, *(f"{name}.nii.gz" for name in old.classes), RECORD):
             (folder / file).unlink(missing_ok=True)

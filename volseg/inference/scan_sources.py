@@ -10,15 +10,15 @@ import numpy as np
 
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.layouts.gi_tract.slice_scan import Scan, read_folder
+from volseg.data.layouts.gi_tract.slice_scan import SliceScan, read_folder
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.inference.ensemble import Ensemble, How
+from volseg.inference.ensemble import Ensemble, InferenceOptions
 from volseg.runs.folds import OUT_OF_FOLD
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InferenceRequest:
     """What is predicted, by which runs (by default the newest), and where the masks go."""
 
     runs: tuple[str, ...] = ()
@@ -29,12 +29,12 @@ class Wanted:
     split: str | None = None
     inputs: tuple[Path, ...] = ()
     allow_gaps: bool = False
-    how: How = How()
+    how: InferenceOptions = InferenceOptions()
     probabilities: bool = False
 
 
 @dataclass(frozen=True)
-class Source:
+class ScanSource:
     """A scan to predict: the files it is read from and, where it came from slices, their numbers.
 
     `problem` says why it can't be read at all.
@@ -44,10 +44,10 @@ class Source:
     case: str
     paths: tuple[Path, ...] = ()
     slices: tuple[int, ...] = ()
-    scan: Scan | None = None
+    scan: SliceScan | None = None
     problem: str = ""
 
-    def channels(self) -> list[Volume]:
+    def read_channels(self) -> list[Volume]:
         """The image's channels on the native grid.
 
         Raises:
@@ -71,26 +71,26 @@ class Source:
         return digest.hexdigest()
 
 
-def sources(wanted: Wanted, by: Ensemble) -> list[Source]:
+def find_scan_sources(wanted: InferenceRequest, by: Ensemble) -> list[ScanSource]:
     """What to predict.
 
     Raises:
         UserError: an input that does not exist, two of one name, or nothing to predict.
     """
     if wanted.inputs:
-        return _plain_sources(wanted.inputs, allow_gaps=wanted.allow_gaps)
+        return _sources_from_paths(wanted.inputs, allow_gaps=wanted.allow_gaps)
     dataset = Dataset.load(wanted.data)
     by.runs[0].check_classes(dataset.classes, wanted.data)
-    samples = _samples(wanted, dataset, by)
+    samples = _select_samples(wanted, dataset, by)
     if not samples:
-        raise UserError(f"{wanted.data}: no scan in {wanted.split}; {_where_sets_are_told(by)}")
+        raise UserError(f"{wanted.data}: no scan in {wanted.split}; {_sets_hint(by)}")
     return [
-        Source(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
+        ScanSource(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
         for one in samples
     ]
 
 
-def _where_sets_are_told(by: Ensemble) -> str:
+def _sets_hint(by: Ensemble) -> str:
     told = f"see splits.json in {by.runs[0].folder}"
     if len(by.runs) == 1:
         return told
@@ -99,40 +99,40 @@ def _where_sets_are_told(by: Ensemble) -> str:
     return f"{told}; of several runs, the one that saw the most of a scan says its set{each}"
 
 
-def _samples(wanted: Wanted, dataset: Dataset, by: Ensemble) -> Sequence[Sample]:
+def _select_samples(wanted: InferenceRequest, dataset: Dataset, by: Ensemble) -> Sequence[Sample]:
     if wanted.everything:
         return dataset.samples
     if wanted.split == "test":
         return [sample for sample in dataset.samples if sample.part == "test"]
     if wanted.split:
         return [s for s in dataset.samples if by.set_of(s.name) == wanted.split]
-    return list({s.name: s for name in wanted.case for s in dataset.of(name)}.values())
+    return list({s.name: s for name in wanted.case for s in dataset.select_samples(name)}.values())
 
 
-def _plain_sources(paths: Sequence[Path], *, allow_gaps: bool) -> list[Source]:
+def _sources_from_paths(paths: Sequence[Path], *, allow_gaps: bool) -> list[ScanSource]:
     problems = [
         f"{path}: no such file or folder; expected a folder of slices or a volume"
         for path in paths
         if not path.exists()
     ]
-    sources = [_plain(path, allow_gaps=allow_gaps) for path in paths if path.exists()]
+    sources = [_source_from_path(path, allow_gaps=allow_gaps) for path in paths if path.exists()]
     for name, count in Counter(source.name for source in sources).items():
         if count > 1:
             problems.append(
                 f"{name}: {count} inputs of this name; predict them into two --out folders"
             )
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     return sources
 
 
-def _plain(path: Path, *, allow_gaps: bool) -> Source:
+def _source_from_path(path: Path, *, allow_gaps: bool) -> ScanSource:
     """A folder of slices or a volume's file outside any dataset."""
     if path.is_file():
         name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return Source(name, name.rsplit("_day", 1)[0], (path,))
+        return ScanSource(name, name.rsplit("_day", 1)[0], (path,))
     try:
         scan = read_folder(path, allow_gaps=allow_gaps)
     except UserError as error:
-        return Source(path.resolve().name, "", problem=str(error))
-    return Source(scan.name, scan.case, scan.paths, scan.numbers, scan)
+        return ScanSource(path.resolve().name, "", problem=str(error))
+    return ScanSource(scan.name, scan.case, scan.paths, scan.numbers, scan)

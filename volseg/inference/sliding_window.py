@@ -14,9 +14,9 @@ from itertools import product
 import numpy as np
 
 from volseg.arrays import Box
-from volseg.data.preprocessing.grid import View
-from volseg.model.engines.interface import STEPS, Floats, Network, Sums, Weighted
-from volseg.system.timing import Seconds
+from volseg.data.preprocessing.grid import NetworkInput
+from volseg.model.engines.interface import STEPS, Floats, Sums, WeightedWindow, WindowNetwork
+from volseg.system.timing import StepTimer
 
 FLOOR = 1e-3
 """The least that a voxel of a window counts with MONAI, where the middle counts 1."""
@@ -25,21 +25,21 @@ SIGMA = 0.125
 
 
 @dataclass(frozen=True)
-class Side:
+class AxisTiling:
     """Where windows begin along one axis, and what each of their voxels counts, (N or 1, window)."""
 
     starts: tuple[int, ...]
     weights: Floats
 
-    def row(self, number: int) -> Floats:
+    def voxel_weights(self, number: int) -> Floats:
         """What each voxel of a window counts."""
         row: Floats = self.weights[number % len(self.weights)]
         return row
 
     @classmethod
-    def over(
+    def for_range(
         cls, inside: slice, voxels: int, window: int, overlap: float, *, even: bool = True
-    ) -> "Side":
+    ) -> "AxisTiling":
         """As few windows as cover `inside` of an axis with at least this overlap, placed evenly.
 
         They lie within the axis; where it is shorter than one, that lies about its middle. Otherwise
@@ -57,7 +57,10 @@ class Side:
             spread = np.linspace(begin, end - window, count).round()
             steps = np.minimum(begin + step * np.arange(count), end - window)
             starts = tuple(int(x) for x in (spread if even else steps))
-        return cls(starts, _weights(starts, window) if even else _gaussian(window)[None])
+        return cls(
+            starts,
+            _normalised_gaussians(starts, window) if even else _gaussian_window(window)[None],
+        )
 
     @property
     def window(self) -> int:
@@ -65,11 +68,11 @@ class Side:
         return int(self.weights.shape[1])
 
     @property
-    def all(self) -> slice:
+    def full_range(self) -> slice:
         """From where the first window begins to where the last one ends; may reach beyond the axis."""
         return slice(self.starts[0], self.starts[-1] + self.window)
 
-    def place(self, number: int) -> slice:
+    def window_slice(self, number: int) -> slice:
         """Where a window lies, counted from the first one."""
         begin = self.starts[number] - self.starts[0]
         return slice(begin, begin + self.window)
@@ -90,52 +93,59 @@ class Tiling:
     even: bool = True
 
     @cached_property
-    def sides(self) -> tuple[Side, Side, Side]:
+    def axis_tilings(self) -> tuple[AxisTiling, AxisTiling, AxisTiling]:
         """Of each axis."""
         axes = zip(self.box, self.shape, self.window, strict=True)
-        x, y, z = (Side.over(inside, n, w, self.overlap, even=self.even) for inside, n, w in axes)
+        x, y, z = (
+            AxisTiling.for_range(inside, n, w, self.overlap, even=self.even)
+            for inside, n, w in axes
+        )
         return x, y, z
 
     @property
-    def count(self) -> int:
+    def window_count(self) -> int:
         """How many windows there are."""
-        return math.prod(len(side.starts) for side in self.sides)
+        return math.prod(len(side.starts) for side in self.axis_tilings)
 
     @property
-    def layer(self) -> tuple[int, int, int]:
+    def layer_shape(self) -> tuple[int, int, int]:
         """The shape of all windows of one layer together."""
-        x, y, z = self.sides
-        return x.all.stop - x.all.start, y.all.stop - y.all.start, z.window
+        x, y, z = self.axis_tilings
+        return (
+            x.full_range.stop - x.full_range.start,
+            y.full_range.stop - y.full_range.start,
+            z.window,
+        )
 
     @cached_property
-    def gaussian(self) -> Floats:
+    def gaussian_weights(self) -> Floats:
         """What each voxel of a window counts with MONAI, (X, Y, Z)."""
-        return np.maximum(_outer(*(_gaussian(n) for n in self.window)), FLOOR)
+        return np.maximum(_outer_product(*(_gaussian_window(n) for n in self.window)), FLOOR)
 
     @cached_property
-    def _of_a_layer(self) -> Floats:
+    def _layer_weights(self) -> Floats:
         """The sum of the Gaussians of one layer's windows, (X, Y, Z)."""
-        x, y, _ = self.sides
-        total = np.zeros(self.layer, np.float32)
+        x, y, _ = self.axis_tilings
+        total = np.zeros(self.layer_shape, np.float32)
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
-            total[x.place(i), y.place(j)] += self.gaussian
+            total[x.window_slice(i), y.window_slice(j)] += self.gaussian_weights
         return total
 
     def gaussian_shares(self, layer: int) -> Floats:
         """STEPS by what all windows count in a layer with MONAI, (X, Y, Z)."""
-        z = self.sides[2]
-        total = np.zeros(self.layer, np.float32)
+        z = self.axis_tilings[2]
+        total = np.zeros(self.layer_shape, np.float32)
         for start in z.starts:
             above = start - z.starts[layer]
             if abs(above) < z.window:
                 there = slice(max(0, above), z.window + min(0, above))
                 own = slice(max(0, -above), z.window - max(0, above))
-                total[..., there] += self._of_a_layer[..., own]
+                total[..., there] += self._layer_weights[..., own]
         return np.divide(np.float32(STEPS), total, out=total)
 
 
-def blended(
-    view: View, tiling: Tiling, network: Network, spent: Seconds
+def accumulate_windows(
+    view: NetworkInput, tiling: Tiling, network: WindowNetwork, spent: StepTimer
 ) -> Iterator[tuple[int, Sums]]:
     """Each layer of the box as soon as its windows are done, towards the feet.
 
@@ -145,21 +155,21 @@ def blended(
     Raises:
         UserError: voxels or the network's output are no finite numbers.
     """
-    x, y, z = tiling.sides
+    x, y, z = tiling.axis_tilings
     across = [
-        slice(inside.start - side.all.start, inside.stop - side.all.start)
+        slice(inside.start - side.full_range.start, inside.stop - side.full_range.start)
         for inside, side in zip(tiling.box, (x, y, z), strict=True)
     ][:2]
     inner_z = tiling.box[2]
-    windows = spent.each("normalise", _windows(view, tiling))
-    parts = spent.each("network", network.parts(windows))
+    windows = spent.time_items("normalise", _weighted_windows(view, tiling))
+    parts = spent.time_items("network", network.parts(windows))
     sums = np.zeros((0,), np.int16)
     for k, start in enumerate(z.starts):
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
             part = next(parts)
             if not sums.size:
-                sums = np.zeros((len(part), *tiling.layer), np.int16)
-            sums[:, x.place(i), y.place(j)] += part
+                sums = np.zeros((len(part), *tiling.layer_shape), np.int16)
+            sums[:, x.window_slice(i), y.window_slice(j)] += part
         first = max(start, inner_z.start)
         stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
         yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
@@ -169,22 +179,24 @@ def blended(
         sums[..., start + z.window - stop :] = 0
 
 
-def _windows(view: View, tiling: Tiling) -> Iterator[Weighted]:
+def _weighted_windows(view: NetworkInput, tiling: Tiling) -> Iterator[WeightedWindow]:
     """The image in each window, in the order in which `blended` adds them."""
-    x, y, z = tiling.sides
+    x, y, z = tiling.axis_tilings
     for k, start in enumerate(z.starts):
-        layer = padded(view, (x.all, y.all, slice(start, start + z.window)))
+        layer = padded_box(view, (x.full_range, y.full_range, slice(start, start + z.window)))
         shares = None if tiling.even else tiling.gaussian_shares(k)
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
-            inside = x.place(i), y.place(j)
+            inside = x.window_slice(i), y.window_slice(j)
             if shares is None:
-                weight = _outer(np.float32(STEPS) * x.row(i), y.row(j), z.row(k))
+                weight = _outer_product(
+                    np.float32(STEPS) * x.voxel_weights(i), y.voxel_weights(j), z.voxel_weights(k)
+                )
             else:
-                weight = tiling.gaussian * shares[inside]
-            yield Weighted(layer[:, *inside], weight)
+                weight = tiling.gaussian_weights * shares[inside]
+            yield WeightedWindow(layer[:, *inside], weight)
 
 
-def padded(view: View, box: Box) -> Floats:
+def padded_box(view: NetworkInput, box: Box) -> Floats:
     """A box of the scan, with zeros where it reaches beyond."""
     ends = zip(box, view.grid.shape, strict=True)
     x, y, z = (slice(max(0, one.start), min(n, one.stop)) for one, n in ends)
@@ -192,19 +204,19 @@ def padded(view: View, box: Box) -> Floats:
         (inside.start - one.start, one.stop - inside.stop)
         for one, inside in zip(box, (x, y, z), strict=True)
     ]
-    part = view.part((x, y, z))
+    part = view.read_box((x, y, z))
     return np.pad(part, [(0, 0), *around]) if np.any(around) else part
 
 
-def _outer(x: Floats, y: Floats, z: Floats) -> Floats:
+def _outer_product(x: Floats, y: Floats, z: Floats) -> Floats:
     """The product of a number for each axis, (X, Y, Z)."""
     product_: Floats = (x[:, None] * y)[:, :, None] * z
     return product_
 
 
-def _weights(starts: Sequence[int], window: int) -> Floats:
+def _normalised_gaussians(starts: Sequence[int], window: int) -> Floats:
     """A Gaussian for each window, scaled so that at each voxel all add up to 1."""
-    shape = _gaussian(window)
+    shape = _gaussian_window(window)
     total = np.zeros(starts[-1] - starts[0] + window)
     for start in starts:
         total[start - starts[0] : start - starts[0] + window] += shape
@@ -212,7 +224,7 @@ def _weights(starts: Sequence[int], window: int) -> Floats:
     return np.stack(rows).astype(np.float32)
 
 
-def _gaussian(window: int) -> Floats:
+def _gaussian_window(window: int) -> Floats:
     away = np.arange(window) - (window - 1) / 2
     shape: Floats = np.exp(-0.5 * (away / (SIGMA * window)) ** 2).astype(np.float32)
     return shape

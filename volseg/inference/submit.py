@@ -10,10 +10,10 @@ import numpy as np
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract import rle_csv
-from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.errors import UserError
-from volseg.formatting import natural
-from volseg.inference.prediction_folder import Prediction, load
+from volseg.formatting import natural_key
+from volseg.inference.prediction_folder import Prediction, load_predictions
 
 Key = tuple[str, str]
 """A slice's id and a class."""
@@ -41,11 +41,14 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
             columns than expected; all problems at once.
     """
     dataset = Dataset.load(data)
-    found = {one.scan: one for one in load(predictions)}
+    found = {one.scan: one for one in load_predictions(predictions)}
     wanted = _sample_keys(sample) if sample else []
-    scans = _scans_of(wanted) or _test_scans(dataset) or sorted(found, key=natural)
+    scans = _scan_names(wanted) or _test_scans(dataset) or sorted(found, key=natural_key)
     _refuse_unpredicted(scans, found, predictions)
-    table = {(row.id, row.organ): row for row in _rows([found[scan] for scan in scans], dataset)}
+    table = {
+        (row.id, row.class_name): row
+        for row in _submission_rows([found[scan] for scan in scans], dataset)
+    }
     _refuse_missing(wanted, table, sample)
     rows = [table[key] for key in wanted or table]
     rle_csv.write(out, rows)
@@ -60,22 +63,22 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
 
 def _sample_keys(path: Path) -> list[Key]:
     """The rows a sample asks for, in order; none if it holds only its header."""
-    keys = [(row.id, row.organ) for row in rle_csv.read(path)]
+    keys = [(row.id, row.class_name) for row in rle_csv.read(path)]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: {len(twice)} rows stand there twice: {_first(twice)}")
+        raise UserError(f"{path}: {len(twice)} rows stand there twice: {_shorten_names(twice)}")
     odd = [key for key in keys if "_slice_" not in key[0]]
     if odd:
-        raise UserError(f"{path}: ids without _slice_: {_first(odd)}")
+        raise UserError(f"{path}: ids without _slice_: {_shorten_names(odd)}")
     return keys
 
 
-def _scans_of(keys: Iterable[Key]) -> list[str]:
+def _scan_names(keys: Iterable[Key]) -> list[str]:
     return list(dict.fromkeys(name.rpartition("_slice_")[0] for name, _ in keys))
 
 
 def _test_scans(dataset: Dataset) -> list[str]:
-    return sorted((one.name for one in dataset.samples if one.part == "test"), key=natural)
+    return sorted((one.name for one in dataset.samples if one.part == "test"), key=natural_key)
 
 
 def _refuse_unpredicted(
@@ -91,28 +94,28 @@ def _refuse_unpredicted(
     if missing:
         problems.append(
             f"{predictions}: {len(missing)} of {len(scans)} scans have no prediction: "
-            f"{_first(missing)}; predict them with `volseg infer`"
+            f"{_shorten_names(missing)}; predict them with `volseg infer`"
         )
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
 
 
-def _refuse_missing(keys: Sequence[Key], table: dict[Key, Row], sample: Path | None) -> None:
+def _refuse_missing(keys: Sequence[Key], table: dict[Key, RleRow], sample: Path | None) -> None:
     """Raise for rows of the sample that no scan has."""
     missing = [key for key in keys if key not in table]
     if missing:
         raise UserError(
-            f"{sample}: {len(missing)} of {len(keys)} rows have no prediction: {_first(missing)}"
+            f"{sample}: {len(missing)} of {len(keys)} rows have no prediction: {_shorten_names(missing)}"
         )
 
 
-def _first(names: Sequence[str | Key], count: int = 3) -> str:
+def _shorten_names(names: Sequence[str | Key], count: int = 3) -> str:
     """The first few names."""
     shown = [name if isinstance(name, str) else " ".join(name) for name in names[:count]]
     return ", ".join(shown) + (", ..." if len(names) > count else "")
 
 
-def _rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[Row]:
+def _submission_rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[RleRow]:
     """The rows of all scans, slice by slice, classes in the dataset's order."""
     problems = []
     for prediction in found:
@@ -121,21 +124,21 @@ def _rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[Row]:
         except UserError as error:
             problems.append(str(error))
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
 
 
-def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[Row]:
+def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[RleRow]:
     """One scan's rows from its rle.csv, or from its masks where it has none."""
     sample = next((one for one in dataset.samples if one.name == prediction.scan), None)
     path = prediction.folder / "rle.csv"
-    rows = rle_csv.read(path) if path.is_file() else _encoded(prediction, sample, dataset)
+    rows = rle_csv.read(path) if path.is_file() else _encode_masks(prediction, sample, dataset)
     if sample and sample.slices:
         expected = [
             (rle_csv.slice_id(sample.name, number), organ)
             for number in sample.slices
             for organ in dataset.classes
         ]
-        by_key = {(row.id, row.organ): row for row in rows}
+        by_key = {(row.id, row.class_name): row for row in rows}
         if set(by_key) != set(expected) or len(rows) != len(expected):
             raise UserError(
                 f"{path}: has {len(rows)} rows that are not those of {len(sample.slices)} slices "
@@ -145,14 +148,14 @@ def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[Row]:
     return rows
 
 
-def _encoded(prediction: Prediction, sample: Sample | None, dataset: Dataset) -> list[Row]:
+def _encode_masks(prediction: Prediction, sample: Sample | None, dataset: Dataset) -> list[RleRow]:
     if sample is None or not sample.slices:
         raise UserError(
             f"{prediction.folder}: no rle.csv, and the scan's slice numbers are not in "
             f"{dataset.folder}; only scans that came from slices can be submitted"
         )
-    files = [prediction.mask(name) for name in dataset.classes]
+    files = [prediction.mask_file(name) for name in dataset.classes]
     masks = np.stack([volume_files.read(file).voxels.astype(bool) for file in files])
     if masks.shape[1:] != sample.shape:
         raise UserError(f"{files[0]}: its shape is {masks.shape[1:]}; expected {sample.shape}")
-    return rle_csv.rows(sample.name, sample.slices, classes=dataset.classes, masks=masks)
+    return rle_csv.scan_rows(sample.name, sample.slices, classes=dataset.classes, masks=masks)

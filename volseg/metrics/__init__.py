@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from volseg.metrics.distance import ASSD, HD, HD95
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice, IoU
 from volseg.metrics.surface import APL, SurfaceDice
 from volseg.metrics.volume import RelativeVolumeDifference, Volume, VolumeDifference
-from volseg.schema import Choice
+from volseg.schema import NamedUnion
 
 Metric = Annotated[
     Dice
@@ -37,7 +37,7 @@ Metric = Annotated[
     | Volume
     | VolumeDifference
     | RelativeVolumeDifference,
-    Choice(),
+    NamedUnion(),
 ]
 
 DEFAULT: tuple[Metric, ...] = (
@@ -56,6 +56,6 @@ DEFAULT: tuple[Metric, ...] = (
 )
 
 
-def measure(comparison: Comparison, metrics: Sequence[Metric] = DEFAULT) -> dict[str, float]:
+def compute_metrics(comparison: MaskPair, metrics: Sequence[Metric] = DEFAULT) -> dict[str, float]:
     """The value of each metric by its name in scores.csv."""
-    return {metric.label: metric(comparison) for metric in metrics}
+    return {metric.column_name: metric(comparison) for metric in metrics}

@@ -4,28 +4,28 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from volseg.metrics.mask_pair import Comparison
-from volseg.metrics.metric import Measure, Unit
+from volseg.metrics.mask_pair import MaskPair
+from volseg.metrics.metric import BaseMetric, Unit
 
 
-class Distance(Measure):
+class DistanceMetric(BaseMetric):
     """A distance between two masks in mm."""
 
     unit: ClassVar[Unit] = "mm"
     unbounded: ClassVar[bool] = True
 
-    def __call__(self, comparison: Comparison) -> float:
+    def __call__(self, comparison: MaskPair) -> float:
         """The distance in mm; infinite where one mask is empty."""
-        if not comparison.comparable:
-            return comparison.distance_if_not_comparable
-        return self.between(comparison)
+        if not comparison.has_distances:
+            return comparison.distance_if_empty
+        return self.distance_mm(comparison)
 
-    def between(self, comparison: Comparison) -> float:
+    def distance_mm(self, comparison: MaskPair) -> float:
         """The distance in mm of masks of which neither is empty."""
         raise NotImplementedError
 
 
-class HD(Distance):
+class HD(DistanceMetric):
     """The exact symmetric Hausdorff distance between voxel centres, over all voxels of both masks.
 
     As found by brute force over all pairs of voxels.
@@ -33,12 +33,12 @@ class HD(Distance):
 
     name: Literal["hd"] = "hd"
 
-    def between(self, comparison: Comparison) -> float:
+    def distance_mm(self, comparison: MaskPair) -> float:
         """The distance in mm."""
         return comparison.hausdorff_mm
 
 
-class HD95(Distance):
+class HD95(DistanceMetric):
     """The larger of the two 95th percentiles of the ways from surface voxels to the other surface.
 
     Surface voxels have a face towards the outside; percentiles are interpolated. As MONAI's
@@ -47,12 +47,12 @@ class HD95(Distance):
 
     name: Literal["hd95"] = "hd95"
 
-    def between(self, comparison: Comparison) -> float:
+    def distance_mm(self, comparison: MaskPair) -> float:
         """The distance in mm."""
         return max(float(np.quantile(ways, 0.95)) for ways in comparison.surface_distances_mm)
 
 
-class ASSD(Distance):
+class ASSD(DistanceMetric):
     """Average symmetric surface distance: the mean way from the surface voxels of both to the other.
 
     As MONAI's `compute_average_surface_distance(symmetric=True)`: each surface voxel counts alike,
@@ -61,6 +61,6 @@ class ASSD(Distance):
 
     name: Literal["assd"] = "assd"
 
-    def between(self, comparison: Comparison) -> float:
+    def distance_mm(self, comparison: MaskPair) -> float:
         """The distance in mm."""
         return float(np.concatenate(comparison.surface_distances_mm).mean())

@@ -24,7 +24,7 @@ INNER = (slice(None), slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class DistanceTransform:
     """A mask, bool (X, Y, Z), to which distances are asked, with what they share computed once.
 
     Voxels are named by their places in C order, ascending. Distances have the unit of the spacing.
@@ -41,7 +41,7 @@ class Target:
         if not self.mask.any():
             raise ValueError("there is no distance to an empty mask")
 
-    def distances(
+    def distances_from(
         self, places: Places, spacing: Spacing, *, enough: float = 0, most: float = np.inf
     ) -> Floats:
         """The distance from each place to the nearest voxel of the mask (N,).
@@ -50,20 +50,20 @@ class Target:
         these limits: to leave them open is faster.
         """
         squares = self._by_near_columns(places, spacing, enough**2, most**2)
-        reach = _reach(spacing)
+        reach = _near_radius(spacing)
         if reach < most:
             far = squares > max(reach, enough) ** 2
             squares[far] = self._by_all_columns(places[far], spacing, enough**2)
         return np.sqrt(squares)
 
-    def farthest(self, places: Places, spacing: Spacing) -> float:
+    def max_distance(self, places: Places, spacing: Spacing) -> float:
         """The longest distance from any of the places; 0 for none."""
         sample = places[:: len(places) // SAMPLE + 1]
-        enough = self.distances(sample, spacing).max(initial=0)
-        return float(self.distances(places, spacing, enough=enough).max(initial=0))
+        enough = self.distances_from(sample, spacing).max(initial=0)
+        return float(self.distances_from(places, spacing, enough=enough).max(initial=0))
 
     @cached_property
-    def _steps(self) -> npt.NDArray[np.unsignedinteger]:
+    def _column_steps(self) -> npt.NDArray[np.unsignedinteger]:
         """Steps along X to the mask, X or more for none: (X, Y, Z) with a margin in Y and Z."""
         length, width, depth = self.mask.shape
         kind = np.min_scalar_type(2 * length)
@@ -75,7 +75,7 @@ class Target:
                 np.minimum(here, np.add(before, 1, out=more), out=here)
         return steps
 
-    def _squares(self, side: float) -> Floats:
+    def _squared_lengths(self, side: float) -> Floats:
         """The square of the way along a column, by its number of steps."""
         length = self.mask.shape[0]
         squares = np.full(2 * length + 1, np.inf)
@@ -86,12 +86,12 @@ class Target:
         self, places: Places, spacing: Spacing, enough: float, most: float
     ) -> Floats:
         """Squares of the distances; too long where the nearest voxel is out of reach."""
-        by_steps, steps = self._squares(spacing[0]), self._steps.ravel()
+        by_steps, steps = self._squared_lengths(spacing[0]), self._column_steps.ravel()
         x, y, z = np.unravel_index(places, self.mask.shape)
-        here = np.ravel_multi_index((x, y + MARGIN, z + MARGIN), self._steps.shape)
+        here = np.ravel_multi_index((x, y + MARGIN, z + MARGIN), self._column_steps.shape)
         best = by_steps.take(steps.take(here))
         found, rest = best.copy(), np.arange(len(places))
-        for away, offsets in _rings(spacing, self._steps.shape[2]):
+        for away, offsets in _column_rings(spacing, self._column_steps.shape[2]):
             if away >= most:
                 break
             still = best > max(away, enough)
@@ -106,35 +106,35 @@ class Target:
     def _by_all_columns(self, places: Places, spacing: Spacing, enough: float) -> Floats:
         """Squares of the distances; those up to `enough` may be too long."""
         x, y, z = np.unravel_index(places, self.mask.shape)
-        by_steps, steps = self._squares(spacing[0]), self._steps[INNER]
+        by_steps, steps = self._squared_lengths(spacing[0]), self._column_steps[INNER]
         planes, first = np.unique(x, return_index=True)
         found = np.empty(len(places))
         for number, (begin, end) in zip(planes, pairwise([*first, len(x)]), strict=True):
             plane, rest = by_steps.take(steps[number].T), np.arange(begin, end)
             for stride in (COARSE, 1) if enough else (1,):
-                found[rest] = _lowest(plane, y[rest], z[rest], spacing, stride)
+                found[rest] = _lowest_sums(plane, y[rest], z[rest], spacing, stride)
                 rest = rest[found[rest] > enough]
         return found
 
 
-def _reach(spacing: Spacing) -> float:
+def _near_radius(spacing: Spacing) -> float:
     """The distance from which on a column may be none of the near ones."""
     return (MARGIN + 1) * min(spacing[1:])
 
 
 @lru_cache(maxsize=64)
-def _rings(spacing: Spacing, depth: int) -> tuple[tuple[float, tuple[int, ...]], ...]:
+def _column_rings(spacing: Spacing, depth: int) -> tuple[tuple[float, tuple[int, ...]], ...]:
     """The near columns but the own, nearest first: the square of the way, and the ways in places."""
     steps = range(-MARGIN, MARGIN + 1)
     rings: dict[float, list[int]] = {}
     for y, z in product(steps, steps):
         away = (y * spacing[1]) ** 2 + (z * spacing[2]) ** 2
-        if 0 < away < _reach(spacing) ** 2:
+        if 0 < away < _near_radius(spacing) ** 2:
             rings.setdefault(away, []).append(y * depth + z)
     return tuple((away, tuple(rings[away])) for away in sorted(rings))
 
 
-def _lowest(plane: Floats, y: Places, z: Places, spacing: Spacing, stride: int) -> Floats:
+def _lowest_sums(plane: Floats, y: Places, z: Places, spacing: Spacing, stride: int) -> Floats:
     """For each (y, z) the lowest sum of a square in the plane (Z, Y) and the square of the way there.
 
     Only every `stride`-th line of the plane is looked at, in both directions.

@@ -12,13 +12,13 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.mask_pair import MaskPair
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Part:
+class KaggleTerms:
     """What one scan adds to the score.
 
     `dice` is a value for each class and slice (C, Z), `hd` one for each class (C,), `hd_joint` one.
@@ -30,7 +30,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Score:
+class KaggleScore:
     """The score over scans; `hd` and `hd_joint` are distances (0 is best), the others 1 at best."""
 
     dice: float
@@ -40,7 +40,7 @@ class Score:
     score_joint: float
 
 
-def part(comparisons: Mapping[str, Comparison]) -> Part:
+def scan_terms(comparisons: Mapping[str, MaskPair]) -> KaggleTerms:
     """One scan's part, from the comparison of each class; all on one grid.
 
     The joint distance is between the union of the true organs and the union of the predicted ones.
@@ -48,46 +48,46 @@ def part(comparisons: Mapping[str, Comparison]) -> Part:
     another cost nothing.
     """
     every = list(comparisons.values())
-    truth = reduce(np.logical_or, [comparison.truth for comparison in every])
+    truth = reduce(np.logical_or, [comparison.label for comparison in every])
     prediction = reduce(np.logical_or, [comparison.prediction for comparison in every])
-    return Part(
+    return KaggleTerms(
         np.stack([slice_dice(comparison) for comparison in every]),
         np.array([normalised_hd(comparison) for comparison in every]),
-        normalised_hd(Comparison(truth, prediction, every[0].spacing_mm)),
+        normalised_hd(MaskPair(truth, prediction, every[0].spacing_mm)),
     )
 
 
-def score(parts: Iterable[Part]) -> Score:
+def score_scans(parts: Iterable[KaggleTerms]) -> KaggleScore:
     """The score over scans: Dice is a mean over slices and classes, HD over scans and classes."""
     every = list(parts)
-    dice = _mean(np.concatenate([one.dice.ravel() for one in every]))
-    hd = _mean(np.concatenate([one.hd for one in every]))
-    joint = _mean(np.array([one.hd_joint for one in every]))
-    return Score(dice, hd, joint, 0.4 * dice + 0.6 * (1 - hd), 0.4 * dice + 0.6 * (1 - joint))
+    dice = _mean_without_nan(np.concatenate([one.dice.ravel() for one in every]))
+    hd = _mean_without_nan(np.concatenate([one.hd for one in every]))
+    joint = _mean_without_nan(np.array([one.hd_joint for one in every]))
+    return KaggleScore(dice, hd, joint, 0.4 * dice + 0.6 * (1 - hd), 0.4 * dice + 0.6 * (1 - joint))
 
 
-def slice_dice(comparison: Comparison) -> npt.NDArray[np.float64]:
+def slice_dice(comparison: MaskPair) -> npt.NDArray[np.float64]:
     """Dice of each slice (Z,): NaN (skipped) where truth and prediction are empty, 0 where one is."""
-    truth, prediction = comparison.cropped
+    truth, prediction = comparison.cropped_masks
     total = np.count_nonzero(truth, axis=(0, 1)) + np.count_nonzero(prediction, axis=(0, 1))
     shared = np.count_nonzero(truth & prediction, axis=(0, 1))
-    dice = np.full(comparison.truth.shape[2], np.nan)
+    dice = np.full(comparison.label.shape[2], np.nan)
     dice[comparison.box[2]] = 2 * shared / np.where(total, total, np.nan)
     return dice
 
 
-def normalised_hd(comparison: Comparison) -> float:
+def normalised_hd(comparison: MaskPair) -> float:
     """Hausdorff distance where voxel i of n along an axis lies at i / n, over its worst, sqrt(3).
 
     1 where one mask is empty, NaN (skipped) where both are.
     """
-    if not comparison.comparable:
-        return 1.0 if math.isinf(comparison.distance_if_not_comparable) else math.nan
-    x, y, z = comparison.truth.shape
-    return comparison.hausdorff((1 / x, 1 / y, 1 / z)) / math.sqrt(3)
+    if not comparison.has_distances:
+        return 1.0 if math.isinf(comparison.distance_if_empty) else math.nan
+    x, y, z = comparison.label.shape
+    return comparison.hausdorff_distance((1 / x, 1 / y, 1 / z)) / math.sqrt(3)
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
+def _mean_without_nan(values: npt.NDArray[np.float64]) -> float:
     counted = values[~np.isnan(values)]
     return float(counted.mean()) if counted.size else math.nan
 

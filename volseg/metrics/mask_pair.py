@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.arrays import Box, bounding_box
-from volseg.metrics.distance_transform import Target
-from volseg.metrics.surface_elements import cell_codes, element_areas, shell
+from volseg.metrics.distance_transform import DistanceTransform
+from volseg.metrics.surface_elements import cell_codes, element_areas, surface_voxels
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ Spacing = tuple[float, float, float]
 NEAR_MM = 5.0  # tolerances are mostly below it
 
 
-class Elements(NamedTuple):
+class SurfaceElements(NamedTuple):
     """The elements of one mask's surface: area in mm², distance in mm to the other mask's surface."""
 
     areas_mm2: Floats
@@ -26,14 +26,14 @@ class Elements(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class MaskPair:
     """Truth and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
 
     Everything is computed on the smallest box that holds both masks, at most once, on first use.
     Pairs are of truth and prediction. Distances are undefined (ValueError) while `comparable` is false.
     """
 
-    truth: Mask
+    label: Mask
     prediction: Mask
     spacing_mm: Spacing
 
@@ -43,13 +43,13 @@ class Comparison:
         Raises:
             ValueError: the shapes differ.
         """
-        if self.truth.shape != self.prediction.shape:
-            raise ValueError(f"truth is {self.truth.shape}, prediction {self.prediction.shape}")
+        if self.label.shape != self.prediction.shape:
+            raise ValueError(f"truth is {self.label.shape}, prediction {self.prediction.shape}")
 
     @cached_property
     def box(self) -> Box:
         """The smallest box that holds both masks."""
-        boxes = [bounding_box(mask) for mask in (self.truth, self.prediction)]
+        boxes = [bounding_box(mask) for mask in (self.label, self.prediction)]
         full = [box for box in boxes if box[0].stop]
         x, y, z = (
             slice(
@@ -61,26 +61,26 @@ class Comparison:
         return x, y, z
 
     @cached_property
-    def cropped(self) -> tuple[Mask, Mask]:
+    def cropped_masks(self) -> tuple[Mask, Mask]:
         """Both within the box, in C order."""
-        both = (self.truth, self.prediction)
+        both = (self.label, self.prediction)
         truth, prediction = (np.ascontiguousarray(mask[self.box]) for mask in both)
         return truth, prediction
 
     @cached_property
-    def truth_voxels(self) -> int:
+    def label_voxels(self) -> int:
         """Voxels of the truth."""
-        return int(np.count_nonzero(self.cropped[0]))
+        return int(np.count_nonzero(self.cropped_masks[0]))
 
     @cached_property
     def prediction_voxels(self) -> int:
         """Voxels of the prediction."""
-        return int(np.count_nonzero(self.cropped[1]))
+        return int(np.count_nonzero(self.cropped_masks[1]))
 
     @cached_property
     def shared_voxels(self) -> int:
         """Voxels of both."""
-        return int(np.count_nonzero(self.cropped[0] & self.cropped[1]))
+        return int(np.count_nonzero(self.cropped_masks[0] & self.cropped_masks[1]))
 
     @property
     def voxel_ml(self) -> float:
@@ -88,82 +88,86 @@ class Comparison:
         return math.prod(self.spacing_mm) / 1000
 
     @property
-    def comparable(self) -> bool:
+    def has_distances(self) -> bool:
         """Whether neither mask is empty, so that distances between them exist."""
-        return self.truth_voxels > 0 and self.prediction_voxels > 0
+        return self.label_voxels > 0 and self.prediction_voxels > 0
 
     @property
-    def distance_if_not_comparable(self) -> float:
+    def distance_if_empty(self) -> float:
         """NaN where both masks are empty (nothing to measure), infinity where one is (missed)."""
-        return np.inf if self.truth_voxels or self.prediction_voxels else np.nan
+        return np.inf if self.label_voxels or self.prediction_voxels else np.nan
 
     @cached_property
-    def contours(self) -> tuple[Mask, Mask]:
+    def slice_contours(self) -> tuple[Mask, Mask]:
         """Of each slice, the pixels that have an edge towards the outside, within the box."""
-        truth, prediction = (shell(mask, axes=(0, 1)) for mask in self.cropped)
+        truth, prediction = (surface_voxels(mask, axes=(0, 1)) for mask in self.cropped_masks)
         return truth, prediction
 
     @cached_property
     def hausdorff_mm(self) -> float:
         """The Hausdorff distance in mm."""
-        return self.hausdorff(self.spacing_mm)
+        return self.hausdorff_distance(self.spacing_mm)
 
-    def hausdorff(self, spacing: Spacing) -> float:
+    def hausdorff_distance(self, spacing: Spacing) -> float:
         """The longest way from a voxel of either mask to the nearest of the other; unit of the spacing.
 
         Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
         """
-        truth, prediction = self.cropped
-        to_truth, to_prediction = self._shells  # from outside a mask its shell is what is nearest
+        truth, prediction = self.cropped_masks
+        to_truth, to_prediction = (
+            self._shell_transforms
+        )  # from outside a mask its shell is what is nearest
         return max(
-            to_prediction.farthest(np.flatnonzero(truth & ~prediction), spacing),
-            to_truth.farthest(np.flatnonzero(prediction & ~truth), spacing),
+            to_prediction.max_distance(np.flatnonzero(truth & ~prediction), spacing),
+            to_truth.max_distance(np.flatnonzero(prediction & ~truth), spacing),
         )
 
     @cached_property
     def surface_distances_mm(self) -> tuple[Floats, Floats]:
         """For each surface voxel, one with a face towards the outside, the way to the other's surface."""
-        return _between(*self._shells, self.spacing_mm)
+        return _mutual_distances(*self._shell_transforms, self.spacing_mm)
 
-    def surface_elements(self, within_mm: float) -> tuple[Elements, Elements]:
+    def surface_elements(self, within_mm: float) -> tuple[SurfaceElements, SurfaceElements]:
         """The elements of both surfaces (see `surface`); distances beyond `within_mm` may be too long."""
         return self._near_elements if within_mm < NEAR_MM else self._all_elements
 
     @cached_property
-    def _shells(self) -> tuple[Target, Target]:
-        truth, prediction = (Target(shell(mask)) for mask in self.cropped)
+    def _shell_transforms(self) -> tuple[DistanceTransform, DistanceTransform]:
+        truth, prediction = (DistanceTransform(surface_voxels(mask)) for mask in self.cropped_masks)
         return truth, prediction
 
     @cached_property
-    def _cells(self) -> tuple[tuple[Target, Target], tuple[Floats, Floats]]:
+    def _surface_cells(
+        self,
+    ) -> tuple[tuple[DistanceTransform, DistanceTransform], tuple[Floats, Floats]]:
         """The cells that hold elements of either surface, and the elements' areas in mm²."""
         table = element_areas(self.spacing_mm)
-        truth, prediction = (cell_codes(mask) for mask in self.cropped)
+        truth, prediction = (cell_codes(mask) for mask in self.cropped_masks)
         # neither code 0 nor 255, to which 1 added is 0 again
         on_truth, on_prediction = ((codes + np.uint8(1)) > 1 for codes in (truth, prediction))
         areas = table.take(truth[on_truth]), table.take(prediction[on_prediction])
-        return (Target(on_truth), Target(on_prediction)), areas
+        return (DistanceTransform(on_truth), DistanceTransform(on_prediction)), areas
 
     @cached_property
-    def _near_elements(self) -> tuple[Elements, Elements]:
-        return self._elements(NEAR_MM)
+    def _near_elements(self) -> tuple[SurfaceElements, SurfaceElements]:
+        return self._elements_within(NEAR_MM)
 
     @cached_property
-    def _all_elements(self) -> tuple[Elements, Elements]:
-        return self._elements(np.inf)
+    def _all_elements(self) -> tuple[SurfaceElements, SurfaceElements]:
+        return self._elements_within(np.inf)
 
-    def _elements(self, most_mm: float) -> tuple[Elements, Elements]:
-        cells, areas = self._cells
-        distances = _between(*cells, self.spacing_mm, most=most_mm)
-        truth, prediction = map(Elements, areas, distances)
+    def _elements_within(self, most_mm: float) -> tuple[SurfaceElements, SurfaceElements]:
+        cells, areas = self._surface_cells
+        distances = _mutual_distances(*cells, self.spacing_mm, most=most_mm)
+        truth, prediction = map(SurfaceElements, areas, distances)
         return truth, prediction
 
 
-def _between(
-    one: Target, other: Target, spacing: Spacing, most: float = np.inf
+def _mutual_distances(
+    one: DistanceTransform, other: DistanceTransform, spacing: Spacing, most: float = np.inf
 ) -> tuple[Floats, Floats]:
     """The distances from each to the other."""
     return (
-        other.distances(np.flatnonzero(one.mask), spacing, most=most),
-        one.distances(np.flatnonzero(other.mask), spacing, most=most),
+        other.distances_from(np.flatnonzero(one.mask), spacing, most=most),
+        one.distances_from(np.flatnonzero(other.mask), spacing, most=most),
     )

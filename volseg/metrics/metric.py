@@ -5,12 +5,10 @@ from typing import ClassVar, Literal
 from volseg.schema import Section
 
 ROUNDING_MM = 1e-6  # NIfTI keeps voxel sizes as float32: 3.0000001 mm is within 3 mm
-
-
 Unit = Literal["", "%", "mm", "ml"]
 
 
-class Measure(Section):
+class BaseMetric(Section):
     """What every metric says of itself; what laws it obeys is tested accordingly."""
 
     unit: ClassVar[Unit] = ""
@@ -19,6 +17,6 @@ class Measure(Section):
     unbounded: ClassVar[bool] = False  # infinite for some masks
 
     @property
-    def label(self) -> str:
+    def column_name(self) -> str:
         """Its name in scores.csv."""
         return type(self).__name__

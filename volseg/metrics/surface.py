@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from volseg.metrics.mask_pair import Comparison
-from volseg.metrics.metric import ROUNDING_MM, Measure, Unit
+from volseg.metrics.mask_pair import MaskPair
+from volseg.metrics.metric import ROUNDING_MM, BaseMetric, Unit
 
 
-class SurfaceDice(Measure):
+class SurfaceDice(BaseMetric):
     """The share of both surfaces, by area, that lies within a tolerance of the other; 1 is best.
 
     Nikolov et al. 2018, as DeepMind's surface-distance, but for tolerances that are met to 1e-6 mm.
@@ -20,14 +20,14 @@ class SurfaceDice(Measure):
     tolerance_mm: PositiveFloat = 2.0
 
     @property
-    def label(self) -> str:
+    def column_name(self) -> str:
         """Its name in scores.csv: `NSD2` at 2 mm."""
         return f"NSD{self.tolerance_mm:g}"
 
-    def __call__(self, comparison: Comparison) -> float:
+    def __call__(self, comparison: MaskPair) -> float:
         """The value, 0 to 1."""
-        if not comparison.comparable:
-            return 0.0 if comparison.truth_voxels or comparison.prediction_voxels else math.nan
+        if not comparison.has_distances:
+            return 0.0 if comparison.label_voxels or comparison.prediction_voxels else math.nan
         near = whole = 0.0
         tolerance_mm = self.tolerance_mm + ROUNDING_MM
         for areas, distances in comparison.surface_elements(tolerance_mm):
@@ -36,7 +36,7 @@ class SurfaceDice(Measure):
         return near / whole
 
 
-class APL(Measure):
+class APL(BaseMetric):
     """Added path length: how much of the truth's contours must be drawn anew, in mm; 0 is best.
 
     Vaassen et al. 2020: slice by slice, the pixels of the truth's contour that are none of the
@@ -51,15 +51,15 @@ class APL(Measure):
     slicewise: ClassVar[bool] = True
 
     @property
-    def label(self) -> str:
+    def column_name(self) -> str:
         """Its name in scores.csv."""
         return "APL_mm"
 
-    def __call__(self, comparison: Comparison) -> float:
+    def __call__(self, comparison: MaskPair) -> float:
         """The length in mm."""
-        if not comparison.truth_voxels:
+        if not comparison.label_voxels:
             return math.nan
-        truth, prediction = comparison.contours
+        truth, prediction = comparison.slice_contours
         return np.count_nonzero(truth & ~prediction) * math.sqrt(
             math.prod(comparison.spacing_mm[:2])
         )

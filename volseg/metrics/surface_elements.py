@@ -18,7 +18,9 @@ CENTRE = np.full(3, 0.5)
 DIAGONALS = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
 
 
-def shell(mask: npt.NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[np.bool_]:
+def surface_voxels(
+    mask: npt.NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)
+) -> npt.NDArray[np.bool_]:
     """The voxels of a mask that have a face across one of these axes towards the outside."""
     inner = mask.copy()
     for axis in axes:
@@ -47,23 +49,27 @@ def element_areas(spacing_mm: Spacing) -> Floats:
     """
     x, y, z = spacing_mm
     scale = np.array([y * z, x * z, x * y])
-    return np.array([np.linalg.norm(facets * scale, axis=1).sum() for facets in _facets()])
+    return np.array([np.linalg.norm(facets * scale, axis=1).sum() for facets in _cell_facets()])
 
 
 @lru_cache(maxsize=1)
-def _facets() -> tuple[Floats, ...]:
+def _cell_facets() -> tuple[Floats, ...]:
     """The facets of the surface in a unit cell as vectors of their area (F, 3), by the cell's code."""
     codes = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(bool)
     few = np.where(codes.sum(axis=1, keepdims=True) <= 4, codes, ~codes)
     return tuple(
         np.array(
-            [_area(polygon) for group in _groups(bits) for polygon in _polygons(_loop(group))]
+            [
+                _area_vector(polygon)
+                for group in _corner_groups(bits)
+                for polygon in _plane_polygons(_group_outline(group))
+            ]
         ).reshape(-1, 3)
         for bits in few
     )
 
 
-def _groups(bits: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:
+def _corner_groups(bits: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:
     """The set corners (8,), group by group."""
     left = set(np.flatnonzero(bits).tolist())
     while left:
@@ -75,7 +81,7 @@ def _groups(bits: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:
         yield np.isin(np.arange(8), list(group))
 
 
-def _loop(group: npt.NDArray[np.bool_]) -> Floats:
+def _group_outline(group: npt.NDArray[np.bool_]) -> Floats:
     """The middles of the edges that leave a group, in the order of the surface's outline (N, 3).
 
     Neighbours in the outline are the two middles on one side of the cell; a group of at most four
@@ -90,7 +96,7 @@ def _loop(group: npt.NDArray[np.bool_]) -> Floats:
     return np.array(loop)
 
 
-def _polygons(loop: Floats) -> list[Floats]:
+def _plane_polygons(loop: Floats) -> list[Floats]:
     """An outline as plane polygons: what lies in a plane through the cell's centre, and ears beside it.
 
     Outlines of three or four points are plane. Of five or six, at least four lie in a plane through the
@@ -103,7 +109,7 @@ def _polygons(loop: Floats) -> list[Floats]:
     return [loop[in_plane], *triangles[~in_plane]]
 
 
-def _area(polygon: Floats) -> Floats:
+def _area_vector(polygon: Floats) -> Floats:
     """The vector of a plane polygon's area: its normal, as long as the area is large (3,)."""
     spokes = polygon - polygon[0]
     return np.asarray(np.cross(spokes[:-1], spokes[1:]).sum(axis=0) / 2)

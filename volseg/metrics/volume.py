@@ -3,11 +3,11 @@
 import math
 from typing import ClassVar, Literal
 
-from volseg.metrics.mask_pair import Comparison
-from volseg.metrics.metric import Measure, Unit
+from volseg.metrics.mask_pair import MaskPair
+from volseg.metrics.metric import BaseMetric, Unit
 
 
-class Volume(Measure):
+class Volume(BaseMetric):
     """The volume of the prediction, or of the truth."""
 
     name: Literal["volume"] = "volume"
@@ -16,18 +16,18 @@ class Volume(Measure):
     symmetric: ClassVar[bool] = False
 
     @property
-    def label(self) -> str:
+    def column_name(self) -> str:
         """Its name in scores.csv."""
         return "volume_ml" if self.of == "prediction" else "truth_ml"
 
-    def __call__(self, comparison: Comparison) -> float:
+    def __call__(self, comparison: MaskPair) -> float:
         """The volume in ml."""
         predicted = self.of == "prediction"
-        voxels = comparison.prediction_voxels if predicted else comparison.truth_voxels
+        voxels = comparison.prediction_voxels if predicted else comparison.label_voxels
         return voxels * comparison.voxel_ml
 
 
-class VolumeDifference(Measure):
+class VolumeDifference(BaseMetric):
     """The prediction's volume minus the truth's; 0 is best, below 0 is too small."""
 
     name: Literal["volume_difference"] = "volume_difference"
@@ -35,16 +35,16 @@ class VolumeDifference(Measure):
     symmetric: ClassVar[bool] = False
 
     @property
-    def label(self) -> str:
+    def column_name(self) -> str:
         """Its name in scores.csv."""
         return "volume_difference_ml"
 
-    def __call__(self, comparison: Comparison) -> float:
+    def __call__(self, comparison: MaskPair) -> float:
         """The difference in ml."""
-        return (comparison.prediction_voxels - comparison.truth_voxels) * comparison.voxel_ml
+        return (comparison.prediction_voxels - comparison.label_voxels) * comparison.voxel_ml
 
 
-class RelativeVolumeDifference(Measure):
+class RelativeVolumeDifference(BaseMetric):
     """The prediction's volume minus the truth's, in percent of the truth's; 0 is best."""
 
     name: Literal["relative_volume_difference"] = "relative_volume_difference"
@@ -53,12 +53,12 @@ class RelativeVolumeDifference(Measure):
     unbounded: ClassVar[bool] = True
 
     @property
-    def label(self) -> str:
+    def column_name(self) -> str:
         """Its name in scores.csv."""
         return "volume_difference_percent"
 
-    def __call__(self, comparison: Comparison) -> float:
+    def __call__(self, comparison: MaskPair) -> float:
         """The difference in percent, from -100."""
-        if not comparison.truth_voxels:
+        if not comparison.label_voxels:
             return math.inf if comparison.prediction_voxels else math.nan
-        return 100 * (comparison.prediction_voxels / comparison.truth_voxels - 1)
+        return 100 * (comparison.prediction_voxels / comparison.label_voxels - 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from volseg.schema import Choice, Section
+from volseg.schema import NamedUnion, Section
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,4 +41,4 @@ class AdamW(Section):
         return self.lr * max(math.pow(1 - share, 0.9), 1e-3)
 
 
-OptimizerChoice = Annotated[AdamW, Choice()]
+OptimizerChoice = Annotated[AdamW, NamedUnion()]

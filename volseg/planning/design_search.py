@@ -14,38 +14,38 @@ FIRST_VOXELS = 2 * 48**3
 
 
 @dataclass(frozen=True)
-class Use:
+class ResourceUse:
     """What a design takes, as a share of what it may take; above 1 is too much."""
 
     memory: float
     time: float = 0.0
 
     @property
-    def most(self) -> float:
+    def tighter_share(self) -> float:
         """The tighter one."""
         return max(self.memory, self.time)
 
 
-def search(voxels: Sequence[int], use: Callable[[int], Use]) -> int | None:
+def largest_fitting(voxels: Sequence[int], use: Callable[[int], ResourceUse]) -> int | None:
     """The first of designs, ordered from large to small, whose use is 1 at most.
 
     Where each voxel more takes more, as it does, few have to be tried: memory and time grow in
     proportion. If even the smallest takes too long, it is taken; None: it needs too much memory.
     """
     too_large, fits = -1, len(voxels)
-    known: dict[int, Use] = {}
+    known: dict[int, ResourceUse] = {}
     number = next((i for i, n in enumerate(voxels) if n <= FIRST_VOXELS), len(voxels) - 1)
     while len(known) < TRIALS or fits == len(voxels):
         known[number] = used = use(number)
-        if used.most <= 1:
+        if used.tighter_share <= 1:
             fits = number
-            if used.most >= ENOUGH:
+            if used.tighter_share >= ENOUGH:
                 break
         else:
             too_large = number
         if fits - too_large <= 1:
             break
-        wanted = _wanted(voxels, known)
+        wanted = _voxels_at_limit(voxels, known)
         guess = next((i for i, n in enumerate(voxels) if n <= wanted), len(voxels) - 1)
         number = min(max(guess, too_large + 1), fits - 1)
     if fits < len(voxels):
@@ -54,16 +54,18 @@ def search(voxels: Sequence[int], use: Callable[[int], Use]) -> int | None:
     return len(voxels) - 1 if smallest.memory <= 1 else None
 
 
-def _wanted(voxels: Sequence[int], known: dict[int, Use]) -> float:
+def _voxels_at_limit(voxels: Sequence[int], known: dict[int, ResourceUse]) -> float:
     """The voxels at which memory or time is used up, on a straight line through what is known."""
-    seen = sorted((voxels[i], used) for i, used in known.items() if math.isfinite(used.most))
+    seen = sorted(
+        (voxels[i], used) for i, used in known.items() if math.isfinite(used.tighter_share)
+    )
     if not seen:
         return min(voxels[i] for i in known) / 2
-    by_memory = _crossing([(n, used.memory) for n, used in seen])
-    return min(by_memory, _crossing([(n, used.time) for n, used in seen]))
+    by_memory = _extrapolate_to_aim([(n, used.memory) for n, used in seen])
+    return min(by_memory, _extrapolate_to_aim([(n, used.time) for n, used in seen]))
 
 
-def _crossing(points: Sequence[tuple[int, float]]) -> float:
+def _extrapolate_to_aim(points: Sequence[tuple[int, float]]) -> float:
     """Where the straight line through the two points that are nearest to 1 comes to AIM."""
     (n, y), *others = sorted(points, key=lambda point: abs(1 - point[1]))
     m, z = others[0] if others else (0, 0.0)

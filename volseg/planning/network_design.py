@@ -25,7 +25,7 @@ SMALLEST = 16
 
 
 @dataclass(frozen=True)
-class Design:
+class NetworkDesign:
     """A network, its patch in voxels (X, Y, Z), and how many of them make a batch."""
 
     network: Network
@@ -33,12 +33,12 @@ class Design:
     batch: int = BATCH
 
     @property
-    def voxels(self) -> int:
+    def batch_voxels(self) -> int:
         """Of a batch."""
         return self.batch * math.prod(self.patch)
 
 
-def halvings(patch: Sequence[int], spacing_mm: Spacing) -> tuple[Stride, ...]:
+def level_strides(patch: Sequence[int], spacing_mm: Spacing) -> tuple[Stride, ...]:
     """The step of each axis at each level below the first.
 
     At each level those axes are halved that have HALVED voxels or more left and whose spacing is less
@@ -58,7 +58,9 @@ def halvings(patch: Sequence[int], spacing_mm: Spacing) -> tuple[Stride, ...]:
     return tuple(steps)
 
 
-def design(kind: Kind, wanted: Sequence[int], spacing_mm: Spacing, *, narrow: bool) -> Design:
+def design_network(
+    kind: Kind, wanted: Sequence[int], spacing_mm: Spacing, *, narrow: bool
+) -> NetworkDesign:
     """The network of this kind for a patch of `wanted` voxels, which is rounded up to its stride.
 
     `narrow` halves the channels.
@@ -68,30 +70,32 @@ def design(kind: Kind, wanted: Sequence[int], spacing_mm: Spacing, *, narrow: bo
     patch = (x, y, z)
     if patch == network.stride:  # one voxel would be left at the deepest level
         patch = (2 * x, 2 * y, 2 * z)
-    return Design(network, patch)
+    return NetworkDesign(network, patch)
 
 
-def designs(
+def candidate_designs(
     kind: Kind, shape: Size, spacing_mm: Spacing, *, narrow: bool, most: int
-) -> list[Design]:
+) -> list[NetworkDesign]:
     """From the largest to the smallest: batches of whole scans (`shape`), then of ever smaller patches.
 
     A batch of more than BATCH has at most `most` voxels. A patch shrinks along the axis that covers
     most of the scan, by its network's stride.
     """
-    whole = design(kind, shape, spacing_mm, narrow=narrow)
+    whole = design_network(kind, shape, spacing_mm, narrow=narrow)
     batches = range(min(most // math.prod(whole.patch), LARGEST_BATCH), BATCH, -1)
-    larger = [Design(whole.network, whole.patch, batch) for batch in batches]
+    larger = [NetworkDesign(whole.network, whole.patch, batch) for batch in batches]
     return [
         *larger,
         whole,
-        *_smaller(whole, shape, lambda n: design(kind, n, spacing_mm, narrow=narrow)),
+        *_smaller_designs(
+            whole, shape, lambda n: design_network(kind, n, spacing_mm, narrow=narrow)
+        ),
     ]
 
 
-def _smaller(
-    whole: Design, shape: Size, made: Callable[[Sequence[int]], Design]
-) -> Iterator[Design]:
+def _smaller_designs(
+    whole: NetworkDesign, shape: Size, made: Callable[[Sequence[int]], NetworkDesign]
+) -> Iterator[NetworkDesign]:
     last = whole
     while True:
         stride = last.network.stride
@@ -100,7 +104,7 @@ def _smaller(
             wanted = list(last.patch)
             wanted[axis] -= stride[axis]
             smaller = made(wanted)
-            if smaller.voxels < last.voxels:
+            if smaller.batch_voxels < last.batch_voxels:
                 last = smaller
                 break
         else:
@@ -108,36 +112,36 @@ def _smaller(
         yield last
 
 
-def _unet(patch: Sequence[int], spacing_mm: Spacing, narrow: bool) -> UNet:
-    steps = halvings(patch, spacing_mm) or ((1, 1, 1),)
-    return UNet(channels=_channels(steps, narrow=narrow), strides=steps)
+def _design_unet(patch: Sequence[int], spacing_mm: Spacing, narrow: bool) -> UNet:
+    steps = level_strides(patch, spacing_mm) or ((1, 1, 1),)
+    return UNet(channels=_channels_per_level(steps, narrow=narrow), strides=steps)
 
 
-def _dynunet(patch: Sequence[int], spacing_mm: Spacing, narrow: bool) -> DynUNet:
-    steps = halvings(patch, spacing_mm)
+def _design_dynunet(patch: Sequence[int], spacing_mm: Spacing, narrow: bool) -> DynUNet:
+    steps = level_strides(patch, spacing_mm)
     steps += ((1, 1, 1),) * (2 - len(steps))
-    return DynUNet(filters=_channels(steps, narrow=narrow), strides=steps)
+    return DynUNet(filters=_channels_per_level(steps, narrow=narrow), strides=steps)
 
 
-def _segresnet(patch: Sequence[int], _: Spacing, narrow: bool) -> SegResNet:
+def _design_segresnet(patch: Sequence[int], _: Spacing, narrow: bool) -> SegResNet:
     """All axes are halved together, as often as the shortest can be."""
     blocks = (1, 2, 2, 4)
     halved = max(1, min(len(blocks) - 1, int(math.log2(max(2, min(patch) * 2 / HALVED)))))
     return SegResNet(filters=8 if narrow else 16, blocks_down=blocks[: halved + 1])
 
 
-def _swinunetr(_patch: Sequence[int], _: Spacing, narrow: bool) -> SwinUNETR:
+def _design_swinunetr(_patch: Sequence[int], _: Spacing, narrow: bool) -> SwinUNETR:
     return SwinUNETR(feature_size=12 if narrow else 24)
 
 
-def _channels(steps: Sequence[Stride], *, narrow: bool) -> tuple[int, ...]:
+def _channels_per_level(steps: Sequence[Stride], *, narrow: bool) -> tuple[int, ...]:
     first = 16 if narrow else 32
     return tuple(min(first * 2**level, WIDEST * first) for level in range(len(steps) + 1))
 
 
 _NETWORKS: dict[Kind, Callable[[Sequence[int], Spacing, bool], Network]] = {
-    "unet": _unet,
-    "dynunet": _dynunet,
-    "segresnet": _segresnet,
-    "swinunetr": _swinunetr,
+    "unet": _design_unet,
+    "dynunet": _design_dynunet,
+    "segresnet": _design_segresnet,
+    "swinunetr": _design_swinunetr,
 }

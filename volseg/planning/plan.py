@@ -12,18 +12,22 @@ from pathlib import Path
 
 import torch
 
-from volseg.config.config import Config, check
+from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
 from volseg.data.splits import FOLDS
 from volseg.errors import UserError
-from volseg.formatting import amount, by
+from volseg.formatting import format_bytes, format_size
 from volseg.planning import target_grid as targets
-from volseg.planning.design_search import Use, search
-from volseg.planning.network_design import BATCH, Design, Kind, designs
-from volseg.planning.resource_estimate import Forecast, TooLargeError, forecast
-from volseg.planning.target_grid import Target
-from volseg.stats.dataset_stats import Statistics
-from volseg.stats.scan_stats import ScanFacts
+from volseg.planning.design_search import ResourceUse, largest_fitting
+from volseg.planning.network_design import BATCH, Kind, NetworkDesign, candidate_designs
+from volseg.planning.resource_estimate import (
+    ResourceEstimate,
+    TrialTooLargeError,
+    estimate_resources,
+)
+from volseg.planning.target_grid import TargetGrid
+from volseg.stats.dataset_stats import DatasetStats
+from volseg.stats.scan_stats import ScanStats
 from volseg.stats.stats import stats
 from volseg.system.hardware import free_memory
 
@@ -39,94 +43,102 @@ VALIDATION_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Budget:
+class TrainingBudget:
     """What training may take: bytes (of the GPU's memory where there is one), and seconds for all of it."""
 
     memory: int
-    told: str
+    description: str
     seconds: float | None
     gpu: bool
 
 
 @dataclass
-class Plan:
+class TrainingPlan:
     """A config, why its settings are as they are (by dotted key), and what it will take."""
 
     config: Config
-    found: Statistics
-    target: Target
-    budget: Budget
-    forecast: Forecast
+    statistics: DatasetStats
+    target: TargetGrid
+    budget: TrainingBudget
+    estimate: ResourceEstimate
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def plan(data: Path, kind: Kind, *, max_memory: int | None, max_seconds: float | None) -> Plan:
+def plan(
+    data: Path, kind: Kind, *, max_memory: int | None, max_seconds: float | None
+) -> TrainingPlan:
     """Choose the largest network and patch of a kind that fit; try some of them to see.
 
     Raises:
         UserError: no such dataset, no labels in it, or nothing that fits.
     """
     found = stats(data)
-    scans = targets.usable(found)
-    target = targets.target(scans)
-    budget = _budget(max_memory, max_seconds)
-    base, reasons = _on_data(data, found, scans, target)
+    scans = targets.trainable_scans(found)
+    target = targets.choose_grid(scans)
+    budget = _training_budget(max_memory, max_seconds)
+    base, reasons = _data_settings(data, found, scans, target)
     most = int(BATCH_SHARE * len(scans) * math.prod(target.shape))
     narrow = not budget.gpu
-    rungs = designs(kind, target.shape, target.spacing_mm, narrow=narrow, most=most)
-    tried: dict[int, Forecast] = {}
+    rungs = candidate_designs(kind, target.shape, target.spacing_mm, narrow=narrow, most=most)
+    tried: dict[int, ResourceEstimate] = {}
 
-    def use(number: int) -> Use:
+    def use(number: int) -> ResourceUse:
         try:
-            one = forecast(_config(base, rungs[number]), data, limit=_limit(budget))
-        except TooLargeError:
-            log.info("%s: more than %s", _told(rungs[number]), amount(budget.memory))
-            return Use(math.inf)
+            one = estimate_resources(
+                _design_config(base, rungs[number]), data, limit=_trial_limit(budget)
+            )
+        except TrialTooLargeError:
+            log.info("%s: more than %s", _format_batch(rungs[number]), format_bytes(budget.memory))
+            return ResourceUse(math.inf)
         tried[number] = one
         log.info(
             "%s: %s, %.2g s a step",
-            _told(rungs[number]),
-            amount(one.budgeted),
-            one.found.step_seconds,
+            _format_batch(rungs[number]),
+            format_bytes(one.budgeted_memory),
+            one.measurements.step_seconds,
         )
-        slow = 0.0 if budget.gpu else one.found.alone_seconds / STEP_SECONDS
-        return Use(one.budgeted / (ROOM * budget.memory), slow)
+        slow = 0.0 if budget.gpu else one.measurements.alone_seconds / STEP_SECONDS
+        return ResourceUse(one.budgeted_memory / (ROOM * budget.memory), slow)
 
-    number = search([rung.voxels for rung in rungs], use)
+    number = largest_fitting([rung.batch_voxels for rung in rungs], use)
     if number is None:
-        raise UserError(_nothing_fits(rungs[-1], budget, tried.get(len(rungs) - 1)))
+        raise UserError(_nothing_fits_message(rungs[-1], budget, tried.get(len(rungs) - 1)))
     told = tried[number]
-    config, course = _course(_config(base, rungs[number]), told, budget)
-    reasons |= _on_design(rungs, number, target, told, budget) | course
-    return Plan(config, found, target, budget, replace(told, config=config), reasons)
+    config, course = _schedule_settings(_design_config(base, rungs[number]), told, budget)
+    reasons |= _design_reasons(rungs, number, target, told, budget) | course
+    return TrainingPlan(config, found, target, budget, replace(told, config=config), reasons)
 
 
-def _budget(allowed: int | None, seconds: float | None) -> Budget:
+def _training_budget(allowed: int | None, seconds: float | None) -> TrainingBudget:
     gpu = torch.cuda.is_available()
     free = int(torch.cuda.mem_get_info()[0]) if gpu else free_memory()
     where = "of the GPU's memory" if gpu else "of memory"
     if allowed is None:
-        return Budget(free, f"{amount(free)} {where}, which is what is free", seconds, gpu)
+        return TrainingBudget(
+            free, f"{format_bytes(free)} {where}, which is what is free", seconds, gpu
+        )
     if allowed > free:
-        log.info("note: only %s %s is free now", amount(free), where)
-    return Budget(allowed, f"{amount(allowed)} {where}, as --max-memory says", seconds, gpu)
+        log.info("note: only %s %s is free now", format_bytes(free), where)
+    return TrainingBudget(
+        allowed, f"{format_bytes(allowed)} {where}, as --max-memory says", seconds, gpu
+    )
 
 
-def _limit(budget: Budget) -> int | None:
+def _trial_limit(budget: TrainingBudget) -> int | None:
     """Where a trial is broken off: what a GPU holds is its own matter."""
     return None if budget.gpu else budget.memory
 
 
-def _config(base: Config, design: Design) -> Config:
+def _design_config(base: Config, design: NetworkDesign) -> Config:
     """A design in a config."""
     course = base.train.model_copy(update={"patch": design.patch, "batch": design.batch})
     window = base.inference.model_copy(update={"window": design.patch})
     update = {"network": design.network, "train": course, "inference": window}
-    return check(base.model_copy(update=update).model_dump(), "plan")
+    return validate_values(base.model_copy(update=update).model_dump(), "plan")
 
 
-def _on_data(
-    data: Path, found: Statistics, scans: Sequence[ScanFacts], target: Target
+def _data_settings(
+    data: Path, found: DatasetStats, scans: Sequence[ScanStats], target: TargetGrid
 ) -> tuple[Config, dict[str, str]]:
     """The settings that only depend on the data, and their reasons."""
     values: dict[str, object] = {"spacing_mm": target.spacing_mm}
@@ -147,12 +159,14 @@ def _on_data(
         "data.intensity": intensity,
         "data.split": split,
     }
-    return check({"data": values}, "plan"), reasons
+    return validate_values({"data": values}, "plan"), reasons
 
 
-def _course(config: Config, told: Forecast, budget: Budget) -> tuple[Config, dict[str, str]]:
+def _schedule_settings(
+    config: Config, told: ResourceEstimate, budget: TrainingBudget
+) -> tuple[Config, dict[str, str]]:
     """How many steps an epoch and the run have."""
-    step, between, train = told.found.step_seconds, told.validation_seconds, config.train
+    step, between, train = told.measurements.step_seconds, told.validation_seconds, config.train
     least = between * (1 / VALIDATION_SHARE - 1) / step
     epoch = max(train.epoch_steps, math.ceil(least / 50) * 50)
     reasons = {
@@ -162,7 +176,9 @@ def _course(config: Config, told: Forecast, budget: Budget) -> tuple[Config, dic
     }
     steps = train.steps
     if budget.seconds:
-        alone = told.found.alone_seconds  # too many steps do no harm: --max-time ends them well
+        alone = (
+            told.measurements.alone_seconds
+        )  # too many steps do no harm: --max-time ends them well
         steps = math.floor((budget.seconds - told.start_seconds) / (alone + between / epoch))
         if steps < 1:
             raise UserError(
@@ -177,19 +193,23 @@ def _course(config: Config, told: Forecast, budget: Budget) -> tuple[Config, dic
     return config.model_copy(update={"train": course}), reasons
 
 
-def _on_design(
-    rungs: Sequence[Design], number: int, target: Target, told: Forecast, budget: Budget
+def _design_reasons(
+    rungs: Sequence[NetworkDesign],
+    number: int,
+    target: TargetGrid,
+    told: ResourceEstimate,
+    budget: TrainingBudget,
 ) -> dict[str, str]:
     """Why the network, its patch and its batch are these."""
     chosen = rungs[number]
     whole = next(rung.patch for rung in rungs if rung.batch == BATCH)
-    median = by(target.shape)
+    median = format_size(target.shape)
     into = "" if budget.gpu else f" into memory and {STEP_SECONDS:g} s a step"
     patch = f"the whole median scan, {median}, rounded up to the stride"
     if chosen.patch != whole:
         patch = (
             f"from the median scan, {median}, shrunk until a batch of {BATCH} fits{into}; "
-            f"covers {told.coverage:.0%} of it"
+            f"covers {told.patch_coverage:.0%} of it"
         )
     batch = "nnU-Net's least: smaller patches come before smaller batches"
     if chosen.batch > BATCH:
@@ -213,15 +233,21 @@ def _on_design(
     }
 
 
-def _nothing_fits(smallest: Design, budget: Budget, told: Forecast | None) -> str:
-    needs = f"takes {amount(told.budgeted)}" if told else f"takes more than {amount(budget.memory)}"
-    cached = f", {amount(told.scans.cached.all)} of it for the scans" if told else ""
-    least = f"allow {amount(told.budgeted / ROOM)}" if told else "allow more"
+def _nothing_fits_message(
+    smallest: NetworkDesign, budget: TrainingBudget, told: ResourceEstimate | None
+) -> str:
+    needs = (
+        f"takes {format_bytes(told.budgeted_memory)}"
+        if told
+        else f"takes more than {format_bytes(budget.memory)}"
+    )
+    cached = f", {format_bytes(told.scans.cached.all)} of it for the scans" if told else ""
+    least = f"allow {format_bytes(told.budgeted_memory / ROOM)}" if told else "allow more"
     return (
-        f"--max-memory: {amount(budget.memory)} is too little: even {_told(smallest)} "
+        f"--max-memory: {format_bytes(budget.memory)} is too little: even {_format_batch(smallest)} "
         f"{needs}{cached}; {least} or choose another --network"
     )
 
 
-def _told(design: Design) -> str:
-    return f"{design.batch} x {by(design.patch)}"
+def _format_batch(design: NetworkDesign) -> str:
+    return f"{design.batch} x {format_size(design.patch)}"

@@ -4,31 +4,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.config import commented_yaml
-from volseg.formatting import amount, by, duration
-from volseg.planning.plan import STEP_SECONDS, Plan
-from volseg.planning.tables import busy, epoch, memory, run
+from volseg.formatting import format_bytes, format_duration, format_size
+from volseg.planning.plan import STEP_SECONDS, TrainingPlan
+from volseg.planning.tables import busy_note, epoch_text, memory_text, run_text
 
 
-def text(made: Plan, data: Path, out: Path | None) -> str:
+def plan_yaml(made: TrainingPlan, data: Path, out: Path | None) -> str:
     """The planned config as commented YAML."""
-    return commented_yaml.text(made.config, made.reasons, list(_header(made, data, out)))
+    return commented_yaml.format_config(
+        made.config, made.reasons, list(_header_lines(made, data, out))
+    )
 
 
-def _header(made: Plan, data: Path, out: Path | None) -> Iterator[str]:
+def _header_lines(made: TrainingPlan, data: Path, out: Path | None) -> Iterator[str]:
     """The comment above a planned config: for what it is, how to launch it, what it will take."""
-    told, found = made.forecast, made.forecast.found
+    told, found = made.estimate, made.estimate.measurements
     file = out or Path("PLAN.yaml")
-    yield f"{made.config.network.name} for {made.found.name}, planned by volseg plan."
+    yield f"{made.config.network.name} for {made.statistics.name}, planned by volseg plan."
     limit = f" --max-time {made.budget.seconds:g}s" if made.budget.seconds else ""
     yield f"  volseg train {file} --data {data}{limit}"
     yield (
-        f"Dataset: {len(made.found.scans)} scans of {made.found.cases} cases, "
-        f"{made.found.labelled} labelled; classes: {', '.join(made.found.classes)}; "
-        f"the median scan has {by(made.target.shape)} voxels on the network's grid."
+        f"Dataset: {len(made.statistics.scans)} scans of {made.statistics.cases} cases, "
+        f"{made.statistics.labelled} labelled; classes: {', '.join(made.statistics.classes)}; "
+        f"the median scan has {format_size(made.target.shape)} voxels on the network's grid."
     )
     yield (
-        f"Budget: {made.budget.told}; a tenth of it is left free. "
-        f"Time: {duration(made.budget.seconds) if made.budget.seconds else 'none was set'}."
+        f"Budget: {made.budget.description}; a tenth of it is left free. "
+        f"Time: {format_duration(made.budget.seconds) if made.budget.seconds else 'none was set'}."
     )
     if not made.budget.gpu:
         yield (
@@ -36,27 +38,33 @@ def _header(made: Plan, data: Path, out: Path | None) -> Iterator[str]:
             "more steps of a smaller patch learn more in the same time."
         )
     yield (
-        f"Measured in {found.steps} steps on {found.device}{busy()}: {found.step_seconds:.3g} s "
-        f"a step, {epoch(told)} with validation, {run(told, None)}."
+        f"Measured in {found.steps} steps on {found.device}{busy_note()}: {found.step_seconds:.3g} s "
+        f"a step, {epoch_text(told)} with validation, {run_text(told, None)}."
     )
-    yield f"Memory: {memory(told)}."
+    yield f"Memory: {memory_text(told)}."
     if found.gpu_memory is not None:
-        yield f"GPU memory: {amount(found.gpu_memory)} at the peak."
+        yield f"GPU memory: {format_bytes(found.gpu_memory)} at the peak."
 
 
-def rows(made: Plan) -> Iterator[tuple[str, str]]:
+def plan_rows(made: TrainingPlan) -> Iterator[tuple[str, str]]:
     """What was chosen, in short."""
-    config, told = made.config, made.forecast
-    yield "dataset", f"{made.found.name}: {made.found.labelled} labelled scans"
-    yield "budget", made.budget.told
+    config, told = made.config, made.estimate
+    yield "dataset", f"{made.statistics.name}: {made.statistics.labelled} labelled scans"
+    yield "budget", made.budget.description
     yield (
         "grid",
         f"{' x '.join(f'{mm:g}' for mm in made.target.spacing_mm)} mm: {made.target.reason}",
     )
-    yield "network", f"{config.network.name}, {told.found.parameters / 1e6:.2f} million parameters"
-    yield "patch", f"{by(config.train.patch)}: {made.reasons['train.patch']}"
+    yield (
+        "network",
+        f"{config.network.name}, {told.measurements.parameters / 1e6:.2f} million parameters",
+    )
+    yield "patch", f"{format_size(config.train.patch)}: {made.reasons['train.patch']}"
     yield "batch", f"{config.train.batch}: {made.reasons['train.batch']}"
-    yield "a step", f"{told.found.step_seconds:.3g} s on {told.found.device}{busy()}"
-    yield "an epoch", epoch(told)
-    yield "the run", run(told, None)
-    yield "memory", memory(told)
+    yield (
+        "a step",
+        f"{told.measurements.step_seconds:.3g} s on {told.measurements.device}{busy_note()}",
+    )
+    yield "an epoch", epoch_text(told)
+    yield "the run", run_text(told, None)
+    yield "memory", memory_text(told)

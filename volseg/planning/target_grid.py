@@ -13,8 +13,8 @@ from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.errors import UserError
 from volseg.schema import Spacing
-from volseg.stats.dataset_stats import Statistics
-from volseg.stats.scan_stats import ScanFacts
+from volseg.stats.dataset_stats import DatasetStats
+from volseg.stats.scan_stats import ScanStats
 
 COARSE = 3.0
 """From this ratio of spacings (and of voxels) on, one axis is much coarser than the others."""
@@ -25,7 +25,7 @@ SCANS = 10
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetGrid:
     """The network's grid: voxels in mm, the median scan's shape on it, and why it is this one."""
 
     spacing_mm: Spacing
@@ -33,13 +33,13 @@ class Target:
     reason: str
 
 
-def usable(found: Statistics) -> list[ScanFacts]:
+def trainable_scans(found: DatasetStats) -> list[ScanStats]:
     """The scans that can be trained on.
 
     Raises:
         UserError: there are none.
     """
-    scans = [scan for scan in found.scans if scan.counted and scan.part == "train"]
+    scans = [scan for scan in found.scans if scan.in_class_stats and scan.part == "train"]
     if not scans:
         count = len(found.scans)
         raise UserError(
@@ -49,13 +49,13 @@ def usable(found: Statistics) -> list[ScanFacts]:
     return scans
 
 
-def target(scans: Sequence[ScanFacts]) -> Target:
+def choose_grid(scans: Sequence[ScanStats]) -> TargetGrid:
     """The median spacing; where one axis is much coarser, the 10th percentile of its spacings.
 
     Then scans with thinner slices lose less of what they show.
     """
-    spacings = np.array([[scan.spacing_mm[axis] for axis in scan.along] for scan in scans])
-    shapes = np.array([[scan.shape[axis] for axis in scan.along] for scan in scans])
+    spacings = np.array([[scan.spacing_mm[axis] for axis in scan.axis_order] for scan in scans])
+    shapes = np.array([[scan.shape[axis] for axis in scan.axis_order] for scan in scans])
     chosen, voxels = np.median(spacings, axis=0), np.median(shapes, axis=0)
     many = f"{len(scans)} scan{'s' * (len(scans) > 1)}"
     reason = f"median of {many}"
@@ -73,10 +73,10 @@ def target(scans: Sequence[ScanFacts]) -> Target:
     x, y, z = (float(f"{mm:.4g}") for mm in chosen)
     sizes = np.median(shapes * spacings / (x, y, z), axis=0)
     i, j, k = (max(1, round(size)) for size in sizes.tolist())
-    return Target((x, y, z), (i, j, k), reason)
+    return TargetGrid((x, y, z), (i, j, k), reason)
 
 
-def is_ct(found: Statistics) -> bool:
+def is_ct(found: DatasetStats) -> bool:
     """Whether all channels are CT: by their names, or by values that only air in a CT has."""
     return all(
         re.search(r"(^|[^a-z])ct([^a-z]|$)", name.lower()) or channel.levels["low"].median < AIR_HU
@@ -84,10 +84,10 @@ def is_ct(found: Statistics) -> bool:
     )
 
 
-def ct_window(dataset: Dataset, scans: Sequence[ScanFacts]) -> tuple[Window, str] | None:
+def ct_window(dataset: Dataset, scans: Sequence[ScanStats]) -> tuple[Window, str] | None:
     """The 0.5 and 99.5 percentiles of labelled voxels, and what they are of; None without any."""
     step = max(1, len(scans) // SCANS)
-    chosen = [dataset.of(scan.name)[0] for scan in scans[::step][:SCANS]]
+    chosen = [dataset.select_samples(scan.name)[0] for scan in scans[::step][:SCANS]]
     labelled = [
         channel.voxels[dataset.labels(sample).any(axis=0)]
         for sample in chosen

@@ -17,19 +17,19 @@ from torch import nn
 
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.data.preprocessing.grid import Grid, View
+from volseg.data.preprocessing.grid import NetworkGrid, NetworkInput
 from volseg.errors import UserError
-from volseg.inference.predictor import tiling
+from volseg.inference.predictor import window_tiling
 from volseg.runs.run import Run
-from volseg.runs.run_files import Facts
+from volseg.runs.run_files import RunSplits
 from volseg.schema import Section
 from volseg.system.files import write_text
 from volseg.system.hardware import peak_memory
 from volseg.training import loop, train
 from volseg.training.loop import Training
-from volseg.training.state import State
+from volseg.training.state import TrainingState
 from volseg.training.step import Stepper
-from volseg.training.stopping import Clock
+from volseg.training.stopping import TrainingClock
 from volseg.training.validation import Validation
 
 ORDER, FOUND, MISTAKE = "order.json", "found.json", "mistake.txt"
@@ -39,16 +39,16 @@ SECONDS = 5.0
 """Steps are counted for about so long."""
 
 
-class Order(Section):
+class TrialOrder(Section):
     """What to try: a config on some scans of a prepared dataset, `scan` of a usual size."""
 
     config: Config
     data: Path
-    facts: Facts
+    facts: RunSplits
     scan: str
 
 
-class Found(Section):
+class TrialMeasurements(Section):
     """What a trial measured. `memory` is the peak of the main process, `gpu_memory` that of tensors.
 
     Seconds: of a step (waiting for data included), of the processor in it (of all threads), of loading
@@ -79,44 +79,46 @@ class Found(Section):
 def main(folder: Path) -> int:
     """Do what the order in this folder says."""
     try:
-        order = Order.model_validate_json((folder / ORDER).read_bytes())
-        write_text(folder / FOUND, trial(order, folder / "run").model_dump_json())
+        order = TrialOrder.model_validate_json((folder / ORDER).read_bytes())
+        write_text(folder / FOUND, run_trial(order, folder / "run").model_dump_json())
     except UserError as error:
         write_text(folder / MISTAKE, str(error))
         return 1
     return 0
 
 
-def trial(order: Order, folder: Path) -> Found:
+def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
     """Train for one short epoch, with validation and checkpoint, through the loop of training itself.
 
     Raises:
         UserError: as training would.
     """
-    run = Run.create(folder, _short(order.config), order.facts)
+    run = Run.create(folder, _shortened_config(order.config), order.facts)
     dataset = Dataset.load(order.data)
-    training = train.assemble(run, dataset)
-    watch = Watch()
-    loop.train(watch.on(training))
+    training = train.build_training(run, dataset)
+    watch = TrialRecorder()
+    loop.train_until_done(watch.attach_to(training))
     done, peak = time.monotonic(), peak_memory()
     (first, used_first), (last, used_last) = watch.steps[WARM_UP - 1], watch.steps[-1]
     steps = len(watch.steps) - WARM_UP
-    return Found(
+    return TrialMeasurements(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
-        shape=_shape(dataset, order.scan, order.config),
+        shape=_grid_shape(dataset, order.scan, order.config),
         steps=steps,
         step_seconds=(last - first) / steps,
         processor_seconds=(used_last - used_first) / steps,
-        loading_seconds=_loading(run, dataset),
-        validation_seconds=watch.validated - last + watch.predicted * _more_windows(dataset, order),
+        loading_seconds=_loading_seconds(run, dataset),
+        validation_seconds=watch.validated
+        - last
+        + watch.predicted * _extra_window_share(dataset, order),
         saving_seconds=done - watch.validated,
         memory=peak,
         gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     )
 
 
-def _short(config: Config) -> Config:
+def _shortened_config(config: Config) -> Config:
     """One epoch of few steps, validated by windows that do not overlap; no scan is cached on disk.
 
     Overlapping ones take as much memory, and time in proportion to their number.
@@ -130,20 +132,20 @@ def _short(config: Config) -> Config:
     return config.model_copy(update=update)
 
 
-def _more_windows(dataset: Dataset, order: Order) -> float:
+def _extra_window_share(dataset: Dataset, order: TrialOrder) -> float:
     """By what share of their number the config has more windows than were used."""
     config, few, many = order.config, 0, 0
     for name in order.facts.unseen_cases:
-        sample = dataset.of(name)[0]
+        sample = dataset.select_samples(name)[0]
         channels = dataset.channels(sample)
-        view = View.of(channels, config.data.spacing_mm, config.data.intensity)
-        few += tiling(view, _short(config).inference, config.window).count
-        many += tiling(view, config.inference, config.window).count
+        view = NetworkInput.from_channels(channels, config.data.spacing_mm, config.data.intensity)
+        few += window_tiling(view, _shortened_config(config).inference, config.window).window_count
+        many += window_tiling(view, config.inference, config.window).window_count
     return many / few - 1 if few else 0.0
 
 
 @dataclass
-class Watch:
+class TrialRecorder:
     """When each step of a training and its validation ended, and the processor time until then.
 
     `predicted` are the seconds of validation in which the network was at work.
@@ -153,31 +155,31 @@ class Watch:
     validated: float = 0.0
     predicted: float = 0.0
 
-    def on(self, training: Training) -> Training:
+    def attach_to(self, training: Training) -> Training:
         """The training under this watch, which ends it when enough steps are done."""
-        training.state.shown.register_forward_pre_hook(self._begins)
-        training.state.shown.register_forward_hook(self._ends)
+        training.state.validated_network.register_forward_pre_hook(self._on_forward_begin)
+        training.state.validated_network.register_forward_hook(self._on_forward_end)
         return replace(
             training,
-            stepper=_Steps(**vars(training.stepper), watch=self),
-            validation=_Scores(**vars(training.validation), watch=self),
-            clock=_Enough(self),
+            stepper=_RecordedStepper(**vars(training.stepper), watch=self),
+            validation=_RecordedValidation(**vars(training.validation), watch=self),
+            clock=_TrialClock(self),
         )
 
-    def _begins(self, network: nn.Module, *_: object) -> None:
+    def _on_forward_begin(self, network: nn.Module, *_: object) -> None:
         if not network.training:
             self.predicted -= time.monotonic()
 
-    def _ends(self, network: nn.Module, *_: object) -> None:
+    def _on_forward_end(self, network: nn.Module, *_: object) -> None:
         if not network.training:
             self.predicted += time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Steps(Stepper):
-    watch: Watch
+class _RecordedStepper(Stepper):
+    watch: TrialRecorder
 
-    def step(self, state: State, batch: dict[str, Any], rate: float) -> float:
+    def step(self, state: TrainingState, batch: dict[str, Any], rate: float) -> float:
         loss = super().step(state, batch, rate)
         if self.device.device.type == "cuda":
             torch.cuda.synchronize()
@@ -186,8 +188,8 @@ class _Steps(Stepper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scores(Validation):
-    watch: Watch
+class _RecordedValidation(Validation):
+    watch: TrialRecorder
 
     def scores(self, *args: Any) -> dict[str, float]:
         found = super().scores(*args)
@@ -195,8 +197,8 @@ class _Scores(Validation):
         return found
 
 
-class _Enough(Clock):
-    def __init__(self, watch: Watch) -> None:
+class _TrialClock(TrainingClock):
+    def __init__(self, watch: TrialRecorder) -> None:
         super().__init__(SECONDS)
         self.watch = watch
 
@@ -205,20 +207,22 @@ class _Enough(Clock):
         return float(len(ends) >= WARM_UP + FEWEST and ends[-1] - ends[WARM_UP - 1] > SECONDS)
 
 
-def _loading(run: Run, dataset: Dataset) -> float:
+def _loading_seconds(run: Run, dataset: Dataset) -> float:
     """Seconds to load the scans, once the libraries are at hand."""
     began = time.monotonic()
     train.cached_patches(run, dataset)
     return time.monotonic() - began
 
 
-def _shape(dataset: Dataset, name: str, config: Config) -> tuple[int, int, int]:
+def _grid_shape(dataset: Dataset, name: str, config: Config) -> tuple[int, int, int]:
     """A scan's shape on the network's grid."""
-    x, y, z = Grid.over(dataset.image(dataset.of(name)[0]), config.data.spacing_mm).shape
+    x, y, z = NetworkGrid.from_volume(
+        dataset.image(dataset.select_samples(name)[0]), config.data.spacing_mm
+    ).shape
     return x, y, z
 
 
-def _end_with_the_parent() -> None:
+def _exit_with_parent() -> None:
     """End as soon as whoever started this process is gone and so has closed the pipe to it."""
 
     def wait() -> None:
@@ -229,5 +233,5 @@ def _end_with_the_parent() -> None:
 
 
 if __name__ == "__main__":
-    _end_with_the_parent()
+    _exit_with_parent()
     sys.exit(main(Path(sys.argv[1])))

@@ -11,12 +11,12 @@ from typing import Annotated
 from volseg.postprocessing.connected_components import Mask
 from volseg.postprocessing.hole_filling import FillHoles, FillHolesInSlices
 from volseg.postprocessing.pipeline import (
-    Change,
-    clean,
-    disjoint,
-    is_for,
-    lowest,
-    undone,
+    StepChange,
+    applies_to,
+    apply_steps,
+    ineffective_steps,
+    lowest_threshold,
+    resolve_overlaps,
     unknown_classes,
 )
 from volseg.postprocessing.removal import (
@@ -26,17 +26,15 @@ from volseg.postprocessing.removal import (
     KeepLargest,
     LimitToBody,
 )
-from volseg.postprocessing.step_input import Bytes, Evidence, at_least
+from volseg.postprocessing.step_input import Bytes, StepInput, at_least
 from volseg.postprocessing.thresholding import Hysteresis, SmoothAcrossSlices, Threshold
-from volseg.schema import Choice
+from volseg.schema import NamedUnion
 
 __all__ = [
     "Bytes",
-    "Change",
     "DropSmall",
     "DropSmallInSlices",
     "EmptyWeakSlices",
-    "Evidence",
     "FillHoles",
     "FillHolesInSlices",
     "Hysteresis",
@@ -45,13 +43,15 @@ __all__ = [
     "Mask",
     "SmoothAcrossSlices",
     "Step",
+    "StepChange",
+    "StepInput",
     "Threshold",
+    "applies_to",
+    "apply_steps",
     "at_least",
-    "clean",
-    "disjoint",
-    "is_for",
-    "lowest",
-    "undone",
+    "ineffective_steps",
+    "lowest_threshold",
+    "resolve_overlaps",
     "unknown_classes",
 ]
 
@@ -66,5 +66,5 @@ Step = Annotated[
     | LimitToBody
     | FillHoles
     | FillHolesInSlices,
-    Choice(),
+    NamedUnion(),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.postprocessing.connected_components import Mask, filled
+from volseg.postprocessing.connected_components import Mask, fill_holes
 
 LEVEL = 1 / 8
 """How far a voxel must be from the darkest value to the mean of all that is brighter, to be tissue."""
@@ -27,17 +27,17 @@ class Body:
     spacing_mm: tuple[float, float, float]
     margin_mm: float
 
-    def within(self, z: slice) -> Mask:
+    def mask_in_slices(self, z: slice) -> Mask:
         """The body in some of the slices, as it is in all of them together."""
         reach = [math.ceil(self.margin_mm / mm) for mm in self.spacing_mm]
         first = max(0, z.start - reach[2] - 2 * THIN)
-        bright = self.image[:, :, first : z.stop + reach[2] + 2 * THIN] >= self.level
-        solid = ~grown(~bright, [THIN] * 3)
-        near = grown(solid, [THIN + count for count in reach])
-        return filled(near[:, :, z.start - first : z.stop - first], in_slices=True)
+        bright = self.image[:, :, first : z.stop + reach[2] + 2 * THIN] >= self.tissue_threshold
+        solid = ~dilate_mask(~bright, [THIN] * 3)
+        near = dilate_mask(solid, [THIN + count for count in reach])
+        return fill_holes(near[:, :, z.start - first : z.stop - first], in_slices=True)
 
     @cached_property
-    def level(self) -> float | int:
+    def tissue_threshold(self) -> float | int:
         """The value from which on a voxel is tissue; it does not depend on how much air there is."""
         darkest = self.image.min()
         above = int(np.count_nonzero(self.image > darkest))  # of an image all alike nothing is air
@@ -46,7 +46,7 @@ class Body:
         return level if self.image.dtype.kind == "f" else math.ceil(level)  # compared as it is kept
 
 
-def grown(mask: Mask, reach: list[int]) -> Mask:
+def dilate_mask(mask: Mask, reach: list[int]) -> Mask:
     """A mask and all that lies within so many voxels of it along each axis."""
     for axis, count in enumerate(reach):
         sides = [(count, count) if other == axis else (0, 0) for other in range(3)]

@@ -17,7 +17,7 @@ INNER = (slice(1, -1),) * 3
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class ConnectedComponents:
     """The parts of a mask of this shape (X, Y, Z), each part in 3D or within one of the slices (X, Y).
 
     `framed` is the mask's box with an empty voxel around it. `owners` numbers the part of each of its set
@@ -31,11 +31,13 @@ class Parts:
     sizes: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, mask: Mask, *, in_slices: bool = False) -> "Parts":
+    def from_mask(cls, mask: Mask, *, in_slices: bool = False) -> "ConnectedComponents":
         """Find them."""
         box = bounding_box(mask)
-        framed = _framed(mask[box])
-        numbers = _numbered(framed, in_slices=in_slices, connectivity=8 if in_slices else 26)
+        framed = _pad_background(mask[box])
+        numbers = _label_components(
+            framed, in_slices=in_slices, connectivity=8 if in_slices else 26
+        )
         owners = numbers.T[framed.T] - 1
         return cls(mask.shape, box, framed, owners, np.bincount(owners))
 
@@ -44,36 +46,36 @@ class Parts:
         """How many there are."""
         return len(self.sizes)
 
-    def kept(self, wanted: Mask) -> Mask:
+    def selected_mask(self, wanted: Mask) -> Mask:
         """The mask of those parts only for which `wanted`, (P,), says so."""
         inside = np.zeros_like(self.framed)
         inside.T[self.framed.T] = wanted[self.owners]
-        return placed(inside[INNER], self.box, self.shape)
+        return uncrop_mask(inside[INNER], self.box, self.shape)
 
-    def holding(self, seeds: Mask) -> Mask:
+    def containing_seeds(self, seeds: Mask) -> Mask:
         """Which parts hold a voxel of another mask (X, Y, Z); bool (P,)."""
-        inside = _framed(seeds[self.box])
+        inside = _pad_background(seeds[self.box])
         found = np.zeros(len(self.sizes), dtype=bool)
         found[self.owners[inside.T[self.framed.T]]] = True
         return found
 
 
-def filled(mask: Mask, *, in_slices: bool = False) -> Mask:
+def fill_holes(mask: Mask, *, in_slices: bool = False) -> Mask:
     """A mask (X, Y, Z) and its holes: background not joined to the border of slice or scan."""
     box = bounding_box(mask)
-    background = ~_framed(mask[box])
-    around = _numbered(background, in_slices=in_slices, connectivity=4 if in_slices else 6)
-    return placed((around != around[0, 0, 0])[INNER], box, mask.shape)  # 0 is the mask itself
+    background = ~_pad_background(mask[box])
+    around = _label_components(background, in_slices=in_slices, connectivity=4 if in_slices else 6)
+    return uncrop_mask((around != around[0, 0, 0])[INNER], box, mask.shape)  # 0 is the mask itself
 
 
-def placed(inside: Mask, box: Box, shape: Sequence[int]) -> Mask:
+def uncrop_mask(inside: Mask, box: Box, shape: Sequence[int]) -> Mask:
     """A mask of this shape that is empty outside the box."""
     mask = np.zeros(shape, dtype=bool, order="F")
     mask[box] = inside
     return mask
 
 
-def _framed(inside: Mask) -> Mask:
+def _pad_background(inside: Mask) -> Mask:
     """A copy with one empty voxel around it, in the order in which NIfTI keeps voxels.
 
     It joins all that is outside. And cc3d 4.1 raises "maximum length exception" on [1, 0, 1] and other
@@ -84,7 +86,7 @@ def _framed(inside: Mask) -> Mask:
     return framed
 
 
-def _numbered(
+def _label_components(
     framed: Mask, *, in_slices: bool, connectivity: int
 ) -> npt.NDArray[np.unsignedinteger]:
     """The number of each voxel's part from 1, and 0 where the mask is not.

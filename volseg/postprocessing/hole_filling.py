@@ -2,32 +2,32 @@
 
 from typing import Literal
 
-from volseg.postprocessing.connected_components import Mask, filled
-from volseg.postprocessing.step_input import Evidence
+from volseg.postprocessing.connected_components import Mask, fill_holes
+from volseg.postprocessing.step_input import StepInput
 from volseg.schema import Section
 
 
-class Filling(Section):
+class FillingStep(Section):
     """A step whose mask is a superset of the one before."""
 
 
-class FillHoles(Filling):
+class FillHoles(FillingStep):
     """Fill every hole: background that no path over voxel faces joins to the border of the scan."""
 
     name: Literal["fill_holes"] = "fill_holes"
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
-        return filled(evidence.mask)
+        return fill_holes(evidence.mask)
 
 
-class FillHolesInSlices(Filling):
+class FillHolesInSlices(FillingStep):
     """Fill, in each slice by itself, every hole: background that no path joins to the slice's border."""
 
     name: Literal["fill_holes_in_slices"] = "fill_holes_in_slices"
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
-        return evidence.native(filled(evidence.slices_last.mask, in_slices=True))
+        return evidence.to_native_axes(fill_holes(evidence.slices_last.mask, in_slices=True))

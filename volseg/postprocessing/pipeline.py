@@ -6,13 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
-from volseg.errors import nearest
+from volseg.errors import nearest_hint
 from volseg.postprocessing.connected_components import Mask
-from volseg.postprocessing.step_input import Bytes, Evidence
-from volseg.postprocessing.thresholding import Starting
+from volseg.postprocessing.step_input import Bytes, StepInput
+from volseg.postprocessing.thresholding import ThresholdingStep
 
 
-class Cleaner(Protocol):
+class PostprocessingStep(Protocol):
     """What every step is: its name, the classes that it is for (none: all), and its one verb."""
 
     @property
@@ -23,12 +23,12 @@ class Cleaner(Protocol):
     def only(self) -> tuple[str, ...]:
         """The classes that it is for."""
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
 
 
 @dataclass(frozen=True)
-class Change:
+class StepChange:
     """What one step changed: how many 26-connected parts there were and are, what was added and removed.
 
     Volumes are in ml, to the nearest 0.001 mm³.
@@ -41,56 +41,58 @@ class Change:
     removed_ml: float
 
     @classmethod
-    def between(cls, before: Evidence, after: Evidence, step: str) -> "Change":
+    def between(cls, before: StepInput, after: StepInput, step: str) -> "StepChange":
         """The change from one mask to another of the same class and scan."""
         kept = before.mask if after is before else before.mask & after.mask
         shared = int(np.count_nonzero(kept))
         added, removed = (
-            round((int(one.parts.sizes.sum()) - shared) * one.voxel_mm3 / 1000, 6)
+            round((int(one.components.sizes.sum()) - shared) * one.voxel_mm3 / 1000, 6)
             for one in (after, before)
         )
-        return cls(step, before.parts.count, after.parts.count, added, removed)
+        return cls(step, before.components.count, after.components.count, added, removed)
 
 
-def clean(
-    evidence: Evidence,
-    steps: Sequence[Cleaner],
+def apply_steps(
+    evidence: StepInput,
+    steps: Sequence[PostprocessingStep],
     class_name: str,
-    changes: list[Change] | None = None,
+    changes: list[StepChange] | None = None,
 ) -> Mask:
     """The mask after every step that applies to this class, in order; bool (X, Y, Z).
 
     What each of these steps changed is added to `changes` if there is such a list; it costs some time.
     """
-    for step in _applied(steps, class_name):
+    for step in _applicable_steps(steps, class_name):
         after = evidence.with_mask(step(evidence))
         if changes is not None:
-            changes.append(Change.between(evidence, after, step.name))
+            changes.append(StepChange.between(evidence, after, step.name))
         evidence = after
     return evidence.mask
 
 
-def lowest(steps: Sequence[Cleaner], class_name: str) -> float:
+def lowest_threshold(steps: Sequence[PostprocessingStep], class_name: str) -> float:
     """The least probability at which a step looks for a class's mask; at most one half, where masks start."""
-    starting = (step for step in _applied(steps, class_name) if isinstance(step, Starting))
-    return min([0.5, *(step.lowest for step in starting)])
+    starting = (
+        step for step in _applicable_steps(steps, class_name) if isinstance(step, ThresholdingStep)
+    )
+    return min([0.5, *(step.lowest_probability for step in starting)])
 
 
-def unknown_classes(steps: Sequence[Cleaner], classes: Sequence[str]) -> Iterator[str]:
+def unknown_classes(steps: Sequence[PostprocessingStep], classes: Sequence[str]) -> Iterator[str]:
     """One line for each class named in `only` that the data does not have: such a step would do nothing."""
     for position, step in enumerate(steps):
         for name in step.only:
             if name not in classes:
-                hint = nearest(name, classes) or f" (classes: {', '.join(classes)})"
+                hint = nearest_hint(name, classes) or f" (classes: {', '.join(classes)})"
                 yield f"postprocess.{position}.only: no class '{name}'{hint}"
 
 
-def undone(steps: Sequence[Cleaner], classes: Sequence[str]) -> Iterator[str]:
+def ineffective_steps(steps: Sequence[PostprocessingStep], classes: Sequence[str]) -> Iterator[str]:
     """One line for each step that does nothing, as for each of its classes a later one starts anew."""
     for position, step in enumerate(steps):
-        later = [one for one in steps[position + 1 :] if isinstance(one, Starting)]
-        names = [name for name in classes if is_for(step, name)]
-        by = [next((one.name for one in later if is_for(one, name)), "") for name in names]
+        later = [one for one in steps[position + 1 :] if isinstance(one, ThresholdingStep)]
+        names = [name for name in classes if applies_to(step, name)]
+        by = [next((one.name for one in later if applies_to(one, name)), "") for name in names]
         if by and all(by):
             yield (
                 f"postprocess.{position}: {step.name} does nothing, as {by[0]} after it starts anew; "
@@ -98,16 +100,18 @@ def undone(steps: Sequence[Cleaner], classes: Sequence[str]) -> Iterator[str]:
             )
 
 
-def _applied(steps: Sequence[Cleaner], class_name: str) -> Iterator[Cleaner]:
-    return (step for step in steps if is_for(step, class_name))
+def _applicable_steps(
+    steps: Sequence[PostprocessingStep], class_name: str
+) -> Iterator[PostprocessingStep]:
+    return (step for step in steps if applies_to(step, class_name))
 
 
-def is_for(step: Cleaner, class_name: str) -> bool:
+def applies_to(step: PostprocessingStep, class_name: str) -> bool:
     """Whether a step applies to a class."""
     return not step.only or class_name in step.only
 
 
-def disjoint(claims: Iterable[tuple[Bytes, Mask]], shape: Sequence[int]) -> Iterator[Mask]:
+def resolve_overlaps(claims: Iterable[tuple[Bytes, Mask]], shape: Sequence[int]) -> Iterator[Mask]:
     """Masks of exclusive classes, from each one's 8-bit probability and cleaned mask, (X, Y, Z).
 
     Where several masks claim a voxel, the class with the highest probability has it, of equals the

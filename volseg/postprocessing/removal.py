@@ -7,46 +7,46 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from volseg.arrays import bounding_box
 from volseg.postprocessing.body_mask import Body
-from volseg.postprocessing.connected_components import Mask, Parts
-from volseg.postprocessing.step_input import ROUNDING, Evidence, least
+from volseg.postprocessing.connected_components import ConnectedComponents, Mask
+from volseg.postprocessing.step_input import ROUNDING, StepInput, min_level
 from volseg.schema import Section
 
 SLICES = 32
 """In which the body is found at a time: what that takes does not grow with the scan."""
 
 
-class Removing(Section):
+class RemovalStep(Section):
     """A step whose mask is a subset of the one before."""
 
 
-class DropSmall(Removing):
+class DropSmall(RemovalStep):
     """Drop every part smaller than `min_mm3`."""
 
     name: Literal["drop_small"] = "drop_small"
     min_mm3: PositiveFloat = Field(examples=[200.0, 500.0, 1000.0, 2000.0, 5000.0])
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         smallest = self.min_mm3 * (1 - ROUNDING) / evidence.voxel_mm3
-        return evidence.parts.kept(evidence.parts.sizes >= smallest)
+        return evidence.components.selected_mask(evidence.components.sizes >= smallest)
 
 
-class DropSmallInSlices(Removing):
+class DropSmallInSlices(RemovalStep):
     """Drop, in each slice by itself, every part smaller than `min_mm2`."""
 
     name: Literal["drop_small_in_slices"] = "drop_small_in_slices"
     min_mm2: PositiveFloat = Field(examples=[30.0, 60.0, 120.0, 240.0])
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         smallest = self.min_mm2 * (1 - ROUNDING) / evidence.pixel_mm2
-        parts = Parts.of(evidence.slices_last.mask, in_slices=True)
-        return evidence.native(parts.kept(parts.sizes >= smallest))
+        parts = ConnectedComponents.from_mask(evidence.slices_last.mask, in_slices=True)
+        return evidence.to_native_axes(parts.selected_mask(parts.sizes >= smallest))
 
 
-class KeepLargest(Removing):
+class KeepLargest(RemovalStep):
     """Keep the `k` largest parts, and those as large as the last of them: ties are not decided by place.
 
     Right for a stomach, wrong for bowel, which has many parts.
@@ -56,14 +56,14 @@ class KeepLargest(Removing):
     k: PositiveInt = Field(default=1, examples=[1, 2, 3])
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
-        sizes = evidence.parts.sizes
+        sizes = evidence.components.sizes
         last = np.sort(sizes)[-self.k :][:1]  # none where there is no part
-        return evidence.parts.kept(sizes >= last)
+        return evidence.components.selected_mask(sizes >= last)
 
 
-class EmptyWeakSlices(Removing):
+class EmptyWeakSlices(RemovalStep):
     """Empty each slice whose mask has no voxel of at least `min_probability`, or an area below `min_mm2`.
 
     Only what the steps before left counts, and all of it that lies in the slice.
@@ -74,7 +74,7 @@ class EmptyWeakSlices(Removing):
     min_mm2: NonNegativeFloat = Field(default=0.0, examples=[0.0, 120.0, 240.0])
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         here = evidence.slices_last
         mask = here.mask.copy(order="K")
@@ -83,12 +83,12 @@ class EmptyWeakSlices(Removing):
         for number in range(z.start, z.stop):
             inside = mask[x, y, number]
             strongest = here.probability[x, y, number].max(where=inside, initial=0)
-            if strongest < least(self.min_probability) or np.count_nonzero(inside) < smallest:
+            if strongest < min_level(self.min_probability) or np.count_nonzero(inside) < smallest:
                 inside[...] = False
-        return evidence.native(mask)
+        return evidence.to_native_axes(mask)
 
 
-class LimitToBody(Removing):
+class LimitToBody(RemovalStep):
     """Cut off what lies in the air, further than `margin_mm` from the body along any axis.
 
     The body is found in the image: tissue, and in each slice what tissue surrounds. Where the image has
@@ -99,7 +99,7 @@ class LimitToBody(Removing):
     margin_mm: float = Field(default=10.0, ge=0, le=100, examples=[5.0, 10.0, 20.0])
     only: tuple[str, ...] = ()
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         here = evidence.slices_last
         mask = here.mask.copy(order="K")
@@ -107,5 +107,5 @@ class LimitToBody(Removing):
         z = bounding_box(mask)[2]
         for first in range(z.start, z.stop, SLICES):
             some = slice(first, min(first + SLICES, z.stop))
-            mask[:, :, some] &= body.within(some)
-        return evidence.native(mask)
+            mask[:, :, some] &= body.mask_in_slices(some)
+        return evidence.to_native_axes(mask)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from volseg.postprocessing.connected_components import Mask, Parts
+from volseg.postprocessing.connected_components import ConnectedComponents, Mask
 
 Bytes = npt.NDArray[np.uint8]
 Kind = TypeVar("Kind", bound=np.generic)
@@ -17,7 +17,7 @@ ROUNDING = 1e-6  # NIfTI keeps voxel sizes as float32
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class StepInput:
     """What a step may look at: one class of one scan on its native grid, all (X, Y, Z).
 
     `mask` is what the steps before left, `probability` has 8 bits (255 is certain; of exclusive
@@ -33,25 +33,25 @@ class Evidence:
     slice_axis: int = 2
 
     @classmethod
-    def start(
+    def from_probability(
         cls,
         probability: Bytes,
         *,
         image: npt.NDArray[Any],
         spacing_mm: tuple[float, float, float],
         slice_axis: int = 2,
-    ) -> "Evidence":
+    ) -> "StepInput":
         """Evidence before the first step: its mask is where the probability is at least one half."""
         return cls(at_least(probability, 0.5), probability, image, spacing_mm, slice_axis)
 
-    def with_mask(self, mask: Mask) -> "Evidence":
+    def with_mask(self, mask: Mask) -> "StepInput":
         """The same evidence of another mask; itself if that is the mask it has, with what is known of it."""
         return self if np.array_equal(mask, self.mask) else dataclasses.replace(self, mask=mask)
 
     @cached_property
-    def parts(self) -> Parts:
+    def components(self) -> ConnectedComponents:
         """The mask's 26-connected parts, found once for all steps that look at this mask."""
-        return Parts.of(self.mask)
+        return ConnectedComponents.from_mask(self.mask)
 
     @property
     def voxel_mm3(self) -> float:
@@ -64,31 +64,31 @@ class Evidence:
         return self.voxel_mm3 / self.spacing_mm[self.slice_axis]
 
     @property
-    def slices_last(self) -> "Evidence":
+    def slices_last(self) -> "StepInput":
         """The same, the axis across the slices turned to the end: views, nothing is copied."""
         if self.slice_axis == 2:
             return self
         one, other = (mm for axis, mm in enumerate(self.spacing_mm) if axis != self.slice_axis)
-        return Evidence(
-            self._turned(self.mask),
-            self._turned(self.probability),
-            self._turned(self.image),
+        return StepInput(
+            self._move_slices_last(self.mask),
+            self._move_slices_last(self.probability),
+            self._move_slices_last(self.image),
             (one, other, self.spacing_mm[self.slice_axis]),
         )
 
-    def native(self, turned: Mask) -> Mask:
+    def to_native_axes(self, turned: Mask) -> Mask:
         """A mask whose slices are last, its axes turned back."""
         return np.moveaxis(turned, 2, self.slice_axis)
 
-    def _turned(self, native: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+    def _move_slices_last(self, native: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
         return np.moveaxis(native, self.slice_axis, 2)
 
 
-def least(value: float) -> int:
+def min_level(value: float) -> int:
     """The least of 255ths that is at least a value, which lies in (0, 1]."""
     return math.ceil(value * 255 - ROUNDING)
 
 
 def at_least(probability: Bytes, value: float) -> Mask:
     """Where an 8-bit probability is at least `value`, which lies in (0, 1]."""
-    return probability >= np.uint8(least(value))
+    return probability >= np.uint8(min_level(value))

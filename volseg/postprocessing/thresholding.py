@@ -9,8 +9,8 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from volseg.arrays import bounding_box
-from volseg.postprocessing.connected_components import Mask, Parts
-from volseg.postprocessing.step_input import ROUNDING, Bytes, Evidence, at_least
+from volseg.postprocessing.connected_components import ConnectedComponents, Mask
+from volseg.postprocessing.step_input import ROUNDING, Bytes, StepInput, at_least
 from volseg.schema import Section
 
 Sums = npt.NDArray[np.uint16]
@@ -19,16 +19,16 @@ WHOLE = 256
 REACH = 3.0  # of the Gaussian, in sigmas
 
 
-class Starting(Section):
+class ThresholdingStep(Section):
     """A step that finds the mask anew, whatever the steps before left."""
 
     @property
-    def lowest(self) -> float:
+    def lowest_probability(self) -> float:
         """The probability that some voxel of what it finds reaches, or one across the slices from it."""
         raise NotImplementedError
 
 
-class Threshold(Starting):
+class Threshold(ThresholdingStep):
     """Start anew with the voxels whose probability is at least `value`; belongs first."""
 
     name: Literal["threshold"] = "threshold"
@@ -36,16 +36,16 @@ class Threshold(Starting):
     only: tuple[str, ...] = ()
 
     @property
-    def lowest(self) -> float:
+    def lowest_probability(self) -> float:
         """See `Starting`."""
         return self.value
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         return at_least(evidence.probability, self.value)
 
 
-class Hysteresis(Starting):
+class Hysteresis(ThresholdingStep):
     """Start anew with the parts of at least `low` that hold a voxel of at least `high`; belongs first."""
 
     name: Literal["hysteresis"] = "hysteresis"
@@ -63,17 +63,19 @@ class Hysteresis(Starting):
         return self
 
     @property
-    def lowest(self) -> float:
+    def lowest_probability(self) -> float:
         """See `Starting`."""
         return self.low
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
-        parts = Parts.of(at_least(evidence.probability, self.low))
-        return parts.kept(parts.holding(at_least(evidence.probability, self.high)))
+        parts = ConnectedComponents.from_mask(at_least(evidence.probability, self.low))
+        return parts.selected_mask(
+            parts.containing_seeds(at_least(evidence.probability, self.high))
+        )
 
 
-class SmoothAcrossSlices(Starting):
+class SmoothAcrossSlices(ThresholdingStep):
     """Start anew where the probability, averaged across slices by a Gaussian, is at least `value`.
 
     Its weights are whole 256ths and reach three sigmas; beyond the scan's ends they count for nothing.
@@ -86,27 +88,27 @@ class SmoothAcrossSlices(Starting):
     only: tuple[str, ...] = ()
 
     @property
-    def lowest(self) -> float:
+    def lowest_probability(self) -> float:
         """See `Starting`."""
         return self.value
 
-    def __call__(self, evidence: Evidence) -> Mask:
+    def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         here = evidence.slices_last
         probability = here.probability
         # a mean is at least `value` only near a voxel that is
         x, y, near = bounding_box(at_least(probability, self.value))
-        weights = kernel(self.sigma_mm / here.spacing_mm[2])
+        weights = gaussian_weights(self.sigma_mm / here.spacing_mm[2])
         mask: Mask = np.zeros(probability.shape, dtype=bool, order="F")
         reach = len(weights) // 2 if near.stop else 0
         for z in range(max(0, near.start - reach), min(near.stop + reach, probability.shape[2])):
-            total, whole = _weighted(probability[x, y], z, weights)
+            total, whole = _weighted_slice_sum(probability[x, y], z, weights)
             mask[x, y, z] = total >= math.ceil(self.value * 255 * whole - ROUNDING)
-        return evidence.native(mask)
+        return evidence.to_native_axes(mask)
 
 
 @lru_cache(maxsize=64)
-def kernel(sigma: float) -> tuple[int, ...]:
+def gaussian_weights(sigma: float) -> tuple[int, ...]:
     """The weights of a Gaussian of so many slices, from one end to the other; their sum is WHOLE."""
     bell = np.exp(-0.5 * (np.arange(1, math.floor(REACH * sigma) + 1) / sigma) ** 2)
     middle = max(2, 2 * round(WHOLE / 2 / (1 + 2 * bell.sum())))  # even: its sides are alike
@@ -115,7 +117,7 @@ def kernel(sigma: float) -> tuple[int, ...]:
     return (*side[::-1], middle, *side)
 
 
-def _weighted(probability: Bytes, z: int, weights: tuple[int, ...]) -> tuple[Sums, int]:
+def _weighted_slice_sum(probability: Bytes, z: int, weights: tuple[int, ...]) -> tuple[Sums, int]:
     """The weighted sum of the slices around one, uint16 (X, Y), and of the weights of those there are."""
     first = z - len(weights) // 2
     total = np.zeros(probability.shape[:2], np.uint16, order="F")

@@ -12,10 +12,10 @@ import numpy as np
 
 from volseg.data.dataset import Sample
 from volseg.data.layouts.findings import Finding
-from volseg.formatting import first
+from volseg.formatting import first_few
 from volseg.preparation import orientation_check
-from volseg.preparation.fingerprint import Fingerprint, Intensities, Organ
-from volseg.preparation.orientation_check import Seen
+from volseg.preparation.fingerprint import ChannelFingerprint, ClassFingerprint, Fingerprint
+from volseg.preparation.orientation_check import FingerprintByScan
 
 JUMP = 0.35
 """A step of the body's mean between slices, in its logarithm (a factor of 1.4); real scans: at most 0.09."""
@@ -29,38 +29,38 @@ OUTSIDE = 0.05
 """Share of an organ in the blank around the body."""
 
 
-def of_scan(sample: Sample, fingerprint: Fingerprint) -> list[Finding]:
+def scan_findings(sample: Sample, fingerprint: Fingerprint) -> list[Finding]:
     """What looks wrong in one scan, judged by itself."""
-    look = _Look(sample)
+    look = _ScanChecks(sample)
     for position, channel in enumerate(fingerprint.channels):
         where = f"channel {position + 1}: " if len(fingerprint.channels) > 1 else ""
-        look.channel(channel, where)
+        look.check_channel(channel, where)
     for name, organ in (fingerprint.organs or {}).items():
-        look.organ(name, organ)
+        look.check_class(name, organ)
     if fingerprint.organs and not any(organ.voxels for organ in fingerprint.organs.values()):
-        look.warn("no organ", "has labels, but no organ on any slice", ())
+        look.add_warning("no organ", "has labels, but no organ on any slice", ())
     return look.found
 
 
-def across(seen: Seen) -> Iterator[Finding]:
+def dataset_findings(seen: FingerprintByScan) -> Iterator[Finding]:
     """What looks wrong in a scan beside the others of its dataset."""
-    yield from _sizes(seen)
-    yield from _axes(seen)
+    yield from _grid_notes(seen)
+    yield from _orientation_notes(seen)
     for kind, prints in (("repeated slice", _slice_prints), ("repeated mask", _mask_prints)):
-        yield from _shared(seen, kind, prints)
-    yield from orientation_check.suspects(seen)
+        yield from _repeated_content(seen, kind, prints)
+    yield from orientation_check.mirrored_findings(seen)
 
 
-class _Look:
+class _ScanChecks:
     """The warnings of one scan, growing."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
         self.found: list[Finding] = []
 
-    def warn(self, kind: str, message: str, places: Iterable[int]) -> None:
+    def add_warning(self, kind: str, message: str, places: Iterable[int]) -> None:
         """Add a warning about slices given by their place along Z."""
-        numbers = tuple(_number(self.sample, place) for place in places)
+        numbers = tuple(_slice_number(self.sample, place) for place in places)
         self.found.append(
             Finding(
                 scan=self.sample.name,
@@ -71,49 +71,51 @@ class _Look:
             )
         )
 
-    def channel(self, channel: Intensities, where: str) -> None:
+    def check_channel(self, channel: ChannelFingerprint, where: str) -> None:
         """Constant, repeated and jumping slices of one channel."""
         if channel.constant:
-            self._slices("constant slice", f"{where}one value only on", channel.constant)
+            self._warn_slices("constant slice", f"{where}one value only on", channel.constant)
         plain = {z: mark for z, mark in enumerate(channel.prints) if z not in channel.constant}
-        for same in _groups(plain):
-            self._slices("repeated slice", f"{where}identical pixels on", same)
-        for place, factor in _jumps(channel):
-            pair = (_number(self.sample, place - 1), _number(self.sample, place))
+        for same in _equal_groups(plain):
+            self._warn_slices("repeated slice", f"{where}identical pixels on", same)
+        for place, factor in _intensity_jumps(channel):
+            pair = (_slice_number(self.sample, place - 1), _slice_number(self.sample, place))
             told = f"{where}mean intensity changes by a factor of {factor:.2f}"
-            self.warn(
+            self.add_warning(
                 "intensity jump", f"{told} from slice {pair[0]} to {pair[1]}", (place - 1, place)
             )
 
-    def organ(self, name: str, organ: Organ) -> None:
+    def check_class(self, name: str, organ: ClassFingerprint) -> None:
         """Repeated masks, an organ that is away for one slice, an organ outside the body."""
         large = {z: mark for z, mark in organ.prints.items() if organ.areas[z] >= SMALL}
-        for same in _groups(large):
-            self._slices("repeated mask", f"{name} has the same mask on", same)
+        for same in _equal_groups(large):
+            self._warn_slices("repeated mask", f"{name} has the same mask on", same)
         areas = np.asarray(organ.areas)
         there = areas > END * areas.max()
         away = np.flatnonzero(there[:-2] & (areas[1:-1] == 0) & there[2:]) + 1
         if away.size:
-            self._slices(
+            self._warn_slices(
                 "vanishing organ", f"{name} is away, but there before and after, on", away.tolist()
             )
         if organ.outside > OUTSIDE * organ.voxels:
             share = 100 * organ.outside / organ.voxels
-            self.warn(
+            self.add_warning(
                 "outside the body", f"{share:.0f} % of {name} lies in the blank around the body", ()
             )
 
-    def _slices(self, kind: str, message: str, places: Sequence[int]) -> None:
-        numbers = [str(_number(self.sample, place)) for place in places]
+    def _warn_slices(self, kind: str, message: str, places: Sequence[int]) -> None:
+        numbers = [str(_slice_number(self.sample, place)) for place in places]
         word = "slices" if len(numbers) > 1 else "slice"
-        self.warn(kind, f"{message} {word} {', '.join(first(numbers, 'slices'))}", places)
+        self.add_warning(
+            kind, f"{message} {word} {', '.join(first_few(numbers, 'slices'))}", places
+        )
 
 
-def _number(sample: Sample, place: int) -> int:
+def _slice_number(sample: Sample, place: int) -> int:
     return sample.slices[place] if sample.slices else place + 1
 
 
-def _groups(prints: Mapping[int, str]) -> list[list[int]]:
+def _equal_groups(prints: Mapping[int, str]) -> list[list[int]]:
     """Places with equal prints, two or more together."""
     by_print: dict[str, list[int]] = defaultdict(list)
     for place, mark in prints.items():
@@ -121,7 +123,7 @@ def _groups(prints: Mapping[int, str]) -> list[list[int]]:
     return [places for places in by_print.values() if len(places) > 1]
 
 
-def _jumps(channel: Intensities) -> Iterator[tuple[int, float]]:
+def _intensity_jumps(channel: ChannelFingerprint) -> Iterator[tuple[int, float]]:
     """Slices whose mean is another than that of the slice before, and by which factor."""
     means = np.asarray(channel.slice_means) - channel.low
     if channel.blank is None:  # the lowest value is one voxel's: start the scale below it
@@ -136,18 +138,20 @@ def _jumps(channel: Intensities) -> Iterator[tuple[int, float]]:
             yield place, float(np.exp(step))
 
 
-def _sizes(seen: Seen) -> Iterator[Finding]:
+def _grid_notes(seen: FingerprintByScan) -> Iterator[Finding]:
     """A note on each scan of another grid than most days of its case."""
-    for scans in _by_case(seen).values():
+    for scans in _samples_by_case(seen).values():
         kinds = [(sample.shape, sample.spacing_mm) for sample in scans]
         usual = Counter(kinds).most_common(1)[0][0]
         for sample, kind in zip(scans, kinds, strict=True):
             if kind != usual:
-                told = f"{_grid(kind)}, but other days of {sample.case} are {_grid(usual)}"
+                told = (
+                    f"{_grid_text(kind)}, but other days of {sample.case} are {_grid_text(usual)}"
+                )
                 yield Finding(scan=sample.name, severity="note", kind="size", message=told)
 
 
-def _axes(seen: Seen) -> Iterator[Finding]:
+def _orientation_notes(seen: FingerprintByScan) -> Iterator[Finding]:
     """A note on each scan whose axes run otherwise than in most."""
     usual = Counter(print_.axes for _, print_ in seen.values()).most_common(1)
     for name, (_, print_) in seen.items():
@@ -171,8 +175,8 @@ def _mask_prints(print_: Fingerprint) -> dict[str, int]:
     }
 
 
-def _shared(
-    seen: Seen, kind: str, prints: Callable[[Fingerprint], dict[str, int]]
+def _repeated_content(
+    seen: FingerprintByScan, kind: str, prints: Callable[[Fingerprint], dict[str, int]]
 ) -> Iterator[Finding]:
     """A warning on each scan that has a slice or mask of an earlier one."""
     owner: dict[str, str] = {}
@@ -182,19 +186,19 @@ def _shared(
             if owner.setdefault(mark, name) != name:
                 same[owner[mark]].append(place)
         for other, places in same.items():
-            numbers = tuple(sorted({_number(sample, place) for place in places}))
+            numbers = tuple(sorted({_slice_number(sample, place) for place in places}))
             what = "pixels" if kind == "repeated slice" else "masks"
             told = f"{len(numbers)} slices have the {what} of slices of {other}"
             yield Finding(scan=name, severity="warning", kind=kind, message=told, slices=numbers)
 
 
-def _by_case(seen: Seen) -> dict[str, list[Sample]]:
+def _samples_by_case(seen: FingerprintByScan) -> dict[str, list[Sample]]:
     cases: dict[str, list[Sample]] = defaultdict(list)
     for sample, _ in seen.values():
         cases[sample.case].append(sample)
     return cases
 
 
-def _grid(kind: tuple[tuple[int, ...], tuple[float, ...]]) -> str:
+def _grid_text(kind: tuple[tuple[int, ...], tuple[float, ...]]) -> str:
     size, spacing = kind
     return f"{'x'.join(map(str, size))} at {'x'.join(f'{one:g}' for one in spacing)} mm"

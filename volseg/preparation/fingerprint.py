@@ -22,7 +22,7 @@ BLANK_SHARE = 0.2
 Point = tuple[float, float, float]
 
 
-class Intensities(Section):
+class ChannelFingerprint(Section):
     """One channel. Slices are along the last axis of the voxels as they are stored.
 
     `blank` is the value around the body (None: there is none) and `blank_share` its share of the
@@ -42,7 +42,7 @@ class Intensities(Section):
     prints: tuple[str, ...]
 
 
-class Organ(Section):
+class ClassFingerprint(Section):
     """One class of one scan; `areas` counts voxels by slice, `prints` are those of its labelled slices.
 
     `centre_mm` is the centre of its voxels, `low_mm` and `high_mm` the corners of its box, all in the
@@ -72,12 +72,12 @@ class Fingerprint(Section):
     dtype: str
     box_mm: tuple[Point, Point]
     body_mm: Point
-    channels: tuple[Intensities, ...]
-    organs: dict[str, Organ] | None
+    channels: tuple[ChannelFingerprint, ...]
+    organs: dict[str, ClassFingerprint] | None
     overlaps: dict[str, int]
 
 
-def measure(
+def measure_scan(
     channels: Sequence[Volume], masks: Mapping[str, Mask] | None, *, exclusive: bool
 ) -> Fingerprint:
     """Measure a scan: its channels (X, Y, Z) on one grid, and a bool mask a class on the same grid.
@@ -89,26 +89,26 @@ def measure(
 
     image = channels[0]
     shape = np.array(image.voxels.shape)
-    intensities = tuple(_intensities(channel.voxels) for channel in channels)
+    intensities = tuple(_measure_channel(channel.voxels) for channel in channels)
     blank = intensities[0].blank
-    low, high = _body(image.voxels, blank)
+    low, high = _body_bounds(image.voxels, blank)
     return Fingerprint(
         shape=image.voxels.shape,
         spacing_mm=image.spacing_mm,
         axes="".join(nibabel.orientations.aff2axcodes(image.affine)),
         dtype=image.voxels.dtype.name,
-        box_mm=_corners(image.affine, -0.5, shape - 0.5),
-        body_mm=_world(image.affine, (low + high) / 2),
+        box_mm=_world_corners(image.affine, -0.5, shape - 0.5),
+        body_mm=_to_world(image.affine, (low + high) / 2),
         channels=intensities,
         organs=None
         if masks is None
-        else {name: _organ(masks[name], image, blank) for name in masks},
-        overlaps=dict(_overlaps(masks) if masks and not exclusive else ()),
+        else {name: _measure_class(masks[name], image, blank) for name in masks},
+        overlaps=dict(_count_overlaps(masks) if masks and not exclusive else ()),
     )
 
 
-def _intensities(voxels: Array) -> Intensities:
-    planes = _planes(voxels)
+def _measure_channel(voxels: Array) -> ChannelFingerprint:
+    planes = _slices_first(voxels)
     flat = planes.reshape(len(planes), -1)
     lows, highs = flat.min(axis=1), flat.max(axis=1)
     some = np.ascontiguousarray(planes[:, ::STEP, ::STEP]).reshape(len(planes), -1)
@@ -121,21 +121,21 @@ def _intensities(voxels: Array) -> Intensities:
     if has_blank:
         sums, counts = sums - blanks * float(lows.min()), counts - blanks
     means = np.divide(sums, counts, out=np.full(len(planes), float(lows.min())), where=counts > 0)
-    return Intensities(
+    return ChannelFingerprint(
         low=float(lows.min()),
         high=float(highs.max()),
         blank=float(lows.min()) if has_blank else None,
         blank_share=share if has_blank else 0.0,
-        percentiles=_percentiles(body),
+        percentiles=_fast_percentiles(body),
         mean=float(body.mean(dtype=np.float64)),
         sd=float(body.std(dtype=np.float64)),
         slice_means=tuple(np.round(means, 4).tolist()),
         constant=tuple(np.flatnonzero(lows == highs).tolist()),
-        prints=tuple(map(_print, planes)),
+        prints=tuple(map(_slice_checksum, planes)),
     )
 
 
-def _percentiles(values: Array) -> tuple[float, ...]:
+def _fast_percentiles(values: Array) -> tuple[float, ...]:
     """PERCENTILES of the values, by counting where they have 16 bits, which is faster than sorting."""
     if values.dtype not in (np.uint8, np.uint16):
         return tuple(np.percentile(values, PERCENTILES).tolist())
@@ -145,8 +145,8 @@ def _percentiles(values: Array) -> tuple[float, ...]:
     return tuple((low + (places - np.floor(places)) * (high - low)).tolist())
 
 
-def _organ(mask: Mask, image: Volume, blank: float | None) -> Organ:
-    planes = _planes(mask)
+def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFingerprint:
+    planes = _slices_first(mask)
     areas = [int(np.count_nonzero(plane)) for plane in planes]
     voxels = sum(areas)
     labelled = np.flatnonzero(areas)
@@ -154,25 +154,27 @@ def _organ(mask: Mask, image: Volume, blank: float | None) -> Organ:
     outside = 0
     if voxels:
         first, last = int(labelled[0]), int(labelled[-1])
-        centre, low, high = _place(planes[first : last + 1], areas[first : last + 1])
+        centre, low, high = _centre_and_box(planes[first : last + 1], areas[first : last + 1])
         low[2], high[2], centre[2] = low[2] + first, high[2] + first, centre[2] + first
-        corners = _corners(image.affine, low - 0.5, high + 0.5)
+        corners = _world_corners(image.affine, low - 0.5, high + 0.5)
         there = {
-            "centre_mm": _world(image.affine, centre), "low_mm": corners[0], "high_mm": corners[1]
+            "centre_mm": _to_world(image.affine, centre), "low_mm": corners[0], "high_mm": corners[1]
         }  # fmt: skip
         if blank is not None:
-            outside = _outside(planes, _planes(image.voxels), labelled.tolist(), blank)
-    return Organ(
+            outside = _voxels_outside_body(
+                planes, _slices_first(image.voxels), labelled.tolist(), blank
+            )
+    return ClassFingerprint(
         voxels=voxels,
         volume_ml=voxels * float(np.prod(image.spacing_mm)) / 1000,
         areas=tuple(areas),
-        prints={int(z): _print(planes[z]) for z in labelled},
+        prints={int(z): _slice_checksum(planes[z]) for z in labelled},
         outside=outside,
         **there,
     )
 
 
-def _place(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
+def _centre_and_box(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
     """Centre, first and last voxel (x, y, z) of a mask whose planes are (Z, Y, X)."""
     seen = np.add.reduce(
         planes.view(np.uint8), axis=0, dtype=np.uint16
@@ -184,7 +186,7 @@ def _place(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
     return np.array(centre), np.array(low), np.array(high)
 
 
-def _outside(masks: Array, planes: Array, labelled: Sequence[int], blank: float) -> int:
+def _voxels_outside_body(masks: Array, planes: Array, labelled: Sequence[int], blank: float) -> int:
     """Voxels of a mask in the blank around the body: with nothing of the body on one side at least.
 
     Gas within the body is blank too, so a blank voxel counts only if a straight line from it to the
@@ -194,11 +196,11 @@ def _outside(masks: Array, planes: Array, labelled: Sequence[int], blank: float)
     for z in labelled:
         mask = masks[z] & (planes[z] == blank)
         if mask.any():
-            count += int((mask & ~_enclosed(planes[z] != blank)).sum())
+            count += int((mask & ~_enclosed_pixels(planes[z] != blank)).sum())
     return count
 
 
-def _enclosed(body: Mask) -> Mask:
+def _enclosed_pixels(body: Mask) -> Mask:
     """Pixels with the body on all four sides (or in it)."""
     seen = [
         np.logical_or.accumulate(body[:: steps[0], :: steps[1]], axis=axis)[
@@ -209,12 +211,15 @@ def _enclosed(body: Mask) -> Mask:
     return np.asarray(np.logical_and.reduce(seen))
 
 
-def _overlaps(masks: Mapping[str, Mask]) -> Iterator[tuple[str, int]]:
+def _count_overlaps(masks: Mapping[str, Mask]) -> Iterator[tuple[str, int]]:
     for (one, first), (other, second) in combinations(dict(masks).items(), 2):
-        yield f"{one} & {other}", int(np.count_nonzero(_planes(first) & _planes(second)))
+        yield (
+            f"{one} & {other}",
+            int(np.count_nonzero(_slices_first(first) & _slices_first(second))),
+        )
 
 
-def _body(voxels: Array, blank: float | None) -> tuple[Array, Array]:
+def _body_bounds(voxels: Array, blank: float | None) -> tuple[Array, Array]:
     """First and last voxel (x, y, z) that is not blank, to STEP voxels in x and y."""
     if blank is None:
         return np.zeros(3), np.array(voxels.shape) - 1.0
@@ -225,12 +230,12 @@ def _body(voxels: Array, blank: float | None) -> tuple[Array, Array]:
     return low, high
 
 
-def _planes(voxels: Array) -> Array:
+def _slices_first(voxels: Array) -> Array:
     """Slices (Z, Y, X) in memory order; a view of what a layout has read."""
     return np.ascontiguousarray(voxels.T)
 
 
-def _print(plane: Array) -> str:
+def _slice_checksum(plane: Array) -> str:
     """64 bits that differ for slices that differ (but for one in 10^9 datasets)."""
     from isal import isal_zlib
 
@@ -238,12 +243,12 @@ def _print(plane: Array) -> str:
     return f"{isal_zlib.crc32(data):08x}{isal_zlib.adler32(data):08x}"
 
 
-def _world(affine: Affine, voxel: Array) -> Point:
+def _to_world(affine: Affine, voxel: Array) -> Point:
     x, y, z = (affine[:3, :3] @ voxel + affine[:3, 3]).tolist()
     return round(x, 3), round(y, 3), round(z, 3)
 
 
-def _corners(affine: Affine, low: "Array | float", high: Array) -> tuple[Point, Point]:
+def _world_corners(affine: Affine, low: "Array | float", high: Array) -> tuple[Point, Point]:
     """Lowest and highest corner (RAS+ mm) of a box given by voxel borders."""
     grid = np.array(np.meshgrid(*zip(np.broadcast_to(low, 3), high, strict=True))).reshape(3, -1)
     world = affine[:3, :3] @ grid + affine[:3, 3:]

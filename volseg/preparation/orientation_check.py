@@ -14,9 +14,9 @@ import numpy as np
 from volseg.data.dataset import Sample
 from volseg.data.layouts.findings import Finding
 from volseg.data.volume import Array
-from volseg.preparation.fingerprint import Fingerprint, Organ, Point
+from volseg.preparation.fingerprint import ClassFingerprint, Fingerprint, Point
 
-Seen = Mapping[str, tuple[Sample, Fingerprint]]
+FingerprintByScan = Mapping[str, tuple[Sample, Fingerprint]]
 
 LIKELIER = 8.0
 """So much likelier (natural logarithm: 3,000 times) organs must be if exchanged; real scans: at most 2.4."""
@@ -31,7 +31,7 @@ SHARE = 80
 NORMAL = 1.2816  # so many standard deviations from the mean hold 80 % of a normal distribution
 
 
-def suspects(seen: Seen) -> Iterator[Finding]:
+def mirrored_findings(seen: FingerprintByScan) -> Iterator[Finding]:
     """A warning on each scan whose organs lie as usual only if an axis is turned round."""
     labelled = {name: one for name, one in seen.items() if one[1].organs}
     cases = np.array([sample.case for sample, _ in labelled.values()])
@@ -39,7 +39,7 @@ def suspects(seen: Seen) -> Iterator[Finding]:
         return
     prints = [print_ for _, print_ in labelled.values()]
     for axis, ends in enumerate(("left and right", "front and back", "head and foot")):
-        for row, (as_is, exchanged) in _exchanged(prints, cases, axis).items():
+        for row, (as_is, exchanged) in _suspected_scans(prints, cases, axis).items():
             told = (
                 f"organs lie as in other cases only with {ends} exchanged "
                 f"({as_is:.0f} mm off as they are, {exchanged:.0f} mm exchanged)"
@@ -48,7 +48,7 @@ def suspects(seen: Seen) -> Iterator[Finding]:
             yield Finding(scan=name, severity="warning", kind="mirrored", message=told)
 
 
-def _exchanged(
+def _suspected_scans(
     prints: Sequence[Fingerprint], cases: Array, axis: int
 ) -> dict[int, tuple[float, float]]:
     """The suspected scans, with how far off their organs are as they are and exchanged, mm.
@@ -57,20 +57,23 @@ def _exchanged(
     image and labels, and from the middle of the grid, round which labels alone turn. From head to foot
     they are seen from each other, since scans start at different heights.
     """
-    centres = _centres(prints, axis)
-    middles = [[one.body_mm[axis] for one in prints], [_middle(one.box_mm, axis) for one in prints]]
+    centres = _class_centres(prints, axis)
+    middles = [
+        [one.body_mm[axis] for one in prints],
+        [_box_middle(one.box_mm, axis) for one in prints],
+    ]
     found = {}
     for middle in middles if axis < 2 else [np.zeros(len(prints))]:
         places = centres - np.reshape(middle, (-1, 1))
         for row in np.flatnonzero(np.isfinite(places).any(axis=1)):
             others = cases != cases[row]
-            told = _judged(places[row], places[others], cases[others], alone=axis == 2)
+            told = _mirrored_offsets(places[row], places[others], cases[others], alone=axis == 2)
             if told:
                 found[int(row)] = told
     return found
 
 
-def _judged(
+def _mirrored_offsets(
     place: Array, others: Array, cases: Array, *, alone: bool
 ) -> tuple[float, float] | None:
     """How far a scan's organs are off as they are and exchanged, mm, if it is suspected."""
@@ -80,11 +83,11 @@ def _judged(
     if not known.any() or len(set(cases[whole])) < CASES:
         return None
     if alone:
-        place, others = _from_each_other(place), _from_each_other(others)
+        place, others = _relative_positions(place), _relative_positions(others)
     usual = np.median(others, axis=0)
-    weights = usual / np.hypot(_spread(others), ALIKE_MM) ** 2
+    weights = usual / np.hypot(_robust_deviation(others), ALIKE_MM) ** 2
     scores = others @ weights
-    spread = np.hypot(_spread(scores), ALIKE_MM * np.linalg.norm(weights))
+    spread = np.hypot(_robust_deviation(scores), ALIKE_MM * np.linalg.norm(weights))
     if not spread:
         return None
     off, off_exchanged = (sign * place @ weights - np.median(scores) for sign in (1, -1))
@@ -94,28 +97,28 @@ def _judged(
     return float(np.abs(place - usual).mean()), float(np.abs(place + usual).mean())
 
 
-def _from_each_other(places: Array) -> Array:
+def _relative_positions(places: Array) -> Array:
     """Each organ (last axis) as it is seen from the middle of the others; 0 for one alone."""
     count = places.shape[-1]
     mean = places.mean(axis=-1, keepdims=True)
     return np.asarray((places - mean) * count / max(count - 1, 1))
 
 
-def _spread(values: Array) -> Array:
+def _robust_deviation(values: Array) -> Array:
     """The standard deviation of most of the values along the first axis."""
     away = np.abs(values - np.median(values, axis=0))
     return np.asarray(np.percentile(away, SHARE, axis=0) / NORMAL)
 
 
-def _centres(prints: Sequence[Fingerprint], axis: int) -> Array:
+def _class_centres(prints: Sequence[Fingerprint], axis: int) -> Array:
     """The organs' centres along an axis (scans, organs), NaN where one is missing."""
     names = sorted({name for one in prints for name in one.organs or {}})
 
-    def centre(organ: Organ | None) -> float:
+    def centre(organ: ClassFingerprint | None) -> float:
         return organ.centre_mm[axis] if organ and organ.centre_mm else np.nan
 
     return np.array([[centre((one.organs or {}).get(name)) for name in names] for one in prints])
 
 
-def _middle(box_mm: tuple[Point, Point], axis: int) -> float:
+def _box_middle(box_mm: tuple[Point, Point], axis: int) -> float:
     return (box_mm[0][axis] + box_mm[1][axis]) / 2

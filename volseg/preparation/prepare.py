@@ -9,20 +9,27 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from volseg.arguments import PrepareOptions
-from volseg.data.dataset import FILE, Dataset, Facts
-from volseg.data.layouts import Found, GITract, Layout, Nifti
-from volseg.data.layouts.findings import SEVERITIES, Failure, Finding, failures, faults, note
+from volseg.data.dataset import FILE, Dataset, DatasetInfo
+from volseg.data.layouts import GITract, Layout, Nifti, RawDataset
+from volseg.data.layouts.findings import (
+    SEVERITIES,
+    Finding,
+    ScanFailure,
+    dataset_faults,
+    note_finding,
+    scan_failures,
+)
 from volseg.data.layouts.raw_dataset import RawScan
-from volseg.errors import UserError, nearest
-from volseg.formatting import first, natural
+from volseg.errors import UserError, nearest_hint
+from volseg.formatting import first_few, natural_key
 from volseg.preparation import checks, records, scan_writer
-from volseg.preparation.scan_writer import Outcome, Plan
-from volseg.schema import explain, members
+from volseg.preparation.scan_writer import ScanOutcome, WritePlan
+from volseg.schema import explain_errors, union_members
 from volseg.system import hardware, processes
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparationResult:
     """What was done. With `check`, `scans` would have been prepared and nothing is written.
 
     `unchanged` scans were there already; `removed` ones were, but are not in the source any more.
@@ -36,14 +43,14 @@ class Prepared:
     removed: tuple[str, ...] = ()
 
     @property
-    def failures(self) -> tuple[Failure, ...]:
+    def failures(self) -> tuple[ScanFailure, ...]:
         """The scans that can't be used, and why."""
-        return failures(self.findings)
+        return scan_failures(self.findings)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """The faults of the whole dataset."""
-        return faults(self.findings)
+        return dataset_faults(self.findings)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -61,7 +68,7 @@ def prepare(
     *,
     options: PrepareOptions = PrepareOptions(),
     on_scan: Progress = lambda done, total: None,  # noqa: ARG005
-) -> Prepared:
+) -> PreparationResult:
     """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` is told of progress.
 
     A fault of one scan leaves out that scan: it is in `failures`. A scan that was prepared before from
@@ -74,137 +81,145 @@ def prepare(
         UserError: a fault of the whole dataset, no scan without a fault, any fault with `strict`,
             or the output can't be written. All problems at once, one a line.
     """
-    layout = _layout(options)
+    layout = _build_layout(options)
     if not source.as_posix().isprintable():
         raise UserError(f"{str(source)!a}: its name is no plain text; rename the folder")
     found = layout.scans(source)
-    plan = Plan(options.out, found.classes, found.exclusive)
-    excluded, notes = _excluded(found, options.exclude)
+    plan = WritePlan(options.out, found.classes, found.exclusive)
+    excluded, notes = _excluded_scans(found, options.exclude)
     found = replace(found, findings=(*found.findings, *notes))
     if options.check or options.strict:
         task = partial(scan_writer.check, plan=plan)
-        outcomes = _outcomes(task, found.scans, options=options, on_scan=on_scan)
+        outcomes = _run_on_scans(task, found.scans, options=options, on_scan=on_scan)
         if options.check:
-            return _prepared(found, outcomes, excluded, out=options.out)
-        _refuse(_prepared(found, outcomes, excluded, out=options.out), strict=options.strict)
-    problems = faults(found.findings)
+            return _preparation_result(found, outcomes, excluded, out=options.out)
+        _raise_on_faults(
+            _preparation_result(found, outcomes, excluded, out=options.out), strict=options.strict
+        )
+    problems = dataset_faults(found.findings)
     if problems or not found.scans:
-        raise UserError.of([*problems, *_told(failures(found.findings))])
+        raise UserError.from_problems([*problems, *_failure_lines(scan_failures(found.findings))])
     sources = {path.parent for scan in found.scans for path in scan.files}
-    with records.locked(options.out, sources):
-        outcomes = _written(found.scans, plan, options=options, on_scan=on_scan)
-        done = _prepared(found, outcomes, excluded, out=options.out)
-        _refuse(done, strict=options.strict)
-        gone = records.strangers(options.out, done.scans)
+    with records.lock_dataset(options.out, sources):
+        outcomes = _write_scans(found.scans, plan, options=options, on_scan=on_scan)
+        done = _preparation_result(found, outcomes, excluded, out=options.out)
+        _raise_on_faults(done, strict=options.strict)
+        gone = records.unlisted_scans(options.out, done.scans)
         for name in gone:
-            records.withdraw(options.out, name)
-        _save(source, layout, found, outcomes, excluded=excluded, out=options.out)
+            records.remove_scan(options.out, name)
+        _save_dataset(source, layout, found, outcomes, excluded=excluded, out=options.out)
     failed = {failure.name for failure in done.failures}
     return replace(done, removed=tuple(name for name in gone if name not in failed))
 
 
-def _layout(options: PrepareOptions) -> GITract | Nifti:
+def _build_layout(options: PrepareOptions) -> GITract | Nifti:
     """The layout by name, with the settings that were given.
 
     Raises:
         UserError: an unknown name, or settings that this layout does not have.
     """
-    known = members(Layout)
+    known = union_members(Layout)
     if options.layout not in known:
-        near = nearest(options.layout, known)
+        near = nearest_hint(options.layout, known)
         raise UserError(
             f"--layout {options.layout}: no such layout{near}; known: {', '.join(known)}"
         )
     kind = known[options.layout]
-    settings = {"name": options.layout, **options.settings()}
+    settings = {"name": options.layout, **options.layout_settings()}
     try:
         layout: GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
     except ValidationError as error:
-        lines = explain(error, kind)
-        raise UserError.of(f"--layout {options.layout}: {line}" for line in lines) from error
+        lines = explain_errors(error, kind)
+        raise UserError.from_problems(
+            f"--layout {options.layout}: {line}" for line in lines
+        ) from error
     return layout
 
 
-def _excluded(found: Found, wanted: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:
+def _excluded_scans(
+    found: RawDataset, wanted: Sequence[str]
+) -> tuple[frozenset[str], list[Finding]]:
     """The names to flag: the author's bad scans and the user's own; and remarks on both.
 
     Raises:
         UserError: names of the user that match no scan and no case.
     """
     names = {scan.name: scan.case for scan in found.scans}
-    failed = [failure.name for failure in failures(found.findings)]
+    failed = [failure.name for failure in scan_failures(found.findings)]
     names |= {name: name.partition("_day")[0] for name in failed}
     known = dict.fromkeys([*names.values(), *names])
     unknown = [
-        f"--exclude {name}: no such case or scan{nearest(name, known)}"
+        f"--exclude {name}: no such case or scan{nearest_hint(name, known)}"
         for name in wanted
         if name not in known
     ]
     if unknown:
-        raise UserError.of(unknown)
+        raise UserError.from_problems(unknown)
     own = {name for name, case in names.items() if not {name, case}.isdisjoint(wanted)}
     flagged = own.union(name for name in found.bad_scans if name in names)
     notes = [
-        note(
+        note_finding(
             "left out of training and scoring: "
             + ("as asked" if name in own else "on its author's list of bad labels"),
             kind="excluded",
             scan=name,
         )
-        for name in sorted(flagged, key=natural)
+        for name in sorted(flagged, key=natural_key)
     ]
     absent = [name for name in found.bad_scans if name not in names]
     if absent:
         told = f"not in this dataset, of the scans that its author excludes: {', '.join(absent)}"
-        notes.append(note(told, kind="excluded"))
+        notes.append(note_finding(told, kind="excluded"))
     return frozenset(flagged), notes
 
 
-def _refuse(done: Prepared, *, strict: bool) -> None:
+def _raise_on_faults(done: PreparationResult, *, strict: bool) -> None:
     """Stop at faults of the whole dataset, and where no scan (with `strict`: not every one) is good.
 
     Raises:
         UserError: all that is wrong, of the scans the first ten.
     """
     if done.problems or not done.scans or (strict and done.failures):
-        raise UserError.of([*done.problems, *_told(done.failures)])
+        raise UserError.from_problems([*done.problems, *_failure_lines(done.failures)])
 
 
-def _told(failed: Sequence[Failure]) -> Iterator[str]:
-    return first([failure.reason for failure in failed], "scans with faults")
+def _failure_lines(failed: Sequence[ScanFailure]) -> Iterator[str]:
+    return first_few([failure.reason for failure in failed], "scans with faults")
 
 
-def _prepared(
-    found: Found, outcomes: Sequence[Outcome], excluded: frozenset[str], *, out: Path
-) -> Prepared:
+def _preparation_result(
+    found: RawDataset, outcomes: Sequence[ScanOutcome], excluded: frozenset[str], *, out: Path
+) -> PreparationResult:
     """What came of all scans, judged each by itself and beside the others."""
     good = [outcome.record for outcome in outcomes if outcome.record]
     seen = {one.sample.name: (one.sample, one.fingerprint) for one in good}
     own = (finding for outcome in outcomes for finding in outcome.findings)
     names = tuple(seen)
-    return Prepared(
+    return PreparationResult(
         out=out,
         scans=names,
         excluded=tuple(name for name in names if name in excluded),
-        findings=tuple(_in_order([*found.findings, *own, *checks.across(seen)])),
+        findings=tuple(_sort_findings([*found.findings, *own, *checks.dataset_findings(seen)])),
         unchanged=tuple(outcome.name for outcome in outcomes if outcome.unchanged),
     )
 
 
-def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+def _sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Of the whole first, then by scan; in each the errors before warnings and notes."""
 
     def place(one: Finding) -> tuple[object, ...]:
-        return bool(one.scan), natural(one.scan), SEVERITIES.index(one.severity)
+        return bool(one.scan), natural_key(one.scan), SEVERITIES.index(one.severity)
 
     return sorted(findings, key=place)
 
 
-def _written(
-    scans: Sequence[RawScan], plan: Plan, *, options: PrepareOptions, on_scan: Progress
-) -> list[Outcome]:
+def _write_scans(
+    scans: Sequence[RawScan], plan: WritePlan, *, options: PrepareOptions, on_scan: Progress
+) -> list[ScanOutcome]:
     """The outcome of writing each scan, in their order; those that are written already stay."""
-    kept = {scan.name: one for scan in scans if (one := scan_writer.kept(scan, plan=plan))}
+    kept = {
+        scan.name: one for scan in scans if (one := scan_writer.unchanged_outcome(scan, plan=plan))
+    }
     new = [scan for scan in scans if scan.name not in kept]
     on_scan(len(kept), len(scans))
 
@@ -212,44 +227,46 @@ def _written(
         on_scan(len(kept) + done, len(scans))
 
     task = partial(scan_writer.write, plan=plan)
-    written = _outcomes(task, new, options=options, on_scan=report)
+    written = _run_on_scans(task, new, options=options, on_scan=report)
     outcomes = kept | {one.name: one for one in written}
     return [outcomes[scan.name] for scan in scans]
 
 
-def _outcomes(
-    task: Callable[[RawScan], Outcome],
+def _run_on_scans(
+    task: Callable[[RawScan], ScanOutcome],
     scans: Sequence[RawScan],
     *,
     options: PrepareOptions,
     on_scan: Progress,
-) -> list[Outcome]:
+) -> list[ScanOutcome]:
     """The outcome of a task for each scan, in their order, worked out in parallel."""
     workers = options.workers
     if workers is None:
-        workers = min(hardware.cores(), 1 + len(scans) // SCANS_A_START)
+        workers = min(hardware.available_cores(), 1 + len(scans) // SCANS_A_START)
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
-    outcomes: dict[int, Outcome] = {}
-    with closing(processes.each(task, scans, workers=workers, died=scan_writer.died)) as work:
+    outcomes: dict[int, ScanOutcome] = {}
+    with closing(
+        processes.map_unordered(task, scans, workers=workers, died=scan_writer.killed_outcome)
+    ) as work:
         for position, outcome in work:
             outcomes[position] = outcome
             on_scan(len(outcomes), len(scans))
     return [outcomes[position] for position in range(len(scans))]
 
 
-def _save(
+def _save_dataset(
     source: Path,
     layout: GITract | Nifti,
-    found: Found,
-    outcomes: Sequence[Outcome],
+    found: RawDataset,
+    outcomes: Sequence[ScanOutcome],
     *,
     excluded: frozenset[str],
     out: Path,
 ) -> None:
     """Write `dataset.json`, unless it says the same already."""
     samples = [outcome.record.sample for outcome in outcomes if outcome.record]
-    facts = Facts(
+    facts = DatasetInfo(
         name=source.resolve().name.removesuffix(".json"),
         layout=layout.name,
         classes=found.classes,
@@ -259,5 +276,5 @@ def _save(
     )
     dataset = Dataset(out, facts)
     path = out / FILE
-    if not path.is_file() or path.read_text(encoding="utf-8") != dataset.text():
+    if not path.is_file() or path.read_text(encoding="utf-8") != dataset.to_json():
         dataset.save()

@@ -22,7 +22,7 @@ FOLDER = "records"
 LOCK = ".prepare.lock"
 
 
-class Record(Section):
+class ScanRecord(Section):
     """One prepared scan: the hash of what it was made from, its entry, its files and their sizes.
 
     `findings` are those of this scan alone; what only shows beside others is judged anew each time.
@@ -36,24 +36,24 @@ class Record(Section):
 
     def write(self, out: Path) -> None:
         """Write it, once all of its files are there."""
-        write_text(_path(out, self.sample.name), self.model_dump_json() + "\n")
+        write_text(_record_path(out, self.sample.name), self.model_dump_json() + "\n")
 
-    def is_true(self, out: Path, key: str) -> bool:
+    def is_current(self, out: Path, key: str) -> bool:
         """Whether the files are there, as large as they were, and made from what `key` stands for."""
         return self.key == key and all(
-            _size(out / name) == size for name, size in self.files.items()
+            _file_size(out / name) == size for name, size in self.files.items()
         )
 
 
-def read(out: Path, name: str) -> Record | None:
+def read(out: Path, name: str) -> ScanRecord | None:
     """The record of a scan, or None where there is none that this version can read."""
     try:
-        return Record.model_validate_json(_path(out, name).read_bytes())
+        return ScanRecord.model_validate_json(_record_path(out, name).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def all_of(out: Path, names: Iterable[str]) -> list[Record]:
+def read_all(out: Path, names: Iterable[str]) -> list[ScanRecord]:
     """The records of these scans.
 
     Raises:
@@ -70,7 +70,7 @@ def all_of(out: Path, names: Iterable[str]) -> list[Record]:
     return [record for record in found.values() if record is not None]
 
 
-def withdraw(out: Path, name: str) -> None:
+def remove_scan(out: Path, name: str) -> None:
     """Remove a scan's files, so that nothing speaks of what is no longer true.
 
     `dataset.json` goes first and the record next, before the files that they name.
@@ -79,22 +79,22 @@ def withdraw(out: Path, name: str) -> None:
         OutputError: a file can't be removed.
     """
     record = read(out, name)
-    _unlink(out / FILE)
-    _unlink(_path(out, name))
+    _remove_file(out / FILE)
+    _remove_file(_record_path(out, name))
     for file in record.files if record else ():
-        _unlink(out / file)
+        _remove_file(out / file)
     if record and record.sample.labels:
         _remove_empty(out / "labels" / name)
 
 
-def strangers(out: Path, names: Iterable[str]) -> list[str]:
+def unlisted_scans(out: Path, names: Iterable[str]) -> list[str]:
     """The scans that have a record but are not among these names."""
     there = {path.name.removesuffix(".json") for path in (out / FOLDER).glob("*.json")}
     return sorted(there.difference(names))
 
 
 @contextmanager
-def locked(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
+def lock_dataset(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
     """Keep other processes from writing this dataset, and remove what a killed one left half-written.
 
     Raises:
@@ -107,7 +107,7 @@ def locked(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
     _refuse_sources(out, sources)
     _refuse_foreign(out)
     fresh = not out.exists()
-    with atomic.telling(out):
+    with atomic.readable_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK)
         try:
@@ -117,11 +117,11 @@ def locked(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
                 f"{out}: another `volseg prepare` is writing it; wait for it or choose another --out"
             ) from error
     try:
-        _sweep(out)
+        _remove_partial_files(out)
         (out / FOLDER).mkdir(exist_ok=True)  # says from the first volume on that this is ours
         yield
     finally:
-        _sweep(out)
+        _remove_partial_files(out)
         _remove_empty(out / FOLDER)
         with suppress(OSError):  # Windows removes no file that is open
             (out / LOCK).unlink()
@@ -158,24 +158,24 @@ def _refuse_foreign(out: Path) -> None:
             ) from error
 
 
-def _sweep(out: Path) -> None:
+def _remove_partial_files(out: Path) -> None:
     for folder in ("", "images/", "labels/*/", f"{FOLDER}/"):
         for path in out.glob(f"{folder}{atomic.PREFIX}*"):
             path.unlink(missing_ok=True)
 
 
-def _path(out: Path, name: str) -> Path:
+def _record_path(out: Path, name: str) -> Path:
     return out / FOLDER / f"{name}.json"
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
         return -1
 
 
-def _unlink(path: Path) -> None:
+def _remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

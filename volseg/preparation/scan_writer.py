@@ -9,96 +9,98 @@ from typing import NamedTuple
 import numpy as np
 
 from volseg.data.dataset import Sample
-from volseg.data.layouts.findings import Finding, errors
+from volseg.data.layouts.findings import Finding, error_findings
 from volseg.data.layouts.raw_dataset import Masks, RawScan
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.preparation import checks, records
-from volseg.preparation.fingerprint import measure
-from volseg.preparation.records import Record
+from volseg.preparation.fingerprint import measure_scan
+from volseg.preparation.records import ScanRecord
 
 FORMAT = 1
 """Goes up when the same source gives other files, so that older ones are made again."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class WritePlan:
     """What is the same for all scans of a dataset."""
 
     out: Path
     classes: tuple[str, ...]
     exclusive: bool
 
-    def key(self, scan: RawScan) -> str:
+    def scan_key(self, scan: RawScan) -> str:
         """The hash of all that a scan's files depend on."""
         told = [FORMAT, self.classes, self.exclusive, scan.case, scan.day, scan.part, scan.stamp]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-class Outcome(NamedTuple):
+class ScanOutcome(NamedTuple):
     """What became of a scan: its record (None: it can't be used) and what there is to say of it."""
 
     name: str
-    record: Record | None
+    record: ScanRecord | None
     findings: tuple[Finding, ...]
     unchanged: bool = False
 
 
-class Read(NamedTuple):
+class ScanVolumes(NamedTuple):
     """A scan in memory."""
 
     channels: tuple[Volume, ...]
     masks: Masks | None
 
 
-def died(scan: RawScan) -> Outcome:
+def killed_outcome(scan: RawScan) -> ScanOutcome:
     """The outcome of a scan whose worker died."""
     reason = "the process that read it was killed; give it more memory or pass --workers 1"
-    told = errors(scan.name, "killed", UserError(f"{scan.source}: {reason}"))
-    return Outcome(scan.name, None, tuple(told))
+    told = error_findings(scan.name, "killed", UserError(f"{scan.source}: {reason}"))
+    return ScanOutcome(scan.name, None, tuple(told))
 
 
-def check(scan: RawScan, *, plan: Plan) -> Outcome:
+def check(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
     """Read, measure and judge a scan, and forget its voxels."""
     try:
-        read = _read(scan, plan)
-        return read if isinstance(read, Outcome) else _judged(scan, read, plan)
+        read = _read_scan(scan, plan)
+        return read if isinstance(read, ScanOutcome) else _measured_outcome(scan, read, plan)
     except MemoryError as error:
         return _out_of_memory(scan, error)
 
 
-def kept(scan: RawScan, *, plan: Plan) -> Outcome | None:
+def unchanged_outcome(scan: RawScan, *, plan: WritePlan) -> ScanOutcome | None:
     """The outcome of a scan that was written before from just this source, or None."""
     old = records.read(plan.out, scan.name)
-    if old is None or not old.is_true(plan.out, plan.key(scan)):
+    if old is None or not old.is_current(plan.out, plan.scan_key(scan)):
         return None
     sample = old.sample.model_copy(update={"source": scan.source.as_posix()})  # it may have moved
-    return Outcome(
+    return ScanOutcome(
         scan.name, old.model_copy(update={"sample": sample}), old.findings, unchanged=True
     )
 
 
-def write(scan: RawScan, *, plan: Plan) -> Outcome:
+def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
     """Write the volumes of one scan and its record.
 
     Raises:
         OutputError: a file can't be written.
     """
     try:
-        return _written(scan, plan)
+        return _write_files(scan, plan)
     except MemoryError as error:
         return _out_of_memory(scan, error)
 
 
-def _written(scan: RawScan, plan: Plan) -> Outcome:
-    key = plan.key(scan)  # of the files as they are before they are read: a later change is seen
-    read = _read(scan, plan)
-    if isinstance(read, Outcome):
+def _write_files(scan: RawScan, plan: WritePlan) -> ScanOutcome:
+    key = plan.scan_key(
+        scan
+    )  # of the files as they are before they are read: a later change is seen
+    read = _read_scan(scan, plan)
+    if isinstance(read, ScanOutcome):
         return read
-    done = _judged(scan, read, plan)
-    records.withdraw(plan.out, scan.name)
-    images, labels = _names(scan, len(read.channels), plan)
+    done = _measured_outcome(scan, read, plan)
+    records.remove_scan(plan.out, scan.name)
+    images, labels = _file_names(scan, len(read.channels), plan)
     for name, channel in zip(images, read.channels, strict=True):
         write_volume(channel, plan.out / name)
     for organ in read.masks or ():
@@ -113,7 +115,7 @@ def _written(scan: RawScan, plan: Plan) -> Outcome:
     return done._replace(record=record)
 
 
-def _read(scan: RawScan, plan: Plan) -> Read | Outcome:
+def _read_scan(scan: RawScan, plan: WritePlan) -> ScanVolumes | ScanOutcome:
     """The image and the masks of a scan, or everything that is wrong with either."""
     problems: list[Finding] = []
     channels: tuple[Volume, ...] = ()
@@ -121,30 +123,32 @@ def _read(scan: RawScan, plan: Plan) -> Read | Outcome:
     try:
         channels = tuple(scan.channels())
     except (UserError, MemoryError) as error:
-        problems += errors(scan.name, "image", _told(error, scan))
+        problems += error_findings(scan.name, "image", _as_user_error(error, scan))
     try:
         masks = scan.labels(plan.classes, channels[0] if channels else None)
     except (UserError, MemoryError) as error:
-        problems += errors(scan.name, "labels", _told(error, scan))
+        problems += error_findings(scan.name, "labels", _as_user_error(error, scan))
     if problems:
-        return Outcome(scan.name, None, (*problems, *scan.remarks()))
-    return Read(channels, masks)
+        return ScanOutcome(scan.name, None, (*problems, *scan.remarks()))
+    return ScanVolumes(channels, masks)
 
 
-def _told(error: UserError | MemoryError, scan: RawScan) -> UserError:
+def _as_user_error(error: UserError | MemoryError, scan: RawScan) -> UserError:
     if isinstance(error, UserError):
         return error
     return UserError(f"{scan.source}: not enough memory to read it; pass --workers 1 or free some")
 
 
-def _out_of_memory(scan: RawScan, error: MemoryError) -> Outcome:
-    return Outcome(scan.name, None, tuple(errors(scan.name, "memory", _told(error, scan))))
+def _out_of_memory(scan: RawScan, error: MemoryError) -> ScanOutcome:
+    return ScanOutcome(
+        scan.name, None, tuple(error_findings(scan.name, "memory", _as_user_error(error, scan)))
+    )
 
 
-def _judged(scan: RawScan, read: Read, plan: Plan) -> Outcome:
+def _measured_outcome(scan: RawScan, read: ScanVolumes, plan: WritePlan) -> ScanOutcome:
     """The scan's record, as yet without its key and files."""
-    fingerprint = measure(read.channels, read.masks, exclusive=plan.exclusive)
-    images, labels = _names(scan, len(read.channels), plan)
+    fingerprint = measure_scan(read.channels, read.masks, exclusive=plan.exclusive)
+    images, labels = _file_names(scan, len(read.channels), plan)
     sample = Sample(
         case=scan.case,
         day=scan.day,
@@ -157,12 +161,14 @@ def _judged(scan: RawScan, read: Read, plan: Plan) -> Outcome:
         spacing_mm=fingerprint.spacing_mm,
         slices=scan.numbers,
     )
-    found = (*scan.remarks(), *checks.of_scan(sample, fingerprint))
-    record = Record(key="", sample=sample, files={}, fingerprint=fingerprint, findings=found)
-    return Outcome(scan.name, record, found)
+    found = (*scan.remarks(), *checks.scan_findings(sample, fingerprint))
+    record = ScanRecord(key="", sample=sample, files={}, fingerprint=fingerprint, findings=found)
+    return ScanOutcome(scan.name, record, found)
 
 
-def _names(scan: RawScan, channels: int, plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
+def _file_names(
+    scan: RawScan, channels: int, plan: WritePlan
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """The files of a scan, relative to the dataset: one a channel (numbered as nnU-Net's) and one a class."""
     stems = [scan.name] if channels == 1 else [f"{scan.name}_{i:04d}" for i in range(channels)]
     images = tuple(f"images/{stem}.nii.gz" for stem in stems)

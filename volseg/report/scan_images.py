@@ -11,12 +11,14 @@ from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.inference.prediction_folder import Prediction
-from volseg.report.page.slice_images import Ranges, Sides
+from volseg.report.page.slice_images import ScanImages, SliceRanges
 
 ROWS = "rle.csv"
 
 
-def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -> Sides:
+def load_scan_images(
+    record: Prediction, dataset: Dataset | None, classes: Sequence[str]
+) -> ScanImages:
     """A scan's masks by class, empty for a class that it was not predicted for.
 
     Labels that are known to be bad are no truth.
@@ -24,28 +26,30 @@ def sides(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -
     Raises:
         UserError: files that are missing or damaged, or masks on another grid than the image.
     """
-    check, also = record.check, _to_check(record)
-    found = {name: volume_files.read(record.mask(name)) for name in record.classes}
-    sample = dataset.find(record.scan) if dataset else None
+    check, also = record.check, _ranges_to_check(record)
+    found = {name: volume_files.read(record.mask_file(name)) for name in record.classes}
+    sample = dataset.find_sample(record.scan) if dataset else None
     if dataset is None or sample is None:
         first = record.classes[0]
-        _same_grid(found, found[first], record, record.mask(first))
-        prediction = _stacked(found, found[first], classes)
-        numbers = _numbers(record, prediction.shape[3])
-        return Sides(prediction, None, found[first], numbers=numbers, check=check, also=also)
+        _check_same_grid(found, found[first], record, record.mask_file(first))
+        prediction = _stack_masks(found, found[first], classes)
+        numbers = _source_slice_numbers(record, prediction.shape[3])
+        return ScanImages(
+            prediction, None, found[first], numbers=numbers, check=check, must_show=also
+        )
     image = dataset.image(sample)
-    _same_grid(found, image, record, dataset.folder / sample.images[0])
-    prediction = _stacked(found, image, classes)
-    truth = _truth(dataset, sample, image, classes)
-    return Sides(prediction, truth, image, image, sample.slices, check, also)
+    _check_same_grid(found, image, record, dataset.folder / sample.images[0])
+    prediction = _stack_masks(found, image, classes)
+    truth = _label_masks(dataset, sample, image, classes)
+    return ScanImages(prediction, truth, image, image, sample.slices, check, also)
 
 
-def _to_check(record: Prediction) -> Ranges:
+def _ranges_to_check(record: Prediction) -> SliceRanges:
     """Where to look for each organ."""
     return [one for organ in record.confidence.values() for one in organ.slices]
 
 
-def _numbers(record: Prediction, slices: int) -> list[int]:
+def _source_slice_numbers(record: Prediction, slices: int) -> list[int]:
     """The slices' source numbers, from the competition's rows; none where it has no rows, or others."""
     path = record.folder / ROWS
     ids = dict.fromkeys(row.id for row in rle_csv.read(path)) if path.is_file() else ()
@@ -54,22 +58,26 @@ def _numbers(record: Prediction, slices: int) -> list[int]:
     return [int(one) for one in told] if known else []
 
 
-def _truth(dataset: Dataset, sample: Sample, image: Volume, classes: Sequence[str]) -> Array | None:
+def _label_masks(
+    dataset: Dataset, sample: Sample, image: Volume, classes: Sequence[str]
+) -> Array | None:
     if sample.labels is None or sample.excluded:
         return None
     labels = {name: image.with_voxels(dataset.label(sample, name)) for name in dataset.classes}
-    return _stacked(labels, image, classes)
+    return _stack_masks(labels, image, classes)
 
 
-def _same_grid(masks: Mapping[str, Volume], place: Volume, record: Prediction, of: Path) -> None:
+def _check_same_grid(
+    masks: Mapping[str, Volume], place: Volume, record: Prediction, of: Path
+) -> None:
     for name, mask in masks.items():
         if not mask.same_grid(place):
             raise UserError(
-                f"{record.mask(name)}: has another shape or lies elsewhere than {of}; predict it again"
+                f"{record.mask_file(name)}: has another shape or lies elsewhere than {of}; predict it again"
             )
 
 
-def _stacked(masks: Mapping[str, Volume], place: Volume, classes: Sequence[str]) -> Array:
+def _stack_masks(masks: Mapping[str, Volume], place: Volume, classes: Sequence[str]) -> Array:
     """Bool (C, X, Y, Z)."""
     empty = np.zeros(place.voxels.shape, bool)
     return np.stack([masks[name].voxels != 0 if name in masks else empty for name in classes])

@@ -11,17 +11,13 @@ from typing import Any
 import yaml
 
 from volseg import __version__
-from volseg.config.config import Config, check, parse
-from volseg.errors import UserError, short
-from volseg.postprocessing import Step, undone, unknown_classes
+from volseg.config.config import Config, parse_yaml, validate_values
+from volseg.errors import UserError, short_repr
+from volseg.postprocessing import Step, ineffective_steps, unknown_classes
 from volseg.system.files import write_text
 
 POSTPROCESS = "postprocess.yaml"
-
-
 Steps = tuple[Step, ...]
-
-
 HEADER = (
     "How this run's masks are cleaned: steps, in order, as in the section `postprocess` of a config.",
     "`volseg infer` goes by this file, and it may be edited; `volseg options step` lists the steps.",
@@ -42,8 +38,8 @@ def read_steps(folder: Path, classes: Sequence[str]) -> Steps | None:
     path = folder / POSTPROCESS
     if not path.exists():
         return None
-    steps = check({"postprocess": _listed(path)}, str(path)).postprocess
-    refuse_unfit(steps, classes, path)
+    steps = validate_values({"postprocess": _read_step_list(path)}, str(path)).postprocess
+    refuse_unfit_steps(steps, classes, path)
     return steps
 
 
@@ -52,21 +48,21 @@ def write_steps(folder: Path, steps: Sequence[Step], comments: Sequence[str] = (
     lines = [line for text in (*HEADER, *comments) for line in text.splitlines() or [""]]
     plain = ("".join(one if one.isprintable() else " " for one in line) for line in lines)
     commented = (f"# {line}".rstrip() for line in plain)  # YAML has no control characters
-    write_text(folder / POSTPROCESS, "\n".join([*commented, *_entries(steps), ""]))
+    write_text(folder / POSTPROCESS, "\n".join([*commented, *_step_lines(steps), ""]))
 
 
-def refuse_unfit(steps: Sequence[Step], classes: Sequence[str], path: Path) -> None:
+def refuse_unfit_steps(steps: Sequence[Step], classes: Sequence[str], path: Path) -> None:
     """Refuse steps that can't do anything in a run of these classes.
 
     Raises:
         UserError: names `path` and each such step.
     """
-    problems = [*unknown_classes(steps, classes), *undone(steps, classes)]
+    problems = [*unknown_classes(steps, classes), *ineffective_steps(steps, classes)]
     if problems:
-        raise UserError.of([f"{path}:", *(f"  {problem}" for problem in problems)])
+        raise UserError.from_problems([f"{path}:", *(f"  {problem}" for problem in problems)])
 
 
-def _listed(path: Path) -> list[object]:
+def _read_step_list(path: Path) -> list[object]:
     """What stands in the list, yet to be checked.
 
     Raises:
@@ -85,12 +81,12 @@ def _listed(path: Path) -> list[object]:
     if not isinstance(values, list):
         raise UserError(
             f"{path}: expected a list of steps, one a line, such as `- fill_holes` (none: []), "
-            f"got {'nothing' if values is None else short(values)}"
+            f"got {'nothing' if values is None else short_repr(values)}"
         )
     return values
 
 
-def _entries(steps: Sequence[Step]) -> Iterator[str]:
+def _step_lines(steps: Sequence[Step]) -> Iterator[str]:
     """A line a step, with every setting but the classes of a step that is for all."""
     if not steps:
         yield "[]"
@@ -108,7 +104,9 @@ SECTION = "postprocess"
 def write_config(folder: Path, config: Config) -> None:
     """Write the steps, and the rest of the resolved config with the version."""
     write_steps(folder, config.postprocess)
-    _write(folder, {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})})
+    _write_config_values(
+        folder, {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})}
+    )
 
 
 def read_config(folder: Path, classes: Sequence[str]) -> Config:
@@ -117,7 +115,7 @@ def read_config(folder: Path, classes: Sequence[str]) -> Config:
     Raises:
         UserError: wrong keys or values, or steps that don't fit the classes or are told nowhere.
     """
-    values = _values(folder)
+    values = _config_values(folder)
     version = values.pop("version", "unknown")
     steps = read_steps(folder, classes)
     if steps is not None:
@@ -127,7 +125,7 @@ def read_config(folder: Path, classes: Sequence[str]) -> Config:
             f"{folder / POSTPROCESS}: missing; list the steps in it that clean the masks, such as "
             "`- fill_holes`, or [] for none (`volseg options step` lists them)"
         )
-    config = check(values, f"{folder / CONFIG} (written by volseg {version})")
+    config = validate_values(values, f"{folder / CONFIG} (written by volseg {version})")
     return config if steps is None else config.model_copy(update={SECTION: steps})
 
 
@@ -145,18 +143,18 @@ def replace_steps(
     Raises:
         UserError: a step for another class, or one that does nothing.
     """
-    refuse_unfit(steps, classes, folder / POSTPROCESS)
+    refuse_unfit_steps(steps, classes, folder / POSTPROCESS)
     # first: it goes before, should the rest not be done
     write_steps(folder, steps, comments)
-    values = _values(folder)
+    values = _config_values(folder)
     if SECTION in values:
         del values[SECTION]
-        _write(folder, values)
+        _write_config_values(folder, values)
 
 
-def _values(folder: Path) -> dict[str, Any]:
-    return parse((folder / CONFIG).read_text(encoding="utf-8"), str(folder / CONFIG))
+def _config_values(folder: Path) -> dict[str, Any]:
+    return parse_yaml((folder / CONFIG).read_text(encoding="utf-8"), str(folder / CONFIG))
 
 
-def _write(folder: Path, values: dict[str, Any]) -> None:
+def _write_config_values(folder: Path, values: dict[str, Any]) -> None:
     write_text(folder / CONFIG, yaml.safe_dump(values, sort_keys=False))

@@ -6,14 +6,14 @@ from pydantic import Field
 
 from volseg.data.splits import FOLDS
 from volseg.schema import Section
-from volseg.system.json_files import Kept
+from volseg.system.json_files import JsonFile
 
 FILE, OUT_OF_FOLD = "folds.json", "out_of_fold"
 NAMES = tuple(f"fold{number}" for number in range(FOLDS))
 """The folders of the folds' runs."""
 
 
-class Ended(Section):
+class FoldOutcome(Section):
     """How the training of a fold ended, and the time limit that it had, in seconds."""
 
     steps: int
@@ -22,16 +22,16 @@ class Ended(Section):
     max_seconds: float | None
 
 
-class Folds(Kept):
+class FinishedFolds(JsonFile):
     """What `folds.json` says: how each fold that is finished ended, by the name of its folder.
 
     The file is written when the first is finished.
     """
 
     file: ClassVar[str] = FILE
-    finished: dict[str, Ended] = Field(min_length=1)
+    finished: dict[str, FoldOutcome] = Field(min_length=1)
 
     @property
-    def unfinished(self) -> tuple[str, ...]:
+    def unfinished_folds(self) -> tuple[str, ...]:
         """The folds that are yet to be trained, or trained further."""
         return tuple(name for name in NAMES if name not in self.finished)

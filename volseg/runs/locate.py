@@ -2,23 +2,23 @@
 
 from pathlib import Path
 
-from volseg.errors import UserError, nearest
-from volseg.runs.folds import NAMES, Folds
+from volseg.errors import UserError, nearest_hint
+from volseg.runs.folds import NAMES, FinishedFolds
 from volseg.runs.run_files import BEST, LAST, RUNS
 
 
-def begun(folder: Path) -> bool:
+def has_checkpoint(folder: Path) -> bool:
     """Whether a run has got as far as its first checkpoint."""
     return any((folder / name).is_file() for name in (LAST, BEST))
 
 
-def members(folder: Path) -> list[Path]:
+def member_folders(folder: Path) -> list[Path]:
     """The runs whose networks predict: the folder itself, or the finished folds of one that holds five.
 
     Raises:
         UserError: no fold is finished.
     """
-    five = Folds.read(folder)
+    five = FinishedFolds.read(folder)
     if five is None and (folder / NAMES[0]).is_dir():
         raise UserError(
             f"{folder}: no fold is finished; go on with `volseg train ... --fold each --resume`, or "
@@ -29,13 +29,13 @@ def members(folder: Path) -> list[Path]:
     return [folder / name for name in NAMES if name in five.finished]
 
 
-def label(folder: Path) -> str:
+def run_label(folder: Path) -> str:
     """A run's short name; that of a fold begins with that of the run which holds it."""
-    inner = Folds.read(folder.parent) is not None
+    inner = FinishedFolds.read(folder.parent) is not None
     return f"{folder.parent.name}/{folder.name}" if inner else folder.name
 
 
-def find(name: str | None) -> Path:
+def find_run(name: str | None) -> Path:
     """The folder of a run: a name under `runs/`, a path, or (None) the newest with weights.
 
     Raises:
@@ -55,12 +55,14 @@ def find(name: str | None) -> Path:
     for folder in (Path(name), RUNS / name):  # the second finds NAME/fold0
         if folder.is_dir():
             return folder
-    raise UserError(f"{name}: no such run under {RUNS} and no such folder{nearest(name, known)}")
+    raise UserError(
+        f"{name}: no such run under {RUNS} and no such folder{nearest_hint(name, known)}"
+    )
 
 
 def _last_written(folder: Path) -> float | None:
     """When a run's weights were written last; None where it can't predict yet."""
-    five = Folds.read(folder)
+    five = FinishedFolds.read(folder)
     names = five.finished if five else ["."]
     files = [folder / name / BEST for name in names]
     return max((file.stat().st_mtime for file in files if file.is_file()), default=None)

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from volseg import __version__
 from volseg.config.config import Config
 from volseg.errors import UserError
-from volseg.model.engines import Format, Model
+from volseg.model.engines import Format, TrainedModel
 from volseg.postprocessing import Step
 from volseg.runs import locate as runs
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, Facts
-from volseg.schema import Section, explain
+from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
+from volseg.schema import Section, explain_errors
 from volseg.system.files import write_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ Bits = Literal["fp32", "int8"]
 AGAIN = "copy the package again, or make it anew with `volseg export`"
 
 
-class Contents(Section):
+class PackageContents(Section):
     """What `package.json` says: the format, by which volseg and from which run; SHA-256 of each file.
 
     `weights` is that of the run's own weights, `precision` how the package stores them.
@@ -59,7 +59,9 @@ class Contents(Section):
 class Package(Run):
     """A package that was opened and checked."""
 
-    def __init__(self, folder: Path, config: Config, facts: Facts, contents: Contents) -> None:
+    def __init__(
+        self, folder: Path, config: Config, facts: RunSplits, contents: PackageContents
+    ) -> None:
         super().__init__(folder, config, facts)
         self.contents = contents
 
@@ -80,24 +82,24 @@ class Package(Run):
         )
 
     @property
-    def file(self) -> Path:
+    def network_file(self) -> Path:
         """The file that an engine is given."""
         return self.folder / MODEL[self.contents.format][0]
 
     @property
-    def model(self) -> Model:
+    def trained_model(self) -> TrainedModel:
         """The network as engines find it: in the package's one format."""
-        return Model(
+        return TrainedModel(
             formats=(self.contents.format,),
             window=self.config.window,
             inputs=len(self.facts.channels),
             precision=self.config.train.precision,
-            network=self.network,
-            file=lambda _: self.file,
+            network=self.load_network,
+            file=lambda _: self.network_file,
         )
 
     @property
-    def weights(self) -> Path:
+    def weights_file(self) -> Path:
         """The weights.
 
         Raises:
@@ -110,26 +112,26 @@ class Package(Run):
             )
         return self.folder / BEST
 
-    def network(self) -> "nn.Module":
+    def load_network(self) -> "nn.Module":
         """The network with these weights.
 
         Raises:
             UserError: a package of another format than torch's, or weights of another network.
         """
-        _ = self.weights  # refused before torch is loaded
-        return super().network()
+        _ = self.weights_file  # refused before torch is loaded
+        return super().load_network()
 
     @cached_property
-    def digest(self) -> str:
+    def weights_digest(self) -> str:
         """The SHA-256 of the run's own weights."""
         return self.contents.weights
 
     @property
-    def made_from(self) -> str:
+    def network_identity(self) -> str:
         """What the network's numbers depend on; those in 8 bits on the scans they were fitted to too."""
         if self.contents.precision == "fp32":
-            return self.digest
-        return f"{self.digest} {sorted(self.contents.files.items())}"
+            return self.weights_digest
+        return f"{self.weights_digest} {sorted(self.contents.files.items())}"
 
 
 def open_run(folder: Path) -> Run:
@@ -139,34 +141,34 @@ def open_run(folder: Path) -> Run:
         UserError: neither is there, or a package that is damaged, incomplete or of a later version.
     """
     if not (folder / FILE).is_file():
-        _refuse_remains(folder)
+        _refuse_unsealed_package(folder)
         return Run.open(folder)
-    contents = _read(folder / FILE)
-    problems = list(_damages(folder, contents))
+    contents = _read_contents(folder / FILE)
+    problems = list(_file_problems(folder, contents))
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     run = Run.open(folder)
     return Package(folder, run.config, run.facts, contents)
 
 
-def seal(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Package:
+def seal_package(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Package:
     """Write `package.json` over the files of a folder, which are then a package."""
     there = [name for name in OPTIONAL if (folder / name).is_file()]
     names = [CONFIG, SPLITS, *MODEL[kind], *there]
-    contents = Contents(
+    contents = PackageContents(
         package=1,
         format=kind,
         volseg=__version__,
-        run=runs.label(run.folder),
-        weights=run.digest,
+        run=runs.run_label(run.folder),
+        weights=run.weights_digest,
         precision=precision,
-        files={name: _sha256(folder / name) for name in names},
+        files={name: _file_sha256(folder / name) for name in names},
     )
     write_text(folder / FILE, contents.model_dump_json(indent=1) + "\n")
     return Package(folder, run.config, run.facts, contents)
 
 
-def _read(path: Path) -> Contents:
+def _read_contents(path: Path) -> PackageContents:
     """What `package.json` says.
 
     Raises:
@@ -183,15 +185,15 @@ def _read(path: Path) -> Contents:
             f"{VERSION}; install volseg {values.get('volseg', '')} or later"
         )
     try:
-        return Contents.model_validate(values)
+        return PackageContents.model_validate(values)
     except ValidationError as error:
-        raise UserError.of(
+        raise UserError.from_problems(
             f"{path}: not what `volseg export` writes ({line}); {AGAIN}"
-            for line in explain(error, Contents)
+            for line in explain_errors(error, PackageContents)
         ) from error
 
 
-def _damages(folder: Path, contents: Contents) -> Iterator[str]:
+def _file_problems(folder: Path, contents: PackageContents) -> Iterator[str]:
     """What is wrong with a package's files, a line each."""
     expected = {CONFIG, SPLITS, *MODEL[contents.format]}
     if strange := sorted(expected ^ (contents.files.keys() - {*OPTIONAL})):
@@ -207,17 +209,17 @@ def _damages(folder: Path, contents: Contents) -> Iterator[str]:
         path = folder / name
         if not path.is_file():
             yield f"{path}: missing, although {FILE} lists it; {AGAIN}"
-        elif _sha256(path) != sha256:
+        elif _file_sha256(path) != sha256:
             yield f"{path}: damaged or changed: its checksum is not that in {FILE}; {AGAIN}"
 
 
-def _refuse_remains(folder: Path) -> None:
+def _refuse_unsealed_package(folder: Path) -> None:
     """Raise where a package lies whose `package.json` is gone; nothing vouches for its files."""
     for name in (MODEL["openvino"][0], MODEL["onnx"][0]):
         if (folder / name).is_file():
             raise UserError(f"{folder / FILE}: missing, although {name} is there; {AGAIN}")
 
 
-def _sha256(path: Path) -> str:
+def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

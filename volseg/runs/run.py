@@ -16,27 +16,27 @@ from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.postprocessing import Step
 from volseg.runs import config_files
-from volseg.runs.folds import NAMES, Folds
-from volseg.runs.run_files import BEST, CONFIG, METRICS, SPLITS, Facts
-from volseg.schema import explain
-from volseg.system.files import replacing, write_text
+from volseg.runs.folds import NAMES, FinishedFolds
+from volseg.runs.run_files import BEST, CONFIG, METRICS, SPLITS, RunSplits
+from volseg.schema import explain_errors
+from volseg.system.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from volseg.model.engines import Model
+    from volseg.model.engines import TrainedModel
 
 
 class Run:
     """A run folder whose config and facts were read and checked."""
 
-    def __init__(self, folder: Path, config: Config, facts: Facts) -> None:
+    def __init__(self, folder: Path, config: Config, facts: RunSplits) -> None:
         self.folder = folder
         self.config = config
         self.facts = facts
 
     @classmethod
-    def create(cls, folder: Path, config: Config, facts: Facts) -> "Run":
+    def create(cls, folder: Path, config: Config, facts: RunSplits) -> "Run":
         """Write the resolved config, the steps of post-processing in a file of their own, and the facts."""
         config_files.write_config(folder, config)
         write_text(folder / SPLITS, facts.model_dump_json(indent=1) + "\n")
@@ -49,7 +49,7 @@ class Run:
         Raises:
             UserError: no run there, or its config, steps or facts don't fit this version.
         """
-        if Folds.read(folder):
+        if FinishedFolds.read(folder):
             raise UserError(
                 f"{folder}: holds {len(NAMES)} runs; name one, e.g. {folder / NAMES[0]}"
             )
@@ -59,14 +59,14 @@ class Run:
                     f"{folder}: not a run, {name} is missing; make one with `volseg train`"
                 )
         try:
-            facts = Facts.model_validate_json((folder / SPLITS).read_bytes())
+            facts = RunSplits.model_validate_json((folder / SPLITS).read_bytes())
         except ValidationError as error:
-            lines = explain(error, Facts)
-            raise UserError.of(f"{folder / SPLITS}: {line}" for line in lines) from error
+            lines = explain_errors(error, RunSplits)
+            raise UserError.from_problems(f"{folder / SPLITS}: {line}" for line in lines) from error
         return cls(folder, config_files.read_config(folder, facts.classes), facts)
 
     @property
-    def weights(self) -> Path:
+    def weights_file(self) -> Path:
         """The best weights.
 
         Raises:
@@ -79,15 +79,15 @@ class Run:
             )
         return path
 
-    def save_best(self, network: "nn.Module") -> None:
+    def save_best_weights(self, network: "nn.Module") -> None:
         """Write the network's weights, atomically and without pickle."""
         from safetensors.torch import save
 
-        tensors = {name: tensor.contiguous() for name, tensor in _tensors(network).items()}
-        with replacing(self.folder / BEST) as temporary:
+        tensors = {name: tensor.contiguous() for name, tensor in _stored_tensors(network).items()}
+        with atomic_path(self.folder / BEST) as temporary:
             temporary.write_bytes(save(tensors, {"classes": json.dumps(self.facts.classes)}))
 
-    def network(self) -> "nn.Module":
+    def load_network(self) -> "nn.Module":
         """The network with the best weights.
 
         Raises:
@@ -96,18 +96,20 @@ class Run:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        network = self.build()
+        network = self.build_network()
         try:
-            tensors = load(self.weights.read_bytes())
-            strange = sorted(tensors.keys() ^ _tensors(network).keys())
+            tensors = load(self.weights_file.read_bytes())
+            strange = sorted(tensors.keys() ^ _stored_tensors(network).keys())
             if strange:
                 raise UserError(
-                    f"{self.weights}: not the weights of this run ({strange[0]} on one side only)"
+                    f"{self.weights_file}: not the weights of this run ({strange[0]} on one side only)"
                 )
             network.load_state_dict(tensors, strict=False)  # shared tensors are stored once
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
-            raise UserError(f"{self.weights}: not the weights of this run ({first})") from error
+            raise UserError(
+                f"{self.weights_file}: not the weights of this run ({first})"
+            ) from error
         return network
 
     def with_config(self, config: Config) -> "Run":
@@ -129,41 +131,41 @@ class Run:
         return self.with_config(self.config.model_copy(update={"postprocess": tuple(steps)}))
 
     @property
-    def model(self) -> "Model":
+    def trained_model(self) -> "TrainedModel":
         """The network as engines find it."""
-        from volseg.model.engines import Model
-        from volseg.model.engines.conversion import converted
+        from volseg.model.engines import TrainedModel
+        from volseg.model.engines.conversion import converted_file
 
-        return Model(
+        return TrainedModel(
             formats=("torch", "openvino", "onnx"),
             window=self.config.window,
             inputs=len(self.facts.channels),
             precision=self.config.train.precision,
-            network=self.network,
-            file=lambda kind: converted(
+            network=self.load_network,
+            file=lambda kind: converted_file(
                 self.folder,
                 kind,
-                digest=self.digest,
-                network=self.network,
+                digest=self.weights_digest,
+                network=self.load_network,
                 shape=(len(self.facts.channels), *self.config.window),
             ),
         )
 
     @cached_property
-    def digest(self) -> str:
+    def weights_digest(self) -> str:
         """The SHA-256 of the weights' file.
 
         Raises:
             UserError: training has not written any yet.
         """
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        return hashlib.sha256(self.weights_file.read_bytes()).hexdigest()
 
     @property
-    def made_from(self) -> str:
+    def network_identity(self) -> str:
         """What the network's numbers depend on beside its settings and its engine, as text to hash."""
-        return self.digest
+        return self.weights_digest
 
-    def build(self) -> "nn.Module":
+    def build_network(self) -> "nn.Module":
         """The network with fresh weights."""
         return self.config.network.build(len(self.facts.channels), len(self.facts.classes))
 
@@ -189,7 +191,7 @@ class Run:
         write_text(self.folder / METRICS, text.getvalue())
 
 
-def _tensors(network: "nn.Module") -> "dict[str, Tensor]":
+def _stored_tensors(network: "nn.Module") -> "dict[str, Tensor]":
     """A network's weights by name, those that two names share only once."""
     stored = network.state_dict()
     found = chain(network.named_parameters(), network.named_buffers())

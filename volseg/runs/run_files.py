@@ -5,16 +5,16 @@ from typing import Self
 
 from volseg.runs import config_files
 from volseg.schema import Section
-from volseg.system.json_files import Kept
+from volseg.system.json_files import JsonFile
 
 
-class KeptOfNetworks(Kept):
+class NetworkFile(JsonFile):
     """Facts that hold for networks with these hashes of weights."""
 
     weights: tuple[str, ...]
 
     @classmethod
-    def of_run(cls, folder: Path, weights: str) -> Self | None:
+    def read_for_run(cls, folder: Path, weights: str) -> Self | None:
         """Those of a run with these weights, from its folder or that of the five folds it is one of."""
         for place in (folder, folder.parent):
             found = cls.read(place)
@@ -24,21 +24,13 @@ class KeptOfNetworks(Kept):
 
 
 RUNS = Path("runs")
-
-
 BEST, LAST = "best.safetensors", "last.pt"
-
-
 CONFIG, SPLITS, METRICS = config_files.CONFIG, "splits.json", "metrics.csv"
-
-
 CALIBRATION = "calibration.json"
-
-
 TUNE = "tune.json"
 
 
-class Facts(Section):
+class RunSplits(Section):
     """What `splits.json` holds: the dataset's facts and the names of the scans in each set."""
 
     dataset: str
@@ -51,14 +43,14 @@ class Facts(Section):
     later_days: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
 
-    def set_of(self, scan: str) -> str:
+    def split_name(self, scan: str) -> str:
         """The set a scan was in, or "other"."""
         for name in ("train", "unseen_cases", "later_days", "hold_out"):
             if scan in getattr(self, name):
                 return name
         return "other"
 
-    def seen(self, scan: str, case: str) -> str:
+    def seen_in_training(self, scan: str, case: str) -> str:
         """What training saw: this very "scan", its "case" on another day, or "none" of it."""
         if scan in self.train:
             return "scan"

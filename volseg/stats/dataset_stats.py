@@ -6,7 +6,7 @@ Sizes are of all scans, intensities of all that are not excluded, organs of thos
 from volseg.data.distribution import Spread
 from volseg.preparation.fingerprint import Point
 from volseg.schema import Section
-from volseg.stats.scan_stats import ScanFacts
+from volseg.stats.scan_stats import ScanStats
 
 Along = tuple[Spread, Spread, Spread]
 """A quantity along each of the patient's AXES."""
@@ -20,7 +20,7 @@ class GridCount(Section):
     scans: int
 
 
-class Sizes(Section):
+class GridStats(Section):
     """The grids of all scans, most frequent first, and their spread along the patient's AXES.
 
     `changing` are the cases that do not have the same grid on all days. `axes` counts the scans by
@@ -36,7 +36,7 @@ class Sizes(Section):
     axes: dict[str, int]
 
 
-class Channel(Section):
+class IntensityStats(Section):
     """The intensities of one channel: the spread over scans of each of LEVELS.
 
     `blank_share` is the share of a scan's voxels in the blank around the body.
@@ -46,7 +46,7 @@ class Channel(Section):
     blank_share: Spread
 
 
-class Days(Section):
+class DayVolumeStats(Section):
     """How the volume of a class changes over the days of a case, by case.
 
     Of cases that have it on two days or more: `ratio` is the largest volume by the smallest, `variation`
@@ -59,7 +59,7 @@ class Days(Section):
     on_some_days: int
 
 
-class Where(Section):
+class ExtentStats(Section):
     """How large a class is and where it lies, over the scans that have it; see Place."""
 
     volume_ml: Spread
@@ -68,7 +68,7 @@ class Where(Section):
     extent_mm: Along
 
 
-class Class(Section):
+class ClassStats(Section):
     """One class: how many scans have it, and its share of all slices of the labelled scans.
 
     `where` is None if no scan has it, `days` if no case has it on two days.
@@ -76,11 +76,11 @@ class Class(Section):
 
     scans: int
     slice_share: float
-    where: Where | None
-    days: Days | None
+    where: ExtentStats | None
+    days: DayVolumeStats | None
 
 
-class Overlap(Section):
+class OverlapStats(Section):
     """What two classes share, as a share of the smaller one, over the scans that have both."""
 
     one: str
@@ -88,7 +88,7 @@ class Overlap(Section):
     share: Spread
 
 
-class Slices(Section):
+class SliceStats(Section):
     """The slices of the labelled scans, how many of them show no class, and the share of these by scan."""
 
     count: int
@@ -96,7 +96,7 @@ class Slices(Section):
     empty_share: Spread
 
 
-class Statistics(Section):
+class DatasetStats(Section):
     """A dataset. `labelled` counts the scans with labels that are not excluded.
 
     What there is nothing to say of is empty or None: overlaps of exclusive classes, organs without
@@ -113,10 +113,10 @@ class Statistics(Section):
     test: int
     labelled: int
     excluded: tuple[str, ...]
-    sizes: Sizes
-    intensities: dict[str, Channel]
-    organs: dict[str, Class]
+    sizes: GridStats
+    intensities: dict[str, IntensityStats]
+    organs: dict[str, ClassStats]
     extent_mm: Along | None
-    slices: Slices | None
-    overlaps: tuple[Overlap, ...]
-    scans: tuple[ScanFacts, ...]
+    slices: SliceStats | None
+    overlaps: tuple[OverlapStats, ...]
+    scans: tuple[ScanStats, ...]

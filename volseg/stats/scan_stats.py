@@ -4,8 +4,14 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Literal
 
-from volseg.data.dataset import Facts, Sample
-from volseg.preparation.fingerprint import PERCENTILES, Fingerprint, Intensities, Organ, Point
+from volseg.data.dataset import DatasetInfo, Sample
+from volseg.preparation.fingerprint import (
+    PERCENTILES,
+    ChannelFingerprint,
+    ClassFingerprint,
+    Fingerprint,
+    Point,
+)
 from volseg.schema import Section
 
 AXES = ("left-right", "front-back", "head-foot")
@@ -15,7 +21,7 @@ LEVELS = ("low", *(f"p{level:g}" for level in PERCENTILES), "high")
 """What is known of a scan's intensities: the ends of all its voxels, percentiles of the body's."""
 
 
-class Place(Section):
+class ClassExtent(Section):
     """One class of one scan: how large it is and where it lies.
 
     `slices` counts those that show it. `top_mm` and `bottom_mm` are the distances of its ends from the
@@ -29,7 +35,7 @@ class Place(Section):
     extent_mm: Point
 
 
-class ScanFacts(Section):
+class ScanStats(Section):
     """One scan. `shape` and `spacing_mm` are along its voxel axes, which run to `axes` (e.g. LPI).
 
     `intensities` has a value for each of LEVELS by channel; `blank_share` is the share of voxels in the
@@ -49,37 +55,37 @@ class ScanFacts(Section):
     dtype: str
     intensities: dict[str, dict[str, float]]
     blank_share: dict[str, float]
-    organs: dict[str, Place | None] | None
+    organs: dict[str, ClassExtent | None] | None
     extent_mm: Point | None
     empty_slices: int | None
     overlaps: dict[str, float]
 
     @property
-    def counted(self) -> bool:
+    def in_class_stats(self) -> bool:
         """Whether it has a say in the statistics of organs."""
         return not self.excluded and self.organs is not None
 
     @property
-    def slices(self) -> int:
+    def slice_count(self) -> int:
         """Slices as they are stored, along the last voxel axis."""
         return self.shape[2]
 
     @property
-    def along(self) -> tuple[int, int, int]:
+    def axis_order(self) -> tuple[int, int, int]:
         """The voxel axis that runs along each of the patient's AXES."""
         x, y, z = (next(i for i, end in enumerate(self.axes) if end in ends) for ends in _ENDS)
         return x, y, z
 
-    def place(self, name: str) -> Place | None:
+    def class_extent(self, name: str) -> ClassExtent | None:
         """A class of this scan, where it has it."""
         return (self.organs or {}).get(name)
 
 
-def of_scan(sample: Sample, print_: Fingerprint, facts: Facts) -> ScanFacts:
+def summarise_scan(sample: Sample, print_: Fingerprint, facts: DatasetInfo) -> ScanStats:
     """The facts of one scan; whether it is excluded is the dataset's to say."""
     organs = print_.organs
     named = dict(zip(facts.channels, print_.channels, strict=True))
-    return ScanFacts(
+    return ScanStats(
         name=sample.name,
         case=sample.case,
         day=sample.day,
@@ -89,66 +95,66 @@ def of_scan(sample: Sample, print_: Fingerprint, facts: Facts) -> ScanFacts:
         spacing_mm=print_.spacing_mm,
         axes=print_.axes,
         dtype=print_.dtype,
-        intensities={name: _levels(channel) for name, channel in named.items()},
+        intensities={name: _intensity_levels(channel) for name, channel in named.items()},
         blank_share={name: channel.blank_share for name, channel in named.items()},
         organs=None
         if organs is None
-        else {name: _place(organs[name], print_.box_mm[1][2]) for name in facts.classes},
-        extent_mm=_box(organs.values() if organs else ()),
-        empty_slices=None if organs is None else _empty(organs, print_.shape[2]),
-        overlaps=dict(_overlaps(print_, facts.classes)),
+        else {name: _measure_extent(organs[name], print_.box_mm[1][2]) for name in facts.classes},
+        extent_mm=_box_size(organs.values() if organs else ()),
+        empty_slices=None if organs is None else _count_empty_slices(organs, print_.shape[2]),
+        overlaps=dict(_overlap_shares(print_, facts.classes)),
     )
 
 
-def pair(one: str, other: str) -> str:
+def pair_name(one: str, other: str) -> str:
     """The name under which two classes share voxels."""
     return f"{one} & {other}"
 
 
-def _levels(channel: Intensities) -> dict[str, float]:
+def _intensity_levels(channel: ChannelFingerprint) -> dict[str, float]:
     values = (channel.low, *channel.percentiles, channel.high)
     return dict(zip(LEVELS, values, strict=True))
 
 
-def _place(organ: Organ, head_mm: float) -> Place | None:
+def _measure_extent(organ: ClassFingerprint, head_mm: float) -> ClassExtent | None:
     """Where a class lies in a scan whose head end is at this height; None where it has no voxel."""
     if organ.low_mm is None or organ.high_mm is None:
         return None
-    return Place(
+    return ClassExtent(
         volume_ml=organ.volume_ml,
         slices=sum(area > 0 for area in organ.areas),
         top_mm=round(head_mm - organ.high_mm[2], 3),
         bottom_mm=round(head_mm - organ.low_mm[2], 3),
-        extent_mm=_size(organ.low_mm, organ.high_mm),
+        extent_mm=_size_mm(organ.low_mm, organ.high_mm),
     )
 
 
-def _box(organs: Iterable[Organ]) -> Point | None:
+def _box_size(organs: Iterable[ClassFingerprint]) -> Point | None:
     """The size in mm of the box around all organs."""
     ends = [(one.low_mm, one.high_mm) for one in organs if one.low_mm and one.high_mm]
     if not ends:
         return None
     lows, highs = zip(*ends, strict=True)
     low, high = (map(end, zip(*rows, strict=True)) for end, rows in ((min, lows), (max, highs)))
-    return _size(low, high)
+    return _size_mm(low, high)
 
 
-def _size(low: Iterable[float], high: Iterable[float]) -> Point:
+def _size_mm(low: Iterable[float], high: Iterable[float]) -> Point:
     x, y, z = (round(end - start, 3) for start, end in zip(low, high, strict=True))
     return x, y, z
 
 
-def _empty(organs: Mapping[str, Organ], slices: int) -> int:
+def _count_empty_slices(organs: Mapping[str, ClassFingerprint], slices: int) -> int:
     return slices - sum(
         any(areas) for areas in zip(*(one.areas for one in organs.values()), strict=True)
     )
 
 
-def _overlaps(print_: Fingerprint, classes: Iterable[str]) -> Iterable[tuple[str, float]]:
+def _overlap_shares(print_: Fingerprint, classes: Iterable[str]) -> Iterable[tuple[str, float]]:
     """Of each two classes that a scan has both, what they share, as a share of the smaller one."""
     for one, other in combinations(classes, 2):
-        shared = print_.overlaps.get(pair(one, other))
+        shared = print_.overlaps.get(pair_name(one, other))
         if shared is not None and print_.organs:
             smaller = min(print_.organs[one].voxels, print_.organs[other].voxels)
             if smaller:
-                yield pair(one, other), shared / smaller
+                yield pair_name(one, other), shared / smaller

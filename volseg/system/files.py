@@ -13,7 +13,7 @@ PREFIX = ".partial-"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix in the same folder; rename it to `path` at the end.
 
     The folder is made where it is missing. If the body raises, the temporary file is removed and
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
     try:
-        with telling(path):
+        with readable_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             temporary.replace(path)
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new, empty folder beside `path`; at the end it takes the place of what is there.
 
     If the body raises, it is removed and `path` stays as it was.
@@ -45,10 +45,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
     old = temporary.with_name(f"{temporary.name}-old")
     try:
-        with telling(path):
+        with readable_write_errors(path):
             temporary.mkdir(parents=True)
         yield temporary
-        with telling(path):
+        with readable_write_errors(path):
             if path.exists():
                 path.rename(old)
             temporary.replace(path)
@@ -58,7 +58,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
+def readable_write_errors(path: Path) -> Iterator[None]:
     """Say of a path that can't be written why, where the user can do something about it.
 
     Raises:
@@ -75,7 +75,7 @@ def telling(path: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with plain newlines, atomically."""
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

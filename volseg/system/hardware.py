@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Processor cores this process may use, at least 1."""
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return max(1, min(allowed, _quota(Path("/sys/fs/cgroup/cpu.max"))))
+    return max(1, min(allowed, _cgroup_cores(Path("/sys/fs/cgroup/cpu.max"))))
 
 
 def free_memory() -> int:
@@ -19,8 +19,8 @@ def free_memory() -> int:
     import psutil
 
     available = int(psutil.virtual_memory().available)
-    limit = _number(Path("/sys/fs/cgroup/memory.max"))
-    used = _number(Path("/sys/fs/cgroup/memory.current"))
+    limit = _read_number(Path("/sys/fs/cgroup/memory.max"))
+    used = _read_number(Path("/sys/fs/cgroup/memory.current"))
     if limit is None or used is None:
         return available
     return max(0, min(available, limit - used))
@@ -77,13 +77,13 @@ def has_gpu() -> bool:
     return not hidden and (known or shutil.which("nvidia-smi") is not None)
 
 
-def _quota(path: Path) -> int:
+def _cgroup_cores(path: Path) -> int:
     fields = path.read_text().split() if path.is_file() else []
     if len(fields) != 2 or not fields[0].isdigit():
         return 1 << 20
     return max(1, round(int(fields[0]) / int(fields[1])))
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     text = path.read_text().strip() if path.is_file() else ""
     return int(text) if text.isdigit() else None

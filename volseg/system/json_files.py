@@ -6,11 +6,11 @@ from typing import ClassVar, Self
 from pydantic import ValidationError
 
 from volseg.errors import UserError
-from volseg.schema import Section, explain
+from volseg.schema import Section, explain_errors
 from volseg.system.files import write_text
 
 
-class Kept(Section):
+class JsonFile(Section):
     """Facts in a file of this name; `again` says after an error how to get another."""
 
     file: ClassVar[str]
@@ -30,7 +30,9 @@ class Kept(Section):
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             again = f"; {cls.again}" if cls.again else ""
-            raise UserError.of(f"{path}: {line}{again}" for line in explain(error, cls)) from error
+            raise UserError.from_problems(
+                f"{path}: {line}{again}" for line in explain_errors(error, cls)
+            ) from error
 
     def write(self, folder: Path) -> None:
         """Write the file, whole or not at all."""

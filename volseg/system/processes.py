@@ -26,7 +26,7 @@ Made = TypeVar("Made")
 Outcome = TypeVar("Outcome")
 
 
-def each(
+def map_unordered(
     task: Callable[[Item], Outcome],
     items: Sequence[Item],
     *,
@@ -45,17 +45,17 @@ def each(
     waiting = deque(range(len(items)))
     while waiting:
         suspects: list[int] = []
-        yield from _until_death(task, items, waiting, suspects, workers=workers)
+        yield from _run_until_crash(task, items, waiting, suspects, workers=workers)
         for position in suspects:  # one of them did it: each gets a worker of its own
             alone, guilty = deque([position]), list[int]()
-            yield from _until_death(task, items, alone, guilty, workers=1)
+            yield from _run_until_crash(task, items, alone, guilty, workers=1)
             if guilty:
                 yield position, died(items[position])
 
 
-def apart(task: Callable[[Item], Outcome], item: Item) -> Outcome:
+def run_in_subprocess(task: Callable[[Item], Outcome], item: Item) -> Outcome:
     """What a task returns or raises, done in a process of its own: the memory it takes ends with it."""
-    pool = ProcessPoolExecutor(1, mp_context=_context(), initializer=_begin)
+    pool = ProcessPoolExecutor(1, mp_context=_worker_context(), initializer=_init_worker)
     try:
         with _held_interrupts():
             future = pool.submit(task, item)
@@ -65,7 +65,7 @@ def apart(task: Callable[[Item], Outcome], item: Item) -> Outcome:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def overlapped(
+def pipelined(
     items: Sequence[Item],
     before: Callable[[Item], Given],
     here: Callable[[Given], Made],
@@ -89,19 +89,19 @@ def overlapped(
             if together and waiting:
                 begun.append(preparing.submit(before, waiting.popleft()))
             if not together:
-                yield from _results(ended)
+                yield from _drain_results(ended)
             made = here(given)
-            yield from _results(ended)
+            yield from _drain_results(ended)
             ended.append(finishing.submit(after, made))
-        yield from _results(ended)
+        yield from _drain_results(ended)
 
 
-def _results(futures: deque[Future[Outcome]]) -> Iterator[Outcome]:
+def _drain_results(futures: deque[Future[Outcome]]) -> Iterator[Outcome]:
     while futures:
         yield futures.popleft().result()
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
     """The same items, of which the next is made in a thread of its own while one is used."""
     end = object()
     with ThreadPoolExecutor(1) as making:
@@ -111,13 +111,13 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item  # type: ignore[misc]
 
 
-def warm(modules: Sequence[str]) -> None:
+def preload(modules: Sequence[str]) -> None:
     """Begin to load what workers will need, once for all of them, while this process goes on.
 
     Does nothing where there is one core only, or where the system starts each worker anew.
     """
-    context = _context()
-    if hardware.cores() > 1 and context.get_start_method() == "forkserver":
+    context = _worker_context()
+    if hardware.available_cores() > 1 and context.get_start_method() == "forkserver":
         from multiprocessing import forkserver, resource_tracker
 
         resource_tracker.ensure_running()  # its start lets Ctrl-C through again: not while it is held
@@ -126,7 +126,7 @@ def warm(modules: Sequence[str]) -> None:
             forkserver.ensure_running()
 
 
-def _until_death(
+def _run_until_crash(
     task: Callable[[Item], Outcome],
     items: Sequence[Item],
     waiting: deque[int],
@@ -135,7 +135,7 @@ def _until_death(
     workers: int,
 ) -> Iterator[tuple[int, Outcome]]:
     """Work `waiting` off; if a worker dies, stop and leave what was in work in `suspects`."""
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=_worker_context(), initializer=_init_worker)
     running: dict[Future[Outcome], int] = {}
     try:
         while waiting or running:
@@ -167,7 +167,7 @@ def _held_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
-def _context() -> BaseContext:
+def _worker_context() -> BaseContext:
     """How workers are started: forked from one small process that has loaded what they need, or anew.
 
     Never forked from this process: it may have threads, whose locks a copy would hold for ever.
@@ -176,7 +176,7 @@ def _context() -> BaseContext:
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
-def _begin() -> None:
+def _init_worker() -> None:
     """Leave Ctrl-C to the parent, and end when it is killed instead of waiting for work for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

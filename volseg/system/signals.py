@@ -17,7 +17,7 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-class Request:
+class StopRequest:
     """Whether a signal has asked the command to end."""
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class Request:
 
 
 @contextmanager
-def heeded() -> Iterator[Request]:
+def deferred_signals() -> Iterator[StopRequest]:
     """Note a signal for `Request.check` instead of breaking off; a second one acts at once.
 
     Python takes signals in its main thread only, so elsewhere nothing is noted.
     """
-    request = Request()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 @dataclass
-class Seconds:
+class StepTimer:
     """Seconds spent by step; what a step within another takes is not counted twice."""
 
     by_step: dict[str, float] = field(default_factory=dict)
@@ -25,15 +25,15 @@ class Seconds:
             yield
         finally:
             took = time.perf_counter() - start
-            self.add(Seconds({name: took - self._within}))
+            self.add(StepTimer({name: took - self._within}))
             self._within = before + took
 
-    def add(self, other: "Seconds") -> None:
+    def add(self, other: "StepTimer") -> None:
         """Add what another has counted."""
         for name, spent in other.by_step.items():
             self.by_step[name] = self.by_step.get(name, 0.0) + spent
 
-    def each(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
+    def time_items(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
         """The same items; the time that each takes to be made is added to a step."""
         while True:
             with self.step(name):

@@ -4,41 +4,43 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volseg.arguments import Options
+from volseg.arguments import TrainOptions
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.data.splits import split
+from volseg.data.splits import split_samples
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.summary import Scores
-from volseg.inference.ensemble import How
+from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import Wanted
+from volseg.inference.scan_sources import InferenceRequest
 from volseg.model.distributed import process_group
-from volseg.runs.folds import NAMES, OUT_OF_FOLD, Ended, Folds
+from volseg.runs.folds import NAMES, OUT_OF_FOLD, FinishedFolds, FoldOutcome
 from volseg.runs.run import Run
 from volseg.runs.run_files import CONFIG, SPLITS
-from volseg.training.launcher import train_on
-from volseg.training.train import with_own_steps
+from volseg.training.launcher import launch
+from volseg.training.train import with_own_postprocessing
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class EachTrained:
+class CrossValidationResult:
     """The run, how each of its folds ended, and the scores of all scans by the fold they are new to."""
 
     run: Path
-    folds: dict[str, Ended]
+    folds: dict[str, FoldOutcome]
     scores: Scores
 
     @property
-    def seconds(self) -> float:
+    def training_seconds(self) -> float:
         """The time that training took, all folds together."""
         return sum(fold.seconds for fold in self.folds.values())
 
 
-def train_each(config: Config, options: Options, *, devices: int = 1) -> EachTrained:
+def train_each_fold(
+    config: Config, options: TrainOptions, *, devices: int = 1
+) -> CrossValidationResult:
     """Train every fold as a run of its own below `options.run`; predict and score what each has not seen.
 
     `options.max_seconds` is for each fold, `options.fold` has no effect. With `resume` finished folds
@@ -48,7 +50,7 @@ def train_each(config: Config, options: Options, *, devices: int = 1) -> EachTra
     Raises:
         UserError: a config without folds, or a dataset or run that doesn't fit.
     """
-    if process_group.announced() > 1:
+    if process_group.announced_world_size() > 1:
         raise UserError(
             "--fold each: trains one fold after the other, each on all devices; start it by itself with "
             "--devices N, not by torchrun or srun"
@@ -58,23 +60,23 @@ def train_each(config: Config, options: Options, *, devices: int = 1) -> EachTra
             "--fold each: data.split is none, so there are no folds; set data.split=folds or leave "
             "--fold out"
         )
-    finished = _begun(options)
+    finished = _finished_folds(options)
     for number, name in enumerate(NAMES):
         one = replace(options, run=options.run / name, fold=number)
-        if name in finished and _as_finished(config, one, finished[name]):
+        if name in finished and _is_up_to_date(config, one, finished[name]):
             log.info("%s: finished before", one.run)
             continue
         log.info("%s: fold %d of %d", one.run, number + 1, len(NAMES))
         one = replace(one, resume=(one.run / SPLITS).is_file())
-        done = train_on(devices, config, one)
-        finished[name] = Ended(
+        done = launch(devices, config, one)
+        finished[name] = FoldOutcome(
             steps=done.steps, best=done.best, seconds=done.seconds, max_seconds=one.max_seconds
         )
-        Folds(finished=finished).write(options.run)
-    return EachTrained(options.run, finished, _scores(options))
+        FinishedFolds(finished=finished).write(options.run)
+    return CrossValidationResult(options.run, finished, _score_out_of_fold(options))
 
 
-def _begun(options: Options) -> dict[str, Ended]:
+def _finished_folds(options: TrainOptions) -> dict[str, FoldOutcome]:
     """The folds that are finished, by name; none in a new run.
 
     Raises:
@@ -87,28 +89,30 @@ def _begun(options: Options) -> dict[str, Ended]:
         raise UserError(f"{folder}: nothing to resume, {NAMES[0]} is missing; leave out --resume")
     if not options.resume and folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: exists; pass --resume to go on or --run NAME to start another")
-    folds = Folds.read(folder)
+    folds = FinishedFolds.read(folder)
     return dict(folds.finished) if folds else {}
 
 
-def _as_finished(config: Config, options: Options, ended: Ended) -> bool:
+def _is_up_to_date(config: Config, options: TrainOptions, ended: FoldOutcome) -> bool:
     """Whether a finished fold is what would come of training it now; if not, `train` says why."""
     if not (options.run / SPLITS).is_file():
         return False  # somebody removed it
     run = Run.open(options.run)
     facts = run.facts
     samples = Dataset.load(options.data).samples
-    parts = split(samples, fold=options.fold, hold_out=config.data.hold_out)
+    parts = split_samples(samples, fold=options.fold, hold_out=config.data.hold_out)
     same = (facts.train, facts.unseen_cases, facts.later_days, facts.hold_out) == tuple(parts)
     same = same and ended.max_seconds == options.max_seconds
-    return same and run.config == with_own_steps(config, run)
+    return same and run.config == with_own_postprocessing(config, run)
 
 
-def _scores(options: Options) -> Scores:
+def _score_out_of_fold(options: TrainOptions) -> Scores:
     """Every fold's best weights on the cases it has not seen, scored together."""
     out = options.run / OUT_OF_FOLD
     for name in NAMES:
         run = str(options.run / name)
-        how = How(engine="torch")  # which is loaded, and has validated
-        infer(Wanted(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how))
+        how = InferenceOptions(engine="torch")  # which is loaded, and has validated
+        infer(
+            InferenceRequest(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how)
+        )
     return evaluate(out, options.data, out=options.run)

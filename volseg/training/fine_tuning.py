@@ -11,14 +11,21 @@ from torch import nn
 
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.errors import UserError, nearest
+from volseg.errors import UserError, nearest_hint
 from volseg.model.distributed import process_group
 from volseg.runs import locate, run_files
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, Facts
-from volseg.schema import explain
+from volseg.runs.run_files import BEST, RunSplits
+from volseg.schema import explain_errors
 from volseg.system.files import write_text
-from volseg.training.pretrained_weights import Loaded, Weights, check, read, start, told
+from volseg.training.pretrained_weights import (
+    LoadResult,
+    PretrainedWeights,
+    check_weights,
+    load_weights,
+    read_weights,
+    shape_mismatch_text,
+)
 
 log = logging.getLogger(__name__)
 RECORD = "weights.json"
@@ -26,7 +33,7 @@ MOST = 8
 """Names in a line of the log; weights.json has all."""
 
 
-class Record(Loaded):
+class WeightsRecord(LoadResult):
     """What `weights.json` holds: where a run's first weights came from, and what became of each.
 
     `seen` names scans of this run's validation that the weights' own run learnt from.
@@ -39,14 +46,14 @@ class Record(Loaded):
 
 
 @dataclass(frozen=True)
-class Start:
+class StartWeights:
     """Weights to start from, and what the user called them."""
 
     source: str
-    weights: Weights
+    weights: PretrainedWeights
 
 
-def chosen(source: Path | str | None, run: Path, *, resume: bool) -> Start | None:
+def resolve_start(source: Path | str | None, run: Path, *, resume: bool) -> StartWeights | None:
     """What a run has to start from; None: fresh weights, or it has begun and goes on.
 
     A run that was stopped before its first checkpoint starts from the same weights again.
@@ -54,25 +61,29 @@ def chosen(source: Path | str | None, run: Path, *, resume: bool) -> Start | Non
     Raises:
         UserError: no such weights, unreadable ones, or a run that was started from others.
     """
-    record = _record(run / RECORD) if resume else None
-    begun = resume and locate.begun(run)
+    record = _read_record(run / RECORD) if resume else None
+    begun = resume and locate.has_checkpoint(run)
     if record is None:
         if source is not None and begun:
             raise UserError(
                 f"{run}: was not started from weights; leave --weights out, "
                 "or start another with --run NAME"
             )
-        return None if source is None else Start(str(source), read(file_of(str(source))))
+        return (
+            None
+            if source is None
+            else StartWeights(str(source), read_weights(find_weights_file(str(source))))
+        )
     if source is not None and str(source) != record.source:
-        _check_same(read(file_of(str(source))), record, run)
+        _check_same_weights(read_weights(find_weights_file(str(source))), record, run)
     if begun:
         return None
-    weights = read(Path(record.file))
-    _check_same(weights, record, run)
-    return Start(record.source, weights)
+    weights = read_weights(Path(record.file))
+    _check_same_weights(weights, record, run)
+    return StartWeights(record.source, weights)
 
 
-def check_fit(first: Start | None, config: Config, dataset: Dataset) -> None:
+def check_fit(first: StartWeights | None, config: Config, dataset: Dataset) -> None:
     """Refuse weights of which nothing fits before anything is written.
 
     Raises:
@@ -80,28 +91,28 @@ def check_fit(first: Start | None, config: Config, dataset: Dataset) -> None:
     """
     if first:
         network = config.network.build(len(dataset.facts.channels), len(dataset.classes))
-        check(network, first.weights)
+        check_weights(network, first.weights)
 
 
-def begin(run: Run, network: nn.Module, first: Start | None) -> None:
+def load_start(run: Run, network: nn.Module, first: StartWeights | None) -> None:
     """Copy what fits into the run's fresh network; tell it in the log and in `weights.json`."""
     if first is None:
         return
     weights = first.weights
-    record = Record(
+    record = WeightsRecord(
         source=first.source,
         file=str(weights.file),
         sha256=weights.sha256,
-        seen=tuple(_seen(run, weights.file.with_name(run_files.SPLITS))),
-        **start(network, weights).model_dump(),
+        seen=tuple(_validation_scans_seen(run, weights.file.with_name(run_files.SPLITS))),
+        **load_weights(network, weights).model_dump(),
     )
     if process_group.rank() == 0:
         write_text(run.folder / RECORD, record.model_dump_json(indent=1) + "\n")
-    for line in summary(record):
+    for line in summary_lines(record):
         log.info(line)
 
 
-def file_of(source: str) -> Path:
+def find_weights_file(source: str) -> Path:
     """The file that a run's name or folder, a bundle's folder or a file's path stands for.
 
     Raises:
@@ -113,7 +124,7 @@ def file_of(source: str) -> Path:
     if not place.is_dir():
         known = [folder.name for folder in run_files.RUNS.glob("*")]
         raise UserError(
-            f"{source}: no such run under {run_files.RUNS}, file or folder{nearest(source, known)}"
+            f"{source}: no such run under {run_files.RUNS}, file or folder{nearest_hint(source, known)}"
         )
     files = [place / name for name in (BEST, "models/model.pt", "models/model.ts")]
     found = [file for file in files if file.is_file()]
@@ -125,7 +136,7 @@ def file_of(source: str) -> Path:
     return found[0]
 
 
-def summary(record: Record) -> Iterator[str]:
+def summary_lines(record: WeightsRecord) -> Iterator[str]:
     """Lines that tell how much was loaded, and what was not."""
     tensors = len(record.loaded) + len(record.missing) + len(record.wrong_shape)
     changes = {"without": record.dropped, "with": record.added}
@@ -135,11 +146,11 @@ def summary(record: Record) -> Iterator[str]:
         f"{len(record.loaded)} of {tensors} tensors, "
         f"{100 * record.parameters / record.parameters_in_all:.1f} % of the parameters"
     )
-    shapes = [f"{one.name} ({told(one)})" for one in record.wrong_shape]
+    shapes = [f"{one.name} ({shape_mismatch_text(one)})" for one in record.wrong_shape]
     for reason, count, listed in (
         ("stay fresh, other shapes", len(shapes), shapes),
-        ("stay fresh, not in the file", len(record.missing), grouped(record.missing)),
-        ("of the file have no place here", len(record.extra), grouped(record.extra)),
+        ("stay fresh, not in the file", len(record.missing), group_by_prefix(record.missing)),
+        ("of the file have no place here", len(record.extra), group_by_prefix(record.extra)),
         (
             "scans that validate this run trained these weights, so its scores are too good",
             len(record.seen),
@@ -150,7 +161,7 @@ def summary(record: Record) -> Iterator[str]:
             yield f"  {count} {reason}: {_listed(listed)}"
 
 
-def grouped(names: Sequence[str]) -> list[str]:
+def group_by_prefix(names: Sequence[str]) -> list[str]:
     """Names as they are if few, else by their leading parts, as many as leave the list short."""
     depth = max((name.count(".") for name in names), default=0) + 1
     while True:
@@ -171,12 +182,12 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _seen(run: Run, splits: Path) -> Iterator[str]:
+def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     """Scans this run validates on that the weights' run, if they are a run's, saw more of."""
     if not splits.is_file():
         return
     try:
-        theirs, ours = Facts.model_validate_json(splits.read_bytes()), run.facts
+        theirs, ours = RunSplits.model_validate_json(splits.read_bytes()), run.facts
     except ValidationError:
         log.info("%s: not readable, so nobody knows which scans the weights have seen", splits)
         return
@@ -184,21 +195,23 @@ def _seen(run: Run, splits: Path) -> Iterator[str]:
         return
     for name in (*ours.unseen_cases, *ours.later_days, *ours.hold_out):
         case = name.rsplit("_day", 1)[0]
-        before = theirs.seen(name, case)
-        if before == "scan" or (before == "case" and ours.seen(name, case) == "none"):
+        before = theirs.seen_in_training(name, case)
+        if before == "scan" or (before == "case" and ours.seen_in_training(name, case) == "none"):
             yield name
 
 
-def _record(path: Path) -> Record | None:
+def _read_record(path: Path) -> WeightsRecord | None:
     if not path.is_file():
         return None
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return WeightsRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError.of(f"{path}: {line}" for line in explain(error, Record)) from error
+        raise UserError.from_problems(
+            f"{path}: {line}" for line in explain_errors(error, WeightsRecord)
+        ) from error
 
 
-def _check_same(weights: Weights, record: Record, run: Path) -> None:
+def _check_same_weights(weights: PretrainedWeights, record: WeightsRecord, run: Path) -> None:
     if weights.sha256 != record.sha256:
         raise UserError(
             f"{run}: was started from {record.source}, and {weights.file} holds other weights "

@@ -23,15 +23,15 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from volseg import console
-from volseg.arguments import Options
-from volseg.config.config import Config, check
+from volseg.arguments import TrainOptions
+from volseg.config.config import Config, validate_values
 from volseg.errors import ElsewhereError, UserError
 from volseg.model.distributed import process_group
 from volseg.system import signals
 from volseg.system.files import write_text
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 from volseg.training import train as stage
-from volseg.training.train import Trained
+from volseg.training.train import TrainingResult
 
 ORDER, NUMBER = "order.json", "pid"
 FAILED = "failed.txt"
@@ -40,23 +40,23 @@ WATCH = 0.2
 """Seconds between two looks at what the others do."""
 
 
-class Order(BaseModel):
+class LaunchOrder(BaseModel):
     """What the ranks are to do."""
 
     config: dict[str, object]
-    options: Options
+    options: TrainOptions
 
 
-class Outcome(BaseModel):
+class RankOutcome(BaseModel):
     """How a rank ended: done, stopped by a signal, by a mistake of the user's or a fault of ours."""
 
-    trained: Trained | None = None
+    trained: TrainingResult | None = None
     stopped: int | None = None
     mistake: str = ""
     fault: str = ""
 
 
-def train_on(devices: int, config: Config, options: Options) -> Trained:
+def launch(devices: int, config: Config, options: TrainOptions) -> TrainingResult:
     """Train on so many devices: GPUs, or processes that share the cores where there is no GPU.
 
     Within torchrun or SLURM this process is one of the ranks already, and joins them.
@@ -65,7 +65,7 @@ def train_on(devices: int, config: Config, options: Options) -> Trained:
         UserError: more devices than there are; a mistake that a rank found; a rank that has died.
         Stopped: it was asked to end.
     """
-    present = process_group.announced()
+    present = process_group.announced_world_size()
     if devices in (1, present):
         return stage.train(config, options)
     if present > 1:
@@ -73,19 +73,21 @@ def train_on(devices: int, config: Config, options: Options) -> Trained:
             f"--devices {devices}: this is one of {present} ranks that torchrun or SLURM has started; "
             "leave --devices out"
         )
-    most, kind = (cuda.device_count(), "GPUs") if cuda.is_available() else (cores(), "cores")
+    most, kind = (
+        (cuda.device_count(), "GPUs") if cuda.is_available() else (available_cores(), "cores")
+    )
     if not 1 <= devices <= most:
         raise UserError(
             f"--devices {devices}: this machine lends {most} {kind}; give a number from 1 to {most}"
         )
     with tempfile.TemporaryDirectory(prefix="volseg-") as folder:
-        order = Order(config=config.model_dump(mode="json"), options=options)
+        order = LaunchOrder(config=config.model_dump(mode="json"), options=options)
         write_text(Path(folder) / ORDER, order.model_dump_json())
-        return _Launch(Path(folder), devices, options.run).outcome()
+        return _RankLauncher(Path(folder), devices, options.run).run_ranks()
 
 
 @dataclass
-class _Launch:
+class _RankLauncher:
     """Ranks that were started together. `failed` is what torchrun says of the ranks that failed."""
 
     folder: Path
@@ -93,25 +95,25 @@ class _Launch:
     run: Path
     failed: ChildFailedError | None = None
     broken: BaseException | None = None
-    told: set[int] = field(default_factory=set)
+    signalled: set[int] = field(default_factory=set)
 
-    def outcome(self) -> Trained:
+    def run_ranks(self) -> TrainingResult:
         # torchrun takes no signals outside of the main thread: here they are heeded and passed on.
-        thread = threading.Thread(target=self._launch, daemon=True)
-        with signals.heeded() as request:
+        thread = threading.Thread(target=self._run_torchrun, daemon=True)
+        with signals.deferred_signals() as request:
             thread.start()
             try:
                 while thread.is_alive():
                     thread.join(WATCH)
                     if request.number is not None:
-                        self._pass_on(request.number)
+                        self._forward_signal(request.number)
             except KeyboardInterrupt:  # the second one: it acts at once
-                self.told.clear()
-                self._pass_on(signal.SIGINT)
+                self.signalled.clear()
+                self._forward_signal(signal.SIGINT)
                 raise
-        return self._judged(request.number)
+        return self._result_or_raise(request.number)
 
-    def _launch(self) -> None:
+    def _run_torchrun(self) -> None:
         logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # we tell it shorter
         config = LaunchConfig(
             min_nodes=1,
@@ -132,19 +134,19 @@ class _Launch:
         except BaseException as error:
             self.broken = error
 
-    def _pass_on(self, number: int) -> None:
+    def _forward_signal(self, number: int) -> None:
         """Send a signal once to each rank that is there."""
         for path in self.folder.glob(f"[0-9]*.{NUMBER}"):
             process = int(path.read_text())
-            if process not in self.told:
-                self.told.add(process)
+            if process not in self.signalled:
+                self.signalled.add(process)
                 with suppress(ProcessLookupError):  # it has ended meanwhile
                     os.kill(process, number)
 
-    def _judged(self, asked: int | None) -> Trained:
+    def _result_or_raise(self, asked: int | None) -> TrainingResult:
         """What came of it; of several reasons to end, the one that explains the others."""
         found = {
-            int(path.stem): Outcome.model_validate_json(path.read_bytes())
+            int(path.stem): RankOutcome.model_validate_json(path.read_bytes())
             for path in sorted(self.folder.glob("[0-9]*.json"))
         }
         if self.broken is not None:
@@ -154,15 +156,15 @@ class _Launch:
                 raise UserError(one.mistake)
         for number, one in found.items():
             if one.fault:
-                raise UserError(self._fault(number, one.fault))
+                raise UserError(self._fault_message(number, one.fault))
         stopped = next((one.stopped for one in found.values() if one.stopped), asked)
         if stopped:
             raise signals.Stopped(stopped)
         if self.failed is not None:
-            raise UserError(self._death(self.failed))
+            raise UserError(self._death_message(self.failed))
         return next(one.trained for one in found.values() if one.trained)
 
-    def _fault(self, number: int, text: str) -> str:
+    def _fault_message(self, number: int, text: str) -> str:
         path = self.run / FAILED
         write_text(path, text)
         return (
@@ -170,7 +172,7 @@ class _Launch:
             f"(its traceback is in {path}); go on from the last checkpoint with --resume"
         )
 
-    def _death(self, error: ChildFailedError) -> str:
+    def _death_message(self, error: ChildFailedError) -> str:
         number, failure = next(iter(error.failures.items()))
         if failure.exitcode < 0:
             how = f"was killed by {failure.signal_name()}"
@@ -187,29 +189,29 @@ class _Launch:
         )
 
 
-def work(folder: Path) -> int:
+def run_rank(folder: Path) -> int:
     """Be one of the ranks; return its exit code."""
     number = int(os.environ["RANK"])
     write_text(folder / f"{number}.{NUMBER}", str(os.getpid()))
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    console.configure()
-    order = Order.model_validate_json((folder / ORDER).read_bytes())
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    console.configure_logging()
+    order = LaunchOrder.model_validate_json((folder / ORDER).read_bytes())
     try:
-        config = check(order.config, str(order.options.run))
-        outcome = Outcome(trained=stage.train(config, order.options))
+        config = validate_values(order.config, str(order.options.run))
+        outcome = RankOutcome(trained=stage.train(config, order.options))
     except ElsewhereError:
         return 1
     except UserError as error:
-        outcome = Outcome(mistake=str(error))
+        outcome = RankOutcome(mistake=str(error))
     except KeyboardInterrupt as stop:
-        outcome = Outcome(stopped=getattr(stop, "number", signal.SIGINT))
+        outcome = RankOutcome(stopped=getattr(stop, "number", signal.SIGINT))
     except Exception:
-        outcome = Outcome(fault=traceback.format_exc())
+        outcome = RankOutcome(fault=traceback.format_exc())
     write_text(folder / f"{number}.json", outcome.model_dump_json())
     return 1 if outcome.mistake or outcome.fault else 0
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     """Ask this process to end when the one that has started it is gone."""
     while os.getppid() == parent:
         time.sleep(1)
@@ -217,4 +219,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(work(Path(sys.argv[1])))
+    sys.exit(run_rank(Path(sys.argv[1])))

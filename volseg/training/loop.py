@@ -18,11 +18,16 @@ from volseg.model.distributed import process_group
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST
 from volseg.system import signals
-from volseg.training.loading.loader import Loader, Patches, default_workers, loader
+from volseg.training.loading.loader import (
+    BatchLoader,
+    TrainingPatches,
+    build_loader,
+    default_workers,
+)
 from volseg.training.loading.workers import user_errors
-from volseg.training.state import State, write
+from volseg.training.state import TrainingState, write_torch_file
 from volseg.training.step import NotFiniteError, Stepper
-from volseg.training.stopping import Accord, Clock
+from volseg.training.stopping import StopAgreement, TrainingClock
 from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -34,19 +39,19 @@ class Training:
     """What a training is made of."""
 
     run: Run
-    state: State
-    patches: Patches
+    state: TrainingState
+    patches: TrainingPatches
     stepper: Stepper
     validation: Validation
-    clock: Clock
+    clock: TrainingClock
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether all steps are done, the time is up, or no better score has come for long."""
-        return bool(self.reason)
+        return bool(self.stop_reason)
 
     @property
-    def reason(self) -> str:
+    def stop_reason(self) -> str:
         """Why training is over; empty while it is not."""
         course, state, clock = self.run.config.train, self.state, self.clock
         if state.rows and state.step == state.rows[-1]["step"]:  # its last epoch is validated
@@ -54,17 +59,19 @@ class Training:
                 return f"all {course.steps} steps are done"
             if course.patience and state.epochs_since_best >= course.patience:
                 return f"no better score for {course.patience} epochs"
-            if clock.over():
-                return f"the time limit is used up: {clock.spent():.0f} of {clock.limit:.0f} s"
+            if clock.is_over():
+                return (
+                    f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
+                )
         return ""
 
     @property
-    def share(self) -> float:
+    def progress_share(self) -> float:
         """The share of the run that is done: of its steps or of its time, whichever is further."""
-        return max(self.state.step / self.run.config.train.steps, self.clock.share())
+        return max(self.state.step / self.run.config.train.steps, self.clock.share_spent())
 
 
-def train(training: Training) -> None:
+def train_until_done(training: Training) -> None:
     """Train until it is over; validate, log and save after each epoch. Of several ranks the first writes.
 
     Ctrl-C and SIGTERM end it after the step or scan in work, with everything saved.
@@ -74,34 +81,34 @@ def train(training: Training) -> None:
         UserError: a loss that is no number, a scan that can't be read, a full disk.
     """
     state, clock = training.state, training.clock
-    with signals.heeded() as request, _board(training) as board:
-        accord = Accord(request, clock)
+    with signals.deferred_signals() as request, _tensorboard_writer(training) as board:
+        accord = StopAgreement(request, clock)
         try:
-            accord.check()
-            while not training.finished:
+            accord.raise_if_stopped()
+            while not training.is_finished:
                 patches = training.patches
                 with user_errors(patches.table, patches.scans.names):
-                    row = _epoch(training, accord)
-                with clock.reserving():
+                    row = _train_epoch(training, accord)
+                with clock.reserve_time():
                     row |= training.validation.scores(board, state.step, accord)
-                    _keep(row, training, board)
-                    accord.agree()
+                    _save_epoch(row, training, board)
+                    accord.sync_clock_and_signal()
         except signals.Stopped:
-            save(training)
+            save_state(training)
             log.info("stopped at step %d, which is saved; go on with --resume", state.step)
             raise
-    log.info("%s", training.reason)
+    log.info("%s", training.stop_reason)
 
 
-def save(training: Training) -> None:
+def save_state(training: Training) -> None:
     """Write all that a resume needs."""
-    training.state.elapsed = training.clock.spent()
+    training.state.elapsed = training.clock.seconds_spent()
     if process_group.rank() == 0:
         training.state.save(training.run.folder / LAST)
 
 
 @contextmanager
-def _board(training: Training) -> Iterator[SummaryWriter | None]:
+def _tensorboard_writer(training: Training) -> Iterator[SummaryWriter | None]:
     """Tensorboard, where this rank writes."""
     if process_group.rank():
         yield None
@@ -111,7 +118,7 @@ def _board(training: Training) -> Iterator[SummaryWriter | None]:
         yield board
 
 
-def _epoch(training: Training, accord: Accord) -> dict[str, Any]:
+def _train_epoch(training: Training, accord: StopAgreement) -> dict[str, Any]:
     """Train up to the next validation; return the epoch's row of metrics.csv.
 
     After a resume it may be that no step is left before it.
@@ -121,26 +128,26 @@ def _epoch(training: Training, accord: Accord) -> dict[str, Any]:
     began, first, waited = time.monotonic(), state.step, 0.0
     saved = began
     state.network.train()
-    batches = iter(_batches(training, until))
-    with console.progress("training") as report:
-        while state.step < until and not (state.step and clock.over()):
+    batches = iter(_batch_loader(training, until))
+    with console.progress_bar("training") as report:
+        while state.step < until and not (state.step and clock.is_over()):
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
-            rate = training.run.config.optimizer.rate(training.share)
-            process_group.draw_as(course.seed, state.step)
-            state.losses.append(_step(training, batch, rate))
+            rate = training.run.config.optimizer.rate(training.progress_share)
+            process_group.seed_other_ranks(course.seed, state.step)
+            state.losses.append(_train_step(training, batch, rate))
             state.step += 1
-            _tell(training, report)
-            accord.check()
+            _report_progress(training, report)
+            accord.raise_if_stopped()
             if time.monotonic() - saved > 60 * course.checkpoint_minutes:
-                save(training)
+                save_state(training)
                 saved = time.monotonic()
     took = max(time.monotonic() - began, 1e-9)
     return {
         "epoch": math.ceil(state.step / course.epoch_steps),
         "step": state.step,
-        "seconds": round(clock.spent(), 1),
+        "seconds": round(clock.seconds_spent(), 1),
         "steps_per_second": round((state.step - first) / took, 3),
         "waiting": round(waited / took, 4),
         "lr": f"{state.optimizer.param_groups[0]['lr']:.3e}",
@@ -148,32 +155,32 @@ def _epoch(training: Training, accord: Accord) -> dict[str, Any]:
     }
 
 
-def _batches(training: Training, until: int) -> Loader:
+def _batch_loader(training: Training, until: int) -> BatchLoader:
     course = training.run.config.train
     workers = course.workers
     if workers is None:
         gpu = training.stepper.device.device.type == "cuda"
-        workers = default_workers(process_group.cores(), gpu=gpu)
-    return loader(
+        workers = default_workers(process_group.rank_cores(), gpu=gpu)
+    return build_loader(
         training.patches,
         batch=course.batch,
         steps=range(training.state.step, until),
         workers=workers,
         rank=process_group.rank(),
-        ranks=process_group.ranks(),
+        ranks=process_group.world_size(),
     )
 
 
-def _step(training: Training, batch: dict[str, Any], rate: float) -> float:
+def _train_step(training: Training, batch: dict[str, Any], rate: float) -> float:
     try:
         return training.stepper.step(training.state, batch, rate)
     except NotFiniteError as error:
         path = training.run.folder / DIVERGED
-        shares = process_group.gathered({name: batch[name] for name in ("image", "label")})
+        shares = process_group.all_gather({name: batch[name] for name in ("image", "label")})
         whole = {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
         values = {"step": training.state.step, "rate": rate, **whole}
         values["network"] = training.state.network.state_dict()
-        process_group.first(lambda: write(values, path))
+        process_group.on_first_rank(lambda: write_torch_file(values, path))
         if process_group.rank():
             raise ElsewhereError from error
         raise UserError(
@@ -182,17 +189,17 @@ def _step(training: Training, batch: dict[str, Any], rate: float) -> float:
         ) from error
 
 
-def _tell(training: Training, report: console.Report) -> None:
+def _report_progress(training: Training, report: console.ProgressCallback) -> None:
     """Show how far the run is: by its steps, or by its time where that ends it."""
     state, clock, steps = training.state, training.clock, training.run.config.train.steps
     note = f"loss {np.mean(state.losses[-20:]):.3f}"
-    if clock.limit and clock.share() > state.step / steps:
-        report(round(clock.spent()), round(clock.limit), f"s, step {state.step}, {note}")
+    if clock.limit and clock.share_spent() > state.step / steps:
+        report(round(clock.seconds_spent()), round(clock.limit), f"s, step {state.step}, {note}")
     else:
         report(state.step, steps, note)
 
 
-def _keep(row: dict[str, Any], training: Training, board: SummaryWriter | None) -> None:
+def _save_epoch(row: dict[str, Any], training: Training, board: SummaryWriter | None) -> None:
     """Log an epoch, save the weights if they are the best so far, then the state."""
     run, state = training.run, training.state
     score = row.get("score")
@@ -204,9 +211,9 @@ def _keep(row: dict[str, Any], training: Training, board: SummaryWriter | None) 
     if board is None:  # rank 0 writes
         return
     if better:
-        run.save_best(state.shown)
+        run.save_best_weights(state.validated_network)
     run.write_metrics(state.rows)
-    save(training)
+    save_state(training)
     for key, value in row.items():
         if key not in ("epoch", "step"):
             board.add_scalar(key, float(value), row["step"])

@@ -31,7 +31,7 @@ RIGHT = "expected a state dict saved by torch.save, or .safetensors"
 
 
 @dataclass(frozen=True)
-class Weights:
+class PretrainedWeights:
     """The tensors of a file, by name, and the SHA-256 of the very bytes that were read."""
 
     file: Path
@@ -39,7 +39,7 @@ class Weights:
     tensors: dict[str, Tensor]
 
 
-class WrongShape(Section):
+class ShapeMismatch(Section):
     """A tensor of the network that has another shape in the file."""
 
     name: str
@@ -47,7 +47,7 @@ class WrongShape(Section):
     here: tuple[int, ...]
 
 
-class Loaded(Section):
+class LoadResult(Section):
     """What became of each tensor; `extra` has the file's names, all else the network's.
 
     A tensor that the network knows by two names is told by the first. `dropped` and `added` are the
@@ -59,12 +59,12 @@ class Loaded(Section):
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
-    wrong_shape: tuple[WrongShape, ...]
+    wrong_shape: tuple[ShapeMismatch, ...]
     dropped: str = ""
     added: str = ""
 
 
-def read(file: Path) -> Weights:
+def read_weights(file: Path) -> PretrainedWeights:
     """The weights in a file; of PyTorch's only what `weights_only=True` reads, so no code is run.
 
     Raises:
@@ -78,20 +78,22 @@ def read(file: Path) -> Weights:
         raise UserError(f"{file}: zero bytes; copy or download the file again")
     if data.startswith(b"version https://git-lfs"):
         raise UserError(f"{file}: only git's pointer to the file; fetch it with `git lfs pull`")
-    values = _safetensors(file, data) if file.suffix == ".safetensors" else _torch(file, data)
+    values = (
+        _read_safetensors(file, data) if file.suffix == ".safetensors" else _read_torch(file, data)
+    )
     tensors = _state_dict(values)
     if not tensors:
-        raise UserError(f"{file}: no weights in it{_holds(values)}; {RIGHT}")
-    return Weights(file, hashlib.sha256(data).hexdigest(), tensors)
+        raise UserError(f"{file}: no weights in it{_content_text(values)}; {RIGHT}")
+    return PretrainedWeights(file, hashlib.sha256(data).hexdigest(), tensors)
 
 
-def start(network: nn.Module, weights: Weights) -> Loaded:
+def load_weights(network: nn.Module, weights: PretrainedWeights) -> LoadResult:
     """Copy every tensor whose name and shape fit; the others stay as they are.
 
     Raises:
         UserError: nothing fits, or values that are no numbers; the network is left as it was.
     """
-    names, loaded = _fit(network, weights)
+    names, loaded = _match_tensors(network, weights)
     stored = network.state_dict()  # shares its memory with the network
     with torch.no_grad():
         for theirs, ours in names.items():
@@ -99,21 +101,23 @@ def start(network: nn.Module, weights: Weights) -> Loaded:
     return loaded
 
 
-def check(network: nn.Module, weights: Weights) -> None:
+def check_weights(network: nn.Module, weights: PretrainedWeights) -> None:
     """Raise what `start` would, and change nothing.
 
     Raises:
         UserError: nothing fits, or values that are no numbers.
     """
-    _fit(network, weights)
+    _match_tensors(network, weights)
 
 
-def _fit(network: nn.Module, weights: Weights) -> tuple[dict[str, str], Loaded]:
+def _match_tensors(
+    network: nn.Module, weights: PretrainedWeights
+) -> tuple[dict[str, str], LoadResult]:
     """The file's names that fit with the network's first name of each, and what became of all."""
     stored = network.state_dict(keep_vars=True)
     first: dict[int, str] = {}
     ours = {name: first.setdefault(id(tensor), name) for name, tensor in stored.items()}
-    spelt = _Spelling.best(weights.tensors, ours)
+    spelt = _NameMapping.best_match(weights.tensors, ours)
     known = {theirs: ours[name] for theirs, name in spelt.names.items()}
     names, wrong = {}, {}
     for theirs, name in known.items():
@@ -121,10 +125,10 @@ def _fit(network: nn.Module, weights: Weights) -> tuple[dict[str, str], Loaded]:
         if there == here:
             names[theirs] = name
         else:
-            wrong[name] = WrongShape(name=name, there=there, here=here)
+            wrong[name] = ShapeMismatch(name=name, there=there, here=here)
     found = set(names.values())
-    sizes = {name: _parameters(stored[name]) for name in first.values()}
-    loaded = Loaded(
+    sizes = {name: _parameter_count(stored[name]) for name in first.values()}
+    loaded = LoadResult(
         parameters=sum(sizes[name] for name in found),
         parameters_in_all=sum(sizes.values()),
         loaded=tuple(name for name in first.values() if name in found),
@@ -134,43 +138,43 @@ def _fit(network: nn.Module, weights: Weights) -> tuple[dict[str, str], Loaded]:
         dropped=spelt.dropped,
         added=spelt.added,
     )
-    _refuse(weights, loaded)
+    _refuse_poor_match(weights, loaded)
     broken = [name for name in names if not torch.isfinite(weights.tensors[name]).all()]
     if broken:
         raise UserError(
-            f"{weights.file}: NaN or infinity in {_few(broken)}; give an earlier checkpoint"
+            f"{weights.file}: NaN or infinity in {_join_few(broken)}; give an earlier checkpoint"
         )
     return names, loaded
 
 
-def _refuse(weights: Weights, loaded: Loaded) -> None:
+def _refuse_poor_match(weights: PretrainedWeights, loaded: LoadResult) -> None:
     """Raise where loading would be worth nothing."""
     if loaded.parameters >= LEAST * loaded.parameters_in_all:
         return
     if loaded.wrong_shape:
         largest = sorted(loaded.wrong_shape, key=lambda one: -math.prod(one.here))
-        shapes = "; ".join(f"{one.name} is {told(one)}" for one in largest[:3])
+        shapes = "; ".join(f"{one.name} is {shape_mismatch_text(one)}" for one in largest[:3])
         why = f"names are the network's, but shapes are not ({shapes})"
     else:
-        there, here = _few(weights.tensors), _few([*loaded.missing, *loaded.loaded])
+        there, here = _join_few(weights.tensors), _join_few([*loaded.missing, *loaded.loaded])
         why = f"names are not the network's (there: {there}; here: {here})"
     raise UserError(
         f"{weights.file}: {why}; give weights of such a network, or set network: to theirs"
     )
 
 
-def _parameters(tensor: Tensor) -> int:
+def _parameter_count(tensor: Tensor) -> int:
     return tensor.numel() if isinstance(tensor, nn.Parameter) else 0
 
 
-def told(one: WrongShape) -> str:
+def shape_mismatch_text(one: ShapeMismatch) -> str:
     """E.g. `3x16x1 there, 2x16x1 here`."""
     there, here = ("x".join(map(str, shape)) or "one number" for shape in (one.there, one.here))
     return f"{there} there, {here} here"
 
 
 @dataclass(frozen=True)
-class _Spelling:
+class _NameMapping:
     """How the file spells the network's names: file's name to network's, for all that are known."""
 
     names: dict[str, str]
@@ -178,7 +182,7 @@ class _Spelling:
     added: str = ""
 
     @classmethod
-    def best(cls, theirs: Iterable[str], ours: Collection[str]) -> "_Spelling":
+    def best_match(cls, theirs: Iterable[str], ours: Collection[str]) -> "_NameMapping":
         """The one that makes most names known, of equals the one that changes least.
 
         Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, what a
@@ -196,7 +200,7 @@ class _Spelling:
         for dropped in dict.fromkeys(["", *heads]):
             for added in ADDED:
                 spelt = {
-                    name: _respelt(added + name.removeprefix(dropped), ours)
+                    name: _swin_vit_name(added + name.removeprefix(dropped), ours)
                     for name in theirs
                     if name.startswith(dropped)
                 }
@@ -206,7 +210,7 @@ class _Spelling:
         return found
 
 
-def _respelt(name: str, ours: Collection[str]) -> str:
+def _swin_vit_name(name: str, ours: Collection[str]) -> str:
     """MONAI's self-supervised SwinViT calls `linear1` and `linear2` of its blocks `fc1` and `fc2`."""
     return name if name in ours else name.replace(".mlp.fc", ".mlp.linear")
 
@@ -226,14 +230,14 @@ def _state_dict(values: Any, depth: int = 3) -> dict[str, Tensor]:
     }
 
 
-def _safetensors(file: Path, data: bytes) -> Any:
+def _read_safetensors(file: Path, data: bytes) -> Any:
     try:
         return load_safetensors(data)
     except SafetensorError as error:
         raise UserError(f"{file}: damaged, or not safetensors ({error}); {RIGHT}") from error
 
 
-def _torch(file: Path, data: bytes) -> Any:
+def _read_torch(file: Path, data: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of TorchScript, which is told below
@@ -254,12 +258,12 @@ def _torch(file: Path, data: bytes) -> Any:
         raise UserError(f"{file}: damaged, or not a file of PyTorch's; {RIGHT}") from error
 
 
-def _holds(values: Any) -> str:
+def _content_text(values: Any) -> str:
     if not isinstance(values, dict):
         return f" but one {type(values).__name__}"
-    return f" but {_few(map(str, values))}" if values else ""
+    return f" but {_join_few(map(str, values))}" if values else ""
 
 
-def _few(names: Iterable[str]) -> str:
+def _join_few(names: Iterable[str]) -> str:
     listed = list(names)
     return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")

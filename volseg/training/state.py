@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from volseg.errors import UserError
-from volseg.system.files import replacing
+from volseg.system.files import atomic_path
 
 
-def average(network: nn.Module, decay: float) -> AveragedModel:
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """A copy that follows `network` with each `update_parameters`, buffers included.
 
     At first it follows faster, by (1 + n) / (10 + n) after n updates (as in Abadi et al. 2016,
@@ -40,7 +40,7 @@ PLAIN = ("step", "elapsed", "best", "rows", "losses")
 
 
 @dataclass
-class State:
+class TrainingState:
     """All that changes while training; `save` and `restore` carry a resume, bit for bit on CPU.
 
     `average` follows the weights (None: it is not wanted). `rows` are those of metrics.csv, one an
@@ -58,7 +58,7 @@ class State:
     losses: list[float] = field(default_factory=list)
 
     @property
-    def shown(self) -> nn.Module:
+    def validated_network(self) -> nn.Module:
         """The network that is validated and kept: the averaged one where there is one."""
         shown: nn.Module = self.network if self.average is None else self.average.module
         return shown
@@ -85,7 +85,7 @@ class State:
             "random_cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
             **{name: getattr(self, name) for name in PLAIN},
         }
-        write(values, path)
+        write_torch_file(values, path)
 
     def restore(self, path: Path) -> None:
         """Take up a checkpoint.
@@ -111,9 +111,9 @@ class State:
             raise UserError(f"{path}: not a checkpoint of this run ({error})") from error
 
 
-def write(values: dict[str, Any], path: Path) -> None:
+def write_torch_file(values: dict[str, Any], path: Path) -> None:
     """Write a file for `torch.load`, atomically."""
     file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
     torch.save(values, file)
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(file.getbuffer())

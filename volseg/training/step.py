@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from volseg.model.engines.torch_device import Device
 from volseg.model.losses import Loss
-from volseg.training.state import State
+from volseg.training.state import TrainingState
 
 
 class NotFiniteError(ArithmeticError):
@@ -40,7 +40,7 @@ class Stepper:
     parts: Sequence[int] | None = None
     shared: DistributedDataParallel | None = None
 
-    def step(self, state: State, batch: dict[str, Any], rate: float) -> float:
+    def step(self, state: TrainingState, batch: dict[str, Any], rate: float) -> float:
         """Move the weights by a batch (`image` (B, C, X, Y, Z), `label` (B, K, X, Y, Z)); its loss.
 
         Raises:
@@ -49,7 +49,7 @@ class Stepper:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad(set_to_none=True)
-        value = self._backward(state, batch)
+        value = self._accumulate_gradients(state, batch)
         state.scaler.unscale_(state.optimizer)
         norm = clip_grad_norm_(state.network.parameters(), self.clip)
         if not (state.scaler.is_enabled() or torch.isfinite(norm)):
@@ -60,25 +60,25 @@ class Stepper:
             state.average.update_parameters(state.network)
         return value
 
-    def _backward(self, state: State, batch: dict[str, Any]) -> float:
+    def _accumulate_gradients(self, state: TrainingState, batch: dict[str, Any]) -> float:
         value, sizes = 0.0, list(self.parts or [len(batch["image"])])
         images, labels = batch["image"].split(sizes), batch["label"].split(sizes)
         for number, (image, label) in enumerate(zip(images, labels, strict=True), 1):
-            with self._exchange(last=number == len(sizes)):
-                loss = self._loss(state, image, label) / len(sizes)
+            with self._gradient_sync(last=number == len(sizes)):
+                loss = self._compute_loss(state, image, label) / len(sizes)
                 value += float(loss.detach())
                 if not math.isfinite(value):
                     raise NotFiniteError("loss", value)
                 state.scaler.scale(loss).backward()
         return value
 
-    def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
+    def _gradient_sync(self, *, last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step, with those of the last part."""
         return nullcontext() if last or self.shared is None else self.shared.no_sync()
 
-    def _loss(self, state: State, image: Tensor, label: Tensor) -> Tensor:
+    def _compute_loss(self, state: TrainingState, image: Tensor, label: Tensor) -> Tensor:
         network = state.network if self.shared is None else self.shared
         with self.device.autocast():
-            logits = network(self.device.send(image))
+            logits = network(self.device.send_batch(image))
         truth = label.to(self.device.device, non_blocking=True)
         return self.loss(logits, truth, exclusive=self.exclusive)

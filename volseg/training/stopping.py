@@ -9,7 +9,7 @@ from volseg.model.distributed import process_group
 from volseg.system import signals
 
 
-class Clock:
+class TrainingClock:
     """The wall-clock time a run has spent, over all its resumes, and what it may spend.
 
     The time that the last validation and checkpoint took is kept back for the next ones, so that a
@@ -24,52 +24,52 @@ class Clock:
         self.reserve = 0.0
         self.agreed: float | None = None
 
-    def spent(self) -> float:
+    def seconds_spent(self) -> float:
         """Seconds so far, or at the time of the last agreement."""
-        return self.measured() if self.agreed is None else self.agreed
+        return self.seconds_measured() if self.agreed is None else self.agreed
 
-    def measured(self) -> float:
+    def seconds_measured(self) -> float:
         """Seconds so far by this process's own clock."""
         return self.before + time.monotonic() - self.started
 
-    def share(self) -> float:
+    def share_spent(self) -> float:
         """The share of the limit that is spent; 0 without one."""
-        return self.spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
+        return self.seconds_spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether training has to end."""
-        return self.share() >= 1
+        return self.share_spent() >= 1
 
     @contextmanager
-    def reserving(self) -> Iterator[None]:
+    def reserve_time(self) -> Iterator[None]:
         """Keep back as long as the body takes."""
-        began = self.spent()
+        began = self.seconds_spent()
         yield
-        self.reserve = self.spent() - began
+        self.reserve = self.seconds_spent() - began
 
 
 @dataclass(frozen=True)
-class Accord:
+class StopAgreement:
     """A signal that any rank has got counts on all, and so does the time on rank 0's clock."""
 
-    request: signals.Request
-    clock: Clock
+    request: signals.StopRequest
+    clock: TrainingClock
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Call this where work is whole, equally often on all ranks.
 
         Raises:
             Stopped: a signal has come to any of them since the last call.
         """
-        number = self.agree()
+        number = self.sync_clock_and_signal()
         if number:
             raise signals.Stopped(number)
 
-    def agree(self) -> int | None:
+    def sync_clock_and_signal(self) -> int | None:
         """Set the clock by rank 0's; return the number of a signal that any rank has got."""
         number = self.request.number
-        if process_group.ranks() > 1:
-            spent = 0.0 if process_group.rank() else self.clock.measured()
-            largest, self.clock.agreed = process_group.largest([number or 0, spent])
+        if process_group.world_size() > 1:
+            spent = 0.0 if process_group.rank() else self.clock.seconds_measured()
+            largest, self.clock.agreed = process_group.all_reduce_max([number or 0, spent])
             number = int(largest)
         return number

@@ -9,36 +9,36 @@ from typing import Any
 import torch
 
 from volseg import console
-from volseg.arguments import Fold, Options
+from volseg.arguments import Fold, TrainOptions
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.data.splits import Split, split
+from volseg.data.splits import Split, split_samples
 from volseg.errors import UserError
 from volseg.inference.predictor import build_predictor, ensemble_member
 from volseg.model.distributed import process_group
-from volseg.model.distributed.sync_batch_norm import over_all_ranks
+from volseg.model.distributed.sync_batch_norm import convert_sync_batch_norm
 from volseg.model.engines.torch import TorchNetwork
 from volseg.model.engines.torch_device import Device
-from volseg.model.networks import expect_rare
-from volseg.postprocessing import undone, unknown_classes
+from volseg.model.networks import init_prior_bias
+from volseg.postprocessing import ineffective_steps, unknown_classes
 from volseg.runs import locate as runs
 from volseg.runs.run import Run
-from volseg.runs.run_files import LAST, Facts
+from volseg.runs.run_files import LAST, RunSplits
 from volseg.training import fine_tuning, loop
-from volseg.training.augmentation.pipeline import augmentation
-from volseg.training.loading.loader import Patches
-from volseg.training.loading.scan_cache import Scans
+from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.loading.loader import TrainingPatches
+from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.loop import Training
-from volseg.training.state import State, average
+from volseg.training.state import TrainingState, moving_average
 from volseg.training.step import Stepper
-from volseg.training.stopping import Clock
+from volseg.training.stopping import TrainingClock
 from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """The run, the steps it took, and the score that chose its best weights (None: no validation).
 
     `rank` is that of this process; rank 0 tells the rest.
@@ -51,7 +51,7 @@ class Trained:
     rank: int = 0
 
 
-def train(config: Config, options: Options) -> Trained:
+def train(config: Config, options: TrainOptions) -> TrainingResult:
     """Train a network; validate and save after each epoch; leave the best weights in the run.
 
     Within torchrun, or a job step of SLURM with several tasks, this process is one of several ranks
@@ -61,20 +61,24 @@ def train(config: Config, options: Options) -> Trained:
     Raises:
         UserError: a dataset, split or run that doesn't fit.
     """
-    with process_group.joined():
-        run, dataset, start = process_group.first(lambda: _opened(config, options))
+    with process_group.join_ranks():
+        run, dataset, start = process_group.on_first_rank(
+            lambda: _open_run_and_dataset(config, options)
+        )
         log_file = console.log_to(run.folder / "log.txt")
         with log_file if process_group.rank() == 0 else nullcontext():
             _log_excluded(dataset)
-            training = assemble(
+            training = build_training(
                 run, dataset, start, resume=options.resume, max_seconds=options.max_seconds
             )
-            loop.train(training)
+            loop.train_until_done(training)
             state = training.state
-            return Trained(run.folder, state.step, state.best, state.elapsed, process_group.rank())
+            return TrainingResult(
+                run.folder, state.step, state.best, state.elapsed, process_group.rank()
+            )
 
 
-def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
+def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, RunSplits]:
     """The dataset, and which of its scans are trained on and which kept apart.
 
     Raises:
@@ -83,14 +87,14 @@ def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
     dataset = Dataset.load(data)
     problems = [
         *unknown_classes(config.postprocess, dataset.classes),
-        *undone(config.postprocess, dataset.classes),
+        *ineffective_steps(config.postprocess, dataset.classes),
     ]
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     kept: Fold = "all" if config.data.split == "none" else fold
-    parts = split(dataset.samples, fold=kept, hold_out=config.data.hold_out)
-    dataset.check([one for one in dataset.samples if any(one.name in part for part in parts)])
-    facts = Facts(
+    parts = split_samples(dataset.samples, fold=kept, hold_out=config.data.hold_out)
+    dataset.check_files([one for one in dataset.samples if any(one.name in part for part in parts)])
+    facts = RunSplits(
         dataset=dataset.facts.name,
         classes=dataset.classes,
         exclusive=dataset.facts.exclusive,
@@ -101,10 +105,10 @@ def lay_out(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Facts]:
     return dataset, facts
 
 
-def assemble(
+def build_training(
     run: Run,
     dataset: Dataset,
-    start: fine_tuning.Start | None = None,
+    start: fine_tuning.StartWeights | None = None,
     *,
     resume: bool = False,
     max_seconds: float | None = None,
@@ -112,13 +116,13 @@ def assemble(
     """All that a training is made of: the network, its scans in memory, and how far it is."""
     config, facts = run.config, run.facts
     parts = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
-    device = Device.best(config.train.precision)
+    device = Device.best_available(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    state = _fresh_state(run, device, start)
-    if resume and runs.begun(run.folder):  # else it was stopped before anything was saved
+    state = _initial_state(run, device, start)
+    if resume and runs.has_checkpoint(run.folder):  # else it was stopped before anything was saved
         state.restore(run.folder / LAST)
-    clock = Clock(max_seconds, before=state.elapsed)
+    clock = TrainingClock(max_seconds, before=state.elapsed)
     batches = cached_patches(run, dataset)
     _log_start(run, state, device)
     stepper = Stepper(
@@ -126,18 +130,18 @@ def assemble(
         exclusive=facts.exclusive,
         device=device,
         clip=config.train.clip,
-        parts=process_group.shares(config.train.batch, config.train.accumulate),
-        shared=process_group.shared(state.network),
+        parts=process_group.rank_part_sizes(config.train.batch, config.train.accumulate),
+        shared=process_group.wrap_distributed(state.network),
     )
     validation = Validation(
         dataset,
         parts,
-        build_predictor(run, ensemble_member(run, TorchNetwork(state.shown, device))),
+        build_predictor(run, ensemble_member(run, TorchNetwork(state.validated_network, device))),
     )
     return Training(run, state, batches, stepper, validation, clock)
 
 
-def cached_patches(run: Run, dataset: Dataset) -> Patches:
+def cached_patches(run: Run, dataset: Dataset) -> TrainingPatches:
     """The row of training patches, with the scans that they are cut from at hand.
 
     Raises:
@@ -145,28 +149,32 @@ def cached_patches(run: Run, dataset: Dataset) -> Patches:
     """
     config, train = run.config, run.config.train
     samples = [sample for sample in dataset.samples if sample.name in run.facts.train]
-    scans = Scans(dataset, samples, config.data, ranks=process_group.ranks())
+    scans = ScanCache(dataset, samples, config.data, ranks=process_group.world_size())
     log.info("%s", scans.told)
-    vary = augmentation(config.augment, patch=train.patch, foreground=train.foreground)
-    return Patches(scans, vary, seed=train.seed)
+    vary = build_augmentation(config.augment, patch=train.patch, foreground=train.foreground)
+    return TrainingPatches(scans, vary, seed=train.seed)
 
 
-def _fresh_state(run: Run, device: Device, start: fine_tuning.Start | None) -> State:
-    fresh = run.build()
-    if process_group.ranks() > 1:
-        over_all_ranks(fresh)
-    expect_rare(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
-    fine_tuning.begin(run, fresh, start)
-    network = device.place(fresh)
+def _initial_state(
+    run: Run, device: Device, start: fine_tuning.StartWeights | None
+) -> TrainingState:
+    fresh = run.build_network()
+    if process_group.world_size() > 1:
+        convert_sync_batch_norm(fresh)
+    init_prior_bias(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
+    fine_tuning.load_start(run, fresh, start)
+    network = device.place_network(fresh)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
     decay = run.config.train.ema
-    return State(network, optimizer, scaler, average(network, decay) if decay else None)
+    return TrainingState(
+        network, optimizer, scaler, moving_average(network, decay) if decay else None
+    )
 
 
-def _log_start(run: Run, state: State, device: Device) -> None:
+def _log_start(run: Run, state: TrainingState, device: Device) -> None:
     course = run.config.train
-    count = f"{process_group.ranks()} x " if process_group.ranks() > 1 else ""
+    count = f"{process_group.world_size()} x " if process_group.world_size() > 1 else ""
     log.info(
         "training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done",
         run.config.network.name,
@@ -179,16 +187,18 @@ def _log_start(run: Run, state: State, device: Device) -> None:
     )
 
 
-def _opened(config: Config, options: Options) -> tuple[Run, Dataset, fine_tuning.Start | None]:
+def _open_run_and_dataset(
+    config: Config, options: TrainOptions
+) -> tuple[Run, Dataset, fine_tuning.StartWeights | None]:
     """The run's folder, made or found fit to go on, the dataset, and weights to start from."""
-    process_group.shares(config.train.batch, config.train.accumulate)
-    dataset, facts = lay_out(config, options.data, options.fold)
-    start = fine_tuning.chosen(options.weights, options.run, resume=options.resume)
+    process_group.rank_part_sizes(config.train.batch, config.train.accumulate)
+    dataset, facts = load_and_split(config, options.data, options.fold)
+    start = fine_tuning.resolve_start(options.weights, options.run, resume=options.resume)
     fine_tuning.check_fit(start, config, dataset)
     return _open_run(config, options, facts), dataset, start
 
 
-def _open_run(config: Config, options: Options, facts: Facts) -> Run:
+def _open_run(config: Config, options: TrainOptions, facts: RunSplits) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
             raise UserError(
@@ -197,8 +207,8 @@ def _open_run(config: Config, options: Options, facts: Facts) -> Run:
         return Run.create(options.run, config, facts)
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
-    wanted = with_own_steps(config, run)
-    problems = _differences(run.config.model_dump(), wanted.model_dump())
+    wanted = with_own_postprocessing(config, run)
+    problems = _changed_settings(run.config.model_dump(), wanted.model_dump())
     if run.facts != facts:
         problems.append("the dataset or fold (splits.json differs)")
     if problems:
@@ -209,17 +219,19 @@ def _open_run(config: Config, options: Options, facts: Facts) -> Run:
     return run
 
 
-def with_own_steps(config: Config, run: Run) -> Config:
+def with_own_postprocessing(config: Config, run: Run) -> Config:
     """The config with the run's own post-processing: it may be another by now, and it stays."""
     if config.postprocess != run.config.postprocess:
         log.info("%s: keeps its own steps, which are not those of the config", run.steps_file)
     return config.model_copy(update={"postprocess": run.config.postprocess})
 
 
-def _differences(old: Any, new: Any, place: str = "") -> list[str]:
+def _changed_settings(old: Any, new: Any, place: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
-        below = (_differences(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
+        below = (
+            _changed_settings(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys
+        )
         return [line for lines in below for line in lines]
     return [] if old == new else [f"{place} ({old} then, {new} now)"]
 

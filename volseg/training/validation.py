@@ -12,11 +12,11 @@ from volseg import console
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.splits import Split
 from volseg.inference.predictor import Predictor
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.model.distributed import process_group
-from volseg.training.stopping import Accord
-from volseg.visualization.overlay import Picture, overlay
+from volseg.training.stopping import StopAgreement
+from volseg.visualization.overlay import Picture, draw_overlay
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Validation:
     parts: Split
     predictor: Predictor
 
-    def scores(self, board: SummaryWriter | None, step: int, accord: Accord) -> dict[str, float]:
+    def scores(
+        self, board: SummaryWriter | None, step: int, accord: StopAgreement
+    ) -> dict[str, float]:
         """Mean Dice by set, and over both sets as `score`; empty without validation sets.
 
         The first scan of each set is drawn on the board.
@@ -42,7 +44,7 @@ class Validation:
         for name in ("unseen_cases", "later_days"):
             scans = [s for s in self.dataset.samples if s.name in getattr(self.parts, name)]
             if scans:
-                first, values = self._dice(scans, name, accord)
+                first, values = self._mean_dice(scans, name, accord)
                 if board and first is not None:
                     board.add_image(name, first, step, dataformats="HWC")
                 scores[name] = round(float(np.nanmean(values)), 5)
@@ -52,8 +54,8 @@ class Validation:
         sets = [score for score in sets if not math.isnan(score)]  # a set without any organ
         return scores | ({"score": round(float(np.mean(sets)), 5)} if sets else {})
 
-    def _dice(
-        self, scans: Sequence[Sample], name: str, accord: Accord
+    def _mean_dice(
+        self, scans: Sequence[Sample], name: str, accord: StopAgreement
     ) -> tuple[Picture | None, list[float]]:
         """A picture of the first scan (on rank 0), and each class's mean Dice over all scans.
 
@@ -61,29 +63,31 @@ class Validation:
         """
         values: dict[int, list[float]] = {}
         picture = None
-        with console.progress(f"validating {name}") as report:
-            for begun in range(0, len(scans), process_group.ranks()):  # one scan a rank
+        with console.progress_bar(f"validating {name}") as report:
+            for begun in range(0, len(scans), process_group.world_size()):  # one scan a rank
                 number = begun + process_group.rank()
                 if number < len(scans):
-                    values[number], drawn = self._of_scan(scans[number], draw=number == 0)
+                    values[number], drawn = self._scan_dice(scans[number], draw=number == 0)
                     picture = picture if drawn is None else drawn
-                report(min(begun + process_group.ranks(), len(scans)), len(scans))
-                accord.check()
-        together = {n: row for part in process_group.gathered(values) for n, row in part.items()}
-        return picture, _mean(np.asarray([together[number] for number in range(len(scans))]))
+                report(min(begun + process_group.world_size(), len(scans)), len(scans))
+                accord.raise_if_stopped()
+        together = {n: row for part in process_group.all_gather(values) for n, row in part.items()}
+        return picture, _column_means(
+            np.asarray([together[number] for number in range(len(scans))])
+        )
 
-    def _of_scan(self, sample: Sample, *, draw: bool) -> tuple[list[float], Picture | None]:
+    def _scan_dice(self, sample: Sample, *, draw: bool) -> tuple[list[float], Picture | None]:
         """Each class's Dice, and on demand a picture."""
         image = self.dataset.channels(sample)
-        found = np.stack([mask for _, mask in self.predictor.masks(image)])
+        found = np.stack([mask for _, mask in self.predictor.predict_masks(image)])
         truth = self.dataset.labels(sample)
         pairs = zip(truth, found, strict=True)
-        values = [Dice()(Comparison(t, f, sample.spacing_mm)) for t, f in pairs]
-        drawn = overlay(image[0], found, truth=truth, numbers=sample.slices) if draw else None
+        values = [Dice()(MaskPair(t, f, sample.spacing_mm)) for t, f in pairs]
+        drawn = draw_overlay(image[0], found, truth=truth, numbers=sample.slices) if draw else None
         return values, drawn
 
 
-def _mean(values: npt.NDArray[np.float64]) -> list[float]:
+def _column_means(values: npt.NDArray[np.float64]) -> list[float]:
     """The mean of each column's numbers; NaN where it has none."""
     seen = ~np.isnan(values)
     total = np.where(seen, values, 0).sum(axis=0)

@@ -8,19 +8,19 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from volseg.evaluation.bootstrap import Sums
+from volseg.evaluation.bootstrap import FiniteSums
 from volseg.metrics import Metric, kaggle_score
 from volseg.metrics.kaggle_score import KAGGLE
-from volseg.metrics.mask_pair import Comparison
+from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.metrics.surface import SurfaceDice
 
 Array = npt.NDArray[np.float64]
-GoalName = Literal["kaggle", "dice", "surface_dice"]
+ObjectiveName = Literal["kaggle", "dice", "surface_dice"]
 
 
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """A score: its name for people, how its columns are weighed, and what one comparison adds to them.
 
     `values` gives rows of C columns, of which what is not finite is left out.
@@ -28,16 +28,16 @@ class Goal:
 
     title: str
     weights: tuple[float, ...] | None
-    values: Callable[[Comparison], Array]
+    values: Callable[[MaskPair], Array]
 
-    def sums(self, comparison: Comparison) -> Sums:
+    def sums(self, comparison: MaskPair) -> FiniteSums:
         """What one class of one scan adds, each (C,)."""
         rows = self.values(comparison)
         there = np.isfinite(rows)
-        return Sums(np.where(there, rows, 0).sum(axis=0), there.sum(axis=0).astype(float))
+        return FiniteSums(np.where(there, rows, 0).sum(axis=0), there.sum(axis=0).astype(float))
 
 
-def _kaggle(comparison: Comparison) -> Array:
+def _kaggle_rows(comparison: MaskPair) -> Array:
     """Dice of each slice and 1 - HD of the scan, as the competition counts them."""
     dice = kaggle_score.slice_dice(comparison)
     rows = np.full((len(dice) + 1, 2), np.nan)
@@ -45,18 +45,20 @@ def _kaggle(comparison: Comparison) -> Array:
     return rows
 
 
-def _share(metric: Metric) -> Callable[[Comparison], Array]:
+def _metric_values(metric: Metric) -> Callable[[MaskPair], Array]:
     """A metric that is NaN where both masks are empty: there a mask could not be better, so that is 1."""
 
-    def values(comparison: Comparison) -> Array:
+    def values(comparison: MaskPair) -> Array:
         found = metric(comparison)
         return np.array([[1.0 if math.isnan(found) else found]])
 
     return values
 
 
-GOALS: dict[GoalName, Goal] = {
-    "kaggle": Goal("the competition's score", KAGGLE, _kaggle),
-    "dice": Goal("Dice", None, _share(Dice())),
-    "surface_dice": Goal("surface Dice at 2 mm", None, _share(SurfaceDice(tolerance_mm=2))),
+OBJECTIVES: dict[ObjectiveName, Objective] = {
+    "kaggle": Objective("the competition's score", KAGGLE, _kaggle_rows),
+    "dice": Objective("Dice", None, _metric_values(Dice())),
+    "surface_dice": Objective(
+        "surface Dice at 2 mm", None, _metric_values(SurfaceDice(tolerance_mm=2))
+    ),
 }

@@ -11,9 +11,9 @@ from typing import cast
 
 from pydantic import ValidationError
 
-from volseg.postprocessing import Step, Threshold, is_for
-from volseg.postprocessing.thresholding import Starting
-from volseg.schema import Section, members
+from volseg.postprocessing import Step, Threshold, applies_to
+from volseg.postprocessing.thresholding import ThresholdingStep
+from volseg.schema import Section, union_members
 
 Pipeline = tuple[Step, ...]
 """The steps of one class, none of which has `only`; the first starts anew."""
@@ -21,49 +21,49 @@ START, NONE = "start", "none"
 
 
 @dataclass(frozen=True)
-class Slot:
+class SearchDimension:
     """A place in a pipeline: the steps that may stand there, and its rank in the order."""
 
     name: str
     settings: tuple[Step, ...]
     rank: int
 
-    def of(self, pipeline: Pipeline) -> Step | None:
+    def step_in(self, pipeline: Pipeline) -> Step | None:
         """The step that stands there."""
-        return next((step for step in pipeline if _place(step) == self.name), None)
+        return next((step for step in pipeline if _dimension_name(step) == self.name), None)
 
-    def filled(self, pipeline: Pipeline, step: Step | None) -> Pipeline:
+    def with_step(self, pipeline: Pipeline, step: Step | None) -> Pipeline:
         """The pipeline with another step there, or with none.
 
         A step takes the place of the old one; a new one goes before the first that belongs after it.
         """
-        if self.of(pipeline) is not None:
-            changed = (step if _place(one) == self.name else one for one in pipeline)
+        if self.step_in(pipeline) is not None:
+            changed = (step if _dimension_name(one) == self.name else one for one in pipeline)
             return tuple(one for one in changed if one is not None)
         if step is None:
             return pipeline
-        later = (n for n, one in enumerate(pipeline) if RANKS[_place(one)] > self.rank)
+        later = (n for n, one in enumerate(pipeline) if RANKS[_dimension_name(one)] > self.rank)
         where = next(later, len(pipeline))
         return (*pipeline[:where], step, *pipeline[where:])
 
     def choices(self, pipeline: Pipeline) -> tuple[Pipeline, ...]:
         """The pipeline as it is, and with every other setting there; but for the first place, with none."""
         steps = self.settings if self.name == START else (None, *self.settings)
-        return tuple(dict.fromkeys([pipeline, *(self.filled(pipeline, step) for step in steps)]))
+        return tuple(dict.fromkeys([pipeline, *(self.with_step(pipeline, step) for step in steps)]))
 
 
-def pipeline_of(steps: Sequence[Step], class_name: str) -> Pipeline:
+def class_pipeline(steps: Sequence[Step], class_name: str) -> Pipeline:
     """One class's steps out of those of all: from the one that starts last, without `only`.
 
     Without such a step the mask starts where the probability is one half, so that is put first. Of
     several steps of one kind, each counts.
     """
-    own = [one.model_copy(update={"only": ()}) for one in steps if is_for(one, class_name)]
-    starts = [number for number, step in enumerate(own) if isinstance(step, Starting)]
+    own = [one.model_copy(update={"only": ()}) for one in steps if applies_to(one, class_name)]
+    starts = [number for number, step in enumerate(own) if isinstance(step, ThresholdingStep)]
     return tuple(own[starts[-1] :]) if starts else (Threshold(value=0.5), *own)
 
 
-def together(pipelines: dict[str, Pipeline]) -> tuple[Step, ...]:
+def merge_pipelines(pipelines: dict[str, Pipeline]) -> tuple[Step, ...]:
     """The steps of all classes in one list: classes with the same pipeline share its steps."""
     alike: dict[Pipeline, list[str]] = {}
     for name, pipeline in pipelines.items():
@@ -77,7 +77,7 @@ def together(pipelines: dict[str, Pipeline]) -> tuple[Step, ...]:
     )
 
 
-def text(step: Step | None) -> str:
+def format_step(step: Step | None) -> str:
     """`drop_small min_mm3=500`, or `none`."""
     if step is None:
         return NONE
@@ -85,11 +85,11 @@ def text(step: Step | None) -> str:
     return " ".join([step.name, *(f"{key}={value:g}" for key, value in settings.items())])
 
 
-def _place(step: Step) -> str:
-    return START if isinstance(step, Starting) else step.name
+def _dimension_name(step: Step) -> str:
+    return START if isinstance(step, ThresholdingStep) else step.name
 
 
-def _settings(kind: type[Section]) -> Iterator[Step]:
+def _example_steps(kind: type[Section]) -> Iterator[Step]:
     """A step with each combination of the values worth trying that it allows; it alone if it has none."""
     tried = {key: field.examples for key, field in kind.model_fields.items() if field.examples}
     for values in product(*tried.values()):
@@ -99,15 +99,15 @@ def _settings(kind: type[Section]) -> Iterator[Step]:
             continue
 
 
-def _slots() -> Iterator[Slot]:
+def _search_dimensions() -> Iterator[SearchDimension]:
     settings: dict[str, list[Step]] = {}
-    for kind in members(Step).values():
-        for step in _settings(kind):
-            settings.setdefault(_place(step), []).append(step)
+    for kind in union_members(Step).values():
+        for step in _example_steps(kind):
+            settings.setdefault(_dimension_name(step), []).append(step)
     for rank, (name, steps) in enumerate(settings.items()):
-        yield Slot(name, tuple(steps), rank)
+        yield SearchDimension(name, tuple(steps), rank)
 
 
-SLOTS = tuple(_slots())
+SEARCH_DIMENSIONS = tuple(_search_dimensions())
 """All of them, in the order in which they are tried."""
-RANKS = {slot.name: slot.rank for slot in SLOTS}
+RANKS = {slot.name: slot.rank for slot in SEARCH_DIMENSIONS}

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from volseg.inference.out_of_fold import NewScans
+from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.config_files import POSTPROCESS
-from volseg.tuning.objectives import GOALS
-from volseg.tuning.tuning_file import Gain, Row, Tuned
+from volseg.tuning.objectives import OBJECTIVES
+from volseg.tuning.tuning_file import Gain, TuningFile, TuningRow
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,60 +18,60 @@ STILL = (
 POOLED = "all: over all classes' slices together, as the competition's score is, not the mean of the rows"
 
 
-def sentence(found: Tuned) -> str:
+def gain_sentence(found: TuningFile) -> str:
     """What all of it gains."""
     gain = found.gain.estimate
-    chance = " (it may be chance)" if gain.known and gain.low <= 0 < gain.mean else ""
+    chance = " (it may be chance)" if gain.has_interval and gain.low <= 0 < gain.mean else ""
     return (
-        f"{GOALS[found.score].title} {found.before:.{DIGITS}f} -> {found.after:.{DIGITS}f}, "
-        f"{gain.text(DIGITS, sign='+')}{chance}; {found.scans} scans, {gain.basis}; each case judged by "
+        f"{OBJECTIVES[found.score].title} {found.before:.{DIGITS}f} -> {found.after:.{DIGITS}f}, "
+        f"{gain.to_text(DIGITS, sign='+')}{chance}; {found.scans} scans, {gain.interval_basis}; each case judged by "
         "what the others chose"
     )
 
 
-def lines(new: NewScans, found: Tuned) -> Iterator[str]:
+def closing_lines(new: OutOfFoldScans, found: TuningFile) -> Iterator[str]:
     """What to say in the end: the gain, what was not tried, and where the steps are."""
     if found.untried:
         yield f"no time was left to try {', '.join(found.untried)}; give more with --max-time"
-    yield sentence(found)
+    yield gain_sentence(found)
     file = (
         new.folder / POSTPROCESS if len(new.members) == 1 else f"{new.folder}/fold*/{POSTPROCESS}"
     )
-    if found.changed:
+    if found.has_improvements:
         yield f"{file}: `volseg infer` goes by it from now on"
     else:
         yield f"nothing helps: {file} stays as it was"
 
 
-def table(found: Tuned) -> "Table":
+def tuning_table(found: TuningFile) -> "Table":
     """A row for each step that was found or had an effect: what it gained, and whether it is kept."""
     from rich.table import Table
 
     shown = Table("", "step", "gain", "kept")
     for organ, all_steps in found.organs.items():
         for row in found.rows:
-            if row.organ == organ and row.tells:
-                shown.add_row(organ, _change(row), _text(row.gain), _kept(row))
-        shown.add_row(organ, "all steps", _text(all_steps.gain), "", end_section=True)
-    shown.add_row("all", "all steps", _text(found.gain), "")
-    shown.caption, shown.caption_justify = "\n".join(_legend(found)), "left"
+            if row.organ == organ and row.had_alternatives:
+                shown.add_row(organ, _format_change(row), _format_gain(row.gain), _yes_or_no(row))
+        shown.add_row(organ, "all steps", _format_gain(all_steps.gain), "", end_section=True)
+    shown.add_row("all", "all steps", _format_gain(found.gain), "")
+    shown.caption, shown.caption_justify = "\n".join(_legend_lines(found)), "left"
     return shown
 
 
-def _legend(found: Tuned) -> Iterator[str]:
-    if any(row.tells and row.was == row.chosen for row in found.rows):
+def _legend_lines(found: TuningFile) -> Iterator[str]:
+    if any(row.had_alternatives and row.was == row.chosen for row in found.rows):
         yield STILL
     if found.score == "kaggle" and len(found.organs) > 1:
         yield POOLED
 
 
-def _change(row: Row) -> str:
+def _format_change(row: TuningRow) -> str:
     return f"{row.slot}: {row.was} still" if row.was == row.chosen else f"{row.was} -> {row.chosen}"
 
 
-def _kept(row: Row) -> str:
+def _yes_or_no(row: TuningRow) -> str:
     return "yes" if row.kept else "no"
 
 
-def _text(gain: Gain) -> str:
-    return gain.estimate.text(DIGITS, sign="+")
+def _format_gain(gain: Gain) -> str:
+    return gain.estimate.to_text(DIGITS, sign="+")

@@ -10,28 +10,34 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
-from volseg.inference.ensemble import How
-from volseg.inference.out_of_fold import NewScans
+from volseg.inference.ensemble import InferenceOptions
+from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run_files import CALIBRATION
 from volseg.tuning import nested_cross_validation
-from volseg.tuning.nested_cross_validation import Course, Judged
-from volseg.tuning.objectives import GOALS, GoalName
-from volseg.tuning.search_space import SLOTS, Slot, pipeline_of, text, together
-from volseg.tuning.tables import sentence
-from volseg.tuning.trials import Bench, Predicted
-from volseg.tuning.tuning_file import Gain, OrganTuned, Row, Tuned
+from volseg.tuning.nested_cross_validation import ClassSearch, SearchResult
+from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
+from volseg.tuning.search_space import (
+    SEARCH_DIMENSIONS,
+    SearchDimension,
+    class_pipeline,
+    format_step,
+    merge_pipelines,
+)
+from volseg.tuning.tables import gain_sentence
+from volseg.tuning.trials import PredictedScan, TrialRunner
+from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
 
-Courses = Mapping[str, Course]
+Courses = Mapping[str, ClassSearch]
 
 
 def tune(
     name: str | None,
     data: Path,
     *,
-    goal: GoalName = "kaggle",
+    goal: ObjectiveName = "kaggle",
     max_seconds: float = 600,
-    how: How = How(),
-) -> tuple[NewScans, Tuned]:
+    how: InferenceOptions = InferenceOptions(),
+) -> tuple[OutOfFoldScans, TuningFile]:
     """Find each class's steps by a run's validation scans; write tune.json, and what helps into the run.
 
     What a step is set to is chosen on some cases; whether it is kept, and what it gains, is told by
@@ -43,35 +49,40 @@ def tune(
         UserError: a package, another dataset, too few cases, or too little time for a single step.
     """
     begun = time.monotonic()
-    new = NewScans.of(name, data, "tune")
-    _refuse_few(
+    new = OutOfFoldScans.of_run(name, data, "tune")
+    _require_enough_cases(
         {sample.case for _, sample in new.scans},
         f"{new.folder}: was validated on",
         "train with --fold each, which makes every case one",
     )
     steps = new.members[0].config.postprocess
     predicted = [
-        Predicted(one.sample, one.maps) for one in new.predicted(how, "predicting", max_seconds / 4)
+        PredictedScan(one.sample, one.maps)
+        for one in new.predict_scans(how, "predicting", max_seconds / 4)
     ]
-    bench = Bench(new.dataset, predicted, steps, goal, begun + max_seconds)
-    starts = {organ: pipeline_of(steps, organ) for organ in new.dataset.classes}
-    bench = bench.thinned({organ: SLOTS[0].choices(start) for organ, start in starts.items()})
-    _refuse_few(bench.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
+    bench = TrialRunner(new.dataset, predicted, steps, goal, begun + max_seconds)
+    starts = {organ: class_pipeline(steps, organ) for organ in new.dataset.classes}
+    bench = bench.thin_to_time(
+        {organ: SEARCH_DIMENSIONS[0].choices(start) for organ, start in starts.items()}
+    )
+    _require_enough_cases(
+        bench.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time"
+    )
     courses = {
-        organ: Course(start, len(bench.cases), GOALS[goal].weights)
+        organ: ClassSearch(start, len(bench.cases), OBJECTIVES[goal].weights)
         for organ, start in starts.items()
     }
-    untried = _searched(bench, courses)
-    found = _told(new, bench, courses, untried, time.monotonic() - begun)
-    if found.changed:
+    untried = _search_classes(bench, courses)
+    found = _build_tuning_file(new, bench, courses, untried, time.monotonic() - begun)
+    if found.has_improvements:
         pipelines = {organ: course.pipeline for organ, course in courses.items()}
         for run in new.members:
-            run.replace_postprocess(together(pipelines), list(_comment(found)))
+            run.replace_postprocess(merge_pipelines(pipelines), list(_provenance_comment(found)))
     found.write(new.folder)
     return new, found
 
 
-def _refuse_few(cases: Collection[str], where: str, instead: str) -> None:
+def _require_enough_cases(cases: Collection[str], where: str, instead: str) -> None:
     if len(cases) < nested_cross_validation.LEAST_CASES:
         raise UserError(
             f"{where} scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and judging apart "
@@ -79,91 +90,102 @@ def _refuse_few(cases: Collection[str], where: str, instead: str) -> None:
         )
 
 
-def _searched(bench: Bench, courses: Courses) -> list[Slot]:
+def _search_classes(bench: TrialRunner, courses: Courses) -> list[SearchDimension]:
     """Take every class through the places; those for which no time was left.
 
     Raises:
         UserError: not even the first could be tried.
     """
-    for number, slot in enumerate(SLOTS):
-        wanted = {organ: course.wanted(slot) for organ, course in courses.items()}
-        tables = bench.tried(wanted, slot.name)
+    for number, slot in enumerate(SEARCH_DIMENSIONS):
+        wanted = {organ: course.pipelines_to_score(slot) for organ, course in courses.items()}
+        tables = bench.score_pipelines(wanted, slot.name)
         if tables is None and not number:
             raise UserError(
                 f"--max-time: too short to try a single step on {len(bench.scans)} scans; give more"
             )
         if tables is None:
-            return list(SLOTS[number:])
+            return list(SEARCH_DIMENSIONS[number:])
         for organ, course in courses.items():
-            course.settle(slot, tables[organ])
+            course.choose(slot, tables[organ])
     return []
 
 
-def _told(
-    new: NewScans, bench: Bench, courses: Courses, untried: Sequence[Slot], seconds: float
-) -> Tuned:
+def _build_tuning_file(
+    new: OutOfFoldScans,
+    bench: TrialRunner,
+    courses: Courses,
+    untried: Sequence[SearchDimension],
+    seconds: float,
+) -> TuningFile:
     """What was found.
 
     Raises:
         UserError: nothing that could be measured.
     """
-    weights = GOALS[bench.goal].weights
+    weights = OBJECTIVES[bench.goal].weights
     before, after = (
-        nested_cross_validation.pooled([getattr(course, side) for course in courses.values()])
+        nested_cross_validation.pool_sums([getattr(course, side) for course in courses.values()])
         for side in ("before", "after")
     )
-    if math.isnan(nested_cross_validation.mean(before, weights)):
+    if math.isnan(nested_cross_validation.mean_score(before, weights)):
         raise UserError(
             f"{new.folder}: no validation scan has any of {', '.join(courses)}, in truth or prediction"
         )
-    return Tuned(
+    return TuningFile(
         score=bench.goal,
         scans=len(bench.scans),
         cases=len(bench.cases),
         version=__version__,
         date=date.today().isoformat(),
         seconds=round(seconds, 1),
-        weights=new.weights,
-        before=nested_cross_validation.mean(before, weights),
-        after=nested_cross_validation.mean(after, weights),
-        gain=_gain(nested_cross_validation.gain_of(after, before, weights)),
-        organs={name: _organ(course) for name, course in courses.items()},
-        rows=tuple(_row(name, one) for name, course in courses.items() for one in course.judged),
+        weights=new.weights_digests,
+        before=nested_cross_validation.mean_score(before, weights),
+        after=nested_cross_validation.mean_score(after, weights),
+        gain=_gain_from_estimate(nested_cross_validation.estimate_gain(after, before, weights)),
+        organs={name: _class_tuning(course) for name, course in courses.items()},
+        rows=tuple(
+            _tuning_row(name, one) for name, course in courses.items() for one in course.results
+        ),
         untried=tuple(slot.name for slot in untried),
-        notes=tuple(_notes(new, bench, courses)),
+        notes=tuple(_tuning_notes(new, bench, courses)),
     )
 
 
-def _organ(course: Course) -> OrganTuned:
-    return OrganTuned(
-        before=_known(nested_cross_validation.mean(course.before, course.weights)),
-        after=_known(nested_cross_validation.mean(course.after, course.weights)),
-        gain=_gain(course.gain),
-        steps_before=tuple(map(text, course.start)),
-        steps_after=tuple(map(text, course.pipeline)),
+def _class_tuning(course: ClassSearch) -> ClassTuning:
+    return ClassTuning(
+        before=_none_if_nan(nested_cross_validation.mean_score(course.before, course.weights)),
+        after=_none_if_nan(nested_cross_validation.mean_score(course.after, course.weights)),
+        gain=_gain_from_estimate(course.gain),
+        steps_before=tuple(map(format_step, course.start)),
+        steps_after=tuple(map(format_step, course.pipeline)),
     )
 
 
-def _row(organ: str, one: Judged) -> Row:
-    return Row(
+def _tuning_row(organ: str, one: SearchResult) -> TuningRow:
+    return TuningRow(
         organ=organ,
-        slot=one.slot.name,
-        was=text(one.slot.of(one.before)),
-        chosen=text(one.slot.of(one.after)),
-        gain=_gain(one.gain),
-        kept=one.kept,
+        slot=one.dimension.name,
+        was=format_step(one.dimension.step_in(one.before)),
+        chosen=format_step(one.dimension.step_in(one.after)),
+        gain=_gain_from_estimate(one.gain),
+        kept=one.is_improvement,
     )
 
 
-def _gain(of: Estimate) -> Gain:
-    return Gain(mean=_known(of.mean), low=_known(of.low), high=_known(of.high), cases=of.cases)
+def _gain_from_estimate(of: Estimate) -> Gain:
+    return Gain(
+        mean=_none_if_nan(of.mean),
+        low=_none_if_nan(of.low),
+        high=_none_if_nan(of.high),
+        cases=of.cases,
+    )
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _notes(new: NewScans, bench: Bench, courses: Courses) -> Iterator[str]:
+def _tuning_notes(new: OutOfFoldScans, bench: TrialRunner, courses: Courses) -> Iterator[str]:
     if len(bench.scans) < len(new.scans):
         yield (
             f"there was time for {len(bench.scans)} of {len(new.scans)} validation scans; --max-time gives "
@@ -172,12 +194,12 @@ def _notes(new: NewScans, bench: Bench, courses: Courses) -> Iterator[str]:
     first = new.members[0]
     if any(run.config.postprocess != first.config.postprocess for run in new.members):
         yield f"the folds had several post-processings; gains are over that of {first.folder}"
-    changed = any(one.kept for course in courses.values() for one in course.judged)
+    changed = any(one.is_improvement for course in courses.values() for one in course.results)
     if changed and (new.folder / CALIBRATION).is_file():
         yield f"{CALIBRATION} was found with other masks: run `volseg calibrate` again"
 
 
-def _comment(found: Tuned) -> Iterator[str]:
+def _provenance_comment(found: TuningFile) -> Iterator[str]:
     """What postprocess.yaml says of where its steps come from."""
     yield f"By volseg tune {found.version} on {found.date}:"
-    yield sentence(found)
+    yield gain_sentence(found)

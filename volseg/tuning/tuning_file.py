@@ -4,7 +4,7 @@ import math
 from typing import ClassVar, Literal
 
 from volseg.evaluation.bootstrap import Estimate
-from volseg.runs.run_files import TUNE, KeptOfNetworks
+from volseg.runs.run_files import TUNE, NetworkFile
 from volseg.schema import Section
 
 
@@ -28,12 +28,12 @@ class Gain(Section):
         return Estimate(mean, low, high, self.cases)
 
     @property
-    def sure(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether there is an interval and it lies above 0."""
         return self.low is not None and self.low > 0
 
 
-class OrganTuned(Section):
+class ClassTuning(Section):
     """One class: its mean score (None: it has none) and its steps, one line a step, before and after."""
 
     before: float | None
@@ -43,7 +43,7 @@ class OrganTuned(Section):
     steps_after: tuple[str, ...]
 
 
-class Row(Section):
+class TuningRow(Section):
     """One slot of one class: the step in it, the one that was best, and whether that was kept.
 
     Both are one line such as `drop_small min_mm3=500`, or "none".
@@ -57,12 +57,12 @@ class Row(Section):
     kept: bool
 
     @property
-    def tells(self) -> bool:
+    def had_alternatives(self) -> bool:
         """Whether there was anything to choose: on all cases, or on some of them."""
         return self.was != self.chosen or bool(self.gain.mean)
 
 
-class Tuned(KeptOfNetworks):
+class TuningFile(NetworkFile):
     """What `tune.json` says; `weights` are the hashes of the networks that it holds for.
 
     `before` and `after` are mean scores of all classes: with the old steps, and of cases that the steps
@@ -80,12 +80,12 @@ class Tuned(KeptOfNetworks):
     before: float
     after: float
     gain: Gain
-    organs: dict[str, OrganTuned]
-    rows: tuple[Row, ...]
+    organs: dict[str, ClassTuning]
+    rows: tuple[TuningRow, ...]
     untried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
-    def changed(self) -> bool:
+    def has_improvements(self) -> bool:
         """Whether any step helped."""
         return any(row.kept for row in self.rows)

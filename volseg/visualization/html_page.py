@@ -7,10 +7,10 @@ from pathlib import Path
 from volseg import __version__, formatting
 from volseg.errors import UserError
 from volseg.system.files import write_text
-from volseg.visualization.stylesheet import colour, style
+from volseg.visualization.stylesheet import build_css, css_colour
 
 
-def page(
+def render_page(
     title: str,
     subtitle: str,
     parts: Sequence[str],
@@ -30,7 +30,7 @@ def page(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>\n<style>\n{style()}{sheet}\n</style>\n</head>\n<body>\n<main>",
+            f"<title>{escape(title)}</title>\n<style>\n{build_css()}{sheet}\n</style>\n</head>\n<body>\n<main>",
             f"<header><h1>{escape(name)}</h1><p>{escape(subtitle)}</p></header>",
             *(part for part in parts if part),
             f"<footer>Written by volseg {__version__}, from {escape(made_from)}.</footer>",
@@ -39,7 +39,7 @@ def page(
     )
 
 
-def write(text: str, path: Path, *, usual: Path) -> None:
+def write_page(text: str, path: Path, *, usual: Path) -> None:
     """Write a page; `usual` is a path that would do.
 
     Raises:
@@ -52,7 +52,7 @@ def write(text: str, path: Path, *, usual: Path) -> None:
 
 def figure(title: str, plot: str, caption: str = "") -> str:
     """A plot with its title above and a word on how to read it below."""
-    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
+    told = f"<figcaption>{_escape_text(caption)}</figcaption>" if caption else ""
     return f"<figure><h3>{escape(title)}</h3>{plot}{told}</figure>"
 
 
@@ -61,7 +61,7 @@ def card(title: str, content: str, caption: str = "", *, full: bool = False) -> 
 
     Its title may be empty where the section's says it.
     """
-    told = f"<figcaption>{_prose(caption)}</figcaption>" if caption else ""
+    told = f"<figcaption>{_escape_text(caption)}</figcaption>" if caption else ""
     kind = "card full" if full else "card"
     heading = f"<h3>{escape(title)}</h3>" if title else ""
     return f'<div class="{kind}">{heading}{content}{told}</div>'
@@ -75,7 +75,7 @@ def section(title: str, lead: str, *parts: str, kind: str = "plots") -> str:
     shown = [part for part in parts if part]
     if not shown:
         return ""
-    told = f"<p>{_prose(lead)}</p>" if lead else ""
+    told = f"<p>{_escape_text(lead)}</p>" if lead else ""
     return f'<section><h2>{escape(title)}</h2>{told}<div class="{kind}">{"".join(shown)}</div></section>'
 
 
@@ -87,22 +87,22 @@ def legend(keys: Iterable[tuple[str, str]]) -> str:
     return f'<ul class="legend">{listed}</ul>'
 
 
-def scrolled(content: str, name: str) -> str:
+def scroll_area(content: str, name: str) -> str:
     """What may be larger than its place, with bars of its own; the keyboard scrolls it too."""
     return f'<div class="scrolled" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
 
 
 def prose(lines: Sequence[str]) -> str:
     """Text within a card, a paragraph each."""
-    return "".join(f'<p class="prose">{_prose(one)}</p>' for one in lines)
+    return "".join(f'<p class="prose">{_escape_text(one)}</p>' for one in lines)
 
 
-def folded(title: str, content: str) -> str:
+def collapsible_card(title: str, content: str) -> str:
     """What few readers want to see at once: shown when they open it."""
     return f'<details class="card full"><summary>{escape(title)}</summary>{content}</details>'
 
 
-def _prose(told: str) -> str:
+def _escape_text(told: str) -> str:
     """Text whose numbers stay with their percent signs at the end of a line."""
     return escape(told.replace(" %", f"{formatting.THIN}%"))
 
@@ -122,15 +122,15 @@ def table(
     body = ""
     for index, row in enumerate(rows):
         swatch = swatches[index] if index < len(swatches) else None
-        mark = "" if swatch is None else f'<span class="swatch {colour(swatch)}"></span>'
+        mark = "" if swatch is None else f'<span class="swatch {css_colour(swatch)}"></span>'
         cells = zip(header[1:], row[1:], strict=True)
         body += f'<tr><th scope="row"><span>{mark}{escape(row[0])}</span></th>'
-        body += "".join(_cell(name, told) for name, told in cells) + "</tr>"
+        body += "".join(_table_cell(name, told) for name, told in cells) + "</tr>"
     css = f' class="{kind}"' if kind else ""
     return f"<table{css}><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(name: str, told: str) -> str:
+def _table_cell(name: str, told: str) -> str:
     large, _, small = told.partition("|")
     below = f"<small>{escape(small)}</small>" if small else ""
     label = f' data-label="{escape(name)}"' if name else ""

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from volseg.data.preprocessing.grid import Grid
-from volseg.data.preprocessing.intensity_scaling import Percentiles, scaled
+from volseg.data.preprocessing.grid import NetworkGrid
+from volseg.data.preprocessing.intensity_scaling import Percentiles, scale_intensities
 from volseg.data.volume import Array, Volume
-from volseg.system.files import replacing
+from volseg.system.files import atomic_path
 
 Picture = npt.NDArray[np.uint8]
 COLOURS = (
@@ -29,7 +29,7 @@ BAR = 28
 """Height of the bar of text in pixels."""
 
 
-def overlay(
+def draw_overlay(
     image: Volume,
     masks: Array,
     *,
@@ -43,20 +43,22 @@ def overlay(
     Masks are bool (C, X, Y, Z) on the image's native grid; `numbers` are the slices' source numbers
     along its Z (by default they are counted from 1).
     """
-    grid = Grid.over(image, None)
+    grid = NetworkGrid.from_volume(image, None)
     voxels = grid.orient(image.voxels)
-    grey = scaled(voxels, Percentiles().levels(voxels))
+    grey = scale_intensities(voxels, Percentiles().levels(voxels))
     rows = [("truth, ", truth), ("prediction, ", masks)] if truth is not None else [("", masks)]
     turned = [(name, np.stack([grid.orient(m) for m in found])) for name, found in rows]
-    chosen = _slices(np.any([found.any(axis=0) for _, found in turned], axis=0))
+    chosen = _choose_slices(np.any([found.any(axis=0) for _, found in turned], axis=0))
     lines = []
     for name, found in turned:
         panels = [
-            _panel(grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}")
+            _draw_panel(
+                grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}"
+            )
             for z in chosen
         ]
         lines.append(np.concatenate(panels, axis=1))
-    legend = _legend(classes, lines[0].shape[1])
+    legend = _draw_legend(classes, lines[0].shape[1])
     return np.concatenate([*lines, *([legend] if classes else [])], axis=0)
 
 
@@ -64,12 +66,12 @@ def write(path: Path, picture: Picture) -> None:
     """Write a picture as PNG, atomically."""
     import cv2
 
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         _, data = cv2.imencode(".png", picture[..., ::-1])
         temporary.write_bytes(data.tobytes())
 
 
-def _slices(any_mask: Array) -> list[int]:
+def _choose_slices(any_mask: Array) -> list[int]:
     """Slices at even steps over the labelled range (or the whole scan where nothing is)."""
     found = np.flatnonzero(any_mask.any(axis=(0, 1)))
     first, last = (found[0], found[-1]) if found.size else (0, any_mask.shape[2] - 1)
@@ -77,7 +79,7 @@ def _slices(any_mask: Array) -> list[int]:
     return [round(float(place)) for place in places]
 
 
-def _panel(grey: Array, masks: Array, text: str) -> Picture:
+def _draw_panel(grey: Array, masks: Array, text: str) -> Picture:
     """One slice (X, Y) with outlines, PANEL pixels wide, rows downwards."""
     import cv2
 
@@ -86,35 +88,35 @@ def _panel(grey: Array, masks: Array, text: str) -> Picture:
         np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR
     )
     picture = np.repeat((shown * 255).astype(np.uint8)[..., None], 3, axis=2)
-    for colour, mask in zip(_colours(len(masks)), masks, strict=True):
+    for colour, mask in zip(_class_colours(len(masks)), masks, strict=True):
         large = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), (PANEL, height))
         outline, _ = cv2.findContours(
             (large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )
         cv2.drawContours(picture, outline, -1, colour, 2, cv2.LINE_AA)
-    _write(picture, text, (8, 20))
-    _write(picture, "L", (PANEL - 18, height // 2))  # the patient's left
+    _draw_text(picture, text, (8, 20))
+    _draw_text(picture, "L", (PANEL - 18, height // 2))  # the patient's left
     return picture
 
 
-def _legend(classes: Sequence[str], width: int) -> Picture:
+def _draw_legend(classes: Sequence[str], width: int) -> Picture:
     import cv2
 
     bar = np.zeros((BAR, width, 3), np.uint8)
     left = 10
-    for colour, name in zip(_colours(len(classes)), classes, strict=True):
+    for colour, name in zip(_class_colours(len(classes)), classes, strict=True):
         cv2.rectangle(bar, (left, 9), (left + 12, 21), colour, cv2.FILLED)
         text = name.replace("_", " ")
-        _write(bar, text, (left + 18, 20))
+        _draw_text(bar, text, (left + 18, 20))
         left += 40 + 10 * len(text)
     return bar
 
 
-def _write(picture: Picture, text: str, place: tuple[int, int]) -> None:
+def _draw_text(picture: Picture, text: str, place: tuple[int, int]) -> None:
     import cv2
 
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
 
 
-def _colours(count: int) -> list[tuple[int, int, int]]:
+def _class_colours(count: int) -> list[tuple[int, int, int]]:
     return [COLOURS[index % len(COLOURS)] for index in range(count)]

@@ -26,11 +26,11 @@ CHARACTER = 8.4
 """Width of a character in pixels, at the size for phones."""
 
 
-class Row(NamedTuple):
+class ChartRow(NamedTuple):
     """A row: its name, what stands at its right, its values, what is told of each, and its colour."""
 
     name: str
-    told: str
+    value_text: str
     values: Sequence[float]
     hints: Sequence[str] = ()
     kind: str = ""
@@ -43,25 +43,34 @@ class Span(NamedTuple):
     end: float
 
 
-def strips(
-    rows: Sequence[Row], *, unit: str, label: str, zero: bool = True, scale: Scale | None = None
+def strip_plots(
+    rows: Sequence[ChartRow],
+    *,
+    unit: str,
+    label: str,
+    zero: bool = True,
+    scale: Scale | None = None,
 ) -> str:
     """A dot a value, with quartiles, 5th and 95th percentile below; on a scale over all if none is given."""
     values = [value for row in rows for value in row.values]
-    scale = scale or Scale.over(values, start=LEFT, end=RIGHT, zero=zero)
-    return _plot(rows, scale, lambda i, top: _strip(rows[i], top, scale), unit=unit, label=label)
-
-
-def histograms(rows: Sequence[Row], *, unit: str, label: str, zero: bool = False) -> str:
-    """How many values lie where; numbers above bars where there are few."""
-    values = [value for row in rows for value in row.values]
-    scale = Scale.over(values, start=LEFT, end=RIGHT, zero=zero).widened(0.04)
-    return _plot(
-        rows, scale, lambda i, top: _histogram(rows[i], top, scale), unit=unit, label=label
+    scale = scale or Scale.from_values(values, start=LEFT, end=RIGHT, zero=zero)
+    return _draw_rows(
+        rows, scale, lambda i, top: _strip_marks(rows[i], top, scale), unit=unit, label=label
     )
 
 
-def shares(rows: Sequence[Row], spreads: Sequence[Spread], *, unit: str, label: str) -> str:
+def histograms(rows: Sequence[ChartRow], *, unit: str, label: str, zero: bool = False) -> str:
+    """How many values lie where; numbers above bars where there are few."""
+    values = [value for row in rows for value in row.values]
+    scale = Scale.from_values(values, start=LEFT, end=RIGHT, zero=zero).with_margin(0.04)
+    return _draw_rows(
+        rows, scale, lambda i, top: _histogram_bars(rows[i], top, scale), unit=unit, label=label
+    )
+
+
+def share_bars(
+    rows: Sequence[ChartRow], spreads: Sequence[Spread], *, unit: str, label: str
+) -> str:
     """A bar from 0 to 100 % for each row's one value, and a line from the 5th to the 95th percentile."""
     scale = Scale(0, 100, LEFT, RIGHT)
 
@@ -75,22 +84,24 @@ def shares(rows: Sequence[Row], spreads: Sequence[Spread], *, unit: str, label: 
             svg.line(low, middle, high, middle, kind="median"),
         ]
 
-    return _plot(rows, scale, bar, unit=unit, label=label, body=16)
+    return _draw_rows(rows, scale, bar, unit=unit, label=label, body=16)
 
 
-def profiles(rows: Sequence[Row], spans: Sequence[Sequence[Span]], *, unit: str, label: str) -> str:
+def presence_profiles(
+    rows: Sequence[ChartRow], spans: Sequence[Sequence[Span]], *, unit: str, label: str
+) -> str:
     """In how many scans a class is at each place: full height in all of them."""
     ends = [end for row in spans for span in row for end in span]
-    scale = Scale.over(ends, start=LEFT, end=RIGHT, zero=True)
+    scale = Scale.from_values(ends, start=LEFT, end=RIGHT, zero=True)
 
     def area(index: int, top: float) -> list[str]:
-        return _profile(rows[index].kind, spans[index], top, scale)
+        return _presence_area(rows[index].kind, spans[index], top, scale)
 
-    return _plot(rows, scale, area, unit=unit, label=label)
+    return _draw_rows(rows, scale, area, unit=unit, label=label)
 
 
-def _plot(
-    rows: Sequence[Row],
+def _draw_rows(
+    rows: Sequence[ChartRow],
     scale: Scale,
     marks: Callable[[int, float], list[str]],
     *,
@@ -104,8 +115,8 @@ def _plot(
     for index, row in enumerate(rows):
         top = index * step
         drawn += [
-            svg.text(0, top + 12, shortened(row.name, beside=row.told), kind="name"),
-            svg.text(svg.WIDTH, top + 12, row.told, anchor="end", kind="small"),
+            svg.text(0, top + 12, shorten_name(row.name, beside=row.value_text), kind="name"),
+            svg.text(svg.WIDTH, top + 12, row.value_text, anchor="end", kind="small"),
             *marks(index, top + HEAD),
         ]
     return svg.drawing(
@@ -120,20 +131,22 @@ def ticks_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str
         *(svg.line(scale(tick), top, scale(tick), foot, kind="grid") for tick in ticks),
         svg.line(scale.start, foot, scale.end, foot, kind="axis"),
         *(
-            svg.text(scale(tick), foot + 15, formatting.number(tick), anchor="middle")
+            svg.text(scale(tick), foot + 15, formatting.format_number(tick), anchor="middle")
             for tick in ticks
         ),
         svg.text((scale.start + scale.end) / 2, foot + 33, unit, anchor="middle"),
     ]
 
 
-def _strip(row: Row, top: float, scale: Scale) -> list[str]:
+def _strip_marks(row: ChartRow, top: float, scale: Scale) -> list[str]:
     if not row.values:
         return []
-    cloud = svg.dots(_cloud(row, top, scale), kind=f"dots {row.kind}", radius=_radius(row))
+    cloud = svg.dots(
+        _jittered_dots(row, top, scale), kind=f"dots {row.kind}", radius=_dot_radius(row)
+    )
     if len(row.values) < FEW:
         return [cloud]
-    found, y = Spread.of(row.values), top + RULE
+    found, y = Spread.from_values(row.values), top + RULE
     first, last, middle = scale(found.p25), scale(found.p75), scale(found.median)
     return [
         cloud,
@@ -143,23 +156,27 @@ def _strip(row: Row, top: float, scale: Scale) -> list[str]:
     ]
 
 
-def _radius(row: Row) -> float:
+def _dot_radius(row: ChartRow) -> float:
     return 2.0 if len(row.values) > CROWD else 2.7
 
 
-def _cloud(row: Row, top: float, scale: Scale) -> list[tuple[float, float, str]]:
+def _jittered_dots(row: ChartRow, top: float, scale: Scale) -> list[tuple[float, float, str]]:
     """Dots side by side, the wider the more there are near; the same values give the same cloud."""
     hints = row.hints or [""] * len(row.values)
     placed = sorted(zip(map(scale, row.values), hints, strict=True))
     near = Counter(round(x / 5) for x, _ in placed)
     most, middle = max(near.values()), top + CLOUD / 2
     return [
-        (x, middle + (_scattered(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most, told)
+        (
+            x,
+            middle + (_van_der_corput(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most,
+            told,
+        )
         for i, (x, told) in enumerate(placed, start=1)
     ]
 
 
-def _scattered(index: int) -> float:
+def _van_der_corput(index: int) -> float:
     """Van der Corput's sequence: evenly between 0 and 1, with no number generator."""
     share, part = 0.0, 0.5
     while index:
@@ -167,18 +184,20 @@ def _scattered(index: int) -> float:
     return share
 
 
-def _histogram(row: Row, top: float, scale: Scale) -> list[str]:
-    bins = _bins(row.values, scale)
+def _histogram_bars(row: ChartRow, top: float, scale: Scale) -> list[str]:
+    bins = _bin_counts(row.values, scale)
     room = BODY - 14 if len(bins) <= FEW else BODY
     wide = (
-        5.0 if len(bins) <= EXACT else max(scale(svg.nice(scale.span / 60)) - scale(0.0) - 1, 3.0)
+        5.0
+        if len(bins) <= EXACT
+        else max(scale(svg.nice_step(scale.span / 60)) - scale(0.0) - 1, 3.0)
     )
     most, base = max(bins.values()), top + BODY
     drawn = [svg.line(LEFT, base, RIGHT, base, kind="hair")]
     numbered: list[float] = []
     for value, count in sorted(bins.items(), key=lambda one: (-one[1], one[0])):
         x, high = scale(value), max(room * count / most, 1.5)
-        told = f"{formatting.number(value)}: {formatting.plural(count, 'scan')}"
+        told = f"{formatting.format_number(value)}: {formatting.format_count(count, 'scan')}"
         drawn.append(svg.box(x - wide / 2, base - high, wide, high, kind="bar accent", told=told))
         if len(bins) <= FEW and all(abs(x - other) > APART for other in numbered):
             numbered.append(x)
@@ -186,16 +205,16 @@ def _histogram(row: Row, top: float, scale: Scale) -> list[str]:
     return drawn
 
 
-def _bins(values: Sequence[float], scale: Scale) -> Counter[float]:
+def _bin_counts(values: Sequence[float], scale: Scale) -> Counter[float]:
     """How many values there are of each; of many different ones, how many in steps of a round width."""
     exact = Counter(values)
     if len(exact) <= EXACT:
         return exact
-    step = svg.nice(scale.span / 60)
+    step = svg.nice_step(scale.span / 60)
     return Counter(round(value / step) * step for value in values)
 
 
-def _profile(kind: str, spans: Sequence[Span], top: float, scale: Scale) -> list[str]:
+def _presence_area(kind: str, spans: Sequence[Span], top: float, scale: Scale) -> list[str]:
     base = top + BODY
     outline = [(scale.start, base)]
     a_pixel = scale.span / (scale.end - scale.start)
@@ -210,7 +229,7 @@ def _profile(kind: str, spans: Sequence[Span], top: float, scale: Scale) -> list
     ]
 
 
-def shortened(name: str, *, beside: str) -> str:
+def shorten_name(name: str, *, beside: str) -> str:
     """A name that fits beside its figures; both of its ends are kept, since names may differ in either."""
     longest = max(int(svg.WIDTH / CHARACTER) - len(beside) - 2, 12)
     if len(name) <= longest:
@@ -219,6 +238,6 @@ def shortened(name: str, *, beside: str) -> str:
     return f"{name[:half]}…{name[-half:]}"
 
 
-def told(rows: Sequence[Row]) -> str:
+def describe_rows(rows: Sequence[ChartRow]) -> str:
     """All rows in words, for those who can't see the plot."""
-    return "; ".join(f"{row.name}: {row.told}" for row in rows)
+    return "; ".join(f"{row.name}: {row.value_text}" for row in rows)

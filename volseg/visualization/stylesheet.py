@@ -99,8 +99,6 @@ circle:hover { r: 5px; }
 @media (max-width: 460px) { text { font-size: 14px; } text.small { font-size: 13px; } }
 @media print { body { background: #fff; } figure, .card { break-inside: avoid; } }
 """
-
-
 MARKS = """
 .dots, .area, .stroke, .solid, .swatch, .curve, .key { --edge: var(--shade); }
 .dots { fill: var(--fill); fill-opacity: .75; stroke: var(--edge); stroke-width: .7; }
@@ -115,20 +113,20 @@ MARKS = """
 """
 
 
-def style() -> str:
+def build_css() -> str:
     """The sheet. Classes have the colours of volseg's overlays, with dark edges where the paper is light."""
     colours = [
-        f".c{index} {{ --fill: rgb{colour}; --shade: rgb{_darker(colour)}; }}"
+        f".c{index} {{ --fill: rgb{colour}; --shade: rgb{_darker_colour(colour)}; }}"
         for index, colour in enumerate(COLOURS)
     ]
     return "\n".join([STYLE.strip(), *colours, MARKS.strip()])
 
 
-def colour(index: int) -> str:
+def css_colour(index: int) -> str:
     """The style sheet's name for the colour of a class."""
     return f"c{index % len(COLOURS)}"
 
 
-def _darker(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+def _darker_colour(colour: tuple[int, int, int]) -> tuple[int, int, int]:
     red, green, blue = (round(0.62 * part) for part in colour)
     return red, green, blue

@@ -18,7 +18,7 @@ LOG_RATIO = 100
 def tag(name: str, *children: str, **attributes: object) -> str:
     """One element. In the names of attributes `_` stands for `-`, and a last one is dropped."""
     told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_format_value(value)}"'
         for key, value in attributes.items()
         if value not in (None, "")
     )
@@ -26,7 +26,7 @@ def tag(name: str, *children: str, **attributes: object) -> str:
     return f"<{name}{told}>{inner}</{name}>" if inner else f"<{name}{told}/>"
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(str(value))
 
 
@@ -44,7 +44,7 @@ def line(x1: float, y1: float, x2: float, y2: float, *, kind: str) -> str:
 def box(x: float, y: float, width: float, height: float, *, kind: str, told: str = "") -> str:
     """A rectangle, with what is told when a reader points at it."""
     sizes = {"x": float(x), "y": float(y), "width": float(width), "height": float(height)}
-    return tag("rect", *hint(told), **sizes, class_=kind)
+    return tag("rect", *tooltip(told), **sizes, class_=kind)
 
 
 def dots(points: Sequence[tuple[float, float, str]], *, kind: str, radius: float = 2.6) -> str:
@@ -52,21 +52,21 @@ def dots(points: Sequence[tuple[float, float, str]], *, kind: str, radius: float
     return tag(
         "g",
         *(
-            tag("circle", *hint(told), cx=float(x), cy=float(y), r=float(radius))
+            tag("circle", *tooltip(told), cx=float(x), cy=float(y), r=float(radius))
             for x, y, told in points
         ),
         class_=kind,
     )
 
 
-def hint(told: str) -> list[str]:
+def tooltip(told: str) -> list[str]:
     """What browsers show when a reader points at an element."""
     return [tag("title", escape(told))] if told else []
 
 
 def path(points: Iterable[tuple[float, float]], *, closed: bool = False) -> str:
     """The `d` of a line through points."""
-    steps = " ".join(f"{_value(float(x))},{_value(float(y))}" for x, y in points)
+    steps = " ".join(f"{_format_value(float(x))},{_format_value(float(y))}" for x, y in points)
     return f"M{steps}{'Z' if closed else ''}"
 
 
@@ -87,7 +87,7 @@ class Scale:
     log: bool = False
 
     @classmethod
-    def over(
+    def from_values(
         cls, values: Iterable[float], *, start: float, end: float, zero: bool = False
     ) -> "Scale":
         """A scale with round ends over these values; from zero if asked and if it is linear."""
@@ -96,7 +96,7 @@ class Scale:
         if low > 0 and high / low > LOG_RATIO:
             return cls(_round_down(low), high * 1.1, start, end, log=True)
         low = min(low, 0.0) if zero else low
-        step = nice((high - low) / 5 or abs(high) / 5 or 1.0)
+        step = nice_step((high - low) / 5 or abs(high) / 5 or 1.0)
         low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
         return (
             cls(low, high, start, end) if low < high else cls(low - step, high + step, start, end)
@@ -107,7 +107,7 @@ class Scale:
         """From end to end."""
         return self.high - self.low
 
-    def widened(self, share: float) -> "Scale":
+    def with_margin(self, share: float) -> "Scale":
         """With a margin at both ends; a logarithmic scale stays as it is."""
         more = 0.0 if self.log else share * self.span
         return replace(self, low=self.low - more, high=self.high + more)
@@ -125,24 +125,24 @@ class Scale:
         """Round values, at least so many pixels apart."""
         length = abs(self.end - self.start)
         if not self.log:
-            step = nice(self.span * apart / length)
+            step = nice_step(self.span * apart / length)
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             return [round(i * step, 10) for i in range(first, last + 1)]
         for factors in ((1, 2, 5), (1, 3), (1,)):
-            found = self._decades(factors)
+            found = self._log_ticks(factors)
             pixels = [self(one) for one in found]
             if all(abs(b - a) >= apart for a, b in pairwise(pixels)):
                 return found
         return found[:: math.ceil(apart / abs(pixels[1] - pixels[0]))]
 
-    def _decades(self, factors: Sequence[int]) -> list[float]:
+    def _log_ticks(self, factors: Sequence[int]) -> list[float]:
         """What lies on the scale of these multiples of powers of ten."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         found = [factor * 10.0**power for power in powers for factor in factors]
         return [one for one in found if self.low * 0.999 <= one <= self.high * 1.001]
 
 
-def nice(step: float) -> float:
+def nice_step(step: float) -> float:
     """The next 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))

@@ -9,8 +9,8 @@ from volseg.data.layouts import GITract, Layout
 from volseg.data.layouts.gi_tract import png as reader
 from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.errors import UserError
-from volseg.formatting import natural
-from volseg.schema import members
+from volseg.formatting import natural_key
+from volseg.schema import union_members
 
 
 @pytest.fixture
@@ -258,9 +258,9 @@ def test_a_png_whose_pixels_do_not_unpack_is_refused_though_its_checksums_are_ri
     )
 
 
-@pytest.mark.parametrize("name", members(Layout))
+@pytest.mark.parametrize("name", union_members(Layout))
 def test_every_layout_refuses_a_folder_that_is_not_there_and_says_what_it_expects(name, tmp_path):
-    layout = members(Layout)[name]()
+    layout = union_members(Layout)[name]()
 
     assert layout.name == name
     message = fault(layout.scans, tmp_path / "nowhere")
@@ -307,7 +307,7 @@ def test_an_id_that_is_none_is_shown_short_and_without_control_characters(raw, n
 def test_names_sort_by_their_numbers_however_long_they_are():
     names = ["case1" + "0" * 5000, "case" + "9" * 5000, "case010", "case2"]
 
-    assert sorted(names, key=natural) == names[::-1]
+    assert sorted(names, key=natural_key) == names[::-1]
 
 
 def test_folders_beside_the_cases_are_told_to_be_left_out(raw):

@@ -11,10 +11,10 @@ import pytest
 from scipy.fft import irfftn, next_fast_len, rfftn
 
 from volseg.data.layouts.gi_tract import rle
-from volseg.data.phantom import CLASSES, FULL, SMALL, scan, write
-from volseg.data.phantom.acquisition import render
-from volseg.data.phantom.patient import patient, visit
-from volseg.data.phantom.schedule import like_kaggle
+from volseg.data.phantom import CLASSES, FULL, SMALL, simulate_scan, write_phantom
+from volseg.data.phantom.acquisition import render_day
+from volseg.data.phantom.patient import draw_day, draw_patient
+from volseg.data.phantom.schedule import kaggle_schedule
 from volseg.errors import UserError
 
 CASES, DAYS = (123, *range(1, 10)), (3, 9, 20)
@@ -31,14 +31,14 @@ def dice(one, other):
 @pytest.fixture(scope="module")
 def scans():
     """Image and masks of 10 cases on three days each, on one grid: {(case, day): (image, masks)}."""
-    return {(case, day): scan(case, day) for case in CASES for day in DAYS}
+    return {(case, day): simulate_scan(case, day) for case in CASES for day in DAYS}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     """A written dataset of two cases and one test case: (folder, facts)."""
     out = tmp_path_factory.mktemp("phantom") / "raw"
-    return out, write(out, cases=2, days=2, workers=1)
+    return out, write_phantom(out, cases=2, days=2, workers=1)
 
 
 def rows_of(out, name="train.csv"):
@@ -77,7 +77,7 @@ class TestRawLayout:
         assert {row[0] for row in rows} == images
 
     def test_pixels_and_masks_are_those_of_the_scan(self, dataset):
-        image, masks = scan(123, 20, grid=_grid_of(dataset[0], "case123_day20"))
+        image, masks = simulate_scan(123, 20, grid=_grid_of(dataset[0], "case123_day20"))
         folder = dataset[0] / "train/case123/case123_day20/scans"
         rows = {(row[0], row[1]): row[2] for row in rows_of(dataset[0])}
         for z in (0, 30, 50, image.shape[2] - 1):
@@ -124,26 +124,28 @@ def _grid_of(out, name):
 
 class TestWriting:
     def test_the_worker_count_changes_nothing(self, dataset, tmp_path):
-        write(tmp_path / "raw", cases=2, days=2, workers=2)
+        write_phantom(tmp_path / "raw", cases=2, days=2, workers=2)
         assert _hashes(tmp_path / "raw") == _hashes(dataset[0])
 
     def test_another_seed_gives_other_patients(self):
-        assert not np.array_equal(scan(123, 20, seed=0)[0], scan(123, 20, seed=1)[0])
+        assert not np.array_equal(
+            simulate_scan(123, 20, seed=0)[0], simulate_scan(123, 20, seed=1)[0]
+        )
 
     def test_a_folder_in_use_is_refused(self, tmp_path):
         (tmp_path / "note.txt").touch()
         with pytest.raises(UserError, match="isn't an empty folder; name a new one"):
-            write(tmp_path)
+            write_phantom(tmp_path)
 
     def test_an_empty_folder_is_used(self, tmp_path):
-        assert write(tmp_path, cases=1, days=1, workers=1).cases == ("case123",)
+        assert write_phantom(tmp_path, cases=1, days=1, workers=1).cases == ("case123",)
 
     @pytest.mark.parametrize(
         "arguments", [{"cases": 0}, {"days": 0}, {"days": 99}, {"cases": 999}, {"workers": 0}]
     )
     def test_numbers_out_of_range_are_refused(self, tmp_path, arguments):
         with pytest.raises(UserError, match="is out of range; expected 1 "):
-            write(tmp_path / "raw", **arguments)
+            write_phantom(tmp_path / "raw", **arguments)
 
 
 def _hashes(out: Path):
@@ -167,8 +169,8 @@ class TestImages:
         assert len(np.unique(image)) > 256 * 4
 
     def test_one_patient_is_the_same_on_every_grid(self):
-        _, small = scan(123, 20, grid=SMALL[0])
-        _, fine = scan(
+        _, small = simulate_scan(123, 20, grid=SMALL[0])
+        _, fine = simulate_scan(
             123, 20, grid=dataclasses.replace(SMALL[0], shape=(200, 168, 72), pixel_mm=(2, 2))
         )
         halved = fine[:, ::2, ::2]
@@ -189,10 +191,10 @@ class TestLabels:
             assert len({np.flatnonzero(scans[case, day][1].any((0, 1, 2)))[-1] for day in DAYS}) > 1
 
     def test_the_bowel_goes_on_below_the_cut(self):
-        today = visit(patient(np.random.default_rng(1)), np.random.default_rng(2))
+        today = draw_day(draw_patient(np.random.default_rng(1)), np.random.default_rng(2))
         uncut = dataclasses.replace(today, cut_mm=np.inf)
-        image, masks = render(today, SMALL[0], np.random.default_rng(3))
-        same, whole = render(uncut, SMALL[0], np.random.default_rng(3))
+        image, masks = render_day(today, SMALL[0], np.random.default_rng(3))
+        same, whole = render_day(uncut, SMALL[0], np.random.default_rng(3))
         last = np.flatnonzero(masks.any((0, 1, 2)))[-1]
         assert np.array_equal(image, same)
         assert np.array_equal(whole[..., : last + 1], masks[..., : last + 1])
@@ -271,7 +273,9 @@ def _best_band(organ, everything):
 @pytest.fixture(scope="module")
 def full():
     """One scan of each full-size grid."""
-    return [scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6, 7), FULL, strict=True)]
+    return [
+        simulate_scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6, 7), FULL, strict=True)
+    ]
 
 
 @pytest.mark.slow
@@ -303,7 +307,7 @@ def _kilobytes(pixels):
 @pytest.mark.parametrize("seed", range(5))
 def test_like_kaggle_has_the_cases_scans_sizes_and_listed_days_of_the_real_training_set(seed):
     """The figures of DOMAIN.md: 85 cases, 274 scans, 38,496 slices; 15 cases change their size."""
-    orders = like_kaggle(np.random.default_rng(seed))
+    orders = kaggle_schedule(np.random.default_rng(seed))
 
     days = {}
     for order in orders:

@@ -13,8 +13,8 @@ from tests.strategies import shapes, spacings
 from volseg.data import volume_files
 from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.layouts.gi_tract.slice_scan import read_folder
-from volseg.data.phantom import FULL, SMALL, scan
-from volseg.data.preprocessing.body_box import FEWER, SAMPLES, _halves, body_box
+from volseg.data.phantom import FULL, SMALL, simulate_scan
+from volseg.data.preprocessing.body_box import FEWER, SAMPLES, _sample_positions, body_box
 
 MM = (1.5, 1.5, 3.0)
 SIZE = (70, 60, 40)
@@ -211,7 +211,7 @@ class TestLaws:
 
     @given(st.integers(1, 3000), st.sampled_from([FEWER, SAMPLES]))
     def test_samples_are_few_mirrored_and_never_further_apart_than_a_step(self, length, most):
-        places = [i for half in _halves(length, most) for i in range(length)[half]]
+        places = [i for half in _sample_positions(length, most) for i in range(length)[half]]
         step = -(-length // most)
         assert 0 < len(places) <= most + 1
         assert places == sorted({length - 1 - i for i in places})
@@ -237,7 +237,7 @@ class TestPhantom:
     )
     @pytest.mark.parametrize(("case", "day", "seed"), [(123, 20, 0), (7, 3, 0), (1, 0, 1)])
     def test_it_holds_every_organ_and_leaves_air_out(self, grid, case, day, seed):
-        image, masks = scan(case, day, grid=grid, seed=seed)
+        image, masks = simulate_scan(case, day, grid=grid, seed=seed)
         box = body_box([image], grid.spacing_mm)
         assert holds(box, masks.any(axis=0))
         assert share(box, image.shape) < 0.8

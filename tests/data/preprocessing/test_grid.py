@@ -4,28 +4,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
-from volseg.data.preprocessing.grid import Grid, View, WayBack, stack
+from volseg.data.preprocessing.grid import (
+    InverseResampling,
+    NetworkGrid,
+    NetworkInput,
+    stack_channels,
+)
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 
 
-def there(grid: Grid, voxels: np.ndarray, high: float = 1) -> np.ndarray:
+def there(grid: NetworkGrid, voxels: np.ndarray, high: float = 1) -> np.ndarray:
     """Native voxels, which lie between 0 and `high`, on the network's grid."""
-    view = View(grid, (grid.orient(voxels),), ((0, high),))
-    return view.part(view.whole)[0] * high
+    view = NetworkInput(grid, (grid.orient(voxels),), ((0, high),))
+    return view.read_box(view.full_box)[0] * high
 
 
-def back(grid: Grid, values: np.ndarray) -> np.ndarray:
+def back(grid: NetworkGrid, values: np.ndarray) -> np.ndarray:
     """Values of the network's grid on the native one, its axes turned."""
-    way = WayBack(grid, tuple(slice(0, n) for n in grid.shape))
-    return way.bring(values, 0, slice(0, way.reached(values.shape[2])))
+    way = InverseResampling(grid, tuple(slice(0, n) for n in grid.shape))
+    return way.to_native(values, 0, slice(0, way.finished_planes(values.shape[2])))
 
 
 @given(shapes, affines(), st.integers(0, 99))
 def test_without_resampling_the_way_back_is_exact(shape, affine, seed) -> None:
     values = np.random.default_rng(seed).random(shape, dtype=np.float32)
-    grid = Grid.over(Volume(values, affine), None)
+    grid = NetworkGrid.from_volume(Volume(values, affine), None)
 
     assert np.array_equal(back(grid, there(grid, values)), grid.orient(values))
 
@@ -34,7 +39,7 @@ def test_without_resampling_the_way_back_is_exact(shape, affine, seed) -> None:
 def test_the_oriented_axes_run_left_posterior_inferior(shape, affine) -> None:
     place = np.indices(shape).reshape(3, -1)
     world = affine[:3, :3] @ place
-    grid = Grid.over(Volume(np.zeros(shape), affine), None)
+    grid = NetworkGrid.from_volume(Volume(np.zeros(shape), affine), None)
 
     for axis in range(3):
         along = np.argmax(np.abs(affine[:3, :3]), axis=0).tolist().index(axis)
@@ -47,7 +52,7 @@ def test_the_oriented_axes_run_left_posterior_inferior(shape, affine) -> None:
 def test_slices_lie_across_the_axis_that_runs_most_from_head_to_feet(shape, affine) -> None:
     volume = Volume(np.zeros(shape, np.uint8), affine)
 
-    axis = Grid.over(volume, None).slice_axis
+    axis = NetworkGrid.from_volume(volume, None).slice_axis
 
     cosines = np.abs(affine[2, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
     assert cosines[axis] == cosines.max()
@@ -56,7 +61,7 @@ def test_slices_lie_across_the_axis_that_runs_most_from_head_to_feet(shape, affi
 def test_the_raw_layout_is_left_as_it_is() -> None:
     values = np.random.default_rng(0).random((5, 4, 3))
 
-    grid = Grid.over(Volume(values, stack_affine((1.5, 1.5), 3.0)), None)
+    grid = NetworkGrid.from_volume(Volume(values, stack_affine((1.5, 1.5), 3.0)), None)
 
     assert np.array_equal(grid.orient(values), values)
 
@@ -64,7 +69,7 @@ def test_the_raw_layout_is_left_as_it_is() -> None:
 @given(shapes, affines(), st.tuples(*[st.floats(0.7, 3.0)] * 3))
 def test_a_linear_field_survives_resampling_there_and_back_inside(shape, affine, spacing) -> None:
     volume = Volume(np.full(shape, 0.25, np.float32), affine)
-    grid = Grid.over(volume, spacing)
+    grid = NetworkGrid.from_volume(volume, spacing)
 
     seen = there(grid, volume.voxels)
 
@@ -77,7 +82,7 @@ def test_a_linear_field_survives_resampling_there_and_back_inside(shape, affine,
 def test_a_ramp_comes_back_in_its_place() -> None:
     """Voxel borders are aligned both ways; only the outermost voxels are clamped."""
     ramp = np.arange(16, dtype=np.float32)[:, None, None].repeat(4, axis=1).repeat(4, axis=2)
-    grid = Grid.over(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
+    grid = NetworkGrid.from_volume(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
 
     found = back(grid, there(grid, ramp, high=16))
 
@@ -88,14 +93,14 @@ def test_channels_on_other_grids_are_refused() -> None:
     one = Volume(np.ones((4, 4, 4)), np.eye(4))
     other = Volume(np.ones((4, 4, 4)), np.diag([2.0, 1, 1, 1]))
 
-    assert stack([one, one], None, Window(low=0, high=1))[1].shape == (2, 4, 4, 4)
+    assert stack_channels([one, one], None, Window(low=0, high=1))[1].shape == (2, 4, 4, 4)
     with pytest.raises(UserError, match=r"channel 2 has the shape .* resample them to one grid"):
-        stack([one, other], None, Window(low=0, high=1))
+        stack_channels([one, other], None, Window(low=0, high=1))
 
 
 def test_resampling_keeps_places_in_millimetres() -> None:
     ramp = np.repeat(np.arange(16, dtype=np.float32)[:, None, None], 4, axis=1).repeat(4, axis=2)
-    grid = Grid.over(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
+    grid = NetworkGrid.from_volume(Volume(ramp, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
 
     coarse = there(grid, ramp, high=16)
 
@@ -106,9 +111,9 @@ def test_resampling_keeps_places_in_millimetres() -> None:
 
 def test_masks_stay_binary_when_resampled() -> None:
     mask = np.random.default_rng(0).random((8, 8, 8)) > 0.5
-    grid = Grid.over(Volume(mask, stack_affine((1.5, 1.5), 3.0)), (1.63, 1.4, 2.5))
+    grid = NetworkGrid.from_volume(Volume(mask, stack_affine((1.5, 1.5), 3.0)), (1.63, 1.4, 2.5))
 
-    assert set(np.unique(grid.mask(mask))) <= {0, 1}
+    assert set(np.unique(grid.resample_mask(mask))) <= {0, 1}
 
 
 def test_a_part_is_what_it_is_of_the_whole() -> None:
@@ -116,26 +121,26 @@ def test_a_part_is_what_it_is_of_the_whole() -> None:
     rng = np.random.default_rng(0)
     volume = Volume(rng.integers(0, 900, (17, 12, 9)).astype(np.uint16), np.diag([1.5, -1.5, 3, 1]))
     for spacing in (None, (1.5, 1.5, 3.0), (1.1, 2.3, 2.0)):
-        view = View.of([volume, volume], spacing, Window(low=0, high=900))
-        whole = view.part(view.whole)
+        view = NetworkInput.from_channels([volume, volume], spacing, Window(low=0, high=900))
+        whole = view.read_box(view.full_box)
         box = tuple(slice(n // 4, n // 4 + n // 2) for n in view.grid.shape)
 
         assert whole.shape == (2, *view.grid.shape)
-        assert np.allclose(view.part(box), whole[:, *box], atol=1e-6)
+        assert np.allclose(view.read_box(box), whole[:, *box], atol=1e-6)
 
 
 @given(shapes, affines(), st.tuples(*[st.floats(0.7, 3.0)] * 3), st.data())
 def test_a_native_box_lies_within_its_box_on_the_networks_grid(
     shape, affine, spacing, data
 ) -> None:
-    grid = Grid.over(Volume(np.zeros(shape), affine), spacing)
+    grid = NetworkGrid.from_volume(Volume(np.zeros(shape), affine), spacing)
     oriented = grid.oriented_shape
     begins = [data.draw(st.integers(0, n - 1)) for n in oriented]
     box = tuple(
         slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(begins, oriented, strict=True)
     )
 
-    found = grid.over_box(box)
+    found = grid.covering_box(box)
 
     for native, own, old, new in zip(box, found, oriented, grid.shape, strict=True):
         assert own.start / new <= native.start / old + 1e-9

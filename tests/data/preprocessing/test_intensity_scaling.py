@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from volseg.data.preprocessing.intensity_scaling import Percentiles, Window, scaled
+from volseg.data.preprocessing.intensity_scaling import Percentiles, Window, scale_intensities
 from volseg.errors import UserError
 
 
 def of(intensity: Percentiles | Window, voxels: np.ndarray) -> np.ndarray:
-    return scaled(voxels, intensity.levels(voxels))
+    return scale_intensities(voxels, intensity.levels(voxels))
 
 
 numbers = st.tuples(st.floats(0, 40), st.floats(60, 100))

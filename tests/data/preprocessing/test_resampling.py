@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from volseg.data.preprocessing.resampling import matrix, resample, support
+from volseg.data.preprocessing.resampling import interpolation_matrix, resample_volume, source_range
 
 sizes = st.tuples(*[st.integers(1, 9)] * 3)
 
@@ -14,21 +14,21 @@ def test_resampling_is_scipys_linear_zoom(old, new, seed: int) -> None:
     zoom = np.array(new) / old
     expected = ndimage.zoom(values, zoom, order=1, mode="nearest", grid_mode=True)
 
-    assert np.allclose(resample(values, new), expected, atol=1e-5)
+    assert np.allclose(resample_volume(values, new), expected, atol=1e-5)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_weights_add_up_to_one_and_lie_side_by_side(old: int, new: int) -> None:
-    weights = matrix(old, new)
+    weights = interpolation_matrix(old, new)
 
     assert np.allclose(weights.sum(axis=1), 1)
     for row in weights:
         taken = np.flatnonzero(row)
         assert taken[-1] - taken[0] <= 1
-        assert support(row[None]) == slice(taken[0], taken[-1] + 1)
+        assert source_range(row[None]) == slice(taken[0], taken[-1] + 1)
 
 
 def test_onto_the_same_grid_nothing_changes() -> None:
     values = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
 
-    assert resample(values, (4, 5, 6)) is values
+    assert resample_volume(values, (4, 5, 6)) is values

@@ -20,7 +20,7 @@ from volseg.data.layouts import GITract
 from volseg.data.layouts.gi_tract import png
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.data.volumes_to_slices.greyscale import grey
+from volseg.data.volumes_to_slices.greyscale import to_grey
 from volseg.errors import UserError
 from volseg.preparation.prepare import prepare
 
@@ -45,8 +45,8 @@ def options_of(command):
 
 def there_and_back(source, folder, **options):
     """Slice a dataset and prepare the slices as the printed command says: (facts, dataset)."""
-    done = volumes_to_slices.write(
-        source, folder / "slices", options=volumes_to_slices.Options(**options)
+    done = volumes_to_slices.convert_dataset(
+        source, folder / "slices", options=volumes_to_slices.SlicingOptions(**options)
     )
     settings = PrepareOptions(out=folder / "again", workers=1, **options_of(done.command))
     back = prepare(folder / "slices", options=settings)
@@ -166,7 +166,7 @@ def files_of(folder):
 
 
 def test_a_phantom_comes_back_file_for_file(tmp_path):
-    phantom.write(tmp_path / "raw", cases=1, days=2, workers=1)
+    phantom.write_phantom(tmp_path / "raw", cases=1, days=2, workers=1)
     prepare(tmp_path / "raw", options=PrepareOptions(out=tmp_path / "prepared", workers=1))
 
     done, again = there_and_back(tmp_path / "prepared", tmp_path)
@@ -243,7 +243,7 @@ class TestNames:
         entries = [
             (name, pixels(0, (3, 3, 2)), LPS, np.ones((3, 3, 2), np.uint8)) for name in names
         ]
-        volumes_to_slices.write(listing(tmp_path, *entries), tmp_path / "slices")
+        volumes_to_slices.convert_dataset(listing(tmp_path, *entries), tmp_path / "slices")
         return {line["name"]: scan for scan, line in mapping(tmp_path).items()}
 
     def test_own_names_are_kept_and_others_are_numbered_around_them(self, tmp_path):
@@ -275,7 +275,7 @@ class TestGrey:
         )
     )
     def test_rounding_is_off_by_half_a_step_at_most(self, voxels):
-        found = grey(voxels, rescale=True)
+        found = to_grey(voxels, rescale=True)
 
         off = np.abs(voxels - (found.values * found.scale + found.offset))
         assert found.values.dtype == np.uint16
@@ -285,7 +285,7 @@ class TestGrey:
 
     @pytest.mark.parametrize("value", [0.5, -0.25])
     def test_one_value_only_comes_back(self, value):
-        found = grey(np.full((2, 2, 2), value), rescale=True)
+        found = to_grey(np.full((2, 2, 2), value), rescale=True)
 
         np.testing.assert_array_equal(found.values * found.scale + found.offset, value)
 
@@ -303,12 +303,12 @@ class TestGrey:
     )
     def test_what_no_png_holds_is_refused(self, voxels, words):
         with pytest.raises(UserError, match=re.escape(words)):
-            grey(np.array(voxels).reshape(1, 1, 2), rescale="1.7" in words)
+            to_grey(np.array(voxels).reshape(1, 1, 2), rescale="1.7" in words)
 
     def test_whole_numbers_are_not_touched_by_rescaling(self):
         voxels = np.array([[[-5, 7]]], np.int16)
 
-        assert grey(voxels, rescale=True).rounded is False
+        assert to_grey(voxels, rescale=True).rounded is False
 
 
 class TestRefusals:
@@ -319,7 +319,9 @@ class TestRefusals:
 
     def refusal(self, source, out, **options):
         with pytest.raises(UserError) as caught:
-            volumes_to_slices.write(source, out, options=volumes_to_slices.Options(**options))
+            volumes_to_slices.convert_dataset(
+                source, out, options=volumes_to_slices.SlicingOptions(**options)
+            )
         return str(caught.value)
 
     def test_every_bad_scan_is_named_and_nothing_is_left(self, tmp_path):
@@ -353,7 +355,7 @@ class TestRefusals:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            volumes_to_slices.write(source, tmp_path / "out", on_scan=stop)
+            volumes_to_slices.convert_dataset(source, tmp_path / "out", on_scan=stop)
 
         assert list((tmp_path / "out").iterdir()) == []
 
@@ -426,8 +428,8 @@ class TestChannels:
 
     def test_one_that_is_not_there_is_refused(self, two, tmp_path):
         with pytest.raises(UserError, match="no channel 3; its channels: 1 T1, 2 T2"):
-            volumes_to_slices.write(
-                two, tmp_path / "out", options=volumes_to_slices.Options(channel=3)
+            volumes_to_slices.convert_dataset(
+                two, tmp_path / "out", options=volumes_to_slices.SlicingOptions(channel=3)
             )
 
 

@@ -21,7 +21,7 @@ from volseg.evaluation import bootstrap, scan_scores
 from volseg.evaluation import evaluate as evaluation
 from volseg.evaluation.comparison import compare as stage
 from volseg.evaluation.comparison import tables
-from volseg.evaluation.comparison.compare import Compared, compare
+from volseg.evaluation.comparison.compare import ComparisonResult, compare
 from volseg.evaluation.evaluate import evaluate
 
 CASES = 9
@@ -30,7 +30,7 @@ ALL = [f"case{case}_day{day}" for case in range(1, CASES + 1) for day in (0, 1)]
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch) -> Dataset:
-    monkeypatch.setattr(stage, "scored", partial(evaluation.scored, workers=1))
+    monkeypatch.setattr(stage, "score_pairs", partial(evaluation.score_pairs, workers=1))
     return tiny.write(tmp_path / "data", cases=CASES, days=2)
 
 
@@ -54,7 +54,7 @@ def predict(
 ) -> None:
     """The truth, moved by some columns."""
     for scan in scans:
-        masks = np.roll(dataset.labels(dataset.of(scan)[0]), moved(scan), axis=1)
+        masks = np.roll(dataset.labels(dataset.select_samples(scan)[0]), moved(scan), axis=1)
         predicted.write(folder, dataset, scan, masks=masks, **told)
 
 
@@ -63,7 +63,7 @@ def number(scan: str) -> int:
 
 
 def empty(dataset: Dataset, scan: str, *organs: int) -> np.ndarray:
-    masks = dataset.labels(dataset.of(scan)[0]).copy()
+    masks = dataset.labels(dataset.select_samples(scan)[0]).copy()
     masks[list(organs)] = False
     return masks
 
@@ -115,9 +115,9 @@ def test_the_better_one_is_named_whichever_side_it_is_on(
     assert [row.verdict for row in there.classes] == ["B", "B"]
     assert there.overall.difference.mean == pytest.approx(-back.overall.difference.mean)
     word = "lower" if metric == "HD95" else "higher"
-    assert tables.sentence(there).startswith(f"B is better: {metric} is {word} by ")
-    assert tables.sentence(there)[1:] == tables.sentence(back)[1:]
-    assert "-" not in tables.sentence(there)
+    assert tables.verdict_sentence(there).startswith(f"B is better: {metric} is {word} by ")
+    assert tables.verdict_sentence(there)[1:] == tables.verdict_sentence(back)[1:]
+    assert "-" not in tables.verdict_sentence(there)
 
 
 def test_it_says_plainly_when_the_interval_holds_0(dataset: Dataset, a: Path, b: Path) -> None:
@@ -127,8 +127,8 @@ def test_it_says_plainly_when_the_interval_holds_0(dataset: Dataset, a: Path, b:
 
     assert found.overall.difference.low < 0 < found.overall.difference.high
     assert found.overall.verdict == "open"
-    assert tables.sentence(found).startswith("no difference can be told: Dice of B - A is ")
-    assert tables.sentence(found).endswith("], 9 cases")
+    assert tables.verdict_sentence(found).startswith("no difference can be told: Dice of B - A is ")
+    assert tables.verdict_sentence(found).endswith("], 9 cases")
 
 
 def test_below_eight_cases_nothing_is_told_however_large_the_difference(
@@ -141,8 +141,8 @@ def test_below_eight_cases_nothing_is_told_however_large_the_difference(
 
     assert found.overall.verdict == "few"
     assert found.overall.difference.mean > 0.5
-    assert "no difference can be told" in tables.sentence(found)
-    assert "no interval: 7 cases, 8 are needed" in tables.sentence(found)
+    assert "no difference can be told" in tables.verdict_sentence(found)
+    assert "no interval: 7 cases, 8 are needed" in tables.verdict_sentence(found)
 
 
 def test_equal_predictions_are_the_same(dataset: Dataset, a: Path, b: Path) -> None:
@@ -150,7 +150,9 @@ def test_equal_predictions_are_the_same(dataset: Dataset, a: Path, b: Path) -> N
         predict(folder, dataset, lambda scan: number(scan) % 3)
     for metric in ("Dice", "HD", "kaggle"):
         found = compare(a, b, dataset.folder, metric=metric)
-        assert tables.sentence(found) == f"no difference: {metric} is the same on all 18 scans"
+        assert (
+            tables.verdict_sentence(found) == f"no difference: {metric} is the same on all 18 scans"
+        )
 
 
 def test_scans_are_sorted_from_the_best_for_a_to_the_best_for_b(
@@ -174,7 +176,7 @@ def test_what_one_invents_counts_against_it_and_what_it_misses_is_counted(
 ) -> None:
     predict(a, dataset)
     predict(b, dataset)
-    truth = dataset.of("case2_day0")[0].labels["stomach"]
+    truth = dataset.select_samples("case2_day0")[0].labels["stomach"]
     write_volume(Volume(np.zeros(tiny.SHAPE, np.uint8), tiny.AFFINE), dataset.folder / truth)
     predicted.write(a, dataset, "case2_day0")  # rightly empty, and B is not
     predicted.write(b, dataset, "case3_day0", masks=empty(dataset, "case3_day0", 0, 1))
@@ -186,8 +188,8 @@ def test_what_one_invents_counts_against_it_and_what_it_misses_is_counted(
     far = compare(a, b, dataset.folder, metric="HD95")
     assert far.overall.missed == (0, 3)
     assert far.overall.verdict == "open"  # not the same, though no scan of both differs
-    assert any("organs missed or invented: A 0, B 3" in note for note in tables.notes(far))
-    assert "0.0 +3" in shown(tables.table(far), 100)
+    assert any("organs missed or invented: A 0, B 3" in note for note in tables.verdict_notes(far))
+    assert "0.0 +3" in shown(tables.class_difference_table(far), 100)
 
 
 def test_scans_that_one_side_lacks_are_named_and_left_out_only_on_request(
@@ -269,15 +271,15 @@ def counted(monkeypatch) -> list[str]:
     """The scans that are scored from now on."""
     scans: list[str] = []
 
-    def spy(pair: scan_scores.Pair):
+    def spy(pair: scan_scores.ScanFilePair):
         scans.append(pair.origin.scan)
-        return scan_scores.score(pair)
+        return scan_scores.score_scan(pair)
 
-    monkeypatch.setattr(evaluation, "score", spy)
+    monkeypatch.setattr(evaluation, "score_scan", spy)
     return scans
 
 
-def values(found: Compared) -> list[tuple[str, float, float]]:
+def values(found: ComparisonResult) -> list[tuple[str, float, float]]:
     return [(one.scan, one.a, one.b) for one in found.by_scan]
 
 
@@ -323,7 +325,7 @@ def test_scores_of_changed_labels_are_out_of_date(
     for folder in (a, b):
         predict(folder, dataset)
         evaluate(folder, dataset.folder, workers=1)
-    label = dataset.folder / dataset.of("case4_day0")[0].labels["stomach"]
+    label = dataset.folder / dataset.select_samples("case4_day0")[0].labels["stomach"]
     write_volume(Volume(np.ones(tiny.SHAPE, np.uint8), tiny.AFFINE), label)
     again = counted(monkeypatch)
     compare(a, b, dataset.folder)
@@ -426,7 +428,10 @@ def test_the_tables_fit_80_columns(dataset: Dataset, a: Path, b: Path) -> None:
     for folder in (a, b):
         predict(folder, dataset, lambda scan: number(scan) % 2, scans=ALL[1::2], seen="case")
     found = compare(a, b, dataset.folder)
-    rows, scans = shown(tables.table(found), 80), shown(tables.scan_table(found), 80)
+    rows, scans = (
+        shown(tables.class_difference_table(found), 80),
+        shown(tables.scan_difference_table(found), 80),
+    )
 
     for text in (
         "large_bowel",
@@ -451,12 +456,12 @@ def test_the_command_prints_the_verdict_last_and_json_for_programs(
     predicted.write(a, dataset, "case2_day0", masks=empty(dataset, "case2_day0", 1))
     words = ["compare", str(a), str(b), "--data", str(dataset.folder)]
 
-    assert cli.run(words) == 0
+    assert cli.run_command(words) == 0
     told = capsys.readouterr()
     assert told.out.splitlines()[-1].startswith("B is better: Dice is higher by ")
     assert "case2_day0" in told.out
     assert "has no scores" in told.err
-    assert cli.run([*words, "--json", "--metric", "hd"]) == 0
+    assert cli.run_command([*words, "--json", "--metric", "hd"]) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert found["verdict"] == "B"
     assert found["metric"] == "HD"
@@ -471,11 +476,11 @@ def test_a_users_slip_ends_with_1_and_one_line(dataset: Dataset, a: Path, b: Pat
     predict(a, dataset, scans=ALL[:2])
     words = ["compare", str(a), str(b), "--data", str(dataset.folder)]
 
-    assert cli.run([*words, "--metric", "dise"]) == 1
+    assert cli.run_command([*words, "--metric", "dise"]) == 1
     assert "did you mean Dice?" in capsys.readouterr().err
-    assert cli.run(words) == 1
+    assert cli.run_command(words) == 1
     assert "no such folder" in capsys.readouterr().err
-    assert cli.run(["compare", str(a)]) == 2
+    assert cli.run_command(["compare", str(a)]) == 2
 
 
 @pytest.mark.parametrize("metric", ["Dice", "HD", "NSD2", "APL_mm", "kaggle"])
@@ -507,9 +512,9 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus(
     )
     found = dataclasses.replace(found, overall=tiny_row, classes=(tiny_row,), by_scan=scans)
 
-    told = tables.sentence(found) + shown(tables.table(found), 80)
+    told = tables.verdict_sentence(found) + shown(tables.class_difference_table(found), 80)
     assert "+0.000 [+0.000, +0.000]" in told
-    assert "-0.000" not in told + shown(tables.scan_table(found), 80)
+    assert "-0.000" not in told + shown(tables.scan_difference_table(found), 80)
 
 
 def test_a_refusal_names_every_scan_that_is_missing(dataset: Dataset, a: Path, b: Path) -> None:

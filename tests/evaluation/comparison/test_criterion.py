@@ -7,18 +7,18 @@ import pytest
 
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
-from volseg.evaluation.comparison.criterion import comparable, yardstick
-from volseg.evaluation.scan_scores import NAMES, Origin, ScanScores
+from volseg.evaluation.comparison.criterion import comparable_metrics, find_criterion
+from volseg.evaluation.scan_scores import NAMES, ScanInfo, ScanScores
 from volseg.metrics import kaggle_score
-from volseg.metrics.kaggle_score import Part
+from volseg.metrics.kaggle_score import KaggleTerms
 
 ORGANS = ("large_bowel", "stomach")
 
 
 def scan(metric: str, *values: float, name: str = "case1_day0") -> ScanScores:
-    origin = Origin(scan=name, case=name.removesuffix("_day0"), seen="none")
+    origin = ScanInfo(scan=name, case=name.removesuffix("_day0"), seen="none")
     rng = np.random.default_rng(len(name))
-    part = Part(rng.uniform(size=(2, 5)), rng.uniform(size=2), 0.1)
+    part = KaggleTerms(rng.uniform(size=(2, 5)), rng.uniform(size=2), 0.1)
     return origin.with_scores(
         {organ: {metric: value} for organ, value in zip(ORGANS, values, strict=True)}, part
     )
@@ -26,19 +26,21 @@ def scan(metric: str, *values: float, name: str = "case1_day0") -> ScanScores:
 
 def paired(metric: str, one: tuple[float, float], other: tuple[float, float]) -> list[list[float]]:
     pair = (scan(metric, *one), scan(metric, *other))
-    return [side["case1"][0].tolist() for side in yardstick(metric).values([pair], ORGANS)]
+    return [
+        side["case1"][0].tolist() for side in find_criterion(metric).paired_values([pair], ORGANS)
+    ]
 
 
 def test_every_metric_has_a_better_side_but_for_plain_volumes() -> None:
-    assert set(NAMES) - set(comparable()) == {"volume_ml", "truth_ml"}
-    assert yardstick("Dice").better == yardstick("NSD2").better == "higher"
-    assert yardstick("kaggle").better == yardstick("Dice_labelled").better == "higher"
-    assert yardstick("HD").better == yardstick("HD95_labelled").better == "lower"
+    assert set(NAMES) - set(comparable_metrics()) == {"volume_ml", "truth_ml"}
+    assert find_criterion("Dice").better == find_criterion("NSD2").better == "higher"
+    assert find_criterion("kaggle").better == find_criterion("Dice_labelled").better == "higher"
+    assert find_criterion("HD").better == find_criterion("HD95_labelled").better == "lower"
 
 
 def test_names_are_taken_in_any_case() -> None:
-    assert yardstick("hd95") == yardstick("HD95")
-    assert yardstick("Kaggle").name == "kaggle"
+    assert find_criterion("hd95") == find_criterion("HD95")
+    assert find_criterion("Kaggle").name == "kaggle"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_names_are_taken_in_any_case() -> None:
 )
 def test_what_can_not_be_compared_is_a_users_mistake(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        yardstick(name)
+        find_criterion(name)
 
 
 def test_an_organ_that_one_invents_counts_against_it() -> None:
@@ -81,19 +83,19 @@ def test_missed_organs_are_counted_for_each_side() -> None:
         (scan("HD95", 1.0, math.nan, name="case2_day0"), scan("HD95", 1.0, 2.0, name="case2_day0")),
     ]
 
-    assert yardstick("HD95").missed(pairs, ORGANS) == (2, 1)
-    assert yardstick("HD95").missed(pairs, ["stomach"]) == (1, 0)
+    assert find_criterion("HD95").missed(pairs, ORGANS) == (2, 1)
+    assert find_criterion("HD95").missed(pairs, ["stomach"]) == (1, 0)
 
 
 def test_the_competitions_score_is_the_one_over_the_same_scans() -> None:
     scans = [scan("Dice", 0.5, 0.5, name=f"case{'1' * (n + 1)}_day0") for n in range(4)]
-    by = yardstick("kaggle")
-    one, _ = by.values([(each, each) for each in scans], ORGANS)
+    by = find_criterion("kaggle")
+    one, _ = by.paired_values([(each, each) for each in scans], ORGANS)
 
-    expected = kaggle_score.score(each.part for each in scans).score
+    expected = kaggle_score.score_scans(each.part for each in scans).score
     assert bootstrap.mean(one, weights=by.weights).mean == pytest.approx(expected)
-    one, _ = by.values([(each, each) for each in scans], ["stomach"])
-    alone = [Part(each.part.dice[1:], each.part.hd[1:], 0) for each in scans]
+    one, _ = by.paired_values([(each, each) for each in scans], ["stomach"])
+    alone = [KaggleTerms(each.part.dice[1:], each.part.hd[1:], 0) for each in scans]
     assert bootstrap.mean(one, weights=by.weights).mean == pytest.approx(
-        kaggle_score.score(alone).score
+        kaggle_score.score_scans(alone).score
     )

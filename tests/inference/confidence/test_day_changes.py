@@ -1,7 +1,7 @@
 from volseg.inference.confidence.calibration_file import Figures, Organ, Usual
-from volseg.inference.confidence.day_changes import across_days
+from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.confidence.temperature_scaling import Calibration
-from volseg.inference.prediction_folder import Confidence, Record
+from volseg.inference.prediction_folder import Confidence, PredictionRecord
 
 NOTHING = Figures(spearman=None, dice_error=None, ece=None)
 
@@ -16,21 +16,21 @@ TWICE = {"case8_day0": 100.0, "case8_day1": 200.0}
 """Of training's cases one changes by two times."""
 
 
-def record(scan: str, volume: float, status: str = "done") -> Record:
+def record(scan: str, volume: float, status: str = "done") -> PredictionRecord:
     told = Confidence(dice=0.9, calibrated=True, volume_ml=volume)
-    return Record(
+    return PredictionRecord(
         scan=scan, status=status, classes=("stomach",), seen="none", confidence={"stomach": told}
     )
 
 
-def texts(records: list[Record]) -> dict[str, list[str]]:
+def texts(records: list[PredictionRecord]) -> dict[str, list[str]]:
     return {r.scan: [flag.text for flag in r.confidence["stomach"].flags] for r in records}
 
 
 def test_a_change_that_training_never_saw_is_told() -> None:
     days = [record("case1_day0", 100), record("case1_day1", 110), record("case1_day2", 40)]
 
-    found = texts(across_days(days, [], known(**TWICE)))
+    found = texts(flag_day_changes(days, [], known(**TWICE)))
 
     assert found["case1_day0"] == found["case1_day1"] == []
     assert found["case1_day2"] == [
@@ -41,8 +41,8 @@ def test_a_change_that_training_never_saw_is_told() -> None:
 def test_days_predicted_earlier_and_days_trained_on_count() -> None:
     today = record("case1_day5", 300)
 
-    earlier = across_days([today], [record("case1_day0", 100)], known(**TWICE))
-    trained = across_days([today], [], known(case1_day0=100.0, **TWICE))
+    earlier = flag_day_changes([today], [record("case1_day0", 100)], known(**TWICE))
+    trained = flag_day_changes([today], [], known(case1_day0=100.0, **TWICE))
     assert "on other days 100 ml" in texts(earlier)["case1_day5"][0]
     assert "on other days 100 ml" in texts(trained)["case1_day5"][0]
 
@@ -56,21 +56,21 @@ def test_other_cases_failed_days_and_the_scan_itself_do_not_count() -> None:
         record("case1_day5", 10),
     ]
 
-    assert texts(across_days([today], others, known(**TWICE)))["case1_day5"] == []
+    assert texts(flag_day_changes([today], others, known(**TWICE)))["case1_day5"] == []
 
 
 def test_without_cases_of_several_days_or_a_calibration_nothing_is_said() -> None:
     days = [record("case1_day0", 100), record("case1_day1", 1)]
 
-    assert across_days(days, [], None) == days
-    assert across_days(days, [], known(case7_day0=3.0)) == days
+    assert flag_day_changes(days, [], None) == days
+    assert flag_day_changes(days, [], known(case7_day0=3.0)) == days
 
 
 def test_judging_again_changes_nothing_and_a_reason_that_is_gone_goes() -> None:
     days = [record("case1_day0", 100), record("case1_day1", 10)]
 
-    once = across_days(days, [], known(**TWICE))
-    again = across_days(once, once, known(**TWICE))
-    alone = across_days(once[:1], [], known(**TWICE))
+    once = flag_day_changes(days, [], known(**TWICE))
+    again = flag_day_changes(once, once, known(**TWICE))
+    alone = flag_day_changes(once[:1], [], known(**TWICE))
     assert again == once
     assert alone == days[:1]

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from volseg.inference.confidence.mask_features import Signs, signs
+from volseg.inference.confidence.mask_features import MaskFeatures, compute_features
 
 SPACING = (1.5, 2.0, 3.0)
 
 
-def look(mask: np.ndarray, image: np.ndarray | None = None) -> Signs:
-    return signs(mask, np.zeros(mask.shape) if image is None else image, SPACING, (100.0, 300.0))
+def look(mask: np.ndarray, image: np.ndarray | None = None) -> MaskFeatures:
+    return compute_features(
+        mask, np.zeros(mask.shape) if image is None else image, SPACING, (100.0, 300.0)
+    )
 
 
 def box(*sides: slice) -> np.ndarray:
@@ -51,4 +53,4 @@ def test_an_organ_at_the_end_of_the_scan_may_be_cut(sides, cut) -> None:
 
 
 def test_an_empty_mask_has_no_intensity() -> None:
-    assert look(box(slice(0))) == Signs(0.0, 0.0, 0, None, ())
+    assert look(box(slice(0))) == MaskFeatures(0.0, 0.0, 0, None, ())

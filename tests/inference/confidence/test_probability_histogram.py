@@ -7,10 +7,10 @@ from volseg.inference.confidence.probability_histogram import (
     LEVELS,
     REACH,
     SHOWN,
-    Tally,
-    entropy,
+    ProbabilityHistogram,
     expected_dice,
-    worst,
+    total_entropy,
+    worst_slices,
 )
 
 PLAIN = np.arange(LEVELS) / (LEVELS - 1)
@@ -34,7 +34,7 @@ def test_counts_are_those_of_each_slice(seed: int) -> None:
     levels = rng.integers(0, 256, (5, 4, 3)).astype(np.uint8) * rng.integers(0, 2, 3).astype("u1")
     mask = rng.integers(0, 2, (5, 4, 3)).astype(bool)
 
-    found = Tally.of(np.asfortranarray(levels), mask).by_slice
+    found = ProbabilityHistogram.from_probability(np.asfortranarray(levels), mask).by_slice
 
     for z in range(3):
         for side, within in enumerate((~mask[:, :, z], mask[:, :, z])):
@@ -49,7 +49,9 @@ def test_truths_drawn_from_the_probabilities_have_the_expected_dice(width: float
     mask = probability >= 0.5
     levels = np.rint(probability * 255).astype(np.uint8)
 
-    expected = expected_dice(Tally.of(levels, mask).counts, PLAIN)
+    expected = expected_dice(
+        ProbabilityHistogram.from_probability(levels, mask).total_counts, PLAIN
+    )
 
     true = [dice(mask, rng.random(mask.shape) < levels / 255) for _ in range(200)]
     assert expected == pytest.approx(np.mean(true), abs=0.003)
@@ -62,7 +64,7 @@ def test_8_bits_expect_nearly_what_floats_do(width: float) -> None:
     mask = probability >= 0.5
     levels = np.rint(probability * 255).astype(np.uint8)
 
-    found = expected_dice(Tally.of(levels, mask).counts, PLAIN)
+    found = expected_dice(ProbabilityHistogram.from_probability(levels, mask).total_counts, PLAIN)
 
     expected = 2 * probability[mask].sum() / (mask.sum() + probability.sum())
     assert found == pytest.approx(expected, abs=0.01)
@@ -86,7 +88,7 @@ def test_a_slice_is_wrong_by_what_is_likely_outside_and_unlikely_inside() -> Non
     mask = levels > 60
     mask[2, 0, 1] = True
 
-    found = Tally.of(levels, mask).wrong(PLAIN)
+    found = ProbabilityHistogram.from_probability(levels, mask).expected_errors(PLAIN)
 
     assert found == pytest.approx([0, 0.2 + 0.8 + 0.2])
 
@@ -96,7 +98,7 @@ def test_entropy_is_one_bit_where_nothing_is_known() -> None:
     counts = np.zeros((2, LEVELS), np.int64)
     counts[0, :3], counts[1, -1] = (100, 4, 2), 50
 
-    assert entropy(counts, table) == pytest.approx(4 + 2 * 0.8112781)
+    assert total_entropy(counts, table) == pytest.approx(4 + 2 * 0.8112781)
 
 
 def test_the_worst_slices_are_peaks_with_their_neighbours() -> None:
@@ -105,12 +107,12 @@ def test_the_worst_slices_are_peaks_with_their_neighbours() -> None:
     wrong[30] = 6
     wrong[20] = 4  # less than half of the highest
 
-    assert worst(wrong) == [(10, 12), (30, 30)]
+    assert worst_slices(wrong) == [(10, 12), (30, 30)]
 
 
 @given(st.lists(st.floats(0, 9), max_size=60))
 def test_places_to_look_at_are_few_short_and_apart(wrong: list[float]) -> None:
-    found = worst(np.array(wrong))
+    found = worst_slices(np.array(wrong))
 
     slices = [z for first, last in found for z in range(first, last + 1)]
     assert len(found) <= SHOWN

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from volseg.data.preprocessing.grid import Grid
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
 from volseg.inference.confidence.calibration_file import Figures, Organ, Usual
-from volseg.inference.confidence.mask_features import Signs
-from volseg.inference.confidence.review import Review, flags, levels_of
+from volseg.inference.confidence.mask_features import MaskFeatures
+from volseg.inference.confidence.review import ScanReview, intensity_levels, mask_flags
 from volseg.inference.confidence.temperature_scaling import Calibration
-from volseg.inference.probability_maps import Maps, sigmoids
+from volseg.inference.probability_maps import ProbabilityMaps, sigmoid_table
 from volseg.model.engines.interface import STEPS
 
 NOTHING = Figures(spearman=None, dice_error=None, ece=None)
-GOOD = Signs(volume_ml=100.0, border_mm2=9000.0, parts=1, intensity=0.5, cut=())
+GOOD = MaskFeatures(volume_ml=100.0, border_mm2=9000.0, parts=1, intensity=0.5, cut=())
 USUAL = Usual(
     scans=3,
     volume_ml={"case1_day0": 80.0, "case1_day1": 120.0, "case2_day0": 150.0},
@@ -23,17 +23,19 @@ USUAL = Usual(
 SHAPE = (20, 18, 12)
 
 
-def signs_of(look: Signs, unsure: float = 1.0, agreement: float | None = 0.95) -> list[str]:
-    return [flag.sign for flag in flags(look, unsure, agreement, USUAL)]
+def signs_of(look: MaskFeatures, unsure: float = 1.0, agreement: float | None = 0.95) -> list[str]:
+    return [flag.sign for flag in mask_flags(look, unsure, agreement, USUAL)]
 
 
-def maps_of(*passes: np.ndarray) -> Maps:
+def maps_of(*passes: np.ndarray) -> ProbabilityMaps:
     """The maps of one class that so many passes, logits (X, Y, Z), leave."""
-    grid = Grid.over(Volume(np.zeros(SHAPE, np.uint16), stack_affine((1.5, 1.5), 3.0)), None)
-    maps = Maps(grid, exclusive=False, passes=len(passes))
+    grid = NetworkGrid.from_volume(
+        Volume(np.zeros(SHAPE, np.uint16), stack_affine((1.5, 1.5), 3.0)), None
+    )
+    maps = ProbabilityMaps(grid, exclusive=False, passes=len(passes))
     box = tuple(slice(0, n) for n in SHAPE)
     for logits in passes:
-        maps.add(iter([(0, np.rint(logits * STEPS).astype(np.int16)[None])]), grid, box)
+        maps.add_pass(iter([(0, np.rint(logits * STEPS).astype(np.int16)[None])]), grid, box)
     return maps
 
 
@@ -43,10 +45,10 @@ def soft_box(left: int = 6, certainty: float = 8.0) -> np.ndarray:
     return logits
 
 
-def reviewed(maps: Maps, known: dict[str, Organ] | None = None, **told) -> Review:
+def reviewed(maps: ProbabilityMaps, known: dict[str, Organ] | None = None, **told) -> ScanReview:
     first = Volume(np.full(SHAPE, 500, np.uint16), stack_affine((1.5, 1.5), 3.0))
-    review = Review(known, first, (0.0, 1000.0), **told)
-    review.add("stomach", maps.whole(0) >= 128, maps, 0)
+    review = ScanReview(known, first, (0.0, 1000.0), **told)
+    review.add_class("stomach", maps.class_probability(0) >= 128, maps, 0)
     return review
 
 
@@ -67,7 +69,7 @@ def test_a_usual_organ_has_no_flag() -> None:
     ],
 )
 def test_each_sign_has_its_flag(changed: dict, sign: str) -> None:
-    assert signs_of(Signs(**{**vars(GOOD), **changed})) == [sign]
+    assert signs_of(MaskFeatures(**{**vars(GOOD), **changed})) == [sign]
 
 
 def test_unsure_borders_and_passes_that_differ_have_theirs() -> None:
@@ -79,29 +81,33 @@ def test_unsure_borders_and_passes_that_differ_have_theirs() -> None:
 
 def test_near_the_ends_of_what_training_saw_nothing_is_unusual() -> None:
     for volume, grey in ((80 / 1.2, 0.36), (150 * 1.2, 0.64)):
-        assert signs_of(Signs(**{**vars(GOOD), "volume_ml": volume, "intensity": grey})) == []
+        assert (
+            signs_of(MaskFeatures(**{**vars(GOOD), "volume_ml": volume, "intensity": grey})) == []
+        )
 
 
 def test_an_end_of_the_scan_that_the_organ_often_touches_is_not_told() -> None:
     usual = USUAL.model_copy(update={"cut": ("the last slice",)})
-    look = Signs(**{**vars(GOOD), "cut": ("the first slice", "the last slice")})
+    look = MaskFeatures(**{**vars(GOOD), "cut": ("the first slice", "the last slice")})
 
-    assert [f.text for f in flags(look, 1.0, None, usual)] == [
+    assert [f.text for f in mask_flags(look, 1.0, None, usual)] == [
         "touches the first slice: the field of view may cut it"
     ]
 
 
 def test_an_organ_that_some_training_scans_lack_may_be_missing() -> None:
-    gone = Signs(0.0, 0.0, 0, None, ())
+    gone = MaskFeatures(0.0, 0.0, 0, None, ())
     some = USUAL.model_copy(update={"scans": 4})
 
-    assert [f.sign for f in flags(gone, None, None, some)] == []
+    assert [f.sign for f in mask_flags(gone, None, None, some)] == []
 
 
 def test_without_a_calibration_only_the_scan_speaks() -> None:
-    look = Signs(volume_ml=9e9, border_mm2=1.0, parts=99, intensity=-5, cut=("the first slice",))
+    look = MaskFeatures(
+        volume_ml=9e9, border_mm2=1.0, parts=99, intensity=-5, cut=("the first slice",)
+    )
 
-    assert [flag.sign for flag in flags(look, 99.0, 0.5, None)] == ["cut", "agreement"]
+    assert [flag.sign for flag in mask_flags(look, 99.0, 0.5, None)] == ["cut", "agreement"]
 
 
 def test_a_sure_network_expects_its_mask_to_be_right() -> None:
@@ -135,24 +141,24 @@ def test_slices_are_told_by_the_sources_numbers() -> None:
 
     by_place = reviewed(maps_of(logits))
     by_number = reviewed(maps_of(logits), numbers=range(31, 43))
-    assert by_place.confidence["stomach"].slices == by_place.check == ((7, 7),)
-    assert by_number.confidence["stomach"].slices == by_number.check == ((38, 38),)
+    assert by_place.confidence["stomach"].slices == by_place.slices_to_check == ((7, 7),)
+    assert by_number.confidence["stomach"].slices == by_number.slices_to_check == ((38, 38),)
 
 
 class Stored:
     """The maps of the same scan in a file whose axes are in another order."""
 
-    def __init__(self, maps: Maps, axes: tuple[int, int, int]) -> None:
+    def __init__(self, maps: ProbabilityMaps, axes: tuple[int, int, int]) -> None:
         self.maps, self.axes = maps, axes
         empty = np.zeros([SHAPE[axis] for axis in axes], np.uint16)
         self.first = Volume(empty + np.uint16(500), stack_affine((1.5, 1.5), 3.0)[:, [*axes, 3]])
-        self.grid = Grid.over(self.first, None)
+        self.grid = NetworkGrid.from_volume(self.first, None)
 
     def whole(self, number: int) -> np.ndarray:
-        return self.maps.whole(number).transpose(self.axes)
+        return self.maps.class_probability(number).transpose(self.axes)
 
     def agreement(self, number: int, squares: float) -> float | None:
-        return self.maps.agreement(number, squares)
+        return self.maps.dice_between_passes(number, squares)
 
 
 @pytest.mark.parametrize("axes", [(2, 1, 0), (0, 2, 1), (1, 2, 0)])
@@ -162,11 +168,11 @@ def test_slices_lie_across_the_line_from_head_to_feet_however_a_file_stores_them
     logits[6:9, 5:8, 9:] = 8  # on to the last slice
     maps = maps_of(logits)
     stored = Stored(maps, axes)
-    review = Review(None, stored.first, (0.0, 1000.0))
+    review = ScanReview(None, stored.first, (0.0, 1000.0))
 
-    review.add("stomach", stored.whole(0) >= 128, stored, 0)
+    review.add_class("stomach", stored.whole(0) >= 128, stored, 0)
 
-    assert review.check == ((7, 7),)
+    assert review.slices_to_check == ((7, 7),)
     assert review.confidence == reviewed(maps).confidence
     assert [flag.sign for flag in review.confidence["stomach"].flags] == ["cut"]
 
@@ -180,7 +186,9 @@ def test_nothing_found_has_no_confidence() -> None:
 @pytest.mark.parametrize("lefts", [(6, 6), (5, 7), (3, 6, 9)])
 def test_agreement_is_the_dice_of_all_pairs_of_passes(lefts: tuple[int, ...]) -> None:
     passes = [soft_box(left) for left in lefts]
-    soft = [sigmoids(1).take(np.rint(p * STEPS).astype(np.int16).view(np.uint16)) for p in passes]
+    soft = [
+        sigmoid_table(1).take(np.rint(p * STEPS).astype(np.int16).view(np.uint16)) for p in passes
+    ]
     pairs = [(a, b) for i, a in enumerate(soft) for b in soft[i + 1 :]]
     expected = (
         2
@@ -195,4 +203,4 @@ def test_agreement_is_the_dice_of_all_pairs_of_passes(lefts: tuple[int, ...]) ->
 
 
 def test_levels_are_found_on_a_share_of_the_voxels() -> None:
-    assert levels_of(np.zeros((9, 9, 2)), Window(low=-100, high=300)) == (-100, 300)
+    assert intensity_levels(np.zeros((9, 9, 2)), Window(low=-100, high=300)) == (-100, 300)

@@ -6,7 +6,7 @@ from tests.model.test_losses import LOSSES, case
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from volseg.model.distributed.process_group import everywhere
+from volseg.model.distributed.process_group import all_reduce_sum
 
 RANKS = 2
 SHARES = {"evenly": [(0, 2), (2, 4)], "one more": [(0, 3), (3, 4)], "all": [(0, 4), (4, 4)]}
@@ -76,4 +76,4 @@ def test_loss_and_gradients_are_those_of_one_process_with_the_whole_batch(
 def test_alone_a_sum_is_itself() -> None:
     total = torch.ones(3)
 
-    assert everywhere(total) is total
+    assert all_reduce_sum(total) is total

@@ -1,6 +1,6 @@
 import pytest
 
-from volseg.model.distributed.slurm import environment, first_node
+from volseg.model.distributed.slurm import first_node, rank_environment
 
 STEP = {
     "SLURM_JOB_ID": "1234567", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8",
@@ -26,7 +26,7 @@ def test_the_first_node_of_a_list_is_found(nodes: str, first: str) -> None:
 
 
 def test_a_task_of_a_step_is_told_in_the_words_of_torch() -> None:
-    assert environment(STEP) == {
+    assert rank_environment(STEP) == {
         "RANK": "5",
         "WORLD_SIZE": "8",
         "LOCAL_RANK": "1",
@@ -37,7 +37,7 @@ def test_a_task_of_a_step_is_told_in_the_words_of_torch() -> None:
 
 def test_all_tasks_of_a_step_meet_at_one_place_and_other_steps_elsewhere() -> None:
     def place(**other: str) -> tuple[str, str]:
-        told = environment({**STEP, **other})
+        told = rank_environment({**STEP, **other})
         return told["MASTER_ADDR"], told["MASTER_PORT"]
 
     assert place() == place(SLURM_PROCID="0", SLURM_LOCALID="0")
@@ -46,7 +46,7 @@ def test_all_tasks_of_a_step_meet_at_one_place_and_other_steps_elsewhere() -> No
 
 
 def test_a_place_that_is_given_stays() -> None:
-    told = environment({**STEP, "MASTER_ADDR": "here", "MASTER_PORT": "1"})
+    told = rank_environment({**STEP, "MASTER_ADDR": "here", "MASTER_PORT": "1"})
 
     assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("here", "1")
 
@@ -63,4 +63,4 @@ def test_a_place_that_is_given_stays() -> None:
     ids=["no SLURM", "no step", "one task"],
 )
 def test_a_process_that_nobody_joins_waits_for_none(found: dict[str, str]) -> None:
-    assert environment(found) == {}
+    assert rank_environment(found) == {}

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from volseg.errors import UserError
-from volseg.model.engines import Model, OnnxRuntime, OpenVINO, Torch, Work
-from volseg.model.engines.conversion import convert
-from volseg.model.engines.interface import LARGEST, STEPS, Weighted
+from volseg.model.engines import EngineOptions, OnnxRuntime, OpenVINO, Torch, TrainedModel
+from volseg.model.engines.conversion import convert_network
+from volseg.model.engines.interface import LARGEST, STEPS, WeightedWindow
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
-from volseg.schema import members
+from volseg.schema import union_members
 
 SMALL = {
     "unet": UNet(channels=(4, 8, 16), strides=(2, (2, 2, 1))),
@@ -23,7 +23,7 @@ SMALL = {
 SUFFIXES = {"openvino": ".xml", "onnx": ".onnx"}
 
 
-def model(name: str, folder: Path) -> Model:
+def model(name: str, folder: Path) -> TrainedModel:
     """A network of this kind with other weights than it starts with, two channels and three classes."""
     x, y, z = SMALL[name].stride
     window = (64, 32, 32) if name == "swinunetr" else (4 * x, 3 * y, 2 * z)
@@ -40,20 +40,20 @@ def model(name: str, folder: Path) -> Model:
     def file(kind) -> Path:
         path = folder / f"model{SUFFIXES[kind]}"
         if not path.is_file():
-            convert(network(), (2, *window), kind, path)
+            convert_network(network(), (2, *window), kind, path)
         return path
 
-    return Model(("torch", "openvino", "onnx"), window, 2, "fp32", network, file)
+    return TrainedModel(("torch", "openvino", "onnx"), window, 2, "fp32", network, file)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", members(Network))
+@pytest.mark.parametrize("name", union_members(Network))
 def test_all_engines_count_the_same_logits(name: str, tmp_path: Path) -> None:
     given = model(name, tmp_path)
-    only_onnx = Model(("onnx",), given.window, 2, "fp32", given.network, given.file)
+    only_onnx = TrainedModel(("onnx",), given.window, 2, "fp32", given.network, given.file)
     generator = np.random.default_rng(0)
     windows = [
-        Weighted(
+        WeightedWindow(
             generator.random((2, *given.window), np.float32),
             generator.random(given.window, np.float32) * STEPS,
         )
@@ -70,7 +70,7 @@ def test_all_engines_count_the_same_logits(name: str, tmp_path: Path) -> None:
         (OpenVINO(), only_onnx),
         (OnnxRuntime(), given),
     ):
-        found = [part.copy() for part in engine.load(one, Work(2)).parts(iter(windows))]
+        found = [part.copy() for part in engine.load(one, EngineOptions(2)).parts(iter(windows))]
 
         assert {part.dtype for part in found} == {np.dtype(np.int16)}
         most = 1e-3 * np.abs(expected).max() + 0.5
@@ -89,16 +89,16 @@ class Bias(torch.nn.Module):
         return image[:, :1] + self.bias[:, None, None, None]
 
 
-def biased(folder: Path, *bias: float) -> Model:
+def biased(folder: Path, *bias: float) -> TrainedModel:
     window, network = (4, 6, 8), Bias(*bias).eval()
 
     def file(kind) -> Path:
         path = folder / f"model{SUFFIXES[kind]}"
         if not path.is_file():
-            convert(network, (2, *window), kind, path)
+            convert_network(network, (2, *window), kind, path)
         return path
 
-    return Model(("torch", "openvino", "onnx"), window, 2, "fp32", lambda: network, file)
+    return TrainedModel(("torch", "openvino", "onnx"), window, 2, "fp32", lambda: network, file)
 
 
 ENGINES = (Torch(), OpenVINO(), OnnxRuntime())
@@ -112,7 +112,7 @@ def test_a_part_by_hand(engine, tmp_path: Path) -> None:
     weight = np.full(given.window, 512.0, np.float32)
     weight[1], weight[2] = 2.0, 1.2  # 2.5 and 1.5
 
-    (part,) = engine.load(given, Work(2)).parts(iter([Weighted(image, weight)]))
+    (part,) = engine.load(given, EngineOptions(2)).parts(iter([WeightedWindow(image, weight)]))
 
     assert (part[0][0] == 640).all()
     assert (part[0][1:3] == 2).all()
@@ -126,8 +126,10 @@ def test_logits_that_are_not_finite_are_refused_by_every_engine(
     engine, wrong: float, tmp_path: Path
 ) -> None:
     given = biased(tmp_path, 0.0, wrong, 0.0)
-    window = Weighted(np.zeros((2, *given.window), np.float32), np.ones(given.window, np.float32))
-    network = engine.load(given, Work(2))
+    window = WeightedWindow(
+        np.zeros((2, *given.window), np.float32), np.ones(given.window, np.float32)
+    )
+    network = engine.load(given, EngineOptions(2))
 
     with pytest.raises(UserError, match=f"is not finite by {engine.name}"):
         list(network.parts(iter([window])))

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from volseg.model.engines.graph_rewriting import rewritten
+from volseg.model.engines.graph_rewriting import rewrite_network
 from volseg.model.engines.graph_rewriting.block_convolution import (
-    Transposed,
-    fits,
-    same_size,
-    spread,
+    BlockConvTranspose,
+    depth_to_space,
+    is_block_convertible,
+    same_size_block_conv,
 )
-from volseg.model.engines.graph_rewriting.swin import _constant
-from volseg.model.engines.graph_rewriting.unet import Last, Together
+from volseg.model.engines.graph_rewriting.swin import _gather_indices_untraced
+from volseg.model.engines.graph_rewriting.unet import BlockLastLevel, MergedResidualUnit
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
-from volseg.schema import members
+from volseg.schema import union_members
 
 UNETS = {
     "unet": UNet(channels=(4, 8, 16)),
@@ -62,7 +62,7 @@ def window(config, inputs: int) -> Tensor:
 def check(config, classes: int, inputs: int = 1) -> nn.Module:
     """The rewritten network, whose logits are those of the given one."""
     network, image = trained(config, inputs, classes), window(config, inputs)
-    quick = rewritten(network)
+    quick = rewrite_network(network)
     with torch.no_grad():
         torch.testing.assert_close(quick(image), network(image), rtol=1e-9, atol=1e-9)
     return quick
@@ -79,7 +79,7 @@ def test_logits_of_a_unet_are_the_same_whatever_the_classes(name: str, classes: 
 
 
 def test_every_network_is_rewritten_here() -> None:
-    assert {config.name for config in NETWORKS.values()} == set(members(Network))
+    assert {config.name for config in NETWORKS.values()} == set(union_members(Network))
 
 
 @pytest.mark.parametrize("name", ["unet", "unet-batch", "dynunet", "segresnet"])
@@ -88,7 +88,7 @@ def test_the_network_stays_as_it_was(name: str) -> None:
     kinds = [type(module) for module in network.modules()]
     weights = deepcopy(network.state_dict())
 
-    rewritten(network)
+    rewrite_network(network)
 
     assert [type(module) for module in network.modules()] == kinds
     assert all(torch.equal(weights[k], v) for k, v in network.state_dict().items())
@@ -102,9 +102,9 @@ def test_few_classes_have_their_last_level_in_blocks(classes, norm, blocks) -> N
     quick = check(UNet(channels=(4, 8, 8), norm=norm), classes)
 
     found = [type(module) for module in quick.modules()]
-    assert found.count(Last) == blocks
-    assert found.count(Transposed) == 2 - blocks
-    assert found.count(Together) == 2  # of three units on the way down one doesn't step
+    assert found.count(BlockLastLevel) == blocks
+    assert found.count(BlockConvTranspose) == 2 - blocks
+    assert found.count(MergedResidualUnit) == 2  # of three units on the way down one doesn't step
     assert nn.ConvTranspose3d not in found
 
 
@@ -114,10 +114,10 @@ def test_a_trace_of_a_stage_keeps_its_indices_and_is_the_same_a_second_time(size
     """Sizes whose windows need padding, and which are shifted on all axes, on some and on none."""
     network = trained(NETWORKS["swinunetr"], 1, 2)
     image = torch.randn(2, 12, *size, dtype=torch.float64)
-    _constant.cache_clear()
+    _gather_indices_untraced.cache_clear()
 
     with torch.no_grad():
-        trace = torch.jit.trace(rewritten(network).swinViT.layers1[0], image[:1])
+        trace = torch.jit.trace(rewrite_network(network).swinViT.layers1[0], image[:1])
         expected = network.swinViT.layers1[0](image)
         torch.testing.assert_close(trace(image), expected, rtol=1e-9, atol=1e-9)
 
@@ -145,15 +145,15 @@ def test_transposed_convolutions_are_torchs(kernel, stride, padding, more) -> No
     )
     image = torch.randn(2, 3, 4, 3, 5, dtype=torch.float64)
 
-    assert fits(conv)
-    torch.testing.assert_close(Transposed(conv)(image), conv(image), rtol=1e-12, atol=1e-12)
+    assert is_block_convertible(conv)
+    torch.testing.assert_close(BlockConvTranspose(conv)(image), conv(image), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("other", [{"groups": 2}, {"dilation": 2}, {"stride": 3}])
 def test_other_transposed_convolutions_stay(other) -> None:
     parent = nn.Sequential(nn.ConvTranspose3d(2, 2, 3, **other))
 
-    assert type(rewritten(parent)[0]) is nn.ConvTranspose3d
+    assert type(rewrite_network(parent)[0]) is nn.ConvTranspose3d
 
 
 @pytest.mark.parametrize("size", [(2, 2, 2), (2, 1, 2), (3, 2, 1)])
@@ -162,6 +162,6 @@ def test_a_convolution_of_blocks_spreads_to_that_of_voxels(size) -> None:
     conv = nn.Conv3d(2, 3, (3, 5, 1), padding=(1, 2, 0), dtype=torch.float64)
     blocks = torch.randn(1, 2 * size[0] * size[1] * size[2], 3, 4, 5, dtype=torch.float64)
 
-    found = spread(same_size(conv, size)(blocks), size)
+    found = depth_to_space(same_size_block_conv(conv, size)(blocks), size)
 
-    torch.testing.assert_close(found, conv(spread(blocks, size)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, conv(depth_to_space(blocks, size)), rtol=1e-12, atol=1e-12)

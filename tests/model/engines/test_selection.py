@@ -2,7 +2,7 @@ import pytest
 
 from volseg.errors import UserError
 from volseg.model.engines import OnnxRuntime, OpenVINO, Torch, selection
-from volseg.model.engines.selection import choose
+from volseg.model.engines.selection import choose_engine
 
 EVERY = ("torch", "openvino", "onnx")
 
@@ -38,7 +38,7 @@ def test_the_best_engine_that_is_there_is_taken_and_says_why(
 ) -> None:
     installed(*there, gpu=gpu)
 
-    chosen = choose("auto", formats)
+    chosen = choose_engine("auto", formats)
 
     assert (chosen.engine, chosen.reason) == (expected, reason)
 
@@ -55,10 +55,10 @@ def test_an_engine_that_can_not_work_is_refused(installed, wanted, formats, mess
     installed("torch")
 
     with pytest.raises(UserError, match=message):
-        choose(wanted, formats)
+        choose_engine(wanted, formats)
 
 
 def test_a_named_engine_is_taken(installed) -> None:
     installed("torch", "openvino")
 
-    assert choose("torch", EVERY).engine == Torch()
+    assert choose_engine("torch", EVERY).engine == Torch()

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from volseg.arrays import IGNORE
 from volseg.model.losses import DiceCE, DiceFocal, Loss, Tversky
 from volseg.model.losses.terms import SMOOTH
-from volseg.schema import members
+from volseg.schema import union_members
 
 LOSSES = [
-    *(loss() for loss in members(Loss).values()),
+    *(loss() for loss in union_members(Loss).values()),
     DiceFocal(gamma=0.5),
     Tversky(alpha=0.2, beta=0.9, ce=0.5),
 ]

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.model.losses.terms import probabilities
+from volseg.model.losses.terms import class_probabilities
 
 
 def some(seed: int, classes: int) -> torch.Tensor:
@@ -18,10 +18,10 @@ def test_exclusive_probabilities_are_a_softmax_that_leaves_the_rest_to_the_backg
     logits = some(seed, classes)
     whole = torch.softmax(torch.cat([torch.zeros(2, 1, 4, 3, 2), logits], dim=1), dim=1)
 
-    assert torch.allclose(probabilities(logits, exclusive=True), whole[:, 1:], atol=1e-6)
+    assert torch.allclose(class_probabilities(logits, exclusive=True), whole[:, 1:], atol=1e-6)
 
 
 def test_overlapping_classes_are_judged_each_by_itself() -> None:
     logits = some(0, 3)
 
-    assert torch.equal(probabilities(logits, exclusive=False), torch.sigmoid(logits))
+    assert torch.equal(class_probabilities(logits, exclusive=False), torch.sigmoid(logits))

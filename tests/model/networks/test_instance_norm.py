@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from volseg.model.networks.instance_norm import LAST, InstanceNorm, keep_layout
+from volseg.model.networks.instance_norm import (
+    LAST,
+    ChannelsLastInstanceNorm,
+    use_channels_last_norms,
+)
 
 SHAPES = [(1, 3, 8, 6, 4), (2, 5, 4, 4, 4), (1, 1, 4, 4, 4), (3, 4, 2, 1, 1), (1, 16, 9, 7, 5)]
 LAYOUTS = [torch.contiguous_format, LAST]
@@ -26,7 +30,7 @@ def test_values_and_gradients_are_those_of_the_definition_in_every_layout(shape,
 
     by_definition(true).backward(gradient)
     given = found.contiguous(memory_format=down)
-    normal = InstanceNorm(shape[1])(given)
+    normal = ChannelsLastInstanceNorm(shape[1])(given)
     normal.backward(gradient.contiguous(memory_format=up))
 
     torch.testing.assert_close(normal, by_definition(values))
@@ -36,7 +40,7 @@ def test_values_and_gradients_are_those_of_the_definition_in_every_layout(shape,
 def test_bfloat16_is_rounded_once() -> None:
     values = (3 + torch.randn(2, 8, 16, 16, 16)).bfloat16()
 
-    normal = InstanceNorm(8)(values)
+    normal = ChannelsLastInstanceNorm(8)(values)
 
     assert normal.dtype == torch.bfloat16
     torch.testing.assert_close(
@@ -47,7 +51,7 @@ def test_bfloat16_is_rounded_once() -> None:
 def test_channels_last_data_stay_channels_last() -> None:
     values = torch.randn(2, 8, 4, 4, 4).contiguous(memory_format=LAST).requires_grad_()
 
-    normal = InstanceNorm(8)(values)
+    normal = ChannelsLastInstanceNorm(8)(values)
 
     assert normal.is_contiguous(memory_format=LAST)
 
@@ -62,9 +66,9 @@ def test_weights_and_their_names_stay() -> None:
     )
     before = plain(values)
 
-    changed = keep_layout(plain)
+    changed = use_channels_last_norms(plain)
 
-    assert type(changed[1]) is InstanceNorm
+    assert type(changed[1]) is ChannelsLastInstanceNorm
     assert list(weights) == list(changed.state_dict())
     assert torch.equal(weights["1.weight"], changed[1].weight)
     torch.testing.assert_close(changed.train()(values), before, rtol=1e-4, atol=1e-5)
@@ -72,4 +76,4 @@ def test_weights_and_their_names_stay() -> None:
 
 def test_one_voxel_has_no_deviation() -> None:
     with pytest.raises(ValueError, match="more than 1 spatial element"):
-        InstanceNorm(4)(torch.randn(1, 4, 1, 1, 1))
+        ChannelsLastInstanceNorm(4)(torch.randn(1, 4, 1, 1, 1))

@@ -2,9 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from volseg.model.losses.terms import probabilities
-from volseg.model.networks import PRIOR, DynUNet, Network, SegResNet, SwinUNETR, UNet, expect_rare
-from volseg.schema import members
+from volseg.model.losses.terms import class_probabilities
+from volseg.model.networks import (
+    PRIOR,
+    DynUNet,
+    Network,
+    SegResNet,
+    SwinUNETR,
+    UNet,
+    init_prior_bias,
+)
+from volseg.schema import union_members
 
 SMALL = {
     "unet": UNet(channels=(4, 8, 16), strides=(2, (2, 2, 1))),
@@ -12,7 +20,7 @@ SMALL = {
     "dynunet": DynUNet(filters=(4, 8, 8), strides=((2, 2, 1), 2)),
     "swinunetr": SwinUNETR(feature_size=12),
 }
-NAMES = list(members(Network))
+NAMES = list(union_members(Network))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,7 +52,7 @@ def test_sizes_off_the_stride_do_not_fit(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_network_has_a_small_one_to_test(name: str) -> None:
     assert SMALL[name].name == name
-    assert members(Network)[name]().stride
+    assert union_members(Network)[name]().stride
 
 
 @pytest.mark.parametrize("network", [UNet, DynUNet])
@@ -58,11 +66,11 @@ def test_training_starts_with_every_class_rare(name: str) -> None:
     network = SMALL[name].build(1, 3).eval()
     x, y, z = SMALL[name].stride
 
-    expect_rare(network, 3, exclusive=False)
+    init_prior_bias(network, 3, exclusive=False)
 
     with torch.no_grad():
         logits = network(torch.randn(1, 1, 2 * x, 2 * y, 2 * z))
-    found = probabilities(logits, exclusive=False)
+    found = class_probabilities(logits, exclusive=False)
     assert found.median().item() == pytest.approx(PRIOR, abs=0.08)
 
 
@@ -71,8 +79,8 @@ def test_exclusive_classes_are_rare_together_however_many_they_are(classes: int)
     layer = nn.Conv3d(1, classes, 1)
     nn.init.zeros_(layer.weight)
 
-    expect_rare(layer, classes, exclusive=True)
+    init_prior_bias(layer, classes, exclusive=True)
 
-    found = probabilities(layer(torch.ones(1, 1, 2, 2, 2)), exclusive=True)
+    found = class_probabilities(layer(torch.ones(1, 1, 2, 2, 2)), exclusive=True)
     assert found.sum(dim=1).flatten().tolist() == pytest.approx([PRIOR] * 8)
     assert found.std(dim=1, correction=0).max() < 1e-6

@@ -7,8 +7,8 @@ from monai.networks.nets.swin_unetr import compute_mask
 from torch import nn
 
 from volseg.model.networks import SwinUNETR
-from volseg.model.networks.instance_norm import InstanceNorm
-from volseg.model.networks.swin_attention import Layer, WindowAttention, kinds
+from volseg.model.networks.instance_norm import ChannelsLastInstanceNorm
+from volseg.model.networks.swin_attention import ChunkedWindowAttention, SwinStage, window_kinds
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,9 @@ def test_weights_have_the_names_and_shapes_of_monais() -> None:
     assert [(k, v.shape) for k, v in ours.state_dict().items()] == [
         (k, v.shape) for k, v in monai.state_dict().items()
     ]
-    assert {Layer, WindowAttention, InstanceNorm} <= {type(module) for module in ours.modules()}
+    assert {SwinStage, ChunkedWindowAttention, ChannelsLastInstanceNorm} <= {
+        type(module) for module in ours.modules()
+    }
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_each_window_has_the_mask_that_monai_gives_it(shift: tuple[int, ...]) ->
     window, grid, batch = (7, 4, 5), (3, 1, 2), 2
     size = [n * w for n, w in zip(grid, window, strict=True)]
 
-    found = kinds(grid, window, shift, batch=batch, device=CPU)
+    found = window_kinds(grid, window, shift, batch=batch, device=CPU)
 
     each = torch.stack([m if m is not None else torch.zeros(140, 140) for m in found.masks])
     each = each.repeat_interleave(torch.tensor(found.counts), dim=0)[found.back]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.report.page.outlines import PARTS, outline, profile
+from volseg.report.page.outlines import PARTS, mask_outline, stacked_area_paths
 
 masks = arrays.arrays(bool, st.tuples(st.integers(1, 8), st.integers(1, 8)))
 
@@ -31,7 +31,7 @@ def inside(path, x, y):
 
 @given(masks)
 def test_an_outline_holds_the_middles_of_its_voxels_and_of_no_others(mask) -> None:
-    path = outline(mask, mask.shape)
+    path = mask_outline(mask, mask.shape)
 
     found = [
         [inside(path, x + 0.501, y + 0.503) for y in range(mask.shape[1])]
@@ -44,22 +44,22 @@ def test_a_slice_that_is_shown_smaller_keeps_its_place() -> None:
     mask = np.zeros((40, 60), bool)
     mask[10:30, 20:50] = True
 
-    places = np.concatenate(list(corners(outline(mask, (20, 30)))))
+    places = np.concatenate(list(corners(mask_outline(mask, (20, 30)))))
 
     assert places.min(axis=0).tolist() == [5.125, 10.125]  # the middle of the first unit inside
     assert places.max(axis=0).tolist() == [14.875, 24.875]
 
 
 def test_an_empty_slice_has_no_outline() -> None:
-    assert outline(np.zeros((4, 5), bool), (4, 5)) == ""
+    assert mask_outline(np.zeros((4, 5), bool), (4, 5)) == ""
 
 
 def test_stacked_areas_reach_the_height_where_their_sum_is_the_most() -> None:
-    first, second = profile(np.array([[1.0, 3.0], [0.0, 1.0]]), 100, most=4)
+    first, second = stacked_area_paths(np.array([[1.0, 3.0], [0.0, 1.0]]), 100, most=4)
 
     assert first == "M0,75 1,75 1,25 2,25 2,100 1,100 1,100 0,100Z"
     assert second == "M0,75 1,75 1,0 2,0 2,25 1,25 1,75 0,75Z"
 
 
 def test_a_class_without_area_has_no_steps() -> None:
-    assert profile(np.zeros((2, 3)), 100, most=0) == ["", ""]
+    assert stacked_area_paths(np.zeros((2, 3)), 100, most=0) == ["", ""]

@@ -50,7 +50,7 @@ def page(tmp_path_factory) -> Path:
     bare = [s.model_copy(update={"labels": None} if s.day == 2 else {}) for s in dataset.samples]
     type(dataset)(dataset.folder, dataset.facts.model_copy(update={"samples": tuple(bare)})).save()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hardware, "cores", lambda: 1)
+        patched.setattr(hardware, "available_cores", lambda: 1)
         return report(
             str(folder / "predictions"), data=dataset.folder, out=folder / "page.html"
         ).path

@@ -8,13 +8,13 @@ import pytest
 
 from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.data.volume import Volume, stack_affine
-from volseg.report.page.slice_images import BESIDE, LARGEST, Sides, picture
+from volseg.report.page.slice_images import BESIDE, LARGEST, ScanImages, encode_scan
 
 SHAPE = (24, 20, 16)
 AFFINE = stack_affine((1.5, 1.5), 3.0)
 
 
-def sides(**changes) -> Sides:
+def sides(**changes) -> ScanImages:
     """A body in the middle of air, an organ on slices 5 to 7 (from 0) and a prediction of 5 to 8."""
     image = np.zeros(SHAPE, np.uint16)
     image[4:20, 4:16] = 400
@@ -25,11 +25,11 @@ def sides(**changes) -> Sides:
     found[1, 14:18, 6:10, 7] = True
     place = Volume(image, AFFINE)
     values = {"prediction": found, "truth": truth, "place": place, "image": place, **changes}
-    return Sides(**values)
+    return ScanImages(**values)
 
 
-def drawn(found: Sides) -> dict:
-    return json.loads(picture(found, Percentiles()))
+def drawn(found: ScanImages) -> dict:
+    return json.loads(encode_scan(found, Percentiles()))
 
 
 def pixels(told: dict, z: int) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_slices_to_check_are_those_of_the_file(to_the_head) -> None:
         affine[:3, 3] += AFFINE[:3, 2] * (SHAPE[2] - 1)
         affine[:3, 2] *= -1
         image, last = Volume(found.image.voxels[..., ::-1], affine), SHAPE[2] - 1 - 8
-        masks = {"prediction": found.prediction[..., ::-1], "truth": found.truth[..., ::-1]}
+        masks = {"prediction": found.prediction[..., ::-1], "truth": found.labels[..., ::-1]}
         found = replace(found, place=image, image=image, **masks, check=[(last, last)])
 
     told = drawn(found)
@@ -81,7 +81,7 @@ def test_slices_to_check_are_those_of_the_file(to_the_head) -> None:
 def test_slices_are_the_same_in_a_file_that_stores_its_axes_in_another_order() -> None:
     found = sides(check=[(6, 7)])
     image = Volume(found.image.voxels.transpose(2, 1, 0), AFFINE[:, [2, 1, 0, 3]])
-    masks = {"prediction": found.prediction, "truth": found.truth}
+    masks = {"prediction": found.prediction, "truth": found.labels}
     turned = {name: mask.transpose(0, 3, 2, 1) for name, mask in masks.items()}
 
     told = drawn(replace(found, **turned, image=image, place=image))
@@ -108,7 +108,7 @@ def test_the_patients_left_is_on_the_right_and_the_front_on_top() -> None:
     assert rows.mean() < high / 2
 
 
-def stored_otherwise(found: Sides) -> Sides:
+def stored_otherwise(found: ScanImages) -> ScanImages:
     """The same scan with its axes in another order and two of them run through from the other end."""
 
     def turned(voxels):
@@ -120,9 +120,9 @@ def stored_otherwise(found: Sides) -> Sides:
     matrix[:3, 0] *= -1
     matrix[:3, 2] *= -1
     image = Volume(turned(found.image.voxels), matrix)
-    masks = (np.stack([turned(one) for one in side]) for side in (found.prediction, found.truth))
+    masks = (np.stack([turned(one) for one in side]) for side in (found.prediction, found.labels))
     prediction, truth = masks
-    return Sides(prediction, truth, image, image)
+    return ScanImages(prediction, truth, image, image)
 
 
 def test_however_a_scan_is_stored_its_picture_is_the_same_but_for_the_slices_own_numbers() -> None:
@@ -147,7 +147,7 @@ def test_large_slices_are_made_smaller_and_keep_their_millimetres() -> None:
     image = Volume(np.full(shape, 100, np.uint16), AFFINE)
     mask = np.ones((1, *shape), bool)
 
-    told = drawn(Sides(mask, mask, image, image))
+    told = drawn(ScanImages(mask, mask, image, image))
 
     assert pixels(told, 0).shape == (LARGEST // 2, LARGEST)
     assert told["mm"] == [shape[0] * 1.5, shape[1] * 1.5]

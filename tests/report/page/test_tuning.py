@@ -5,8 +5,8 @@ import re
 import pytest
 from tests.stages.test_tuned import GAIN, tuned
 
-from volseg.report.page.content import Facts
-from volseg.report.page.tuning import result, tuning
+from volseg.report.page.content import ReportContent
+from volseg.report.page.tuning import result_sentence, tuning_changes
 from volseg.tuning.tuning_file import Gain
 
 
@@ -40,15 +40,15 @@ def gained(mean: float, low: float | None, high: float | None, cases: int = 9) -
     ],
 )  # fmt: skip
 def test_the_result_claims_no_more_than_its_interval(gain, said) -> None:
-    assert result(tuned(gain=gain)) == said
+    assert result_sentence(tuned(gain=gain)) == said
 
 
 def test_where_no_step_is_kept_nothing_helped() -> None:
     row = tuned().rows[0].model_copy(update={"kept": False})
 
     said = "Nothing helped: the steps stay as they were, with a mean Dice of 0.700."
-    assert result(tuned(rows=(row,), score="dice")) == said
-    assert result(tuned(rows=(), score="dice")) == said
+    assert result_sentence(tuned(rows=(row,), score="dice")) == said
+    assert result_sentence(tuned(rows=(), score="dice")) == said
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_where_no_step_is_kept_nothing_helped() -> None:
 def test_a_row_says_what_its_gain_is_worth(gain, kept, told) -> None:
     row = tuned().rows[0].model_copy(update={"gain": gain, "kept": kept})
 
-    text = tuning(Facts("a", "a", trained=(Run("a", tuned(rows=(row,))),)))
+    text = tuning_changes(ReportContent("a", "a", trained=(Run("a", tuned(rows=(row,))),)))
 
     table = re.search(r"<h3>By step</h3>.*?</table>", text)[0]
     cells = re.findall(r">([^<>]+)<", table)
@@ -72,17 +72,17 @@ def test_a_row_says_what_its_gain_is_worth(gain, kept, told) -> None:
 
 
 def test_what_was_not_tried_and_notes_are_told() -> None:
-    text = tuning(Facts("a", "a", trained=(Run("a", tuned()),)))
+    text = tuning_changes(ReportContent("a", "a", trained=(Run("a", tuned()),)))
 
     assert "No time was left to try fill_holes." in text
     assert '<p class="prose">So.</p>' in text
-    assert tuning(Facts("a", "a", trained=(Run("a", None),))) == ""
+    assert tuning_changes(ReportContent("a", "a", trained=(Run("a", None),))) == ""
 
 
 def test_each_tuning_is_told_once_and_of_which_runs() -> None:
     runs = [Run("a", tuned()), Run("b", tuned(seconds=1.0)), Run("c", tuned()), Run("d", None)]
 
-    text = tuning(Facts("a", "a", trained=tuple(runs)))
+    text = tuning_changes(ReportContent("a", "a", trained=tuple(runs)))
 
     assert re.findall(r"<h3>(.*?)</h3>", text) == [
         "a, c", "By step", "By class", "b", "By step", "By class"
@@ -94,10 +94,14 @@ def test_where_every_choice_of_cases_left_a_step_as_it_was_it_has_no_row() -> No
     same = row.model_copy(update={"chosen": row.was, "gain": gained(0.0, 0.0, 0.0)})
     now_and_then = row.model_copy(update={"chosen": row.was, "gain": gained(-0.01, -0.02, 0.0)})
 
-    text = tuning(Facts("a", "a", trained=(Run("a", tuned(rows=(same, now_and_then))),)))
+    text = tuning_changes(
+        ReportContent("a", "a", trained=(Run("a", tuned(rows=(same, now_and_then))),))
+    )
 
     table = re.search(r"<h3>By step</h3>.*?</table>", text)[0]
     assert table.count('<th scope="row">') == 1
     assert "−0.010" in table
     assert "All other steps were tried" in text
-    assert "All other steps" not in tuning(Facts("a", "a", trained=(Run("a", tuned()),)))
+    assert "All other steps" not in tuning_changes(
+        ReportContent("a", "a", trained=(Run("a", tuned()),))
+    )

@@ -7,7 +7,7 @@ from volseg.training.augmentation.intensity import (
     Brightness,
     Contrast,
     Gamma,
-    Intensity,
+    IntensityTransform,
     LowResolution,
     Noise,
 )
@@ -19,7 +19,7 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).random((2, 12, 10, 8), dtype=np.float32)
 
 
-def varied(step: Intensity, seed: int = 0) -> np.ndarray:
+def varied(step: IntensityTransform, seed: int = 0) -> np.ndarray:
     step.set_random_state(seed)
     return step({"image": image()})["image"]
 

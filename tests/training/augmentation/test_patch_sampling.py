@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from volseg.arrays import IGNORE
-from volseg.training.augmentation.patch_sampling import Frame, cut, smooth
-from volseg.training.augmentation.spatial import in_voxels, rotation
-from volseg.training.loading.packed_scan import Packed, pack
+from volseg.training.augmentation.patch_sampling import PatchFrame, cut_patch, smooth_field
+from volseg.training.augmentation.spatial import rotation_matrix, voxel_matrix
+from volseg.training.loading.packed_scan import PackedScan, pack_labels
 
 SHAPE = (18, 15, 12)
 SPACING_MM = (1.0, 1.5, 3.0)
 
 
-def scan(*, exclusive: bool = False, below: int | None = None, seed: int = 0) -> Packed:
+def scan(*, exclusive: bool = False, below: int | None = None, seed: int = 0) -> PackedScan:
     """Two smooth blobs a class, and two channels of noise."""
     rng = np.random.default_rng(seed)
     image = rng.random((2, *SHAPE)).astype(np.float16)
@@ -23,15 +23,15 @@ def scan(*, exclusive: bool = False, below: int | None = None, seed: int = 0) ->
         label[1] &= 1 - label[0]
     if below is not None:
         label[..., below:] = IGNORE
-    return Packed(image, pack(label), (np.zeros((0, 3)),) * 2, SPACING_MM, exclusive)
+    return PackedScan(image, pack_labels(label), (np.zeros((0, 3)),) * 2, SPACING_MM, exclusive)
 
 
-def truth(found: Packed) -> np.ndarray:
+def truth(found: PackedScan) -> np.ndarray:
     whole = (slice(None),) * 3
-    return np.stack([found.plane(k, whole) for k in range(3)])
+    return np.stack([found.label_plane(k, whole) for k in range(3)])
 
 
-def by_scipy(volume: np.ndarray, frame: Frame) -> np.ndarray:
+def by_scipy(volume: np.ndarray, frame: PatchFrame) -> np.ndarray:
     """The same affine map, of the whole volume; beyond it lies 0."""
     centre = (np.array(frame.size) - 1) / 2
     offset = frame.start + centre - frame.matrix @ centre
@@ -52,10 +52,10 @@ zooms = st.tuples(*[st.floats(0.6, 1.6)] * 3)
 
 @given(starts, angles, zooms, st.sampled_from([(8, 7, 6), (1, 5, 4), (20, 18, 14)]))
 def test_one_resampling_gives_what_scipy_gives_of_the_whole_scan(start, angle, zoom, size) -> None:
-    matrix = in_voxels(rotation(angle) * zoom, SPACING_MM)
-    frame, found = Frame(start, size, matrix), scan()
+    matrix = voxel_matrix(rotation_matrix(angle) * zoom, SPACING_MM)
+    frame, found = PatchFrame(start, size, matrix), scan()
 
-    image, label = cut(found, frame)
+    image, label = cut_patch(found, frame)
 
     for channel, expected in zip(image, found.image, strict=True):
         assert np.allclose(channel, by_scipy(expected, frame), atol=1e-4)
@@ -74,7 +74,7 @@ def test_without_a_variation_the_patch_is_the_scans_own_voxels(start, signs, siz
     found = scan(below=8)
     label = np.where(truth(found)[2], IGNORE, truth(found)[:2])
 
-    image, mask = cut(found, Frame(start, size, np.diag(signs)))
+    image, mask = cut_patch(found, PatchFrame(start, size, np.diag(signs)))
 
     around = [(0, 0), *[(30, 60)] * 3]
     window = (slice(None), *(slice(30 + s, 30 + s + n) for s, n in zip(start, size, strict=True)))
@@ -87,8 +87,8 @@ def test_without_a_variation_the_patch_is_the_scans_own_voxels(start, signs, siz
 def test_flips_by_resampling_equal_flips_by_copying() -> None:
     found, tiny = scan(below=8), np.diag([-1 + 1e-7, 1, -1])
 
-    one = cut(found, Frame((3, 2, 4), (6, 8, 7), np.diag([-1.0, 1, -1])))
-    other = cut(found, Frame((3, 2, 4), (6, 8, 7), tiny))
+    one = cut_patch(found, PatchFrame((3, 2, 4), (6, 8, 7), np.diag([-1.0, 1, -1])))
+    other = cut_patch(found, PatchFrame((3, 2, 4), (6, 8, 7), tiny))
 
     assert np.allclose(one[0], other[0], atol=1e-4)
     assert np.array_equal(one[1], other[1])
@@ -97,9 +97,9 @@ def test_flips_by_resampling_equal_flips_by_copying() -> None:
 @given(starts, angles)
 def test_exclusive_classes_stay_disjoint_and_ignored_slices_ignored(start, angle) -> None:
     found = scan(exclusive=True, below=6)
-    frame = Frame(start, (9, 9, 9), rotation(angle))
+    frame = PatchFrame(start, (9, 9, 9), rotation_matrix(angle))
 
-    label = cut(found, frame)[1]
+    label = cut_patch(found, frame)[1]
 
     nowhere = by_scipy(truth(found)[2], frame)
     clear = np.abs(nowhere - 0.5) > 1e-4
@@ -110,7 +110,7 @@ def test_exclusive_classes_stay_disjoint_and_ignored_slices_ignored(start, angle
 
 def test_rotation_is_in_millimetres() -> None:
     """A quarter turn about z: 3 mm along y come from 3 mm along x, be they 3 voxels or 2."""
-    quarter = in_voxels(rotation((0, 0, np.pi / 2)), SPACING_MM)
+    quarter = voxel_matrix(rotation_matrix((0, 0, np.pi / 2)), SPACING_MM)
 
     assert np.allclose(quarter @ [3, 0, 0], [0, 2, 0])
     assert np.allclose(quarter @ [0, 2, 0], [-3, 0, 0])
@@ -119,7 +119,7 @@ def test_rotation_is_in_millimetres() -> None:
 
 @given(angles)
 def test_a_rotation_keeps_lengths_and_handedness(angle) -> None:
-    matrix = rotation(angle)
+    matrix = rotation_matrix(angle)
 
     assert np.allclose(matrix @ matrix.T, np.eye(3))
     assert np.linalg.det(matrix) == pytest.approx(1)
@@ -128,20 +128,22 @@ def test_a_rotation_keeps_lengths_and_handedness(angle) -> None:
 def test_a_bend_moves_each_voxel_by_the_field() -> None:
     """On an image that says where each voxel lies, what is read less the place is the displacement."""
     ramps = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij")) / 32
-    ramp = Packed(ramps.astype(np.float32), pack(np.zeros((1, *SHAPE))), ((),), SPACING_MM, False)
+    ramp = PackedScan(
+        ramps.astype(np.float32), pack_labels(np.zeros((1, *SHAPE))), ((),), SPACING_MM, False
+    )
     controls = np.random.default_rng(0).normal(0, 0.7, (3, 5, 5, 5))
     start, size = (5, 4, 4), (7, 6, 4)
 
-    image = cut(ramp, Frame(start, size, bend=controls))[0]
+    image = cut_patch(ramp, PatchFrame(start, size, bend=controls))[0]
 
     straight = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"))
     moved = image * 32 - straight - np.reshape(start, (3, 1, 1, 1))
-    assert np.allclose(moved, smooth(controls, size), atol=1e-3)
+    assert np.allclose(moved, smooth_field(controls, size), atol=1e-3)
 
 
 def test_a_smooth_field_has_the_variance_of_its_control_points_and_no_jumps() -> None:
     fields = np.stack([
-        smooth(np.random.default_rng(seed).normal(size=(3, 7, 7, 7)), (32, 30, 28))
+        smooth_field(np.random.default_rng(seed).normal(size=(3, 7, 7, 7)), (32, 30, 28))
         for seed in range(60)
     ])  # fmt: skip
 

@@ -7,10 +7,10 @@ from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.training.augmentation.pipeline import augmentation
-from volseg.training.augmentation.spatial import Cut, PlacePatch
+from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.augmentation.spatial import CutPatch, PlacePatch
 from volseg.training.loading.load_scan import LoadScan, ignore_below_cut
-from volseg.training.loading.packed_scan import Packed, ignored
+from volseg.training.loading.packed_scan import PackedScan, mark_ignored
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def dataset(tmp_path_factory) -> Dataset:
     return tiny.write(tmp_path_factory.mktemp("tiny"), cases=2, days=2)
 
 
-def labels(scan: Packed) -> np.ndarray:
+def labels(scan: PackedScan) -> np.ndarray:
     whole = (slice(None),) * 3
-    label = np.stack([scan.plane(k, whole) for k in range(scan.classes)]).astype(np.uint8)
-    return ignored(label, scan.plane(scan.classes, whole))
+    label = np.stack([scan.label_plane(k, whole) for k in range(scan.class_count)]).astype(np.uint8)
+    return mark_ignored(label, scan.label_plane(scan.class_count, whole))
 
 
 def test_a_loaded_scan_has_the_datasets_labels_and_the_grids_voxel_size(dataset) -> None:
@@ -50,7 +50,7 @@ def test_a_patch_lies_inside_the_scan_or_around_it(dataset, patch, foreground: f
             inside = 0 <= start <= length - n
             around = start <= 0 and start + n >= length and abs(2 * start + n - length) <= 1
             assert inside or around
-        item = Cut()(view)
+        item = CutPatch()(view)
         assert item["image"].shape == (1, *patch)
         assert item["label"].shape == (2, *patch)
 
@@ -59,7 +59,7 @@ def test_foreground_patches_hold_an_organ(dataset) -> None:
     place, scan = PlacePatch((8, 8, 4), 1.0), LoadScan(dataset, Data())(dataset.samples[0])
     for seed in range(20):
         place.set_random_state(seed)
-        assert Cut()(place(scan))["label"].any()
+        assert CutPatch()(place(scan))["label"].any()
 
 
 def test_one_number_rotates_about_z_three_about_each_axis() -> None:
@@ -71,7 +71,7 @@ def test_what_is_asked_for_is_done_in_one_order() -> None:
     kinds = ("elastic_mm", "gamma", "blur", "low_resolution")
     everything = Augment(flip=("x",), **dict.fromkeys(kinds, 0.5))
 
-    steps = augmentation(everything, patch=(4, 4, 4), foreground=0.5).transforms
+    steps = build_augmentation(everything, patch=(4, 4, 4), foreground=0.5).transforms
 
     assert [type(step).__name__ for step in steps] == [
         "PlacePatch", "Flip", "RotateZoom", "Bend", "Cut",

@@ -5,9 +5,9 @@ import torch
 from tests import tiny
 from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
-from volseg.training.augmentation.pipeline import augmentation
-from volseg.training.loading.loader import Patches, loader
-from volseg.training.loading.scan_cache import Scans
+from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.scan_cache import ScanCache
 
 STRONG = Augment(
     flip=("x", "y", "z"),
@@ -28,13 +28,17 @@ def dataset(tmp_path_factory) -> Dataset:
 
 def made(
     dataset: Dataset, augment: Augment = STRONG, *, seed: int = 0, cache: str = "memory"
-) -> Patches:
-    scans = Scans(dataset, dataset.samples, Data(cache=cache))
-    return Patches(scans, augmentation(augment, patch=(8, 12, 16), foreground=0.5), seed=seed)
+) -> TrainingPatches:
+    scans = ScanCache(dataset, dataset.samples, Data(cache=cache))
+    return TrainingPatches(
+        scans, build_augmentation(augment, patch=(8, 12, 16), foreground=0.5), seed=seed
+    )
 
 
-def batches(row: Patches, steps: range = range(5), *, workers: int = 0) -> list[torch.Tensor]:
-    found = loader(row, batch=2, steps=steps, workers=workers)
+def batches(
+    row: TrainingPatches, steps: range = range(5), *, workers: int = 0
+) -> list[torch.Tensor]:
+    found = build_loader(row, batch=2, steps=steps, workers=workers)
     return [torch.cat([b["image"], b["label"]], dim=1) for b in found]
 
 
@@ -68,7 +72,7 @@ def test_a_pass_goes_once_through_all_scans_and_each_patch_names_its_own(dataset
     names = [row[position]["name"] for position in range(8)]
 
     assert sorted(names[:4]) == sorted(names[4:]) == sorted(row.scans.names)
-    assert names == [row.scans.names[row.scan(position)] for position in range(8)]
+    assert names == [row.scans.names[row.scan_index(position)] for position in range(8)]
 
 
 def test_the_cached_scan_is_never_changed(dataset) -> None:
@@ -86,9 +90,9 @@ def test_the_cached_scan_is_never_changed(dataset) -> None:
 def test_ranks_together_have_exactly_the_batches_of_one(dataset, workers: int) -> None:
     row = made(dataset)
     steps = range(2, 5)
-    whole = list(loader(row, batch=5, steps=steps, workers=workers))
+    whole = list(build_loader(row, batch=5, steps=steps, workers=workers))
     shares = [
-        list(loader(row, batch=5, steps=steps, workers=workers, rank=rank, ranks=3))
+        list(build_loader(row, batch=5, steps=steps, workers=workers, rank=rank, ranks=3))
         for rank in range(3)
     ]
 
@@ -126,20 +130,22 @@ def test_image_and_label_move_together(dataset) -> None:
 def test_every_kind_of_augmentation_can_be_left_out(dataset) -> None:
     """What is left is exactly the scan's voxels."""
     names = ("rotate_degrees", "scale", "brightness", "contrast", "noise")
-    scans = Scans(dataset, dataset.samples, Data())
-    crop = augmentation(Augment(**dict.fromkeys(names, 0)), patch=(20, 16, 10), foreground=0.5)
+    scans = ScanCache(dataset, dataset.samples, Data())
+    crop = build_augmentation(
+        Augment(**dict.fromkeys(names, 0)), patch=(20, 16, 10), foreground=0.5
+    )
 
     assert len(crop.transforms) == 2
-    row = Patches(scans, crop, seed=0)
+    row = TrainingPatches(scans, crop, seed=0)
     for position in range(4):
-        item, scan = row[position], scans[row.scan(position)]
+        item, scan = row[position], scans[row.scan_index(position)]
         assert np.array_equal(item["image"], scan.image.astype(np.float32))
-        mask = [scan.plane(number, (slice(None),) * 3) for number in range(2)]
+        mask = [scan.label_plane(number, (slice(None),) * 3) for number in range(2)]
         assert np.array_equal(item["label"], np.stack(mask))
 
 
 def test_batches_are_plain_tensors(dataset) -> None:
-    batch = next(iter(loader(made(dataset), batch=3, steps=range(1), workers=0)))
+    batch = next(iter(build_loader(made(dataset), batch=3, steps=range(1), workers=0)))
 
     assert type(batch["image"]) is torch.Tensor
     assert batch["image"].shape == (3, 1, 8, 12, 16)

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from volseg.arrays import IGNORE
-from volseg.training.loading.packed_scan import Packed, bytes_a_voxel, first_wins, ignored, pack
+from volseg.training.loading.packed_scan import (
+    PackedScan,
+    bytes_per_voxel,
+    first_wins,
+    mark_ignored,
+    pack_labels,
+)
 
 WHOLE = (slice(None),) * 3
 
@@ -18,15 +24,15 @@ def labels(classes: int, seed: int, *, some_ignored: bool = True) -> np.ndarray:
     return label
 
 
-def packed(label: np.ndarray, channels: int = 2) -> Packed:
+def packed(label: np.ndarray, channels: int = 2) -> PackedScan:
     image = np.random.default_rng(0).random((channels, *label.shape[1:])).astype(np.float16)
     points = tuple(np.argwhere(mask == 1).astype(np.int16) for mask in label)
-    return Packed(image, pack(label), points, (1.5, 1.5, 3.0), exclusive=False)
+    return PackedScan(image, pack_labels(label), points, (1.5, 1.5, 3.0), exclusive=False)
 
 
-def unpacked(scan: Packed) -> np.ndarray:
-    label = np.stack([scan.plane(k, WHOLE) for k in range(scan.classes)]).astype(np.uint8)
-    return ignored(label, scan.plane(scan.classes, WHOLE))
+def unpacked(scan: PackedScan) -> np.ndarray:
+    label = np.stack([scan.label_plane(k, WHOLE) for k in range(scan.class_count)]).astype(np.uint8)
+    return mark_ignored(label, scan.label_plane(scan.class_count, WHOLE))
 
 
 @given(st.integers(1, 20), st.integers(0, 99), st.booleans())
@@ -36,19 +42,19 @@ def test_labels_come_back_from_their_bits(classes: int, seed: int, some_ignored:
     scan = packed(label)
 
     assert np.array_equal(unpacked(scan), label)
-    assert scan.image.nbytes + scan.bits.nbytes == 60 * bytes_a_voxel(2, classes)
+    assert scan.image.nbytes + scan.bits.nbytes == 60 * bytes_per_voxel(2, classes)
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(1, 3), (7, 3), (8, 4), (15, 4), (16, 5)])
 def test_a_voxel_takes_two_bytes_and_a_bit_a_class_and_one_for_ignored(classes, expected) -> None:
-    assert bytes_a_voxel(1, classes) == expected
+    assert bytes_per_voxel(1, classes) == expected
 
 
 def test_a_scan_comes_back_from_its_file(tmp_path) -> None:
     scan = packed(labels(9, 0))
     scan.write(tmp_path / "a.scan", [["image", 1, 2]])
 
-    found = Packed.mapped(tmp_path / "a.scan", [["image", 1, 2]])
+    found = PackedScan.read_mapped(tmp_path / "a.scan", [["image", 1, 2]])
 
     assert found.image.dtype == np.float16
     assert np.array_equal(found.image, scan.image)
@@ -64,12 +70,12 @@ def test_a_file_made_from_something_else_or_cut_short_is_not_taken(tmp_path) -> 
     packed(labels(2, 0)).write(path, "source")
     whole = path.read_bytes()
 
-    assert Packed.mapped(path, "source") is not None
-    assert Packed.mapped(path, "other") is None
-    assert Packed.mapped(tmp_path / "none.scan", "source") is None
+    assert PackedScan.read_mapped(path, "source") is not None
+    assert PackedScan.read_mapped(path, "other") is None
+    assert PackedScan.read_mapped(tmp_path / "none.scan", "source") is None
     for damaged in (b"", bytes(len(whole)), whole[:-1], b"junk" * 99):
         path.write_bytes(damaged)
-        assert Packed.mapped(path, "source") is None
+        assert PackedScan.read_mapped(path, "source") is None
 
 
 @given(arrays.arrays(np.uint8, (3, 2, 3, 4), elements=st.integers(0, 1)))

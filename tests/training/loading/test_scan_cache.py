@@ -13,7 +13,14 @@ from volseg.data.preprocessing.grid import Window
 from volseg.data.volume import Volume
 from volseg.data.volume_files import read, write_volume
 from volseg.errors import UserError
-from volseg.training.loading.scan_cache import FOLDER, LoadScan, Scans, choose, key, needed
+from volseg.training.loading.scan_cache import (
+    FOLDER,
+    LoadScan,
+    ScanCache,
+    cache_key,
+    choose_placement,
+    packed_bytes,
+)
 
 VOXELS = int(np.prod(tiny.SHAPE))
 
@@ -23,8 +30,8 @@ def dataset(tmp_path) -> Dataset:
     return tiny.write(tmp_path, cases=2, days=2)
 
 
-def kept(dataset: Dataset, **settings: object) -> Scans:
-    return Scans(dataset, dataset.samples, Data(**settings))
+def kept(dataset: Dataset, **settings: object) -> ScanCache:
+    return ScanCache(dataset, dataset.samples, Data(**settings))
 
 
 def files(dataset: Dataset) -> list[Path]:
@@ -85,10 +92,10 @@ def test_other_settings_have_other_files_and_are_told(dataset) -> None:
         Data(intensity=Window(low=0, high=9)),
         Data(below_cut="ignore"),
     ]
-    keys = [key(dataset, one) for one in (base, *others)]
+    keys = [cache_key(dataset, one) for one in (base, *others)]
 
     assert len(set(keys)) == 4
-    assert key(dataset, Data(cache="disk", hold_out=("case1",))) == keys[0]
+    assert cache_key(dataset, Data(cache="disk", hold_out=("case1",))) == keys[0]
     assert "other settings" not in kept(dataset, cache="disk").told
     assert "caches of other settings" in kept(dataset, cache="disk", below_cut="ignore").told
     assert len(files(dataset)) == 8
@@ -97,7 +104,7 @@ def test_other_settings_have_other_files_and_are_told(dataset) -> None:
 def test_memory_is_taken_where_half_of_what_is_free_is_enough(dataset, monkeypatch) -> None:
     """Two bytes a voxel of the image and one for up to seven classes."""
     need = 4 * VOXELS * 3
-    assert needed(dataset.samples, Data()) == need
+    assert packed_bytes(dataset.samples, Data()) == need
 
     for memory, ranks, folder in (
         (2 * need, 1, False),
@@ -105,11 +112,11 @@ def test_memory_is_taken_where_half_of_what_is_free_is_enough(dataset, monkeypat
         (9 * need, 2, True),
     ):
         free(monkeypatch, memory)
-        place = choose(dataset, dataset.samples, Data(), ranks=ranks)
+        place = choose_placement(dataset, dataset.samples, Data(), ranks=ranks)
         assert (place.folder is not None) == folder
         assert place.rate == 1
 
-    assert needed(dataset.samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * need
+    assert packed_bytes(dataset.samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * need
 
 
 def test_without_room_on_the_disk_a_part_is_kept_in_memory(dataset, monkeypatch) -> None:

@@ -9,17 +9,17 @@ from torch.utils.data import get_worker_info
 from tests import tiny
 from volseg.config.sections import Augment, Data
 from volseg.errors import UserError
-from volseg.training.augmentation.pipeline import augmentation
+from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.loading import workers
-from volseg.training.loading.loader import Patches, loader
-from volseg.training.loading.scan_cache import Scans
-from volseg.training.loading.workers import Table, user_errors
+from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.scan_cache import ScanCache
+from volseg.training.loading.workers import WorkerTable, user_errors
 
 
 class Falls:
     """Scans of which one ends the process, or raises."""
 
-    def __init__(self, scans: Scans, what: object) -> None:
+    def __init__(self, scans: ScanCache, what: object) -> None:
         self.scans = scans
         self.names = scans.names
         self.what = what
@@ -36,19 +36,23 @@ class Falls:
         return self.scans[number]
 
 
-def row(tmp_path, what: object) -> Patches:
+def row(tmp_path, what: object) -> TrainingPatches:
     dataset = tiny.write(tmp_path, cases=3, days=1)
-    scans = Falls(Scans(dataset, dataset.samples, Data()), what)
-    return Patches(scans, augmentation(Augment(), patch=(8, 8, 4), foreground=0.5), seed=0)
+    scans = Falls(ScanCache(dataset, dataset.samples, Data()), what)
+    return TrainingPatches(
+        scans, build_augmentation(Augment(), patch=(8, 8, 4), foreground=0.5), seed=0
+    )
 
 
-def first_step(patches: Patches) -> int:
-    return next(p for p in range(9) if patches.scans.names[patches.scan(p)] == "case2_day0") // 2
+def first_step(patches: TrainingPatches) -> int:
+    return (
+        next(p for p in range(9) if patches.scans.names[patches.scan_index(p)] == "case2_day0") // 2
+    )
 
 
-def run(patches: Patches, count: int) -> None:
+def run(patches: TrainingPatches, count: int) -> None:
     with user_errors(patches.table, patches.scans.names):
-        for _ in loader(patches, batch=2, steps=range(9), workers=count):
+        for _ in build_loader(patches, batch=2, steps=range(9), workers=count):
             pass
 
 
@@ -124,7 +128,7 @@ def test_what_a_transform_raises_is_brought_out_of_monais_error(tmp_path) -> Non
 
 def test_a_worker_that_dies_while_it_hands_over_a_batch_is_told(tmp_path) -> None:
     """The parent then sees only a broken connection."""
-    gone, table = subprocess.Popen(["true"]), Table()
+    gone, table = subprocess.Popen(["true"]), WorkerTable()
     gone.wait()
     table.enter(0, process=os.getpid(), step=3, scan=0)
     table.enter(1, process=gone.pid, step=4, scan=1)
@@ -134,20 +138,20 @@ def test_a_worker_that_dies_while_it_hands_over_a_batch_is_told(tmp_path) -> Non
         user_errors(table, ["a", "b"]),
     ):
         raise ConnectionResetError
-    with pytest.raises(ConnectionResetError), user_errors(Table(), ["a", "b"]):
+    with pytest.raises(ConnectionResetError), user_errors(WorkerTable(), ["a", "b"]):
         raise ConnectionResetError
 
 
 def test_errors_of_others_pass(tmp_path) -> None:
-    with pytest.raises(RuntimeError, match="ours"), user_errors(Table(), []):
+    with pytest.raises(RuntimeError, match="ours"), user_errors(WorkerTable(), []):
         raise RuntimeError("ours")
 
 
 def test_the_table_tells_the_last_that_each_process_began() -> None:
-    table = Table()
+    table = WorkerTable()
     for worker, process, step, scan in ((0, 11, 5, 2), (1, 12, 6, 3), (0, 11, 7, 4)):
         table.enter(worker, process=process, step=step, scan=scan)
 
-    assert table.of(11) == (7, 4)
-    assert table.of(12) == (6, 3)
-    assert table.of(13) is None
+    assert table.work_of(11) == (7, 4)
+    assert table.work_of(12) == (6, 3)
+    assert table.work_of(13) is None

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from volseg.data.layouts.gi_tract.layout import GITract
 from volseg.data.layouts.nifti.layout import Nifti
-from volseg.data.layouts.raw_dataset import Found
-from volseg.schema import Choice
+from volseg.data.layouts.raw_dataset import RawDataset
+from volseg.schema import NamedUnion
 
-Layout = Annotated[GITract | Nifti, Choice()]
+Layout = Annotated[GITract | Nifti, NamedUnion()]
 
-__all__ = ["Found", "GITract", "Layout", "Nifti"]
+__all__ = ["GITract", "Layout", "Nifti", "RawDataset"]

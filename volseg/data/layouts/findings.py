@@ -23,38 +23,38 @@ class Finding(Section):
     slices: tuple[int, ...] = ()
 
 
-class Failure(NamedTuple):
+class ScanFailure(NamedTuple):
     """A scan (or a case without scans) that can't be used, and why: a line a reason."""
 
     name: str
     reason: str
 
 
-def errors(scan: str, kind: str, problem: Exception) -> list[Finding]:
+def error_findings(scan: str, kind: str, problem: Exception) -> list[Finding]:
     """An error's lines as findings."""
     lines = str(problem).splitlines()
     return [Finding(scan=scan, severity="error", kind=kind, message=line) for line in lines]
 
 
-def note(message: str, *, kind: str, scan: str = "") -> Finding:
+def note_finding(message: str, *, kind: str, scan: str = "") -> Finding:
     """A remark."""
     return Finding(scan=scan, severity="note", kind=kind, message=message)
 
 
-def faults(findings: Iterable[Finding]) -> tuple[str, ...]:
+def dataset_faults(findings: Iterable[Finding]) -> tuple[str, ...]:
     """The errors of the whole dataset."""
     return tuple(one.message for one in findings if one.severity == "error" and not one.scan)
 
 
-def failures(findings: Iterable[Finding]) -> tuple[Failure, ...]:
+def scan_failures(findings: Iterable[Finding]) -> tuple[ScanFailure, ...]:
     """The scans with errors, each with all its reasons, in the order in which they are found."""
     reasons: dict[str, list[str]] = {}
     for one in findings:
         if one.severity == "error" and one.scan:
             reasons.setdefault(one.scan, []).append(one.message)
-    return tuple(Failure(name, "\n".join(lines)) for name, lines in reasons.items())
+    return tuple(ScanFailure(name, "\n".join(lines)) for name, lines in reasons.items())
 
 
-def counts(findings: Sequence[Finding]) -> dict[Severity, int]:
+def count_by_severity(findings: Sequence[Finding]) -> dict[Severity, int]:
     """How many there are of each severity."""
     return {kind: sum(one.severity == kind for one in findings) for kind in SEVERITIES}

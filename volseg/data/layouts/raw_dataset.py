@@ -71,16 +71,16 @@ class RawScan(Protocol):
         """What there is to say of its files, beside what is in them."""
 
 
-def stamps(paths: Sequence[Path], root: Path) -> tuple[str, ...]:
+def file_stamps(paths: Sequence[Path], root: Path) -> tuple[str, ...]:
     """Name, size and time of files as texts; a file that can't be read is told later, by its reader."""
-    return tuple(f"{_relative(path, root)} {_stamp(path)}" for path in paths)
+    return tuple(f"{_relative_path(path, root)} {_size_and_time(path)}" for path in paths)
 
 
-def _relative(path: Path, root: Path) -> str:
+def _relative_path(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _stamp(path: Path) -> str:
+def _size_and_time(path: Path) -> str:
     try:
         facts = path.stat()
     except OSError as error:
@@ -89,7 +89,7 @@ def _stamp(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class RawDataset:
     """The facts of a dataset, its scans to use, and all that names and texts tell about it.
 
     `exclusive` says that classes never overlap; `bad_scans` are those with labels known to be bad.
@@ -103,7 +103,7 @@ class Found:
     bad_scans: tuple[str, ...] = ()
 
 
-def twice(scans: Sequence[RawScan]) -> Iterator[str]:
+def duplicate_names(scans: Sequence[RawScan]) -> Iterator[str]:
     """A line for each name that several scans have."""
     for name, count in Counter(scan.name for scan in scans).items():
         if count > 1:

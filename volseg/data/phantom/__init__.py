@@ -10,8 +10,17 @@ wings, a disc and the fork of the great vessels; so a model can learn it to a sl
 learns the levels of a spine. Real cuts follow the treatment field and may be harder to see.
 """
 
-from volseg.data.phantom.acquisition import CLASSES, scan
-from volseg.data.phantom.dataset import PhantomFacts, write, write_like_kaggle
-from volseg.data.phantom.grids import FULL, SMALL, Grid
+from volseg.data.phantom.acquisition import CLASSES, simulate_scan
+from volseg.data.phantom.dataset import PhantomSummary, write_like_kaggle, write_phantom
+from volseg.data.phantom.grids import FULL, SMALL, ScanGrid
 
-__all__ = ["CLASSES", "FULL", "SMALL", "Grid", "PhantomFacts", "scan", "write", "write_like_kaggle"]
+__all__ = [
+    "CLASSES",
+    "FULL",
+    "SMALL",
+    "PhantomSummary",
+    "ScanGrid",
+    "simulate_scan",
+    "write_like_kaggle",
+    "write_phantom",
+]

@@ -4,17 +4,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from volseg.data.phantom.grids import SMALL, Floats, Grid, Space, space
+from volseg.data.phantom.grids import SMALL, Floats, PatientSpace, ScanGrid, patient_space
 from volseg.data.phantom.hollow_organs import (
-    organ,
-    outline,
+    inflate_organ,
+    outline_mask,
     paint_bowel,
     paint_colon,
     paint_stomach,
 )
-from volseg.data.phantom.patient import Day, patient, visit
-from volseg.data.phantom.shapes import Bools, field
-from volseg.data.phantom.trunk import Trunk, trunk
+from volseg.data.phantom.patient import Day, draw_day, draw_patient
+from volseg.data.phantom.shapes import Bools, smooth_noise
+from volseg.data.phantom.trunk import Trunk, paint_trunk
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
@@ -25,60 +25,62 @@ ZEROS = (0.55, 0.6)  # the share of exact zeros in real scans
 PRESSED = 1.0  # an organ's neighbour is pushed aside this deep, so outlines overlap, not the organs
 
 
-def scan(
-    case: int, day: int, *, grid: Grid = SMALL[0], seed: int = 0
+def simulate_scan(
+    case: int, day: int, *, grid: ScanGrid = SMALL[0], seed: int = 0
 ) -> tuple[npt.NDArray[np.uint16], Bools]:
     """One scan: image uint16 (X, Y, Z) and masks bool (3, X, Y, Z) in the order of `CLASSES`.
 
     The same case and day are the same patient on every grid, up to grain and noise. Nothing is
     labelled below the day's cut, though the bowel goes on.
     """
-    someone = patient(np.random.default_rng([seed, case]))
-    today = visit(someone, np.random.default_rng([seed, case, day]))
-    return render(today, grid, np.random.default_rng([seed, case, day, *grid.shape]))
+    someone = draw_patient(np.random.default_rng([seed, case]))
+    today = draw_day(someone, np.random.default_rng([seed, case, day]))
+    return render_day(today, grid, np.random.default_rng([seed, case, day, *grid.shape]))
 
 
-def render(
-    today: Day, grid: Grid, rng: np.random.Generator
+def render_day(
+    today: Day, grid: ScanGrid, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint16], Bools]:
     """Image and masks of one day on a grid; `rng` draws what differs from grid to grid."""
-    here = space(grid, today.shift_mm)
-    body = trunk(here, today.patient, rng)
-    masks = _fill(here, body, today, rng)
-    return _acquire(here, body, today, rng), masks
+    here = patient_space(grid, today.shift_mm)
+    body = paint_trunk(here, today.patient, rng)
+    masks = _paint_organs(here, body, today, rng)
+    return _acquire_image(here, body, today, rng), masks
 
 
-def _fill(space: Space, trunk: Trunk, today: Day, rng: np.random.Generator) -> Bools:
+def _paint_organs(space: PatientSpace, trunk: Trunk, today: Day, rng: np.random.Generator) -> Bools:
     """Paint the hollow organs into the trunk, back to front; returns their masks (3, X, Y, Z)."""
-    bowel = organ(space, today.bowel, trunk.cavity, rng)
+    bowel = inflate_organ(space, today.bowel, trunk.cavity, rng)
     paint_bowel(space, trunk, bowel, rng)
-    colon = organ(space, today.colon, trunk.cavity, rng)
+    colon = inflate_organ(space, today.colon, trunk.cavity, rng)
     paint_colon(space, trunk, colon, rng)
-    stomach = organ(space, today.stomach, trunk.cavity, rng)
+    stomach = inflate_organ(space, today.stomach, trunk.cavity, rng)
     paint_stomach(space, trunk, stomach, rng)
-    masks = np.stack([outline(space.shape, part) for part in (colon, bowel, stomach)])
-    core = [outline(space.shape, part, PRESSED) for part in (colon, stomach)]
+    masks = np.stack([outline_mask(space.shape, part) for part in (colon, bowel, stomach)])
+    core = [outline_mask(space.shape, part, PRESSED) for part in (colon, stomach)]
     masks[1] &= ~(core[0] | core[1])
     masks[0] &= ~core[1]
     masks[:, :, :, space.z.ravel() > today.cut_mm] = False
     return masks
 
 
-def _acquire(
-    space: Space, trunk: Trunk, today: Day, rng: np.random.Generator
+def _acquire_image(
+    space: PatientSpace, trunk: Trunk, today: Day, rng: np.random.Generator
 ) -> npt.NDArray[np.uint16]:
     """What the scanner makes of it: grain, blur, coil sensitivity, Rician noise, exact zeros."""
-    signal = trunk.signal * (1 + TEXTURE * field(space, 6, rng))
-    signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil(space, today.wobble)
+    signal = trunk.signal * (1 + TEXTURE * smooth_noise(space, 6, rng))
+    signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil_sensitivity(
+        space, today.wobble
+    )
     noise = today.noise * np.sqrt(FINE_MM / (space.x[1] - space.x[0]).item())
     real = signal + noise * rng.standard_normal(space.shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(space.shape, dtype=np.float32)
     magnitude = np.hypot(real, imaginary) * today.gain
-    magnitude[_blank(trunk, rng)] = 0
+    magnitude[_zero_voxels(trunk, rng)] = 0
     return np.asarray(np.rint(magnitude), np.uint16)
 
 
-def _coil(space: Space, wobble: Floats) -> Floats:
+def _coil_sensitivity(space: PatientSpace, wobble: Floats) -> Floats:
     """A smooth sensitivity: tilted and bent, weaker towards the first and last slices."""
     x, y, z = space.x / 180, space.y / 130, (space.z - 60) / 160
     tilt = 0.07 * (wobble[0] * x + wobble[1] * y + wobble[2] * z)
@@ -86,7 +88,7 @@ def _coil(space: Space, wobble: Floats) -> Floats:
     return np.asarray(np.clip(1 + tilt + bend - 0.04 * z * z, 0.3, 2), np.float32)
 
 
-def _blank(trunk: Trunk, rng: np.random.Generator) -> Bools:
+def _zero_voxels(trunk: Trunk, rng: np.random.Generator) -> Bools:
     """Where the scanner writes exact zeros: outside the body, but for a seam of noise around it."""
     seam = float(np.quantile(trunk.skin, 1 - rng.uniform(*ZEROS)))
     return np.asarray(trunk.skin > max(seam, 1.0), bool)

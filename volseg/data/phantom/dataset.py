@@ -12,14 +12,20 @@ import numpy as np
 
 from volseg import console
 from volseg.data.layouts.gi_tract import rle_csv, writer
-from volseg.data.phantom.acquisition import CLASSES, scan
-from volseg.data.phantom.schedule import LAST_CASE, LAST_DAY, Order, like_kaggle, regular
+from volseg.data.phantom.acquisition import CLASSES, simulate_scan
+from volseg.data.phantom.schedule import (
+    LAST_CASE,
+    LAST_DAY,
+    ScheduledScan,
+    kaggle_schedule,
+    regular_schedule,
+)
 from volseg.errors import UserError
-from volseg.system.hardware import cores
+from volseg.system.hardware import available_cores
 
 
 @dataclass(frozen=True)
-class PhantomFacts:
+class PhantomSummary:
     """What was written: labelled cases and scans, unlabelled test scans, and all slices of both."""
 
     cases: tuple[str, ...]
@@ -29,14 +35,14 @@ class PhantomFacts:
     labelled_slices: int
 
 
-class Written(NamedTuple):
+class WrittenScan(NamedTuple):
     """What became of an order: its rows of train.csv by slice and class (there the truth)."""
 
-    order: Order
-    rows: list[rle_csv.Row]
+    order: ScheduledScan
+    rows: list[rle_csv.RleRow]
 
 
-def write(
+def write_phantom(
     out: Path,
     *,
     cases: int = 16,
@@ -44,7 +50,7 @@ def write(
     full_size: bool = False,
     seed: int = 0,
     workers: int | None = None,
-) -> PhantomFacts:
+) -> PhantomSummary:
     """Write `cases` labelled cases of `days` scans each, and one unlabelled test case, to `out`.
 
     case123 is always among them, with a day 20. The second case changes its matrix size after
@@ -55,12 +61,12 @@ def write(
         UserError: `out` exists and isn't an empty folder, an argument is out of range, or the
             disk is full.
     """
-    _check(out, cases, days, workers)
-    orders = regular(cases, days, full_size=full_size, rng=np.random.default_rng(seed))
-    return _write(out, orders, seed=seed, workers=workers)
+    _check_arguments(out, cases, days, workers)
+    orders = regular_schedule(cases, days, full_size=full_size, rng=np.random.default_rng(seed))
+    return _write_scans(out, orders, seed=seed, workers=workers)
 
 
-def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -> PhantomFacts:
+def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -> PhantomSummary:
     """Write a dataset with the cases, days, sizes and listed bad scans of the competition's training set.
 
     85 cases, 274 scans and 38,496 slices of about 58 kB; all are labelled.
@@ -68,23 +74,27 @@ def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -
     Raises:
         UserError: `out` exists and isn't an empty folder, or the disk is full.
     """
-    _check(out, 1, 1, workers)
-    orders = like_kaggle(np.random.default_rng(seed))
-    return _write(out, orders, seed=seed, workers=workers)
+    _check_arguments(out, 1, 1, workers)
+    orders = kaggle_schedule(np.random.default_rng(seed))
+    return _write_scans(out, orders, seed=seed, workers=workers)
 
 
-def _write(out: Path, orders: list[Order], *, seed: int, workers: int | None) -> PhantomFacts:
+def _write_scans(
+    out: Path, orders: list[ScheduledScan], *, seed: int, workers: int | None
+) -> PhantomSummary:
     written = []
-    with console.progress("drawing") as report:
-        for done in _made(orders, partial(_write_scan, out, seed), workers or cores()):
+    with console.progress_bar("drawing") as report:
+        for done in _draw_scans(
+            orders, partial(_write_scan, out, seed), workers or available_cores()
+        ):
             written.append(done)
             report(len(written), len(orders))
     labelled = [row for done in written if done.order.part == "train" for row in done.rows]
     writer.write_tables(out, labelled)
-    return _facts(written, labelled)
+    return _dataset_summary(written, labelled)
 
 
-def _check(out: Path, cases: int, days: int, workers: int | None) -> None:
+def _check_arguments(out: Path, cases: int, days: int, workers: int | None) -> None:
     writer.check_new(out)
     if not 1 <= cases < LAST_CASE:
         raise UserError(f"cases: {cases} is out of range; expected 1 to {LAST_CASE - 1}")
@@ -94,7 +104,9 @@ def _check(out: Path, cases: int, days: int, workers: int | None) -> None:
         raise UserError(f"workers: {workers} is out of range; expected 1 or more")
 
 
-def _made(orders: list[Order], make: partial[Written], workers: int) -> Iterator[Written]:
+def _draw_scans(
+    orders: list[ScheduledScan], make: partial[WrittenScan], workers: int
+) -> Iterator[WrittenScan]:
     if workers == 1 or len(orders) == 1:
         yield from map(make, orders)
         return
@@ -102,18 +114,18 @@ def _made(orders: list[Order], make: partial[Written], workers: int) -> Iterator
         yield from pool.map(make, orders)
 
 
-def _write_scan(out: Path, seed: int, order: Order) -> Written:
-    image, masks = scan(order.case, order.day, grid=order.grid, seed=seed)
+def _write_scan(out: Path, seed: int, order: ScheduledScan) -> WrittenScan:
+    image, masks = simulate_scan(order.case, order.day, grid=order.grid, seed=seed)
     name = f"case{order.case}_day{order.day}"
     folder = writer.scan_folder(out, order.part, name)
     numbers = range(1, order.grid.shape[2] + 1)
     writer.write_slices(folder, image, numbers, pixel_mm=order.grid.pixel_mm)
-    return Written(order, rle_csv.rows(name, numbers, classes=CLASSES, masks=masks))
+    return WrittenScan(order, rle_csv.scan_rows(name, numbers, classes=CLASSES, masks=masks))
 
 
-def _facts(written: list[Written], labelled: list[rle_csv.Row]) -> PhantomFacts:
+def _dataset_summary(written: list[WrittenScan], labelled: list[rle_csv.RleRow]) -> PhantomSummary:
     train = [done.order for done in written if done.order.part == "train"]
-    return PhantomFacts(
+    return PhantomSummary(
         cases=tuple(dict.fromkeys(f"case{order.case}" for order in train)),
         scans=len(train),
         test_scans=len(written) - len(train),

@@ -13,7 +13,7 @@ SLICE_MM = 3.0  # as in the real set; not in the file name there either
 
 
 @dataclass(frozen=True)
-class Grid:
+class ScanGrid:
     """Voxels (X, Y, Z) of `pixel_mm` by 3 mm; `top_mm` is where slice 0 lies in the patient.
 
     z = 0 is the top of the stomach's usual place; z grows towards the feet.
@@ -31,21 +31,21 @@ class Grid:
 
 # The demo: bowel is 5 to 7 voxels wide. Depths aren't divisible by 16, on purpose.
 SMALL = (
-    Grid((100, 84, 72), (4.0, 4.0), -22.0),
-    Grid((92, 76, 70), (4.4, 4.4), -20.0),
+    ScanGrid((100, 84, 72), (4.0, 4.0), -22.0),
+    ScanGrid((92, 76, 70), (4.4, 4.4), -20.0),
 )
 
 # The sizes of the real set.
 FULL = (
-    Grid((266, 266, 144), (1.5, 1.5), -150.0),
-    Grid((360, 310, 144), (1.5, 1.5), -150.0),
-    Grid((276, 276, 80), (1.63, 1.63), -40.0),
-    Grid((234, 234, 144), (1.5, 1.5), -150.0),
+    ScanGrid((266, 266, 144), (1.5, 1.5), -150.0),
+    ScanGrid((360, 310, 144), (1.5, 1.5), -150.0),
+    ScanGrid((276, 276, 80), (1.63, 1.63), -40.0),
+    ScanGrid((234, 234, 144), (1.5, 1.5), -150.0),
 )
 
 
 @dataclass(frozen=True)
-class Space:
+class PatientSpace:
     """A grid's voxel centres in the patient's mm: x to the left, y to the back, z to the feet.
 
     `x` is (X, 1, 1), `y` (1, Y, 1) and `z` (1, 1, Z): they broadcast to the volume.
@@ -60,33 +60,33 @@ class Space:
         """Voxels along X, Y, Z."""
         return self.x.size, self.y.size, self.z.size
 
-    def near(self, centre: Floats, reach_mm: Floats) -> Box:
+    def box_around(self, centre: Floats, reach_mm: Floats) -> Box:
         """The box of voxels within `reach_mm` (3,) of `centre` (3,); it may be empty."""
         return (
-            _range(self.x.ravel(), centre[0], reach_mm[0]),
-            _range(self.y.ravel(), centre[1], reach_mm[1]),
-            _range(self.z.ravel(), centre[2], reach_mm[2]),
+            _index_range(self.x.ravel(), centre[0], reach_mm[0]),
+            _index_range(self.y.ravel(), centre[1], reach_mm[1]),
+            _index_range(self.z.ravel(), centre[2], reach_mm[2]),
         )
 
-    def within(self, box: Box) -> "Space":
+    def crop(self, box: Box) -> "PatientSpace":
         """The coordinates of a box."""
-        return Space(self.x[box[0]], self.y[:, box[1]], self.z[:, :, box[2]])
+        return PatientSpace(self.x[box[0]], self.y[:, box[1]], self.z[:, :, box[2]])
 
 
-def space(grid: Grid, shift_mm: Floats) -> Space:
+def patient_space(grid: ScanGrid, shift_mm: Floats) -> PatientSpace:
     """Coordinates for a patient who lies `shift_mm` (3,) away from the middle of the table."""
     nx, ny, nz = grid.shape
     px, py, pz = grid.spacing_mm
     x = (np.arange(nx) - (nx - 1) / 2) * px - shift_mm[0]
     y = (np.arange(ny) - (ny - 1) / 2) * py - shift_mm[1]
     z = np.arange(nz) * pz + grid.top_mm - shift_mm[2]
-    return Space(
+    return PatientSpace(
         x.astype(np.float32)[:, None, None],
         y.astype(np.float32)[None, :, None],
         z.astype(np.float32)[None, None, :],
     )
 
 
-def _range(axis: Floats, centre: float, reach: float) -> slice:
+def _index_range(axis: Floats, centre: float, reach: float) -> slice:
     first, last = np.searchsorted(axis, (centre - reach, centre + reach))
     return slice(int(first), int(last))

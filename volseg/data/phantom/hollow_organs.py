@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.data.phantom.centrelines import STEP_MM, Path
-from volseg.data.phantom.grids import Floats, Space
-from volseg.data.phantom.shapes import Bools, Tube, field, tube
+from volseg.data.phantom.centrelines import STEP_MM, Centreline
+from volseg.data.phantom.grids import Floats, PatientSpace
+from volseg.data.phantom.shapes import Bools, Tube, rasterise_tube, smooth_noise
 from volseg.data.phantom.trunk import Trunk
 
 GAS = 0.03
@@ -17,12 +17,12 @@ NOWHERE = 9.0  # a depth beyond every outline
 
 
 @dataclass(frozen=True)
-class Organ:
+class HollowOrgan:
     """A hollow organ on the grid: `depth` and `along` (mm) in the tube's box, gas level `below`."""
 
     tube: Tube
     depth: Floats
-    path: Path
+    path: Centreline
 
     @property
     def along_mm(self) -> Floats:
@@ -30,47 +30,57 @@ class Organ:
         return np.asarray(self.tube.nearest * STEP_MM, np.float32)
 
 
-def organ(space: Space, path: Path, cavity: Bools, rng: np.random.Generator) -> Organ:
+def inflate_organ(
+    space: PatientSpace, path: Centreline, cavity: Bools, rng: np.random.Generator
+) -> HollowOrgan:
     """Inflate a path within the belly: a tube with an uneven wall."""
-    shape = tube(space, path)
-    rough = ROUGH * np.clip(field(space.within(shape.box), ROUGH_MM, rng), -2, 2)
+    shape = rasterise_tube(space, path)
+    rough = ROUGH * np.clip(smooth_noise(space.crop(shape.box), ROUGH_MM, rng), -2, 2)
     depth = np.where(cavity[shape.box], shape.depth + rough, NOWHERE).astype(np.float32)
-    return Organ(shape, depth, path)
+    return HollowOrgan(shape, depth, path)
 
 
-def outline(shape: tuple[int, int, int], organ: Organ, depth: float = OUTLINE) -> Bools:
+def outline_mask(shape: tuple[int, int, int], organ: HollowOrgan, depth: float = OUTLINE) -> Bools:
     """The organ's mask (X, Y, Z) as it is labelled, or down to another depth."""
     mask = np.zeros(shape, dtype=bool)
     mask[organ.tube.box] = organ.depth < depth
     return mask
 
 
-def paint_stomach(space: Space, trunk: Trunk, organ: Organ, rng: np.random.Generator) -> None:
+def paint_stomach(
+    space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator
+) -> None:
     """A thick grey wall around a mixed meal, with a little gas in front."""
-    here = space.within(organ.tube.box)
-    meal = 0.22 + 0.11 * field(here, 13, rng)
-    gas = _height(here, organ) > rng.uniform(0.5, 0.9)
-    _paint(trunk, organ, np.where(gas, GAS, meal), wall=(0.5, 0.8))
+    here = space.crop(organ.tube.box)
+    meal = 0.22 + 0.11 * smooth_noise(here, 13, rng)
+    gas = _height_in_radii(here, organ) > rng.uniform(0.5, 0.9)
+    _paint_organ(trunk, organ, np.where(gas, GAS, meal), wall=(0.5, 0.8))
 
 
-def paint_bowel(space: Space, trunk: Trunk, organ: Organ, rng: np.random.Generator) -> None:
+def paint_bowel(
+    space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator
+) -> None:
     """A feathery tube: folds across it, more or less bright content."""
-    here = space.within(organ.tube.box)
+    here = space.crop(organ.tube.box)
     folds = 0.12 * np.sin(2 * np.pi * organ.along_mm / 12)
-    content = 0.52 + folds + 0.08 * field(here, 7, rng) + 0.05 * field(here, 40, rng)
-    _paint(trunk, organ, content, wall=(0.3, 0.82))
+    content = 0.52 + folds + 0.08 * smooth_noise(here, 7, rng) + 0.05 * smooth_noise(here, 40, rng)
+    _paint_organ(trunk, organ, content, wall=(0.3, 0.82))
 
 
-def paint_colon(space: Space, trunk: Trunk, organ: Organ, rng: np.random.Generator) -> None:
+def paint_colon(
+    space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator
+) -> None:
     """A thin wall, dark gas above bright content; the level changes from pouch to pouch."""
-    here = space.within(organ.tube.box)
-    level = 0.1 + 0.4 * _along(organ, 70, rng)
-    content = 0.82 + 0.1 * _along(organ, 120, rng) + 0.09 * field(here, 9, rng)
-    gas = _height(here, organ) > level
-    _paint(trunk, organ, np.where(gas, GAS, content), wall=(0.36, 0.88))
+    here = space.crop(organ.tube.box)
+    level = 0.1 + 0.4 * _noise_along(organ, 70, rng)
+    content = 0.82 + 0.1 * _noise_along(organ, 120, rng) + 0.09 * smooth_noise(here, 9, rng)
+    gas = _height_in_radii(here, organ) > level
+    _paint_organ(trunk, organ, np.where(gas, GAS, content), wall=(0.36, 0.88))
 
 
-def _paint(trunk: Trunk, organ: Organ, content: Floats, *, wall: tuple[float, float]) -> None:
+def _paint_organ(
+    trunk: Trunk, organ: HollowOrgan, content: Floats, *, wall: tuple[float, float]
+) -> None:
     """Fill an organ: content up to the wall's inner depth, the wall's grey outside it."""
     grey, inner = wall
     filled = np.where(organ.depth < inner, content, grey)
@@ -78,13 +88,13 @@ def _paint(trunk: Trunk, organ: Organ, content: Floats, *, wall: tuple[float, fl
     trunk.signal[organ.tube.box][inside] = np.maximum(filled[inside], GAS)
 
 
-def _height(space: Space, organ: Organ) -> Floats:
+def _height_in_radii(space: PatientSpace, organ: HollowOrgan) -> Floats:
     """Height above the centreline in radii; up is to the front, as the patient lies on the back."""
     middle = organ.path.points[:, 1][organ.tube.nearest]
     return np.asarray((middle - space.y) / organ.path.radii[organ.tube.nearest], np.float32)
 
 
-def _along(organ: Organ, wavelength_mm: float, rng: np.random.Generator) -> Floats:
+def _noise_along(organ: HollowOrgan, wavelength_mm: float, rng: np.random.Generator) -> Floats:
     """Smooth noise that changes along the organ only."""
     length = len(organ.path.radii) * STEP_MM
     knots = rng.standard_normal(int(length / wavelength_mm) + 2)

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.data.phantom.centrelines import STEP_MM, Path, coil, through
+from volseg.data.phantom.centrelines import (
+    STEP_MM,
+    Centreline,
+    coil_waypoints,
+    interpolate_waypoints,
+)
 from volseg.data.phantom.grids import Floats
 
 # How much a day differs from the case. These figures were tuned until masks copied from one day to
@@ -76,28 +81,28 @@ class Day:
 
     patient: Patient
     shift_mm: Floats
-    stomach: Path
-    colon: Path
-    bowel: Path
+    stomach: Centreline
+    colon: Centreline
+    bowel: Centreline
     cut_mm: float
     gain: float
     noise: float
     wobble: Floats
 
 
-def patient(rng: np.random.Generator) -> Patient:
+def draw_patient(rng: np.random.Generator) -> Patient:
     """Draw a case's anatomy."""
     width, depth = (rng.uniform(*span) for span in HALF_MM)
     side, front, back = (rng.uniform(*span) for span in RIM_MM)
     wide, deep = (width - side) / USUAL_MM[0], (depth - front) / USUAL_MM[1]
-    stomach = _moved(np.array(_STOMACH), (8, 6, 6), 0.08, rng)
+    stomach = _jitter_waypoints(np.array(_STOMACH), (8, 6, 6), 0.08, rng)
     stomach[:, :3] += rng.normal(0, (9, 9, 11))
     return Patient(
         size=np.array([wide, deep, rng.uniform(0.94, 1.04)], np.float32),
         half_mm=(width, depth),
         rim_mm=(side, front, back),
         stomach=stomach,
-        colon=_moved(np.array(_COLON), (6, 7, 9), 0.1, rng),
+        colon=_jitter_waypoints(np.array(_COLON), (6, 7, 9), 0.1, rng),
         bowel_centre=np.array([4, -18, 156]) + rng.normal(0, (8, 4, 6)),
         bowel_semi=np.array([76, 44, 72]) * rng.uniform(0.88, 1.08, 3),
         liver=rng.uniform(0.88, 1.1),
@@ -105,14 +110,14 @@ def patient(rng: np.random.Generator) -> Patient:
     )
 
 
-def visit(patient: Patient, rng: np.random.Generator) -> Day:
+def draw_day(patient: Patient, rng: np.random.Generator) -> Day:
     """Draw one day of a case."""
     return Day(
         patient=patient,
         shift_mm=rng.normal(0, SHIFT_MM).astype(np.float32),
-        stomach=_stomach(patient, rng),
-        colon=_colon(patient, rng),
-        bowel=_bowel(patient, rng),
+        stomach=_draw_stomach(patient, rng),
+        colon=_draw_colon(patient, rng),
+        bowel=_draw_bowel(patient, rng),
         cut_mm=patient.crest_mm + rng.normal(*CUT_MM),
         gain=rng.uniform(*GAIN),
         noise=rng.uniform(*NOISE),
@@ -120,30 +125,30 @@ def visit(patient: Patient, rng: np.random.Generator) -> Day:
     )
 
 
-def _stomach(patient: Patient, rng: np.random.Generator) -> Path:
-    way = _moved(patient.stomach, STOMACH_MOVE_MM, 0.08, rng)
+def _draw_stomach(patient: Patient, rng: np.random.Generator) -> Centreline:
+    way = _jitter_waypoints(patient.stomach, STOMACH_MOVE_MM, 0.08, rng)
     way[:, :3] += rng.normal(0, STOMACH_MOVE_MM)
     way[:-1, 3] *= np.exp(rng.normal(0, STOMACH_GROWTH)) ** 0.5
-    return through(way[:, :3] * patient.size, way[:, 3])
+    return interpolate_waypoints(way[:, :3] * patient.size, way[:, 3])
 
 
-def _colon(patient: Patient, rng: np.random.Generator) -> Path:
-    way = _moved(patient.colon, COLON_MOVE_MM, 0.12, rng)
-    path = through(way[:, :3] * patient.size, way[:, 3])
+def _draw_colon(patient: Patient, rng: np.random.Generator) -> Centreline:
+    way = _jitter_waypoints(patient.colon, COLON_MOVE_MM, 0.12, rng)
+    path = interpolate_waypoints(way[:, :3] * patient.size, way[:, 3])
     along = np.arange(len(path.radii)) * STEP_MM
     pouches = 1 + 0.13 * np.cos(2 * np.pi * along / HAUSTRA_MM + rng.uniform(0, 6))
-    return Path(path.points, (path.radii * pouches).astype(np.float32))
+    return Centreline(path.points, (path.radii * pouches).astype(np.float32))
 
 
-def _bowel(patient: Patient, rng: np.random.Generator) -> Path:
+def _draw_bowel(patient: Patient, rng: np.random.Generator) -> Centreline:
     centre = patient.bowel_centre + rng.normal(0, BOWEL_MOVE_MM, 3)
     semi = patient.bowel_semi * rng.uniform(0.93, 1.06, 3)
-    way = coil(centre, semi, COIL_PITCH_MM, rng)
+    way = coil_waypoints(centre, semi, COIL_PITCH_MM, rng)
     radii = BOWEL_RADIUS_MM * rng.uniform(0.85, 1.2, len(way))
-    return through(way * patient.size, radii)
+    return interpolate_waypoints(way * patient.size, radii)
 
 
-def _moved(
+def _jitter_waypoints(
     way: Floats, spread_mm: tuple[float, float, float], growth: float, rng: np.random.Generator
 ) -> Floats:
     """Waypoints (M, 4) of x, y, z and radius, each moved and grown a little on its own."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from volseg.data.layouts.raw_dataset import Part
-from volseg.data.phantom.grids import FULL, SMALL, Grid
+from volseg.data.phantom.grids import FULL, SMALL, ScanGrid
 
 CASE, DAY = 123, 20  # always there: the documentation speaks of case123_day20
 CHANGING = 1  # the rank of the case that changes its matrix size after its first day
@@ -25,21 +25,23 @@ _LISTED = {7: (0,), 43: (18, 26), 81: (30,), 124: (19,), 138: (0,), 144: (15,), 
 """Days that must be there: the training scans on the author's list of bad labels, and case123_day20."""
 
 
-class Order(NamedTuple):
+class ScheduledScan(NamedTuple):
     """One scan to make."""
 
     case: int
     day: int
     part: Part
-    grid: Grid
+    grid: ScanGrid
 
 
-def regular(cases: int, days: int, *, full_size: bool, rng: np.random.Generator) -> list[Order]:
+def regular_schedule(
+    cases: int, days: int, *, full_size: bool, rng: np.random.Generator
+) -> list[ScheduledScan]:
     """Draw numbers of cases and days; the last number drawn is the test case's, with one day."""
     mix = _FULL_MIX if full_size else _SMALL_MIX
     others = [number for number in range(1, LAST_CASE + 1) if number != CASE]
     *train, test = rng.choice(others, cases, replace=False).tolist()
-    orders = [Order(test, int(rng.integers(LAST_DAY)), "test", mix[0])]
+    orders = [ScheduledScan(test, int(rng.integers(LAST_DAY)), "test", mix[0])]
     for rank, case in enumerate(sorted([CASE, *train])):
         numbers = sorted(rng.choice(LAST_DAY + 1, days, replace=False).tolist())
         if case == CASE and DAY not in numbers:
@@ -48,30 +50,32 @@ def regular(cases: int, days: int, *, full_size: bool, rng: np.random.Generator)
         if rank == CHANGING:
             grids[0] = mix[0]
         orders += [
-            Order(case, day, "train", grid) for day, grid in zip(numbers, grids, strict=True)
+            ScheduledScan(case, day, "train", grid)
+            for day, grid in zip(numbers, grids, strict=True)
         ]
     return orders
 
 
-def like_kaggle(rng: np.random.Generator) -> list[Order]:
+def kaggle_schedule(rng: np.random.Generator) -> list[ScheduledScan]:
     """The scans of a dataset as large and as mixed as the competition's training set."""
-    grids = _grids(rng)
+    grids = _grids_by_case(rng)
     others = [number for number in range(1, LAST_CASE + 1) if number not in _LISTED]
     numbers = [*_LISTED, *rng.choice(others, len(grids) - len(_LISTED), replace=False).tolist()]
     long_first = sorted(rng.permutation(len(grids)), key=lambda one: -len(grids[one]))
     orders = []
     for case, chosen in zip(numbers, long_first, strict=True):  # listed cases need several days
-        days = _days(_LISTED.get(case, ()), len(grids[chosen]), rng)
+        days = _draw_days(_LISTED.get(case, ()), len(grids[chosen]), rng)
         orders += [
-            Order(case, day, "train", grid) for day, grid in zip(days, grids[chosen], strict=True)
+            ScheduledScan(case, day, "train", grid)
+            for day, grid in zip(days, grids[chosen], strict=True)
         ]
     return sorted(orders, key=lambda order: order[:2])
 
 
-def _grids(rng: np.random.Generator) -> list[list[Grid]]:
+def _grids_by_case(rng: np.random.Generator) -> list[list[ScanGrid]]:
     """For each case the grid of each of its days."""
     square, wide, shallow = (
-        [[grid] * days for days in _shares(cases, scans, rng)]
+        [[grid] * days for days in _scans_per_case(cases, scans, rng)]
         for grid, (cases, scans) in zip(FULL[:3], _KAGGLE_GROUPS, strict=True)
     )
     several = [[case for case in group if len(case) > 1] for group in (square, wide)]
@@ -81,7 +85,7 @@ def _grids(rng: np.random.Generator) -> list[list[Grid]]:
     return [*square, *wide, *shallow]
 
 
-def _shares(cases: int, scans: int, rng: np.random.Generator) -> list[int]:
+def _scans_per_case(cases: int, scans: int, rng: np.random.Generator) -> list[int]:
     """Deal scans to cases: from one to six each."""
     shares = np.ones(cases, dtype=int)
     for _ in range(scans - cases):
@@ -89,7 +93,7 @@ def _shares(cases: int, scans: int, rng: np.random.Generator) -> list[int]:
     return [int(share) for share in shares]
 
 
-def _days(listed: tuple[int, ...], count: int, rng: np.random.Generator) -> list[int]:
+def _draw_days(listed: tuple[int, ...], count: int, rng: np.random.Generator) -> list[int]:
     others = [day for day in range(LAST_DAY + 1) if day not in listed]
     drawn = rng.choice(others, count - len(listed), replace=False).tolist()
     return sorted([*listed, *drawn])

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.data.phantom.centrelines import through
-from volseg.data.phantom.grids import Floats, Space
+from volseg.data.phantom.centrelines import interpolate_waypoints
+from volseg.data.phantom.grids import Floats, PatientSpace
 from volseg.data.phantom.patient import Patient
-from volseg.data.phantom.shapes import Bools, ellipsoid, field, tube
+from volseg.data.phantom.shapes import Bools, ellipsoid_depth, rasterise_tube, smooth_noise
 
 # Signal of a T2/T1-weighted gradient echo, about 1 for fat. Many tissues share a grey on purpose.
 FAT, BELLY_FAT, MUSCLE, MARROW, CORTEX, FLUID = 0.95, 0.72, 0.26, 0.44, 0.07, 0.9
@@ -56,24 +56,26 @@ class Trunk:
     signal: Floats
 
 
-def trunk(space: Space, patient: Patient, rng: np.random.Generator) -> Trunk:
+def paint_trunk(space: PatientSpace, patient: Patient, rng: np.random.Generator) -> Trunk:
     """Paint a patient without stomach and bowel."""
-    skin = _outline(space, patient, 0.0)
+    skin = _outline_depth(space, patient, 0.0)
     body = skin < 1
     signal = np.where(body, FAT, 0).astype(np.float32)
-    _wall(space, patient, signal, rng)
-    cavity = _outline(space, patient, 1.0, WALL_MM) < 1
+    _paint_wall(space, patient, signal, rng)
+    cavity = _outline_depth(space, patient, 1.0, WALL_MM) < 1
     signal[cavity] = BELLY_FAT
-    _solid(space, patient, signal, cavity)
-    above = _chest(space, patient, signal, cavity)
-    _vessels(space, patient, signal, rng)
+    _paint_solid_organs(space, patient, signal, cavity)
+    above = _paint_chest(space, patient, signal, cavity)
+    _paint_vessels(space, patient, signal, rng)
     cavity &= ~above
-    cavity &= ~_spine(space, patient, signal)
-    cavity &= ~_pelvis(space, patient, signal)
+    cavity &= ~_paint_spine(space, patient, signal)
+    cavity &= ~_paint_pelvis(space, patient, signal)
     return Trunk(skin, body, cavity, signal)
 
 
-def _outline(space: Space, patient: Patient, rims: float, inset_mm: float = 0.0) -> Floats:
+def _outline_depth(
+    space: PatientSpace, patient: Patient, rims: float, inset_mm: float = 0.0
+) -> Floats:
     """Depth in the trunk's outline: 1 on the skin (`rims` 0) or under the fat (`rims` 1)."""
     side, front, back = (rims * rim + inset_mm for rim in patient.rim_mm)
     hips = 1 + 0.06 * np.tanh((space.z - 190) / 40) - 0.03 * np.tanh((70 - space.z) / 50)
@@ -86,46 +88,56 @@ def _outline(space: Space, patient: Patient, rims: float, inset_mm: float = 0.0)
     return np.asarray(wide + np.abs(space.y / half_y) ** SQUARENESS, np.float32)
 
 
-def _wall(space: Space, patient: Patient, signal: Floats, rng: np.random.Generator) -> None:
+def _paint_wall(
+    space: PatientSpace, patient: Patient, signal: Floats, rng: np.random.Generator
+) -> None:
     """Muscle streaked with fat; slanting ribs in it down to the costal margin."""
-    muscle = _outline(space, patient, 1.0) < 1
+    muscle = _outline_depth(space, patient, 1.0) < 1
     signal[muscle] = MUSCLE
-    signal[muscle & (field(space, 8, rng) > STREAKS)] = BELLY_FAT
+    signal[muscle & (smooth_noise(space, 8, rng) > STREAKS)] = BELLY_FAT
     slant = np.mod(space.z - 0.4 * np.abs(space.x) - 0.3 * space.y, RIB_MM[0])
-    chest = muscle & (_outline(space, patient, 1.0, 3.0) < 1) & (space.z < 110 - np.abs(space.y))
+    chest = (
+        muscle & (_outline_depth(space, patient, 1.0, 3.0) < 1) & (space.z < 110 - np.abs(space.y))
+    )
     signal[chest & (slant < RIB_MM[1])] = MARROW
 
 
-def _solid(space: Space, patient: Patient, signal: Floats, cavity: Bools) -> None:
+def _paint_solid_organs(
+    space: PatientSpace, patient: Patient, signal: Floats, cavity: Bools
+) -> None:
     for centre, semi, grey in _SOLID:
         grown = patient.liver if grey in (LIVER, SPLEEN) else 1.0
         at = np.array(centre, np.float32) * patient.size
-        box, depth = ellipsoid(space, at, np.array(semi, np.float32) * patient.size * grown)
+        box, depth = ellipsoid_depth(space, at, np.array(semi, np.float32) * patient.size * grown)
         signal[box][(depth < 1) & cavity[box]] = grey
 
 
-def _vessels(space: Space, patient: Patient, signal: Floats, rng: np.random.Generator) -> None:
+def _paint_vessels(
+    space: PatientSpace, patient: Patient, signal: Floats, rng: np.random.Generator
+) -> None:
     for count, root, centre, semi, radius, grey in _VESSELS:
         for _ in range(count):
             end = np.array(centre) + np.array(semi) * rng.uniform(-1, 1, 3)
             half = (np.array(root) + end) / 2 + rng.normal(0, 9, 3)
-            path = through(np.stack([root, half, end]) * patient.size, np.full(3, radius))
-            vessel = tube(space, path)
+            path = interpolate_waypoints(
+                np.stack([root, half, end]) * patient.size, np.full(3, radius)
+            )
+            vessel = rasterise_tube(space, path)
             signal[vessel.box][vessel.depth < 1] = grey
 
 
-def _chest(space: Space, patient: Patient, signal: Floats, cavity: Bools) -> Bools:
+def _paint_chest(space: PatientSpace, patient: Patient, signal: Floats, cavity: Bools) -> Bools:
     """Lungs above a domed diaphragm, with the heart between them; returns what lies above it."""
     rise = (space.x / patient.half_mm[0]) ** 2 + (space.y / patient.half_mm[1]) ** 2
     above = cavity & (space.z < -34 + 62 * rise)
     signal[above] = LUNG
     at = np.array([22, -30, -72], np.float32) * patient.size
-    box, depth = ellipsoid(space, at, np.array([55, 45, 52], np.float32))
+    box, depth = ellipsoid_depth(space, at, np.array([55, 45, 52], np.float32))
     signal[box][(depth < 1) & above[box]] = HEART
     return above
 
 
-def _spine(space: Space, patient: Patient, signal: Floats) -> Bools:
+def _paint_spine(space: PatientSpace, patient: Patient, signal: Floats) -> Bools:
     """Vertebrae, discs, canal, the muscles beside them and the great vessels."""
     y = 48 * patient.size[1]
     vertebra = (space.x / 24) ** 2 + ((space.y - y) / 18) ** 2
@@ -145,7 +157,7 @@ def _spine(space: Space, patient: Patient, signal: Floats) -> Bools:
     return np.asarray(whole | psoas | vessels | (canal < 1.7), bool)
 
 
-def _great_vessels(space: Space, y_mm: float, fork_mm: float) -> Bools:
+def _great_vessels(space: PatientSpace, y_mm: float, fork_mm: float) -> Bools:
     """Aorta and vena cava, which fork at the level of the iliac crest."""
     spread = np.clip(space.z - fork_mm, 0, 60) * 0.5
     inside = np.zeros(space.shape, bool)
@@ -156,16 +168,16 @@ def _great_vessels(space: Space, y_mm: float, fork_mm: float) -> Bools:
     return inside
 
 
-def _pelvis(space: Space, patient: Patient, signal: Floats) -> Bools:
+def _paint_pelvis(space: PatientSpace, patient: Patient, signal: Floats) -> Bools:
     """The wings of the ilium, from the crest downwards, with muscle on both sides."""
     bone = np.zeros(space.shape, bool)
     for side in (-1, 1):
         at = np.array([side * 104, 34, 0], np.float32) * patient.size
         at[2] = patient.crest_mm + 75
-        box, muscle = ellipsoid(space, at, np.array([36, 58, 75], np.float32))
+        box, muscle = ellipsoid_depth(space, at, np.array([36, 58, 75], np.float32))
         signal[box][muscle < 1] = MUSCLE
         bone[box] |= muscle < 1
-        box, wing = ellipsoid(space, at, np.array([16, 52, 75], np.float32))
+        box, wing = ellipsoid_depth(space, at, np.array([16, 52, 75], np.float32))
         signal[box][wing < 1] = CORTEX
         signal[box][wing < 0.8] = MARROW
     return bone

@@ -40,45 +40,49 @@ def body_box(
         margin_mm: how much air to keep at each side, rounded up to whole voxels.
     """
     shape = channels[0].shape
-    boxes = [_found(channel) for channel in channels]
+    boxes = [_channel_box(channel) for channel in channels]
     x, y, z = (
-        _around([box[axis] for box in boxes], math.ceil(margin_mm / spacing_mm[axis]), shape[axis])
+        _enclosing_slice(
+            [box[axis] for box in boxes], math.ceil(margin_mm / spacing_mm[axis]), shape[axis]
+        )
         for axis in range(3)
     )
     return x, y, z
 
 
-def _around(sides: Sequence[slice], margin: int, length: int) -> slice:
+def _enclosing_slice(sides: Sequence[slice], margin: int, length: int) -> slice:
     """The one slice around several, wider by a margin at both ends, within the volume."""
     first, last = min(side.start for side in sides), max(side.stop for side in sides)
     return slice(max(0, first - margin), min(length, last + margin))
 
 
-def _found(voxels: Array) -> Box:
+def _channel_box(voxels: Array) -> Box:
     """The box around one channel's body, or the whole channel, as slices along its axes."""
     axes = np.argsort([-abs(stride) for stride in voxels.strides])  # the way it lies in memory
-    found = _found_in_order(voxels.transpose(axes))
+    found = _box_in_memory_order(voxels.transpose(axes))
     x, y, z = (found[place] for place in np.argsort(axes))
     return x, y, z
 
 
-def _found_in_order(voxels: Array) -> Box:
-    body = _mostly(_above(_thinned(voxels, SAMPLES), _level(voxels)))
+def _box_in_memory_order(voxels: Array) -> Box:
+    body = _mostly_bright(_above_level(_sample_evenly(voxels, SAMPLES), _bright_level(voxels)))
     cubes = bounding_box(body)
     if not body[cubes].size:
         cubes = bounding_box(np.ones_like(body))
-    x, y, z = (_voxels(side, length) for side, length in zip(cubes, voxels.shape, strict=True))
+    x, y, z = (
+        _cubes_to_voxels(side, length) for side, length in zip(cubes, voxels.shape, strict=True)
+    )
     return x, y, z
 
 
-def _thinned(voxels: Array, most: int) -> Array:
+def _sample_evenly(voxels: Array, most: int) -> Array:
     """A copy of evenly spaced voxels, `most` (and one) along an axis: the same ones from either end."""
-    x, y, z = (_halves(length, most) for length in voxels.shape)
+    x, y, z = (_sample_positions(length, most) for length in voxels.shape)
     thinned: Array = np.block([[[voxels[a, b, c] for c in z] for b in y] for a in x])
     return thinned
 
 
-def _halves(length: int, most: int) -> tuple[slice, slice]:
+def _sample_positions(length: int, most: int) -> tuple[slice, slice]:
     """Evenly spaced places along an axis, mirrored at its middle, where two may lie one closer."""
     step = -(-length // most)
     gap = step - (length - 1 - step) % 2
@@ -87,22 +91,22 @@ def _halves(length: int, most: int) -> tuple[slice, slice]:
     return slice(last % step, last + 1, step), slice(after, length, step)
 
 
-def _level(voxels: Array) -> float:
+def _bright_level(voxels: Array) -> float:
     """The grey value above which a voxel is bright."""
-    some = _thinned(voxels, FEWER).ravel()
+    some = _sample_evenly(voxels, FEWER).ravel()
     low, high = math.floor(DARKEST * (some.size - 1)), math.ceil(BRIGHT * (some.size - 1))
     some.partition((low, high))
     return float(some[low]) + LEVEL * (float(some[high]) - float(some[low]))
 
 
-def _above(voxels: Array, level: float) -> npt.NDArray[np.bool_]:
+def _above_level(voxels: Array, level: float) -> npt.NDArray[np.bool_]:
     """Which voxels are above a level; compared in their own type, so that none is converted."""
     if voxels.dtype.kind == "f":
         return np.asarray(voxels > voxels.dtype.type(level))
     return np.asarray(voxels > math.floor(level))
 
 
-def _mostly(bright: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _mostly_bright(bright: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Which cubes of samples are mostly bright; one shorter than a cube along an axis is one cube."""
     count = bright.view(np.uint8)  # 27 at most
     size = 1
@@ -117,9 +121,9 @@ def _mostly(bright: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(count >= math.ceil(MOST * size))
 
 
-def _voxels(cubes: slice, length: int) -> slice:
+def _cubes_to_voxels(cubes: slice, length: int) -> slice:
     """The voxels along an axis from one range of cubes' first to their last, and up to the next samples."""
-    places = [place for half in _halves(length, SAMPLES) for place in range(length)[half]]
+    places = [place for half in _sample_positions(length, SAMPLES) for place in range(length)[half]]
     last = cubes.stop - 1 + min(SIDE, len(places)) - 1
     before, after = places[: cubes.start], places[last + 1 :]
     return slice(before[-1] + 1 if before else 0, after[0] if after else length)

@@ -17,9 +17,15 @@ from volseg.data.preprocessing.intensity_scaling import (
     Levels,
     Percentiles,
     Window,
-    scaled,
+    scale_intensities,
 )
-from volseg.data.preprocessing.resampling import apply, changes_nothing, matrix, resample, support
+from volseg.data.preprocessing.resampling import (
+    apply_matrices,
+    interpolation_matrix,
+    is_identity,
+    resample_volume,
+    source_range,
+)
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.schema import Spacing
@@ -29,7 +35,7 @@ LPI = np.array([[0, -1], [1, -1], [2, -1]])
 
 
 @dataclass(frozen=True)
-class Grid:
+class NetworkGrid:
     """The network's grid over one native volume: oriented as LPI, with `spacing_mm` or the native one."""
 
     native_shape: tuple[int, int, int]
@@ -37,7 +43,7 @@ class Grid:
     spacing_mm: Spacing | None = None
 
     @classmethod
-    def over(cls, volume: Volume, spacing_mm: Spacing | None) -> "Grid":
+    def from_volume(cls, volume: Volume, spacing_mm: Spacing | None) -> "NetworkGrid":
         """The grid that covers a volume."""
         x, y, z = volume.voxels.shape
         return cls((x, y, z), volume.affine, spacing_mm)
@@ -55,23 +61,23 @@ class Grid:
     def oriented_mm(self) -> Spacing:
         """The native voxel size along the oriented axes."""
         native_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
-        x, y, z = native_mm[np.argsort(self._turn[:, 0])].tolist()
+        x, y, z = native_mm[np.argsort(self._lpi_transform[:, 0])].tolist()
         return x, y, z
 
     @property
     def slice_axis(self) -> int:
         """The native axis across the slices: the one nearest to the line from head to feet."""
-        return int(np.argsort(self._turn[:, 0])[2])
+        return int(np.argsort(self._lpi_transform[:, 0])[2])
 
-    def mask(self, voxels: Array) -> npt.NDArray[np.uint8]:
+    def resample_mask(self, voxels: Array) -> npt.NDArray[np.uint8]:
         """A native binary mask as 0/1; resampled linearly and cut at one half, so it stays binary."""
         oriented = self.orient(voxels)
         if oriented.shape == self.shape:
             return np.ascontiguousarray(oriented, dtype=np.uint8)
-        resampled = resample(oriented.astype(np.float32), self.shape) >= 0.5
+        resampled = resample_volume(oriented.astype(np.float32), self.shape) >= 0.5
         return resampled.astype(np.uint8)
 
-    def over_box(self, oriented: Box) -> Box:
+    def covering_box(self, oriented: Box) -> Box:
         """The smallest box of this grid over one of the native voxels, their axes turned."""
         ends = zip(oriented, self.oriented_shape, self.shape, strict=True)
         x, y, z = (slice(s.start * new // old, -(-s.stop * new // old)) for s, old, new in ends)
@@ -81,7 +87,7 @@ class Grid:
         """Native voxels with their axes turned to LPI; a view."""
         import nibabel
 
-        oriented: Array = nibabel.orientations.apply_orientation(voxels, self._turn)
+        oriented: Array = nibabel.orientations.apply_orientation(voxels, self._lpi_transform)
         return oriented
 
     @cached_property
@@ -92,7 +98,7 @@ class Grid:
         return axes
 
     @cached_property
-    def _turn(self) -> Array:
+    def _lpi_transform(self) -> Array:
         import nibabel
 
         turn: Array = nibabel.orientations.ornt_transform(self._native_axes, LPI)
@@ -101,26 +107,26 @@ class Grid:
     @cached_property
     def oriented_shape(self) -> tuple[int, ...]:
         """(X, Y, Z) of the native volume, its axes turned."""
-        order = np.argsort(self._turn[:, 0])
+        order = np.argsort(self._lpi_transform[:, 0])
         return tuple(self.native_shape[axis] for axis in order)
 
 
 @dataclass(frozen=True)
-class View:
+class NetworkInput:
     """A scan as a network sees it, of which any part is made when it is asked for.
 
     `channels` are native voxels with their axes turned to LPI, `levels` the values of each that become
     0 and 1.
     """
 
-    grid: Grid
+    grid: NetworkGrid
     channels: tuple[Array, ...]
     levels: tuple[Levels, ...]
 
     @classmethod
-    def of(
+    def from_channels(
         cls, channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
-    ) -> "View":
+    ) -> "NetworkInput":
         """The view of a scan's native channels.
 
         Raises:
@@ -134,65 +140,67 @@ class View:
                     f"{channel.spacing_mm} mm, channel 1 {first.voxels.shape} and {first.spacing_mm} "
                     "mm, or lies elsewhere; resample them to one grid"
                 )
-        grid = Grid.over(first, spacing_mm)
+        grid = NetworkGrid.from_volume(first, spacing_mm)
         turned = tuple(grid.orient(channel.voxels) for channel in channels)
         return cls(grid, turned, tuple(intensity.levels(channel.voxels) for channel in channels))
 
     @property
-    def whole(self) -> Box:
+    def full_box(self) -> Box:
         """The box of the whole grid."""
         x, y, z = self.grid.shape
         return slice(0, x), slice(0, y), slice(0, z)
 
-    def part(self, box: Box) -> npt.NDArray[np.float32]:
+    def read_box(self, box: Box) -> npt.NDArray[np.float32]:
         """Float32 (C, X, Y, Z) within a box of the network's grid: in [0, 1], resampled linearly.
 
         Raises:
             UserError: voxels that are no numbers.
         """
         there = zip(self.grid.oriented_shape, self.grid.shape, box, strict=True)
-        rows = [matrix(old, new)[side] for old, new, side in there]
-        x, y, z = map(support, rows)
+        rows = [interpolation_matrix(old, new)[side] for old, new, side in there]
+        x, y, z = map(source_range, rows)
         needed = [r[:, side] for r, side in zip(rows, (x, y, z), strict=True)]
         pairs = zip(self.channels, self.levels, strict=True)
-        return np.stack([_seen(voxels[x, y, z], at, needed) for voxels, at in pairs])
+        return np.stack([_scale_and_resample(voxels[x, y, z], at, needed) for voxels, at in pairs])
 
 
-def stack(
+def stack_channels(
     channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
-) -> tuple[Grid, npt.NDArray[np.float32]]:
+) -> tuple[NetworkGrid, npt.NDArray[np.float32]]:
     """The network's grid and its whole input, float32 (C, X, Y, Z), from a scan's native channels.
 
     Raises:
         UserError: channels on different grids, or voxels that are no numbers.
     """
-    view = View.of(channels, spacing_mm, intensity)
-    return view.grid, view.part(view.whole)
+    view = NetworkInput.from_channels(channels, spacing_mm, intensity)
+    return view.grid, view.read_box(view.full_box)
 
 
-def _seen(voxels: Array, levels: Levels, matrices: Sequence[Array]) -> Array:
+def _scale_and_resample(voxels: Array, levels: Levels, matrices: Sequence[Array]) -> Array:
     """Voxels scaled and resampled; across the slices few planes at a time, so that none is kept as it was."""
     x, y, along = matrices
     planes = max(1, AT_ONCE // (voxels.shape[0] * voxels.shape[1]))
-    if voxels.shape[2] <= planes or (changes_nothing(x) and changes_nothing(y)):
-        return apply(scaled(voxels, levels), matrices)
+    if voxels.shape[2] <= planes or (is_identity(x) and is_identity(y)):
+        return apply_matrices(scale_intensities(voxels, levels), matrices)
     parts = [
-        apply(scaled(voxels[:, :, begun : begun + planes], levels), [x, y, None])
+        apply_matrices(
+            scale_intensities(voxels[:, :, begun : begun + planes], levels), [x, y, None]
+        )
         for begun in range(0, voxels.shape[2], planes)
     ]
-    return apply(np.concatenate(parts, axis=2), [None, None, along])
+    return apply_matrices(np.concatenate(parts, axis=2), [None, None, along])
 
 
-class WayBack:
+class InverseResampling:
     """From a box of the network's grid back to native voxels, slab by slab towards the feet.
 
     Outside the box all values are 0. `box` is what it reaches of the native volume, its axes turned.
     """
 
-    def __init__(self, grid: Grid, box: Box) -> None:
+    def __init__(self, grid: NetworkGrid, box: Box) -> None:
         there = zip(grid.shape, grid.oriented_shape, box, strict=True)
-        weights = [matrix(old, new)[:, side] for old, new, side in there]
-        x, y, z = (support(each.T) for each in weights)
+        weights = [interpolation_matrix(old, new)[:, side] for old, new, side in there]
+        x, y, z = (source_range(each.T) for each in weights)
         self.box: Box = (x, y, z)
         self.reaches_any = all(side.stop > side.start for side in self.box)
         """Whether any native voxel depends on the box."""
@@ -201,12 +209,12 @@ class WayBack:
         self._last: list[int] = [int(np.flatnonzero(row)[-1]) for row in self._along[z]]
         self.changes_nothing = grid.shape == grid.oriented_shape
 
-    def reached(self, planes: int) -> int:
+    def finished_planes(self, planes: int) -> int:
         """The end of the native planes that depend on none but the first `planes` of the box."""
         ready: int = self.box[2].start + int(np.searchsorted(self._last, planes))
         return ready
 
-    def bring(self, values: Array, begun: int, native: slice) -> Array:
+    def to_native(self, values: Array, begun: int, native: slice) -> Array:
         """Values (..., Z) of the box's planes from `begun` on, as `native` planes that need no others.
 
         Where anything changes they are float32 (X, Y, Z).
@@ -215,4 +223,4 @@ class WayBack:
             first = native.start - self.box[2].start - begun
             return values[..., first : first + native.stop - native.start]
         along = self._along[native, begun : begun + values.shape[2]]
-        return apply(values, [*self._across, along])
+        return apply_matrices(values, [*self._across, along])

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from volseg.data.volume import Array
 from volseg.errors import UserError
-from volseg.schema import Choice, Section
+from volseg.schema import NamedUnion, Section
 
 Levels = tuple[float, float]
 _COUNTED = (np.uint8, np.uint16, np.int8, np.int16)
@@ -45,8 +45,8 @@ class Percentiles(_Scaling):
     def levels(self, voxels: Array) -> Levels:
         """The values of voxels (X, Y, Z) in any unit that become 0 and 1."""
         if voxels.dtype in _COUNTED:
-            return _counted(voxels, (self.low, self.high))
-        body = np.concatenate([part[part > 0] for part in _parts(voxels)])
+            return _counted_percentiles(voxels, (self.low, self.high))
+        body = np.concatenate([part[part > 0] for part in _voxel_blocks(voxels)])
         among = body if body.size else voxels.ravel()
         low, high = np.percentile(among, (self.low, self.high), overwrite_input=bool(body.size))
         return float(low), float(high)
@@ -62,10 +62,10 @@ class Window(_Scaling):
         return self.low, self.high
 
 
-Intensity = Annotated[Percentiles | Window, Choice()]
+Intensity = Annotated[Percentiles | Window, NamedUnion()]
 
 
-def scaled(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
+def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
     """Voxels as float32, the levels as 0 and 1, clipped to these.
 
     Raises:
@@ -82,28 +82,30 @@ def scaled(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
     return np.clip(values, 0, 1, out=values)
 
 
-def _parts(voxels: Array) -> Iterator[Array]:
+def _voxel_blocks(voxels: Array) -> Iterator[Array]:
     """All voxels, some at a time, in the order in which they lie in memory."""
     flat = voxels.ravel(order="K") if voxels.flags.forc else voxels.reshape(-1)
     for begun in range(0, flat.size, AT_ONCE):
         yield flat[begun : begun + AT_ONCE]
 
 
-def _counted(voxels: Array, percents: Levels) -> Levels:
+def _counted_percentiles(voxels: Array, percents: Levels) -> Levels:
     """Numpy's percentiles of the body, by counting: quicker than sorting, and without a copy of it."""
     lowest = int(np.iinfo(voxels.dtype).min)
     counts = np.zeros(1 << 16, np.int64)
-    for part in _parts(voxels):
+    for part in _voxel_blocks(voxels):
         shifted = part if lowest == 0 else part.astype(np.int32) - lowest
         counts += np.bincount(shifted, minlength=counts.size)
     body = counts.copy()
     body[: 1 - lowest] = 0
     upto = (body if body.any() else counts).cumsum()
-    low, high = (lowest + _at(upto, (int(upto[-1]) - 1) * percent / 100) for percent in percents)
+    low, high = (
+        lowest + _value_at_rank(upto, (int(upto[-1]) - 1) * percent / 100) for percent in percents
+    )
     return low, high
 
 
-def _at(upto: npt.NDArray[np.int64], place: float) -> float:
+def _value_at_rank(upto: npt.NDArray[np.int64], place: float) -> float:
     """The value at a place of sorted numbers, whole or between two; `upto` n lie so many."""
     places = int(place), min(int(place) + 1, int(upto[-1]) - 1)
     first, second = np.searchsorted(upto, places, side="right").tolist()

@@ -4,7 +4,7 @@ So any dataset of volumes can drive the raw path. What that layout can't hold is
 axes, the patient's place in the scanner, further channels, and that classes never overlap.
 """
 
-from volseg.data.volumes_to_slices.convert import Written, write
-from volseg.data.volumes_to_slices.session import Options
+from volseg.data.volumes_to_slices.convert import ConversionResult, convert_dataset
+from volseg.data.volumes_to_slices.session import SlicingOptions
 
-__all__ = ["Options", "Written", "write"]
+__all__ = ["ConversionResult", "SlicingOptions", "convert_dataset"]

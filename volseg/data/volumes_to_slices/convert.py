@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from volseg.data.layouts import Found, GITract
+from volseg.data.layouts import GITract, RawDataset
 from volseg.data.layouts.gi_tract import annotations, writer
 from volseg.data.layouts.raw_dataset import Part
 from volseg.data.volumes_to_slices import sources
 from volseg.data.volumes_to_slices.scan_names import raw_names
-from volseg.data.volumes_to_slices.session import Book, Entry, Options
+from volseg.data.volumes_to_slices.session import SlicedScan, SlicingOptions, SlicingSession
 from volseg.errors import UserError
 from volseg.system.files import write_text
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Written:
+class ConversionResult:
     """What was written, what was lost by it, and the words of the command that reads it."""
 
     scans: int
@@ -35,13 +35,13 @@ class Written:
     command: tuple[str, ...]
 
 
-def write(
+def convert_dataset(
     dataset: Path,
     out: Path,
     *,
-    options: Options = Options(),
+    options: SlicingOptions = SlicingOptions(),
     on_scan: Progress = lambda done, total: None,  # noqa: ARG005
-) -> Written:
+) -> ConversionResult:
     """Write slices, `mapping.csv` and the tables; `on_scan(done, total)` is told of progress.
 
     All scans are looked at, also after a fault; but then nothing is left in `out`.
@@ -51,34 +51,37 @@ def write(
             of several distances of slices, or the disk is full.
     """
     writer.check_new(out)
-    found = sources.found(dataset)
+    found = sources.find_raw_dataset(dataset)
     _check_channel(dataset, found, options)
     faults = [one.message for one in found.findings if one.severity == "error"]
-    book = Book(out, found, raw_names(found.scans), options, faults)
-    with _nothing_half(out):
+    book = SlicingSession(out, found, raw_names(found.scans), options, faults)
+    with _rollback_on_failure(out):
         for position, scan in enumerate(found.scans, start=1):
-            book.enter(scan)
+            book.add_scan(scan)
             on_scan(position, len(found.scans))
-        book.close()
-        write_text(out / MAPPING, _mapping(book.entries))
+        book.check_faults()
+        write_text(out / MAPPING, _mapping_csv(book.entries))
         writer.write_tables(out, (row for entry in book.entries for row in entry.rows))
-    return Written(
+    return ConversionResult(
         scans=len(book.entries),
         labelled=sum(bool(entry.rows) for entry in book.entries),
         slices=sum(len(entry.numbers) for entry in book.entries),
-        warnings=(*_remarks(dataset, book), *(told for one in book.entries for told in one.losses)),
-        command=("volseg", "prepare", str(out), *_reading(book)),
+        warnings=(
+            *_dataset_warnings(dataset, book),
+            *(told for one in book.entries for told in one.losses),
+        ),
+        command=("volseg", "prepare", str(out), *_reading_arguments(book)),
     )
 
 
-def _check_channel(dataset: Path, found: Found, options: Options) -> None:
+def _check_channel(dataset: Path, found: RawDataset, options: SlicingOptions) -> None:
     count = len(found.channels)
     if options.channel is not None and not 1 <= options.channel <= count:
         numbered = ", ".join(f"{i} {name}" for i, name in enumerate(found.channels, start=1))
         raise UserError(f"{dataset}: no channel {options.channel}; its channels: {numbered}")
 
 
-def _mapping(entries: Sequence[Entry]) -> str:
+def _mapping_csv(entries: Sequence[SlicedScan]) -> str:
     """What each scan was, such that `voxel = pixel * scale + offset`."""
     text = io.StringIO()
     lines = [COLUMNS, *(entry.mapping for entry in entries)]
@@ -86,9 +89,9 @@ def _mapping(entries: Sequence[Entry]) -> str:
     return text.getvalue()
 
 
-def _remarks(dataset: Path, book: Book) -> Iterator[str]:
+def _dataset_warnings(dataset: Path, book: SlicingSession) -> Iterator[str]:
     """What there is to tell of the whole."""
-    found, options = book.found, book.options
+    found, options = book.raw_dataset, book.options
     yield from (one.message for one in found.findings if one.severity != "error")
     if len(found.channels) > 1 and options.channel is None:
         named = ", ".join(f"{i} {name}" for i, name in enumerate(found.channels, start=1))
@@ -104,20 +107,20 @@ def _remarks(dataset: Path, book: Book) -> Iterator[str]:
             f"{dataset}: {moved} scans are written less an offset, since PNGs hold no negative values; "
             f"a fixed window of intensities has to follow it ({MAPPING} tells each)"
         )
-    left = book.left_out()
+    left = book.left_out_scans()
     if left:
         yield f"{dataset}: {len(left)} scans of other slice distances left out: {', '.join(left)}"
 
 
-def _reading(book: Book) -> list[str]:
+def _reading_arguments(book: SlicingSession) -> list[str]:
     layout = GITract()
-    classes = book.found.classes
-    words = book.reading(layout.bad_scans)
+    classes = book.raw_dataset.classes
+    words = book.prepare_arguments(layout.bad_scans)
     return words if classes == layout.classes else [*words, "--classes", *classes]
 
 
 @contextmanager
-def _nothing_half(out: Path) -> Iterator[None]:
+def _rollback_on_failure(out: Path) -> Iterator[None]:
     """Leave a folder, new or empty before, as it was if the writing fails or is stopped."""
     was_there = out.exists()
     try:

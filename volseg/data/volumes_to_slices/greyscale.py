@@ -12,7 +12,7 @@ from volseg.errors import UserError
 MOST = 65_535
 
 
-class Grey(NamedTuple):
+class GreyImage(NamedTuple):
     """Grey values (X, Y, Z) such that `voxel = grey * scale + offset`.
 
     `rounded` says that this holds only to half of `scale`; else it is exact.
@@ -24,7 +24,7 @@ class Grey(NamedTuple):
     rounded: bool = False
 
 
-def grey(voxels: Array, *, rescale: bool = False) -> Grey:
+def to_grey(voxels: Array, *, rescale: bool = False) -> GreyImage:
     """Whole numbers as they are, or less an offset where some are negative or too large.
 
     What does not fit is mapped linearly from its range to 0 ... 65,535 with `rescale`.
@@ -37,9 +37,9 @@ def grey(voxels: Array, *, rescale: bool = False) -> Grey:
     low, high = voxels.min().item(), voxels.max().item()
     whole = voxels.dtype.kind != "f" or bool((voxels == np.floor(voxels)).all())
     if whole and high - low <= MOST:
-        return _shifted(voxels, 0 if low >= 0 and high <= MOST else int(low))
+        return _subtract_offset(voxels, 0 if low >= 0 and high <= MOST else int(low))
     if rescale and math.isfinite(high - low):
-        return _rescaled(voxels, float(low), float(high))
+        return _rescale_range(voxels, float(low), float(high))
     kind = "values" if whole else "fractions"
     raise UserError(
         f"holds {kind} from {low:g} to {high:g}, but a PNG holds 65,536 whole numbers; "
@@ -47,15 +47,15 @@ def grey(voxels: Array, *, rescale: bool = False) -> Grey:
     )
 
 
-def _shifted(voxels: Array, offset: int) -> Grey:
+def _subtract_offset(voxels: Array, offset: int) -> GreyImage:
     if voxels.dtype.kind == "f":
-        return Grey((voxels.astype(np.float64) - offset).astype(np.uint16), 1, offset)
+        return GreyImage((voxels.astype(np.float64) - offset).astype(np.uint16), 1, offset)
     # The difference fits 16 bits, so it is right though both terms are cut to 16 bits.
     cut = voxels.astype(np.uint16)
-    return Grey(cut - np.uint16(offset % (MOST + 1)), 1, offset)
+    return GreyImage(cut - np.uint16(offset % (MOST + 1)), 1, offset)
 
 
-def _rescaled(voxels: Array, low: float, high: float) -> Grey:
+def _rescale_range(voxels: Array, low: float, high: float) -> GreyImage:
     scale = high / MOST - low / MOST or 1.0  # one value only: it is the offset
     values = np.rint((voxels.astype(np.float64) - low) / scale)
-    return Grey(np.clip(values, 0, MOST).astype(np.uint16), scale, low, rounded=True)
+    return GreyImage(np.clip(values, 0, MOST).astype(np.uint16), scale, low, rounded=True)

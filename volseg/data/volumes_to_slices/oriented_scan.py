@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from volseg.data.layouts.gi_tract import rle_csv, writer
-from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.raw_dataset import Masks, RawScan
-from volseg.data.preprocessing.grid import Grid
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.volume import Volume
-from volseg.data.volumes_to_slices.greyscale import Grey, grey
+from volseg.data.volumes_to_slices.greyscale import GreyImage, to_grey
 from volseg.errors import UserError
 
 ASKEW_DEGREES = 0.05
@@ -21,7 +21,7 @@ ASKEW_DEGREES = 0.05
 
 
 @dataclass(frozen=True)
-class Upright:
+class OrientedScan:
     """A scan whose axes run to the left, the back and the feet, ready to be written.
 
     `name` is the raw layout's; `numbers` are those of its slices from head to feet.
@@ -29,35 +29,35 @@ class Upright:
 
     scan: RawScan
     name: str
-    grid: Grid
-    grey: Grey
+    grid: NetworkGrid
+    grey: GreyImage
     masks: Masks | None
     numbers: Sequence[int]
 
     @cached_property
-    def degrees(self) -> float:
+    def obliquity_degrees(self) -> float:
         """The largest angle between an axis and the patient's nearest one."""
         from nibabel.affines import obliquity
 
         return float(np.rad2deg(obliquity(self.grid.affine)).max())
 
-    def losses(self) -> Iterator[str]:
+    def loss_messages(self) -> Iterator[str]:
         """A line for each thing that is not as it was."""
         yield from (one.message for one in self.scan.remarks())
-        if self.degrees > ASKEW_DEGREES:
+        if self.obliquity_degrees > ASKEW_DEGREES:
             yield (
-                f"{self.scan.source}: lies oblique by {self.degrees:.1f} degrees; its slices follow its "
+                f"{self.scan.source}: lies oblique by {self.obliquity_degrees:.1f} degrees; its slices follow its "
                 "own axes, and the angle to the patient's is lost"
             )
         if self.grey.rounded:
             yield f"{self.scan.source}: its voxels are rounded to steps of {self.grey.scale:g}"
 
-    def rows(self, classes: Sequence[str]) -> list[Row]:
+    def rle_rows(self, classes: Sequence[str]) -> list[RleRow]:
         """A row a slice and class, none without labels; one mask at a time is in memory."""
         if self.masks is None:
             return []
         of_classes = [
-            rle_csv.rows(
+            rle_csv.scan_rows(
                 self.name,
                 self.numbers,
                 classes=[organ],
@@ -67,7 +67,7 @@ class Upright:
         ]
         return [row for of_slice in zip(*of_classes, strict=True) for row in of_slice]
 
-    def write(self, root: Path) -> None:
+    def write_pngs(self, root: Path) -> None:
         """Write its slices below the root.
 
         Raises:
@@ -82,7 +82,7 @@ class Upright:
         )
 
 
-def image_of(scan: RawScan, channel: int, classes: Sequence[str]) -> Volume:
+def read_channel(scan: RawScan, channel: int, classes: Sequence[str]) -> Volume:
     """One channel of a scan, counted from 0.
 
     Raises:
@@ -92,34 +92,34 @@ def image_of(scan: RawScan, channel: int, classes: Sequence[str]) -> Volume:
         return scan.channels()[channel]
     except UserError as error:
         problems = [str(error)]
-        with _telling("", problems):
+        with _collect_problems("", problems):
             scan.labels(classes, None)
-        raise UserError.of(problems) from error
+        raise UserError.from_problems(problems) from error
 
 
-def upright(
+def orient_scan(
     scan: RawScan, image: Volume, *, name: str, classes: Sequence[str], rescale: bool
-) -> Upright:
+) -> OrientedScan:
     """A scan's image and masks, turned.
 
     Raises:
         UserError: labels that are damaged or do not fit, voxels that no PNG holds; all of it.
     """
     problems: list[str] = []
-    grid = Grid.over(image, None)
+    grid = NetworkGrid.from_volume(image, None)
     values, masks, numbers = None, None, None
-    with _telling("", problems):
+    with _collect_problems("", problems):
         masks = scan.labels(classes, image)
-    with _telling(f"{scan.source}: ", problems):
-        values = grey(grid.orient(image.voxels), rescale=rescale)
-    with _telling(f"{scan.source}: ", problems):
-        numbers = _numbers(scan, image, grid.shape[2])
+    with _collect_problems(f"{scan.source}: ", problems):
+        values = to_grey(grid.orient(image.voxels), rescale=rescale)
+    with _collect_problems(f"{scan.source}: ", problems):
+        numbers = _slice_numbers(scan, image, grid.shape[2])
     if problems or values is None or numbers is None:
-        raise UserError.of(problems)
-    return Upright(scan, name, grid, values, masks, numbers)
+        raise UserError.from_problems(problems)
+    return OrientedScan(scan, name, grid, values, masks, numbers)
 
 
-def _numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
+def _slice_numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
     """The slices' source numbers; from 1 where there are none, or where they count along another axis.
 
     Raises:
@@ -137,7 +137,7 @@ def _numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
 
 
 @contextmanager
-def _telling(where: str, problems: list[str]) -> Iterator[None]:
+def _collect_problems(where: str, problems: list[str]) -> Iterator[None]:
     """Note what is wrong, and go on."""
     try:
         yield

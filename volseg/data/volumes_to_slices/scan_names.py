@@ -8,7 +8,7 @@ from volseg.data.layouts import GITract
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.data.layouts.raw_dataset import RawScan
 from volseg.errors import UserError
-from volseg.formatting import natural
+from volseg.formatting import natural_key
 
 _CASE = re.compile(r"case([0-9]+)")
 
@@ -22,31 +22,31 @@ def raw_names(scans: Sequence[RawScan]) -> dict[str, str]:
     Raises:
         UserError: two scans that would have one name, all of them.
     """
-    cases = _cases(scan.case for scan in scans)
-    names = {scan.name: _name(scan, cases[scan.case]) for scan in scans}
-    problems = list(_twice(names))
+    cases = _case_names(scan.case for scan in scans)
+    names = {scan.name: _scan_name(scan, cases[scan.case]) for scan in scans}
+    problems = list(_name_clashes(names))
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     return names
 
 
-def _cases(found: Iterable[str]) -> dict[str, str]:
+def _case_names(found: Iterable[str]) -> dict[str, str]:
     """What each case is called."""
-    cases = sorted(dict.fromkeys(found), key=natural)
+    cases = sorted(dict.fromkeys(found), key=natural_key)
     bad = (name.partition("_day")[0] for name in GITract.bad_scans)
     taken = {int(named[1]) for named in map(_CASE.fullmatch, (*cases, *bad)) if named}
     free = (number for number in count(1) if number not in taken)
     return {case: case if _CASE.fullmatch(case) else f"case{next(free)}" for case in cases}
 
 
-def _name(scan: RawScan, case: str) -> str:
+def _scan_name(scan: RawScan, case: str) -> str:
     named = NAME.fullmatch(scan.name)
     if named and named[1] == scan.case and int(named[2]) == scan.day:
         return scan.name
     return f"{case}_day{scan.day}"
 
 
-def _twice(names: Mapping[str, str]) -> Iterator[str]:
+def _name_clashes(names: Mapping[str, str]) -> Iterator[str]:
     """A line for each name that several scans would have."""
     sharing: dict[str, list[str]] = {}
     for own, new in names.items():

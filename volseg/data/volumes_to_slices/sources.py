@@ -7,9 +7,9 @@ from pathlib import Path
 
 from volseg.data import dataset, volume_files
 from volseg.data.dataset import Dataset, Sample
-from volseg.data.layouts import Found, Nifti
+from volseg.data.layouts import Nifti, RawDataset
 from volseg.data.layouts.findings import Finding
-from volseg.data.layouts.raw_dataset import Masks, Part, stamps
+from volseg.data.layouts.raw_dataset import Masks, Part, file_stamps
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 
@@ -60,7 +60,7 @@ class PreparedScan:
     @property
     def stamp(self) -> tuple[str, ...]:
         """Its files with size and time."""
-        return stamps(self.files, self.dataset.folder)
+        return file_stamps(self.files, self.dataset.folder)
 
     def channels(self) -> list[Volume]:
         """The image, a volume a channel.
@@ -92,7 +92,7 @@ class PreparedScan:
                 )
             masks[organ] = label.voxels.astype(bool, copy=False)
         if problems:
-            raise UserError.of(problems)
+            raise UserError.from_problems(problems)
         return masks
 
     def remarks(self) -> list[Finding]:
@@ -100,7 +100,7 @@ class PreparedScan:
         return []
 
 
-def found(root: Path) -> Found:
+def find_raw_dataset(root: Path) -> RawDataset:
     """The scans of a prepared dataset, or of a folder or file that the layout `nifti` reads.
 
     `bad_scans` are those that the dataset flags as excluded.
@@ -112,7 +112,7 @@ def found(root: Path) -> Found:
     if not _is_prepared(folder / dataset.FILE):
         return Nifti().scans(root)
     read = Dataset.load(folder)
-    return Found(
+    return RawDataset(
         classes=read.classes,
         channels=read.facts.channels,
         exclusive=read.facts.exclusive,

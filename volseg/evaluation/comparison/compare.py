@@ -7,56 +7,62 @@ from pathlib import Path
 
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.comparison.criterion import Pairs, Yardstick, yardstick
-from volseg.evaluation.comparison.differences import Row, ScanDifference, by_scan, groups, row
-from volseg.evaluation.evaluate import Found, find, scored
-from volseg.evaluation.scan_scores import Pair, ScanScores
+from volseg.evaluation.comparison.criterion import Criterion, Pairs, find_criterion
+from volseg.evaluation.comparison.differences import (
+    DifferenceRow,
+    ScanDifference,
+    difference_row,
+    group_by_training_exposure,
+    scan_differences,
+)
+from volseg.evaluation.evaluate import ScorableScans, find_scorable_scans, score_pairs
+from volseg.evaluation.scan_scores import ScanFilePair, ScanScores
 from volseg.formatting import _listed
 from volseg.inference.prediction_folder import holds_scans
 from volseg.runs.run_files import CONFIG
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedPredictions:
     """One of the two: the folder as the user called it, what it has, and the scores that lay there."""
 
     name: str
-    found: Found
+    found: ScorableScans
     known: Mapping[str, ScanScores]
 
     @cached_property
-    def pairs(self) -> dict[str, Pair]:
+    def pairs(self) -> dict[str, ScanFilePair]:
         """The scans that can be scored, by name."""
         return {pair.origin.scan: pair for pair in self.found.pairs}
 
-    def outdated(self, scans: Sequence[str]) -> list[str]:
+    def outdated_scans(self, scans: Sequence[str]) -> list[str]:
         """Those whose scores are not known, or are of other masks or labels."""
         made_from = {name: one.made_from for name, one in self.known.items()}
         return [name for name in scans if made_from.get(name) != self.pairs[name].origin.made_from]
 
     def scores(self, scans: Sequence[str]) -> list[ScanScores]:
         """Their scores, known or found."""
-        return scored([self.pairs[name] for name in scans], known=self.known)
+        return score_pairs([self.pairs[name] for name in scans], known=self.known)
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonResult:
     """The differences of B from A; `by_scan` runs from the best for A to the best for B."""
 
-    a: Side
-    b: Side
-    by: Yardstick
+    a: ComparedPredictions
+    b: ComparedPredictions
+    criterion: Criterion
     scans: tuple[str, ...]
-    overall: Row
-    classes: tuple[Row, ...]
-    groups: tuple[Row, ...]
+    overall: DifferenceRow
+    classes: tuple[DifferenceRow, ...]
+    groups: tuple[DifferenceRow, ...]
     by_scan: tuple[ScanDifference, ...]
     notes: tuple[str, ...]
 
 
 def compare(
     a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool = False
-) -> Compared:
+) -> ComparisonResult:
     """Compare two folders of predictions, or of their scores, on the scans of both; write nothing.
 
     Scores that `evaluate` left are taken where they are of the masks and labels that lie there; the
@@ -66,81 +72,94 @@ def compare(
         UserError: what `evaluate` refuses in either; scans that only one side has, unless `common`;
             an unknown metric; nothing to compare.
     """
-    by = yardstick(metric)
+    by = find_criterion(metric)
     if a.resolve() == b.resolve():
         raise UserError(f"{a}, {b}: the same folder; name the predictions of two runs or settings")
-    one, other = _sides(a, b, data)
-    lacking = list(_of_one_side(one, other))
+    one, other = _load_both_predictions(a, b, data)
+    lacking = list(_scans_of_one_side(one, other))
     if lacking and not common:
-        raise UserError.of(
+        raise UserError.from_problems(
             f"{what}: {', '.join(scans)}; predict them, or pass --common" for what, scans in lacking
         )
     left_out = [f"{what}: {_listed(scans)}" for what, scans in lacking]
-    fair, told = _fair(one, other)
+    fair, told = _comparable_scans(one, other)
     if not fair:
-        raise UserError.of([f"{a}, {b}: no scan to compare fairly", *left_out, *told])
+        raise UserError.from_problems([f"{a}, {b}: no scan to compare fairly", *left_out, *told])
     unscored = {**one.found.skipped, **other.found.skipped}
     notes = (
-        *_anew(one, fair),
-        *_anew(other, fair),
-        *_grouped(unscored),
+        *_rescoring_notes(one, fair),
+        *_rescoring_notes(other, fair),
+        *_unscored_notes(unscored),
         *left_out,
         *told,
     )
     pairs = list(zip(one.scores(fair), other.scores(fair), strict=True))
-    return _compared(one, other, by, pairs, notes)
+    return _build_result(one, other, by, pairs, notes)
 
 
-def _compared(
-    one: Side, other: Side, by: Yardstick, pairs: Pairs, notes: tuple[str, ...]
-) -> Compared:
+def _build_result(
+    one: ComparedPredictions,
+    other: ComparedPredictions,
+    by: Criterion,
+    pairs: Pairs,
+    notes: tuple[str, ...],
+) -> ComparisonResult:
     organs = list(pairs[0][0].values)
-    overall = row("all classes", pairs, organs, by)
+    overall = difference_row("all classes", pairs, organs, by)
     if not overall.difference.cases:
         raise UserError(
             f"{one.name}, {other.name}: no scan whose {by.name} both can be given; try --metric Dice"
         )
-    return Compared(
+    return ComparisonResult(
         one,
         other,
         by,
         tuple(scan.scan for scan, _ in pairs),
         overall,
-        tuple(row(organ, pairs, [organ], by) for organ in organs),
-        tuple(row(name, some, organs, by) for name, some in groups(pairs).items()),
-        tuple(by_scan(pairs, organs, by)),
+        tuple(difference_row(organ, pairs, [organ], by) for organ in organs),
+        tuple(
+            difference_row(name, some, organs, by)
+            for name, some in group_by_training_exposure(pairs).items()
+        ),
+        tuple(scan_differences(pairs, organs, by)),
         notes,
     )
 
 
-def _sides(a: Path, b: Path, data: Path) -> tuple[Side, Side]:
+def _load_both_predictions(
+    a: Path, b: Path, data: Path
+) -> tuple[ComparedPredictions, ComparedPredictions]:
     """Both sides, or one error with what is wrong with either."""
     made, problems = [], []
     for folder in (a, b):
         try:
-            made.append(_side(folder, data))
+            made.append(_load_predictions(folder, data))
         except UserError as error:
             problems.append(str(error))
     if problems:
-        raise UserError.of(dict.fromkeys(problems))
+        raise UserError.from_problems(dict.fromkeys(problems))
     return made[0], made[1]
 
 
-def _side(folder: Path, data: Path) -> Side:
+def _load_predictions(folder: Path, data: Path) -> ComparedPredictions:
     known = score_files.read(folder)
-    return Side(str(folder), find(_masks(folder, list(known.values())), data), known)
+    return ComparedPredictions(
+        str(folder),
+        find_scorable_scans(_find_prediction_folder(folder, list(known.values())), data),
+        known,
+    )
 
 
-def _anew(side: Side, scans: Sequence[str]) -> Iterator[str]:
+def _rescoring_notes(side: ComparedPredictions, scans: Sequence[str]) -> Iterator[str]:
     """A line where scores are missing or out of date."""
-    anew = side.outdated(scans)
+    anew = side.outdated_scans(scans)
     if anew and side.known:
         yield f"{side.name}: its scores are out of date; scored anew: {_listed(anew)}"
     elif anew:
         yield f"{side.name}: has no scores; `volseg evaluate {side.name}` keeps them for next time"
 
 
-def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
+def _find_prediction_folder(folder: Path, known: Sequence[ScanScores]) -> Path:
     """The folder of predictions: this one, or the one whose scores lie here."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name the folder that it lies in: {folder.parent}")
@@ -152,7 +171,7 @@ def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
                 f"{folder}: a run, not predictions; make some: `volseg infer --run {folder} --out ...`"
             )
         return folder  # which has nothing; `load` says what it should have
-    masks = {Path(one.prediction).parent for one in known}
+    masks = {Path(one.prediction_folder).parent for one in known}
     if len(masks) > 1 or not holds_scans(min(masks)):
         raise UserError(
             f"{folder}: its scores are of the masks in {', '.join(map(str, sorted(masks)))}, which are "
@@ -161,7 +180,9 @@ def _masks(folder: Path, known: Sequence[ScanScores]) -> Path:
     return masks.pop()
 
 
-def _of_one_side(one: Side, other: Side) -> Iterator[tuple[str, list[str]]]:
+def _scans_of_one_side(
+    one: ComparedPredictions, other: ComparedPredictions
+) -> Iterator[tuple[str, list[str]]]:
     """For each side that lacks scans of the other a line that says so, and the scans."""
     for lacking, having in ((one, other), (other, one)):
         failed = lacking.found.failed
@@ -174,7 +195,9 @@ def _of_one_side(one: Side, other: Side) -> Iterator[tuple[str, list[str]]]:
             yield f"{lacking.name}: lacks scans that {having.name} has", told
 
 
-def _fair(one: Side, other: Side) -> tuple[list[str], list[str]]:
+def _comparable_scans(
+    one: ComparedPredictions, other: ComparedPredictions
+) -> tuple[list[str], list[str]]:
     """The scans of both that tell of new scans, and what is to be said of the others.
 
     Those that neither side was trained on; where there are none, those that both were.
@@ -203,7 +226,7 @@ def _fair(one: Side, other: Side) -> tuple[list[str], list[str]]:
     return neither or both, notes
 
 
-def _grouped(unscored: Mapping[str, str]) -> Iterator[str]:
+def _unscored_notes(unscored: Mapping[str, str]) -> Iterator[str]:
     """A line a reason."""
     by_reason: dict[str, list[str]] = {}
     for scan, why in unscored.items():

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from volseg.errors import UserError, closest, hint
+from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.evaluation.bootstrap import Values
-from volseg.evaluation.intervals import by_case, kaggle_by_case
+from volseg.evaluation.intervals import kaggle_by_case, values_by_case
 from volseg.evaluation.scan_scores import NAMES, ScanScores
 from volseg.metrics.kaggle_score import KAGGLE
 
@@ -24,7 +24,7 @@ SHARES, DISTANCES, SIGNED = (
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Criterion:
     """A metric and its better side; of signed differences the size is compared."""
 
     name: str
@@ -41,7 +41,7 @@ class Yardstick:
         """How the columns of `values` are weighed in a mean; None: alike."""
         return KAGGLE if self.name == SCORE else None
 
-    def values(self, pairs: Pairs, organs: Sequence[str]) -> tuple[Values, Values]:
+    def paired_values(self, pairs: Pairs, organs: Sequence[str]) -> tuple[Values, Values]:
         """What A and B have by case, (rows, columns), as the bootstrap takes it.
 
         Of a metric both are NaN where one can't be averaged. Where one rightly leaves a class empty and
@@ -51,8 +51,8 @@ class Yardstick:
         if self.name == SCORE:
             places = [list(one[0].values).index(organ) for organ in organs]
             return kaggle_by_case(one, places), kaggle_by_case(other, places)
-        left, right = (by_case(scans, organs, self.name) for scans in (one, other))
-        both = {case: self._paired(left[case], right[case]) for case in left}
+        left, right = (values_by_case(scans, organs, self.name) for scans in (one, other))
+        both = {case: self._comparable_values(left[case], right[case]) for case in left}
         return {case: two[0] for case, two in both.items()}, {
             case: two[1] for case, two in both.items()
         }
@@ -71,7 +71,7 @@ class Yardstick:
         )
         return one, other
 
-    def _paired(self, one: Array, other: Array) -> tuple[Array, Array]:
+    def _comparable_values(self, one: Array, other: Array) -> tuple[Array, Array]:
         if self.name.startswith(SHARES):
             one, other = (
                 np.where(np.isnan(mine) & np.isfinite(theirs), 1, mine)
@@ -83,7 +83,7 @@ class Yardstick:
         return np.where(both, one, np.nan), np.where(both, other, np.nan)
 
 
-def yardstick(name: str) -> Yardstick:
+def find_criterion(name: str) -> Criterion:
     """The one of that name, upper or lower case.
 
     Raises:
@@ -92,27 +92,27 @@ def yardstick(name: str) -> Yardstick:
     known = {one.lower(): one for one in (*NAMES, SCORE)}
     found = known.get(name.lower())
     if found is None:
-        meant = hint(known.get(closest(name.lower(), known) or ""))
+        meant = did_you_mean(known.get(closest_name(name.lower(), known) or ""))
         raise UserError(
-            f"--metric {name}: no such metric; there are {', '.join(comparable())}{meant}"
+            f"--metric {name}: no such metric; there are {', '.join(comparable_metrics())}{meant}"
         )
-    made = _made(found)
+    made = _criterion_or_none(found)
     if made is None:
         raise UserError(
             f"--metric {found}: neither more nor less of it is better; "
-            f"choose one of {', '.join(comparable())}"
+            f"choose one of {', '.join(comparable_metrics())}"
         )
     return made
 
 
-def comparable() -> list[str]:
+def comparable_metrics() -> list[str]:
     """The names that `yardstick` takes."""
-    return [name for name in (*NAMES, SCORE) if _made(name)]
+    return [name for name in (*NAMES, SCORE) if _criterion_or_none(name)]
 
 
-def _made(name: str) -> Yardstick | None:
+def _criterion_or_none(name: str) -> Criterion | None:
     if name.startswith(SHARES) or name == SCORE:
-        return Yardstick(name, "higher")
+        return Criterion(name, "higher")
     if name.startswith((*DISTANCES, SIGNED)):
-        return Yardstick(name, "lower", digits=1)
+        return Criterion(name, "lower", digits=1)
     return None

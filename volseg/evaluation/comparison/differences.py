@@ -9,7 +9,7 @@ import numpy as np
 
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
-from volseg.evaluation.comparison.criterion import Pairs, Yardstick
+from volseg.evaluation.comparison.criterion import Criterion, Pairs
 from volseg.evaluation.scan_scores import GROUPS, ScanScores
 
 Verdict = Literal["A", "B", "open", "few", "same"]
@@ -17,7 +17,7 @@ Verdict = Literal["A", "B", "open", "few", "same"]
 
 
 @dataclass(frozen=True)
-class Row:
+class DifferenceRow:
     """A class, a group of scans or all: the means of A and B over the same scans, and B - A.
 
     `missed` counts the organs that A and B missed or invented, which are in neither mean.
@@ -44,34 +44,34 @@ class ScanDifference:
     most_difference: float
 
 
-def row(name: str, pairs: Pairs, organs: Sequence[str], by: Yardstick) -> Row:
+def difference_row(name: str, pairs: Pairs, organs: Sequence[str], by: Criterion) -> DifferenceRow:
     """The means over some scans and classes."""
-    one, other = by.values(pairs, organs)
+    one, other = by.paired_values(pairs, organs)
     missed = by.missed(pairs, organs)
     difference = bootstrap.difference(other, one, weights=by.weights)
     same = missed[0] == missed[1] and all(
         np.array_equal(one[case], other[case], equal_nan=True) for case in one
     )
-    return Row(
+    return DifferenceRow(
         name,
         len(pairs),
         bootstrap.mean(one, weights=by.weights).mean,
         bootstrap.mean(other, weights=by.weights).mean,
         difference,
         missed,
-        "same" if same else _verdict(difference, by),
+        "same" if same else _decide_verdict(difference, by),
     )
 
 
-def _verdict(difference: Estimate, by: Yardstick) -> Verdict:
-    if not difference.known:
+def _decide_verdict(difference: Estimate, by: Criterion) -> Verdict:
+    if not difference.has_interval:
         return "few"
     if difference.low <= 0 <= difference.high:
         return "open"
     return "B" if (difference.mean > 0) == (by.better == "higher") else "A"
 
 
-def groups(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
+def group_by_training_exposure(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
     """The pairs by what the training that saw more of them had seen; {} if there is one such group."""
     order = list(GROUPS)
     found = {
@@ -84,12 +84,12 @@ def groups(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
     return kept if len(kept) > 1 else {}
 
 
-def by_scan(pairs: Pairs, organs: Sequence[str], by: Yardstick) -> list[ScanDifference]:
+def scan_differences(pairs: Pairs, organs: Sequence[str], by: Criterion) -> list[ScanDifference]:
     """The scans that both measure, from the best for A to the best for B."""
     found = []
     for pair in pairs:
-        a, b = _means(pair, organs, by)
-        means = {organ: _means(pair, [organ], by) for organ in organs}
+        a, b = _pair_means(pair, organs, by)
+        means = {organ: _pair_means(pair, [organ], by) for organ in organs}
         apart = {organ: theirs - mine for organ, (mine, theirs) in means.items()}
         most = max(apart, key=lambda organ: np.nan_to_num(abs(apart[organ]), nan=-1.0))
         found.append(ScanDifference(pair[0].scan, a, b, b - a, most, apart[most]))
@@ -100,10 +100,11 @@ def by_scan(pairs: Pairs, organs: Sequence[str], by: Yardstick) -> list[ScanDiff
     )
 
 
-def _means(
-    pair: tuple[ScanScores, ScanScores], organs: Sequence[str], by: Yardstick
+def _pair_means(
+    pair: tuple[ScanScores, ScanScores], organs: Sequence[str], by: Criterion
 ) -> tuple[float, float]:
     one, other = (
-        bootstrap.mean(values, weights=by.weights).mean for values in by.values([pair], organs)
+        bootstrap.mean(values, weights=by.weights).mean
+        for values in by.paired_values([pair], organs)
     )
     return one, other

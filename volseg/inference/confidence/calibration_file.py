@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from volseg.inference.confidence.temperature_scaling import Calibration
-from volseg.runs.run_files import CALIBRATION, KeptOfNetworks
+from volseg.runs.run_files import CALIBRATION, NetworkFile
 from volseg.schema import Section
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Usual(Section):
     border_mm: float | None
 
     @property
-    def most_times(self) -> float | None:
+    def largest_volume_ratio(self) -> float | None:
         """By how many times a volume changed at most between two days of one case; None if none has two."""
         by_case: dict[str, list[float]] = {}
         for scan, volume in self.volume_ml.items():
@@ -64,7 +64,7 @@ class Organ(Section):
     after: Figures
 
 
-class Calibrated(KeptOfNetworks):
+class CalibrationFile(NetworkFile):
     """What `calibration.json` says; `weights` are the hashes of the networks that it holds for.
 
     `before` and `after` are of all classes together.
@@ -79,19 +79,21 @@ class Calibrated(KeptOfNetworks):
     organs: dict[str, Organ]
 
 
-def of_all(by: "Ensemble") -> dict[str, Organ] | None:
+def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
     """What is known of the classes of runs that predict together; None unless all are calibrated.
 
     Of several calibrations the temperatures' geometric mean is taken, and the first's other facts.
     """
-    found = [Calibrated.of_run(run.folder, run.digest) for run in by.runs]
+    found = [CalibrationFile.read_for_run(run.folder, run.weights_digest) for run in by.runs]
     known = [one.organs for one in found if one is not None]
     if len(known) < len(found):
         return None
-    return {name: _together([organs[name] for organs in known]) for name in by.facts.classes}
+    return {
+        name: _merge_calibrations([organs[name] for organs in known]) for name in by.facts.classes
+    }
 
 
-def _together(organs: Sequence[Organ]) -> Organ:
+def _merge_calibrations(organs: Sequence[Organ]) -> Organ:
     each = [organ.calibration for organ in organs]
     mean = Calibration(
         temperature=statistics.geometric_mean(one.temperature for one in each),

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from volseg.formatting import ml
+from volseg.formatting import format_ml
 from volseg.inference.confidence.calibration_file import Organ, case_of
-from volseg.inference.prediction_folder import Confidence, Flag, Record
+from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
 
 SIGN = "days"
 
 
-def across_days(
-    records: Sequence[Record], others: Iterable[Record], known: dict[str, Organ] | None
-) -> list[Record]:
+def flag_day_changes(
+    records: Sequence[PredictionRecord],
+    others: Iterable[PredictionRecord],
+    known: dict[str, Organ] | None,
+) -> list[PredictionRecord]:
     """The records, judged beside those of their cases' other days (`others`) and training's.
 
     What training never saw is a larger change between two days than any case of its own had, so
@@ -21,18 +23,24 @@ def across_days(
     if known is None:
         return list(records)
     days = {record.scan: record for record in (*others, *records)}
-    return [_judged(record, list(days.values()), known) for record in records]
+    return [_flag_record(record, list(days.values()), known) for record in records]
 
 
-def _judged(record: Record, days: Sequence[Record], known: dict[str, Organ]) -> Record:
+def _flag_record(
+    record: PredictionRecord, days: Sequence[PredictionRecord], known: dict[str, Organ]
+) -> PredictionRecord:
     found = {
-        name: _organ(confidence, _volumes(record.scan, name, days, known[name]), known[name])
+        name: _flag_class(
+            confidence, _other_day_volumes(record.scan, name, days, known[name]), known[name]
+        )
         for name, confidence in record.confidence.items()
     }
     return record.model_copy(update={"confidence": found})
 
 
-def _volumes(scan: str, name: str, days: Sequence[Record], organ: Organ) -> dict[str, float]:
+def _other_day_volumes(
+    scan: str, name: str, days: Sequence[PredictionRecord], organ: Organ
+) -> dict[str, float]:
     """The organ's volume in ml on the case's other days, by scan; an approved label's before a mask's."""
     found = {
         day.scan: day.confidence[name].volume_ml
@@ -46,15 +54,15 @@ def _volumes(scan: str, name: str, days: Sequence[Record], organ: Organ) -> dict
     }
 
 
-def _organ(told: Confidence, volumes: dict[str, float], organ: Organ) -> Confidence:
+def _flag_class(told: Confidence, volumes: dict[str, float], organ: Organ) -> Confidence:
     flags = [flag for flag in told.flags if flag.sign != SIGN]
-    most = organ.usual.most_times
+    most = organ.usual.largest_volume_ratio
     if volumes and most is not None and told.volume_ml:
         mean = math.exp(sum(map(math.log, volumes.values())) / len(volumes))
         times = max(told.volume_ml / mean, mean / told.volume_ml)
         if times > most:
             text = (
-                f"{ml(told.volume_ml)}, on other days {ml(mean)}: {times:.1f} times "
+                f"{format_ml(told.volume_ml)}, on other days {format_ml(mean)}: {times:.1f} times "
                 f"(training: at most {most:.1f} between two days)"
             )
             flags.append(Flag(sign=SIGN, text=text))

@@ -16,7 +16,7 @@ SPECK = 0.01
 
 
 @dataclass(frozen=True)
-class Signs:
+class MaskFeatures:
     """`intensity` is the median, 0 and 1 being the image's levels (None of an empty mask).
 
     `parts` are 26-connected; `cut` names the ends of the scan that the organ touches.
@@ -29,25 +29,25 @@ class Signs:
     cut: tuple[str, ...]
 
 
-def signs(
+def compute_features(
     mask: Mask,
     image: npt.NDArray[Any],
     spacing_mm: tuple[float, float, float],
     levels: tuple[float, float],
-) -> Signs:
+) -> MaskFeatures:
     """Look at a mask and its image, both (X, Y, Z)."""
     box = bounding_box(mask)
     organ = mask[box]
     if not organ.size:
-        return Signs(0.0, 0.0, 0, None, ())
+        return MaskFeatures(0.0, 0.0, 0, None, ())
     low, high = levels
     median = float(np.median(image[box][organ]))
-    return Signs(
+    return MaskFeatures(
         volume_ml=np.count_nonzero(organ) * math.prod(spacing_mm) / 1000,
         border_mm2=_border_mm2(organ, spacing_mm),
-        parts=_parts(organ),
+        parts=_count_components(organ),
         intensity=(median - low) / ((high - low) or 1.0),
-        cut=tuple(_cut(mask)),
+        cut=tuple(_touched_ends(mask)),
     )
 
 
@@ -62,7 +62,7 @@ def _border_mm2(organ: Mask, spacing_mm: tuple[float, float, float]) -> float:
     return area
 
 
-def _parts(organ: Mask) -> int:
+def _count_components(organ: Mask) -> int:
     import cc3d
 
     parts = cc3d.connected_components(np.pad(organ, 1), connectivity=26)
@@ -70,7 +70,7 @@ def _parts(organ: Mask) -> int:
     return int(np.count_nonzero(sizes >= SPECK * sizes.sum()))
 
 
-def _cut(mask: Mask) -> Iterator[str]:
+def _touched_ends(mask: Mask) -> Iterator[str]:
     if mask[:, :, 0].any():
         yield "the first slice"
     if mask[:, :, -1].any():

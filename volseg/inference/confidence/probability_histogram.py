@@ -26,7 +26,7 @@ LIKE_PEAK, WORTH = 0.75, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class ProbabilityHistogram:
     """`by_slice` (Z, 2, 256) counts the voxels outside (0) and inside (1) a mask by their probability.
 
     `table` is always what each of the 256 levels is worth as a probability.
@@ -35,7 +35,7 @@ class Tally:
     by_slice: Counts
 
     @classmethod
-    def of(cls, probability: Bytes, mask: Mask) -> "Tally":
+    def from_probability(cls, probability: Bytes, mask: Mask) -> "ProbabilityHistogram":
         """Of an 8-bit probability and a mask, both (X, Y, Z)."""
         x, y, slices = bounding_box(mask)
         organ = mask[x, y, slices].transpose(2, 1, 0).copy()  # a slice in one piece
@@ -53,16 +53,16 @@ class Tally:
         return cls(counts)
 
     @cached_property
-    def counts(self) -> Counts:
+    def total_counts(self) -> Counts:
         """Of all slices together, (2, 256)."""
         return np.asarray(self.by_slice.sum(axis=0))
 
     @property
-    def squares(self) -> float:
+    def squared_sum(self) -> float:
         """The sum over all voxels of their squared probability, as it was told."""
-        return float(self.counts.sum(axis=0) @ (np.arange(LEVELS) / (LEVELS - 1)) ** 2)
+        return float(self.total_counts.sum(axis=0) @ (np.arange(LEVELS) / (LEVELS - 1)) ** 2)
 
-    def wrong(self, table: Floats) -> Floats:
+    def expected_errors(self, table: Floats) -> Floats:
         """For each slice how many voxels are expected to be on the wrong side of the mask's border, (Z,)."""
         return np.asarray(self.by_slice[:, 0] @ table + self.by_slice[:, 1] @ (1 - table))
 
@@ -79,30 +79,30 @@ def expected_dice(counts: Counts, table: Floats, missed: float = 0.0) -> float:
     return float(2 * (counts[1] @ table) / (mask + organ))
 
 
-def entropy(counts: Counts, table: Floats) -> float:
+def total_entropy(counts: Counts, table: Floats) -> float:
     """The entropy of all voxels, in bits, from counts (2, 256)."""
     p = table.clip(1e-12, 1 - 1e-12)
     bits = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
     return float(counts.sum(axis=0) @ np.where((table > 0) & (table < 1), bits, 0))
 
 
-def worst(wrong: Floats) -> list[tuple[int, int]]:
+def worst_slices(wrong: Floats) -> list[tuple[int, int]]:
     """Where most is expected to be wrong: ranges of slices (first, last), the worst first, from (Z,)."""
-    return list(_peaks(wrong.copy()))
+    return list(_error_peaks(wrong.copy()))
 
 
-def _peaks(left: Floats) -> Iterator[tuple[int, int]]:
+def _error_peaks(left: Floats) -> Iterator[tuple[int, int]]:
     highest = left.max(initial=0)
     for _ in range(SHOWN):
         peak = int(left.argmax()) if left.size else 0
         if not left.size or left[peak] <= WORTH * highest or not highest:
             return
-        first, last = (_end(left, peak, step) for step in (-1, 1))
+        first, last = (_peak_end(left, peak, step) for step in (-1, 1))
         left[max(0, peak - 2 * REACH) : peak + 2 * REACH + 1] = 0
         yield first, last
 
 
-def _end(wrong: Floats, peak: int, step: int) -> int:
+def _peak_end(wrong: Floats, peak: int, step: int) -> int:
     """The last slice that belongs to a peak, going this way."""
     end = peak
     while abs(end + step - peak) <= REACH and 0 <= end + step < len(wrong):

@@ -8,23 +8,23 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from volseg.data.preprocessing.grid import Grid
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.data.volume import Array, Volume
-from volseg.formatting import ml
+from volseg.formatting import format_ml
 from volseg.inference.confidence.calibration_file import Organ, Usual
-from volseg.inference.confidence.mask_features import Signs, signs
+from volseg.inference.confidence.mask_features import MaskFeatures, compute_features
 from volseg.inference.confidence.probability_histogram import (
     Counts,
     Floats,
-    Tally,
-    entropy,
+    ProbabilityHistogram,
     expected_dice,
-    worst,
+    total_entropy,
+    worst_slices,
 )
 from volseg.inference.confidence.temperature_scaling import Calibration
 from volseg.inference.prediction_folder import Confidence, Flag
-from volseg.inference.probability_maps import Maps
+from volseg.inference.probability_maps import ProbabilityMaps
 
 Mask = npt.NDArray[np.bool_]
 Kind = TypeVar("Kind", bound=np.generic)
@@ -39,11 +39,13 @@ STEP = 3
 """The levels of an image are taken from every third row and column, which is enough."""
 
 
-def seen(mask: Mask, first: Volume, levels: tuple[float, float]) -> Signs:
+def scan_mask_features(mask: Mask, first: Volume, levels: tuple[float, float]) -> MaskFeatures:
     """What an organ looks like in the first channel, whose levels these are; ends are those of slices."""
-    axis = Grid.over(first, None).slice_axis
+    axis = NetworkGrid.from_volume(first, None).slice_axis
     x, y, z = np.roll(first.spacing_mm, 2 - axis)
-    return signs(slices_last(mask, axis), slices_last(first.voxels, axis), (x, y, z), levels)
+    return compute_features(
+        slices_last(mask, axis), slices_last(first.voxels, axis), (x, y, z), levels
+    )
 
 
 def slices_last(voxels: npt.NDArray[Kind], axis: int) -> npt.NDArray[Kind]:
@@ -51,13 +53,13 @@ def slices_last(voxels: npt.NDArray[Kind], axis: int) -> npt.NDArray[Kind]:
     return voxels.transpose(np.roll(range(3), 2 - axis))
 
 
-def levels_of(voxels: Array, intensity: Intensity) -> tuple[float, float]:
+def intensity_levels(voxels: Array, intensity: Intensity) -> tuple[float, float]:
     """The values of voxels (X, Y, Z) that count as 0 and 1, as a run scales them."""
     return intensity.levels(voxels[::STEP, ::STEP])
 
 
 @dataclass
-class Review:
+class ScanReview:
     """One scan under review: each organ is added as soon as its mask is known.
 
     `known` is what the run knows of itself (None: it is not calibrated), `numbers` are the source's of
@@ -71,45 +73,51 @@ class Review:
     confidence: dict[str, Confidence] = field(default_factory=dict)
     _wrong: Floats = field(default_factory=lambda: np.zeros(1))
 
-    def add(self, name: str, mask: Mask, maps: Maps, number: int) -> None:
+    def add_class(self, name: str, mask: Mask, maps: ProbabilityMaps, number: int) -> None:
         """Judge an organ by its mask (X, Y, Z) and its class's number in the maps."""
         organ = self.known[name] if self.known else None
         calibration = organ.calibration if organ else Calibration()
-        table = calibration.table
+        table = calibration.level_probabilities
         axis = maps.grid.slice_axis
-        tally = Tally.of(slices_last(maps.whole(number), axis), slices_last(mask, axis))
-        wrong = tally.wrong(table)
+        tally = ProbabilityHistogram.from_probability(
+            slices_last(maps.class_probability(number), axis), slices_last(mask, axis)
+        )
+        wrong = tally.expected_errors(table)
         self._wrong = self._wrong + wrong
-        look = seen(mask, self.first, self.levels)
-        dice = expected_dice(tally.counts, table, calibration.missed)
-        agreement = maps.agreement(number, tally.squares)
-        unsure = unsure_mm(tally.counts, table, look, math.prod(self.first.spacing_mm))
+        look = scan_mask_features(mask, self.first, self.levels)
+        dice = expected_dice(tally.total_counts, table, calibration.missed)
+        agreement = maps.dice_between_passes(number, tally.squared_sum)
+        unsure = border_uncertainty_mm(
+            tally.total_counts, table, look, math.prod(self.first.spacing_mm)
+        )
         self.confidence[name] = Confidence(
             dice=None if math.isnan(dice) else round(dice, 4),
             calibrated=organ is not None,
             volume_ml=round(look.volume_ml, 3),
             agreement=agreement and round(agreement, 4),
-            flags=tuple(flags(look, unsure, agreement, organ.usual if organ else None)),
-            slices=self._named(worst(wrong)),
+            flags=tuple(mask_flags(look, unsure, agreement, organ.usual if organ else None)),
+            slices=self._slice_numbers(worst_slices(wrong)),
         )
 
     @property
-    def check(self) -> tuple[tuple[int, int], ...]:
+    def slices_to_check(self) -> tuple[tuple[int, int], ...]:
         """The slices to look at first, all organs together."""
-        return self._named(worst(self._wrong))
+        return self._slice_numbers(worst_slices(self._wrong))
 
-    def _named(self, ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    def _slice_numbers(self, ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         numbers = self.numbers or range(max(self.first.voxels.shape))
         return tuple((numbers[first], numbers[last]) for first, last in ranges)
 
 
-def unsure_mm(counts: Counts, table: Floats, look: Signs, voxel_mm3: float) -> float | None:
+def border_uncertainty_mm(
+    counts: Counts, table: Floats, look: MaskFeatures, voxel_mm3: float
+) -> float | None:
     """Over how many mm the border is unsure: the entropy in bits, a voxel's volume each, by its area."""
-    return entropy(counts, table) * voxel_mm3 / look.border_mm2 if look.border_mm2 else None
+    return total_entropy(counts, table) * voxel_mm3 / look.border_mm2 if look.border_mm2 else None
 
 
-def flags(
-    look: Signs, unsure: float | None, agreement: float | None, usual: Usual | None
+def mask_flags(
+    look: MaskFeatures, unsure: float | None, agreement: float | None, usual: Usual | None
 ) -> Iterator[Flag]:
     """What is unusual about an organ; less is known of it where the run is not calibrated."""
     ends = [end for end in look.cut if usual is None or end not in usual.cut]
@@ -128,10 +136,10 @@ def flags(
             sign="border",
             text=f"border unsure over {unsure:.1f} mm (at most {usual.border_mm:.1f} on validation scans)",
         )
-    yield from _against(look, usual)
+    yield from _training_range_flags(look, usual)
 
 
-def _against(look: Signs, usual: Usual) -> Iterator[Flag]:
+def _training_range_flags(look: MaskFeatures, usual: Usual) -> Iterator[Flag]:
     """What differs from the training scans."""
     if not look.volume_ml:
         if usual.volume_ml and len(usual.volume_ml) == usual.scans:
@@ -140,7 +148,7 @@ def _against(look: Signs, usual: Usual) -> Iterator[Flag]:
     volumes = usual.volume_ml.values()
     low, high = min(volumes, default=0.0), max(volumes, default=math.inf)
     if not low / BEYOND <= look.volume_ml <= high * BEYOND:
-        text = f"{ml(look.volume_ml)} (training: {ml(low)} to {ml(high)})"
+        text = f"{format_ml(look.volume_ml)} (training: {format_ml(low)} to {format_ml(high)})"
         yield Flag(sign="volume", text=text)
     if usual.volume_ml and look.parts > usual.most_parts:
         yield Flag(sign="parts", text=f"{look.parts} parts (training: at most {usual.most_parts})")

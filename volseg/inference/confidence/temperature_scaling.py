@@ -31,15 +31,15 @@ class Calibration(Section):
     missed: float = Field(default=0.0, ge=0, lt=1)
 
     @property
-    def table(self) -> Floats:
+    def level_probabilities(self) -> Floats:
         """The probability that each level stands for, (256,)."""
         table = np.zeros(LEVELS)
-        table[1:-1] = 1 / (1 + np.exp(-_logits() / self.temperature))
+        table[1:-1] = 1 / (1 + np.exp(-_level_logits() / self.temperature))
         table[-1] = self.certain
         return table
 
 
-def fit(counts: Counts) -> Calibration:
+def fit_calibration(counts: Counts) -> Calibration:
     """What suits voxels that are counted by level outside and inside the truth, (2, 256), best.
 
     The temperature has the least negative log-likelihood of levels 1 to 254; 1 where they are all of
@@ -48,7 +48,7 @@ def fit(counts: Counts) -> Calibration:
     outside, inside = counts
     temperature = 1.0
     if outside[1:-1].any() and inside[1:-1].any():
-        temperature = _temperature(counts[:, 1:-1])
+        temperature = _fit_temperature(counts[:, 1:-1])
     full = counts[:, -1].sum()
     organ = inside.sum()
     return Calibration(
@@ -58,7 +58,7 @@ def fit(counts: Counts) -> Calibration:
     )
 
 
-def binned(counts: Counts, table: Floats) -> Floats:
+def reliability_bins(counts: Counts, table: Floats) -> Floats:
     """Voxels, the sum of their probabilities and those of the organ by BINS of probability, (3, BINS).
 
     Voxels of level 0 are left out: most of a scan, of which nobody doubts that there is no organ.
@@ -69,20 +69,20 @@ def binned(counts: Counts, table: Floats) -> Floats:
     return np.stack([np.bincount(place, weights, minlength=BINS) for weights in sums])
 
 
-def calibration_error(bins: npt.ArrayLike) -> float:
+def expected_calibration_error(bins: npt.ArrayLike) -> float:
     """The expected calibration error of (3, BINS): how far probability and truth are apart on average."""
     voxels, told, true = np.asarray(bins, np.float64)
     return float(np.abs(told - true).sum() / voxels.sum()) if voxels.any() else math.nan
 
 
-def _logits() -> Floats:
+def _level_logits() -> Floats:
     levels = np.arange(1, LEVELS - 1)
     return np.asarray(np.log(levels / (LEVELS - 1 - levels)))
 
 
-def _temperature(counts: Counts) -> float:
+def _fit_temperature(counts: Counts) -> float:
     """By bisection: the likelihood has one peak over the inverse of the temperature."""
-    logits, voxels = _logits(), counts.sum(axis=0)
+    logits, voxels = _level_logits(), counts.sum(axis=0)
     low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(50):
         middle = math.sqrt(low * high)

@@ -7,7 +7,7 @@ FIRST_PORT, PORTS = 20_000, 10_000
 """Below those that systems give to outgoing connections."""
 
 
-def environment(found: Mapping[str, str]) -> dict[str, str]:
+def rank_environment(found: Mapping[str, str]) -> dict[str, str]:
     """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT of a task that `srun` has started.
 
     Empty outside of a job step, also in a batch script: there SLURM tells of tasks too, but nobody

@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from volseg.model.distributed.process_group import everywhere
+from volseg.model.distributed.process_group import all_reduce_sum
 
 
-def over_all_ranks(network: nn.Module) -> None:
+def convert_sync_batch_norm(network: nn.Module) -> None:
     """Have a network's batch norms normalise by the batch of all ranks; their weights stay theirs."""
     for module in network.modules():
         if type(module) is nn.BatchNorm3d:
-            module.__class__ = _Synchronised
+            module.__class__ = _SyncBatchNorm
 
 
-class _Synchronised(nn.BatchNorm3d):
+class _SyncBatchNorm(nn.BatchNorm3d):
     """As torch's SyncBatchNorm, which knows no CPU; a rank may hold any number of patches."""
 
     def forward(self, image: Tensor) -> Tensor:
@@ -22,17 +22,17 @@ class _Synchronised(nn.BatchNorm3d):
             return super().forward(image)
         values = image.float()
         axes, voxels = (0, 2, 3, 4), values.numel() // values.shape[1]
-        count = everywhere(values.new_tensor([voxels]))
-        mean = everywhere(values.sum(axes)) / count
+        count = all_reduce_sum(values.new_tensor([voxels]))
+        mean = all_reduce_sum(values.sum(axes)) / count
         centred = values - mean.view(-1, 1, 1, 1)
-        variance = everywhere((centred**2).sum(axes)) / count
-        self._follow(mean.detach(), (variance * count / (count - 1)).detach())
+        variance = all_reduce_sum((centred**2).sum(axes)) / count
+        self._update_running_stats(mean.detach(), (variance * count / (count - 1)).detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normal = centred * scale.view(-1, 1, 1, 1) + self.bias.view(-1, 1, 1, 1)
         return normal.to(image.dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
         """Let the running statistics, which validation and inference use, follow."""
         if self.running_mean is None or self.running_var is None:
             return

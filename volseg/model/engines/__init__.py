@@ -2,22 +2,28 @@
 
 from typing import Annotated
 
-from volseg.model.engines.interface import ConversionError, Format, Model, Running, Work
+from volseg.model.engines.interface import (
+    ConversionError,
+    EngineOptions,
+    Format,
+    RunningNetwork,
+    TrainedModel,
+)
 from volseg.model.engines.onnxruntime import OnnxRuntime
 from volseg.model.engines.openvino import OpenVINO
 from volseg.model.engines.torch import Torch
-from volseg.schema import Choice
+from volseg.schema import NamedUnion
 
 __all__ = [
     "ConversionError",
     "Engine",
+    "EngineOptions",
     "Format",
-    "Model",
     "OnnxRuntime",
     "OpenVINO",
-    "Running",
+    "RunningNetwork",
     "Torch",
-    "Work",
+    "TrainedModel",
 ]
 
-Engine = Annotated[Torch | OpenVINO | OnnxRuntime, Choice()]
+Engine = Annotated[Torch | OpenVINO | OnnxRuntime, NamedUnion()]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from volseg import __version__
 from volseg.model.engines.interface import ConversionError, Format
 from volseg.system import processes
-from volseg.system.files import replacing
+from volseg.system.files import atomic_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +25,7 @@ Networks = Callable[[], "nn.Module"]
 SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
 
 
-def convert(network: "nn.Module", shape: Sequence[int], kind: Format, file: Path) -> None:
+def convert_network(network: "nn.Module", shape: Sequence[int], kind: Format, file: Path) -> None:
     """Write a network for windows of this shape (C, X, Y, Z) as an OpenVINO or ONNX file.
 
     Raises:
@@ -33,13 +33,13 @@ def convert(network: "nn.Module", shape: Sequence[int], kind: Format, file: Path
     """
     import torch
 
-    from volseg.model.engines.graph_rewriting import rewritten
+    from volseg.model.engines.graph_rewriting import rewrite_network
 
-    plain = rewritten(network.eval())
+    plain = rewrite_network(network.eval())
     example = torch.zeros(1, *shape)
-    write = _openvino if kind == "openvino" else _onnx
+    write = _write_openvino if kind == "openvino" else _write_onnx
     try:
-        with torch.inference_mode(), _quiet():
+        with torch.inference_mode(), _quiet_tracing():
             write(plain, example, file)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
@@ -48,18 +48,18 @@ def convert(network: "nn.Module", shape: Sequence[int], kind: Format, file: Path
         ) from error
 
 
-def _openvino(network: "nn.Module", example: "Tensor", file: Path) -> None:
-    from volseg.model.engines.openvino import openvino
+def _write_openvino(network: "nn.Module", example: "Tensor", file: Path) -> None:
+    from volseg.model.engines.openvino import import_openvino
 
-    library, shape = openvino(), list(example.shape)
+    library, shape = import_openvino(), list(example.shape)
     model = library.convert_model(network, example_input=example, input=[shape])
     model.reshape(shape)
-    with replacing(file) as temporary:
+    with atomic_path(file) as temporary:
         library.save_model(model, temporary, compress_to_fp16=False)
         temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
 
 
-def _onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
+def _write_onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
     import torch
     from torch import nn
 
@@ -67,7 +67,7 @@ def _onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
         if isinstance(norm, nn.InstanceNorm3d) and norm.weight is None:
             norm.weight = nn.Parameter(torch.ones(norm.num_features))  # they tell ONNX the channels
             norm.bias = nn.Parameter(torch.zeros(norm.num_features))
-    with replacing(file) as temporary:
+    with atomic_path(file) as temporary:
         torch.onnx.export(
             network,
             (example,),
@@ -79,7 +79,7 @@ def _onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_tracing() -> Iterator[None]:
     """Keep tracing from warning of what depends on the window's size: that is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -87,7 +87,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def converted(
+def converted_file(
     folder: Path, kind: Format, *, digest: str, network: Networks, shape: Sequence[int]
 ) -> Path:
     """A run's network as a file that an engine reads; this process never holds torch.
@@ -112,11 +112,11 @@ def converted(
     if not file.is_file():
         log.info("%s: converting the network for %s, once", folder, kind)
         shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
-        convert_apart(folder, kind, file, network=network, shape=shape)
+        convert_in_subprocess(folder, kind, file, network=network, shape=shape)
     return file
 
 
-def convert_apart(
+def convert_in_subprocess(
     folder: Path, kind: Format, file: Path, *, network: Networks, shape: Sequence[int]
 ) -> None:
     """Write a run's network as a file that an engine reads, in a process of its own.
@@ -126,13 +126,13 @@ def convert_apart(
         ConversionError: a network that can't be converted.
     """
     try:
-        processes.apart(_convert, (network, shape, kind, file))
+        processes.run_in_subprocess(_build_and_convert, (network, shape, kind, file))
     except BrokenProcessPool as error:
         raise ConversionError(
             f"{folder}: the process that converted the network was killed, perhaps for want of memory"
         ) from error
 
 
-def _convert(order: tuple[Networks, Sequence[int], Format, Path]) -> None:
+def _build_and_convert(order: tuple[Networks, Sequence[int], Format, Path]) -> None:
     network, shape, kind, file = order
-    convert(network(), shape, kind, file)
+    convert_network(network(), shape, kind, file)

@@ -16,30 +16,24 @@ if TYPE_CHECKING:
     from torch import nn
 
 Floats = npt.NDArray[np.float32]
-
-
 Sums = npt.NDArray[np.int16]
-
-
 STEPS = 1024
 """Steps of a sum in one logit."""
-
-
 LARGEST = 31.5
 """Logits beyond it count as this, so sums stay within 16 bits; it is within 1e-13 of certainty."""
 
 
-class Weighted(NamedTuple):
+class WeightedWindow(NamedTuple):
     """An image (C, X, Y, Z) in a window, and what each of its voxels counts, in STEPS, (X, Y, Z)."""
 
     image: Floats
     weight: Floats
 
 
-class Network(Protocol):
+class WindowNetwork(Protocol):
     """What is slid over a scan."""
 
-    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
         """What each window adds to the sums (K, X, Y, Z), in order: its logits, `counted`.
 
         Windows are asked for as they are needed; what is returned is valid until the next is asked for.
@@ -54,7 +48,7 @@ class Network(Protocol):
         ...
 
 
-def counted(logits: Floats, weight: Floats, by: Network) -> Sums:
+def weighted_logits(logits: Floats, weight: Floats, by: WindowNetwork) -> Sums:
     """What logits (K, X, Y, Z) add, by what their voxels count (X, Y, Z): every engine's reference.
 
     Raises:
@@ -65,7 +59,7 @@ def counted(logits: Floats, weight: Floats, by: Network) -> Sums:
     return part
 
 
-def check_finite(total: float, by: Network) -> None:
+def check_finite(total: float, by: WindowNetwork) -> None:
     """Judge a network's logits by their sum.
 
     Raises:
@@ -79,8 +73,6 @@ def check_finite(total: float, by: Network) -> None:
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-
 Format = Literal["torch", "openvino", "onnx"]
 
 
@@ -89,7 +81,7 @@ class ConversionError(UserError):
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainedModel:
     """A trained network, to be had in these formats.
 
     `network` builds it in torch; `file` is its OpenVINO or ONNX file, made first where there is none.
@@ -104,14 +96,14 @@ class Model:
     file: Callable[[Format], Path]
 
 
-class Running(Network, Protocol):
+class RunningNetwork(WindowNetwork, Protocol):
     """A network ready to be slid over scans; `kind` is its library and arithmetic."""
 
     kind: str
 
 
 @dataclass(frozen=True)
-class Work:
+class EngineOptions:
     """How an engine works: on so many cores, on so many windows at a time (None: as it thinks best).
 
     `compiled` asks torch to compile the network first.

@@ -7,7 +7,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from volseg.errors import UserError
-from volseg.model.engines.interface import Format, Model, Sums, Weighted, Work, counted
+from volseg.model.engines.interface import (
+    EngineOptions,
+    Format,
+    Sums,
+    TrainedModel,
+    WeightedWindow,
+    weighted_logits,
+)
 from volseg.schema import Section
 
 
@@ -22,7 +29,7 @@ class OnnxRuntime(Section):
         """What must be installed first; empty if nothing."""
         return "" if find_spec("onnxruntime") else "onnxruntime"
 
-    def load(self, model: Model, work: Work) -> "OnnxNetwork":
+    def load(self, model: TrainedModel, work: EngineOptions) -> "OnnxNetwork":
         """The network in a session of its own.
 
         Raises:
@@ -51,12 +58,12 @@ class OnnxNetwork:
         self._cores = cores
         self._input = session.get_inputs()[0].name
 
-    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
         """What each window adds to the sums (K, X, Y, Z), in order."""
         for image, weight in windows:
             batch = np.ascontiguousarray(image)[None]
             logits = self._session.run(None, {self._input: batch})[0][0]
-            yield counted(logits, weight, self)
+            yield weighted_logits(logits, weight, self)
 
     def __str__(self) -> str:
         return f"onnxruntime, cpu ({self._cores} threads), fp32"

@@ -13,30 +13,30 @@ Wanted = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineSelection:
     """An engine, and why this one."""
 
     engine: Engine
     reason: str
 
 
-def choose(wanted: Wanted, formats: Sequence[Format]) -> Choice:
+def choose_engine(wanted: Wanted, formats: Sequence[Format]) -> EngineSelection:
     """The engine of this name, or the best one that reads one of these formats and is installed.
 
     Raises:
         UserError: it reads none of them, or isn't installed.
     """
     if wanted != "auto":
-        return Choice(_usable(wanted, formats), "as --engine says")
+        return EngineSelection(_named_engine(wanted, formats), "as --engine says")
     if "torch" in formats and not Torch().missing and _torch_has_a_gpu():
-        return Choice(Torch(), "there is a GPU")
+        return EngineSelection(Torch(), "there is a GPU")
     reading = [e for e in (OpenVINO(), OnnxRuntime(), Torch()) if set(e.reads) & set(formats)]
     only = f"the package holds {formats[0]}" if len(formats) == 1 else ""
     ready = only or "the fastest without a GPU"
     for engine in reading:
         if not engine.missing:
             without = ", ".join(other.missing for other in reading[: reading.index(engine)])
-            return Choice(engine, f"{without} is not installed" if without else ready)
+            return EngineSelection(engine, f"{without} is not installed" if without else ready)
     needed = " or ".join(engine.missing for engine in reading)
     raise UserError(f"this package needs {needed}; `pip install {reading[0].missing}`")
 
@@ -50,7 +50,7 @@ def _torch_has_a_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _usable(wanted: Wanted, formats: Sequence[Format]) -> Engine:
+def _named_engine(wanted: Wanted, formats: Sequence[Format]) -> Engine:
     engine = ENGINES[wanted]
     if not set(engine.reads) & set(formats):
         raise UserError(

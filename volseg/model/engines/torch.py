@@ -9,12 +9,12 @@ import numpy as np
 
 from volseg.model.engines.interface import (
     LARGEST,
+    EngineOptions,
     Floats,
     Format,
-    Model,
     Sums,
-    Weighted,
-    Work,
+    TrainedModel,
+    WeightedWindow,
     check_finite,
 )
 from volseg.schema import Section
@@ -39,7 +39,7 @@ class Torch(Section):
         """What must be installed first; empty if nothing."""
         return "" if find_spec("torch") else "torch"
 
-    def load(self, model: Model, work: Work) -> "TorchNetwork":
+    def load(self, model: TrainedModel, work: EngineOptions) -> "TorchNetwork":
         """The network on the best device.
 
         Raises:
@@ -47,8 +47,8 @@ class Torch(Section):
         """
         from volseg.model.engines.torch_device import Device
 
-        device = Device.best(model.precision)
-        network = device.place(model.network())
+        device = Device.best_available(model.precision)
+        network = device.place_network(model.network())
         if work.compiled:
             import torch
 
@@ -65,31 +65,31 @@ class TorchNetwork:
         self.kind = f"torch {str(device.dtype).removeprefix('torch.')}"
         self.batch = batch or (BATCH if device.device.type == "cpu" else BATCH_OF_A_GPU)
 
-    def parts(self, windows: Iterator[Weighted]) -> Iterator[Sums]:
+    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
         """What each window adds to the sums (K, X, Y, Z), in order."""
         self.network.eval()
         before: tuple[Tensor, Tensor] | None = None
         while batch := list(islice(windows, self.batch)):
-            now = self._run(*map(np.stack, zip(*batch, strict=True)))
+            now = self._run_batch(*map(np.stack, zip(*batch, strict=True)))
             if before is not None:  # on a GPU the next goes on while those before are used
-                yield from self._used(*before)
+                yield from self._checked_sums(*before)
             before = now
         if before is not None:
-            yield from self._used(*before)
+            yield from self._checked_sums(*before)
 
-    def _run(self, images: Floats, weights: Floats) -> "tuple[Tensor, Tensor]":
+    def _run_batch(self, images: Floats, weights: Floats) -> "tuple[Tensor, Tensor]":
         """What windows (B, C, X, Y, Z) add (B, K, X, Y, Z), and the sum of their logits."""
         import torch
 
         with torch.inference_mode():
             with self.device.autocast():
-                found = self.network(self.device.send(torch.from_numpy(images)))
+                found = self.network(self.device.send_batch(torch.from_numpy(images)))
             logits = found.float()
             weight = torch.from_numpy(weights)[:, None].to(logits.device, non_blocking=True)
             part = logits.clamp(-LARGEST, LARGEST).mul_(weight).round_()
             return part.to(torch.int16), logits.sum()
 
-    def _used(self, part: "Tensor", total: "Tensor") -> Sums:
+    def _checked_sums(self, part: "Tensor", total: "Tensor") -> Sums:
         check_finite(float(total), self)
         sums: Sums = part.cpu().numpy()
         return sums

@@ -21,17 +21,17 @@ class Device:
     dtype: torch.dtype
 
     @classmethod
-    def best(cls, precision: Precision) -> "Device":
+    def best_available(cls, precision: Precision) -> "Device":
         """This rank's GPU (the first, for one alone), else the CPU.
 
         "auto" is bf16 where the hardware has it, on old GPUs fp16.
         """
-        torch.set_num_threads(process_group.cores())
+        torch.set_num_threads(process_group.rank_cores())
         # Pages of 2 MB for large tensors: each step frees and takes them anew, and the system must clear
         # every page. torch reads this at its first tensor.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         cuda = torch.cuda.is_available()
-        device = process_group.gpu() if cuda else torch.device("cpu")
+        device = process_group.rank_gpu() if cuda else torch.device("cpu")
         if precision != "auto":
             return cls(device, TYPES[precision])
         if cuda:
@@ -50,11 +50,11 @@ class Device:
             return f"{torch.cuda.get_device_name(self.device)}, {kind}"
         return f"cpu ({torch.get_num_threads()} threads), {kind}"
 
-    def place(self, network: nn.Module) -> nn.Module:
+    def place_network(self, network: nn.Module) -> nn.Module:
         """The network on this device, its weights laid out channels-last."""
         return network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
 
-    def send(self, array: Tensor) -> Tensor:
+    def send_batch(self, array: Tensor) -> Tensor:
         """A batch (B, C, X, Y, Z) on this device, laid out channels-last."""
         return array.to(self.device, memory_format=torch.channels_last_3d, non_blocking=True)
 

@@ -9,8 +9,8 @@ from typing import Annotated
 from volseg.model.losses.dice_ce import DiceCE
 from volseg.model.losses.dice_focal import DiceFocal
 from volseg.model.losses.tversky import Tversky
-from volseg.schema import Choice
+from volseg.schema import NamedUnion
 
 __all__ = ["DiceCE", "DiceFocal", "Loss", "Tversky"]
 
-Loss = Annotated[DiceCE | DiceFocal | Tversky, Choice()]
+Loss = Annotated[DiceCE | DiceFocal | Tversky, NamedUnion()]

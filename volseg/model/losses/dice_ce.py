@@ -23,7 +23,7 @@ class DiceCE(Section):
     ce: NonNegativeFloat = 0.5
 
     @model_validator(mode="after")
-    def _some(self) -> "DiceCE":
+    def _check_weights(self) -> "DiceCE":
         if self.dice + self.ce == 0:
             message = "dice and ce can't both be 0"
             raise ValueError(message)
@@ -31,9 +31,9 @@ class DiceCE(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.terms import Compared, dice_loss, mean, of_all_ranks
+        from volseg.model.losses.terms import LossTerms, dice_loss, mean_over_valid, sum_over_ranks
 
-        batch = Compared.of(logits, labels, exclusive=exclusive)
+        batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
         sums = (*batch.dice_sums(), batch.cross_entropy().sum(), batch.valid.sum())
-        *counts, entropy, valid = of_all_ranks(sums)
-        return self.dice * dice_loss(*counts) + self.ce * mean(entropy, valid)
+        *counts, entropy, valid = sum_over_ranks(sums)
+        return self.dice * dice_loss(*counts) + self.ce * mean_over_valid(entropy, valid)

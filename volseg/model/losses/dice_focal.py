@@ -27,7 +27,7 @@ class DiceFocal(Section):
     gamma: float = Field(default=2.0, ge=0, le=10)
 
     @model_validator(mode="after")
-    def _some(self) -> "DiceFocal":
+    def _check_weights(self) -> "DiceFocal":
         if self.dice + self.focal == 0:
             message = "dice and focal can't both be 0"
             raise ValueError(message)
@@ -35,11 +35,11 @@ class DiceFocal(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.terms import Compared, dice_loss, mean, of_all_ranks
+        from volseg.model.losses.terms import LossTerms, dice_loss, mean_over_valid, sum_over_ranks
 
-        batch = Compared.of(logits, labels, exclusive=exclusive)
+        batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
         entropy = batch.cross_entropy()
         missing = -(-entropy).expm1()  # 1 - p, exact where p is close to 1
         focal = entropy * missing.clamp(min=TINY) ** self.gamma
-        *counts, total, valid = of_all_ranks((*batch.dice_sums(), focal.sum(), batch.valid.sum()))
-        return self.dice * dice_loss(*counts) + self.focal * mean(total, valid)
+        *counts, total, valid = sum_over_ranks((*batch.dice_sums(), focal.sum(), batch.valid.sum()))
+        return self.dice * dice_loss(*counts) + self.focal * mean_over_valid(total, valid)

@@ -25,12 +25,18 @@ class Tversky(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.terms import AXES, SMOOTH, Compared, mean, of_all_ranks
+        from volseg.model.losses.terms import (
+            AXES,
+            SMOOTH,
+            LossTerms,
+            mean_over_valid,
+            sum_over_ranks,
+        )
 
-        batch = Compared.of(logits, labels, exclusive=exclusive)
-        sums = (batch.overlap(), batch.probability.sum(AXES), batch.truth.sum(AXES))
+        batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
+        sums = (batch.true_positives(), batch.probability.sum(AXES), batch.valid_labels.sum(AXES))
         entropy = batch.cross_entropy().sum()
-        found, claimed, there, entropy, valid = of_all_ranks((*sums, entropy, batch.valid.sum()))
+        found, claimed, there, entropy, valid = sum_over_ranks((*sums, entropy, batch.valid.sum()))
         wrong = self.alpha * (claimed - found) + self.beta * (there - found)
         index = (found + SMOOTH) / (found + wrong + SMOOTH)
-        return 1 - index.mean() + self.ce * mean(entropy, valid)
+        return 1 - index.mean() + self.ce * mean_over_valid(entropy, valid)

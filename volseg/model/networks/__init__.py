@@ -7,21 +7,19 @@ from volseg.model.networks.dynunet import DynUNet
 from volseg.model.networks.segresnet import SegResNet
 from volseg.model.networks.swinunetr import SwinUNETR
 from volseg.model.networks.unet import UNet
-from volseg.schema import Choice
+from volseg.schema import NamedUnion
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["PRIOR", "DynUNet", "Network", "SegResNet", "SwinUNETR", "UNet", "expect_rare"]
+__all__ = ["PRIOR", "DynUNet", "Network", "SegResNet", "SwinUNETR", "UNet", "init_prior_bias"]
 
-Network = Annotated[UNet | SegResNet | DynUNet | SwinUNETR, Choice()]
-
-
+Network = Annotated[UNet | SegResNet | DynUNet | SwinUNETR, NamedUnion()]
 PRIOR = 0.1
 """The probability an untrained network gives every voxel and class."""
 
 
-def expect_rare(network: "nn.Module", outputs: int, *, exclusive: bool) -> None:
+def init_prior_bias(network: "nn.Module", outputs: int, *, exclusive: bool) -> None:
     """Set the bias of the last layer so that every class starts at PRIOR.
 
     Organs fill few voxels; without this the first hundreds of steps only learn that (Lin et al.

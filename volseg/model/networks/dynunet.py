@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from volseg.model.networks.strides import Stride, Strides, check_levels, each_axis, product
+from volseg.model.networks.strides import (
+    Stride,
+    Strides,
+    check_levels,
+    strides_per_axis,
+    total_stride,
+)
 from volseg.schema import Section
 
 if TYPE_CHECKING:
@@ -20,22 +26,22 @@ class DynUNet(Section):
     residual: bool = False
 
     @model_validator(mode="after")
-    def _as_many(self) -> "DynUNet":
+    def _check_stride_count(self) -> "DynUNet":
         check_levels(self.strides, len(self.filters))
         return self
 
     @property
     def stride(self) -> Stride:
         """The multiple that each axis of a patch must have."""
-        return product(self._steps)
+        return total_stride(self._level_strides)
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
         """The network for this many channels in and classes out."""
         from monai.networks.nets import DynUNet
 
-        from volseg.model.networks.instance_norm import keep_layout
+        from volseg.model.networks.instance_norm import use_channels_last_norms
 
-        steps = [list(step) for step in self._steps]
+        steps = [list(step) for step in self._level_strides]
         network: nn.Module = DynUNet(
             spatial_dims=3,
             in_channels=inputs,
@@ -46,8 +52,8 @@ class DynUNet(Section):
             filters=self.filters,
             res_block=self.residual,
         )
-        return keep_layout(network)
+        return use_channels_last_norms(network)
 
     @property
-    def _steps(self) -> tuple[Stride, ...]:
-        return each_axis(self.strides, len(self.filters))
+    def _level_strides(self) -> tuple[Stride, ...]:
+        return strides_per_axis(self.strides, len(self.filters))

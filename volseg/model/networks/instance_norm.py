@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 LAST = torch.channels_last_3d
 
 
-class InstanceNorm(nn.InstanceNorm3d):
+class ChannelsLastInstanceNorm(nn.InstanceNorm3d):
     """torch's, with the same weights, but on a CPU of and for channels-last data.
 
     torch copies such data to channels-first, and the convolution that follows copies them back. Worse,
@@ -27,11 +27,11 @@ class InstanceNorm(nn.InstanceNorm3d):
         return normal * weight + bias
 
 
-def keep_layout(network: nn.Module) -> nn.Module:
+def use_channels_last_norms(network: nn.Module) -> nn.Module:
     """The network, its instance norms turned into these; weights and their names stay."""
     for module in network.modules():
         if type(module) is nn.InstanceNorm3d and not module.track_running_stats:
-            module.__class__ = InstanceNorm
+            module.__class__ = ChannelsLastInstanceNorm
     return network
 
 
@@ -50,7 +50,7 @@ class _Normalize(torch.autograd.Function):
         ]
         ctx.save_for_backward(x, ones, *(part for item in items for part in item[1:]))
         ctx.eps = eps
-        return _joined([item[0] for item in items])
+        return _concat_items([item[0] for item in items])
 
     @staticmethod
     @once_differentiable
@@ -69,8 +69,8 @@ class _Normalize(torch.autograd.Function):
             )[0]
             for up, item, mean, inverse in rows
         ]
-        return _joined(items), None
+        return _concat_items(items), None
 
 
-def _joined(items: list[Tensor]) -> Tensor:
+def _concat_items(items: list[Tensor]) -> Tensor:
     return items[0] if len(items) == 1 else torch.cat(items)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from volseg.model.networks.strides import Dropout, Stride, product
+from volseg.model.networks.strides import Dropout, Stride, total_stride
 from volseg.schema import Section
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class SegResNet(Section):
     @property
     def stride(self) -> Stride:
         """The multiple that each axis of a patch must have."""
-        return product([(2, 2, 2)] * (len(self.blocks_down) - 1))
+        return total_stride([(2, 2, 2)] * (len(self.blocks_down) - 1))
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
         """The network for this many channels in and classes out."""

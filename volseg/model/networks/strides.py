@@ -22,13 +22,13 @@ def check_levels(strides: Strides, levels: int) -> None:
         raise ValueError(message)
 
 
-def each_axis(strides: Strides, levels: int) -> tuple[Stride, ...]:
+def strides_per_axis(strides: Strides, levels: int) -> tuple[Stride, ...]:
     """The step of each axis at each level below the first."""
     steps = strides or (2,) * (levels - 1)
     return tuple((step, step, step) if isinstance(step, int) else step for step in steps)
 
 
-def product(steps: "tuple[Stride, ...] | list[Stride]") -> Stride:
+def total_stride(steps: "tuple[Stride, ...] | list[Stride]") -> Stride:
     """The multiple of the input that all these steps together need."""
     x, y, z = 1, 1, 1
     for step in steps:

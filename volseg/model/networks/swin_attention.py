@@ -10,14 +10,12 @@ from monai.networks.nets.swin_unetr import WindowAttention as MonaiAttention
 from torch import Tensor, nn
 
 Size = tuple[int, ...]
-
-
 APART = -100.0
 """What attention between voxels that only the shift made neighbours gets added, as in MONAI."""
 
 
 @dataclass(frozen=True)
-class Kinds:
+class WindowKinds:
     """The windows of a batch, sorted into at most eight kinds, each with one mask.
 
     Only the last window of a shifted axis holds voxels from both ends of the image. So a window's mask
@@ -35,7 +33,9 @@ class Kinds:
 
 
 @lru_cache(maxsize=64)
-def kinds(grid: Size, window: Size, shift: Size, *, batch: int, device: torch.device) -> Kinds:
+def window_kinds(
+    grid: Size, window: Size, shift: Size, *, batch: int, device: torch.device
+) -> WindowKinds:
     """The kinds of windows of a grid of `grid` windows a scan, shifted by `shift` voxels."""
     shifted = [axis for axis in range(len(grid)) if shift[axis]]
     places = torch.cartesian_prod(*(torch.arange(n) for n in grid)).view(-1, len(grid))
@@ -47,15 +47,15 @@ def kinds(grid: Size, window: Size, shift: Size, *, batch: int, device: torch.de
     kind = kind.repeat(batch)
     order = kind.argsort(stable=True)
     present = sorted(set(kind.tolist()))
-    return Kinds(
+    return WindowKinds(
         order=order.to(device),
         back=order.argsort().to(device),
         counts=tuple(int((kind == one).sum()) for one in present),
-        masks=tuple(_mask(one, window, shift, device) for one in present),
+        masks=tuple(_attention_mask(one, window, shift, device) for one in present),
     )
 
 
-def _mask(kind: int, window: Size, shift: Size, device: torch.device) -> Tensor | None:
+def _attention_mask(kind: int, window: Size, shift: Size, device: torch.device) -> Tensor | None:
     """The mask of windows that are the last on the axes whose bits `kind` has."""
     if not kind:
         return None
@@ -74,34 +74,37 @@ CACHED = 1 << 20
 """As many attention values as a core handles at once."""
 
 
-class WindowAttention(MonaiAttention):  # type: ignore[misc]
+class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
     """MONAI's, with the same weights; its values stay in the type of the data, and its mask is one a kind."""
 
-    def forward(self, x: Tensor, mask: Kinds | None) -> Tensor:
+    def forward(self, x: Tensor, mask: WindowKinds | None) -> Tensor:
         """Windows (B * W, N, C) after attention among the N voxels of each."""
         windows, n, channels = x.shape
         shape = (windows, n, 3, self.num_heads, channels // self.num_heads)
         if mask is not None:
             x = x[mask.order]
         q, k, v = self.qkv(x).view(shape).permute(2, 0, 3, 1, 4).unbind()
-        bias = self._bias(n)
+        bias = self._position_bias(n)
         counts, masks = (mask.counts, mask.masks) if mask else ((windows,), (None,))
         parts = zip(*(torch.split(part, list(counts)) for part in (q, k, v)), masks, strict=True)
         mixed = torch.cat(
-            [self._attend(q, k, v, bias if m is None else bias + m) for q, k, v, m in parts]
+            [
+                self._attend_in_chunks(q, k, v, bias if m is None else bias + m)
+                for q, k, v, m in parts
+            ]
         )
         if mask is not None:
             mixed = mixed[mask.back]
         out: Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).reshape(windows, n, channels)))
         return out
 
-    def _bias(self, n: int) -> Tensor:
+    def _position_bias(self, n: int) -> Tensor:
         """What each head adds for the relative position of two voxels, (H, N, N)."""
         index = self.relative_position_index[:n, :n].reshape(-1)
         rows: Tensor = self.relative_position_bias_table.index_select(0, index)
         return rows.t().reshape(self.num_heads, n, n)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
+    def _attend_in_chunks(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
         """(B, H, N, D) from queries, keys and values of that shape, with (H, N, N) added to all."""
         most = len(q)
         if q.device.type == "cpu":
@@ -113,7 +116,7 @@ class WindowAttention(MonaiAttention):  # type: ignore[misc]
         return torch.cat(mixed)
 
 
-class Layer(BasicLayer):  # type: ignore[misc]
+class SwinStage(BasicLayer):  # type: ignore[misc]
     """MONAI's stage; masks are made once for each size."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +126,7 @@ class Layer(BasicLayer):  # type: ignore[misc]
         mask = None
         if any(shift):
             grid = tuple(-(-n // w) for n, w in zip(size, window, strict=True))
-            mask = kinds(grid, tuple(window), tuple(shift), batch=len(x), device=x.device)
+            mask = window_kinds(grid, tuple(window), tuple(shift), batch=len(x), device=x.device)
         x = x.permute(0, 2, 3, 4, 1).contiguous()
         for block in self.blocks:
             x = block(x, mask)
@@ -136,7 +139,7 @@ def attend_in_cache(network: nn.Module) -> nn.Module:
     """The network, with MONAI's Swin stages turned into these; its weights stay as they are."""
     for module in network.modules():
         if type(module) is BasicLayer:
-            module.__class__ = Layer
+            module.__class__ = SwinStage
         elif type(module) is MonaiAttention:
-            module.__class__ = WindowAttention
+            module.__class__ = ChunkedWindowAttention
     return network

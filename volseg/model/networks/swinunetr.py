@@ -30,7 +30,7 @@ class SwinUNETR(Section):
         """The network for this many channels in and classes out."""
         from monai.networks.nets import SwinUNETR
 
-        from volseg.model.networks.instance_norm import keep_layout
+        from volseg.model.networks.instance_norm import use_channels_last_norms
         from volseg.model.networks.swin_attention import attend_in_cache
 
         network: nn.Module = SwinUNETR(
@@ -40,4 +40,4 @@ class SwinUNETR(Section):
             use_checkpoint=self.use_checkpoint,
             spatial_dims=3,
         )
-        return attend_in_cache(keep_layout(network))
+        return attend_in_cache(use_channels_last_norms(network))

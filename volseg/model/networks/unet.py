@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from volseg.model.networks.strides import Dropout, Stride, Strides, check_levels, each_axis, product
+from volseg.model.networks.strides import (
+    Dropout,
+    Stride,
+    Strides,
+    check_levels,
+    strides_per_axis,
+    total_stride,
+)
 from volseg.schema import Section
 
 if TYPE_CHECKING:
@@ -25,33 +32,33 @@ class UNet(Section):
     dropout: Dropout = 0.0
 
     @model_validator(mode="after")
-    def _as_many(self) -> "UNet":
+    def _check_stride_count(self) -> "UNet":
         check_levels(self.strides, len(self.channels))
         return self
 
     @property
     def stride(self) -> Stride:
         """The multiple that each axis of a patch must have."""
-        return product(self._steps)
+        return total_stride(self._level_strides)
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
         """The network for this many channels in and classes out."""
         from monai.networks.nets import UNet
 
-        from volseg.model.networks.instance_norm import keep_layout
+        from volseg.model.networks.instance_norm import use_channels_last_norms
 
         network: nn.Module = UNet(
             spatial_dims=3,
             in_channels=inputs,
             out_channels=outputs,
             channels=self.channels,
-            strides=self._steps,
+            strides=self._level_strides,
             num_res_units=self.res_units,
             norm=self.norm,
             dropout=self.dropout,
         )
-        return keep_layout(network)
+        return use_channels_last_norms(network)
 
     @property
-    def _steps(self) -> tuple[Stride, ...]:
-        return each_axis(self.strides, len(self.channels))
+    def _level_strides(self) -> tuple[Stride, ...]:
+        return strides_per_axis(self.strides, len(self.channels))

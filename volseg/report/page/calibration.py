@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from volseg import formatting
-from volseg.inference.confidence.calibration_file import Calibrated, Figures
-from volseg.report.page.content import Facts, of_runs
+from volseg.inference.confidence.calibration_file import CalibrationFile, Figures
+from volseg.report.page.content import ReportContent, distinct_run_values
 from volseg.visualization import html_page
 
 HEADER = ("class", "temperature", "Spearman", "error of Dice", "ECE")
@@ -16,38 +16,42 @@ CAPTION = (
 )
 
 
-def calibration(facts: Facts) -> str:
+def calibration_changes(facts: ReportContent) -> str:
     """A table for each calibration of the runs: before, and after."""
-    cards = [html_page.card(_title(names, one), _table(one, facts), CAPTION)
-             for names, one in of_runs(facts, lambda run: run.calibrated)]  # fmt: skip
+    cards = [html_page.card(_card_title(names, one), _class_table(one, facts), CAPTION)
+             for names, one in distinct_run_values(facts, lambda run: run.calibrated)]  # fmt: skip
     lead = "Before → after, on validation scans; after is told of cases that the calibration did not see."
     return html_page.section("Calibration", lead, *cards, kind="stack")
 
 
-def _title(names: str, one: Calibrated) -> str:
-    of = f"{formatting.plural(one.scans, 'scan')} of {formatting.plural(one.cases, 'case')}"
+def _card_title(names: str, one: CalibrationFile) -> str:
+    of = f"{formatting.format_count(one.scans, 'scan')} of {formatting.format_count(one.cases, 'case')}"
     return f"{names}: {of}" if names else of.capitalize()
 
 
-def _table(one: Calibrated, facts: Facts) -> str:
+def _class_table(one: CalibrationFile, facts: ReportContent) -> str:
     rows = [
-        (name, f"{organ.calibration.temperature:.2f}", *_changes(organ.before, organ.after))
+        (
+            name,
+            f"{organ.calibration.temperature:.2f}",
+            *_before_after_cells(organ.before, organ.after),
+        )
         for name, organ in one.organs.items()
     ]
-    rows.append(("all", "–", *_changes(one.before, one.after)))
-    swatches = [facts.swatch(name) for name in one.organs]
+    rows.append(("all", "–", *_before_after_cells(one.before, one.after)))
+    swatches = [facts.swatch_index(name) for name in one.organs]
     return html_page.table(HEADER, rows, kind="wide", swatches=swatches)
 
 
-def _changes(before: Figures, after: Figures) -> Iterator[str]:
+def _before_after_cells(before: Figures, after: Figures) -> Iterator[str]:
     pairs = (
         (before.spearman, after.spearman, 2),
         (before.dice_error, after.dice_error, 3),
         (before.ece, after.ece, 3),
     )
     for was, now, digits in pairs:
-        yield f"{_told(was, digits)} → {_told(now, digits)}"
+        yield f"{_format_figure(was, digits)} → {_format_figure(now, digits)}"
 
 
-def _told(value: float | None, digits: int) -> str:
+def _format_figure(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")

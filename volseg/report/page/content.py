@@ -8,16 +8,16 @@ from typing import TypeVar
 from volseg import formatting
 from volseg.evaluation.scan_scores import LABELLED, ScanScores
 from volseg.evaluation.summary import COLUMNS, METRICS, Scores
-from volseg.inference.confidence.calibration_file import Calibrated
+from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.prediction_folder import Prediction
 from volseg.runs.run import Run
-from volseg.tuning.tuning_file import Tuned
+from volseg.tuning.tuning_file import TuningFile
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Trained:
+class RunInfo:
     """A run: its name, by which version it was made, its config and steps as they are written, its epochs.
 
     `calibrated` and `tuned` are what was found for its present weights.
@@ -28,12 +28,12 @@ class Trained:
     version: str
     config: str
     epochs: tuple[Mapping[str, float], ...]
-    calibrated: Calibrated | None = None
-    tuned: Tuned | None = None
+    calibrated: CalibrationFile | None = None
+    tuned: TuningFile | None = None
 
 
 @dataclass(frozen=True)
-class Scan:
+class ReportScan:
     """A predicted scan; `picture` is what the page's script shows, "" where it has none."""
 
     record: Prediction
@@ -61,7 +61,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportContent:
     """All that a report can tell of `source`, a folder; what is not there is empty or None.
 
     `scans` come worst first, those without scores last, of these the least trusted first. `unscored`
@@ -72,23 +72,25 @@ class Facts:
     source: str
     dataset: str = ""
     classes: tuple[str, ...] = ()
-    trained: tuple[Trained, ...] = ()
-    scans: tuple[Scan, ...] = ()
+    trained: tuple[RunInfo, ...] = ()
+    scans: tuple[ReportScan, ...] = ()
     scores: Scores | None = None
     unscored: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def kind(self, name: str) -> int:
+    def colour_index(self, name: str) -> int:
         """Which colour a class has."""
         return self.classes.index(name)
 
-    def swatch(self, name: str) -> int | None:
+    def swatch_index(self, name: str) -> int | None:
         """The same, or None of a class that no scan here has."""
-        return self.kind(name) if name in self.classes else None
+        return self.colour_index(name) if name in self.classes else None
 
 
-def of_runs(facts: Facts, told: Callable[[Trained], T | None]) -> list[tuple[str, T]]:
+def distinct_run_values(
+    facts: ReportContent, told: Callable[[RunInfo], T | None]
+) -> list[tuple[str, T]]:
     """What is told of runs, each once, and of which it is told; no names where it is of all."""
     by_fact: list[tuple[list[str], T]] = []
     for one in facts.trained:
@@ -99,33 +101,33 @@ def of_runs(facts: Facts, told: Callable[[Trained], T | None]) -> list[tuple[str
         elif found is not None:
             by_fact.append(([one.name], found))
     return [
-        ("" if len(names) == len(facts.trained) else formatting.listed(names), found)
+        ("" if len(names) == len(facts.trained) else formatting.abbreviate_names(names), found)
         for names, found in by_fact
     ]
 
 
-def heading(metric: str) -> str:
+def metric_heading(metric: str) -> str:
     """What a metric is called, with its unit."""
     if metric in COLUMNS:
         return COLUMNS[metric].replace("\n", " ")
-    name, unit = metric.replace("_", " "), _unit(metric)
+    name, unit = metric.replace("_", " "), _metric_unit(metric)
     return name if unit in ("", "%") or name.endswith(unit) else f"{name} {unit}"
 
 
-def shown(metric: str, value: float) -> str:
+def format_metric(metric: str, value: float) -> str:
     """A value of a metric as people read it; a distance from nothing is infinite."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞"
-    return f"{value:z.{1 if _unit(metric) else 3}f}".replace("-", "−")
+    return f"{value:z.{1 if _metric_unit(metric) else 3}f}".replace("-", "−")
 
 
-def between(metric: str, low: float, high: float) -> str:
+def format_metric_range(metric: str, low: float, high: float) -> str:
     """From a value of a metric to another."""
-    return f"{shown(metric, low)}{' to ' if low < 0 else '–'}{shown(metric, high)}"
+    return f"{format_metric(metric, low)}{' to ' if low < 0 else '–'}{format_metric(metric, high)}"
 
 
-def _unit(metric: str) -> str:
+def _metric_unit(metric: str) -> str:
     known = METRICS.get(metric.removesuffix(LABELLED))
     return known.unit if known else ""

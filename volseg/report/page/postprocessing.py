@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 
 from volseg import formatting
-from volseg.postprocessing import Change
-from volseg.report.page.content import Facts
+from volseg.postprocessing import StepChange
+from volseg.report.page.content import ReportContent
 from volseg.visualization import html_page
 
 HEADER = ("class", "step", "parts before", "parts after", "ml added", "ml removed", "scans changed")
 
 
-def cleaning(facts: Facts) -> str:
+def step_changes(facts: ReportContent) -> str:
     """A row a class and step, in the order in which steps are applied."""
-    rows = list(_rows(facts))
+    rows = list(_step_rows(facts))
     if not rows:
         return ""
-    swatches = [facts.kind(row[0]) for row in rows]
+    swatches = [facts.colour_index(row[0]) for row in rows]
     table = html_page.table(HEADER, rows, kind="wide pairs", swatches=swatches)
     lead = "Means over scans. Each step changes what the last one left. What touches at a corner is one part."
     return html_page.section(
@@ -24,17 +24,17 @@ def cleaning(facts: Facts) -> str:
     )
 
 
-def _rows(facts: Facts) -> Iterator[tuple[str, ...]]:
+def _step_rows(facts: ReportContent) -> Iterator[tuple[str, ...]]:
     for name in facts.classes:
-        steps: dict[tuple[int, str], list[Change]] = {}
+        steps: dict[tuple[int, str], list[StepChange]] = {}
         for scan in facts.scans:
             for number, change in enumerate(scan.record.changes.get(name, ())):
                 steps.setdefault((number, change.step), []).append(change)
         for (_, step), changes in sorted(steps.items()):
-            yield name, step, *_told(changes)
+            yield name, step, *_mean_cells(changes)
 
 
-def _told(changes: Sequence[Change]) -> tuple[str, ...]:
+def _mean_cells(changes: Sequence[StepChange]) -> tuple[str, ...]:
     """Means, and in how many scans the step changed anything."""
     means = (
         mean(one.parts_before for one in changes),
@@ -43,4 +43,4 @@ def _told(changes: Sequence[Change]) -> tuple[str, ...]:
         mean(one.removed_ml for one in changes),
     )
     changed = sum(bool(one.added_ml or one.removed_ml) for one in changes)
-    return *map(formatting.number, means), f"{changed} of {len(changes)}"
+    return *map(formatting.format_number, means), f"{changed} of {len(changes)}"

@@ -1,34 +1,34 @@
 """The page of `volseg stats`."""
 
 from volseg import formatting
-from volseg.stats.dataset_stats import Statistics
+from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.page import classes, grids_and_intensities, overview
 from volseg.visualization import html_page
-from volseg.visualization.html_page import page
+from volseg.visualization.html_page import render_page
 
 
-def stats_page(found: Statistics) -> str:
+def render_statistics(found: DatasetStats) -> str:
     """The whole page; the same statistics give the same bytes."""
-    return page(
+    return render_page(
         f"{found.name}: dataset statistics",
         _subtitle(found),
         [
-            html_page.tiles(_tiles(found)),
-            _classes(found),
-            grids_and_intensities.sizes(found),
+            html_page.tiles(_key_figures(found)),
+            _class_table(found),
+            grids_and_intensities.sizes_and_spacings(found),
             grids_and_intensities.intensities(found),
-            classes.volumes(found),
-            classes.days(found),
+            classes.sizes_and_positions(found),
+            classes.volumes_by_day(found),
             classes.extents(found),
             classes.overlaps(found),
-            html_page.notes(_notes(found)),
+            html_page.notes(_note_lines(found)),
         ],
         made_from="what volseg prepare measured",
     )
 
 
-def _subtitle(found: Statistics) -> str:
-    channels = formatting.plural(len(found.channels), "channel")
+def _subtitle(found: DatasetStats) -> str:
+    channels = formatting.format_count(len(found.channels), "channel")
     kind = "classes exclude each other" if found.exclusive else "classes may overlap"
     kind = kind if len(found.classes) > 1 else ""
     told = [
@@ -40,23 +40,23 @@ def _subtitle(found: Statistics) -> str:
     return " · ".join(one for one in told if one)
 
 
-def _tiles(found: Statistics) -> list[tuple[str, str, str]]:
+def _key_figures(found: DatasetStats) -> list[tuple[str, str, str]]:
     sizes, total = found.sizes, len(found.scans)
     several = len({one.shape for one in sizes.grids}) > 1
     shape, spacing = sizes.voxels, sizes.spacing_mm
     slices = found.slices
     return [
-        ("Cases", formatting.number(found.cases), _each(total / found.cases)),
-        ("Scans", formatting.number(total), overview.parts(found)),
+        ("Cases", formatting.format_number(found.cases), _scans_per_case(total / found.cases)),
+        ("Scans", formatting.format_number(total), overview.scan_counts(found)),
         (
             "Voxels",
-            formatting.size(one.median for one in shape),
+            formatting.format_dimensions(one.median for one in shape),
             "medians" if several else "all scans",
         ),
-        ("Spacing", formatting.size(one.median for one in spacing), "mm, medians"),
+        ("Spacing", formatting.format_dimensions(one.median for one in spacing), "mm, medians"),
         (
             "Slices without a class",
-            formatting.percent(slices.empty / slices.count),
+            formatting.format_percent(slices.empty / slices.count),
             "of labelled scans",
         )
         if slices
@@ -64,20 +64,20 @@ def _tiles(found: Statistics) -> list[tuple[str, str, str]]:
     ]
 
 
-def _each(scans: float) -> str:
+def _scans_per_case(scans: float) -> str:
     return "one scan each" if scans == 1 else f"{scans:.3g} scans each on average"
 
 
-def _classes(found: Statistics) -> str:
+def _class_table(found: DatasetStats) -> str:
     """The table on top: a row a class."""
     if not found.organs:
         return ""
-    listed = overview.classes(found)
+    listed = overview.class_rows(found)
     table = html_page.table(overview.HEADER, listed, kind="wide", swatches=range(len(listed)))
     return f'<section class="first">{html_page.card("Classes at a glance", table, overview.CAPTION)}</section>'
 
 
-def _notes(found: Statistics) -> list[str]:
+def _note_lines(found: DatasetStats) -> list[str]:
     told = []
     if found.excluded:
         names = ", ".join(found.excluded)

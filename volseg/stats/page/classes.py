@@ -7,11 +7,11 @@ from typing import NamedTuple
 from volseg import formatting
 from volseg.data import distribution
 from volseg.data.distribution import Spread
-from volseg.stats.dataset_stats import Days, Overlap, Statistics, Where
-from volseg.stats.scan_stats import AXES, Place, ScanFacts, pair
+from volseg.stats.dataset_stats import DatasetStats, DayVolumeStats, ExtentStats, OverlapStats
+from volseg.stats.scan_stats import AXES, ClassExtent, ScanStats, pair_name
 from volseg.visualization import html_page, row_charts, scan_charts
-from volseg.visualization.row_charts import Row, Span
-from volseg.visualization.stylesheet import colour
+from volseg.visualization.row_charts import ChartRow, Span
+from volseg.visualization.stylesheet import css_colour
 
 PLOTTED = 6
 """Classes whose days are plotted; all are in the table."""
@@ -20,95 +20,104 @@ SQUARE = 6
 PAIRS = 12
 
 
-class Seen(NamedTuple):
+class PresentClass(NamedTuple):
     """A class that some scan has: its name and colour, and each scan that has it with its place."""
 
     name: str
     kind: str
-    where: Where
-    places: Sequence[tuple[ScanFacts, Place]]
+    where: ExtentStats
+    places: Sequence[tuple[ScanStats, ClassExtent]]
 
 
-def volumes(found: Statistics) -> str:
+def sizes_and_positions(found: DatasetStats) -> str:
     """How large classes are, how many slices show them, and where they lie from head to foot."""
-    seen = list(_seen(found))
+    seen = list(_present_classes(found))
     if not found.labelled:
         return ""
-    lead = f"Over {formatting.plural(found.labelled, 'scan')} with labels."
-    return html_page.section("Classes", lead, _volumes(seen), _slices(found), _heights(seen))
+    lead = f"Over {formatting.format_count(found.labelled, 'scan')} with labels."
+    return html_page.section(
+        "Classes", lead, _volume_chart(seen), _slice_chart(found), _head_foot_chart(seen)
+    )
 
 
-def _seen(found: Statistics) -> Iterator[Seen]:
+def _present_classes(found: DatasetStats) -> Iterator[PresentClass]:
     for index, (name, one) in enumerate(found.organs.items()):
         if one.where:
-            counted = [scan for scan in found.scans if scan.counted]
-            places = [(scan, place) for scan in counted if (place := scan.place(name))]
-            yield Seen(name, colour(index), one.where, places)
+            counted = [scan for scan in found.scans if scan.in_class_stats]
+            places = [(scan, place) for scan in counted if (place := scan.class_extent(name))]
+            yield PresentClass(name, css_colour(index), one.where, places)
 
 
-def _volumes(seen: Sequence[Seen]) -> str:
+def _volume_chart(seen: Sequence[PresentClass]) -> str:
     lines = [
-        Row(
+        ChartRow(
             name,
-            distribution.between(where.volume_ml, "ml"),
+            distribution.format_spread(where.volume_ml, "ml"),
             [place.volume_ml for _, place in places],
-            [f"{scan.name}: {formatting.number(place.volume_ml)} ml" for scan, place in places],
+            [
+                f"{scan.name}: {formatting.format_number(place.volume_ml)} ml"
+                for scan, place in places
+            ],
             kind,
         )
         for name, kind, where, places in seen
     ]
     if not lines:
         return ""
-    plot = row_charts.strips(
-        lines, unit="ml", label=f"Volumes over scans. {row_charts.told(lines)}"
+    plot = row_charts.strip_plots(
+        lines, unit="ml", label=f"Volumes over scans. {row_charts.describe_rows(lines)}"
     )
     return html_page.figure("Volume", plot, f"{row_charts.BOXES} {row_charts.FIGURES}")
 
 
-def _slices(found: Statistics) -> str:
-    counted = [scan for scan in found.scans if scan.counted]
+def _slice_chart(found: DatasetStats) -> str:
+    counted = [scan for scan in found.scans if scan.in_class_stats]
     if not found.slices:
         return ""
     share = found.slices.empty / found.slices.count
-    lines = [Row("no class", formatting.percent(share), [share], kind="none")]
+    lines = [ChartRow("no class", formatting.format_percent(share), [share], kind="none")]
     spreads = [found.slices.empty_share]
     for index, (name, one) in enumerate(found.organs.items()):
-        shown = [(scan, scan.place(name)) for scan in counted]
-        spreads.append(Spread.of(p.slices / scan.slices if p else 0.0 for scan, p in shown))
-        told = formatting.percent(one.slice_share)
-        lines.append(Row(name, told, [one.slice_share], kind=colour(index)))
-    plot = row_charts.shares(
-        lines, spreads, unit="% of slices", label=f"Slices. {row_charts.told(lines)}"
+        shown = [(scan, scan.class_extent(name)) for scan in counted]
+        spreads.append(
+            Spread.from_values(p.slices / scan.slice_count if p else 0.0 for scan, p in shown)
+        )
+        told = formatting.format_percent(one.slice_share)
+        lines.append(ChartRow(name, told, [one.slice_share], kind=css_colour(index)))
+    plot = row_charts.share_bars(
+        lines, spreads, unit="% of slices", label=f"Slices. {row_charts.describe_rows(lines)}"
     )
-    caption = f"Of {formatting.number(found.slices.count)} slices. Line: 5–95 % of scans."
+    caption = f"Of {formatting.format_number(found.slices.count)} slices. Line: 5–95 % of scans."
     return html_page.figure("Slices that show a class", plot, caption)
 
 
-def _heights(seen: Sequence[Seen]) -> str:
+def _head_foot_chart(seen: Sequence[PresentClass]) -> str:
     lines, spans = [], []
     for name, kind, where, places in seen:
         top, bottom = (
-            formatting.number(where.top_mm.median),
-            formatting.number(where.bottom_mm.median),
+            formatting.format_number(where.top_mm.median),
+            formatting.format_number(where.bottom_mm.median),
         )
-        lines.append(Row(name, f"{top} to {bottom} mm", [], kind=kind))
+        lines.append(ChartRow(name, f"{top} to {bottom} mm", [], kind=kind))
         spans.append([Span(place.top_mm, place.bottom_mm) for _, place in places])
     if not lines:
         return ""
-    label = f"Where classes lie from head to foot. {row_charts.told(lines)}"
-    plot = row_charts.profiles(lines, spans, unit="mm below the head end of the scan", label=label)
+    label = f"Where classes lie from head to foot. {row_charts.describe_rows(lines)}"
+    plot = row_charts.presence_profiles(
+        lines, spans, unit="mm below the head end of the scan", label=label
+    )
     caption = "Height: share of scans in which a class reaches over a place. Figures: median top and bottom."
     return html_page.figure("From head to foot", plot, caption)
 
 
-def days(found: Statistics) -> str:
+def volumes_by_day(found: DatasetStats) -> str:
     """How volumes change over the days of a case; of many classes the most variable are plotted."""
-    some = [(one, days) for one in _seen(found) if (days := found.organs[one.name].days)]
+    some = [(one, days) for one in _present_classes(found) if (days := found.organs[one.name].days)]
     if not some:
         return ""
     most = sorted(some, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
     plots = [
-        html_page.figure(one.name, _ranges(one), _change(days))
+        html_page.figure(one.name, _day_range_chart(one), _day_change_text(days))
         for one, days in some
         if (one, days) in most
     ]
@@ -120,42 +129,45 @@ def days(found: Statistics) -> str:
     return html_page.section("Volumes over a case's days", lead, *plots)
 
 
-def _change(days: Days) -> str:
+def _day_change_text(days: DayVolumeStats) -> str:
     ratio, variation = days.ratio, days.variation
     told = (
         f"Largest by smallest day: median {ratio.median:.2f}, at most {ratio.high:.3g}. "
-        f"Standard deviation by mean: median {formatting.percent(variation.median)}, "
-        f"at most {formatting.percent(variation.high)}."
+        f"Standard deviation by mean: median {formatting.format_percent(variation.median)}, "
+        f"at most {formatting.format_percent(variation.high)}."
     )
-    some = formatting.plural(days.on_some_days, "case")
+    some = formatting.format_count(days.on_some_days, "case")
     return f"{told} {some} without it on other days." if days.on_some_days else told
 
 
-def _ranges(one: Seen) -> str:
+def _day_range_chart(one: PresentClass) -> str:
     by_case: dict[str, list[tuple[float, str]]] = {}
     for scan, place in one.places:
-        told = f"{scan.name}: {formatting.number(place.volume_ml)} ml"
+        told = f"{scan.name}: {formatting.format_number(place.volume_ml)} ml"
         by_case.setdefault(scan.case, []).append((place.volume_ml, told))
-    cases = [scan_charts.Case(case, seen) for case, seen in by_case.items() if seen[1:]]
-    return scan_charts.ranges(
+    cases = [scan_charts.CaseValues(case, seen) for case, seen in by_case.items() if seen[1:]]
+    return scan_charts.case_ranges(
         cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case"
     )
 
 
-def extents(found: Statistics) -> str:
+def extents(found: DatasetStats) -> str:
     """How large the boxes around classes are: what a patch should hold."""
-    seen = list(_seen(found))
+    seen = list(_present_classes(found))
     if not seen or not found.extent_mm:
         return ""
-    boxes = [scan.extent_mm for scan in found.scans if scan.counted and scan.extent_mm]
+    boxes = [scan.extent_mm for scan in found.scans if scan.in_class_stats and scan.extent_mm]
     parts = []
     for axis, axis_name in enumerate(AXES):
-        lines = [_extent(one, axis) for one in seen]
+        lines = [_extent_row(one, axis) for one in seen]
         if len(seen) > 1:
-            told = distribution.between(found.extent_mm[axis], "mm")
-            lines.append(Row("all classes", told, [box[axis] for box in boxes], kind="none"))
-        plot = row_charts.strips(
-            lines, unit="mm", zero=False, label=f"Extent {axis_name}. {row_charts.told(lines)}"
+            told = distribution.format_spread(found.extent_mm[axis], "mm")
+            lines.append(ChartRow("all classes", told, [box[axis] for box in boxes], kind="none"))
+        plot = row_charts.strip_plots(
+            lines,
+            unit="mm",
+            zero=False,
+            label=f"Extent {axis_name}. {row_charts.describe_rows(lines)}",
         )
         parts.append(html_page.figure(axis_name.capitalize(), plot))
     lead = (
@@ -165,28 +177,29 @@ def extents(found: Statistics) -> str:
     return html_page.section("Extent", lead, *parts)
 
 
-def _extent(one: Seen, axis: int) -> Row:
+def _extent_row(one: PresentClass, axis: int) -> ChartRow:
     values = [place.extent_mm[axis] for _, place in one.places]
     hints = [
-        f"{scan.name}: {formatting.number(place.extent_mm[axis])} mm" for scan, place in one.places
+        f"{scan.name}: {formatting.format_number(place.extent_mm[axis])} mm"
+        for scan, place in one.places
     ]
-    told = distribution.between(one.where.extent_mm[axis], "mm")
-    return Row(one.name, told, values, hints, one.kind)
+    told = distribution.format_spread(one.where.extent_mm[axis], "mm")
+    return ChartRow(one.name, told, values, hints, one.kind)
 
 
-def overlaps(found: Statistics) -> str:
+def overlaps(found: DatasetStats) -> str:
     """What classes share, where they may share anything; of many pairs those that share most."""
     if not found.overlaps:
         return ""
     most = sorted(found.overlaps, key=lambda one: -one.share.high)[:PAIRS]
-    lines = [_pair(one, found) for one in found.overlaps if one in most]
-    plot = row_charts.strips(
-        lines, unit="%", label=f"Overlaps over scans. {row_charts.told(lines)}"
+    lines = [_overlap_row(one, found) for one in found.overlaps if one in most]
+    plot = row_charts.strip_plots(
+        lines, unit="%", label=f"Overlaps over scans. {row_charts.describe_rows(lines)}"
     )
     left = f" The {PAIRS} pairs that share most." if len(found.overlaps) > PAIRS else ""
     matrix = ""
     if len(found.classes) <= SQUARE:
-        matrix = html_page.card("Median over scans", _matrix(found.classes, found.overlaps))
+        matrix = html_page.card("Median over scans", _overlap_matrix(found.classes, found.overlaps))
     return html_page.section(
         "Overlap between classes",
         f"Voxels that two classes share, as a share of the smaller one in the scan.{left}",
@@ -195,20 +208,22 @@ def overlaps(found: Statistics) -> str:
     )
 
 
-def _pair(one: Overlap, found: Statistics) -> Row:
-    name = pair(one.one, one.other)
+def _overlap_row(one: OverlapStats, found: DatasetStats) -> ChartRow:
+    name = pair_name(one.one, one.other)
     shared = [
         (scan, scan.overlaps[name])
         for scan in found.scans
-        if scan.counted and name in scan.overlaps
+        if scan.in_class_stats and name in scan.overlaps
     ]
-    low, middle, high = map(formatting.percent, (one.share.p5, one.share.median, one.share.p95))
-    hints = [f"{scan.name}: {formatting.percent(share)}" for scan, share in shared]
+    low, middle, high = map(
+        formatting.format_percent, (one.share.p5, one.share.median, one.share.p95)
+    )
+    hints = [f"{scan.name}: {formatting.format_percent(share)}" for scan, share in shared]
     values = [100 * share for _, share in shared]
-    return Row(name, f"{middle} ({low}–{high})", values, hints, "plain")
+    return ChartRow(name, f"{middle} ({low}–{high})", values, hints, "plain")
 
 
-def _matrix(classes: Sequence[str], overlaps: Sequence[Overlap]) -> str:
+def _overlap_matrix(classes: Sequence[str], overlaps: Sequence[OverlapStats]) -> str:
     """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
     known = {frozenset((one.one, one.other)): one.share for one in overlaps}
     most = max(share.high for share in known.values()) or 1.0
@@ -224,8 +239,8 @@ def _matrix(classes: Sequence[str], overlaps: Sequence[Overlap]) -> str:
                 body += "<td></td>"
                 continue
             heat = 0.06 + 0.5 * share.median / most
-            body += f'<td style="background:rgba(var(--heat),{heat:.2f})">{formatting.percent(share.median)}'
-            body += f"<small>up to {formatting.percent(share.high)}</small></td>"
+            body += f'<td style="background:rgba(var(--heat),{heat:.2f})">{formatting.format_percent(share.median)}'
+            body += f"<small>up to {formatting.format_percent(share.high)}</small></td>"
         body += "</tr>"
     return (
         f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'

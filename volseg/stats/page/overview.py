@@ -5,7 +5,7 @@ import math
 from volseg import formatting
 from volseg.data import distribution
 from volseg.data.distribution import Spread
-from volseg.stats.dataset_stats import Class, Statistics, Where
+from volseg.stats.dataset_stats import ClassStats, DatasetStats, ExtentStats
 from volseg.stats.scan_stats import AXES
 
 HEADER = (
@@ -25,7 +25,7 @@ CAPTION = (
 )
 
 
-def parts(found: Statistics) -> str:
+def scan_counts(found: DatasetStats) -> str:
     """How many scans are what: 9 with labels, 1 without labels, 7 excluded; 1 in the test part."""
     excluded = len(found.excluded)
     counts = {
@@ -34,36 +34,38 @@ def parts(found: Statistics) -> str:
         "excluded": excluded,
     }
     told = ", ".join(
-        f"{formatting.number(count)} {name}" for name, count in counts.items() if count
+        f"{formatting.format_number(count)} {name}" for name, count in counts.items() if count
     )
-    return f"{told}; {formatting.number(found.test)} in the test part" if found.test else told
+    return (
+        f"{told}; {formatting.format_number(found.test)} in the test part" if found.test else told
+    )
 
 
-def classes(found: Statistics) -> list[tuple[str, ...]]:
+def class_rows(found: DatasetStats) -> list[tuple[str, ...]]:
     """A row a class, below HEADER; in a cell `a|b` b is a remark on a."""
-    return [(name, *_figures(one, found)) for name, one in found.organs.items()]
+    return [(name, *_class_cells(one, found)) for name, one in found.organs.items()]
 
 
-def _figures(one: Class, found: Statistics) -> list[str]:
-    scans = f"{formatting.number(one.scans)} of {formatting.number(found.labelled)}"
-    share = formatting.percent(one.slice_share)
+def _class_cells(one: ClassStats, found: DatasetStats) -> list[str]:
+    scans = f"{formatting.format_number(one.scans)} of {formatting.format_number(found.labelled)}"
+    share = formatting.format_percent(one.slice_share)
     if not one.where:
         return [scans, "–", "–", share, "–", "–", "–", "–"]
     where, spacing = one.where, found.sizes.spacing_mm
     return [
         scans,
-        distribution.between(where.volume_ml).replace(" ", "|", 1),
+        distribution.format_spread(where.volume_ml).replace(" ", "|", 1),
         f"{one.days.ratio.median:.2f}×" if one.days else "–",
         share,
-        _reach(where),
-        *(_extent(mm, voxel) for mm, voxel in zip(where.extent_mm, spacing, strict=True)),
+        _top_to_bottom(where),
+        *(_extent_cell(mm, voxel) for mm, voxel in zip(where.extent_mm, spacing, strict=True)),
     ]
 
 
-def _reach(where: Where) -> str:
-    return f"{formatting.number(where.top_mm.median)}–{formatting.number(where.bottom_mm.median)}"
+def _top_to_bottom(where: ExtentStats) -> str:
+    return f"{formatting.format_number(where.top_mm.median)}–{formatting.format_number(where.bottom_mm.median)}"
 
 
-def _extent(extent_mm: Spread, spacing_mm: Spread) -> str:
+def _extent_cell(extent_mm: Spread, spacing_mm: Spread) -> str:
     voxels = math.ceil(round(extent_mm.p95 / spacing_mm.median, 3))
-    return f"{formatting.number(extent_mm.p95)}|{formatting.plural(voxels, 'voxel')}"
+    return f"{formatting.format_number(extent_mm.p95)}|{formatting.format_count(voxels, 'voxel')}"

@@ -16,7 +16,7 @@ from volseg.data.volume import Array
 Item = dict[str, Any]
 
 
-class Intensity(Randomizable, Transform):  # type: ignore[misc]
+class IntensityTransform(Randomizable, Transform):  # type: ignore[misc]
     """A change whose strength is drawn from 0 to `most`, made with the probability `often`."""
 
     def __init__(self, most: float, often: float) -> None:
@@ -33,19 +33,19 @@ class Intensity(Randomizable, Transform):  # type: ignore[misc]
     def vary(self, image: Array) -> None:
         """Change the image in place."""
 
-    def _either_way(self) -> float:
+    def _draw_symmetric(self) -> float:
         return float(self.R.uniform(-self.most, self.most))
 
 
-class Gamma(Intensity):
+class Gamma(IntensityTransform):
     """Raise to a power between exp(-most) and exp(most); needs values of at least 0."""
 
     def vary(self, image: Array) -> None:
         """Change the image in place."""
-        np.power(image, np.float32(np.exp(self._either_way())), out=image)
+        np.power(image, np.float32(np.exp(self._draw_symmetric())), out=image)
 
 
-class Blur(Intensity):
+class Blur(IntensityTransform):
     """Smooth by a Gaussian of up to `most` voxels."""
 
     def vary(self, image: Array) -> None:
@@ -57,7 +57,7 @@ class Blur(Intensity):
             gaussian_filter(channel, sigma, output=channel, mode="nearest", truncate=3)
 
 
-class LowResolution(Intensity):
+class LowResolution(IntensityTransform):
     """As if voxels had been up to `1 + most` times as wide: thinned out, and filled in linearly."""
 
     def vary(self, image: Array) -> None:
@@ -69,23 +69,23 @@ class LowResolution(Intensity):
         image[...] = interpolate(coarse, size=image.shape[1:], mode="trilinear")[0].numpy()
 
 
-class Contrast(Intensity):
+class Contrast(IntensityTransform):
     """Multiply by 1 - most to 1 + most."""
 
     def vary(self, image: Array) -> None:
         """Change the image in place."""
-        image *= np.float32(1 + self._either_way())
+        image *= np.float32(1 + self._draw_symmetric())
 
 
-class Brightness(Intensity):
+class Brightness(IntensityTransform):
     """Add -most to most."""
 
     def vary(self, image: Array) -> None:
         """Change the image in place."""
-        image += np.float32(self._either_way())
+        image += np.float32(self._draw_symmetric())
 
 
-class Noise(Intensity):
+class Noise(IntensityTransform):
     """Add Gaussian noise with a standard deviation of up to `most`."""
 
     def vary(self, image: Array) -> None:

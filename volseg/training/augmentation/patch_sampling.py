@@ -12,11 +12,11 @@ import torch
 from torch.nn.functional import grid_sample
 
 from volseg.data.volume import Array
-from volseg.training.loading.packed_scan import Packed, first_wins, ignored
+from volseg.training.loading.packed_scan import PackedScan, first_wins, mark_ignored
 
 
 @dataclass(frozen=True)
-class Frame:
+class PatchFrame:
     """A patch of `size` voxels (X, Y, Z) in a scan, whose first voxel is `start` before it is varied.
 
     Patch voxel p lies at start + centre + matrix @ (p - centre) + bend(p), in voxels of the scan.
@@ -28,12 +28,12 @@ class Frame:
     matrix: Array | None = None
     bend: Array | None = None
 
-    def turned(self, matrix: Array) -> "Frame":
+    def with_matrix(self, matrix: Array) -> "PatchFrame":
         """The frame varied by a matrix (3, 3) about its centre."""
         return replace(self, matrix=matrix if self.matrix is None else self.matrix @ matrix)
 
     @property
-    def flips(self) -> tuple[int, ...] | None:
+    def flipped_axes(self) -> tuple[int, ...] | None:
         """The axes that are turned over, if nothing else is done."""
         if self.bend is not None:
             return None
@@ -43,7 +43,7 @@ class Frame:
             return None
         return tuple(np.flatnonzero(self.matrix.diagonal() < 0).tolist())
 
-    def places(self) -> Array:
+    def voxel_positions(self) -> Array:
         """Where each voxel lies in the scan: float32 (X, Y, Z, 3), the last axis as Z, Y, X.
 
         That is the order in which torch wants it.
@@ -57,28 +57,28 @@ class Frame:
             plane = (of_x[:, None, None] + of_y[None, :, None]).astype(np.float32)
             np.add(plane, of_z.astype(np.float32), out=places[..., 2 - axis])
         if self.bend is not None:
-            for axis, field in enumerate(smooth(self.bend, self.size)):
+            for axis, field in enumerate(smooth_field(self.bend, self.size)):
                 places[..., 2 - axis] += field
         return places
 
 
-def cut(scan: Packed, frame: Frame) -> tuple[Array, Array]:
+def cut_patch(scan: PackedScan, frame: PatchFrame) -> tuple[Array, Array]:
     """The patch: image float32 (C, X, Y, Z) and label uint8 (K, X, Y, Z) with 0, 1 or IGNORE.
 
     Without a rotation, zoom or bend it is the scan's own voxels. Else both are resampled linearly,
     once, and classes cut at one half.
     """
-    flips = frame.flips
-    return _resampled(scan, frame) if flips is None else _copied(scan, frame, flips)
+    flips = frame.flipped_axes
+    return _resample_patch(scan, frame) if flips is None else _copy_patch(scan, frame, flips)
 
 
-def smooth(controls: Array, size: Sequence[int]) -> Array:
+def smooth_field(controls: Array, size: Sequence[int]) -> Array:
     """Control points (3, I, J, K) as a smooth field (3, X, Y, Z), float32, by cubic B-splines.
 
     Independent control points of variance 1 give a field of variance 1 everywhere.
     """
     along_x, along_y, along_z = (  # torch's: numpy's threads would fight with those of the network
-        torch.from_numpy(_weights(n, count))
+        torch.from_numpy(_spline_weights(n, count))
         for n, count in zip(size, controls.shape[1:], strict=True)
     )
     field = along_y @ (torch.from_numpy(controls.astype(np.float32)) @ along_z.T)
@@ -87,7 +87,7 @@ def smooth(controls: Array, size: Sequence[int]) -> Array:
     return smoothed
 
 
-def _weights(size: int, controls: int) -> Array:
+def _spline_weights(size: int, controls: int) -> Array:
     """How much of each control point is in each voxel: float32 (size, controls)."""
     place = np.linspace(0, controls - 1, size)[:, None]
     away = np.abs(place - np.arange(controls))
@@ -97,8 +97,8 @@ def _weights(size: int, controls: int) -> Array:
     return scaled
 
 
-def _copied(scan: Packed, frame: Frame, flips: tuple[int, ...]) -> tuple[Array, Array]:
-    image, label = _nothing(scan, frame.size)
+def _copy_patch(scan: PackedScan, frame: PatchFrame, flips: tuple[int, ...]) -> tuple[Array, Array]:
+    image, label = _empty_patch(scan, frame.size)
     inside, window = [], []
     for start, size, length in zip(frame.start, frame.size, scan.shape, strict=True):
         low, high = max(start, 0), max(min(start + size, length), start, 0)
@@ -109,35 +109,35 @@ def _copied(scan: Packed, frame: Frame, flips: tuple[int, ...]) -> tuple[Array, 
     np.flip(image, along)[place] = scan.image[(slice(None), *window)]
     into = np.flip(label, along)[place]
     for number, plane in enumerate(into):
-        plane[...] = scan.plane(number, tuple(window))
-    ignored(into, scan.plane(scan.classes, tuple(window)))
+        plane[...] = scan.label_plane(number, tuple(window))
+    mark_ignored(into, scan.label_plane(scan.class_count, tuple(window)))
     return image, label
 
 
-def _resampled(scan: Packed, frame: Frame) -> tuple[Array, Array]:
-    places = frame.places()
-    low, high = _bounds(places, scan.shape)
-    image, label = _nothing(scan, frame.size)
+def _resample_patch(scan: PackedScan, frame: PatchFrame) -> tuple[Array, Array]:
+    places = frame.voxel_positions()
+    low, high = _source_box(places, scan.shape)
+    image, label = _empty_patch(scan, frame.size)
     if (low >= high).any():
         return image, label
     window = tuple(map(slice, low, high))
-    planes = {n: scan.plane(n, window) for n in range(scan.classes + 1)}
+    planes = {n: scan.label_plane(n, window) for n in range(scan.class_count + 1)}
     planes = {n: plane for n, plane in planes.items() if plane.any()}
     source = np.empty((len(image) + len(planes), *(high - low)), np.float32)
     source[: len(image)] = scan.image[(slice(None), *window)]
     for into, plane in zip(source[len(image) :], planes.values(), strict=True):
         into[...] = plane
-    found = _sampled(source, places, low)
+    found = _sample_box(source, places, low)
     masks = dict(zip(planes, found[len(image) :] >= 0.5, strict=True))
-    nowhere = masks.pop(scan.classes, None)
+    nowhere = masks.pop(scan.class_count, None)
     for number, mask in masks.items():
         label[number] = mask
     if scan.exclusive and len(masks) > 1:
         label = first_wins(label)
-    return found[: len(image)], label if nowhere is None else ignored(label, nowhere)
+    return found[: len(image)], label if nowhere is None else mark_ignored(label, nowhere)
 
 
-def _bounds(places: Array, shape: Sequence[int]) -> tuple[Array, Array]:
+def _source_box(places: Array, shape: Sequence[int]) -> tuple[Array, Array]:
     """The box of the scan, from `low` up to before `high`, that these places lie in or between."""
     axes = [places[..., 2 - axis] for axis in range(3)]  # many times as fast as all at once
     low = np.array([max(0, math.floor(along.min())) for along in axes])
@@ -145,7 +145,7 @@ def _bounds(places: Array, shape: Sequence[int]) -> tuple[Array, Array]:
     return low, np.minimum(beyond, shape)
 
 
-def _sampled(source: Array, places: Array, low: Array) -> Array:
+def _sample_box(source: Array, places: Array, low: Array) -> Array:
     """A box (C, X, Y, Z) that begins at the voxel `low`, at places in the scan; changes `places`."""
     length = np.array(source.shape[1:])
     grid = torch.from_numpy(places)
@@ -164,7 +164,7 @@ def _sampled(source: Array, places: Array, low: Array) -> Array:
     return joined
 
 
-def _nothing(scan: Packed, size: Sequence[int]) -> tuple[Array, Array]:
+def _empty_patch(scan: PackedScan, size: Sequence[int]) -> tuple[Array, Array]:
     """A patch that lies beyond the scan."""
     image = np.zeros((len(scan.image), *size), np.float32)
-    return image, np.zeros((scan.classes, *size), np.uint8)
+    return image, np.zeros((scan.class_count, *size), np.uint8)

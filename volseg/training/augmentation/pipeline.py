@@ -17,10 +17,16 @@ from volseg.training.augmentation.intensity import (
     LowResolution,
     Noise,
 )
-from volseg.training.augmentation.spatial import Bend, Cut, Flip, PlacePatch, RotateZoom
+from volseg.training.augmentation.spatial import (
+    CutPatch,
+    ElasticDeformation,
+    Flip,
+    PlacePatch,
+    RotateZoom,
+)
 
 
-def augmentation(augment: Augment, *, patch: Sequence[int], foreground: float) -> Compose:
+def build_augmentation(augment: Augment, *, patch: Sequence[int], foreground: float) -> Compose:
     """All that is drawn for a patch, in order: its place, its shape, then its grey values."""
     sometimes, often = augment.spatial_probability, augment.intensity_probability
     turned = augment.scale or any(augment.degrees)
@@ -28,8 +34,8 @@ def augmentation(augment: Augment, *, patch: Sequence[int], foreground: float) -
         (True, PlacePatch(patch, foreground)),
         (augment.flip, Flip(augment.flip)),
         (turned, RotateZoom(augment.degrees, augment.scale, sometimes)),
-        (augment.elastic_mm, Bend(augment.elastic_mm, sometimes)),
-        (True, Cut()),
+        (augment.elastic_mm, ElasticDeformation(augment.elastic_mm, sometimes)),
+        (True, CutPatch()),
         (augment.gamma, Gamma(augment.gamma, often)),
         (augment.blur, Blur(augment.blur, often)),
         (augment.low_resolution, LowResolution(augment.low_resolution, often)),

@@ -8,19 +8,19 @@ from monai.transforms import Randomizable, Transform
 
 from volseg.data.volume import Array
 from volseg.training.augmentation.intensity import Item
-from volseg.training.augmentation.patch_sampling import Frame, cut
-from volseg.training.loading.packed_scan import Packed
+from volseg.training.augmentation.patch_sampling import PatchFrame, cut_patch
+from volseg.training.loading.packed_scan import PackedScan
 
 CONTROLS = 7
 """Control points of an elastic displacement along each axis of the patch."""
 
 
 @dataclass(frozen=True)
-class View:
+class PatchView:
     """A scan, and where in it the patch lies."""
 
-    scan: Packed
-    frame: Frame
+    scan: PackedScan
+    frame: PatchFrame
 
 
 class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
@@ -30,17 +30,17 @@ class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
         self.patch = tuple(patch)
         self.foreground = foreground
 
-    def __call__(self, scan: Packed) -> View:
+    def __call__(self, scan: PackedScan) -> PatchView:
         """The patch inside the scan, or around it where the scan is smaller."""
-        wanted = self._wanted(scan)
+        wanted = self._draw_start(scan)
         room = [n - size for n, size in zip(scan.shape, self.patch, strict=True)]
         start = (
             min(max(w, 0), spare) if spare >= 0 else -(-spare // 2)
             for w, spare in zip(wanted, room, strict=True)
         )
-        return View(scan, Frame(tuple(start), self.patch))
+        return PatchView(scan, PatchFrame(tuple(start), self.patch))
 
-    def _wanted(self, scan: Packed) -> list[int]:
+    def _draw_start(self, scan: PackedScan) -> list[int]:
         points = [points for points in scan.points if len(points)]
         if not (points and self.R.random_sample() < self.foreground):
             sizes = zip(scan.shape, self.patch, strict=True)
@@ -59,11 +59,11 @@ class Flip(Randomizable, Transform):  # type: ignore[misc]
     def __init__(self, axes: Sequence[str]) -> None:
         self.axes = ["xyz".index(axis) for axis in axes]
 
-    def __call__(self, view: View) -> View:
+    def __call__(self, view: PatchView) -> PatchView:
         """The view, flipped or not."""
         signs = np.ones(3)
         signs[self.axes] = self.R.choice((-1.0, 1.0), len(self.axes))
-        return replace(view, frame=view.frame.turned(np.diag(signs)))
+        return replace(view, frame=view.frame.with_matrix(np.diag(signs)))
 
 
 class RotateZoom(Randomizable, Transform):  # type: ignore[misc]
@@ -74,24 +74,24 @@ class RotateZoom(Randomizable, Transform):  # type: ignore[misc]
         self.scale = scale
         self.often = often
 
-    def __call__(self, view: View) -> View:
+    def __call__(self, view: PatchView) -> PatchView:
         """The view, turned about the patch's centre or as it was."""
         if self.R.random_sample() >= self.often:
             return view
         angles = np.deg2rad([self.R.uniform(-most, most) for most in self.degrees])
         zoom = 1 + self.R.uniform(-self.scale, self.scale, 3)
-        matrix = in_voxels(rotation(angles) * zoom, view.scan.spacing_mm)
-        return replace(view, frame=view.frame.turned(matrix))
+        matrix = voxel_matrix(rotation_matrix(angles) * zoom, view.scan.spacing_mm)
+        return replace(view, frame=view.frame.with_matrix(matrix))
 
 
-class Bend(Randomizable, Transform):  # type: ignore[misc]
+class ElasticDeformation(Randomizable, Transform):  # type: ignore[misc]
     """Displace smoothly by so many mm (a standard deviation along each axis)."""
 
     def __init__(self, deviation_mm: float, often: float) -> None:
         self.deviation_mm = deviation_mm
         self.often = often
 
-    def __call__(self, view: View) -> View:
+    def __call__(self, view: PatchView) -> PatchView:
         """The view, bent or as it was."""
         if self.R.random_sample() >= self.often:
             return view
@@ -100,16 +100,16 @@ class Bend(Randomizable, Transform):  # type: ignore[misc]
         return replace(view, frame=replace(view.frame, bend=in_scan))
 
 
-class Cut(Transform):  # type: ignore[misc]
+class CutPatch(Transform):  # type: ignore[misc]
     """Fetch the patch's voxels: one copy, or one resampling."""
 
-    def __call__(self, view: View) -> Item:
+    def __call__(self, view: PatchView) -> Item:
         """`image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE."""
-        image, label = cut(view.scan, view.frame)
+        image, label = cut_patch(view.scan, view.frame)
         return {"image": image, "label": label}
 
 
-def rotation(radians: Sequence[float] | Array) -> Array:
+def rotation_matrix(radians: Sequence[float] | Array) -> Array:
     """The matrix (3, 3) that turns about x, then y, then z."""
     turned = np.eye(3)
     for axis, angle in enumerate(radians):
@@ -121,7 +121,7 @@ def rotation(radians: Sequence[float] | Array) -> Array:
     return turned
 
 
-def in_voxels(matrix: Array, spacing_mm: Sequence[float]) -> Array:
+def voxel_matrix(matrix: Array, spacing_mm: Sequence[float]) -> Array:
     """A matrix (3, 3) in millimetres as one between voxels."""
     mm = np.asarray(spacing_mm)
     scaled: Array = matrix * mm / mm[:, None]

@@ -13,24 +13,24 @@ import torch
 from monai.transforms import Compose, Randomizable
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from volseg.training.loading.scan_cache import Scans
-from volseg.training.loading.workers import Failure, Table, begin
+from volseg.training.loading.scan_cache import ScanCache
+from volseg.training.loading.workers import WorkerFailure, WorkerTable, init_worker
 
 Batch = dict[str, Any]
 
 
-class Patches:
+class TrainingPatches:
     """An endless, indexable row of training patches; pass k goes once through all scans."""
 
-    def __init__(self, scans: Scans, augmentation: Compose, *, seed: int) -> None:
+    def __init__(self, scans: ScanCache, augmentation: Compose, *, seed: int) -> None:
         self.scans = scans
         self.augmentation = augmentation
         self.seed = seed
-        self.table = Table()
+        self.table = WorkerTable()
 
     def __getitem__(self, position: int) -> Batch:
         """The patch at this position of the run: `image`, `label`, the scan's `name`, `position`."""
-        number = self.scan(position)
+        number = self.scan_index(position)
         state = np.random.RandomState(np.random.SFC64([self.seed, 1, position]))
         for step in self.augmentation.transforms:  # one stream for all: seeding each takes longer
             if isinstance(step, Randomizable):
@@ -38,32 +38,34 @@ class Patches:
         item = self.augmentation(self.scans[number])
         return {**item, "name": self.scans.names[number], "position": position}
 
-    def scan(self, position: int) -> int:
+    def scan_index(self, position: int) -> int:
         """The number of the scan that this patch is of."""
         turn, place = divmod(position, len(self.scans))
         order = np.random.default_rng([self.seed, turn]).permutation(len(self.scans))
         return int(order[place])
 
 
-class _Announced(Dataset[Batch | Failure]):
+class _TrackedPatches(Dataset[Batch | WorkerFailure]):
     """Patches, each written into the shared table before it is begun; a failure becomes an item."""
 
-    def __init__(self, patches: Patches, batch: int) -> None:
+    def __init__(self, patches: TrainingPatches, batch: int) -> None:
         self.patches = patches
         self.batch = batch
 
-    def __getitem__(self, position: int) -> Batch | Failure:
+    def __getitem__(self, position: int) -> Batch | WorkerFailure:
         worker, step = get_worker_info(), position // self.batch
-        scan = self.patches.scan(position)
+        scan = self.patches.scan_index(position)
         number = worker.id if worker else 0
         self.patches.table.enter(number, process=os.getpid(), step=step, scan=scan)
         try:
             return self.patches[position]
         except Exception as error:  # it is raised again by the training process
-            return Failure.of(error, f"{self.patches.scans.names[scan]}, step {step}")
+            return WorkerFailure.from_exception(
+                error, f"{self.patches.scans.names[scan]}, step {step}"
+            )
 
 
-class _Steps(Sampler[list[int]]):
+class _StepSampler(Sampler[list[int]]):
     """The positions of each step's patches that fall to one rank."""
 
     def __init__(self, steps: range, batch: int, *, rank: int, ranks: int) -> None:
@@ -78,7 +80,7 @@ class _Steps(Sampler[list[int]]):
         return len(self.steps)
 
 
-class Loader:
+class BatchLoader:
     """The batches of some steps, in order."""
 
     def __init__(self, source: "DataLoader[Any]") -> None:
@@ -95,47 +97,55 @@ class Loader:
             UserError: a scan's file is damaged, or memory ran out.
         """
         for batch in self._source:
-            if isinstance(batch, Failure):
-                raise batch.error()
+            if isinstance(batch, WorkerFailure):
+                raise batch.to_exception()
             yield batch
 
 
-def loader(
-    patches: Patches, *, batch: int, steps: range, workers: int, rank: int = 0, ranks: int = 1
-) -> Loader:
+def build_loader(
+    patches: TrainingPatches,
+    *,
+    batch: int,
+    steps: range,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> BatchLoader:
     """The batches of these steps, or what falls to one of several ranks of each.
 
     Together the ranks have exactly the patches that one alone would have.
     """
     source = DataLoader(
-        _Announced(patches, batch),
-        batch_sampler=_Steps(steps, batch, rank=rank, ranks=ranks),
+        _TrackedPatches(patches, batch),
+        batch_sampler=_StepSampler(steps, batch, rank=rank, ranks=ranks),
         num_workers=workers,
-        collate_fn=_stacked,
+        collate_fn=_collate_patches,
         generator=torch.Generator(),  # else each start draws from the one that dropout draws from
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=2 if workers else None,
-        worker_init_fn=begin if workers else None,
+        worker_init_fn=init_worker if workers else None,
     )
-    return Loader(source)
+    return BatchLoader(source)
 
 
-def _stacked(items: list[Batch | Failure]) -> Batch | Failure:
+def _collate_patches(items: list[Batch | WorkerFailure]) -> Batch | WorkerFailure:
     """One batch of several patches, or the first failure among them."""
     patches = []
     for item in items:
-        if isinstance(item, Failure):
+        if isinstance(item, WorkerFailure):
             return item
         patches.append(item)
     try:
-        stacked = {key: _tensor(np.stack([p[key] for p in patches])) for key in ("image", "label")}
+        stacked = {
+            key: _shared_tensor(np.stack([p[key] for p in patches])) for key in ("image", "label")
+        }
     except RuntimeError as error:  # shared memory that is full
-        return Failure.of(error, f"a batch from {patches[0]['name']}")
+        return WorkerFailure.from_exception(error, f"a batch from {patches[0]['name']}")
     position = torch.tensor([patch["position"] for patch in patches])
     return {**stacked, "position": position, "name": [patch["name"] for patch in patches]}
 
 
-def _tensor(array: Any) -> torch.Tensor:
+def _shared_tensor(array: Any) -> torch.Tensor:
     """As a tensor, in a worker already in the memory that it shares with the training process."""
     tensor = torch.from_numpy(array)
     if get_worker_info():

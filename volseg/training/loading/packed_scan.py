@@ -11,14 +11,14 @@ import numpy as np
 from volseg.arrays import IGNORE
 from volseg.data.volume import Array
 from volseg.schema import Spacing
-from volseg.system.files import replacing
+from volseg.system.files import atomic_path
 
 ALIGNED = 64
 """Bytes; each array of a file begins at a multiple of it."""
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedScan:
     """A scan: `image` float16 (C, X, Y, Z), `bits` uint8 (B, X, Y, Z), `points` int16 (N, 3) a class.
 
     Bit k of the bytes is class k, and the bit behind the last class says that the voxel is ignored.
@@ -38,11 +38,11 @@ class Packed:
         return shape
 
     @property
-    def classes(self) -> int:
+    def class_count(self) -> int:
         """How many classes are labelled."""
         return len(self.points)
 
-    def plane(self, number: int, window: tuple[slice, ...]) -> Array:
+    def label_plane(self, number: int, window: tuple[slice, ...]) -> Array:
         """Whether each voxel of a window is of a class, or ignored (the plane behind the last class)."""
         plane: Array = (self.bits[number // 8][window] & np.uint8(1 << number % 8)) != 0
         return plane
@@ -57,14 +57,14 @@ class Packed:
             "arrays": [(array.dtype.str, array.shape) for array in arrays],
         }
         head = json.dumps(facts).encode()
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             file.write(len(head).to_bytes(8, "little") + head)
             for array in arrays:
                 file.write(bytes(-file.tell() % ALIGNED))
                 file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
     @classmethod
-    def mapped(cls, path: Path, source: Any) -> "Packed | None":
+    def read_mapped(cls, path: Path, source: Any) -> "PackedScan | None":
         """The scan in a file, its voxels mapped from it; None if it was made from something else."""
         if not path.is_file() or path.stat().st_size < ALIGNED:
             return None
@@ -89,13 +89,13 @@ class Packed:
         return cls(image, bits, tuple(points), (x, y, z), facts["exclusive"])
 
 
-def pack(label: Array) -> Array:
+def pack_labels(label: Array) -> Array:
     """Labels (K, X, Y, Z) of 0, 1 or IGNORE as bits (B, X, Y, Z); ignored is a voxel, not a class."""
     planes = np.concatenate([label == 1, (label == IGNORE).any(axis=0, keepdims=True)])
     return np.packbits(planes, axis=0, bitorder="little")
 
 
-def bytes_a_voxel(channels: int, classes: int) -> int:
+def bytes_per_voxel(channels: int, classes: int) -> int:
     """What a voxel takes of memory or disk."""
     return 2 * channels + -(-(classes + 1) // 8)
 
@@ -110,7 +110,7 @@ def first_wins(label: Array) -> Array:
     return marked
 
 
-def ignored(label: Array, voxels: Array) -> Array:
+def mark_ignored(label: Array, voxels: Array) -> Array:
     """Labels (K, X, Y, Z) with these voxels (X, Y, Z) set to IGNORE, in place."""
     if voxels.any():
         label[:, voxels] = IGNORE

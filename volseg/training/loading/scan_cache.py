@@ -18,11 +18,11 @@ from volseg import console
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
 from volseg.errors import UserError
-from volseg.formatting import amount
-from volseg.system.files import telling
-from volseg.system.hardware import cores, free_memory
+from volseg.formatting import format_bytes
+from volseg.system.files import readable_write_errors
+from volseg.system.hardware import available_cores, free_memory
 from volseg.training.loading.load_scan import LoadScan
-from volseg.training.loading.packed_scan import Packed, bytes_a_voxel
+from volseg.training.loading.packed_scan import PackedScan, bytes_per_voxel
 
 FORMAT = 1
 """Raised when LoadScan or Packed change, so that files of an earlier version are not read."""
@@ -31,7 +31,7 @@ SHARE = 0.5
 """Share of the free memory that cached scans may take."""
 
 
-class Place(NamedTuple):
+class CachePlacement(NamedTuple):
     """What was chosen: a folder or memory, the share of scans that has room there, and why."""
 
     folder: Path | None
@@ -39,7 +39,7 @@ class Place(NamedTuple):
     why: str
 
 
-class Scans:
+class ScanCache:
     """Training scans in packed form; `told` says where they are kept, how large they are and why."""
 
     def __init__(
@@ -50,14 +50,16 @@ class Scans:
         Raises:
             UserError: a damaged file, or no room where the config wants the scans.
         """
-        place = choose(dataset, samples, data, ranks=ranks)
+        place = choose_placement(dataset, samples, data, ranks=ranks)
         self.names = [sample.name for sample in samples]
-        self.told = f"{len(samples)} scans of {amount(needed(samples, data))}: {place.why}"
+        self.told = (
+            f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
+        )
         load: Transform = LoadScan(dataset, data)
         if place.folder:
-            load = OnDisk(load, dataset, place.folder)
-        with _alone(place.folder):
-            kept = _filled(load, samples[: math.floor(place.rate * len(samples))])
+            load = DiskCache(load, dataset, place.folder)
+        with _exclusive_lock(place.folder):
+            kept = _load_scans(load, samples[: math.floor(place.rate * len(samples))])
         self._cached = CacheDataset(
             samples, Compose([load]), cache_num=len(kept), runtime_cache=kept, copy_cache=False
         )
@@ -66,71 +68,77 @@ class Scans:
         """How many."""
         return len(self.names)
 
-    def __getitem__(self, number: int) -> Packed:
+    def __getitem__(self, number: int) -> PackedScan:
         """A scan: kept, or read anew where there was no room for it."""
-        scan: Packed = self._cached[number]
+        scan: PackedScan = self._cached[number]
         return scan
 
 
-class OnDisk(Transform):  # type: ignore[misc]
+class DiskCache(Transform):  # type: ignore[misc]
     """What `load` returns, kept in a file that is made again when the scan's own files change."""
 
-    def __init__(self, load: Callable[[Sample], Packed], dataset: Dataset, folder: Path) -> None:
+    def __init__(
+        self, load: Callable[[Sample], PackedScan], dataset: Dataset, folder: Path
+    ) -> None:
         self.load = load
         self.dataset = dataset
         self.folder = folder
 
-    def __call__(self, sample: Sample) -> Packed:
+    def __call__(self, sample: Sample) -> PackedScan:
         """The scan, mapped from its file."""
-        path, source = self.folder / f"{sample.name}.scan", _source(self.dataset, sample)
-        there = Packed.mapped(path, source)
+        path, source = self.folder / f"{sample.name}.scan", _source_state(self.dataset, sample)
+        there = PackedScan.read_mapped(path, source)
         if there is not None:
             return there
         self.load(sample).write(path, source)
-        made = Packed.mapped(path, source)
+        made = PackedScan.read_mapped(path, source)
         if made is None:
             raise UserError(f"{path}: was changed while it was written; train again")
         return made
 
 
-def choose(dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1) -> Place:
+def choose_placement(
+    dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1
+) -> CachePlacement:
     """Where scans are kept, as `data.cache` says or as there is room.
 
     Raises:
         UserError: `data.cache` is "disk" and the disk has no room.
     """
-    need, spare = needed(samples, data), int(SHARE * free_memory())
+    need, spare = packed_bytes(samples, data), int(SHARE * free_memory())
     room = spare // ranks
-    memory = Place(None, min(1.0, room / max(need, 1)), _in_memory(need, spare, ranks))
+    memory = CachePlacement(None, min(1.0, room / max(need, 1)), _memory_reason(need, spare, ranks))
     if data.cache == "memory" or (data.cache == "auto" and ranks == 1 and need <= spare):
         return memory
-    folder = dataset.folder / FOLDER / key(dataset, data)
-    missing = needed([one for one in samples if not (folder / f"{one.name}.scan").exists()], data)
+    folder = dataset.folder / FOLDER / cache_key(dataset, data)
+    missing = packed_bytes(
+        [one for one in samples if not (folder / f"{one.name}.scan").exists()], data
+    )
     free = shutil.disk_usage(dataset.folder).free
     if missing < free and os.access(dataset.folder, os.W_OK):
-        return Place(folder, 1.0, _on_disk(folder, spare, ranks))
+        return CachePlacement(folder, 1.0, _disk_reason(folder, spare, ranks))
     if data.cache == "disk":
         raise UserError(
-            f"{folder}: no room for {amount(missing)} ({amount(free)} free, or no permission to write); "
+            f"{folder}: no room for {format_bytes(missing)} ({format_bytes(free)} free, or no permission to write); "
             "free some space or set data.cache=memory"
         )
     return memory._replace(why=f"{memory.why}; {dataset.folder} has no room for them either")
 
 
-def needed(samples: Sequence[Sample], data: Data) -> int:
+def packed_bytes(samples: Sequence[Sample], data: Data) -> int:
     """Bytes of these scans in packed form."""
     return sum(
         round(
             math.prod(one.shape)
             * math.prod(one.spacing_mm)
             / math.prod(data.spacing_mm or one.spacing_mm)
-            * bytes_a_voxel(len(one.images), len(one.labels or ()))
+            * bytes_per_voxel(len(one.images), len(one.labels or ()))
         )
         for one in samples
     )
 
 
-def key(dataset: Dataset, data: Data) -> str:
+def cache_key(dataset: Dataset, data: Data) -> str:
     """A name for all that the packed form depends on, but for the scans' own files."""
     facts = (
         FORMAT,
@@ -143,8 +151,8 @@ def key(dataset: Dataset, data: Data) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
-def _in_memory(need: int, spare: int, ranks: int) -> str:
-    half = f"half of the free memory, {amount(spare)}"
+def _memory_reason(need: int, spare: int, ranks: int) -> str:
+    half = f"half of the free memory, {format_bytes(spare)}"
     if ranks > 1:
         half += f" for {ranks} processes"
     if need <= spare // ranks:
@@ -154,24 +162,26 @@ def _in_memory(need: int, spare: int, ranks: int) -> str:
     )
 
 
-def _on_disk(folder: Path, spare: int, ranks: int) -> str:
-    why = f"half of the free memory is {amount(spare)}"
+def _disk_reason(folder: Path, spare: int, ranks: int) -> str:
+    why = f"half of the free memory is {format_bytes(spare)}"
     if ranks > 1:
         why = f"shared by {ranks} processes"
     told = f"kept in {folder} ({why}), also for later runs"
     others = [one for one in folder.parent.glob("*") if one.is_dir() and one != folder]
     if others:
         held = sum(path.stat().st_size for one in others for path in one.iterdir())
-        told += f"; caches of other settings beside it hold {amount(held)} and can be removed"
+        told += f"; caches of other settings beside it hold {format_bytes(held)} and can be removed"
     return told
 
 
-def _filled(load: Callable[[Sample], Packed], samples: Sequence[Sample]) -> list[Packed]:
+def _load_scans(
+    load: Callable[[Sample], PackedScan], samples: Sequence[Sample]
+) -> list[PackedScan]:
     """The scans, loaded on all cores."""
     kept = []
     with (
-        console.progress("loading scans") as report,
-        ThreadPoolExecutor(cores()) as pool,
+        console.progress_bar("loading scans") as report,
+        ThreadPoolExecutor(available_cores()) as pool,
     ):
         try:
             for scan in pool.map(load, samples):
@@ -183,16 +193,16 @@ def _filled(load: Callable[[Sample], Packed], samples: Sequence[Sample]) -> list
     return kept
 
 
-def _alone(folder: Path | None) -> Any:
+def _exclusive_lock(folder: Path | None) -> Any:
     """Let one process at a time fill a folder; the others then find it filled."""
     if folder is None:
         return nullcontext()
-    with telling(folder):
+    with readable_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".lock")
 
 
-def _source(dataset: Dataset, sample: Sample) -> list[list[Any]]:
+def _source_state(dataset: Dataset, sample: Sample) -> list[list[Any]]:
     """The scan's files as they are now: path, bytes and time of the last change."""
     files = [*sample.images, *(sample.labels or {}).values()]
     states = [(dataset.folder / file).stat() for file in files]

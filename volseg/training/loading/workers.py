@@ -18,7 +18,7 @@ SEEN = re.compile(
 )
 
 
-class Table:
+class WorkerTable:
     """What each worker is doing, in memory that all share: process, step, and place in the batch."""
 
     def __init__(self) -> None:
@@ -30,14 +30,14 @@ class Table:
         row = 3 * (worker % ROWS)
         self._rows[row : row + 3] = [process, step, scan]
 
-    def of(self, process: int) -> tuple[int, int] | None:
+    def work_of(self, process: int) -> tuple[int, int] | None:
         """The step and the number of the scan that a process has begun last."""
         for row in range(0, len(self._rows), 3):
             if self._rows[row] == process:
                 return self._rows[row + 1], self._rows[row + 2]
         return None
 
-    def dead(self) -> list[int]:
+    def dead_processes(self) -> list[int]:
         """The processes of the table that are no more."""
         import psutil
 
@@ -57,27 +57,27 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An exception of a worker, sent instead of a batch; `users` says that it is a UserError."""
+class WorkerFailure:
+    """An exception of a worker, sent instead of a batch; `is_user_error` says that it is a UserError."""
 
     text: str
-    users: bool
+    is_user_error: bool
 
     @classmethod
-    def of(cls, error: Exception, where: str) -> "Failure":
+    def from_exception(cls, error: Exception, where: str) -> "WorkerFailure":
         """An exception and where it was raised, with the cause that MONAI may have wrapped."""
-        for cause in _causes(error):
+        for cause in _exception_chain(error):
             if isinstance(cause, UserError):
-                return cls(f"{where}: {cause}", users=True)
+                return cls(f"{where}: {cause}", is_user_error=True)
             if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
-                return cls(f"{where}: memory ran out; {LESS}", users=True)
+                return cls(f"{where}: memory ran out; {LESS}", is_user_error=True)
             if "shared memory" in str(cause) or "No space left" in str(cause):
-                return cls(f"{where}: {SHARED}", users=True)
-        return cls(f"{where}: {''.join(traceback.format_exception(error))}", users=False)
+                return cls(f"{where}: {SHARED}", is_user_error=True)
+        return cls(f"{where}: {''.join(traceback.format_exception(error))}", is_user_error=False)
 
-    def error(self) -> Exception:
+    def to_exception(self) -> Exception:
         """What the parent raises."""
-        return UserError(self.text) if self.users else RuntimeError(self.text)
+        return UserError(self.text) if self.is_user_error else RuntimeError(self.text)
 
 
 LESS = "set data.cache=disk or train.workers=0, or make train.patch or train.batch smaller"
@@ -88,7 +88,7 @@ SHARED = (
 
 
 @contextmanager
-def user_errors(table: Table | None = None, names: list[str] | None = None) -> Iterator[None]:
+def user_errors(table: WorkerTable | None = None, names: list[str] | None = None) -> Iterator[None]:
     """Bring out the UserError that others have wrapped, and say of a dead worker what it worked on.
 
     Raises:
@@ -97,27 +97,29 @@ def user_errors(table: Table | None = None, names: list[str] | None = None) -> I
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
-        for cause in _causes(error):
+        for cause in _exception_chain(error):
             if isinstance(cause, UserError):
                 raise cause from error
-        told = [seen for cause in _causes(error) if (seen := SEEN.search(str(cause)))]
+        told = [seen for cause in _exception_chain(error) if (seen := SEEN.search(str(cause)))]
         if told:
             process, ended = int(told[0][1]), next((s[2] for s in told if s[2]), None)
-            raise UserError(_epitaph(process, ended, table, names or [])) from error
-        if not isinstance(error, RuntimeError) and table and (dead := table.dead()):
-            raise UserError(_epitaph(dead[0], None, table, names or [])) from error
+            raise UserError(_death_message(process, ended, table, names or [])) from error
+        if not isinstance(error, RuntimeError) and table and (dead := table.dead_processes()):
+            raise UserError(_death_message(dead[0], None, table, names or [])) from error
         raise
 
 
-def _epitaph(process: int, ended: str | None, table: Table | None, names: list[str]) -> str:
-    begun = table.of(process) if table else None
+def _death_message(
+    process: int, ended: str | None, table: WorkerTable | None, names: list[str]
+) -> str:
+    begun = table.work_of(process) if table else None
     where = f"{names[begun[1]]}, step {begun[0]}" if begun else "before its first patch"
     number = next((one for one in signal.Signals if signal.strsignal(one) == ended), None)
     told = f" ({number.name})" if number else ""
-    return f"{where}: the data worker (process {process}) {_reason(number, told, table)}"
+    return f"{where}: the data worker (process {process}) {_death_reason(number, told, table)}"
 
 
-def _reason(number: signal.Signals | None, told: str, table: Table | None) -> str:
+def _death_reason(number: signal.Signals | None, told: str, table: WorkerTable | None) -> str:
     if number == signal.SIGBUS:
         return f"was ended{told}: {SHARED}"
     if number == signal.SIGKILL:
@@ -135,7 +137,7 @@ def _reason(number: signal.Signals | None, told: str, table: Table | None) -> st
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _exception_chain(error: BaseException) -> Iterator[BaseException]:
     """An exception and those behind it."""
     cause: BaseException | None = error
     while cause is not None:
@@ -143,7 +145,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def begin(_worker: int) -> None:
+def init_worker(_worker: int) -> None:
     """Leave Ctrl-C and SIGTERM to the parent, which saves what it has before it ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -74,7 +74,7 @@ def test_the_short_way_is_taken_for_what_we_write_and_for_the_real_scans(tmp_pat
     real = next((shared_data / "uwmgi/train/case139/case139_day0/scans").iterdir())
 
     for path in (tmp_path / "own.png", real):
-        short = png._summed(path.read_bytes())
+        short = png._decode_differences(path.read_bytes())
         np.testing.assert_array_equal(short, cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
 
 
@@ -86,7 +86,7 @@ def test_a_stream_of_too_few_rows_is_refused_though_every_checksum_is_right(tmp_
     path = tmp_path / "short.png"
     path.write_bytes(head + chunk(b"IDAT", zlib.compress(data)) + tail)
 
-    assert png._summed(path.read_bytes()) is None
+    assert png._decode_differences(path.read_bytes()) is None
     with pytest.raises(UserError, match="can't be decoded; copy or download"):
         png.read(path)
 

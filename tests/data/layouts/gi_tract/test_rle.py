@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from volseg.data.layouts.gi_tract.rle import decode, encode, planes
+from volseg.data.layouts.gi_tract.rle import decode, encode, slice_planes
 from volseg.errors import UserError
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=8))
@@ -46,11 +46,11 @@ def test_encoding_agrees_with_a_naive_reference(mask):
 
 @given(volumes)
 def test_planes_are_the_slices_of_a_volume_each_in_one_piece(volume):
-    stack = planes(volume)
+    stack = slice_planes(volume)
 
     assert np.array_equal(stack, np.moveaxis(volume, 2, 0))
     assert all(plane.flags.f_contiguous for plane in stack)
-    assert np.array_equal(planes(np.asfortranarray(volume)), stack)
+    assert np.array_equal(slice_planes(np.asfortranarray(volume)), stack)
 
 
 @given(masks)

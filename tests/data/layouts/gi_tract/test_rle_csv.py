@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from volseg.data.layouts.gi_tract.rle import decode
-from volseg.data.layouts.gi_tract.rle_csv import Row, read, rows, write
+from volseg.data.layouts.gi_tract.rle_csv import RleRow, read, scan_rows, write
 from volseg.errors import UserError
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
@@ -18,9 +18,9 @@ def masks_of(shape=(5, 4, 3)):
 
 
 def test_there_is_one_row_for_each_slice_and_class_slice_by_slice():
-    found = rows("case41_day0", (32, 33, 1034), classes=CLASSES, masks=masks_of())
+    found = scan_rows("case41_day0", (32, 33, 1034), classes=CLASSES, masks=masks_of())
 
-    assert [(row.id, row.organ) for row in found] == [
+    assert [(row.id, row.class_name) for row in found] == [
         (f"case41_day0_slice_{number}", organ)
         for number in ("0032", "0033", "1034")
         for organ in CLASSES
@@ -29,28 +29,28 @@ def test_there_is_one_row_for_each_slice_and_class_slice_by_slice():
 
 def test_rows_decode_to_the_masks_of_their_slice_and_class():
     masks = masks_of()
-    found = rows("a_day0", (7, 8, 9), classes=CLASSES, masks=masks)
+    found = scan_rows("a_day0", (7, 8, 9), classes=CLASSES, masks=masks)
 
     for row in found:
         z = int(row.id[-4:]) - 7
         assert np.array_equal(
-            decode(row.predicted, (5, 4)), masks[CLASSES.index(row.organ), :, :, z]
+            decode(row.predicted, (5, 4)), masks[CLASSES.index(row.class_name), :, :, z]
         )
 
 
 def test_a_slice_without_a_mask_has_an_empty_text():
-    assert rows("a", (1,), classes=("x",), masks=np.zeros((1, 2, 2, 1), bool)) == [
-        Row("a_slice_0001", "x", "")
+    assert scan_rows("a", (1,), classes=("x",), masks=np.zeros((1, 2, 2, 1), bool)) == [
+        RleRow("a_slice_0001", "x", "")
     ]
 
 
 def test_masks_that_do_not_fit_the_slices_are_refused():
     with pytest.raises(ValueError, match="for 3 classes and 2 slices"):
-        rows("a", (1, 2), classes=CLASSES, masks=masks_of())
+        scan_rows("a", (1, 2), classes=CLASSES, masks=masks_of())
 
 
 def test_a_file_is_read_back_as_it_was_written(tmp_path: Path):
-    table = rows("case1_day2", (1, 2, 3), classes=CLASSES, masks=masks_of())
+    table = scan_rows("case1_day2", (1, 2, 3), classes=CLASSES, masks=masks_of())
     write(tmp_path / "rle.csv", table)
 
     assert read(tmp_path / "rle.csv") == table
@@ -82,8 +82,8 @@ def test_a_missing_file_is_a_users_mistake(tmp_path: Path):
 
 def test_real_masks_come_back_as_the_rows_they_came_from(shared_data: Path):
     with (shared_data / "uwmgi" / "train.csv").open(newline="") as file:
-        truth = [Row(*row) for row in list(csv.reader(file))[1:]]
+        truth = [RleRow(*row) for row in list(csv.reader(file))[1:]]
     masks = np.array([decode(row.predicted, (234, 234)) for row in truth])
     masks = masks.reshape(-1, 3, 234, 234).transpose(1, 2, 3, 0)
 
-    assert rows("case139_day0", range(27, 135), classes=CLASSES, masks=masks) == truth
+    assert scan_rows("case139_day0", range(27, 135), classes=CLASSES, masks=masks) == truth

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.raw import pixels
 from volseg.data.layouts.gi_tract import png, slice_files, writer
-from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.errors import UserError
 
@@ -35,7 +35,7 @@ def test_a_name_is_read_as_what_it_was_made_of(tmp_path_factory, number, size, p
     path = folder / slice_files.file_name(number, size, pixel_mm)
     path.touch()
 
-    (found,), problems = slice_files.found(folder)
+    (found,), problems = slice_files.find_slices(folder)
 
     assert not problems
     assert (found.number, found.size, found.path) == (number, size, path)
@@ -67,7 +67,7 @@ def test_a_png_keeps_every_bit(tmp_path, value):
 
 
 def test_the_tables_have_the_columns_of_the_competition(tmp_path):
-    writer.write_tables(tmp_path, [Row("case1_day0_slice_0001", "stomach", "1 2")])
+    writer.write_tables(tmp_path, [RleRow("case1_day0_slice_0001", "stomach", "1 2")])
 
     assert (tmp_path / "train.csv").read_text() == (
         "id,class,segmentation\ncase1_day0_slice_0001,stomach,1 2\n"

@@ -354,7 +354,7 @@ def test_odd_but_right_listings_are_taken(listed):
         done = run(listed)
 
         assert done.scans == ("Größe é ☃ [1]", "scan_2")
-        assert Dataset.load(done.out).of("scan_2")[0].labels is None
+        assert Dataset.load(done.out).select_samples("scan_2")[0].labels is None
 
 
 def test_class_names_become_file_names_and_a_note_says_so(listed):

@@ -182,7 +182,7 @@ def test_the_test_list_has_images_without_labels(decathlon):
     save(decathlon.root / "imagesTs/scan_9.nii.gz", image(9))
     decathlon.told["test"] = ["./imagesTs/scan_9.nii.gz"]
 
-    sample = Dataset.load(decathlon.prepare().out).of("scan_9")[0]
+    sample = Dataset.load(decathlon.prepare().out).select_samples("scan_9")[0]
 
     assert (sample.part, sample.labels) == ("test", None)
 

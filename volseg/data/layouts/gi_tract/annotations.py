@@ -15,31 +15,31 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
-from volseg.errors import UserError, nearest, short
-from volseg.formatting import first
+from volseg.errors import UserError, nearest_hint, short_repr
+from volseg.formatting import first_few
 
 FILE = "train.csv"
 COLUMNS = ("id", "class", "segmentation")
 
 _ID = re.compile(r"(case[0-9]{1,9}_day[0-9]{1,9})_slice_([0-9]{1,9})")
 
-Row = tuple[int, str]  # slice number and class
+SliceClass = tuple[int, str]  # slice number and class
 Span = tuple[int, int]  # first byte and the byte after the last
 
 
 @dataclass(frozen=True)
-class Rows:
+class ScanRows:
     """The rows of one scan: where they are in the file, and their hash.
 
     `places` are the columns of id, class and text.
     """
 
     path: Path
-    places: tuple[int, int, int]
+    columns: tuple[int, int, int]
     spans: tuple[Span, ...]
     digest: str
 
-    def texts(
+    def rle_texts(
         self, scan: str, numbers: Sequence[int], classes: Sequence[str], *, allow_gaps: bool
     ) -> dict[str, tuple[str, ...]]:
         """For each class one text a slice, '' for no organ.
@@ -49,25 +49,27 @@ class Rows:
         Raises:
             UserError: rows twice, rows without an image, images without a row; each is named.
         """
-        rows = self._read()
-        problems = [*_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)]
+        rows = self._read_rows()
+        problems = [
+            *_row_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)
+        ]
         if problems:
-            raise UserError.of(problems)
+            raise UserError.from_problems(problems)
         return {organ: tuple(rows[number, organ][0] for number in numbers) for organ in classes}
 
-    def _read(self) -> dict[Row, list[str]]:
-        rows: dict[Row, list[str]] = {}
+    def _read_rows(self) -> dict[SliceClass, list[str]]:
+        rows: dict[SliceClass, list[str]] = {}
         try:
             with self.path.open("rb") as file:
-                parts = _parts(file, self.spans)
+                parts = _read_spans(file, self.spans)
         except OSError as error:
             raise UserError(
                 f"{self.path}: can't be read: {error.strerror}; run it again"
             ) from error
-        if _hashed(self.places, parts).hexdigest() != self.digest:
+        if _hash_rows(self.columns, parts).hexdigest() != self.digest:
             raise UserError(f"{self.path}: changed while it was read; run it again")
-        for line in csv.reader(_decoded(parts), strict=True):
-            name, organ, text = (line[place].strip() for place in self.places)
+        for line in csv.reader(_decode_spans(parts), strict=True):
+            name, organ, text = (line[place].strip() for place in self.columns)
             number = int(name.rpartition("_")[2])
             rows.setdefault((number, organ), []).append(text)
         return rows
@@ -78,7 +80,7 @@ class Annotations:
     """The rows of each scan; `problems` are faults of the whole file."""
 
     path: Path
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, ScanRows]
     problems: tuple[str, ...] = ()
 
 
@@ -90,21 +92,21 @@ def read(path: Path, classes: Sequence[str]) -> Annotations:
     """
     try:
         with path.open("rb") as file:
-            return _sorted(path, _Reader(file), classes)
+            return _group_by_scan(path, _LineReader(file), classes)
     except (OSError, csv.Error) as error:
         expected = f"expected UTF-8 text with the columns {','.join(COLUMNS)}"
         raise UserError(f"{path}: not a readable CSV file ({error}); {expected}") from error
 
 
-class _Reader:
+class _LineReader:
     """The lines of a CSV file with the bytes each was read from; a quoted field may hold line breaks."""
 
     def __init__(self, file: Iterable[bytes]) -> None:
         self.file = file
         self.bytes: list[bytes] = []
-        self.lines = csv.reader(self._texts(), strict=True)
+        self.lines = csv.reader(self._text_lines(), strict=True)
 
-    def _texts(self) -> Iterator[str]:
+    def _text_lines(self) -> Iterator[str]:
         for number, raw in enumerate(self.file, start=1):
             self.bytes.append(raw)
             try:
@@ -120,7 +122,7 @@ class _Reader:
 
 
 @dataclass
-class _Found:
+class _RowSpans:
     """Where rows of one scan are, growing."""
 
     hash: Any
@@ -136,37 +138,37 @@ class _Found:
 
 
 @dataclass
-class _Oddities:
+class _UnusableRows:
     """Rows that no scan can use."""
 
     ragged: list[str] = field(default_factory=list)
     ids: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
 
-    def told(self, path: Path, classes: Sequence[str]) -> Iterator[str]:
+    def messages(self, path: Path, classes: Sequence[str]) -> Iterator[str]:
         """A line for each, the first ten of a kind."""
-        yield from first([f"{path}: {line}" for line in self.ragged], "such lines")
+        yield from first_few([f"{path}: {line}" for line in self.ragged], "such lines")
         ids = [
-            f"{path}: id {short(name)} on {count} rows is none; expected one like "
+            f"{path}: id {short_repr(name)} on {count} rows is none; expected one like "
             f"{slice_id('case123_day20', 1)}"
             for name, count in (+self.ids).items()
         ]
-        yield from first(ids, "such ids")
+        yield from first_few(ids, "such ids")
         unknown = [
-            f"{path}: unknown class {short(name)} on {count} rows{nearest(name, classes)}; "
+            f"{path}: unknown class {short_repr(name)} on {count} rows{nearest_hint(name, classes)}; "
             f"expected {', '.join(classes)}"
             for name, count in (+self.classes).items()
         ]
-        yield from first(unknown, "unknown classes")
+        yield from first_few(unknown, "unknown classes")
 
 
-def _sorted(path: Path, lines: _Reader, classes: Sequence[str]) -> Annotations:
+def _group_by_scan(path: Path, lines: _LineReader, classes: Sequence[str]) -> Annotations:
     """The rows by scan. `lines` starts with the header."""
     rows = iter(lines)
     header, raw = next(rows, ([], b""))
-    places = _places(path, header)
-    found: dict[str, _Found] = {}
-    odd = _Oddities()
+    places = _column_indices(path, header)
+    found: dict[str, _RowSpans] = {}
+    odd = _UnusableRows()
     at = len(raw)
     for position, (line, raw) in enumerate(rows, start=2):
         if len(line) == len(header):
@@ -177,18 +179,18 @@ def _sorted(path: Path, lines: _Reader, classes: Sequence[str]) -> Annotations:
             if parts is None:
                 odd.ids[name] += 1
             else:
-                found.setdefault(parts[1], _Found(_hashed(places, ()))).add(at, raw)
+                found.setdefault(parts[1], _RowSpans(_hash_rows(places, ()))).add(at, raw)
         elif line:  # an empty line is none
             odd.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
         at += len(raw)
     scans = {
-        name: Rows(path, places, tuple(one.spans), one.hash.hexdigest())
+        name: ScanRows(path, places, tuple(one.spans), one.hash.hexdigest())
         for name, one in found.items()
     }
-    return Annotations(path, scans, tuple(odd.told(path, classes)))
+    return Annotations(path, scans, tuple(odd.messages(path, classes)))
 
 
-def _places(path: Path, header: list[str]) -> tuple[int, int, int]:
+def _column_indices(path: Path, header: list[str]) -> tuple[int, int, int]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         told = ",".join(header) or "nothing"
@@ -199,7 +201,7 @@ def _places(path: Path, header: list[str]) -> tuple[int, int, int]:
     return ident, organ, text
 
 
-def _parts(file: BinaryIO, spans: Sequence[Span]) -> list[bytes]:
+def _read_spans(file: BinaryIO, spans: Sequence[Span]) -> list[bytes]:
     parts = []
     for start, end in spans:
         file.seek(start)
@@ -207,7 +209,7 @@ def _parts(file: BinaryIO, spans: Sequence[Span]) -> list[bytes]:
     return parts
 
 
-def _hashed(places: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
+def _hash_rows(places: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
     """The hash of rows and of which columns mean what."""
     digest = hashlib.blake2b(repr(places).encode(), digest_size=16)
     for part in parts:
@@ -215,15 +217,15 @@ def _hashed(places: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
     return digest
 
 
-def _decoded(parts: Sequence[bytes]) -> Iterator[str]:
+def _decode_spans(parts: Sequence[bytes]) -> Iterator[str]:
     for part in parts:
         yield from io.StringIO(part.decode("utf-8"), newline="")
 
 
-def _mismatches(
+def _row_mismatches(
     path: Path,
     scan: str,
-    rows: Mapping[Row, list[str]],
+    rows: Mapping[SliceClass, list[str]],
     numbers: Sequence[int],
     classes: Sequence[str],
     *,
@@ -236,13 +238,15 @@ def _mismatches(
     orphans = {number for number, _ in rows if number not in here and number not in span}
     bare = [(n, organ) for n in numbers for organ in classes if (n, organ) not in rows]
     ids = [slice_id(scan, number) for number in sorted(orphans)]
-    yield from _line(path, "id without image", ids, "re-download the scan or remove the rows")
+    yield from _problem_line(
+        path, "id without image", ids, "re-download the scan or remove the rows"
+    )
     labels = [f"{slice_id(scan, number)} {organ}" for number, organ in twice]
-    yield from _line(path, "row twice", labels, "keep one")
+    yield from _problem_line(path, "row twice", labels, "keep one")
     labels = [f"{slice_id(scan, number)} {organ}" for number, organ in bare]
-    yield from _line(path, "image without row", labels, "expected a row a slice and class")
+    yield from _problem_line(path, "image without row", labels, "expected a row a slice and class")
 
 
-def _line(path: Path, what: str, ids: Sequence[str], cure: str) -> Iterator[str]:
+def _problem_line(path: Path, what: str, ids: Sequence[str], cure: str) -> Iterator[str]:
     if ids:
-        yield f"{path}: {what}: {', '.join(first(ids, 'like it'))}; {cure}"
+        yield f"{path}: {what}: {', '.join(first_few(ids, 'like it'))}; {cure}"

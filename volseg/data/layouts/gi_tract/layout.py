@@ -8,15 +8,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from volseg.data.layouts.findings import Finding, errors, note
+from volseg.data.layouts.findings import Finding, error_findings, note_finding
 from volseg.data.layouts.gi_tract import annotations
 from volseg.data.layouts.gi_tract.annotations import Annotations
-from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, folders
-from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, Scan, stacked
-from volseg.data.layouts.raw_dataset import Found, Part, twice
+from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
+from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
+from volseg.data.layouts.raw_dataset import Part, RawDataset, duplicate_names
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
-from volseg.formatting import first, natural
+from volseg.formatting import first_few, natural_key
 from volseg.schema import Section
 
 CSV = annotations.FILE
@@ -51,7 +51,7 @@ class GITract(Section):
             raise ValueError(f"a class is named twice: {', '.join(classes)}")
         return classes
 
-    def scans(self, root: Path) -> Found:
+    def scans(self, root: Path) -> RawDataset:
         """All scans below a root, by case and day, with the rows of their masks where train.csv has them.
 
         Only names and texts are read here, no pixels.
@@ -59,55 +59,55 @@ class GITract(Section):
         Raises:
             UserError: no such folder, or no cases in it.
         """
-        read, failed, remarks = self._read(_cases(root))
-        truth, notes, problems = _truth(root, self.classes)
+        read, failed, remarks = self._read_cases(_find_cases(root))
+        truth, notes, problems = _read_annotations(root, self.classes)
         known = {scan.name for scan in read} | {finding.scan for finding in failed}
-        problems += [*twice(read), *(_strangers(truth, known) if truth else ())]
+        problems += [*duplicate_names(read), *(_rows_without_folder(truth, known) if truth else ())]
         rows = truth.rows if truth else {}
         scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
         whole = [
             Finding(scan="", severity="error", kind="dataset", message=told) for told in problems
         ]
-        remarks = [*notes, *_left_out(root), *remarks, *_bare(scans, truth)]
-        return Found(
+        remarks = [*notes, *_left_out(root), *remarks, *_scans_without_rows(scans, truth)]
+        return RawDataset(
             classes=self.classes,
             channels=("mr",),
             exclusive=False,  # organs overlap in the real labels
             scans=tuple(scans),
-            findings=(*whole, *failed, *(note(told, kind="dataset") for told in remarks)),
+            findings=(*whole, *failed, *(note_finding(told, kind="dataset") for told in remarks)),
             bad_scans=self.bad_scans,
         )
 
-    def _read(
+    def _read_cases(
         self, cases: Sequence[tuple[Part, Path]]
-    ) -> tuple[list[Scan], list[Finding], list[str]]:
+    ) -> tuple[list[SliceScan], list[Finding], list[str]]:
         """The scans in these case folders, those that are none, and remarks on other folders."""
         scans, failed, notes = [], [], []
         for part, case in cases:
-            days = [day for day in folders(case) if NAME.fullmatch(day.name)]
-            others = [day for day in folders(case) if day not in days]
+            days = [day for day in visible_folders(case) if NAME.fullmatch(day.name)]
+            others = [day for day in visible_folders(case) if day not in days]
             notes += [f"{other}: not named like {case.name}_day0; left out" for other in others]
             if not days:
                 reason = f"{case}: no scans; expected {case.name}_day0/scans/{EXAMPLE}"
-                failed += errors(case.name, "slices", UserError(reason))
+                failed += error_findings(case.name, "slices", UserError(reason))
             for day in days:
                 try:
-                    scans.append(self._scan(part, case, day))
+                    scans.append(self._read_scan(part, case, day))
                 except UserError as error:
-                    failed += errors(day.name, "slices", error)
-        return sorted(scans, key=lambda scan: natural(scan.name)), failed, notes
+                    failed += error_findings(day.name, "slices", error)
+        return sorted(scans, key=lambda scan: natural_key(scan.name)), failed, notes
 
-    def _scan(self, part: Part, case: Path, folder: Path) -> Scan:
+    def _read_scan(self, part: Part, case: Path, folder: Path) -> SliceScan:
         named = NAME.fullmatch(folder.name)
         if named is None or named[1] != case.name:
             raise UserError(
                 f"{folder}: lies in the folder of {case.name}; expected {case.name}_day<number>"
             )
-        scan = Scan(case.name, int(named[2]), folder.name, part, folder)
-        return stacked(scan, slice_mm=self.slice_mm, allow_gaps=self.allow_gaps)
+        scan = SliceScan(case.name, int(named[2]), folder.name, part, folder)
+        return with_slice_files(scan, slice_mm=self.slice_mm, allow_gaps=self.allow_gaps)
 
 
-def _cases(root: Path) -> list[tuple[Part, Path]]:
+def _find_cases(root: Path) -> list[tuple[Part, Path]]:
     """The case folders below a root that holds `train`, `test` or the cases themselves.
 
     Raises:
@@ -125,11 +125,11 @@ def _cases(root: Path) -> list[tuple[Part, Path]]:
         (part, case)
         for part, folder in parts
         if folder.is_dir()
-        for case in folders(folder)
+        for case in visible_folders(folder)
         if NAME.fullmatch(f"{case.name}_day0")
     ]
     if not found:
-        inner = [one for one in folders(root) if (one / "train").is_dir()]
+        inner = [one for one in visible_folders(root) if (one / "train").is_dir()]
         hint = f", did you mean {inner[0]}?" if len(inner) == 1 else ""
         if any(root.glob("*.json")) or (root / "imagesTr").is_dir():
             hint = ", did you mean --layout nifti?"
@@ -140,12 +140,14 @@ def _cases(root: Path) -> list[tuple[Part, Path]]:
 def _left_out(root: Path) -> Iterator[str]:
     """A remark on each folder beside the cases that is none."""
     for part in ("train", "test"):
-        for folder in folders(root / part) if (root / part).is_dir() else ():
+        for folder in visible_folders(root / part) if (root / part).is_dir() else ():
             if not NAME.fullmatch(f"{folder.name}_day0"):
                 yield f"{folder}: not named like case123; left out"
 
 
-def _truth(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
+def _read_annotations(
+    root: Path, classes: Sequence[str]
+) -> tuple[Annotations | None, list[str], list[str]]:
     """The masks if there are any, remarks, and faults of the whole file."""
     path = root / CSV
     if os.path.lexists(path) and not path.is_file():
@@ -161,28 +163,32 @@ def _truth(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list
     return truth, [], list(truth.problems)
 
 
-def _strangers(truth: Annotations, known: set[str]) -> Iterator[str]:
+def _rows_without_folder(truth: Annotations, known: set[str]) -> Iterator[str]:
     """Rows of cases and scans that have no folder; a case without scans is told elsewhere."""
-    cases = {_case(name) for name in known}
-    missing = [name for name in sorted(truth.rows, key=natural) if name not in known]
+    cases = {_case_name(name) for name in known}
+    missing = [name for name in sorted(truth.rows, key=natural_key) if name not in known]
     unknown = {
-        "case": dict.fromkeys(_case(name) for name in missing if _case(name) not in cases),
-        "scan": [name for name in missing if _case(name) in cases and _case(name) not in known],
+        "case": dict.fromkeys(
+            _case_name(name) for name in missing if _case_name(name) not in cases
+        ),
+        "scan": [
+            name for name in missing if _case_name(name) in cases and _case_name(name) not in known
+        ],
     }
     for what, names in unknown.items():
         if names:
-            listed = ", ".join(first(list(names), f"{what}s"))
+            listed = ", ".join(first_few(list(names), f"{what}s"))
             cure = f"re-download the {what} or remove its rows"
             yield f"{truth.path}: ids without image: unknown {what} {listed}; {cure}"
 
 
-def _case(scan: str) -> str:
+def _case_name(scan: str) -> str:
     return scan.partition("_day")[0]
 
 
-def _bare(scans: Sequence[Scan], truth: Annotations | None) -> Iterator[str]:
+def _scans_without_rows(scans: Sequence[SliceScan], truth: Annotations | None) -> Iterator[str]:
     """A remark on training scans that the file of masks does not know."""
     bare = [scan.name for scan in scans if scan.part == "train" and scan.rows is None]
     if bare and truth is not None:
-        listed = ", ".join(first(bare, "scans"))
+        listed = ", ".join(first_few(bare, "scans"))
         yield f"{truth.path}: no rows for {listed}; prepared without labels"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import UserError
-from volseg.system.files import replacing
+from volseg.system.files import atomic_path
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START = _SIGNATURE + b"\0\0\0\rIHDR"
@@ -29,14 +29,14 @@ def read(path: Path) -> Pixels:
     Raises:
         UserError: missing, empty, truncated, damaged, or not 16-bit greyscale; names the file.
     """
-    data = _intact(path)
+    data = _read_intact(path)
     bits, colour = struct.unpack_from(">BB", data, len(_SIGNATURE) + 16)
     if bits != 16 or colour != _GREYSCALE:
         kind = _COLOURS.get(colour, f"colour type {colour}")
         raise UserError(f"{path}: {bits}-bit {kind}; expected 16-bit greyscale")
-    pixels = _summed(data)
+    pixels = _decode_differences(data)
     if pixels is None:
-        pixels = _by_opencv(data)
+        pixels = _decode_by_opencv(data)
     if pixels is None:
         raise UserError(f"{path}: its pixels can't be decoded; copy or download the file again")
     return pixels
@@ -53,11 +53,11 @@ def write(path: Path, pixels: Pixels) -> None:
     done, coded = cv2.imencode(".png", np.ascontiguousarray(pixels))
     if not done:
         raise ValueError(f"{path}: OpenCV can't encode {pixels.shape} {pixels.dtype}")
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(coded.tobytes())
 
 
-def _summed(data: bytes) -> Pixels | None:
+def _decode_differences(data: bytes) -> Pixels | None:
     """The pixels, if every row is stored as differences to the left, as OpenCV and others write it.
 
     In half of OpenCV's time (benchmarks/prepare.py): isal unpacks faster, and numpy sums all rows at
@@ -71,7 +71,7 @@ def _summed(data: bytes) -> Pixels | None:
         return None
     unpacker = isal_zlib.decompressobj()
     try:
-        raw = unpacker.decompress(_packed(data), size + 1)
+        raw = unpacker.decompress(_image_data(data), size + 1)
     except isal_zlib.error:  # type: ignore[misc]
         return None
     if len(raw) != size or not unpacker.eof:
@@ -86,7 +86,7 @@ def _summed(data: bytes) -> Pixels | None:
     return pixels
 
 
-def _packed(data: bytes) -> bytes:
+def _image_data(data: bytes) -> bytes:
     """The contents of all IDAT chunks, joined."""
     parts, at, kind = [], len(_SIGNATURE), b""
     while kind != b"IEND":  # what lies behind it is no part of the picture
@@ -97,7 +97,7 @@ def _packed(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _by_opencv(data: bytes) -> Pixels | None:
+def _decode_by_opencv(data: bytes) -> Pixels | None:
     import cv2
 
     try:
@@ -108,7 +108,7 @@ def _by_opencv(data: bytes) -> Pixels | None:
     return np.asarray(pixels) if right else None
 
 
-def _intact(path: Path) -> bytes:
+def _read_intact(path: Path) -> bytes:
     """The bytes of a PNG whose chunks are all there and whose checksums are right."""
     if not path.is_file() and path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a pipe or a device; expected a PNG")  # reading may never end
@@ -120,13 +120,13 @@ def _intact(path: Path) -> bytes:
         raise UserError(f"{path}: zero bytes; copy or download the file again")
     if not data.startswith(_START[: len(data)]):
         raise UserError(f"{path}: not a PNG; expected a 16-bit greyscale PNG")
-    fault = _fault(data)
+    fault = _chunk_fault(data)
     if fault:
         raise UserError(f"{path}: {fault}; copy or download the file again")
     return data
 
 
-def _fault(data: bytes) -> str:
+def _chunk_fault(data: bytes) -> str:
     """What is wrong with the chunks (length, kind, content, checksum) of a PNG, or ''."""
     view, at, kind = memoryview(data), len(_SIGNATURE), b""
     while kind != b"IEND":

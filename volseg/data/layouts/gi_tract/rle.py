@@ -32,7 +32,7 @@ def encode(mask: Mask) -> str:
     return ("%d " * len(numbers) % tuple(numbers.tolist()))[:-1]  # half the time of str and join
 
 
-def planes(volume: Mask) -> Mask:
+def slice_planes(volume: Mask) -> Mask:
     """A volume (X, Y, Z) slice by slice, bool (Z, X, Y), to be encoded quickly.
 
     Where neighbours along Z lie together, as in most volumes, a slice is spread over all of the
@@ -59,17 +59,17 @@ def decode(text: str, shape: tuple[int, int]) -> Mask:
     words = text.split()
     if not words:
         return np.zeros((shape[1], shape[0]), dtype=bool).T
-    edges = _edges(words, shape)
+    edges = _run_edges(words, shape)
     in_a_run = np.zeros(len(edges) - 1, dtype=bool)  # between two edges: out, in, out, ..., out
     in_a_run[1::2] = True
     return np.repeat(in_a_run, np.diff(edges)).reshape(shape[1], shape[0]).T
 
 
-def _edges(words: Sequence[str], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+def _run_edges(words: Sequence[str], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
     """0, then first pixel and pixel after the last of each run counted from 0, then the size."""
     digits = "".join(words)
     if len(words) % 2 or not (digits.isascii() and digits.isdigit()):
-        raise UserError(_fault(words, shape))
+        raise UserError(_first_fault(words, shape))
     # reads text three times as fast as int() and makes of what is too large the largest int64
     numbers = np.fromstring(" ".join(words), dtype=np.int64, count=len(words), sep=" ")
     starts, lengths = numbers[::2] - 1, numbers[1::2]
@@ -77,24 +77,24 @@ def _edges(words: Sequence[str], shape: tuple[int, int]) -> npt.NDArray[np.int64
     edges[0], edges[-1] = 0, shape[0] * shape[1]
     edges[1:-1:2], edges[2:-1:2] = starts, starts + lengths  # a sum that overflows is negative
     if (edges[1:] < edges[:-1]).any() or not lengths.all():
-        raise UserError(_fault(words, shape))
+        raise UserError(_first_fault(words, shape))
     return edges
 
 
-def _fault(words: Sequence[str], shape: tuple[int, int]) -> str:
+def _first_fault(words: Sequence[str], shape: tuple[int, int]) -> str:
     """What is wrong with the first bad run; slow and only called for bad text."""
     end = 0
     for position in range(0, len(words), 2):
         run = words[position : position + 2]
         place = f"run {position // 2 + 1} ({' '.join(word[:20] for word in run)!r})"
-        problem = _fault_of(run, end, shape)
+        problem = _run_fault(run, end, shape)
         if problem:
             return f"run-length text: {place}: {problem}"
         end = int(run[0]) - 1 + int(run[1])
     raise AssertionError("called for a good text")
 
 
-def _fault_of(run: Sequence[str], end: int, shape: tuple[int, int]) -> str:
+def _run_fault(run: Sequence[str], end: int, shape: tuple[int, int]) -> str:
     """What is wrong with one run after a run that ended before pixel `end`, or ''."""
     size = shape[0] * shape[1]
     if len(run) < 2:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from volseg.data.layouts.gi_tract.rle import encode, planes
+from volseg.data.layouts.gi_tract.rle import encode, slice_planes
 from volseg.errors import UserError
 from volseg.system.files import write_text
 
@@ -17,11 +17,11 @@ Mask = npt.NDArray[np.bool_]
 HEADER = ("id", "class", "predicted")
 
 
-class Row(NamedTuple):
+class RleRow(NamedTuple):
     """One slice and class: `case41_day0_slice_0032`, `stomach`, run-length text ('' for no mask)."""
 
     id: str
-    organ: str
+    class_name: str
     predicted: str
 
 
@@ -30,26 +30,26 @@ def slice_id(scan: str, number: int) -> str:
     return f"{scan}_slice_{number:04d}"
 
 
-def rows(
+def scan_rows(
     scan: str, slices: Sequence[int], *, classes: Sequence[str], masks: Iterable[Mask]
-) -> list[Row]:
+) -> list[RleRow]:
     """A scan's rows, slice by slice, classes in the order given.
 
     `slices` are the source numbers along Z, `masks` bool (X, Y, Z) on the native grid, one a class; no
     two are needed at a time.
     """
-    texts = [[encode(plane) for plane in planes(mask)] for mask in masks]
+    texts = [[encode(plane) for plane in slice_planes(mask)] for mask in masks]
     if len(texts) != len(classes) or any(len(text) != len(slices) for text in texts):
         found = f"{len(texts)} masks of {[len(text) for text in texts]} slices"
         raise ValueError(f"{found} for {len(classes)} classes and {len(slices)} slices")
     return [
-        Row(slice_id(scan, number), organ, text)
+        RleRow(slice_id(scan, number), organ, text)
         for number, *of_classes in zip(slices, *texts, strict=True)
         for organ, text in zip(classes, of_classes, strict=True)
     ]
 
 
-def write(path: Path, table: Iterable[Row], *, header: Sequence[str] = HEADER) -> None:
+def write(path: Path, table: Iterable[RleRow], *, header: Sequence[str] = HEADER) -> None:
     """Write the rows below a header, atomically, with plain newlines.
 
     Raises:
@@ -62,7 +62,7 @@ def write(path: Path, table: Iterable[Row], *, header: Sequence[str] = HEADER) -
     write_text(path, text.getvalue())
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[RleRow]:
     """Read rows as `write` writes them; further rules about their order belong to the caller.
 
     Raises:
@@ -80,4 +80,4 @@ def read(path: Path) -> list[Row]:
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(HEADER):
             raise UserError(f"{path}: line {number} has {len(line)} fields; expected 3")
-    return [Row(*line) for line in lines[1:]]
+    return [RleRow(*line) for line in lines[1:]]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
-from volseg.formatting import first, natural
+from volseg.formatting import first_few, natural_key
 
 EXAMPLE = "slice_0001_266_266_1.50_1.50.png"
 MOST_DECIMALS = 20  # of a length in a name
@@ -18,7 +18,7 @@ MOST_PIXELS = 16_384  # a slice that is wider is a slip of the pen
 _NAME = re.compile(r"slice_([0-9]+)_([0-9]+)_([0-9]+)_([0-9]*\.?[0-9]+)_([0-9]*\.?[0-9]+)\.png")
 
 
-class Slice(NamedTuple):
+class SliceFile(NamedTuple):
     """The name of a slice, read: `size` is (columns, rows)."""
 
     number: int
@@ -29,40 +29,40 @@ class Slice(NamedTuple):
 
 def file_name(number: int, size: tuple[int, int], pixel_mm: tuple[float, float]) -> str:
     """The name of a slice, which `found` reads again; `size` is (columns, rows)."""
-    width, height = (millimetres(side, decimals=2) for side in pixel_mm)
+    width, height = (format_millimetres(side, decimals=2) for side in pixel_mm)
     return f"slice_{number:04d}_{size[0]}_{size[1]}_{width}_{height}.png"
 
 
-def millimetres(length: float, *, decimals: int) -> str:
+def format_millimetres(length: float, *, decimals: int) -> str:
     """A length without an exponent: so many decimals, and more where a millionth would be lost."""
     texts = (f"{length:.{count}f}" for count in range(decimals, MOST_DECIMALS))
     close = (text for text in texts if abs(float(text) - length) <= 1e-6 * min(1, length))
     return next(close, f"{length:.{MOST_DECIMALS}f}")
 
 
-def found(folder: Path) -> tuple[list[Slice], list[str]]:
+def find_slices(folder: Path) -> tuple[list[SliceFile], list[str]]:
     """The slices in order of their numbers, and a line for each PNG that is not named like one."""
     slices, problems = [], []
-    for path in _visible(folder):
+    for path in _visible_entries(folder):
         if path.suffix.lower() != ".png":
             continue
         named = _NAME.fullmatch(path.name)
-        if named is None or not _sensible(named):
+        if named is None or not _sizes_plausible(named):
             problems.append(f"{path}: not the name of a slice; expected one like {EXAMPLE}")
             continue
         size, pixel_mm = (int(named[2]), int(named[3])), (float(named[4]), float(named[5]))
-        slices.append(Slice(int(named[1]), size, pixel_mm, path))
-    return sorted(slices), list(first(problems, "files"))
+        slices.append(SliceFile(int(named[1]), size, pixel_mm, path))
+    return sorted(slices), list(first_few(problems, "files"))
 
 
-def _sensible(named: "re.Match[str]") -> bool:
+def _sizes_plausible(named: "re.Match[str]") -> bool:
     """Whether a name's sizes can be those of a slice."""
     return all(0 < int(named[i]) <= MOST_PIXELS for i in (2, 3)) and all(
         SMALLEST_MM <= float(named[i]) <= LARGEST_MM for i in (4, 5)
     )
 
 
-def disagreements(folder: Path, slices: Sequence[Slice]) -> Iterator[str]:
+def stack_problems(folder: Path, slices: Sequence[SliceFile]) -> Iterator[str]:
     """A line for each reason why the slices are not one stack."""
     twice = [
         f"{folder}: slice number {one.number} twice ({one.path.name} and {other.path.name}); "
@@ -70,34 +70,34 @@ def disagreements(folder: Path, slices: Sequence[Slice]) -> Iterator[str]:
         for one, other in pairwise(slices)
         if one.number == other.number
     ]
-    yield from first(twice, "slice numbers twice")
+    yield from first_few(twice, "slice numbers twice")
     sizes = [(f"{one.size[0]}x{one.size[1]}", one.path) for one in slices]
     pixels = [(f"{one.pixel_mm[0]}x{one.pixel_mm[1]} mm", one.path) for one in slices]
     for what, pairs in (("sizes", sizes), ("pixel sizes", pixels)):
         kinds = dict(reversed(pairs))  # the first slice of each kind
         told = [f"{kind} ({path.name})" for kind, path in pairs if kinds[kind] == path]
         if len(told) > 1:
-            yield f"{folder}: slices of different {what}: {', '.join(first(told, what))}; a scan has one"
+            yield f"{folder}: slices of different {what}: {', '.join(first_few(told, what))}; a scan has one"
 
 
-def gaps(numbers: Sequence[int]) -> str:
+def describe_gaps(numbers: Sequence[int]) -> str:
     """`slices 14-16 missing between 13 and 17`, or '' where the sorted numbers run through."""
     holes = [(low, high) for low, high in pairwise(numbers) if high > low + 1]
     if not holes:
         return ""
     runs = [f"{low + 1}-{high - 1}" if high > low + 2 else f"{low + 1}" for low, high in holes]
     word = "slice" if runs == [f"{holes[0][0] + 1}"] else "slices"
-    missing = ", ".join(first(runs, "holes"))
+    missing = ", ".join(first_few(runs, "holes"))
     return f"{word} {missing} missing between {holes[0][0]} and {holes[-1][1]}"
 
 
-def folders(path: Path) -> list[Path]:
+def visible_folders(path: Path) -> list[Path]:
     """The visible folders in a folder, `case9` before `case10`."""
-    inner = [one for one in _visible(path) if one.is_dir()]
-    return sorted(inner, key=lambda one: natural(one.name))
+    inner = [one for one in _visible_entries(path) if one.is_dir()]
+    return sorted(inner, key=lambda one: natural_key(one.name))
 
 
-def _visible(folder: Path) -> list[Path]:
+def _visible_entries(folder: Path) -> list[Path]:
     """What is in a folder, but for hidden files such as macOS's `._slice_0001...png`."""
     try:
         return sorted(one for one in folder.iterdir() if not one.name.startswith("."))

@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from volseg.data.layouts.findings import Finding, note
+from volseg.data.layouts.findings import Finding, note_finding
 from volseg.data.layouts.gi_tract import png, rle, slice_files
-from volseg.data.layouts.gi_tract.annotations import Rows
+from volseg.data.layouts.gi_tract.annotations import ScanRows
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
-from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, folders
-from volseg.data.layouts.raw_dataset import Mask, Part, stamps
+from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
+from volseg.data.layouts.raw_dataset import Mask, Part, file_stamps
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
-from volseg.formatting import first
+from volseg.formatting import first_few
 
 NAME = re.compile(r"(case[0-9]+)_day([0-9]+)")
 SLICE_MM = 3.0  # not in the file names; the data's documentation gives it
 
 
 @dataclass(frozen=True)
-class Scan:
+class SliceScan:
     """One scan as it lies on disk; `rows` is None where nobody has labelled it.
 
     `paths` and `numbers` go from head to feet; `size` is (columns, rows); with `allow_gaps` numbers
@@ -42,7 +42,7 @@ class Scan:
     numbers: tuple[int, ...] = ()
     size: tuple[int, int] = (0, 0)
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    rows: Rows | None = None
+    rows: ScanRows | None = None
     allow_gaps: bool = False
     notes: tuple[str, ...] = ()
 
@@ -66,7 +66,7 @@ class Scan:
         """Files with size and time, the hash of the rows, and the settings that the result depends on."""
         rows = self.rows.digest if self.rows else "no rows"
         settings = f"{self.spacing_mm} {self.allow_gaps}"
-        return (*stamps(self.paths, self.folder), rows, settings)
+        return (*file_stamps(self.paths, self.folder), rows, settings)
 
     def image(self) -> Volume:
         """The slices stacked, uint16 (X, Y, Z), values as they are stored.
@@ -79,7 +79,7 @@ class Scan:
         problems = []
         for position, path in enumerate(self.paths):
             try:
-                plane = _sized(png.read(path), path, self.size)
+                plane = _check_size(png.read(path), path, self.size)
             except UserError as error:
                 problems.append(str(error))
                 continue
@@ -87,7 +87,7 @@ class Scan:
                 stack = np.empty((len(self.paths), *plane.shape), dtype=np.uint16)
             stack[position] = plane
         if problems:
-            raise UserError.of(first(problems, "slices"))
+            raise UserError.from_problems(first_few(problems, "slices"))
         affine = stack_affine(self.spacing_mm[:2], self.spacing_mm[2])
         return Volume(stack.transpose(2, 1, 0), affine)
 
@@ -97,7 +97,7 @@ class Scan:
 
     def remarks(self) -> list[Finding]:
         """The slices that are missing, where that was allowed."""
-        return [note(told, kind="gap", scan=self.name) for told in self.notes]
+        return [note_finding(told, kind="gap", scan=self.name) for told in self.notes]
 
     def labels(
         self,
@@ -112,7 +112,7 @@ class Scan:
         """
         if self.rows is None:
             return None
-        texts = self.rows.texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)
+        texts = self.rows.rle_texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)
         columns, rows = self.size
         masks, problems = {}, []
         for organ in classes:
@@ -126,11 +126,11 @@ class Scan:
                     problems.append(f"{self.rows.path}: {row}: {error}")
             masks[organ] = stack.transpose(2, 1, 0)
         if problems:
-            raise UserError.of(first(problems, "masks"))
+            raise UserError.from_problems(first_few(problems, "masks"))
         return masks
 
 
-def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> Scan:
+def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> SliceScan:
     """The scan in one folder: `case123_day20`, its `scans`, a case of one day, or any with slices.
 
     A folder that is not named after a case and a day gives its own name to both case and scan.
@@ -145,25 +145,27 @@ def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = Fa
     name = folder.resolve().name
     named = NAME.fullmatch(name)
     case, day = (named[1], int(named[2])) if named else (name, 0)
-    return stacked(Scan(case, day, name, "test", folder), slice_mm=slice_mm, allow_gaps=allow_gaps)
+    return with_slice_files(
+        SliceScan(case, day, name, "test", folder), slice_mm=slice_mm, allow_gaps=allow_gaps
+    )
 
 
-def stacked(scan: Scan, *, slice_mm: float, allow_gaps: bool) -> Scan:
+def with_slice_files(scan: SliceScan, *, slice_mm: float, allow_gaps: bool) -> SliceScan:
     """The scan of `scan.folder`, with what the names of its slices tell.
 
     Raises:
         UserError: no slices, or names that make no stack; all problems, each with its place.
     """
     inner = scan.folder / "scans"
-    found, problems = slice_files.found(inner if inner.is_dir() else scan.folder)
+    found, problems = slice_files.find_slices(inner if inner.is_dir() else scan.folder)
     if not found and not problems:
         raise UserError(f"{scan.folder}: no slices; expected scans/{EXAMPLE}")
-    gaps = slice_files.gaps([one.number for one in found])
-    problems += slice_files.disagreements(scan.folder, found)
+    gaps = slice_files.describe_gaps([one.number for one in found])
+    problems += slice_files.stack_problems(scan.folder, found)
     if gaps and not allow_gaps:
         problems.append(f"{scan.folder}: {gaps}; re-download the scan or pass --allow-gaps")
     if problems:
-        raise UserError.of(problems)
+        raise UserError.from_problems(problems)
     note = f"{scan.folder}: {gaps}; the other slices are stacked as if they touched"
     return replace(
         scan,
@@ -186,14 +188,14 @@ def _scan_folder(path: Path) -> Path:
         return path.parent if path.name == "scans" else path.resolve().parent
     if (path / "scans").is_dir() or any(path.glob("*.png")):
         return path
-    days = [one for one in folders(path) if NAME.fullmatch(one.name)]
+    days = [one for one in visible_folders(path) if NAME.fullmatch(one.name)]
     if len(days) > 1:
-        named = ", ".join(first([day.name for day in days], "days"))
+        named = ", ".join(first_few([day.name for day in days], "days"))
         raise UserError(f"{path}: holds {len(days)} days ({named}); give the folder of one day")
     return days[0] if days else path
 
 
-def _sized(
+def _check_size(
     pixels: npt.NDArray[np.uint16], path: Path, size: tuple[int, int]
 ) -> npt.NDArray[np.uint16]:
     rows, columns = pixels.shape

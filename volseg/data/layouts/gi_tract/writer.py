@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.data.layouts.gi_tract import annotations, png, rle_csv, slice_files
-from volseg.data.layouts.gi_tract.rle_csv import Row
+from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.raw_dataset import Part
 from volseg.errors import UserError
 
@@ -52,7 +52,7 @@ def write_slices(
         png.write(folder / slice_files.file_name(number, (columns, rows), pixel_mm), plane)
 
 
-def write_tables(root: Path, labelled: Iterable[Row]) -> None:
+def write_tables(root: Path, labelled: Iterable[RleRow]) -> None:
     """An empty sample submission, then `train.csv`: where that is, the dataset is whole.
 
     Raises:

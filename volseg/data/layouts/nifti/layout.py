@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from volseg.data.layouts.findings import Finding, errors, note
+from volseg.data.layouts.findings import Finding, error_findings, note_finding
 from volseg.data.layouts.nifti import datalist, file_names
-from volseg.data.layouts.nifti.datalist import Entry, Listing
-from volseg.data.layouts.nifti.volume_scan import Values, VolumeScan, label_values
-from volseg.data.layouts.raw_dataset import Found
+from volseg.data.layouts.nifti.datalist import Datalist, DatalistEntry
+from volseg.data.layouts.nifti.volume_scan import ClassValues, VolumeScan, label_values
+from volseg.data.layouts.raw_dataset import RawDataset
 from volseg.errors import UserError
-from volseg.formatting import first, natural
+from volseg.formatting import first_few, natural_key
 from volseg.schema import Section
 
 _DAY = re.compile(r"(.+)_day([0-9]+)")
@@ -28,7 +28,7 @@ class Nifti(Section):
 
     name: Literal["nifti"] = "nifti"
 
-    def scans(self, root: Path) -> Found:
+    def scans(self, root: Path) -> RawDataset:
         """All scans that the listing names. Volumes are read only where it does not name their labels.
 
         Raises:
@@ -37,28 +37,31 @@ class Nifti(Section):
         listed = datalist.read(root)
         values = _named_values(listed)
         found, missing = [], []
-        for entry in sorted(listed.entries, key=lambda entry: natural(entry.name)):
-            faults = list(_missing(entry))
+        for entry in sorted(listed.entries, key=lambda entry: natural_key(entry.name)):
+            faults = list(_missing_files(entry))
             if faults:
-                told = UserError.of(first(faults, "files"))
-                missing += errors(entry.name, "missing file", told)
+                told = UserError.from_problems(first_few(faults, "files"))
+                missing += error_findings(entry.name, "missing file", told)
             else:
-                found.append(_scan(entry, listed, values))
+                found.append(_scan_of_entry(entry, listed, values))
         whole = [
             Finding(scan="", severity="error", kind="dataset", message=told)
             for told in listed.problems
         ]
-        notes = [note(told, kind="dataset") for told in (*listed.notes, *_unlisted(listed))]
-        return Found(
+        notes = [
+            note_finding(told, kind="dataset")
+            for told in (*listed.notes, *_unlisted_volumes(listed))
+        ]
+        return RawDataset(
             classes=tuple(name for name, _ in values),
             channels=listed.channels,
-            exclusive=_exclusive(values),
+            exclusive=_are_exclusive(values),
             scans=tuple(found),
             findings=(*whole, *missing, *notes),
         )
 
 
-def _scan(entry: Entry, listed: Listing, values: Values) -> VolumeScan:
+def _scan_of_entry(entry: DatalistEntry, listed: Datalist, values: ClassValues) -> VolumeScan:
     named = _DAY.fullmatch(entry.name)
     return VolumeScan(
         case=named[1] if named else entry.name,
@@ -73,7 +76,7 @@ def _scan(entry: Entry, listed: Listing, values: Values) -> VolumeScan:
     )
 
 
-def _named_values(listed: Listing) -> Values:
+def _named_values(listed: Datalist) -> ClassValues:
     """The classes that the listing names, or numbered ones for the values that its labels hold."""
     if listed.values is not None or listed.problems:
         return listed.values or ()
@@ -81,7 +84,7 @@ def _named_values(listed: Listing) -> Values:
     found = sorted({value for file in files for value in label_values(file)})
     class_names = [f"label_{value}" for value in found]
     if class_names:
-        told = ", ".join(first(class_names, "classes"))
+        told = ", ".join(first_few(class_names, "classes"))
         listed.notes.append(
             f'{listed.path}: has no "labels"; by the values in the files the classes are {told}'
         )
@@ -90,13 +93,13 @@ def _named_values(listed: Listing) -> Values:
     return tuple((name, (value,)) for name, value in zip(class_names, found, strict=True))
 
 
-def _exclusive(values: Values) -> bool:
+def _are_exclusive(values: ClassValues) -> bool:
     """Whether no label value belongs to two classes."""
     counted = Counter(value for _, some in values for value in some)
     return all(count == 1 for count in counted.values())
 
 
-def _missing(entry: Entry) -> Iterator[str]:
+def _missing_files(entry: DatalistEntry) -> Iterator[str]:
     """A line for each file that is not there."""
     for path in entry.images:
         if not path.is_file():
@@ -105,17 +108,17 @@ def _missing(entry: Entry) -> Iterator[str]:
         yield f"{entry.label}: no such file; expected the label of {entry.name}"
 
 
-def _unlisted(listed: Listing) -> Iterator[str]:
+def _unlisted_volumes(listed: Datalist) -> Iterator[str]:
     """A remark on volumes beside the listed ones that no entry names."""
     named = {os.path.realpath(path) for entry in listed.entries for path in entry.images}
     folder = listed.path.parent / "imagesTr"
-    left = [path.name for path in _volumes(folder) if os.path.realpath(path) not in named]
+    left = [path.name for path in _list_volumes(folder) if os.path.realpath(path) not in named]
     if left:
-        told = ", ".join(first(left, "files"))
+        told = ", ".join(first_few(left, "files"))
         yield f"{folder}: {len(left)} files that {listed.path.name} does not name are left out: {told}"
 
 
-def _volumes(folder: Path) -> Sequence[Path]:
+def _list_volumes(folder: Path) -> Sequence[Path]:
     files = sorted(folder.glob("*")) if folder.is_dir() else []
     return [
         path

@@ -8,12 +8,12 @@ import numpy as np
 
 from volseg.data import volume_files
 from volseg.data.layouts.findings import Finding
-from volseg.data.layouts.raw_dataset import Mask, Part, stamps
+from volseg.data.layouts.raw_dataset import Mask, Part, file_stamps
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
-from volseg.formatting import first
+from volseg.formatting import first_few
 
-Values = tuple[tuple[str, tuple[int, ...]], ...]
+ClassValues = tuple[tuple[str, tuple[int, ...]], ...]
 """Each class and the label values that belong to it: one, or several for a region."""
 BEYOND = 1e30  # no scanner's value, and its square still is a number
 MOST_VALUES = 65_536  # a map with a wider range is an image, not a map of labels
@@ -24,7 +24,7 @@ class LabelMap(Mapping[str, Mask]):
     """A map of integers (X, Y, Z) as one mask a class, made when it is asked for."""
 
     voxels: Array
-    meaning: Values
+    meaning: ClassValues
 
     def __getitem__(self, name: str) -> Mask:
         """The mask of one class, bool (X, Y, Z)."""
@@ -54,7 +54,7 @@ class VolumeScan:
     part: Part
     images: tuple[Path, ...]
     label: Path | None
-    values: Values
+    values: ClassValues
     channel_names: tuple[str, ...]
     named_in: Path
 
@@ -76,9 +76,9 @@ class VolumeScan:
     @property
     def stamp(self) -> tuple[str, ...]:
         """Files with size and time, and what their values mean."""
-        files = [part for path in self.files for part in (path, *volume_files.detached(path))]
+        files = [part for path in self.files for part in (path, *volume_files.detached_files(path))]
         meaning = f"{self.values if self.label else 'no label'} {self.channel_names}"
-        return (*stamps(files, self.named_in.parent), meaning)
+        return (*file_stamps(files, self.named_in.parent), meaning)
 
     def channels(self) -> list[Volume]:
         """The image on its own grid, a volume a channel.
@@ -103,9 +103,9 @@ class VolumeScan:
             )
         for path, channel in found[1:]:
             if not channel.same_grid(found[0][1]):
-                problems.append(_grids(path, channel, self.source, found[0][1]))
+                problems.append(_grid_mismatch(path, channel, self.source, found[0][1]))
         if problems:
-            raise UserError.of(problems)
+            raise UserError.from_problems(problems)
         return [channel for _, channel in found]
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> LabelMap | None:
@@ -120,9 +120,9 @@ class VolumeScan:
         read = volume_files.read(self.label)
         problems = list(_foreign_values(self.label, read.voxels, self.values, self.named_in))
         if image is not None and not read.same_grid(image):
-            problems.append(_grids(self.label, read, self.source, image))
+            problems.append(_grid_mismatch(self.label, read, self.source, image))
         if problems:
-            raise UserError.of(problems)
+            raise UserError.from_problems(problems)
         named = dict(self.values)
         return LabelMap(read.voxels, tuple((name, named[name]) for name in classes))
 
@@ -136,7 +136,7 @@ class VolumeScan:
                 message=f"{path}: {told}",
             )
             for path in self.files
-            for told in volume_files.oddities(path)
+            for told in volume_files.header_oddities(path)
         ]
 
 
@@ -146,7 +146,11 @@ def label_values(path: Path) -> list[int]:
         voxels = volume_files.read(path).voxels
     except UserError:
         return []
-    return [] if _fault_of_map(voxels) else [value for value in _values(voxels) if value > 0]
+    return (
+        []
+        if _label_map_fault(voxels)
+        else [value for value in _distinct_values(voxels) if value > 0]
+    )
 
 
 def _not_finite(path: Path, channels: Sequence[Volume]) -> Iterator[str]:
@@ -162,7 +166,7 @@ def _not_finite(path: Path, channels: Sequence[Volume]) -> Iterator[str]:
         )
 
 
-def _fault_of_map(voxels: Array) -> str:
+def _label_map_fault(voxels: Array) -> str:
     """Why this is no map of integers, or ''."""
     if voxels.dtype.kind == "f" and not (voxels == np.floor(voxels)).all():  # NaN is not either
         return "holds values that are no whole numbers"
@@ -172,38 +176,40 @@ def _fault_of_map(voxels: Array) -> str:
     return ""
 
 
-def _values(voxels: Array) -> list[int]:
+def _distinct_values(voxels: Array) -> list[int]:
     """The values of a map of integers, in order."""
     counts = np.bincount(voxels.astype(np.uint16, copy=False).ravel(order="K"))
     return [int(value) for value in np.flatnonzero(counts)]
 
 
-def _foreign_values(path: Path, voxels: Array, values: Values, named_in: Path) -> Iterator[str]:
-    fault = _fault_of_map(voxels)
+def _foreign_values(
+    path: Path, voxels: Array, values: ClassValues, named_in: Path
+) -> Iterator[str]:
+    fault = _label_map_fault(voxels)
     if fault:
         yield f"{path}: {fault}; expected a map of labels, whole numbers from 0"
         return
     if not values:
         return  # what is wrong with the names is told
     known = {0, *(value for _, some in values for value in some)}
-    strange = [str(value) for value in _values(voxels) if value not in known]
+    strange = [str(value) for value in _distinct_values(voxels) if value not in known]
     if strange:
         named = ", ".join(f"{'+'.join(map(str, some))} {name}" for name, some in values)
-        told = ", ".join(first(strange, "values"))
+        told = ", ".join(first_few(strange, "values"))
         yield (
             f"{path}: holds the label values {told}, which {named_in} does not name "
             f"(it names 0 background, {named}); name them there"
         )
 
 
-def _grids(path: Path, one: Volume, other_path: Path, other: Volume) -> str:
+def _grid_mismatch(path: Path, one: Volume, other_path: Path, other: Volume) -> str:
     """That two files do not lie on one grid, and what each says."""
     return (
-        f"{path}: lies on another grid ({_grid(one)}) than {other_path} ({_grid(other)}); "
+        f"{path}: lies on another grid ({_grid_text(one)}) than {other_path} ({_grid_text(other)}); "
         "resample it to that grid"
     )
 
 
-def _grid(one: Volume) -> str:
+def _grid_text(one: Volume) -> str:
     rows = ", ".join(f"[{' '.join(f'{n:.6g}' for n in row)}]" for row in one.affine[:3])
     return f"shape {'x'.join(map(str, one.voxels.shape))}, affine {rows}"

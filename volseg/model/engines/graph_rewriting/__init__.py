@@ -4,33 +4,36 @@ from copy import deepcopy
 
 from torch import nn
 
-from volseg.model.networks.instance_norm import InstanceNorm
+from volseg.model.networks.instance_norm import ChannelsLastInstanceNorm
 
 
-def plain(network: nn.Module) -> nn.Module:
+def use_torch_norms(network: nn.Module) -> nn.Module:
     """The network, its instance norms turned into torch's; weights and their names stay."""
     for module in network.modules():
-        if type(module) is InstanceNorm:
+        if type(module) is ChannelsLastInstanceNorm:
             module.__class__ = nn.InstanceNorm3d  # type: ignore[assignment]
     return network
 
 
-def rewritten(network: nn.Module) -> nn.Module:
+def rewrite_network(network: nn.Module) -> nn.Module:
     """A copy of a network in evaluation that computes the same in fewer and quicker steps.
 
     OpenVINO can convert a trace of it, which it can't of the network itself. Its weights have other names
     and shapes. A trace of a SwinUNETR is for windows of one size.
     """
-    from volseg.model.engines.graph_rewriting.block_convolution import Transposed, fits
+    from volseg.model.engines.graph_rewriting.block_convolution import (
+        BlockConvTranspose,
+        is_block_convertible,
+    )
     from volseg.model.engines.graph_rewriting.swin import rewrite_swin
     from volseg.model.engines.graph_rewriting.unet import rewrite_unet
 
-    copy = plain(deepcopy(network).eval())
+    copy = use_torch_norms(deepcopy(network).eval())
     rewrite_unet(copy)
     rewrite_swin(copy)
     for parent in list(copy.modules()):
         for name, module in list(parent.named_children()):
             # Those that reach no neighbour OpenVINO runs as quickly as it would the convolution.
-            if fits(module) and module.kernel_size != module.stride:
-                setattr(parent, name, Transposed(module))
+            if is_block_convertible(module) and module.kernel_size != module.stride:
+                setattr(parent, name, BlockConvTranspose(module))
     return copy.requires_grad_(False)

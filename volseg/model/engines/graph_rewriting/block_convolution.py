@@ -13,7 +13,7 @@ from volseg.model.networks.strides import Stride
 ONE = (1, 1, 1)
 
 
-def taps(offsets: Sequence[int], size: int, given: int, made: int) -> tuple[Tensor, int]:
+def block_taps(offsets: Sequence[int], size: int, given: int, made: int) -> tuple[Tensor, int]:
     """Where the taps of a kernel lie between blocks, for one axis.
 
     Tap j of the fine kernel reads `offsets[j]` voxels past the voxel it makes. Blocks are `size` voxels
@@ -82,21 +82,25 @@ class BlockConv(nn.Module):
         return made
 
 
-def same_size(conv: nn.Conv3d, size: Stride) -> BlockConv:
+def same_size_block_conv(conv: nn.Conv3d, size: Stride) -> BlockConv:
     """A convolution of stride 1, odd kernel and full padding, from blocks of that size to such blocks."""
-    axes = [taps(_offsets(k), n, n, n) for k, n in zip(conv.kernel_size, size, strict=True)]
+    axes = [
+        block_taps(_kernel_offsets(k), n, n, n) for k, n in zip(conv.kernel_size, size, strict=True)
+    ]
     return BlockConv(conv.weight, conv.bias, axes, more=(0, 0, 0))
 
 
-def transposed(conv: nn.ConvTranspose3d) -> BlockConv:
+def transposed_block_conv(conv: nn.ConvTranspose3d) -> BlockConv:
     """A transposed convolution, as blocks of its stride."""
-    shape = list(zip(conv.kernel_size, conv.stride, _padding(conv), strict=True))
-    axes = [taps([p - j for j in range(k)], s, 1, s) for k, s, p in shape]
-    more = [max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra(conv), shape, strict=True)]
+    shape = list(zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), strict=True))
+    axes = [block_taps([p - j for j in range(k)], s, 1, s) for k, s, p in shape]
+    more = [
+        max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra_voxels(conv), shape, strict=True)
+    ]
     return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(more[0], more[1], more[2]))
 
 
-class Transposed(nn.Module):
+class BlockConvTranspose(nn.Module):
     """A transposed convolution, computed as blocks of its stride and then spread out.
 
     The channels of a voxel stay together, so that channels-last data, OpenVINO's, are moved in one step.
@@ -104,14 +108,18 @@ class Transposed(nn.Module):
 
     def __init__(self, conv: nn.ConvTranspose3d) -> None:
         super().__init__()
-        self.blocks, self.stride, self.extra = transposed(conv), conv.stride, _extra(conv)
+        self.blocks, self.stride, self.extra = (
+            transposed_block_conv(conv),
+            conv.stride,
+            _extra_voxels(conv),
+        )
         for values in self.blocks.parameters():
             rows = values.reshape(conv.out_channels, -1, *values.shape[1:])
             values.data = rows.transpose(0, 1).reshape(values.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, O, X', Y', Z') as torch's gives it for (B, I, X, Y, Z)."""
-        out = _spread_last(self.blocks(x), self.stride)
+        out = _depth_to_space_last(self.blocks(x), self.stride)
         if not any(self.extra):
             return out
         a, b, c = (
@@ -120,7 +128,7 @@ class Transposed(nn.Module):
         return out[:, :, :a, :b, :c]
 
 
-def spread(blocks: Tensor, size: Sequence[int]) -> Tensor:
+def depth_to_space(blocks: Tensor, size: Sequence[int]) -> Tensor:
     """(B, C * sx * sy * sz, X, Y, Z) as (B, C, X * sx, Y * sy, Z * sz)."""
     batch, channels, x, y, z = blocks.shape
     if tuple(size) == ONE:
@@ -131,7 +139,7 @@ def spread(blocks: Tensor, size: Sequence[int]) -> Tensor:
     return voxels.reshape(batch, channels // (a * b * c), x * a, y * b, z * c)
 
 
-def _spread_last(blocks: Tensor, size: Sequence[int]) -> Tensor:
+def _depth_to_space_last(blocks: Tensor, size: Sequence[int]) -> Tensor:
     """As `spread`, but of (B, sx * sy * sz * C, X, Y, Z)."""
     if tuple(size) == ONE:
         return blocks
@@ -144,7 +152,7 @@ def _spread_last(blocks: Tensor, size: Sequence[int]) -> Tensor:
     return voxels.permute(0, 4, 1, 2, 3)
 
 
-def fits(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
+def is_block_convertible(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
     """Whether it is a transposed convolution that blocks can be made of."""
     return (
         type(conv) is nn.ConvTranspose3d
@@ -154,17 +162,19 @@ def fits(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
     )
 
 
-def _offsets(kernel: int) -> list[int]:
+def _kernel_offsets(kernel: int) -> list[int]:
     return [j - kernel // 2 for j in range(kernel)]
 
 
-def _padding(conv: nn.ConvTranspose3d) -> list[int]:
+def _padding_per_axis(conv: nn.ConvTranspose3d) -> list[int]:
     return [int(p) for p in conv.padding]
 
 
-def _extra(conv: nn.ConvTranspose3d) -> list[int]:
+def _extra_voxels(conv: nn.ConvTranspose3d) -> list[int]:
     """How many voxels longer than stride times its input the result is, for each axis."""
-    rows = zip(conv.kernel_size, conv.stride, _padding(conv), conv.output_padding, strict=True)
+    rows = zip(
+        conv.kernel_size, conv.stride, _padding_per_axis(conv), conv.output_padding, strict=True
+    )
     return [k - s - 2 * p + int(more) for k, s, p, more in rows]
 
 

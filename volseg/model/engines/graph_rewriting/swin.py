@@ -10,21 +10,27 @@ from monai.networks.nets.swin_unetr import BasicLayer, SwinTransformerBlock, get
 from monai.networks.nets.swin_unetr import WindowAttention as MonaiAttention
 from torch import Tensor, nn
 
-from volseg.model.networks.swin_attention import Kinds, Layer, Size, WindowAttention, kinds
+from volseg.model.networks.swin_attention import (
+    ChunkedWindowAttention,
+    Size,
+    SwinStage,
+    WindowKinds,
+    window_kinds,
+)
 
 
 def rewrite_swin(network: nn.Module) -> None:
     """Have the Swin stages of a network, ours or MONAI's, gather their windows; weights stay."""
     for module in network.modules():
-        if type(module) in (Layer, BasicLayer):
-            module.__class__ = Stage
+        if type(module) in (SwinStage, BasicLayer):
+            module.__class__ = GatheredStage
         elif type(module) is SwinTransformerBlock:
-            module.__class__ = Block
-        elif type(module) in (WindowAttention, MonaiAttention):
-            module.__class__ = Attention
+            module.__class__ = GatheredBlock
+        elif type(module) in (ChunkedWindowAttention, MonaiAttention):
+            module.__class__ = GatheredAttention
 
 
-class Stage(BasicLayer):  # type: ignore[misc]
+class GatheredStage(BasicLayer):  # type: ignore[misc]
     """MONAI's stage; a trace of it is for one size."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,14 +44,14 @@ class Stage(BasicLayer):  # type: ignore[misc]
         return out
 
 
-class Block(SwinTransformerBlock):  # type: ignore[misc]
+class GatheredBlock(SwinTransformerBlock):  # type: ignore[misc]
     """MONAI's block, whose attention takes windows in the order of their kinds."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, X, Y, Z, C) after attention within windows and the perceptron."""
         size = tuple(int(n) for n in x.shape[1:4])
         window, shift = get_window_size(size, self.window_size, self.shift_size)
-        there, back, sorts = _constant(size, tuple(window), tuple(shift))
+        there, back, sorts = _gather_indices_untraced(size, tuple(window), tuple(shift))
         voxels = self.norm1(x).flatten(1, 3)
         voxels = F.pad(voxels, (0, 0, 0, 1))  # the row of zeros that fills windows past the end
         windows = self.attn(voxels[:, there], prod(window), sorts)
@@ -54,10 +60,10 @@ class Block(SwinTransformerBlock):  # type: ignore[misc]
         return out
 
 
-class Attention(MonaiAttention):  # type: ignore[misc]
+class GatheredAttention(MonaiAttention):  # type: ignore[misc]
     """MONAI's, for windows that lie one after the other, those of one kind together."""
 
-    def forward(self, x: Tensor, n: int, sorts: Kinds) -> Tensor:
+    def forward(self, x: Tensor, n: int, sorts: WindowKinds) -> Tensor:
         """(B, W * N, C) after attention among the N voxels of each window."""
         windows, heads = sum(sorts.counts), self.num_heads
         qkv = self.qkv(x).reshape(-1, windows, n, 3, heads, x.shape[-1] // heads)
@@ -66,13 +72,13 @@ class Attention(MonaiAttention):  # type: ignore[misc]
         mixed, first = [], 0
         for count, mask in zip(sorts.counts, sorts.masks, strict=True):
             some = qkv[:, first : first + count].permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
-            out = self._attended(some, bias if mask is None else bias + mask)
+            out = self._attend_windows(some, bias if mask is None else bias + mask)
             mixed.append(out.reshape(-1, count * n, heads * out.shape[-1]))
             first += count
         projected: Tensor = self.proj(torch.cat(mixed, dim=1))
         return projected
 
-    def _attended(self, qkv: Tensor, added: Tensor) -> Tensor:
+    def _attend_windows(self, qkv: Tensor, added: Tensor) -> Tensor:
         """(B, N, H, D) from queries, keys and values (3, B, H, N, D) with (H, N, N) added to their scores."""
         scores = (qkv[0] * self.scale) @ qkv[1].transpose(-2, -1) + added
         mixed: Tensor = scores.softmax(dim=-1) @ qkv[2]
@@ -80,13 +86,15 @@ class Attention(MonaiAttention):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=64)
-def _constant(size: Size, window: Size, shift: Size) -> tuple[Tensor, Tensor, Kinds]:
+def _gather_indices_untraced(
+    size: Size, window: Size, shift: Size
+) -> tuple[Tensor, Tensor, WindowKinds]:
     """As `gathering`, in a thread of its own: what is computed there is no part of a trace made here."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(gathering, size, window, shift).result()
+        return thread.submit(gather_indices, size, window, shift).result()
 
 
-def gathering(size: Size, window: Size, shift: Size) -> tuple[Tensor, Tensor, Kinds]:
+def gather_indices(size: Size, window: Size, shift: Size) -> tuple[Tensor, Tensor, WindowKinds]:
     """Where the voxels of the shifted windows of an image lie.
 
     Returns:
@@ -95,7 +103,7 @@ def gathering(size: Size, window: Size, shift: Size) -> tuple[Tensor, Tensor, Ki
     """
     grid = tuple(-(-n // w) for n, w in zip(size, window, strict=True))
     full = [g * w for g, w in zip(grid, window, strict=True)]
-    sorts = kinds(grid, window, shift, batch=1, device=torch.device("cpu"))
+    sorts = window_kinds(grid, window, shift, batch=1, device=torch.device("cpu"))
     image = torch.full(full, prod(size))
     image[: size[0], : size[1], : size[2]] = torch.arange(prod(size)).reshape(size)
     image = image.roll([-n for n in shift], (0, 1, 2))
