@@ -26,14 +26,10 @@ def main(out: Path, seeds: list[int]) -> None:
         minutes = (time.monotonic() - began) / 60
         summary = json.loads((out / str(seed) / "scores" / "summary.json").read_text())
         by_class = {name: round(summary["mean"][name]["Dice"], 3) for name in phantom.CLASSES}
-        print(
-            f"seed {seed}: mean Dice {done.mean_dice:.3f} {by_class} in {minutes:.1f} min",
-            flush=True,
-        )
+        print(f"seed {seed}: mean Dice {done.mean_dice:.3f} {by_class} in {minutes:.1f} min", flush=True)
 
 
 if __name__ == "__main__":
     main(
-        Path(sys.argv[1] if len(sys.argv) > 1 else "demo-seeds"),
-        [int(s) for s in sys.argv[2:]] or [0, 1, 2],
+        Path(sys.argv[1] if len(sys.argv) > 1 else "demo-seeds"), [int(s) for s in sys.argv[2:]] or [0, 1, 2]
     )

@@ -60,8 +60,7 @@ def main(hippocampus: Path, names: list[str]) -> None:
     """One line a config: forecast, measured, ratio."""
     print(f"{available_cores()} cores, {time.strftime('%Y-%m-%d')}")
     print(
-        " " * 24
-        + "MB: told     seen  ratio together     main  s/step:   seen  ratio  s/epoch:   seen  ratio"
+        " " * 24 + "MB: told     seen  ratio together     main  s/step:   seen  ratio  s/epoch:   seen  ratio"
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

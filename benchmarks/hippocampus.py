@@ -37,12 +37,9 @@ def tell(minutes: int, metrics: Path) -> None:
     waited = sum(float(r["waiting"]) for r in rows) / len(rows)
     rate = sum(float(r["steps_per_second"]) for r in rows) / len(rows)
     classes = {k: v for k, v in best.items() if k.startswith("unseen_cases_")}
-    told = ", ".join(
-        f"{k.removeprefix('unseen_cases_')} {float(v):.4f}" for k, v in classes.items()
-    )
+    told = ", ".join(f"{k.removeprefix('unseen_cases_')} {float(v):.4f}" for k, v in classes.items())
     print(
-        f"{minutes:8}{rows[-1]['step']:>8}{rate:9.2f}{waited:9.2%}  "
-        f"{float(best['score']):.4f} ({told})",
+        f"{minutes:8}{rows[-1]['step']:>8}{rate:9.2f}{waited:9.2%}  {float(best['score']):.4f} ({told})",
         flush=True,
     )
 

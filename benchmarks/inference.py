@@ -83,9 +83,7 @@ def main() -> None:
     if given.train:
         train(given.runs, data, given.raw_real)
         return
-    print(
-        f"{available_cores()} cores, {time.strftime('%Y-%m-%d')}, {given.repeats} repeats; medians"
-    )
+    print(f"{available_cores()} cores, {time.strftime('%Y-%m-%d')}, {given.repeats} repeats; medians")
     results = []
     for network, where in product(given.networks, SCANS):
         run = given.runs / f"{network}_{where}"
@@ -243,9 +241,7 @@ def told(result: dict[str, Any]) -> str:
         f"  {result['operations_a_window'] / 1e9:.0f} GFLOP a window, bf16 matmul "
         f"{result['bf16_peak'] / 1e9:.0f} GFLOP/s, plain batch {result['batch']}"
     )
-    lines += [
-        f"  share of peak, {on}: {share:.0%}" for on, share in result["share_of_peak"].items()
-    ]
+    lines += [f"  share of peak, {on}: {share:.0%}" for on, share in result["share_of_peak"].items()]
     for pair, values in result["agreement"].items():
         figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         lines.append(f"  {pair}: {figures}")

@@ -6,10 +6,7 @@ from typing import Any
 
 from inference_sides import CLASSES, Order
 
-PAIRS = {
-    "a: default, plain": ("default", "plain"),
-    "b: no body box, plain": ("whole", "plain"),
-}
+PAIRS = {"a: default, plain": ("default", "plain"), "b: no body box, plain": ("whole", "plain")}
 CONTROLS = {
     "c: default, fp32 by our windows": ("default", "fp32"),
     "d: fp32 by our windows, plain": ("fp32", "plain"),

@@ -68,10 +68,7 @@ def main() -> None:
     for kind in SPREAD:
         for cases in COUNTS:
             found = intervals(*drawn(kind, cases, rng))
-            held = [
-                ((low <= truth(kind)) & (truth(kind) <= high)).mean()
-                for low, high in found.values()
-            ]
+            held = [((low <= truth(kind)) & (truth(kind) <= high)).mean() for low, high in found.values()]
             print(f"| {kind} | {cases} | " + " | ".join(f"{100 * one:.1f}" for one in held) + " |")
 
 

@@ -80,12 +80,9 @@ def phantom(folder: Path) -> Path:
         raw = folder / "raw"
         command = [sys.executable, "-m", "volseg"]
         subprocess.run(
-            [*command, "phantom", str(raw), "--cases", "3", "--days", "2", "--full-size"],
-            check=True,
+            [*command, "phantom", str(raw), "--cases", "3", "--days", "2", "--full-size"], check=True
         )
-        subprocess.run(
-            [*command, "prepare", str(raw), "--out", str(folder / "prepared")], check=True
-        )
+        subprocess.run([*command, "prepare", str(raw), "--out", str(folder / "prepared")], check=True)
     return folder / "prepared"
 
 

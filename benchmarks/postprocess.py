@@ -63,12 +63,8 @@ def threshold(step: Any, seen: StepInput) -> Any:
 def smooth(step: Any, seen: StepInput) -> Any:
     sigma = step.sigma_mm / seen.spacing_mm[2]
     how = {"sigma": sigma, "axis": 2, "mode": "constant", "truncate": 3.0}
-    ones = ndimage.gaussian_filter1d(
-        np.ones(seen.mask.shape[2]), sigma, mode="constant", truncate=3.0
-    )
-    return ndimage.gaussian_filter1d(seen.probability.astype(np.float32), **how) >= (
-        255 * step.value * ones
-    )
+    ones = ndimage.gaussian_filter1d(np.ones(seen.mask.shape[2]), sigma, mode="constant", truncate=3.0)
+    return ndimage.gaussian_filter1d(seen.probability.astype(np.float32), **how) >= (255 * step.value * ones)
 
 
 def hysteresis(step: Any, seen: StepInput) -> Any:
@@ -167,9 +163,7 @@ def whole(scan: list[StepInput], *, told: bool) -> float:
     """Milliseconds of `clean` with every step on all organs, from the probability on."""
     begun = time.perf_counter()
     for one in scan:
-        start = StepInput.from_probability(
-            one.probability, image=one.image, spacing_mm=one.spacing_mm
-        )
+        start = StepInput.from_probability(one.probability, image=one.image, spacing_mm=one.spacing_mm)
         ours.apply_steps(start, STEPS, "organ", [] if told else None)
     return (time.perf_counter() - begun) * 1000
 

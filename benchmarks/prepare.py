@@ -78,9 +78,7 @@ def compare(folder: Path, rounds: int, *, pillow: bool) -> None:
         print(f"round {number + 1}: {told({name: times[-1:] for name, times in took.items()})}")
     middle = {name: statistics.median(times) for name, times in took.items()}
     print(f"median: {told(took)}")
-    print(
-        f"prepare : decode = {ratio(took['prepare'], took['decode']):.2f} (median of the rounds' ratios)"
-    )
+    print(f"prepare : decode = {ratio(took['prepare'], took['decode']):.2f} (median of the rounds' ratios)")
     print(f"prepare : plain = 1 : {1 / ratio(took['prepare'], took['plain']):.1f}")
     print(f"slices a second: {len(files) / middle['prepare']:.0f}")
     if not pillow:
@@ -174,10 +172,7 @@ def timed(words: Sequence[str]) -> tuple[float, list[int]]:
 def _watch(child: "subprocess.Popen[str]", peaks: dict[int, int]) -> None:
     while child.poll() is None:
         try:
-            for one in [
-                psutil.Process(child.pid),
-                *psutil.Process(child.pid).children(recursive=True),
-            ]:
+            for one in [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]:
                 status = Path(f"/proc/{one.pid}/status").read_text()
                 peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
                 peaks[one.pid] = int(peak.split()[1]) * 1024

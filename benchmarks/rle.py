@@ -44,10 +44,7 @@ def loop_decode(text: str, shape: Shape) -> rle.Mask:
 
 def coders() -> dict[str, Coder]:
     """For pycocotools, which counts column by column, (X, Y) are rows and columns: the same runs."""
-    found: dict[str, Coder] = {
-        "volseg": (rle.encode, rle.decode),
-        "loop": (loop_encode, loop_decode),
-    }
+    found: dict[str, Coder] = {"volseg": (rle.encode, rle.decode), "loop": (loop_encode, loop_decode)}
     try:
         from pycocotools import mask as coco
     except ImportError:
@@ -94,9 +91,7 @@ def compare(title: str, texts: list[tuple[str, Shape]], every: dict[str, Coder])
     typical = {name: np.median(np.median(times, axis=2), axis=1) for name, times in spent.items()}
     for name, us in typical.items():
         encode, decode = us / typical["volseg"]
-        print(
-            f"  {name:12} encode {us[0]:5.1f} ({encode:.1f}x)  decode {us[1]:5.1f} ({decode:.1f}x)"
-        )
+        print(f"  {name:12} encode {us[0]:5.1f} ({encode:.1f}x)  decode {us[1]:5.1f} ({decode:.1f}x)")
 
 
 def encode_slices(volume: rle.Mask, slices: Callable[[rle.Mask], rle.Mask]) -> list[str]:
@@ -107,15 +102,10 @@ def main() -> None:
     every = coders()
     if real := list(real_texts()):
         compare("real, 276x276 and 234x234", real, every)
-    volumes = [
-        v for case in (1, 2, 3) for v in phantom.simulate_scan(case, 0, grid=phantom.FULL[1])[1]
-    ]
+    volumes = [v for case in (1, 2, 3) for v in phantom.simulate_scan(case, 0, grid=phantom.FULL[1])[1]]
     planes = [plane for volume in volumes for plane in rle.slice_planes(volume)]
     compare("phantom, 360x310", [(rle.encode(plane), plane.shape) for plane in planes], every)
-    for name, way in (
-        ("as they lie", lambda v: np.moveaxis(v, 2, 0)),
-        ("rle.planes", rle.slice_planes),
-    ):
+    for name, way in (("as they lie", lambda v: np.moveaxis(v, 2, 0)), ("rle.planes", rle.slice_planes)):
         times = [microseconds(encode_slices, v, way)[0] for v in volumes * ROUNDS]
         each = statistics.median(times) / volumes[0].shape[2]
         print(f"all slices of a phantom's mask, {name}: encode {each:.1f} microseconds a slice")

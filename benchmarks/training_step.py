@@ -28,9 +28,7 @@ CLASSES = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "networks", nargs="*", help=f"of {', '.join(union_members(Network))}; none: all"
-    )
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(union_members(Network))}; none: all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--patch", default="64,64,64", help="voxels")
@@ -45,22 +43,14 @@ def main() -> None:
         label = (image > 1.3).repeat(1, CLASSES, 1, 1, 1).to(torch.uint8)
         section = union_members(Network)[name]()
         ours = _step(
-            best.place_network(section.build(1, CLASSES)),
-            best.send_batch(image),
-            label,
-            device=best,
+            best.place_network(section.build(1, CLASSES)), best.send_batch(image), label, device=best
         )
         theirs = _step(
-            _plain(section.build(1, CLASSES)).to(best.device),
-            image.to(best.device),
-            label,
-            device=plain,
+            _plain(section.build(1, CLASSES)).to(best.device), image.to(best.device), label, device=plain
         )
         seconds = _in_turn([theirs, ours], options.rounds)
         ratio = seconds[1] / seconds[0]
-        print(
-            f"{name:12}{1000 * seconds[0]:16.0f}{1000 * seconds[1]:12.0f}{ratio:8.2f}", flush=True
-        )
+        print(f"{name:12}{1000 * seconds[0]:16.0f}{1000 * seconds[1]:12.0f}{ratio:8.2f}", flush=True)
 
 
 def _plain(network: nn.Module) -> nn.Module:

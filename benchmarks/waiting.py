@@ -23,7 +23,7 @@ from volseg.model.engines.torch_device import Device
 from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.loading.loader import TrainingPatches, build_loader
 from volseg.training.loading.scan_cache import ScanCache
-from volseg.training.state import TrainingState, average
+from volseg.training.state import TrainingState, moving_average
 from volseg.training.step import Stepper
 
 
@@ -36,7 +36,7 @@ class Training:
         network = device.place_network(config.network.build(inputs, outputs))
         optimizer = config.optimizer.build(network.parameters())
         scaler = torch.amp.GradScaler(device.device.type, enabled=False)
-        self.state = TrainingState(network, optimizer, scaler, average(network, config.train.ema))
+        self.state = TrainingState(network, optimizer, scaler, moving_average(network, config.train.ema))
         exclusive = dataset.facts.exclusive
         self.stepper = Stepper(config.loss, exclusive, device, clip=config.train.clip)
 

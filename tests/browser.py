@@ -23,15 +23,7 @@ PIPED = (
 )
 """Chromium reads file 3 and writes file 4, which may be taken in this process."""
 SAID = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-KEYS = {
-    "ArrowRight": 39,
-    "ArrowLeft": 37,
-    "ArrowDown": 40,
-    "ArrowUp": 38,
-    "Home": 36,
-    " ": 32,
-    "Tab": 9,
-}
+KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40, "ArrowUp": 38, "Home": 36, " ": 32, "Tab": 9}
 
 
 def program() -> str | None:
@@ -120,11 +112,7 @@ class Browser:
 
     def press(self, key: str) -> None:
         """A key, pressed and let go where the focus is."""
-        code = {
-            "windowsVirtualKeyCode": KEYS[key],
-            "key": key,
-            "code": "Space" if key == " " else key,
-        }
+        code = {"windowsVirtualKeyCode": KEYS[key], "key": key, "code": "Space" if key == " " else key}
         text = {"text": " "} if key == " " else {}
         self.ask("Input.dispatchKeyEvent", type="keyDown", **code, **text)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **code)

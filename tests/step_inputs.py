@@ -28,9 +28,7 @@ def evidence_of(mask, spacing_mm=SPACING, image=None, slice_axis: int = 2) -> St
     mask = np.asarray(mask)
     probability = mask if mask.dtype == np.uint8 else mask.astype(np.uint8) * 255
     image = probability if image is None else image
-    return StepInput.from_probability(
-        probability, image=image, spacing_mm=spacing_mm, slice_axis=slice_axis
-    )
+    return StepInput.from_probability(probability, image=image, spacing_mm=spacing_mm, slice_axis=slice_axis)
 
 
 def of_every_kind() -> list[Section]:

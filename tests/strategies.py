@@ -18,9 +18,7 @@ def affines(draw: st.DrawFn) -> np.ndarray:
     for axis, (to, sign) in enumerate(zip(axes, signs, strict=True)):
         turn[to, axis] = sign
     angle = np.deg2rad(draw(st.floats(-20, 20)))
-    tilt = np.array(
-        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
-    )
+    tilt = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     affine = np.eye(4)
     affine[:3, :3] = tilt @ turn @ np.diag(draw(spacings))
     affine[:3, 3] = draw(st.lists(st.floats(-100, 100), min_size=3, max_size=3))

@@ -26,16 +26,7 @@ def test_every_stage_by_itself_runs_as_written(tmp_path: Path, monkeypatch) -> N
     commands = block("Every stage by itself")
     names = [command.split()[1] for command in commands]
 
-    assert names == [
-        "phantom",
-        "prepare",
-        "train",
-        "infer",
-        "evaluate",
-        "report",
-        "infer",
-        "submit",
-    ]
+    assert names == ["phantom", "prepare", "train", "infer", "evaluate", "report", "infer", "submit"]
     for command in commands:
         words = shlex.split(command)[1:]
         short = ["train.steps=20", "train.epoch_steps=20"] if words[0] == "train" else []

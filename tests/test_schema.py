@@ -66,10 +66,7 @@ def test_a_mistake_in_a_list_names_its_place() -> None:
 
 
 def test_members_and_keys_follow_the_union() -> None:
-    assert union_members(Annotated[Round | Square, NamedUnion()]) == {
-        "round": Round,
-        "square": Square,
-    }
+    assert union_members(Annotated[Round | Square, NamedUnion()]) == {"round": Round, "square": Square}
     assert {"shape.radius", "shape.side", "scale"} <= set(dotted_keys(Drawing))
 
 

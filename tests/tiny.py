@@ -22,9 +22,7 @@ def write(folder: Path, *, cases: int = 6, days: int = 3, exclusive: bool = Fals
     The boxes of exclusive classes touch.
     """
     lefts = (2, 8) if exclusive else (2, 11)
-    samples = [
-        _scan(folder, case, day, lefts=lefts) for case in range(1, cases + 1) for day in range(days)
-    ]
+    samples = [_scan(folder, case, day, lefts=lefts) for case in range(1, cases + 1) for day in range(days)]
     facts = DatasetInfo(
         name="tiny",
         layout="gi-tract",
@@ -50,9 +48,7 @@ def _scan(folder: Path, case: int, day: int, *, lefts: tuple[int, int]) -> Sampl
         mask &= ~taken
         taken |= mask
         image[mask] = rng.normal(value, 20, mask.sum())
-        write_volume(
-            Volume(mask.astype(np.uint8), AFFINE), folder / f"labels/{name}/{organ}.nii.gz"
-        )
+        write_volume(Volume(mask.astype(np.uint8), AFFINE), folder / f"labels/{name}/{organ}.nii.gz")
     write_volume(Volume(image.astype(np.uint16), AFFINE), folder / f"images/{name}.nii.gz")
     return Sample(
         case=f"case{case}",

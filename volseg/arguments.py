@@ -167,9 +167,7 @@ def parse_memory(text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *([MGT])(i?)B?", text, re.IGNORECASE)
     if not match or not float(match[1]):
-        raise UserError(
-            f"--max-memory: {text!r} is no amount of memory; expected e.g. 800MB, 8GB or 12GiB"
-        )
+        raise UserError(f"--max-memory: {text!r} is no amount of memory; expected e.g. 800MB, 8GB or 12GiB")
     power = {"M": 2, "G": 3, "T": 4}[match[2].upper()]
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 

@@ -34,9 +34,7 @@ def component_lines(kind: str | None = None) -> Iterator[str]:
         UserError: an unknown kind; names the nearest.
     """
     if kind is not None and kind not in KINDS:
-        raise UserError(
-            f"{kind}: no such kind{nearest_hint(kind, KINDS)} (known: {', '.join(KINDS)})"
-        )
+        raise UserError(f"{kind}: no such kind{nearest_hint(kind, KINDS)} (known: {', '.join(KINDS)})")
     for known in [kind] if kind else KINDS:
         yield f"{known}:"
         for name, component in union_members(KINDS[known]).items():

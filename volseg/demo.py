@@ -82,9 +82,7 @@ def _claim_folder(out: Path, seed: int) -> None:
     mark = out / MARK
     if mark.is_file():
         if mark.read_text().strip() != str(seed):
-            raise UserError(
-                f"{out}: holds the demo of seed {mark.read_text().strip()}; name another"
-            )
+            raise UserError(f"{out}: holds the demo of seed {mark.read_text().strip()}; name another")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not a demo's; name a new folder with --out")
     write_text(mark, f"{seed}\n")
@@ -115,8 +113,5 @@ def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:
         for name in dataset.classes
     ]
     return overlay.draw_overlay(
-        dataset.image(sample),
-        np.stack(found),
-        truth=dataset.labels(sample),
-        classes=dataset.classes,
+        dataset.image(sample), np.stack(found), truth=dataset.labels(sample), classes=dataset.classes
     )

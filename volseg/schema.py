@@ -43,9 +43,7 @@ class NamedUnion:
     Written `Network = Annotated[UNet | SegResNet, Choice()]`, so that type checkers see the union.
     """
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Pydantic's hook: the union's schema behind a validator that takes bare names."""
         single = isinstance(source, type)
         tagged = source if single else Annotated[source, Field(discriminator="name")]
@@ -133,6 +131,4 @@ def _got_value(mistake: Any) -> str:
 
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
 Share = Annotated[float, Field(ge=0, le=1)]
-Spacing = tuple[
-    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
-]
+Spacing = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]

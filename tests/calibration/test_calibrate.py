@@ -145,9 +145,7 @@ def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> 
 
 
 def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path: Path) -> None:
-    wanted = InferenceRequest(
-        runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH
-    )
+    wanted = InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH)
 
     plain = infer(wanted).records
     again = infer(wanted).records
@@ -178,9 +176,7 @@ def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None
         of_run(opened)
 
 
-def test_folds_are_calibrated_together_for_each_and_for_all(
-    run: Path, data: Path, tmp_path: Path
-) -> None:
+def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Path, tmp_path: Path) -> None:
     """Each on the scans that are new to it; the second fold stands for the rest."""
     five = tmp_path / "five"
     other = train(tiny.config(), TrainOptions(data=data, run=five / "fold1", fold=1)).run
@@ -200,10 +196,7 @@ def test_folds_are_calibrated_together_for_each_and_for_all(
         assert known["stomach"].calibration.temperature == pytest.approx(
             found.organs["stomach"].calibration.temperature
         )
-    assert (
-        calibration_file.combined_calibration(Ensemble.open((str(five / "fold1"), str(run))))
-        is None
-    )
+    assert calibration_file.combined_calibration(Ensemble.open((str(five / "fold1"), str(run)))) is None
     assert json.loads(path.read_text())["weights"] == [
         Run.open(five / "fold0").weights_digest,
         Run.open(other).weights_digest,

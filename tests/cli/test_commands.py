@@ -96,9 +96,7 @@ def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
         (["options", "netwrk"], "did you mean network?"),
     ],
 )
-def test_a_users_mistake_is_1_and_no_traceback(
-    here: Path, capsys, words: list[str], text: str
-) -> None:
+def test_a_users_mistake_is_1_and_no_traceback(here: Path, capsys, words: list[str], text: str) -> None:
     before = sorted(here.rglob("*"))
 
     assert cli.run_command(words) == 1
@@ -163,9 +161,7 @@ def test_options_lists_every_kind(capsys) -> None:
     assert "      min_mm3 = (required) (worth trying: 200, 500, 1000, 2000, 5000)\n" in out
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), (None, None)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), (None, None)])
 def test_times_are_read_with_their_unit(text: str | None, seconds: float | None) -> None:
     assert arguments.parse_duration(text) == seconds
 
@@ -178,13 +174,7 @@ def test_a_time_without_a_unit_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [
-        ("800MB", 8 * 10**8),
-        ("8GB", 8 * 10**9),
-        ("1.5 gb", 15 * 10**8),
-        ("2GiB", 2**31),
-        ("1T", 10**12),
-    ],
+    [("800MB", 8 * 10**8), ("8GB", 8 * 10**9), ("1.5 gb", 15 * 10**8), ("2GiB", 2**31), ("1T", 10**12)],
 )
 def test_memory_is_read_with_its_unit(text: str, count: int) -> None:
     assert arguments.parse_memory(text) == count
@@ -201,10 +191,7 @@ def test_a_signal_while_training_ends_quietly_and_the_run_can_be_resumed(here: P
     command = [sys.executable, "-m", "volseg", "train", "tiny.yaml"]
     settings = ["train.steps=100000", "train.epoch_steps=5", "train.workers=1"]
     process = subprocess.Popen(
-        [*command, *settings],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
+        [*command, *settings], stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
     )
     deadline = time.monotonic() + 120
     while not (here / "runs/tiny/last.pt").exists() and time.monotonic() < deadline:
@@ -216,9 +203,6 @@ def test_a_signal_while_training_ends_quietly_and_the_run_can_be_resumed(here: P
     assert "Traceback" not in err
     assert not list(here.rglob(".partial-*"))
     again = subprocess.run(
-        [*command, *settings, "--resume", "--max-time", "1s"],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, *settings, "--resume", "--max-time", "1s"], capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr

@@ -42,9 +42,7 @@ def test_every_setting_has_a_comment_on_its_line_or_above_it() -> None:
 
 def test_reasons_that_look_like_yaml_stay_comments(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text(
-        commented_yaml.format_config(Config(), {"train.steps": "a: b\n- c"}, ["x:\n\ny"])
-    )
+    path.write_text(commented_yaml.format_config(Config(), {"train.steps": "a: b\n- c"}, ["x:\n\ny"]))
 
     assert config.load(path) == Config()
     assert yaml.safe_load(path.read_text())["train"]["steps"] == Config().train.steps

@@ -15,9 +15,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 def test_every_shipped_config_loads_and_survives_a_round_trip(name: str) -> None:
     loaded = config.load(CONFIGS / name)
 
-    again = config.validate_values(
-        yaml.safe_load(yaml.safe_dump(loaded.model_dump(mode="json"))), name
-    )
+    again = config.validate_values(yaml.safe_load(yaml.safe_dump(loaded.model_dump(mode="json"))), name)
     assert again == loaded
     assert name in config.shipped_configs()
 
@@ -38,9 +36,7 @@ def test_a_shipped_config_is_found_by_name_from_anywhere(tmp_path: Path, monkeyp
 
 
 def test_an_unknown_config_names_the_nearest() -> None:
-    with pytest.raises(
-        UserError, match=r"configs/unett.yaml: no such config, did you mean configs/unet"
-    ):
+    with pytest.raises(UserError, match=r"configs/unett.yaml: no such config, did you mean configs/unet"):
         config.load(Path("configs/unett.yaml"))
 
 
@@ -68,16 +64,13 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_patch_must_be_divisible_by_the_networks_stride() -> None:
-    with pytest.raises(
-        UserError, match=r"train.patch: \[50, 64, 32\] .* stride \[8, 8, 8\] of unet; \[48,"
-    ):
+    with pytest.raises(UserError, match=r"train.patch: \[50, 64, 32\] .* stride \[8, 8, 8\] of unet; \[48,"):
         config.load(CONFIGS / "demo.yaml", ["train.patch=[50,64,32]"])
 
 
 def test_overrides_replace_a_network_and_set_its_fields() -> None:
     loaded = config.load(
-        CONFIGS / "demo.yaml",
-        ["network=swinunetr", "network.feature_size=48", "optimizer.lr=3e-4"],
+        CONFIGS / "demo.yaml", ["network=swinunetr", "network.feature_size=48", "optimizer.lr=3e-4"]
     )
 
     assert loaded.network.name == "swinunetr"
@@ -118,9 +111,7 @@ def test_every_shipped_config_builds_its_network(path: Path) -> None:
 
 
 def test_a_patch_of_one_stride_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"leaves the deepest level of unet one voxel; \[16, 16, 16\]"
-    ):
+    with pytest.raises(UserError, match=r"leaves the deepest level of unet one voxel; \[16, 16, 16\]"):
         config.load(CONFIGS / "demo.yaml", ["train.patch=[8,8,8]"])
 
 
@@ -143,7 +134,5 @@ def test_a_step_that_makes_no_sense_is_named_with_its_place() -> None:
 
 
 def test_yes_is_no_number() -> None:
-    with pytest.raises(
-        UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"
-    ):
+    with pytest.raises(UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"):
         config.load(CONFIGS / "demo.yaml", ["train.batch=yes"])

@@ -25,9 +25,7 @@ def test_a_case_is_its_days_and_a_scan_itself(dataset: Dataset) -> None:
 
 
 def test_an_unknown_name_is_told_the_nearest(dataset: Dataset) -> None:
-    with pytest.raises(
-        UserError, match=r"case2_day7: no such case or scan in .* did you mean case2_day"
-    ):
+    with pytest.raises(UserError, match=r"case2_day7: no such case or scan in .* did you mean case2_day"):
         dataset.select_samples("case2_day7")
 
 
@@ -56,9 +54,7 @@ def test_a_damaged_dataset_file_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_label_of_another_size_is_refused(dataset: Dataset) -> None:
     sample = dataset.samples[0]
-    write_volume(
-        Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)), dataset.folder / sample.labels["stomach"]
-    )
+    write_volume(Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)), dataset.folder / sample.labels["stomach"])
 
     with pytest.raises(UserError, match=r"shape \(2, 2, 2\); expected \(20, 16, 10\)"):
         dataset.labels(sample)

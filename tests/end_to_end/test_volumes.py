@@ -22,11 +22,7 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
     data, run, out = folder / "prepared", folder / "run", folder / "predictions"
     settings = config.load(Path("configs/hippocampus.yaml"), overrides)
     train(settings, TrainOptions(data=data, run=run))
-    infer(
-        InferenceRequest(
-            runs=(str(run),), data=data, out=out, split=split, everything=split is None
-        )
-    )
+    infer(InferenceRequest(runs=(str(run),), data=data, out=out, split=split, everything=split is None))
     dataset = Dataset.load(data)
     assert dataset.facts.exclusive
     for record in sorted(out.glob("*/record.json")):
@@ -55,8 +51,7 @@ def test_an_abdomen_in_ct_and_one_in_mr_are_learnt(shared_data, tmp_path):
     names = [("example_ct_sm", "example_seg_gi3"), ("example_mr_sm", "example_seg_mr_gi3")]
     folder = shared_data / "abdomen"
     pairs = [
-        {"image": f"{folder / image}.nii.gz", "label": f"{folder / label}.nii.gz"}
-        for image, label in names
+        {"image": f"{folder / image}.nii.gz", "label": f"{folder / label}.nii.gz"} for image, label in names
     ]
     organs = {"background": 0, "large_bowel": 1, "small_bowel": 2, "stomach": 3}
     listing = tmp_path / "abdomen.json"

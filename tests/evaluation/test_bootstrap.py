@@ -20,8 +20,7 @@ def cases(count: int, *, days: int = 3, columns: int = 2) -> dict[str, np.ndarra
 def population(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
     """Cases with one to five days whose true mean is 0; days of a case are much alike."""
     return {
-        f"case{number}": rng.normal() + 0.3 * rng.normal(size=rng.integers(1, 6))
-        for number in range(count)
+        f"case{number}": rng.normal() + 0.3 * rng.normal(size=rng.integers(1, 6)) for number in range(count)
     }
 
 
@@ -48,9 +47,7 @@ def test_95_of_100_intervals_over_cases_hold_the_truth_and_far_fewer_over_scans(
 
 
 @pytest.mark.parametrize("skew", [False, True])
-def test_with_one_scan_a_case_it_is_scipys_percentile_interval_at_the_expanded_level(
-    skew: bool,
-) -> None:
+def test_with_one_scan_a_case_it_is_scipys_percentile_interval_at_the_expanded_level(skew: bool) -> None:
     count = 11
     values = RNG.normal(size=count)
     values = np.exp(values) if skew else values
@@ -143,9 +140,7 @@ def test_it_moves_and_grows_with_the_values(shift: float, scale: float) -> None:
     before, after = mean(values), mean(moved)
 
     for name in ("mean", "low", "high"):
-        assert getattr(after, name) == pytest.approx(
-            scale * getattr(before, name) + shift, abs=1e-9
-        )
+        assert getattr(after, name) == pytest.approx(scale * getattr(before, name) + shift, abs=1e-9)
 
 
 def test_a_difference_of_pairs_is_the_mean_of_their_differences() -> None:
@@ -153,9 +148,7 @@ def test_a_difference_of_pairs_is_the_mean_of_their_differences() -> None:
     apart = {name: one[name] - other[name] for name in one}
     found, expected = difference(one, other), mean(apart)
 
-    assert (found.mean, found.low, found.high) == pytest.approx(
-        (expected.mean, expected.low, expected.high)
-    )
+    assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
 
 
 def test_pairing_takes_out_what_cases_have_in_common() -> None:

@@ -40,8 +40,7 @@ def shifted(dataset: Dataset, scan: str, **changes: bool) -> np.ndarray:
 def change(dataset: Dataset, scan: str, **fields: object) -> None:
     """Other facts for one scan."""
     samples = [
-        sample.model_copy(update=fields) if sample.name == scan else sample
-        for sample in dataset.samples
+        sample.model_copy(update=fields) if sample.name == scan else sample for sample in dataset.samples
     ]
     facts = dataset.facts.model_copy(update={"samples": tuple(samples)})
     Dataset(dataset.folder, DatasetInfo.model_validate(facts.model_dump())).save()
@@ -50,8 +49,7 @@ def change(dataset: Dataset, scan: str, **fields: object) -> None:
 def lines(folder: Path) -> dict[tuple[str, str, str], float]:
     with (folder / "scores.csv").open(newline="") as file:
         return {
-            (row["scan"], row["class"], row["metric"]): float(row["value"])
-            for row in csv.DictReader(file)
+            (row["scan"], row["class"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)
         }
 
 
@@ -96,9 +94,7 @@ def test_the_result_goes_to_out_or_beside_the_predictions(dataset: Dataset, out:
     assert (out / "summary.json").read_bytes() == (out / "scores" / "summary.json").read_bytes()
 
 
-def test_the_summary_has_the_shape_of_nnunets_and_kaggles_score(
-    dataset: Dataset, out: Path
-) -> None:
+def test_the_summary_has_the_shape_of_nnunets_and_kaggles_score(dataset: Dataset, out: Path) -> None:
     predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0"))
     predicted.write(out, dataset, "case2_day1")
     scores = evaluate(out, dataset.folder, workers=1)
@@ -133,9 +129,7 @@ def test_seen_scans_never_enter_the_headline_with_unseen_ones(dataset: Dataset, 
     assert summary(out)["headline"] == "unseen scans"
 
 
-def test_the_headline_is_over_seen_scans_if_there_are_no_others(
-    dataset: Dataset, out: Path
-) -> None:
+def test_the_headline_is_over_seen_scans_if_there_are_no_others(dataset: Dataset, out: Path) -> None:
     predicted.write(out, dataset, "case1_day0", seen="scan")
 
     assert evaluate(out, dataset.folder, workers=1).headline.name == "seen scans"
@@ -153,17 +147,11 @@ def test_a_missed_organ_is_counted_and_never_averaged_away(dataset: Dataset, out
     assert told["mean"]["stomach"]["HD"] == 1.5
     assert told["mean"]["stomach"]["HD_missed"] == 1
     assert told["foreground_mean"]["HD95_missed"] == 1
-    assert told["mean"]["stomach"]["Dice"] == pytest.approx(
-        lines(out)["case2_day0", "stomach", "Dice"] / 2
-    )
+    assert told["mean"]["stomach"]["Dice"] == pytest.approx(lines(out)["case2_day0", "stomach", "Dice"] / 2)
 
 
 def test_means_leave_out_what_has_nothing_to_measure() -> None:
-    rows = [
-        {"Dice": 1.0, "HD": math.nan},
-        {"Dice": math.nan, "HD": 3.0},
-        {"Dice": 0, "HD": math.inf},
-    ]
+    rows = [{"Dice": 1.0, "HD": math.nan}, {"Dice": math.nan, "HD": 3.0}, {"Dice": 0, "HD": math.inf}]
 
     assert metric_means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
 
@@ -208,9 +196,7 @@ def test_the_labelled_range_is_that_of_all_classes_together(dataset: Dataset, ou
     truth[0, 3:5, 3:5, 2:9] = True
     truth[1, 9:12, 3:5, 4:6] = True
     for name, mask in zip(tiny.CLASSES, truth, strict=True):
-        write_volume(
-            Volume(mask.astype(np.uint8), tiny.AFFINE), dataset.folder / sample.labels[name]
-        )
+        write_volume(Volume(mask.astype(np.uint8), tiny.AFFINE), dataset.folder / sample.labels[name])
     masks = truth.copy()
     masks[1, 9:12, 3:5, 8] = True  # no stomach is labelled there, but large bowel is
     predicted.write(out, dataset, "case1_day0", masks=masks)
@@ -266,12 +252,8 @@ def test_another_grid_and_a_damaged_file_are_told_at_once(dataset: Dataset, out:
     turned = np.zeros((16, 20, 10), np.uint8)
     write_volume(Volume(turned, tiny.AFFINE), out / "case1_day0" / "stomach.nii.gz")
     (out / "case1_day1" / "stomach.nii.gz").write_bytes(b"junk")
-    write_volume(
-        Volume(np.zeros(tiny.SHAPE, np.uint8), np.eye(4)), out / "case2_day0" / "stomach.nii.gz"
-    )
-    write_volume(
-        Volume(np.full(tiny.SHAPE, 7, np.uint8), tiny.AFFINE), out / "case2_day1/stomach.nii.gz"
-    )
+    write_volume(Volume(np.zeros(tiny.SHAPE, np.uint8), np.eye(4)), out / "case2_day0" / "stomach.nii.gz")
+    write_volume(Volume(np.full(tiny.SHAPE, 7, np.uint8), tiny.AFFINE), out / "case2_day1/stomach.nii.gz")
 
     with pytest.raises(UserError) as error:
         evaluate(out, dataset.folder, workers=1)
@@ -328,8 +310,7 @@ def test_intervals_stand_beside_the_means_and_come_from_cases(many: Dataset, out
 
     by_case = {
         f"case{number}": [
-            [found[f"case{number}_day{day}", name, "Dice"] for name in tiny.CLASSES]
-            for day in (0, 1)
+            [found[f"case{number}_day{day}", name, "Dice"] for name in tiny.CLASSES] for day in (0, 1)
         ]
         for number in range(1, 10)
     }
@@ -355,9 +336,7 @@ def test_every_estimate_is_the_mean_that_it_stands_beside(many: Dataset, out: Pa
         assert found.kaggle.mean == pytest.approx(group.kaggle.score)
 
 
-def test_below_eight_cases_there_is_no_interval_and_the_line_says_so(
-    dataset: Dataset, out: Path
-) -> None:
+def test_below_eight_cases_there_is_no_interval_and_the_line_says_so(dataset: Dataset, out: Path) -> None:
     predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0"))
     predicted.write(out, dataset, "case2_day0")
     scores = evaluate(out, dataset.folder, workers=1)
@@ -367,9 +346,7 @@ def test_below_eight_cases_there_is_no_interval_and_the_line_says_so(
     assert "[" not in scores.headline.line
 
 
-def test_the_unseen_scans_are_told_by_case_by_day_and_by_matrix_size(
-    many: Dataset, out: Path
-) -> None:
+def test_the_unseen_scans_are_told_by_case_by_day_and_by_matrix_size(many: Dataset, out: Path) -> None:
     predicted.write(out, many, "case1_day0", seen="scan")
     change(many, "case2_day1", day=20)  # days have gaps; it is the second all the same
     evaluate(out, many.folder, workers=1)

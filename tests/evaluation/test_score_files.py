@@ -50,9 +50,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
             assert read.values[organ] == pytest.approx(metrics, rel=0, abs=0, nan_ok=True)
 
 
-def test_scores_are_read_as_as_read_foretells_however_often_they_are_written(
-    tmp_path: Path,
-) -> None:
+def test_scores_are_read_as_as_read_foretells_however_often_they_are_written(tmp_path: Path) -> None:
     foretold = [score_files.as_read_back(one) for one in scores().scans]
     before = scores()
     for _ in range(3):

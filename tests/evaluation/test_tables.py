@@ -28,17 +28,13 @@ def scores(cases: int, *, organs: tuple[str, ...] = ORGANS, **told: float) -> Sc
             )  # fmt: skip
             values = {
                 organ: {
-                    name: float(
-                        rng.uniform(0.1, 1) * (1 if "D" in name and "H" not in name else 50)
-                    )
+                    name: float(rng.uniform(0.1, 1) * (1 if "D" in name and "H" not in name else 50))
                     for name in NAMES
                 }
                 | told
                 for organ in organs
             }
-            part = KaggleTerms(
-                rng.uniform(size=(len(organs), 4)), rng.uniform(size=len(organs)), 0.5
-            )
+            part = KaggleTerms(rng.uniform(size=(len(organs), 4)), rng.uniform(size=len(organs)), 0.5)
             scans.append(origin.with_scores(values, part))
     return Scores(tuple(scans), runs=("five/fold0", "five/fold1"))
 

@@ -107,10 +107,7 @@ def test_neither_torch_nor_monai_is_loaded(
         "infer", "--run", str(packages[kind]), "--data", str(data), "--out", str(tmp_path / "out"),
         "--case", "case3", "--engine", engine,
     ]  # fmt: skip
-    code = (
-        "import sys; from volseg import cli; "
-        f"assert cli.run({words!r}) == 0; print(' '.join(sys.modules))"
-    )
+    code = f"import sys; from volseg import cli; assert cli.run({words!r}) == 0; print(' '.join(sys.modules))"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -158,9 +155,7 @@ def test_a_truncated_network_is_refused_even_where_its_checksum_is_right(
 def test_an_engine_that_does_not_read_the_package_is_refused(
     packages: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        UserError, match="--engine torch: reads torch, and this package holds openv"
-    ):
+    with pytest.raises(UserError, match="--engine torch: reads torch, and this package holds openv"):
         infer(wanted(packages["openvino"], data, tmp_path / "out", engine="torch"))
 
 
@@ -172,9 +167,7 @@ def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
     write, other = stage._write_model, Run.open(trained["other"])
     monkeypatch.setattr(stage, "_write_model", lambda _, kind, folder: write(other, kind, folder))
 
-    with pytest.raises(
-        UserError, match=r"does not predict what the run predicts.*expected at most"
-    ):
+    with pytest.raises(UserError, match=r"does not predict what the run predicts.*expected at most"):
         export(replace(order, format=kind))
 
     assert leftovers(order.out.parent) == []
@@ -221,9 +214,7 @@ def test_an_old_package_stays_where_the_new_one_is_refused(
     assert leftovers(order.out.parent) == [order.out]
 
 
-def test_a_package_of_a_tuned_run_carries_the_tuned_steps(
-    order: ExportOptions, tmp_path: Path
-) -> None:
+def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: ExportOptions, tmp_path: Path) -> None:
     run = Run.open(Path(shutil.copytree(order.run, tmp_path / "tuned")))
     run.replace_postprocess((Threshold(value=0.3),), ["tuned"])
 
@@ -299,11 +290,7 @@ def test_a_wrong_format_is_wrong_usage(capsys) -> None:
 @pytest.mark.parametrize(
     ("changed", "missing", "text"),
     [
-        (
-            {"format": "openvino"},
-            "openvino",
-            r"openvino is not installed; `pip install 'volseg\[openv",
-        ),
+        ({"format": "openvino"}, "openvino", r"openvino is not installed; `pip install 'volseg\[openv"),
         ({"format": "onnx"}, "onnx", r"onnx is not installed; `pip install 'volseg\[onnx"),
         ({"format": "openvino", "int8": True}, "nncf", r"nncf is not installed.*volseg\[int8\]"),
         ({"format": "onnx", "int8": True}, "", "--int8: OpenVINO only"),
@@ -335,9 +322,7 @@ def test_what_can_not_be_done_here_is_said_before_anything_is(
 def test_each_limit_by_itself_is_enough_to_refuse(
     dice: float, mean: float, far: float, refused: bool
 ) -> None:
-    found = EquivalenceResult(
-        "x", "a scan", {"a": 1.0, "b": dice}, {"a": 0, "b": mean}, {"a": 0, "b": far}
-    )
+    found = EquivalenceResult("x", "a scan", {"a": 1.0, "b": dice}, {"a": 0, "b": mean}, {"a": 0, "b": far})
 
     assert bool(found.problems) == refused
     assert all(line.startswith("b: ") for line in found.problems)
@@ -361,12 +346,7 @@ def test_scans_that_training_saw_are_called_so() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("most_lost", [1.0, -1.0])
 def test_8_bits_are_kept_or_the_network_stays_as_it_was(
-    order: ExportOptions,
-    packages: dict[str, Path],
-    data: Path,
-    tmp_path: Path,
-    monkeypatch,
-    most_lost,
+    order: ExportOptions, packages: dict[str, Path], data: Path, tmp_path: Path, monkeypatch, most_lost
 ) -> None:
     pytest.importorskip("nncf")
     monkeypatch.setattr(int8, "MOST_LOST", most_lost)
@@ -378,9 +358,7 @@ def test_8_bits_are_kept_or_the_network_stays_as_it_was(
     assert done.int8.is_accepted == kept
     told = json.loads((done.folder / FILE).read_text())
     assert told["precision"] == ("int8" if kept else "fp32")
-    same = (done.folder / "model.bin").read_bytes() == (
-        packages["openvino"] / "model.bin"
-    ).read_bytes()
+    same = (done.folder / "model.bin").read_bytes() == (packages["openvino"] / "model.bin").read_bytes()
     assert same != kept
     assert {path.name for path in done.folder.iterdir()} == {
         FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL["openvino"],

@@ -194,9 +194,7 @@ def test_a_set_that_other_members_trained_on_is_empty_and_says_why(
     both = set(splits(a)["train"]) | set(splits(b)["train"])
     assert set(splits(a)["unseen_cases"]) <= both
 
-    with pytest.raises(
-        UserError, match=r"no scan in unseen_cases; .*of several runs, the one that"
-    ):
+    with pytest.raises(UserError, match=r"no scan in unseen_cases; .*of several runs, the one that"):
         infer(replace(wanted, case=(), split="unseen_cases", runs=by(a, b)))
     found = infer(replace(wanted, case=(), split="train", runs=by(a, b)))
     assert {record.scan for record in found.records} == both

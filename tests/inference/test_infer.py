@@ -42,9 +42,7 @@ def run(data: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def wanted(data: Path, run: Path, tmp_path: Path) -> InferenceRequest:
-    how = InferenceOptions(
-        engine="torch"
-    )  # without the seconds that another takes to convert a run
+    how = InferenceOptions(engine="torch")  # without the seconds that another takes to convert a run
     return InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", how=how)
 
 
@@ -60,9 +58,7 @@ def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: InferenceRequest) -> N
     assert [r.scan for r in scan.records] == ["case3_day1"]
 
 
-def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(
-    wanted: InferenceRequest, data: Path
-) -> None:
+def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: InferenceRequest, data: Path) -> None:
     infer(replace(wanted, case=("case3_day1",)))
 
     folder = wanted.out / "case3_day1"
@@ -78,9 +74,7 @@ def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(
             assert np.array_equal(rle.decode(text, tiny.SHAPE[:2]), mask.voxels[:, :, z] == 1)
 
 
-def test_the_record_tells_what_was_used_and_what_training_saw(
-    wanted: InferenceRequest, run: Path
-) -> None:
+def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferenceRequest, run: Path) -> None:
     done = infer(replace(wanted, everything=True))
     splits = json.loads((run / "splits.json").read_text())
 
@@ -115,9 +109,7 @@ def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
     assert first.changes == again.changes == load_predictions(wanted.out)[0].changes
 
 
-def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(
-    wanted: InferenceRequest,
-) -> None:
+def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: InferenceRequest) -> None:
     wanted = replace(wanted, case=("case3_day1",))
     infer(wanted)
     path = wanted.out / "case3_day1" / "record.json"
@@ -134,9 +126,7 @@ def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(
 def test_a_split_is_the_runs_own(wanted: InferenceRequest, run: Path) -> None:
     done = infer(replace(wanted, split="unseen_cases"))
 
-    assert [r.scan for r in done.records] == json.loads((run / "splits.json").read_text())[
-        "unseen_cases"
-    ]
+    assert [r.scan for r in done.records] == json.loads((run / "splits.json").read_text())["unseen_cases"]
 
 
 def test_what_is_done_is_not_done_again_until_the_weights_change(
@@ -198,9 +188,7 @@ def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
         (copy / "postprocess.yaml").write_text(text)
         out = tmp_path / name
         infer(replace(wanted, out=out))
-        masks[name] = [
-            (out / "case3_day1" / f"{organ}.nii.gz").read_bytes() for organ in tiny.CLASSES
-        ]
+        masks[name] = [(out / "case3_day1" / f"{organ}.nii.gz").read_bytes() for organ in tiny.CLASSES]
 
     assert masks["none"] == masks["threshold"]
 
@@ -223,9 +211,7 @@ def test_an_edited_file_of_steps_is_checked_before_anything_is_predicted(
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
-def test_masks_are_disjoint_where_classes_exclude_each_other(
-    tmp_path: Path, exclusive: bool
-) -> None:
+def test_masks_are_disjoint_where_classes_exclude_each_other(tmp_path: Path, exclusive: bool) -> None:
     """At a threshold that both classes pass nearly everywhere."""
     data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
@@ -242,9 +228,7 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(
     assert (masks[0] & masks[1]).any() != exclusive
 
 
-def test_a_scan_that_fails_is_named_and_the_rest_go_on(
-    wanted: InferenceRequest, tmp_path: Path
-) -> None:
+def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: InferenceRequest, tmp_path: Path) -> None:
     broken = tiny.write(tmp_path / "broken", cases=1, days=3)
     (broken.folder / broken.samples[1].images[0]).write_bytes(b"junk")
 
@@ -256,9 +240,7 @@ def test_a_scan_that_fails_is_named_and_the_rest_go_on(
     assert (wanted.out / "case1_day2" / "stomach.nii.gz").exists()
 
 
-def test_an_earlier_mask_does_not_outlive_a_failure(
-    wanted: InferenceRequest, tmp_path: Path
-) -> None:
+def test_an_earlier_mask_does_not_outlive_a_failure(wanted: InferenceRequest, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=2)
     wanted = replace(wanted, data=dataset.folder, everything=True)
     infer(wanted)
@@ -329,14 +311,11 @@ def test_a_run_without_weights_says_so(wanted: InferenceRequest, run: Path, tmp_
         infer(replace(wanted, runs=(str(tmp_path / "bare"),), everything=True))
 
 
-def test_a_plain_volume_of_any_orientation_is_taken(
-    wanted: InferenceRequest, tmp_path: Path
-) -> None:
+def test_a_plain_volume_of_any_orientation_is_taken(wanted: InferenceRequest, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "mine.nii.gz"
     write_volume(
-        Volume(rng.integers(0, 900, (12, 10, 14)).astype(np.int16), np.diag([3.0, 1.5, -1.5, 1])),
-        path,
+        Volume(rng.integers(0, 900, (12, 10, 14)).astype(np.int16), np.diag([3.0, 1.5, -1.5, 1])), path
     )
 
     done = infer(replace(wanted, inputs=(path,)))
@@ -353,9 +332,7 @@ def test_a_missing_input_is_named(wanted: InferenceRequest, tmp_path: Path) -> N
         infer(replace(wanted, inputs=(tmp_path / "nowhere",)))
 
 
-def test_slices_are_taken_as_they_lie_and_are_never_touched(
-    wanted: InferenceRequest, tmp_path: Path
-) -> None:
+def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: InferenceRequest, tmp_path: Path) -> None:
     """Even where the output would lie in the folder of the slices themselves."""
     raw = Raw(tmp_path / "raw")
     scan = raw.folder("case1_day0")
@@ -383,9 +360,7 @@ def test_a_bad_input_leaves_the_others_alone(wanted: InferenceRequest, tmp_path:
 
 def test_two_inputs_of_one_name_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        write_volume(
-            Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / folder / "s.nii.gz"
-        )
+        write_volume(Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / folder / "s.nii.gz")
 
     with pytest.raises(UserError, match="s: 2 inputs of this name"):
         infer(replace(wanted, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
@@ -404,9 +379,7 @@ def test_masks_of_another_runs_classes_do_not_stay(wanted: InferenceRequest) -> 
     assert not (folder / "liver.nii.gz").exists()
 
 
-def test_masks_that_inference_did_not_write_are_never_replaced(
-    wanted: InferenceRequest, data: Path
-) -> None:
+def test_masks_that_inference_did_not_write_are_never_replaced(wanted: InferenceRequest, data: Path) -> None:
     """The truth lies in folders of the same names."""
     labels = data / "labels"
     before = {path: path.read_bytes() for path in labels.rglob("*.nii.gz")}
@@ -448,9 +421,7 @@ def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: Inferen
     assert probability.get_data_dtype() == np.uint8
     values, mask = probability.get_fdata(), volume_files.read(folder / "stomach.nii.gz").voxels
     assert 0 <= values.min() < values.max() <= 1 + 1e-6  # NIfTI keeps the slope in float32
-    assert np.array_equal(
-        values >= 0.5, mask > 0
-    )  # the run only cuts and fills, and no hole is there
+    assert np.array_equal(values >= 0.5, mask > 0)  # the run only cuts and fills, and no hole is there
     assert load_predictions(wanted.out)[0].scan == "case3_day1"
 
 
@@ -465,9 +436,7 @@ def test_other_settings_are_other_masks_and_are_done_again(wanted: InferenceRequ
     assert again.records[0].key == keys[0]  # what is in work at a time changes no mask
 
 
-def test_fast_is_by_the_first_network_only(
-    wanted: InferenceRequest, run: Path, tmp_path: Path
-) -> None:
+def test_fast_is_by_the_first_network_only(wanted: InferenceRequest, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "other")
     names = (str(run), str(tmp_path / "other"))
 
@@ -478,9 +447,7 @@ def test_fast_is_by_the_first_network_only(
     assert len(both.ensemble.runs) == 2
 
 
-def test_flips_are_those_that_training_saw(
-    wanted: InferenceRequest, run: Path, tmp_path: Path
-) -> None:
+def test_flips_are_those_that_training_saw(wanted: InferenceRequest, run: Path, tmp_path: Path) -> None:
     flips = replace(wanted.how, flips=True)
     with pytest.raises(UserError, match=r"was trained without flips .* leave --tta out"):
         infer(replace(wanted, case=("case3",), how=flips))
@@ -497,7 +464,7 @@ def test_flips_are_those_that_training_saw(
 def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferenceRequest) -> None:
     done = infer(replace(wanted, case=("case3",)))
 
-    shown = tables.table(done.records)
+    shown = tables.timing_table(done.records)
 
     assert shown.row_count == 4
     first = [float(next(iter(column.cells))) for column in shown.columns[1:]]

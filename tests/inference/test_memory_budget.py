@@ -40,9 +40,7 @@ class Counted:
             yield image
 
 
-def predictor(
-    *, classes: int = 3, spacing=None, exclusive: bool = False, body_box: bool = True
-) -> Predictor:
+def predictor(*, classes: int = 3, spacing=None, exclusive: bool = False, body_box: bool = True) -> Predictor:
     data = Data(spacing_mm=spacing)
     member = EnsembleMember(Counted(), data, Inference(body_box=body_box), (96, 96, 96))
     return Predictor((member,), tuple("abcdefgh"[:classes]), (), exclusive)
@@ -65,18 +63,16 @@ def test_the_forecast_grows_with_the_scan_the_classes_and_what_is_beside() -> No
     assert budget(0, classes=6).peak_bytes(scan(300, 300, 100), beside=True) > budget(0).peak_bytes(
         scan(300, 300, 100), beside=True
     )
-    assert budget(0, exclusive=True).peak_bytes(scan(200, 200, 100), beside=True) > budget(
-        0
-    ).peak_bytes(scan(200, 200, 100), beside=True)
+    assert budget(0, exclusive=True).peak_bytes(scan(200, 200, 100), beside=True) > budget(0).peak_bytes(
+        scan(200, 200, 100), beside=True
+    )
 
 
 def test_what_does_not_fit_is_refused_with_both_amounts(caplog) -> None:
     image = scan(200, 200, 100)
     alone = budget(0).peak_bytes(image, beside=False)
 
-    with pytest.raises(
-        UserError, match=r"200x200x100 voxels take about .* --max-memory allows 300 MB"
-    ):
+    with pytest.raises(UserError, match=r"200x200x100 voxels take about .* --max-memory allows 300 MB"):
         budget(300_000_000).check_scan(image)
     with caplog.at_level(logging.INFO):
         budget(alone).check_scan(image)

@@ -60,7 +60,5 @@ def test_a_few_scans_that_left_the_dataset_are_told(run, dataset, caplog) -> Non
 def test_a_dataset_that_lacks_most_of_them_is_another(run: Path, dataset: Dataset) -> None:
     without(dataset, *UNSEEN)
 
-    with pytest.raises(
-        UserError, match=r"lacks 3 of the 5 validation scans of .*\(case1_day0 \.\.\.\)"
-    ):
+    with pytest.raises(UserError, match=r"lacks 3 of the 5 validation scans of .*\(case1_day0 \.\.\.\)"):
         OutOfFoldScans.of_run(str(run), dataset.folder, "calibrate")

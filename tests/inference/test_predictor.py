@@ -36,9 +36,7 @@ class Bright(nn.Module):
         return torch.cat([image - 0.5, 0.5 - image], dim=1) * 100
 
 
-def member(
-    network: nn.Module | None = None, data: Data | None = None, **inference: object
-) -> EnsembleMember:
+def member(network: nn.Module | None = None, data: Data | None = None, **inference: object) -> EnsembleMember:
     cpu = Device(torch.device("cpu"), torch.float32)
     settings = Inference.model_validate({"body_box": False, **inference})
     fixed = data or Data(intensity=Window(low=0, high=1))
@@ -71,9 +69,9 @@ def test_masks_come_back_from_another_spacing_on_the_native_grid() -> None:
     volume = Volume(voxels, np.diag([-1.5, -1.5, -3.0, 1.0]))
 
     found = dict(
-        predictor(
-            data=Data(spacing_mm=(1.2, 1.3, 2.5), intensity=Window(low=0, high=1))
-        ).predict_masks([volume])
+        predictor(data=Data(spacing_mm=(1.2, 1.3, 2.5), intensity=Window(low=0, high=1))).predict_masks(
+            [volume]
+        )
     )["bright"]
 
     assert found.shape == voxels.shape
@@ -85,9 +83,7 @@ def test_each_step_of_post_processing_is_applied_and_its_time_told() -> None:
     voxels[1:6, 1:6, 1:6] = voxels[9:11, 9:11, 9:11] = 1
     seconds = StepTimer()
 
-    masks = dict(
-        predictor(Threshold(), KeepLargest(k=1)).predict_masks([Volume(voxels, np.eye(4))], seconds)
-    )
+    masks = dict(predictor(Threshold(), KeepLargest(k=1)).predict_masks([Volume(voxels, np.eye(4))], seconds))
 
     assert masks["bright"].sum() == 125
     assert set(seconds.by_step) == {"normalise", "network", "blend", "restore", "postprocess"}
@@ -165,9 +161,7 @@ def test_an_exclusive_class_inside_another_outlives_the_filling_of_holes() -> No
     tumour[3, 3, 3] = 1
     image = [Volume(organ, np.eye(4)), Volume(tumour, np.eye(4))]
 
-    masks = dict(
-        predictor(Threshold(), FillHoles(), network=Copy(), exclusive=True).predict_masks(image)
-    )
+    masks = dict(predictor(Threshold(), FillHoles(), network=Copy(), exclusive=True).predict_masks(image))
 
     assert masks["dark"].sum() == 1
     assert masks["bright"].sum() == 124
@@ -252,8 +246,7 @@ def test_the_mean_of_a_network_with_itself_is_itself(shape, seed: int) -> None:
     volume, alone = Volume(voxels, np.eye(4)), member()
 
     once, thrice = (
-        list(one.predict_masks([volume]))
-        for one in (together(alone), together(alone, alone, alone))
+        list(one.predict_masks([volume])) for one in (together(alone), together(alone, alone, alone))
     )
 
     for (_, ours), (_, theirs) in zip(once, thrice, strict=True):
@@ -316,9 +309,7 @@ def test_a_network_that_does_not_mind_mirrors_gives_the_same_with_them(flips, se
     voxels = np.random.default_rng(seed).integers(0, 2, (9, 13, 7)).astype(np.float32)
     volume = Volume(voxels, np.eye(4))
 
-    plain, mirrored = (
-        dict(together(member(flips=axes)).predict_masks([volume])) for axes in ((), flips)
-    )
+    plain, mirrored = (dict(together(member(flips=axes)).predict_masks([volume])) for axes in ((), flips))
 
     assert len(member(flips=flips).tta_networks) == 2 ** len(flips)
     assert np.array_equal(plain["bright"], mirrored["bright"])

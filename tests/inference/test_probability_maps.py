@@ -63,9 +63,7 @@ def test_the_table_holds_sigmoids(logit: float) -> None:
     assert sigmoid_table(255)[bits][0] == pytest.approx(255 * sigmoid(logit), abs=0.07)
 
 
-def maps(
-    values: np.ndarray, volume: Volume, spacing, *, passes=1, thick=5, box=None
-) -> ProbabilityMaps:
+def maps(values: np.ndarray, volume: Volume, spacing, *, passes=1, thick=5, box=None) -> ProbabilityMaps:
     """Maps of logits over a box of the network's grid, given in layers, `passes` times."""
     view = NetworkInput.from_channels([volume], spacing, Window(low=0, high=1))
     made = ProbabilityMaps(NetworkGrid.from_volume(volume, None), exclusive=False, passes=passes)
@@ -134,9 +132,7 @@ def test_outside_the_box_nothing_is_found(data, shape, affine, spacing) -> None:
 
     expected = np.full((1, *grid.shape), -30.0)
     expected[0, *box] = 30
-    assert (
-        np.abs(found.astype(int) - maps(expected, volume, spacing).class_probability(0)).max() <= 1
-    )
+    assert np.abs(found.astype(int) - maps(expected, volume, spacing).class_probability(0)).max() <= 1
 
 
 def test_many_passes_are_averaged_as_probabilities() -> None:

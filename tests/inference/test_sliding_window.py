@@ -62,9 +62,7 @@ def joined(layers) -> np.ndarray:
 
 
 @given(st.data(), sizes, windows, overlaps, st.integers(1, 5))
-def test_an_identity_network_returns_its_input_whatever_the_box(
-    data, shape, window, overlap, ahead
-) -> None:
+def test_an_identity_network_returns_its_input_whatever_the_box(data, shape, window, overlap, ahead) -> None:
     voxels = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
     box = boxes(data.draw, shape)
     tiling = Tiling(shape, box, window, overlap)
@@ -81,9 +79,7 @@ def test_the_result_does_not_depend_on_how_many_windows_are_in_work(shape, windo
     voxels = np.random.default_rng(1).random((1, *shape)).astype(np.float32)
     tiling = Tiling(shape, whole(shape), window, overlap)
 
-    one, many = (
-        joined(accumulate_windows(view(voxels), tiling, Same(n), StepTimer())) for n in (1, 4)
-    )
+    one, many = (joined(accumulate_windows(view(voxels), tiling, Same(n), StepTimer())) for n in (1, 4))
 
     assert np.array_equal(one, many)
 
@@ -93,9 +89,7 @@ def test_the_windows_are_as_many_as_are_told(shape, window, overlap) -> None:
     tiling = Tiling(shape, whole(shape), window, overlap)
     network = Same()
 
-    joined(
-        accumulate_windows(view(np.zeros((1, *shape), np.float32)), tiling, network, StepTimer())
-    )
+    joined(accumulate_windows(view(np.zeros((1, *shape), np.float32)), tiling, network, StepTimer()))
 
     assert network.seen == tiling.window_count
 
@@ -213,8 +207,4 @@ def test_logits_that_are_not_finite_are_refused(wrong: float) -> None:
     tiling = Tiling((8, 8, 8), whole((8, 8, 8)), (8, 8, 8), 0.5)
 
     with pytest.raises(UserError, match=r"is not finite by torch, cpu \(2 threads\), float16"):
-        joined(
-            accumulate_windows(
-                view(np.zeros((1, 8, 8, 8), np.float32)), tiling, Broken(), StepTimer()
-            )
-        )
+        joined(accumulate_windows(view(np.zeros((1, 8, 8, 8), np.float32)), tiling, Broken(), StepTimer()))

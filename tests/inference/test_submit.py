@@ -75,9 +75,7 @@ def test_every_row_decodes_to_its_mask(dataset: Dataset, out: Path, tmp_path: Pa
         assert np.array_equal(decode(text, tiny.SHAPE[:2]), truth)
 
 
-def test_a_scan_without_codes_is_encoded_from_its_masks(
-    dataset: Dataset, out: Path, tmp_path: Path
-) -> None:
+def test_a_scan_without_codes_is_encoded_from_its_masks(dataset: Dataset, out: Path, tmp_path: Path) -> None:
     submit(out, dataset.folder, sample=None, out=tmp_path / "with.csv")
     (out / "case10_day1" / "rle.csv").unlink()
     submit(out, dataset.folder, sample=None, out=tmp_path / "without.csv")
@@ -155,9 +153,7 @@ def test_a_missing_test_scan_is_an_error_even_without_a_sample(
     assert "1 of 2 scans have no prediction: case10_day1" in refused(dataset, out, tmp_path)
 
 
-def test_a_failed_scan_is_an_error_with_its_reason(
-    dataset: Dataset, out: Path, tmp_path: Path
-) -> None:
+def test_a_failed_scan_is_an_error_with_its_reason(dataset: Dataset, out: Path, tmp_path: Path) -> None:
     predicted.record(out, "case10_day1", status="failed", reason="no memory")
 
     assert "case10_day1: inference failed: no memory" in refused(dataset, out, tmp_path)
@@ -167,10 +163,7 @@ def test_a_failed_scan_is_an_error_with_its_reason(
     ("text", "message"),
     [
         ("id,class,rle\n", "its columns are id,class,rle; expected id,class,predicted"),
-        (
-            f"{HEADER}\ncase2_day0_slice_0011,stomach,\n",
-            "1 of 1 rows have no prediction: case2_day0",
-        ),
+        (f"{HEADER}\ncase2_day0_slice_0011,stomach,\n", "1 of 1 rows have no prediction: case2_day0"),
         (f"{HEADER}\ncase2_day0_slice_1,stomach,\n", "1 of 1 rows have no prediction"),
         (f"{HEADER}\ncase2_day0_slice_0001,liver,\n", "case2_day0_slice_0001 liver"),
         (f"{HEADER}\ncase2_day0,stomach,\n", "ids without _slice_: case2_day0 stomach"),
@@ -187,9 +180,7 @@ def test_codes_that_lack_a_slice_are_refused(dataset: Dataset, out: Path, tmp_pa
     path = out / "case2_day1" / "rle.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
 
-    assert "has 19 rows that are not those of 10 slices and 2 classes" in refused(
-        dataset, out, tmp_path
-    )
+    assert "has 19 rows that are not those of 10 slices and 2 classes" in refused(dataset, out, tmp_path)
 
 
 def test_masks_of_another_size_are_refused(dataset: Dataset, out: Path, tmp_path: Path) -> None:
@@ -211,9 +202,7 @@ def test_a_scan_that_did_not_come_from_slices_can_not_be_submitted(
     assert "only scans that came from slices" in refused(dataset, out, tmp_path)
 
 
-def test_codes_in_another_order_are_put_in_order(
-    dataset: Dataset, out: Path, tmp_path: Path
-) -> None:
+def test_codes_in_another_order_are_put_in_order(dataset: Dataset, out: Path, tmp_path: Path) -> None:
     submit(out, dataset.folder, sample=None, out=tmp_path / "before.csv")
     path = out / "case2_day1" / "rle.csv"
     first, *others = path.read_text().splitlines()

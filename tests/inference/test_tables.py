@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
-from volseg.inference.tables import confidence_rows, lowest_confidence, table
+from volseg.inference.tables import confidence_rows, confidence_table, lowest_confidence
 
 
 def record(scan: str, **dice: float | None) -> PredictionRecord:
@@ -18,9 +18,7 @@ def record(scan: str, **dice: float | None) -> PredictionRecord:
         )
         for name, value in dice.items()
     }
-    return PredictionRecord(
-        scan=scan, status="done", classes=tuple(dice), seen="none", confidence=told
-    )
+    return PredictionRecord(scan=scan, status="done", classes=tuple(dice), seen="none", confidence=told)
 
 
 RECORDS = [record("a", liver=0.9, stomach=0.4, gone=None, none=None), record("b", liver=0.6)]
@@ -35,7 +33,7 @@ def test_what_is_trusted_least_comes_first_and_what_may_well_be_absent_last() ->
 
 
 def test_the_table_is_short_and_says_how_many_are_left_out() -> None:
-    shown = table(RECORDS, most=2)
+    shown = confidence_table(RECORDS, most=2)
 
     assert [list(column.cells) for column in shown.columns] == [
         ["a gone", "a stomach"],
@@ -44,12 +42,12 @@ def test_the_table_is_short_and_says_how_many_are_left_out() -> None:
         ["not found, though every training scan has it", ""],
     ]
     assert shown.caption == "3 more in predictions.json"
-    assert table(RECORDS).caption is None
+    assert confidence_table(RECORDS).caption is None
 
 
 def test_no_name_is_cut_in_60_columns() -> None:
     console = Console(width=60, record=True, file=io.StringIO())
-    console.print(table([record("case123_day20", large_bowel=0.4), record("a[b]", gone=None)]))
+    console.print(confidence_table([record("case123_day20", large_bowel=0.4), record("a[b]", gone=None)]))
     shown = console.export_text()
 
     for word in ("case123_day20", "large_bowel", "a[b] gone", "3-5, 9", "0.40"):

@@ -52,9 +52,7 @@ def test_only_what_is_asked_is_exact_and_nothing_changes_sides(mask, spacing, da
     assume(mask.any())
     expected = brute(mask, spacing)
     enough, most = sorted(data.draw(st.tuples(*[st.sampled_from([0, *expected])] * 2)))
-    found = DistanceTransform(mask).distances_from(
-        np.arange(mask.size), spacing, enough=enough, most=most
-    )
+    found = DistanceTransform(mask).distances_from(np.arange(mask.size), spacing, enough=enough, most=most)
     between = (expected > enough) & (expected < most)
 
     assert np.allclose(found[between], expected[between], rtol=1e-12, atol=1e-12)
@@ -78,9 +76,9 @@ def test_two_far_corners_are_a_diagonal_apart():
     mask[0, 0, 0] = True
     expected = np.sqrt((39 * 1.5) ** 2 + (29 * 2) ** 2 + (19 * 3) ** 2)
 
-    assert DistanceTransform(mask).distances_from(
-        np.array([mask.size - 1]), SPACING
-    ) == pytest.approx(expected)
+    assert DistanceTransform(mask).distances_from(np.array([mask.size - 1]), SPACING) == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("length", [127, 128, 200, 255, 256, 700])

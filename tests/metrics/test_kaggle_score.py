@@ -5,13 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from volseg.metrics.kaggle_score import (
-    KaggleTerms,
-    normalised_hd,
-    scan_terms,
-    score_scans,
-    slice_dice,
-)
+from volseg.metrics.kaggle_score import KaggleTerms, normalised_hd, scan_terms, score_scans, slice_dice
 from volseg.metrics.mask_pair import MaskPair
 
 SPACING = (1.5, 1.5, 3.0)
@@ -44,9 +38,7 @@ def test_slices_run_along_the_last_axis():
     assert np.nansum(slice_dice(compare(truth, truth))) == 1
 
 
-@pytest.mark.parametrize(
-    ("place", "expected"), [((4, 0, 0), 4 / 8), ((0, 3, 0), 3 / 4), ((0, 0, 6), 6 / 10)]
-)
+@pytest.mark.parametrize(("place", "expected"), [((4, 0, 0), 4 / 8), ((0, 3, 0), 3 / 4), ((0, 0, 6), 6 / 10)])
 def test_hd_is_in_shares_of_each_axis_over_the_root_of_3(place, expected):
     found = normalised_hd(compare(mask((0, 0, 0)), mask(place)))
 

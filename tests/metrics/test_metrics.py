@@ -368,9 +368,7 @@ def monai_edges(pair, **settings):
     truth, prediction = (torch.from_numpy(mask.copy()) for mask in pair)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return utils.get_edge_surface_distance(
-            prediction, truth, spacing=SPACING, symmetric=True, **settings
-        )
+        return utils.get_edge_surface_distance(prediction, truth, spacing=SPACING, symmetric=True, **settings)
 
 
 @given(pairs())

@@ -59,9 +59,7 @@ def volumes(one: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     }
 
 
-def score(
-    truth: dict[str, np.ndarray], prediction: dict[str, np.ndarray]
-) -> kaggle_score.KaggleTerms:
+def score(truth: dict[str, np.ndarray], prediction: dict[str, np.ndarray]) -> kaggle_score.KaggleTerms:
     pairs = {organ: MaskPair(truth[organ], prediction[organ], SPACING) for organ in ORGANS}
     return kaggle_score.scan_terms(pairs)
 

@@ -47,9 +47,7 @@ def test_half_the_budget_never_gives_more(voxels, budget, each):
 
 
 @given(voxels=LADDERS, limit=st.floats(1e2, 1e9))
-def test_time_chooses_where_memory_does_not_and_the_smallest_is_taken_if_all_are_slow(
-    voxels, limit
-):
+def test_time_chooses_where_memory_does_not_and_the_smallest_is_taken_if_all_are_slow(voxels, limit):
     chosen = largest_fitting(voxels, linear(voxels, budget=1e15, fixed=0, each=1, limit=limit)[0])
 
     assert voxels[chosen] <= max(limit, voxels[-1])
@@ -66,8 +64,6 @@ def test_none_is_tried_twice_and_few_are_tried(voxels):
 def test_without_any_number_half_as_large_ones_are_tried():
     voxels = [2**n for n in range(30, 10, -1)]
 
-    found = largest_fitting(
-        voxels, lambda n: ResourceUse(float("inf") if voxels[n] > 2**14 else 0.9)
-    )
+    found = largest_fitting(voxels, lambda n: ResourceUse(float("inf") if voxels[n] > 2**14 else 0.9))
 
     assert voxels[found] == 2**14

@@ -27,9 +27,7 @@ def rungs(kind, shape, spacing, most=10**6):
 @given(shape=SHAPES, spacing=SPACINGS)
 def test_every_design_is_a_config_and_no_larger_than_the_scan_rounded_up(kind, shape, spacing):
     for one in rungs(kind, shape, spacing):
-        validate_values(
-            {"network": one.network.model_dump(), "train": {"patch": one.patch}}, "design"
-        )
+        validate_values({"network": one.network.model_dump(), "train": {"patch": one.patch}}, "design")
         stride = one.network.stride
         assert all(p % s == 0 for p, s in zip(one.patch, stride, strict=True))
         if kind != "swinunetr":  # its stride is larger than small scans
@@ -51,11 +49,7 @@ def test_designs_become_smaller_from_one_to_the_next_and_batches_first(kind, sha
 
 def test_a_batch_grows_to_the_stated_share_of_all_voxels():
     whole = math.prod((40, 56, 40))
-    assert [one.batch for one in rungs("unet", (40, 56, 40), (1, 1, 1), most=4 * whole)][:3] == [
-        4,
-        3,
-        2,
-    ]
+    assert [one.batch for one in rungs("unet", (40, 56, 40), (1, 1, 1), most=4 * whole)][:3] == [4, 3, 2]
     assert rungs("unet", (40, 56, 40), (1, 1, 1), most=whole)[0].batch == BATCH
 
 
@@ -92,12 +86,8 @@ def test_halvings_of_the_competitions_scans_are_those_worked_out_by_hand():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_narrow_networks_have_half_the_channels(kind):
-    wide, narrow = (
-        design_network(kind, (64, 64, 64), (1, 1, 1), narrow=n).network for n in (False, True)
-    )
-    width = {"unet": "channels", "dynunet": "filters", "segresnet": "filters"}.get(
-        kind, "feature_size"
-    )
+    wide, narrow = (design_network(kind, (64, 64, 64), (1, 1, 1), narrow=n).network for n in (False, True))
+    width = {"unet": "channels", "dynunet": "filters", "segresnet": "filters"}.get(kind, "feature_size")
 
     assert narrow.stride == wide.stride
     one, other = getattr(wide, width), getattr(narrow, width)

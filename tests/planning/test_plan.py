@@ -13,12 +13,7 @@ from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.planning import network_design, plan_text
 from volseg.planning import plan as stage
-from volseg.planning.resource_estimate import (
-    ResourceEstimate,
-    TrialAndTotal,
-    TrialScans,
-    TrialTooLargeError,
-)
+from volseg.planning.resource_estimate import ResourceEstimate, TrialAndTotal, TrialScans, TrialTooLargeError
 from volseg.planning.trial_training import TrialMeasurements
 from volseg.training import train
 
@@ -34,9 +29,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def made_up(step_seconds=0.01, validation_seconds=1.0):
-    def forecast(
-        config: Config, data: Path, *, limit: int | None = None, fold=0
-    ) -> ResourceEstimate:
+    def forecast(config: Config, data: Path, *, limit: int | None = None, fold=0) -> ResourceEstimate:
         _, facts = train.load_and_split(config, data, fold)
         voxels = config.train.batch * math.prod(config.train.patch)
         memory = FIXED + EACH * voxels
@@ -82,8 +75,7 @@ def test_the_text_reads_back_as_the_config_and_gives_the_command(data, tmp_path,
 @pytest.mark.usefixtures("quick")
 def test_reasons_are_of_settings_that_some_network_has(data):
     names = {
-        f"network.{key}"
-        for key in ("name", "strides", "channels", "filters", "blocks_down", "feature_size")
+        f"network.{key}" for key in ("name", "strides", "channels", "filters", "blocks_down", "feature_size")
     }
     known = {
         f"{section}.{key}"
@@ -96,9 +88,7 @@ def test_reasons_are_of_settings_that_some_network_has(data):
 
 @pytest.mark.usefixtures("quick")
 def test_half_the_memory_never_gives_a_larger_batch_of_patches(data, monkeypatch):
-    monkeypatch.setattr(
-        network_design, "SMALLEST", 8
-    )  # else there is hardly a choice for so small scans
+    monkeypatch.setattr(network_design, "SMALLEST", 8)  # else there is hardly a choice for so small scans
     found = []
     for memory in (24 * 10**8, 12 * 10**8, 6 * 10**8, 3 * 10**8, 15 * 10**7):
         course = planned(data, memory=memory).config.train
@@ -111,16 +101,12 @@ def test_half_the_memory_never_gives_a_larger_batch_of_patches(data, monkeypatch
 
 @pytest.mark.usefixtures("quick")
 def test_nothing_that_fits_is_told_with_what_would(data):
-    with pytest.raises(
-        UserError, match=r"--max-memory: 1 MB is too little: even 2 x \d+x\d+x\d+ takes"
-    ):
+    with pytest.raises(UserError, match=r"--max-memory: 1 MB is too little: even 2 x \d+x\d+x\d+ takes"):
         planned(data, memory=10**6)
 
 
 def test_a_given_time_sets_the_steps_with_validation_in_it(data, monkeypatch):
-    monkeypatch.setattr(
-        stage, "estimate_resources", made_up(step_seconds=0.5, validation_seconds=10)
-    )
+    monkeypatch.setattr(stage, "estimate_resources", made_up(step_seconds=0.5, validation_seconds=10))
 
     made = planned(data, seconds=3600)
 
@@ -164,9 +150,7 @@ def test_the_command_writes_the_file_and_never_over_another(data, tmp_path, monk
     words = ["plan", "--max-memory", "1GB", "--out", "p.yaml"]
 
     assert cli.run_command(words) == 0
-    assert (
-        "p.yaml: train with `volseg train p.yaml --data data/prepared`" in capsys.readouterr().out
-    )
+    assert "p.yaml: train with `volseg train p.yaml --data data/prepared`" in capsys.readouterr().out
     first = Path("p.yaml").read_bytes()
     assert cli.run_command([*words, "--network", "dynunet"]) == 1
     assert "--out p.yaml: exists; name another file or pass --force" in capsys.readouterr().err

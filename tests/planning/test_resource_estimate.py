@@ -68,9 +68,7 @@ def test_a_time_limit_is_told_in_steps():
     assert tables.run_text(made_up(), 59) == "59 s, as --max-time says: about 50 of 100 steps"
 
 
-@pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 MB"), (45 * 10**6, "45 MB"), (1_240_000_000, "1.2 GB")]
-)
+@pytest.mark.parametrize(("count", "text"), [(1, "1 MB"), (45 * 10**6, "45 MB"), (1_240_000_000, "1.2 GB")])
 def test_bytes_are_told_with_their_unit(count, text):
     assert format_bytes(count) == text
 
@@ -88,10 +86,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
 def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
 
-    assert (
-        cli.run_command(["train", "tiny.yaml", "--dry-run", "train.workers=1", "--max-time", "30m"])
-        == 0
-    )
+    assert cli.run_command(["train", "tiny.yaml", "--dry-run", "train.workers=1", "--max-time", "30m"]) == 0
 
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
     out = capsys.readouterr().out
@@ -132,9 +127,5 @@ def test_what_training_would_refuse_is_refused_and_too_much_memory_ends_the_tria
 def test_cached_scans_are_counted_on_the_networks_grid(here: Path):
     samples = train.Dataset.load(here / "data/prepared").samples[:2]
 
-    assert packed_bytes(samples, Data()) == 2 * 20 * 16 * 10 * (
-        2 + 1
-    )  # float16, and a byte of bits
-    assert packed_bytes(samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * packed_bytes(
-        samples, Data()
-    )
+    assert packed_bytes(samples, Data()) == 2 * 20 * 16 * 10 * (2 + 1)  # float16, and a byte of bits
+    assert packed_bytes(samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * packed_bytes(samples, Data())

@@ -53,10 +53,7 @@ def test_a_much_coarser_axis_gets_its_10th_percentile():
 @given(st.lists(st.tuples(*[st.floats(0.3, 8)] * 3), min_size=1, max_size=8), st.floats(1.1, 4))
 def test_finer_voxels_of_scans_of_one_size_give_a_larger_shape(spacings, times):
     coarse = [scan((60, 60, 60), mm) for mm in spacings]
-    finer = [
-        scan((round(60 * times),) * 3, tuple(v * 60 / round(60 * times) for v in mm))
-        for mm in spacings
-    ]
+    finer = [scan((round(60 * times),) * 3, tuple(v * 60 / round(60 * times) for v in mm)) for mm in spacings]
 
     pairs = list(zip(choose_grid(finer).shape, choose_grid(coarse).shape, strict=True))
     assert all(f >= c for f, c in pairs)

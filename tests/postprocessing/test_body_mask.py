@@ -65,9 +65,7 @@ def test_unit_offset_and_type_of_the_image_do_not_matter(image, unit, offset, ki
 
 
 @given(
-    st.tuples(*[st.integers(1, 6)] * 3).flatmap(
-        lambda shape: st.tuples(st.just(shape), st.integers(0, 99))
-    ),
+    st.tuples(*[st.integers(1, 6)] * 3).flatmap(lambda shape: st.tuples(st.just(shape), st.integers(0, 99))),
     st.lists(st.integers(0, 7), min_size=3, max_size=3),
 )
 def test_growing_is_dilation_by_a_box(drawn, reach):

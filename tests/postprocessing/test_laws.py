@@ -40,9 +40,7 @@ def evidences(draw, max_side: int = 7) -> StepInput:
 def each(evidence: StepInput, change) -> StepInput:
     """The same with its arrays changed."""
     names = ("mask", "probability", "image")
-    return dataclasses.replace(
-        evidence, **{name: change(getattr(evidence, name)) for name in names}
-    )
+    return dataclasses.replace(evidence, **{name: change(getattr(evidence, name)) for name in names})
 
 
 @every_step
@@ -124,9 +122,7 @@ def test_a_step_never_cares_for_the_empty_space_around(step, evidence, more):
     """Beyond a margin: what lies at the border of a scan may go on beyond it, for all one knows."""
     apart = each(evidence, lambda array: np.pad(array, 2))
     widths = [(more[0], more[1]), (more[2], more[3]), (more[4], more[5])]
-    inside = tuple(
-        slice(a, a + side + 4) for (a, _), side in zip(widths, evidence.mask.shape, strict=True)
-    )
+    inside = tuple(slice(a, a + side + 4) for (a, _), side in zip(widths, evidence.mask.shape, strict=True))
     larger = each(apart, lambda array: np.pad(array, widths))
 
     found = step(larger)
@@ -154,9 +150,7 @@ def test_a_step_leaves_classes_alone_that_it_does_not_name(step, evidence):
 
 
 @every_step
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 3), (7, 1, 1), (1, 7, 1), (3, 3, 1), (3, 3, 3), (5, 5, 5)]
-)
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 1, 1), (1, 7, 1), (3, 3, 1), (3, 3, 3), (5, 5, 5)])
 def test_a_step_takes_as_many_parts_as_a_scan_can_hold(step, shape):
     """cc3d expects fewer parts than a chess board has."""
     board = np.indices(shape).sum(axis=0) % 2 == 0

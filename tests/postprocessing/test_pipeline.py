@@ -125,9 +125,7 @@ def test_steps_that_do_something_for_some_class_are_not_named():
     of_one = Threshold(value=0.4, only=("stomach",))
 
     assert not list(ineffective_steps([Threshold(), of_one, FillHoles()], classes))
-    assert not list(
-        ineffective_steps([of_one, Threshold(only=("large_bowel",)), FillHoles()], classes)
-    )
+    assert not list(ineffective_steps([of_one, Threshold(only=("large_bowel",)), FillHoles()], classes))
 
 
 def test_a_bare_name_is_a_step_with_its_defaults():

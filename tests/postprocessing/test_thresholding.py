@@ -16,9 +16,7 @@ any_probability = volumes(*range(256))
 
 @given(any_probability, st.sampled_from([0.2, 0.4, 0.5, 0.8]))
 def test_a_threshold_keeps_what_is_at_least_its_value(probability, value):
-    assert np.array_equal(
-        Threshold(value=value)(evidence_of(probability)), probability >= value * 255
-    )
+    assert np.array_equal(Threshold(value=value)(evidence_of(probability)), probability >= value * 255)
 
 
 @given(probabilities)
@@ -77,9 +75,7 @@ def test_the_average_is_a_gaussians_to_two_hundredths(probability, sigma):
     ones = np.ones(probability.shape)
     by_scipy = ndimage.gaussian_filter1d(
         probability.astype(float), sigma, mode="constant", radius=len(gaussian_weights(sigma)) // 2
-    ) / ndimage.gaussian_filter1d(
-        ones, sigma, mode="constant", radius=len(gaussian_weights(sigma)) // 2
-    )
+    ) / ndimage.gaussian_filter1d(ones, sigma, mode="constant", radius=len(gaussian_weights(sigma)) // 2)
 
     assert np.abs(averaged(probability, sigma) - by_scipy).max() < 0.02 * 255
 

@@ -248,18 +248,14 @@ def test_a_day_of_another_size_is_noted(seen):
     (found,) = judged({**seen, **days})
 
     assert told([found]) == [(name, "note", "size", ())]
-    assert found.message == (
-        "92x76x70 at 4.4x4.4x3 mm, but other days of case3 are 100x84x72 at 4x4x3 mm"
-    )
+    assert found.message == ("92x76x70 at 4.4x4.4x3 mm, but other days of case3 are 100x84x72 at 4x4x3 mm")
 
 
 def test_a_scan_whose_axes_run_otherwise_is_noted_and_not_taken_for_mirrored(scans, seen):
     one = scans[SPOILT]
     turn = np.diag([-1.0, 1, 1, 1])
     turn[0, 3] = one.image.shape[0] - 1
-    same_place = replace(
-        one, image=one.image[::-1], masks=one.masks[:, ::-1], affine=one.affine @ turn
-    )
+    same_place = replace(one, image=one.image[::-1], masks=one.masks[:, ::-1], affine=one.affine @ turn)
 
     (found,) = findings_with(seen, same_place)
 
@@ -271,9 +267,7 @@ def test_a_scan_whose_axes_run_otherwise_is_noted_and_not_taken_for_mirrored(sca
 
 def flipped(one, axis, *, image=True):
     return replace(
-        one,
-        image=np.flip(one.image, axis) if image else one.image,
-        masks=np.flip(one.masks, axis + 1),
+        one, image=np.flip(one.image, axis) if image else one.image, masks=np.flip(one.masks, axis + 1)
     )
 
 
@@ -320,12 +314,7 @@ def test_of_a_few_cases_none_is_suspected(scans, seen):
     few = {name: one for name, one in seen.items() if one[0].case in ("case1", "case2", "case3")}
 
     assert (
-        list(
-            orientation_check.mirrored_findings(
-                {**few, SPOILT: flipped(scans[SPOILT], 0).measured()}
-            )
-        )
-        == []
+        list(orientation_check.mirrored_findings({**few, SPOILT: flipped(scans[SPOILT], 0).measured()})) == []
     )
 
 
@@ -335,9 +324,7 @@ def test_a_scan_without_labels_or_with_one_missing_organ_is_judged_by_what_it_ha
     entry, print_ = seen[TWIN]
     unlabelled = (entry, print_.model_copy(update={"organs": None}))
 
-    found = list(
-        orientation_check.mirrored_findings({**seen, SPOILT: bare.measured(), TWIN: unlabelled})
-    )
+    found = list(orientation_check.mirrored_findings({**seen, SPOILT: bare.measured(), TWIN: unlabelled}))
 
     assert [one.scan for one in found] == [SPOILT]
 
@@ -353,9 +340,7 @@ def test_days_of_one_case_do_not_vouch_for_each_other(scans, seen):
     own = ("case3_day0", "case3_day5")
     both = {name: flipped(scans[name], 2).measured() for name in own}
 
-    assert {one.scan for one in orientation_check.mirrored_findings({**first_days, **both})} == set(
-        own
-    )
+    assert {one.scan for one in orientation_check.mirrored_findings({**first_days, **both})} == set(own)
 
 
 def test_where_the_body_lies_in_the_grid_does_not_matter(seen):
@@ -379,9 +364,7 @@ def caught(seen, axis, *, image, every=1):
     for name in names:
         entry, print_ = seen[name]
         found = list(
-            orientation_check.mirrored_findings(
-                {**seen, name: (entry, turned(print_, axis, image=image))}
-            )
+            orientation_check.mirrored_findings({**seen, name: (entry, turned(print_, axis, image=image))})
         )
         right = [one for one in found if one.scan == name and AXES[axis] in one.message]
         hits += len(right)

@@ -195,9 +195,7 @@ def test_a_box_is_measured_as_by_hand():
 
 
 @given(images(), affines(), st.integers(0, 99), st.floats(0, 0.6))
-def test_organs_are_counted_and_placed_as_by_going_through_their_voxels(
-    voxels, affine, seed, share
-):
+def test_organs_are_counted_and_placed_as_by_going_through_their_voxels(voxels, affine, seed, share):
     masks = masks_like(voxels, seed, share)
     found = of(voxels, masks, affine)
 
@@ -209,9 +207,7 @@ def test_organs_are_counted_and_placed_as_by_going_through_their_voxels(
         assert organ.volume_ml == pytest.approx(mask.sum() * voxel_ml)
         assert sorted(organ.prints) == [z for z, area in enumerate(organ.areas) if area]
         if not mask.any():
-            assert (organ.centre_mm, organ.low_mm, organ.high_mm, organ.outside) == (None,) * 3 + (
-                0,
-            )
+            assert (organ.centre_mm, organ.low_mm, organ.high_mm, organ.outside) == (None,) * 3 + (0,)
             continue
         centre = np.array(ndimage.center_of_mass(mask))
         np.testing.assert_allclose(organ.centre_mm, (affine @ [*centre, 1])[:3], atol=2e-3)
@@ -325,9 +321,7 @@ def test_turning_an_axis_and_its_affine_moves_no_organ(voxels, axis, affine):
     before = of(voxels, masks, affine)
 
     after = of(
-        np.flip(voxels, axis),
-        {name: np.flip(mask, axis) for name, mask in masks.items()},
-        affine @ turned,
+        np.flip(voxels, axis), {name: np.flip(mask, axis) for name, mask in masks.items()}, affine @ turned
     )
 
     for name, organ in before.organs.items():

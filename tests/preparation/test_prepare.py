@@ -417,9 +417,7 @@ SCAN_FAULTS = {
 def test_a_fault_of_one_scan_is_told_and_spoils_only_that_scan(raw, fault):
     spoil, expected = SCAN_FAULTS[fault]
     spoil(raw)
-    reason = expected.format(
-        slice=raw.path(BAD, 13), scan=raw.folder(BAD), csv=raw.csv, root=raw.root
-    )
+    reason = expected.format(slice=raw.path(BAD, 13), scan=raw.folder(BAD), csv=raw.csv, root=raw.root)
 
     strictly = refusal(raw, strict=True)
     nothing_written = written(raw) == []
@@ -580,10 +578,7 @@ WHOLE_FAULTS = {
     ),
     "no id": (
         add_row("case1_slice_0013"),
-        (
-            "{csv}: id 'case1_slice_0013' on 1 rows is none; "
-            "expected one like case123_day20_slice_0001"
-        ),
+        ("{csv}: id 'case1_slice_0013' on 1 rows is none; expected one like case123_day20_slice_0001"),
     ),
     "unknown case": (
         add_row("case99_day0_slice_0013"),
@@ -591,10 +586,7 @@ WHOLE_FAULTS = {
     ),
     "unknown scan": (
         add_row("case1_day99_slice_0013"),
-        (
-            "{csv}: ids without image: unknown scan case1_day99; "
-            "re-download the scan or remove its rows"
-        ),
+        ("{csv}: ids without image: unknown scan case1_day99; re-download the scan or remove its rows"),
     ),
     "in both parts": (
         both_parts,

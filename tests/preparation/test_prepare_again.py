@@ -103,17 +103,10 @@ def test_another_exclude_changes_only_the_flag(raw):
     again = run(raw, exclude=("case1",))
 
     assert again.unchanged == SCANS
-    assert [sample.excluded for sample in Dataset.load(again.out).samples] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert [sample.excluded for sample in Dataset.load(again.out).samples] == [True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    "file", ["images/{}.nii.gz", "labels/{}/stomach.nii.gz", "records/{}.json"]
-)
+@pytest.mark.parametrize("file", ["images/{}.nii.gz", "labels/{}/stomach.nii.gz", "records/{}.json"])
 @pytest.mark.parametrize("spoil", ["removed", "cut"])
 def test_a_file_that_is_gone_or_cut_is_made_again(raw, file, spoil):
     out = run(raw).out
@@ -198,9 +191,7 @@ with records.locked(Path(sys.argv[1])):
 def test_two_prepares_into_one_folder_refuse_each_other_until_one_ends_or_is_killed(raw):
     out = run(raw).out
     before = hashes(out)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDING, out], stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", HOLDING, out], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(UserError) as caught:
             run(raw)
@@ -265,9 +256,7 @@ def check_no_false_claim(out):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
-def test_killed_at_any_moment_a_second_run_ends_with_what_an_undisturbed_one_gives(
-    phantom, tmp_path
-):
+def test_killed_at_any_moment_a_second_run_ends_with_what_an_undisturbed_one_gives(phantom, tmp_path):
     finish(phantom, tmp_path / "undisturbed")
     times = [path.stat().st_mtime for path in (tmp_path / "undisturbed").rglob("*.nii.gz")]
     length = max(times) - min(times)  # from the first volume to the last
@@ -299,9 +288,7 @@ def test_killed_while_it_replaces_an_older_result_it_ends_with_the_new_one(phant
     length = time.monotonic() - began
     for after in (0.5, 0.7, 0.9):
         command = [sys.executable, "-m", "volseg", "prepare", phantom, "--out", out, *new]
-        with subprocess.Popen(
-            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        ) as run_:
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run_:
             time.sleep(after * length)
             run_.kill()
         check_no_false_claim(out)
@@ -349,9 +336,7 @@ def test_an_output_folder_that_holds_the_sources_own_files_is_refused(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), image)
     before = image.read_bytes()
     listing = source / "list.json"
-    listing.write_text(
-        json.dumps({"labels": {"0": "background", "1": "x"}, "test": ["images/a.nii.gz"]})
-    )
+    listing.write_text(json.dumps({"labels": {"0": "background", "1": "x"}, "test": ["images/a.nii.gz"]}))
 
     with pytest.raises(UserError, match="holds files of the source; choose another --out"):
         prepare(listing, options=PrepareOptions(layout="nifti", out=source, workers=1))

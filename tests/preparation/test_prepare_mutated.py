@@ -66,9 +66,7 @@ def damaged(data, draw):
     place = draw(PLACES) % (len(data) + 1)
     kind = draw(st.sampled_from(["cut", "flip", "insert", "empty"]))
     if kind == "flip" and place < len(data):
-        return (
-            data[:place] + bytes([data[place] ^ (1 << draw(st.integers(0, 7)))]) + data[place + 1 :]
-        )
+        return data[:place] + bytes([data[place] ^ (1 << draw(st.integers(0, 7)))]) + data[place + 1 :]
     if kind == "insert":
         return data[:place] + draw(st.binary(min_size=1, max_size=9)) + data[place:]
     return data[:place] if kind == "cut" else b""
@@ -105,9 +103,7 @@ def spoil_size(raw, draw):
 
 def spoil_presence(raw, draw):
     path = raw.path(draw(st.sampled_from(SCANS)), draw(st.integers(11, 15)))
-    place = draw(
-        st.sampled_from([path, path, path.parent, path.parents[1], path.parents[2], raw.csv])
-    )
+    place = draw(st.sampled_from([path, path, path.parent, path.parents[1], path.parents[2], raw.csv]))
     if place.is_dir():
         shutil.rmtree(place)
     elif place.is_file():
@@ -144,9 +140,7 @@ def slices_by_another_reader(folder):
     """Numbers and pixels (Z, rows, columns) by Pillow, numbers taken from the names."""
     inner = folder / "scans"
     files = [
-        path
-        for path in (inner if inner.is_dir() else folder).iterdir()
-        if path.suffix.lower() == ".png"
+        path for path in (inner if inner.is_dir() else folder).iterdir() if path.suffix.lower() == ".png"
     ]
     numbered = sorted((int(path.name.split("_")[1]), path) for path in files if path.name[0] != ".")
     stack = [np.asarray(Image.open(path)).astype(np.uint16) for _, path in numbered]
@@ -211,9 +205,7 @@ def volumes(root):
         files = [root / kind / f"scan_{number}{ending}" for kind in ("imagesTr", "labelsTr")]
         for array, file in zip((image, label), files, strict=True):
             nibabel.save(nibabel.Nifti1Image(array, affine), file)
-        listed.append(
-            {"image": f"./imagesTr/{files[0].name}", "label": f"./labelsTr/{files[1].name}"}
-        )
+        listed.append({"image": f"./imagesTr/{files[0].name}", "label": f"./labelsTr/{files[1].name}"})
     told = {
         "name": "tiny",
         "modality": {"0": "MRI"},
@@ -279,9 +271,7 @@ def check_volumes(out, samples):
 
 @settings(max_examples=150)
 @given(data=st.data())
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning"
-)  # numpy's, of header fields that hold nonsense
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of header fields that hold nonsense
 def test_spoilt_volumes_and_listings_never_surprise(tmp_path_factory, data):
     place = tmp_path_factory.mktemp("spoilt")
     root, out = place / "raw", place / "out"

@@ -154,9 +154,7 @@ def test_json_and_table_tell_the_same(raw, capsys):
     prepare(raw, "--check")
 
     shown = rows(capsys.readouterr().out)
-    assert [row[1:] for row in shown] == [
-        [one["severity"], one["kind"], one["message"]] for one in plain
-    ]
+    assert [row[1:] for row in shown] == [[one["severity"], one["kind"], one["message"]] for one in plain]
 
 
 def test_json_alone_stands_on_stdout_with_check_and_without(raw, capsys):
@@ -254,9 +252,7 @@ def test_a_run_tells_its_result_on_stdout_and_its_findings_on_stderr(raw, capsys
     assert prepare(raw, "--exclude", ODD) == cli.SOME_FAILED
 
     streams = capsys.readouterr()
-    assert streams.out == (
-        "data/prepared: 3 of 4 scans without a fault (1 error, 1 warning, 2 notes)\n"
-    )
+    assert streams.out == ("data/prepared: 3 of 4 scans without a fault (1 error, 1 warning, 2 notes)\n")
     lines = streams.err.splitlines()
     assert lines[0].startswith("note: not in this dataset, of the scans that its author excludes")
     assert lines[1:] == [

@@ -57,8 +57,7 @@ def out(dataset) -> Path:
 def change(dataset: Dataset, scan: str, **fields: object) -> None:
     """Other facts for one scan."""
     samples = [
-        sample.model_copy(update=fields) if sample.name == scan else sample
-        for sample in dataset.samples
+        sample.model_copy(update=fields) if sample.name == scan else sample for sample in dataset.samples
     ]
     facts = dataset.facts.model_copy(update={"samples": tuple(samples)})
     Dataset(dataset.folder, DatasetInfo.model_validate(facts.model_dump())).save()
@@ -71,13 +70,9 @@ def trained(folder: Path, dataset: Dataset, *, weights: bytes = b"weights") -> R
         train=SCANS[:2], unseen_cases=SCANS[2:],
     )  # fmt: skip
     run = Run.create(folder, tiny.config(), facts)
-    epochs = [
-        {"epoch": e, "step": 10 * e, "seconds": 60.0 * e, "lr": 1e-3, "loss": 1 / e}
-        for e in (1, 2, 3)
-    ]
+    epochs = [{"epoch": e, "step": 10 * e, "seconds": 60.0 * e, "lr": 1e-3, "loss": 1 / e} for e in (1, 2, 3)]
     scores = [
-        {"unseen_cases": 0.25 * e, "unseen_cases_stomach": 0.2 * e, "score": 0.25 * e}
-        for e in (1, 2, 3)
+        {"unseen_cases": 0.25 * e, "unseen_cases_stomach": 0.2 * e, "score": 0.25 * e} for e in (1, 2, 3)
     ]
     run.write_metrics([a | b for a, b in zip(epochs, scores, strict=True)])
     (folder / BEST).write_bytes(weights)
@@ -133,9 +128,7 @@ def test_the_page_is_whole_and_loads_nothing(dataset, out, with_run):
 
     assert (balance.open, balance.faults) == ([], [])
     without_data = re.sub(r"<script type.*?</script>", "", text)
-    assert not re.search(
-        r"https?:|<link|<img|<iframe|@import|url\(| src=| href=|fetch\(", without_data
-    )
+    assert not re.search(r"https?:|<link|<img|<iframe|@import|url\(| src=| href=|fetch\(", without_data)
     assert not re.search(r"\b(nan|inf|None)\b", without_data)
 
 
@@ -220,20 +213,8 @@ def test_one_value_has_no_range(dataset, out):
 
 
 def test_what_cleaning_changed_is_told_by_class_and_step(out):
-    kept = {
-        "step": "largest",
-        "parts_before": 5,
-        "parts_after": 1,
-        "added_ml": 0.0,
-        "removed_ml": 2.0,
-    }
-    filled = {
-        "step": "fill_holes",
-        "parts_before": 1,
-        "parts_after": 1,
-        "added_ml": 0.5,
-        "removed_ml": 0.0,
-    }
+    kept = {"step": "largest", "parts_before": 5, "parts_after": 1, "added_ml": 0.0, "removed_ml": 2.0}
+    filled = {"step": "fill_holes", "parts_before": 1, "parts_after": 1, "added_ml": 0.5, "removed_ml": 0.0}
     nothing = {**kept, "parts_before": 2, "parts_after": 2, "removed_ml": 0.0}
     predicted.record(out, SCANS[0], changes={"stomach": [kept, filled]})
     predicted.record(out, SCANS[1], changes={"stomach": [nothing, filled]})
@@ -342,10 +323,7 @@ def looked_at(text: str) -> list[list[str]]:
 
 
 def test_the_least_trusted_organs_come_first_with_why_and_where(out):
-    flags = [
-        {"sign": "cut", "text": "touches <the last slice>"},
-        {"sign": "parts", "text": "3 parts"},
-    ]
+    flags = [{"sign": "cut", "text": "touches <the last slice>"}, {"sign": "parts", "text": "3 parts"}]
     confident(out, SCANS[0], 0.812)
     confident(out, SCANS[1], None, flags=flags[:1], slices=[])
     confident(out, SCANS[2], 0.406, flags=flags)
@@ -403,9 +381,7 @@ def test_confidence_is_held_against_the_true_dice(dataset, out):
 
     apart = sum(abs(0.5 - dice) for dice in true.values()) / 4
     below = sum(dice < 0.5 for dice in true.values())
-    assert (
-        f"4 masks of unseen scans: on average {apart:.2f} apart. {below} of them lie below" in text
-    )
+    assert f"4 masks of unseen scans: on average {apart:.2f} apart. {below} of them lie below" in text
     for scan, dice in true.items():
         assert f"<title>{scan}, large_bowel: expected 0.50, Dice {dice:.3f}</title>" in text
 
@@ -456,13 +432,9 @@ def calibrated(weights: tuple[str, ...]) -> CalibrationFile:
     usual = Usual(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
     before = Figures(spearman=-0.25, dice_error=0.125, ece=0.0625)
     after = Figures(spearman=None, dice_error=0.03125, ece=0.015625)
-    organ = Organ(
-        calibration=Calibration(temperature=0.75), usual=usual, before=before, after=after
-    )
+    organ = Organ(calibration=Calibration(temperature=0.75), usual=usual, before=before, after=after)
     organs = dict.fromkeys(tiny.CLASSES, organ)
-    return CalibrationFile(
-        weights=weights, scans=9, cases=3, before=before, after=after, organs=organs
-    )
+    return CalibrationFile(weights=weights, scans=9, cases=3, before=before, after=after, organs=organs)
 
 
 @pytest.mark.parametrize("named", ["five", "five/fold0"])
@@ -543,9 +515,7 @@ def test_five_folds_are_reported_with_their_masks(dataset, out):
     assert (folder / "scores.csv").is_file()
 
 
-def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(
-    dataset, out, monkeypatch
-):
+def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(dataset, out, monkeypatch):
     report(str(out))
     made = (out / "summary.json").stat().st_mtime_ns
     with monkeypatch.context() as patched:
@@ -579,8 +549,7 @@ def test_other_classes_are_named(out, capsys):
     assert cli.run_command(["report", str(out)]) == 1
 
     assert (
-        "case1_day0: has the classes liver; data/prepared has large_bowel, stomach"
-        in capsys.readouterr().err
+        "case1_day0: has the classes liver; data/prepared has large_bowel, stomach" in capsys.readouterr().err
     )
 
 
@@ -591,9 +560,7 @@ def test_masks_on_another_grid_are_named_with_truth_and_without(dataset, out):
         report(str(out))
 
     change(dataset, SCANS[0], labels=None)
-    with pytest.raises(
-        UserError, match=r"case1_day0/stomach\.nii\.gz: has another shape or lies elsewhere"
-    ):
+    with pytest.raises(UserError, match=r"case1_day0/stomach\.nii\.gz: has another shape or lies elsewhere"):
         report(str(out))
 
 
@@ -606,9 +573,7 @@ def test_a_dataset_that_was_named_must_hold_the_scans(out, tmp_path):
 
 
 def test_scans_that_the_dataset_lacks_are_named(dataset, out):
-    Dataset(
-        dataset.folder, dataset.facts.model_copy(update={"samples": dataset.samples[:2]})
-    ).save()
+    Dataset(dataset.folder, dataset.facts.model_copy(update={"samples": dataset.samples[:2]})).save()
 
     text = text_of(out)
 

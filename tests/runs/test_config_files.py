@@ -81,9 +81,7 @@ def test_steps_that_are_told_nowhere_are_not_guessed(tmp_path: Path) -> None:
     config_files.write_config(tmp_path, MINE)
     (tmp_path / POSTPROCESS).unlink()
 
-    with pytest.raises(
-        UserError, match=rf"{POSTPROCESS}: missing; list the steps in it that clean"
-    ):
+    with pytest.raises(UserError, match=rf"{POSTPROCESS}: missing; list the steps in it that clean"):
         config_files.read_config(tmp_path, CLASSES)
 
 
@@ -130,18 +128,14 @@ def test_killed_at_any_write_the_steps_are_the_old_or_the_new_ones(
         with pytest.raises(KeyboardInterrupt):
             replace_steps(tmp_path, FillHoles())
     kept = (STEPS, (FillHoles(),))[at]
-    assert config_files.read_config(tmp_path, CLASSES) == MINE.model_copy(
-        update={"postprocess": kept}
-    )
+    assert config_files.read_config(tmp_path, CLASSES) == MINE.model_copy(update={"postprocess": kept})
 
     replace_steps(tmp_path, FillHoles())
     assert "postprocess" not in sections(tmp_path)
 
 
 @pytest.mark.parametrize("steps", [(KeepLargest(only=("c",)),), (FillHoles(), Threshold())])
-def test_steps_that_could_not_be_read_again_are_not_written(
-    tmp_path: Path, steps: tuple[Step, ...]
-) -> None:
+def test_steps_that_could_not_be_read_again_are_not_written(tmp_path: Path, steps: tuple[Step, ...]) -> None:
     old(tmp_path)
     before = (tmp_path / CONFIG).read_bytes()
 

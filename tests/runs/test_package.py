@@ -18,12 +18,7 @@ from volseg.runs.run_files import BEST, CONFIG, SPLITS, RunSplits
 def run(tmp_path: Path) -> Run:
     """A run whose weights nobody will load."""
     facts = RunSplits(
-        dataset="tiny",
-        classes=tiny.CLASSES,
-        exclusive=False,
-        channels=("mr",),
-        fold=0,
-        train=("a",),
+        dataset="tiny", classes=tiny.CLASSES, exclusive=False, channels=("mr",), fold=0, train=("a",)
     )
     made = Run.create(tmp_path / "run", tiny.config(), facts)
     (made.folder / BEST).write_bytes(b"the run's weights")
@@ -90,9 +85,7 @@ def test_steps_that_are_put_into_a_package_are_refused(old: Run) -> None:
     folder = package(old, "openvino")
     (folder / POSTPROCESS).write_text("[]")
 
-    with pytest.raises(
-        UserError, match=f"{folder / POSTPROCESS}: not listed in {FILE}, so nothing"
-    ):
+    with pytest.raises(UserError, match=f"{folder / POSTPROCESS}: not listed in {FILE}, so nothing"):
         open_run(folder)
 
 
@@ -100,9 +93,7 @@ def test_the_steps_of_a_package_are_not_replaced(run: Run) -> None:
     opened = open_run(package(run, "openvino"))
     before = (opened.folder / POSTPROCESS).read_bytes()
 
-    with pytest.raises(
-        UserError, match=r"is a package, which is sealed; change the steps of the run"
-    ):
+    with pytest.raises(UserError, match=r"is a package, which is sealed; change the steps of the run"):
         opened.replace_postprocess((FillHoles(),))
 
     assert (opened.folder / POSTPROCESS).read_bytes() == before
@@ -165,9 +156,7 @@ def test_a_later_version_says_what_to_install(run: Run) -> None:
     folder = package(run, "openvino")
     change(folder, package=2, volseg="9.1", more="unknown")
 
-    with pytest.raises(
-        UserError, match=r"package\.json: a package of version 2.*install volseg 9\.1"
-    ):
+    with pytest.raises(UserError, match=r"package\.json: a package of version 2.*install volseg 9\.1"):
         open_run(folder)
 
 

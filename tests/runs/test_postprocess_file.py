@@ -45,9 +45,7 @@ def test_any_steps_come_back_exactly(
     steps = (Threshold(value=value), DropSmall(min_mm3=volume, only=only), KeepLargest(k=k))
     folder = tmp_path_factory.mktemp("r")
 
-    config_files.write_steps(
-        folder, steps, ["# it's [a] comment: 'no' step", "- fill_holes", *only]
-    )
+    config_files.write_steps(folder, steps, ["# it's [a] comment: 'no' step", "- fill_holes", *only])
 
     assert config_files.read_steps(folder, only) == steps
 
@@ -102,9 +100,7 @@ def test_an_empty_list_means_no_steps(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "# - threshold\n", "\n\n", "null"])
 def test_a_file_without_a_list_may_be_a_stopped_editors_and_is_refused(tmp_path, text) -> None:
-    with pytest.raises(
-        UserError, match=r"postprocess\.yaml: expected a list .*none: \[\].* got nothing"
-    ):
+    with pytest.raises(UserError, match=r"postprocess\.yaml: expected a list .*none: \[\].* got nothing"):
         read(tmp_path, text)
 
 
@@ -147,9 +143,7 @@ def test_what_other_systems_editors_save_is_read(tmp_path: Path, text: bytes) ->
         ("- fill_holes\n- threshold", ":\n  postprocess.0: fill_holes does nothing, as threshold"),
     ],
 )  # fmt: skip
-def test_a_slip_of_the_pen_is_named_with_its_place(
-    tmp_path: Path, text: str | bytes, told: str
-) -> None:
+def test_a_slip_of_the_pen_is_named_with_its_place(tmp_path: Path, text: str | bytes, told: str) -> None:
     with pytest.raises(UserError) as refused:
         read(tmp_path, text, ("aaa", "b"))
 

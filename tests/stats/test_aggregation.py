@@ -128,12 +128,7 @@ def test_a_class_that_no_scan_has_is_there_with_nothing_to_tell() -> None:
 
     found = told([("case1", 0, volume(), drawn)])
 
-    assert found.organs["other"].model_dump() == {
-        "scans": 0,
-        "slice_share": 0,
-        "where": None,
-        "days": None,
-    }
+    assert found.organs["other"].model_dump() == {"scans": 0, "slice_share": 0, "where": None, "days": None}
     assert found.overlaps == ()
 
 

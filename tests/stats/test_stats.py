@@ -46,10 +46,7 @@ def test_volumes_slices_and_overlaps_are_those_of_the_masks(raw):
     assert (found.slices.count, found.slices.empty) == (20, 15)
     assert [(one.one, one.other) for one in found.overlaps] == [("small_bowel", "stomach")]
     assert found.overlaps[0].share.median == 1 / 2
-    assert (found.organs["stomach"].days.ratio.low, found.organs["stomach"].days.ratio.high) == (
-        1,
-        2,
-    )
+    assert (found.organs["stomach"].days.ratio.low, found.organs["stomach"].days.ratio.high) == (1, 2)
 
 
 def test_volumes_are_the_voxels_of_the_label_files(raw):
@@ -134,9 +131,7 @@ def test_without_a_dataset_or_records_it_says_what_to_do(raw, tmp_path, capsys):
     (out / "records" / f"{SCANS[2]}.json").unlink()
 
     assert cli.run_command(["stats", str(out)]) == 1
-    assert (
-        f"records: no record of {SCANS[2]}; run `volseg prepare` again" in capsys.readouterr().err
-    )
+    assert f"records: no record of {SCANS[2]}; run `volseg prepare` again" in capsys.readouterr().err
     assert cli.run_command(["stats", str(tmp_path / "nowhere")]) == 1
     assert "no dataset.json; make it with `volseg prepare" in capsys.readouterr().err
     assert not (out / "stats.html").exists()
@@ -147,9 +142,7 @@ def test_a_dataset_without_scans_is_refused(raw):
     facts = Dataset.load(out).facts.model_copy(update={"samples": ()})
     Dataset(out, facts).save()
 
-    with pytest.raises(
-        UserError, match=r"dataset\.json: names no scan; run `volseg prepare` again"
-    ):
+    with pytest.raises(UserError, match=r"dataset\.json: names no scan; run `volseg prepare` again"):
         stats.stats(out)
 
 
@@ -167,9 +160,7 @@ def odd(found: DatasetStats, kind: str) -> DatasetStats:
     if kind == "unlabelled":
         bare = {"organs": None, "extent_mm": None, "empty_slices": None, "overlaps": {}}
         changed = {"labelled": 0, "organs": {}, "slices": None, "extent_mm": None, "overlaps": ()}
-        return found.model_copy(
-            update={**changed, "scans": tuple(s.model_copy(update=bare) for s in scans)}
-        )
+        return found.model_copy(update={**changed, "scans": tuple(s.model_copy(update=bare) for s in scans)})
     if kind == "bright":  # one scan is a thousand times brighter and has zeros
         levels = {level: 1000 * value for level, value in scans[0].intensities["mr"].items()}
         bright = scans[0].model_copy(update={"intensities": {"mr": {**levels, "p0.5": 0.0}}})
@@ -272,10 +263,7 @@ def places(plot):
             yield float(at["cx"]), float(at["cy"])
         elif mark.tag == "rect":
             yield float(at["x"]), float(at["y"])
-            yield (
-                float(at["x"]) + float(at["width"]),
-                float(at["y"]) + float(at["height"]),
-            )
+            yield (float(at["x"]) + float(at["width"]), float(at["y"]) + float(at["height"]))
         elif mark.tag == "path":
             yield from (tuple(map(float, one.split(","))) for one in at["d"].strip("MZ").split())
         elif mark.tag == "text" and at.get("text-anchor") == "end":

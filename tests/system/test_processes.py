@@ -96,9 +96,7 @@ def test_overlapped_steps_give_all_items_in_order(beside: bool) -> None:
 
     for item in "abc":
         steps = [event for event in events if event.split()[1] == item]
-        assert [event.split()[0] for event in steps] == ["before"] * 2 + ["here"] * 2 + [
-            "after"
-        ] * 2
+        assert [event.split()[0] for event in steps] == ["before"] * 2 + ["here"] * 2 + ["after"] * 2
 
 
 def test_without_room_nothing_happens_beside_an_item() -> None:

@@ -69,16 +69,12 @@ def trainings(monkeypatch) -> list[TrainOptions]:
     return begun
 
 
-def test_every_fold_is_a_whole_run_of_its_own(
-    done: CrossValidationResult, data: Path, tmp_path
-) -> None:
+def test_every_fold_is_a_whole_run_of_its_own(done: CrossValidationResult, data: Path, tmp_path) -> None:
     alone = train(tiny.config(), TrainOptions(data=data, run=tmp_path / "alone", fold=3)).run
 
     assert [splits(done.run / name)["fold"] for name in NAMES] == [0, 1, 2, 3, 4]
     assert (done.run / "fold3" / BEST).read_bytes() == (alone / BEST).read_bytes()
-    assert {path.name for path in alone.iterdir()} == {
-        path.name for path in (done.run / "fold3").iterdir()
-    }
+    assert {path.name for path in alone.iterdir()} == {path.name for path in (done.run / "fold3").iterdir()}
     assert {ended.steps for ended in done.folds.values()} == {12}
 
 
@@ -103,9 +99,7 @@ def test_the_summary_holds_all_scans_together_and_each_fold(done: CrossValidatio
     lines = (done.run / "scores.csv").read_text().splitlines()
 
     assert list(summary["by_run"]) == [f"five/{name}" for name in NAMES]
-    parts = [
-        (len(fold["scans"]), fold["mean"]["stomach"]["Dice"]) for fold in summary["by_run"].values()
-    ]
+    parts = [(len(fold["scans"]), fold["mean"]["stomach"]["Dice"]) for fold in summary["by_run"].values()]
     weighted = np.average([dice for _, dice in parts], weights=[scans for scans, _ in parts])
     assert summary["mean"]["stomach"]["Dice"] == pytest.approx(weighted, abs=1e-6)
     assert sum(scans for scans, _ in parts) == len({line.split(",")[0] for line in lines[1:]}) == 18
@@ -160,12 +154,8 @@ def test_another_time_limit_is_passed_on_to_folds_that_were_finished(
 ) -> None:
     begun = trainings(monkeypatch)
 
-    train_each_fold(
-        tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0)
-    )
-    train_each_fold(
-        tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0)
-    )
+    train_each_fold(tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0))
+    train_each_fold(tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0))
 
     assert [(one.run.name, one.max_seconds) for one in begun] == [(n, 600.0) for n in NAMES]
 
@@ -187,21 +177,15 @@ def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
     assert {Run.open(five / name).config.postprocess for name in NAMES} == {steps}
 
 
-def test_resuming_with_other_settings_or_scans_is_refused(
-    five: Path, data: Path, tmp_path: Path
-) -> None:
+def test_resuming_with_other_settings_or_scans_is_refused(five: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"fold0: can't be resumed .*optimizer\.lr \(0\.01 then"):
-        train_each_fold(
-            tiny.config(optimizer={"lr": 0.02}), TrainOptions(data=data, run=five, resume=True)
-        )
+        train_each_fold(tiny.config(optimizer={"lr": 0.02}), TrainOptions(data=data, run=five, resume=True))
     more = tiny.write(tmp_path / "more", cases=7).folder
     with pytest.raises(UserError, match=r"fold0: can't be resumed .*splits\.json differs"):
         train_each_fold(tiny.config(), TrainOptions(data=more, run=five, resume=True))
 
 
-def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(
-    five: Path, data: Path, tmp_path: Path
-) -> None:
+def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(five: Path, data: Path, tmp_path: Path) -> None:
     options = TrainOptions(data=data, run=five)
     with pytest.raises(UserError, match="five: exists; pass --resume to go on or --run NAME"):
         train_each_fold(tiny.config(), options)
@@ -227,9 +211,7 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
     each = infer(replace(wanted, runs=named, out=tmp_path / "each"))
 
     assert str(whole.ensemble) == f"{done.run} (mean of 5 networks)"
-    assert {(one.run, one.seen, one.fold_set) for one in whole.records} == {
-        ("five", "scan", "train")
-    }
+    assert {(one.run, one.seen, one.fold_set) for one in whole.records} == {("five", "scan", "train")}
     assert [one.key for one in whole.records] == [one.key for one in each.records]
     assert not any("not finished" in note for note in whole.notes)
     with pytest.raises(UserError, match=r"no scan in unseen_cases; .* is in .*five/out_of_fold"):
@@ -295,9 +277,7 @@ def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
     assert "(18 scans)" in told.splitlines()[-1]
 
 
-def test_folds_are_not_trained_by_several_ranks_at_once(
-    data: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_folds_are_not_trained_by_several_ranks_at_once(data: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
 

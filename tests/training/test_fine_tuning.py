@@ -57,9 +57,7 @@ def record(run: Path) -> dict:
     return json.loads((run / RECORD).read_text())
 
 
-def test_training_goes_on_where_the_weights_run_ended(
-    data: Path, source: Path, tmp_path: Path
-) -> None:
+def test_training_goes_on_where_the_weights_run_ended(data: Path, source: Path, tmp_path: Path) -> None:
     one = {"train": {"steps": 2, "epoch_steps": 2}, **STILL}
     for name, weights in (("fresh", None), ("tuned", source)):
         train(config(**one), TrainOptions(data=data, run=tmp_path / name, weights=weights))
@@ -81,11 +79,7 @@ def test_the_record_says_where_the_weights_came_from_and_what_was_loaded(
 
     done = train(deeper, TrainOptions(data=data, run=tmp_path / "r", weights=source))
 
-    told, ours, theirs = (
-        record(done.run),
-        Run.open(done.run).build_network(),
-        load_file(source / BEST),
-    )
+    told, ours, theirs = (record(done.run), Run.open(done.run).build_network(), load_file(source / BEST))
     digest = hashlib.sha256((source / BEST).read_bytes()).hexdigest()
     assert (told["source"], told["file"]) == (str(source), str(source / BEST))
     assert told["sha256"] == digest
@@ -97,9 +91,7 @@ def test_the_record_says_where_the_weights_came_from_and_what_was_loaded(
     assert set(told["extra"]) == shapes.keys() - names.keys()
     wrong = {one["name"]: (one["there"], one["here"]) for one in told["wrong_shape"]}
     assert wrong == {
-        name: (list(shapes[name]), list(names[name]))
-        for name in both
-        if names[name] != shapes[name]
+        name: (list(shapes[name]), list(names[name])) for name in both if names[name] != shapes[name]
     }
     assert all((told["loaded"], told["missing"], told["extra"], wrong))
     log = (done.run / "log.txt").read_text()
@@ -127,8 +119,7 @@ def test_a_monai_bundle_is_a_source(data: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_a_run_is_a_source(data: Path, source: Path, tmp_path: Path) -> None:
     done = train(
-        config(train={"steps": 1}),
-        TrainOptions(data=data, run=tmp_path / "r", weights=source / LAST),
+        config(train={"steps": 1}), TrainOptions(data=data, run=tmp_path / "r", weights=source / LAST)
     )
 
     told = record(done.run)
@@ -166,16 +157,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     weights = source if again else None
     train(config(), TrainOptions(data=data, run=tmp_path / "parts", weights=weights, resume=True))
 
-    one, other = (
-        torch.load(run / LAST, weights_only=True)["network"] for run in (whole, tmp_path / "parts")
-    )
+    one, other = (torch.load(run / LAST, weights_only=True)["network"] for run in (whole, tmp_path / "parts"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert record(whole) == record(tmp_path / "parts")
 
 
-def test_a_run_that_has_begun_no_longer_needs_its_source(
-    data: Path, source: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_has_begun_no_longer_needs_its_source(data: Path, source: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(source, tmp_path / "copy")
     train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy))
     before = (tmp_path / "r" / BEST).read_bytes()
@@ -261,11 +248,7 @@ def test_a_run_is_found_by_name_by_folder_and_by_file(source: Path, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     shutil.copytree(source, Path("runs/old"))
 
-    assert (
-        find_weights_file("old")
-        == find_weights_file("runs/old")
-        == find_weights_file(f"runs/old/{BEST}")
-    )
+    assert find_weights_file("old") == find_weights_file("runs/old") == find_weights_file(f"runs/old/{BEST}")
     assert find_weights_file(str(source)) == source / BEST
 
 

@@ -55,9 +55,7 @@ def begun(here: Path, name: str) -> subprocess.Popen[str]:
 
 def rank_of(launcher: int, number: int) -> psutil.Process:
     return next(
-        child
-        for child in psutil.Process(launcher).children()
-        if child.environ().get("RANK") == str(number)
+        child for child in psutil.Process(launcher).children() if child.environ().get("RANK") == str(number)
     )
 
 
@@ -158,8 +156,7 @@ def test_the_tasks_of_a_slurm_step_join(here: Path) -> None:
         port = free.getsockname()[1]
     step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost"}
     pair = [
-        start(here, TRAIN, **step, SLURM_PROCID=n, SLURM_LOCALID=n, MASTER_PORT=str(port))
-        for n in ("0", "1")
+        start(here, TRAIN, **step, SLURM_PROCID=n, SLURM_LOCALID=n, MASTER_PORT=str(port)) for n in ("0", "1")
     ]
     told = [process.communicate(timeout=300) for process in pair]
 
@@ -190,9 +187,7 @@ def test_devices_within_torchrun_must_be_as_many_as_its_ranks(tmp_path: Path, mo
         launch(2, tiny.config(), options(tmp_path))
 
 
-def judged(
-    folder: Path, *outcomes: RankOutcome | None, exitcode: int = 0, asked: int | None = None
-):
+def judged(folder: Path, *outcomes: RankOutcome | None, exitcode: int = 0, asked: int | None = None):
     for number, outcome in enumerate(outcomes):
         if outcome is not None:
             (folder / f"{number}.json").write_text(outcome.model_dump_json())

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from volseg.training.state import average
+from volseg.training.state import moving_average
 
 
 def test_it_is_the_weighted_mean_of_all_weights_so_far() -> None:
     """Against the recursion in plain Python: a' = d a + (1 - d) w, d = min(decay, (1 + n) / (10 + n))."""
     network = nn.Linear(1, 1, bias=False)
-    followed = average(network, 0.9)
+    followed = moving_average(network, 0.9)
     expected = None
     for update in range(120):
         value = float(torch.sin(torch.tensor(update)))
@@ -22,7 +22,7 @@ def test_it_is_the_weighted_mean_of_all_weights_so_far() -> None:
 
 def test_buffers_follow_too_and_counters_are_copied() -> None:
     network = nn.BatchNorm3d(1)
-    followed = average(network, 0.5)
+    followed = moving_average(network, 0.5)
 
     for _ in range(30):
         network(torch.full((1, 1, 2, 2, 2), 3.0))
@@ -36,6 +36,6 @@ def test_the_network_itself_is_left_alone() -> None:
     network = nn.Linear(2, 2)
     before = network.weight.clone()
 
-    average(network, 0.9).update_parameters(network)
+    moving_average(network, 0.9).update_parameters(network)
 
     assert torch.equal(network.weight, before)

@@ -12,12 +12,7 @@ from torch import Tensor, nn
 
 from volseg.errors import UserError
 from volseg.model.networks import PRIOR, SwinUNETR, UNet, init_prior_bias
-from volseg.training.pretrained_weights import (
-    PretrainedWeights,
-    ShapeMismatch,
-    load_weights,
-    read_weights,
-)
+from volseg.training.pretrained_weights import PretrainedWeights, ShapeMismatch, load_weights, read_weights
 
 UNET = UNet(channels=(4, 8))
 
@@ -70,9 +65,7 @@ def test_an_output_layer_for_other_classes_stays_fresh_with_its_prior() -> None:
     loaded = load_weights(network, given(state(source)))
 
     assert loaded.wrong_shape == (
-        ShapeMismatch(
-            name="output_block.conv.conv.weight", there=(3, 4, 1, 1, 1), here=(2, 4, 1, 1, 1)
-        ),
+        ShapeMismatch(name="output_block.conv.conv.weight", there=(3, 4, 1, 1, 1), here=(2, 4, 1, 1, 1)),
         ShapeMismatch(name="output_block.conv.conv.bias", there=(3,), here=(2,)),
     )
     assert not loaded.missing
@@ -116,8 +109,7 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "prefix",
-    ["module.", "model.", "_orig_mod.", "net.", "module._orig_mod.", "model._orig_mod.network."],
+    "prefix", ["module.", "model.", "_orig_mod.", "net.", "module._orig_mod.", "model._orig_mod.network."]
 )
 def test_a_wrappers_part_of_the_names_is_dropped(name: str, prefix: str) -> None:
     source, network = SMALL[name].build(1, 2), SMALL[name].build(1, 2)
@@ -145,15 +137,11 @@ def test_a_self_supervised_swin_encoder_fits_below_swinvit() -> None:
     """Names as in MONAI's model_swinvit.pt: `module.` before, no swinViT, fc for linear."""
     source, network = (SwinUNETR(feature_size=12).build(1, 2) for _ in range(2))
     encoder = {k: v for k, v in state(source).items() if k.startswith("swinViT.")}
-    theirs = {
-        k.replace("swinViT.", "module.").replace(".linear", ".fc"): v for k, v in encoder.items()
-    }
+    theirs = {k.replace("swinViT.", "module.").replace(".linear", ".fc"): v for k, v in encoder.items()}
     assert "module.layers1.0.blocks.0.mlp.fc1.weight" in theirs
     before = state(network)
 
-    loaded = load_weights(
-        network, given({**theirs, "module.rotation_head.weight": torch.ones(4, 96)})
-    )
+    loaded = load_weights(network, given({**theirs, "module.rotation_head.weight": torch.ones(4, 96)}))
 
     assert (loaded.dropped, loaded.added) == ("module.", "swinViT.")
     assert set(loaded.loaded) == set(encoder)
@@ -162,13 +150,9 @@ def test_a_self_supervised_swin_encoder_fits_below_swinvit() -> None:
 
 
 MONAIS = {
-    "unet": lambda: nets.UNet(
-        3, 2, 3, channels=(4, 8, 16), strides=((2, 2, 2), (2, 2, 1)), num_res_units=2
-    ),
+    "unet": lambda: nets.UNet(3, 2, 3, channels=(4, 8, 16), strides=((2, 2, 2), (2, 2, 1)), num_res_units=2),
     "segresnet": lambda: nets.SegResNet(3, 8, 2, 3, blocks_down=(1, 1), blocks_up=(1,)),
-    "dynunet": lambda: nets.DynUNet(
-        3, 2, 3, [3] * 3, [1, (2, 2, 1), 2], [(2, 2, 1), 2], filters=(4, 8, 8)
-    ),
+    "dynunet": lambda: nets.DynUNet(3, 2, 3, [3] * 3, [1, (2, 2, 1), 2], [(2, 2, 1), 2], filters=(4, 8, 8)),
     "swinunetr": lambda: nets.SwinUNETR(in_channels=2, out_channels=3, feature_size=12),
 }
 
@@ -231,9 +215,7 @@ def test_a_network_of_other_widths_is_refused_though_small_tensors_fit() -> None
     before = state(network)
     assert any(value.ndim > 1 and value.shape == theirs[k].shape for k, value in before.items())
 
-    with pytest.raises(
-        UserError, match=r"names are the network's, but shapes are not .*16x16x3x3x3 here"
-    ):
+    with pytest.raises(UserError, match=r"names are the network's, but shapes are not .*16x16x3x3x3 here"):
         load_weights(network, given(theirs))
 
     assert same(state(network), before)
@@ -277,9 +259,7 @@ def _torchscript(file: Path) -> None:
         (lambda file: torch.save([torch.ones(2)], file), "no weights in it but one list"),
     ],
 )
-def test_what_is_no_file_of_weights_is_named_with_what_would_be(
-    tmp_path: Path, make, text: str
-) -> None:
+def test_what_is_no_file_of_weights_is_named_with_what_would_be(tmp_path: Path, make, text: str) -> None:
     file = tmp_path / "w.pt"
     make(file)
 

@@ -300,9 +300,7 @@ def test_each_part_of_a_batch_is_shared_out_whole(monkeypatch, batch, parts, cou
 def test_a_batch_that_not_every_rank_has_a_share_of_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(process_group, "world_size", lambda: 3)
 
-    with pytest.raises(
-        UserError, match=r"train.batch: 2 is too little for 3 ranks; make it at lea"
-    ):
+    with pytest.raises(UserError, match=r"train.batch: 2 is too little for 3 ranks; make it at lea"):
         process_group.rank_part_sizes(2, 1)
     with pytest.raises(UserError, match=r"train.batch: 4 in 2 parts is too little .* least 6"):
         process_group.rank_part_sizes(4, 2)

@@ -118,18 +118,12 @@ def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
         train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
 
     monkeypatch.undo()
-    assert (
-        last(tmp_path / "r")["step"] == 5
-    )  # the epoch's checkpoint is at 4, the last one a step on
-    assert (
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True)).steps == 12
-    )
+    assert last(tmp_path / "r")["step"] == 5  # the epoch's checkpoint is at 4, the last one a step on
+    assert train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True)).steps == 12
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_leaves_a_loadable_checkpoint(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_at_any_moment_leaves_a_loadable_checkpoint(data: Path, tmp_path: Path) -> None:
     """SIGKILL and SIGTERM at random moments of a run that does little but save."""
     (tmp_path / "c.yaml").write_text(
         "network: {name: unet, channels: [8, 16]}\n"
@@ -222,9 +216,7 @@ def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
     assert all(torch.equal(value, best[name]) for name, value in state.items())
 
 
-def test_time_that_runs_out_ends_the_run_with_the_learning_rate_down(
-    data: Path, tmp_path: Path
-) -> None:
+def test_time_that_runs_out_ends_the_run_with_the_learning_rate_down(data: Path, tmp_path: Path) -> None:
     config = tiny.config(train={"steps": 100_000, "epoch_steps": 100_000})
 
     done = train(config, TrainOptions(data=data, run=tmp_path / "r", max_seconds=2.0))
@@ -281,17 +273,12 @@ def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> 
     train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
 
     with pytest.raises(UserError, match=r"optimizer\.lr \(0\.01 then, 0\.02 now\)"):
-        train(
-            tiny.config(optimizer={"lr": 0.02}),
-            TrainOptions(data=data, run=tmp_path / "r", resume=True),
-        )
+        train(tiny.config(optimizer={"lr": 0.02}), TrainOptions(data=data, run=tmp_path / "r", resume=True))
     with pytest.raises(UserError, match="the dataset or fold"):
         train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True, fold=1))
 
 
-def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(data: Path, tmp_path: Path) -> None:
     options = TrainOptions(data=data, run=tmp_path / "r", resume=True)
     train(tiny.config(), replace(options, resume=False, max_seconds=0.0))
     steps = (Threshold(value=0.3),)
@@ -307,9 +294,7 @@ def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(
     assert told not in (tmp_path / "same.txt").read_text()
     assert tuned.read_bytes() == text
     assert Run.open(options.run).config.postprocess == steps
-    with pytest.raises(
-        UserError, match=r"can't be resumed with other settings: optimizer\.lr \([^,]*,"
-    ):
+    with pytest.raises(UserError, match=r"can't be resumed with other settings: optimizer\.lr \([^,]*,"):
         train(tiny.config(optimizer={"lr": 0.02}), options)
 
 
@@ -376,9 +361,7 @@ def test_a_gradient_that_is_no_number_moves_no_weight(data: Path, tmp_path: Path
     run = tmp_path / "r"
     train(tiny.config(data={"split": "none"}, train={"steps": 1}), TrainOptions(data=data, run=run))
     network = Run.open(run).load_network()
-    state = TrainingState(
-        network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False)
-    )
+    state = TrainingState(network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     next(network.parameters()).register_hook(lambda gradient: gradient * torch.nan)
     stepper = Stepper(DiceCE(), False, Device(torch.device("cpu"), torch.float32), clip=1.0)
@@ -415,9 +398,7 @@ def test_parts_must_divide_the_batch() -> None:
         tiny.config(train={"batch": 3, "accumulate": 2})
 
 
-def test_training_ends_early_when_no_better_score_comes(
-    data: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_training_ends_early_when_no_better_score_comes(data: Path, tmp_path: Path, monkeypatch) -> None:
     scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
     monkeypatch.setattr(Validation, "scores", lambda *_args: {"score": next(scores)})
     config = tiny.config(train={"steps": 40, "patience": 2})
@@ -529,9 +510,7 @@ def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
         )
 
 
-def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(data: Path, tmp_path: Path) -> None:
     train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
     (tmp_path / "r" / LAST).unlink()
     before = weights(tmp_path / "r")

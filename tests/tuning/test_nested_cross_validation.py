@@ -123,9 +123,7 @@ def test_what_one_part_scores_has_no_part_in_what_is_chosen_without_it() -> None
 
     one, other = ClassSearch(START_HERE, cases, None), ClassSearch(START_HERE, cases, None)
     for slot in SEARCH_DIMENSIONS:
-        wanted = list(
-            dict.fromkeys([*one.pipelines_to_score(slot), *other.pipelines_to_score(slot)])
-        )
+        wanted = list(dict.fromkeys([*one.pipelines_to_score(slot), *other.pipelines_to_score(slot)]))
         one.choose(slot, {pipeline: sums(score(pipeline)) for pipeline in wanted})
         other.choose(slot, {pipeline: sums(spoilt(pipeline)) for pipeline in wanted})
         assert one.fold_pipelines[place] == other.fold_pipelines[place]
@@ -142,9 +140,7 @@ def test_the_choice_looks_at_its_own_cases_only() -> None:
         for one, of in found.items()
     }
 
-    assert choose_pipeline(found, choices, places, None) == choose_pipeline(
-        elsewhere, choices, places, None
-    )
+    assert choose_pipeline(found, choices, places, None) == choose_pipeline(elsewhere, choices, places, None)
 
 
 def test_three_cases_by_hand(monkeypatch) -> None:
@@ -179,9 +175,7 @@ def test_the_best_is_not_chosen_if_choosing_so_fails_where_it_was_not_looked() -
     is judged as it is (.5); the other four are judged by A (.4). Gain: -.08."""
     slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
     choices = slot.choices(START_HERE)
-    found = {START_HERE: sums([0.5] * 5)} | dict.fromkeys(
-        choices[1:], sums([3, 0.4, 0.4, 0.4, 0.4])
-    )
+    found = {START_HERE: sums([0.5] * 5)} | dict.fromkeys(choices[1:], sums([3, 0.4, 0.4, 0.4, 0.4]))
 
     assert np.mean(found[choices[1]].sums) > 0.5
     assert choose_pipeline(found, choices, np.arange(5), None) == START_HERE
@@ -191,9 +185,7 @@ def test_chosen_on_all_but_no_gain_on_what_was_left_out_is_not_kept(monkeypatch)
     """On all cases, and on most, A is best by one case's score; without that case it is worst."""
     slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
     one = slot.with_step(START_HERE, slot.settings[0])
-    monkeypatch.setattr(
-        nested_cross_validation, "LEAST_GAIN", -1.0
-    )  # the inner loop keeps whatever is best
+    monkeypatch.setattr(nested_cross_validation, "LEAST_GAIN", -1.0)  # the inner loop keeps whatever is best
     course = ClassSearch(START_HERE, 5, None)
     course.choose(slot, {START_HERE: sums([0.5] * 5), one: sums([3.0, 0.4, 0.4, 0.4, 0.4])})
     monkeypatch.undo()
@@ -210,9 +202,7 @@ def test_steps_add_up_to_what_all_gain_together() -> None:
 
 
 def test_an_organ_that_is_invented_where_there_was_nothing_to_measure_costs() -> None:
-    before = FiniteSums(
-        np.array([[1.8], [0.0]]), np.array([[2.0], [0.0]])
-    )  # the second case has none
+    before = FiniteSums(np.array([[1.8], [0.0]]), np.array([[2.0], [0.0]]))  # the second case has none
     after = FiniteSums(np.array([[1.8], [0.0]]), np.array([[2.0], [1.0]]))  # and now a 0
 
     assert estimate_gain(after, before, None).mean == pytest.approx(1.8 / 3 - 0.9)
@@ -228,10 +218,7 @@ def test_fewer_than_eight_cases_have_no_interval() -> None:
 
 def test_classes_are_pooled_by_their_sums() -> None:
     both = pool_sums(
-        [
-            FiniteSums(np.ones((2, 1)), np.ones((2, 1))),
-            FiniteSums(np.zeros((2, 1)), np.ones((2, 1))),
-        ]
+        [FiniteSums(np.ones((2, 1)), np.ones((2, 1))), FiniteSums(np.zeros((2, 1)), np.ones((2, 1)))]
     )
 
     assert nested_cross_validation.mean_score(both, None) == 0.5

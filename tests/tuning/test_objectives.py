@@ -23,8 +23,7 @@ def drawn(seed: int, organs: int = 2) -> dict[str, MaskPair]:
 
 def total(each: list[FiniteSums]) -> FiniteSums:
     return FiniteSums(
-        np.sum([one.sums for one in each], axis=0)[None],
-        np.sum([one.counts for one in each], axis=0)[None],
+        np.sum([one.sums for one in each], axis=0)[None], np.sum([one.counts for one in each], axis=0)[None]
     )
 
 

@@ -3,33 +3,17 @@ from hypothesis import strategies as st
 
 from tests import step_inputs as evidence
 from volseg.config.config import validate_values
-from volseg.postprocessing import (
-    DropSmall,
-    FillHoles,
-    Hysteresis,
-    KeepLargest,
-    Step,
-    Threshold,
-    apply_steps,
-)
+from volseg.postprocessing import DropSmall, FillHoles, Hysteresis, KeepLargest, Step, Threshold, apply_steps
 from volseg.postprocessing.thresholding import ThresholdingStep
 from volseg.schema import union_members
-from volseg.tuning.search_space import (
-    SEARCH_DIMENSIONS,
-    START,
-    class_pipeline,
-    format_step,
-    merge_pipelines,
-)
+from volseg.tuning.search_space import SEARCH_DIMENSIONS, START, class_pipeline, format_step, merge_pipelines
 
 BY_NAME = {slot.name: slot for slot in SEARCH_DIMENSIONS}
 EVERY = [step for slot in SEARCH_DIMENSIONS for step in slot.settings]
 NAMES = ("bowel", "stomach")
 pipelines = st.tuples(
     st.sampled_from(BY_NAME[START].settings),
-    st.lists(
-        st.sampled_from([one for one in EVERY if not isinstance(one, ThresholdingStep)]), max_size=4
-    ),
+    st.lists(st.sampled_from([one for one in EVERY if not isinstance(one, ThresholdingStep)]), max_size=4),
 ).map(lambda parts: (parts[0], *parts[1]))
 
 
@@ -68,24 +52,13 @@ def test_a_step_takes_the_old_ones_place_and_a_new_one_its_own() -> None:
     start, largest, small, fill = Threshold(), KeepLargest(), DropSmall(min_mm3=9), FillHoles()
     odd = (start, fill, largest)  # not the order in which they are tried
 
-    assert BY_NAME["keep_largest"].with_step(odd, KeepLargest(k=2)) == (
-        start,
-        fill,
-        KeepLargest(k=2),
-    )
+    assert BY_NAME["keep_largest"].with_step(odd, KeepLargest(k=2)) == (start, fill, KeepLargest(k=2))
     assert BY_NAME["drop_small"].with_step(odd, small) == (start, small, fill, largest)
-    assert BY_NAME["drop_small"].with_step((start, largest, fill), small) == (
-        start,
-        small,
-        largest,
-        fill,
-    )
+    assert BY_NAME["drop_small"].with_step((start, largest, fill), small) == (start, small, largest, fill)
 
 
 @given(pipelines, st.sampled_from(SEARCH_DIMENSIONS))
-def test_what_is_there_is_the_first_choice_and_none_is_one_but_for_the_start(
-    pipeline, slot
-) -> None:
+def test_what_is_there_is_the_first_choice_and_none_is_one_but_for_the_start(pipeline, slot) -> None:
     choices = slot.choices(pipeline)
 
     assert choices[0] == pipeline

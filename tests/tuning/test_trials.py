@@ -44,9 +44,7 @@ def predicted(dataset: Dataset, seed: int = 0) -> list[PredictedScan]:
         truth = dataset.labels(sample).astype(float)
         noisy = (truth * 150 + rng.integers(0, 105, truth.shape)).astype(np.uint8)
         found.append(
-            PredictedScan(
-                sample, Known(noisy, NetworkGrid.from_volume(dataset.image(sample), None))
-            )
+            PredictedScan(sample, Known(noisy, NetworkGrid.from_volume(dataset.image(sample), None)))
         )
     return found
 
@@ -83,9 +81,7 @@ def test_steps_that_pipelines_begin_with_alike_are_done_once(monkeypatch) -> Non
     monkeypatch.setattr(Threshold, "__call__", lambda s, e: done.append(s) or original(s, e))
     several = [(*LOW, DropSmall(min_mm3=float(size))) for size in range(1, 6)] + [LOW, HIGH]
 
-    assert (
-        len(dict(pipeline_masks(evidence.evidence_of(np.zeros((3, 3, 3), np.uint8)), several))) == 7
-    )
+    assert len(dict(pipeline_masks(evidence.evidence_of(np.zeros((3, 3, 3), np.uint8)), several))) == 7
 
     assert len(done) == 2
 
@@ -101,9 +97,7 @@ def test_a_cases_row_is_the_sum_of_its_scans(dataset: Dataset) -> None:
         for pipeline in wanted[name]:
             by_hand = np.zeros(3)
             for scan in made.scans:
-                start = evidence.evidence_of(
-                    scan.maps.class_probability(number), tiny_spacing(dataset)
-                )
+                start = evidence.evidence_of(scan.maps.class_probability(number), tiny_spacing(dataset))
                 mask = apply_steps(start, pipeline, name)
                 truth = dataset.label(scan.sample, name).astype(bool)
                 value = Dice()(MaskPair(truth, mask, tiny_spacing(dataset)))
@@ -149,10 +143,7 @@ def test_exclusive_classes_lose_what_the_others_win(tmp_path: Path) -> None:
 
 
 def test_when_the_time_is_over_there_is_nothing_half_known(dataset: Dataset) -> None:
-    assert (
-        bench(dataset, until=time.monotonic() - 1).score_pipelines({"stomach": [LOW]}, "steps")
-        is None
-    )
+    assert bench(dataset, until=time.monotonic() - 1).score_pipelines({"stomach": [LOW]}, "steps") is None
 
 
 def test_a_scan_that_cannot_be_read_is_named(dataset: Dataset) -> None:

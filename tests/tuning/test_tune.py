@@ -77,9 +77,7 @@ def test_the_gain_and_its_scans_are_told_in_the_run(run, data) -> None:
     assert found.weights == (Run.open(run).weights_digest,)
     facts = Run.open(run).facts
     assert found.scans == len(facts.unseen_cases) + len(facts.later_days) == len(new.scans)
-    assert [row.slot for row in found.rows if row.organ == "stomach"] == [
-        s.name for s in SEARCH_DIMENSIONS
-    ]
+    assert [row.slot for row in found.rows if row.organ == "stomach"] == [s.name for s in SEARCH_DIMENSIONS]
     for organ in found.organs.values():
         assert organ.steps_before == ("threshold value=0.95",)
     header = (run / POSTPROCESS).read_text(encoding="utf-8")
@@ -190,9 +188,7 @@ def test_a_run_that_was_validated_on_too_few_cases_is_refused(run, data, monkeyp
 
 
 def test_a_package_is_refused_and_takes_the_tuned_steps_along(run, data, tmp_path) -> None:
-    package = export(
-        ExportOptions(run=str(run), out=tmp_path / "package", format="torch", data=data)
-    ).folder
+    package = export(ExportOptions(run=str(run), out=tmp_path / "package", format="torch", data=data)).folder
     with pytest.raises(UserError, match="is a package; tune the run"):
         tune(str(package), data, how=TORCH)
     assert open_run(package).config.postprocess == TOO_HIGH
@@ -218,10 +214,7 @@ def test_the_command_prints_the_table_and_where_the_steps_are(run, data, capsys)
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [
-        (["--score", "hd"], "kaggle"),
-        (["--max-time", "soon"], "expected e.g. 90s, 30m or 2h"),
-    ],
+    [(["--score", "hd"], "kaggle"), (["--max-time", "soon"], "expected e.g. 90s, 30m or 2h")],
 )
 def test_wrong_words_are_refused(run, data, capsys, words, expected) -> None:
     assert command(["tune", str(run), "--data", str(data), *words]) != 0

@@ -11,9 +11,7 @@ GAIN = Gain(mean=0.02, low=0.01, high=0.03, cases=9)
 
 
 def tuned(**changes) -> TuningFile:
-    organ = ClassTuning(
-        before=0.7, after=0.72, gain=GAIN, steps_before=(), steps_after=("largest count=1",)
-    )
+    organ = ClassTuning(before=0.7, after=0.72, gain=GAIN, steps_before=(), steps_after=("largest count=1",))
     step = {"slot": "largest", "was": "none", "chosen": "largest count=1"}
     row = TuningRow(organ="stomach", **step, gain=GAIN, kept=True)
     values = {

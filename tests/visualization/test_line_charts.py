@@ -33,8 +33,7 @@ def test_a_line_is_told_in_words() -> None:
 
 def test_what_is_no_number_is_left_out() -> None:
     plot = drawn(
-        LineSeries("a", [(1, math.nan), (2, 3.0)], "plain"),
-        LineSeries("b", [(1, math.nan)], "none"),
+        LineSeries("a", [(1, math.nan), (2, 3.0)], "plain"), LineSeries("b", [(1, math.nan)], "none")
     )
 
     assert plot.count("<circle") == 1
@@ -44,8 +43,7 @@ def test_what_is_no_number_is_left_out() -> None:
 
 def test_a_dashed_line_differs_by_more_than_its_colour() -> None:
     plot = drawn(
-        LineSeries("a", [(1, 1), (2, 2)], "c0"),
-        LineSeries("b", [(1, 2), (2, 3)], "c0", dashed=True),
+        LineSeries("a", [(1, 1), (2, 2)], "c0"), LineSeries("b", [(1, 2), (2, 3)], "c0", dashed=True)
     )
 
     assert re.findall(r'class="(curve[^"]*)"', plot) == ["curve c0", "curve c0 dashed"]

@@ -8,15 +8,10 @@ from volseg.visualization.row_charts import ChartRow, Span
 
 
 def circles(plot):
-    return [
-        (float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.-]+)" cy="([\d.-]+)"', plot)
-    ]
+    return [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.-]+)" cy="([\d.-]+)"', plot)]
 
 
-@given(
-    st.lists(st.integers(0, 9999).map(lambda x: x / 100), min_size=1, max_size=300)
-    | st.just([7.0] * 300)
-)
+@given(st.lists(st.integers(0, 9999).map(lambda x: x / 100), min_size=1, max_size=300) | st.just([7.0] * 300))
 def test_dots_stay_in_their_row_and_the_same_values_give_the_same_cloud(values) -> None:
     lines = [ChartRow("one", "", values), ChartRow("other", "", values)]
 
@@ -49,6 +44,4 @@ def test_a_profile_is_full_where_every_scan_has_the_class() -> None:
     base = row_charts.HEAD + row_charts.BODY
     middle = (row_charts.LEFT + row_charts.RIGHT) / 2
     assert {base - y for x, y in heights.items() if x < middle - 2} == {row_charts.BODY / 2}
-    assert {base - y for x, y in heights.items() if middle + 2 < x < row_charts.RIGHT} == {
-        row_charts.BODY
-    }
+    assert {base - y for x, y in heights.items() if middle + 2 < x < row_charts.RIGHT} == {row_charts.BODY}

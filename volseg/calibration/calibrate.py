@@ -21,11 +21,7 @@ from volseg.inference.confidence.probability_histogram import (
     ProbabilityHistogram,
     expected_dice,
 )
-from volseg.inference.confidence.review import (
-    border_uncertainty_mm,
-    intensity_levels,
-    scan_mask_features,
-)
+from volseg.inference.confidence.review import border_uncertainty_mm, intensity_levels, scan_mask_features
 from volseg.inference.confidence.temperature_scaling import (
     BINS,
     Calibration,
@@ -94,9 +90,7 @@ def _class_outcomes(scan: OutOfFoldScan, dataset: Dataset) -> Iterator[ClassOutc
     settings = scan.predictor.members[0].data
     levels = intensity_levels(first.voxels, settings.intensity)
     ends = labelled_slices(dataset, sample, maps.grid, settings)
-    for number, (name, mask) in enumerate(
-        scan.predictor.postprocess_masks(maps, first, StepTimer())
-    ):
+    for number, (name, mask) in enumerate(scan.predictor.postprocess_masks(maps, first, StepTimer())):
         probability, truth, found = (
             maps.grid.orient(voxels)[:, :, ends]
             for voxels in (maps.class_probability(number), dataset.label(sample, name), mask)
@@ -118,9 +112,7 @@ def labelled_slices(dataset: Dataset, sample: Sample, grid: NetworkGrid, data: D
     if data.below_cut == "background":
         return slice(None)
     masks = (grid.orient(dataset.label(sample, name)) for name in dataset.classes)
-    last = max(
-        (int(z) for mask in masks for z in np.flatnonzero(mask.any(axis=(0, 1)))), default=-1
-    )
+    last = max((int(z) for mask in masks for z in np.flatnonzero(mask.any(axis=(0, 1)))), default=-1)
     return slice(0, last + 1) if last >= 0 else slice(None)
 
 

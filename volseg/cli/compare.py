@@ -7,14 +7,7 @@ from volseg.cli import output
 
 
 def compare(
-    a: Path,
-    b: Path,
-    /,
-    *,
-    data: Path = DATA,
-    metric: str = "Dice",
-    common: bool = False,
-    json: bool = False,
+    a: Path, b: Path, /, *, data: Path = DATA, metric: str = "Dice", common: bool = False, json: bool = False
 ) -> None:
     """Tell which of two predictions of the same scans is better, and whether chance could explain it.
 

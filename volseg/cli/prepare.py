@@ -7,18 +7,10 @@ from volseg.arguments import PrepareArguments
 from volseg.cli import output
 from volseg.system import processes
 
-WORKERS_NEED = (
-    "volseg.preparation.scan_writer",
-    "volseg.data.layouts",
-    "cv2",
-    "nibabel",
-    "isal.isal_zlib",
-)
+WORKERS_NEED = ("volseg.preparation.scan_writer", "volseg.data.layouts", "cv2", "nibabel", "isal.isal_zlib")
 
 
-def prepare(
-    source: Path = Path("data/raw"), /, *, options: PrepareArguments = PrepareArguments()
-) -> int:
+def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = PrepareArguments()) -> int:
     """Turn each raw scan into a NIfTI volume and one mask a class, and say what is wrong or odd in it.
 
     What was prepared before from unchanged files is not done again.
@@ -45,9 +37,7 @@ def prepare(
     else:
         for line in tables.finding_lines(done):
             output.message(line)
-    print(
-        tables.summary_line(done, checked=options.check), file=sys.stderr if options.json else None
-    )
+    print(tables.summary_line(done, checked=options.check), file=sys.stderr if options.json else None)
     if done.problems or not done.scans or (options.strict and done.failures):
         return 1
     return output.SOME_FAILED if done.failures else 0

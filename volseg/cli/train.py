@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volseg.arguments import (
-    TrainArguments,
-    parse_duration,
-)
+from volseg.arguments import TrainArguments, parse_duration
 from volseg.cli import output
 from volseg.cli.evaluate import _note_unscored
 from volseg.errors import UserError
@@ -83,8 +80,7 @@ def _print_estimate(config: "Config", options: TrainArguments, limit: float | No
         )
     except resource_estimate.TrialTooLargeError as error:
         raise UserError(
-            "train --dry-run: a step takes more memory than there is; "
-            "make train.patch or train.batch smaller"
+            "train --dry-run: a step takes more memory than there is; make train.patch or train.batch smaller"
         ) from error
     output.print_table(tables.key_value_table(tables.estimate_rows(told, limit)))
 

@@ -54,9 +54,7 @@ def _wrap_header_line(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH - 2)
 
 
-def _section_lines(
-    values: Mapping[str, Any], reasons: Mapping[str, str], place: str
-) -> Iterator[str]:
+def _section_lines(values: Mapping[str, Any], reasons: Mapping[str, str], place: str) -> Iterator[str]:
     indent = "  " * (place.count(".") + bool(place))
     for key, value in values.items():
         dotted = f"{place}.{key}" if place else key

@@ -40,9 +40,7 @@ class Config(Section):
                 )
                 raise ValueError(message)
             if tuple(size) == stride:
-                message = (
-                    f"{key}: {list(size)} leaves the deepest level of {self.network.name} one voxel"
-                )
+                message = f"{key}: {list(size)} leaves the deepest level of {self.network.name} one voxel"
                 raise ValueError(f"{message}; {[2 * n for n in size]} would be enough")
         return self
 

@@ -68,9 +68,7 @@ class Dataset:
         """
         path = folder / FILE
         if not path.is_file():
-            raise UserError(
-                f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`"
-            )
+            raise UserError(f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`")
         try:
             return cls(folder, DatasetInfo.model_validate_json(path.read_bytes()))
         except ValidationError as error:
@@ -95,9 +93,7 @@ class Dataset:
         found = tuple(sample for sample in self.samples if name in (sample.case, sample.name))
         if not found:
             known = dict.fromkeys([s.case for s in self.samples] + [s.name for s in self.samples])
-            raise UserError(
-                f"{name}: no such case or scan in {self.folder}{nearest_hint(name, known)}"
-            )
+            raise UserError(f"{name}: no such case or scan in {self.folder}{nearest_hint(name, known)}")
         return found
 
     def find_sample(self, scan: str) -> Sample | None:

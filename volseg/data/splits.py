@@ -23,11 +23,7 @@ class Split(NamedTuple):
 
 
 def split_samples(
-    samples: Sequence[Sample],
-    *,
-    fold: int | Literal["all"],
-    hold_out: Collection[str] = (),
-    seed: int = 0,
+    samples: Sequence[Sample], *, fold: int | Literal["all"], hold_out: Collection[str] = (), seed: int = 0
 ) -> Split:
     """Deal the labelled, not excluded scans of the training part into the sets of one fold.
 
@@ -57,9 +53,7 @@ def split_samples(
     return _split_fold(open_cases, fold, held, seed=seed)
 
 
-def _split_fold(
-    cases: dict[str, list[Sample]], fold: int, held: tuple[str, ...], *, seed: int
-) -> Split:
+def _split_fold(cases: dict[str, list[Sample]], fold: int, held: tuple[str, ...], *, seed: int) -> Split:
     group = _case_groups(cases, seed)
     unseen = [s.name for case, scans in cases.items() if group[case] == fold for s in scans]
     later = [

@@ -76,9 +76,7 @@ def read_channels(path: Path) -> list[Volume]:
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if sizes.min() < SMALLEST_MM or sizes.max() > LARGEST_MM:
         told = " x ".join(f"{mm:g}" for mm in sizes)
-        raise UserError(
-            f"{path}: voxels of {told} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm"
-        )
+        raise UserError(f"{path}: voxels of {told} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm")
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     channels = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, 3, 0))
     return [Volume(channel, affine) for channel in channels]

@@ -80,14 +80,10 @@ def mean(values: Values, *, weights: Sequence[float] | None = None) -> Estimate:
     """
     names = _measured_cases(values)
     found = _sums_by_case(values, names)
-    return _estimate_interval(
-        lambda drawn: mean_of_sums(found.resampled(drawn), weights), len(names)
-    )
+    return _estimate_interval(lambda drawn: mean_of_sums(found.resampled(drawn), weights), len(names))
 
 
-def difference(
-    values: Values, others: Values, *, weights: Sequence[float] | None = None
-) -> Estimate:
+def difference(values: Values, others: Values, *, weights: Sequence[float] | None = None) -> Estimate:
     """The mean of `values` minus that of `others`, the same cases drawn for both.
 
     Only cases that both measure count. Where a scan is finite on one side only, make it NaN on the
@@ -99,9 +95,7 @@ def difference(
     if set(values) != set(others):
         raise ValueError("both sides need the same cases")
     names = [name for name in _measured_cases(values) if name in set(_measured_cases(others))]
-    return difference_of_sums(
-        _sums_by_case(values, names), _sums_by_case(others, names), weights=weights
-    )
+    return difference_of_sums(_sums_by_case(values, names), _sums_by_case(others, names), weights=weights)
 
 
 def difference_of_sums(
@@ -110,9 +104,7 @@ def difference_of_sums(
     """The same from the sums of cases that both measure."""
 
     def statistic(drawn: Array) -> Array:
-        return mean_of_sums(one.resampled(drawn), weights) - mean_of_sums(
-            other.resampled(drawn), weights
-        )
+        return mean_of_sums(one.resampled(drawn), weights) - mean_of_sums(other.resampled(drawn), weights)
 
     return _estimate_interval(statistic, len(one.counts))
 

@@ -10,13 +10,7 @@ from volseg import console
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.scan_scores import (
-    ScanFilePair,
-    ScanInfo,
-    ScanScores,
-    score_scan,
-    source_hash,
-)
+from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan, source_hash
 from volseg.evaluation.summary import Scores
 from volseg.evaluation.tables import metric_tables, run_table, summary_table_by
 from volseg.inference.prediction_folder import Prediction, load_predictions
@@ -56,9 +50,7 @@ class ScorableScans:
         return Scores(tuple(scans), self.skipped, self.failed, self.runs)
 
 
-def evaluate(
-    predictions: Path, data: Path, *, out: Path | None = None, workers: int | None = None
-) -> Scores:
+def evaluate(predictions: Path, data: Path, *, out: Path | None = None, workers: int | None = None) -> Scores:
     """Score every predicted scan that has truth; write scores.csv and summary.json to `out`.
 
     `out` is by default the predictions' folder. Scans that are excluded, have no truth or failed
@@ -94,10 +86,7 @@ def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
 
 
 def score_pairs(
-    pairs: Sequence[ScanFilePair],
-    *,
-    known: Mapping[str, ScanScores] = NOTHING,
-    workers: int | None = None,
+    pairs: Sequence[ScanFilePair], *, known: Mapping[str, ScanScores] = NOTHING, workers: int | None = None
 ) -> list[ScanScores]:
     """Scores in the order of the pairs; those `known` are taken if they are of the same files.
 

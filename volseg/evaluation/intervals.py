@@ -42,9 +42,7 @@ def estimate_intervals(scans: Sequence["ScanScores"]) -> ScoreIntervals:
     )
 
 
-def values_by_case(
-    scans: Sequence["ScanScores"], organs: Sequence[str], metric: str
-) -> dict[str, Array]:
+def values_by_case(scans: Sequence["ScanScores"], organs: Sequence[str], metric: str) -> dict[str, Array]:
     """A metric's values by case, (scans, classes)."""
     return _concatenate_by_case(
         scans, [np.array([[one.values[name][metric] for name in organs]]) for one in scans]

@@ -19,11 +19,7 @@ from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 
 Seen = Literal["scan", "case", "none"]
-GROUPS: dict[Seen, str] = {
-    "none": "unseen cases",
-    "case": "later days of seen cases",
-    "scan": "seen scans",
-}
+GROUPS: dict[Seen, str] = {"none": "unseen cases", "case": "later days of seen cases", "scan": "seen scans"}
 LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 
 
@@ -55,9 +51,7 @@ class ScanInfo:
     labels_folder: str = ""
     made_from: str = ""
 
-    def with_scores(
-        self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms
-    ) -> "ScanScores":
+    def with_scores(self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms) -> "ScanScores":
         """The scores of this scan."""
         own = {one.name: getattr(self, one.name) for one in fields(ScanInfo)}
         return ScanScores(**own, values=values, part=part)
@@ -72,10 +66,7 @@ class ScanScores(ScanInfo):
 
 
 WITHIN_LABELS = (Dice(), HD95())
-NAMES = (
-    *(one.column_name for one in DEFAULT),
-    *(f"{one.column_name}{LABELLED}" for one in WITHIN_LABELS),
-)
+NAMES = (*(one.column_name for one in DEFAULT), *(f"{one.column_name}{LABELLED}" for one in WITHIN_LABELS))
 """The metrics as they are called in scores.csv."""
 
 
@@ -112,9 +103,7 @@ def score_scan(pair: ScanFilePair) -> ScanScores | str:
     problems = []
     for name in pair.labels:
         try:
-            comparisons[name] = _read_mask_pair(
-                pair.labels[name], pair.prediction[name], pair.spacing_mm
-            )
+            comparisons[name] = _read_mask_pair(pair.labels[name], pair.prediction[name], pair.spacing_mm)
         except UserError as error:
             problems.append(str(error))
     if problems:
@@ -165,9 +154,7 @@ def _crop_slices(comparison: MaskPair, first: int, last: int) -> MaskPair:
     if first <= box.start and box.stop <= last:
         return comparison
     return MaskPair(
-        comparison.label[:, :, first:last],
-        comparison.prediction[:, :, first:last],
-        comparison.spacing_mm,
+        comparison.label[:, :, first:last], comparison.prediction[:, :, first:last], comparison.spacing_mm
     )
 
 

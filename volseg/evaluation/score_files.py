@@ -67,9 +67,7 @@ def read(folder: Path) -> dict[str, ScanScores]:
 
 def as_read_back(one: ScanScores) -> ScanScores:
     """A scan's scores as they will be read again, so that kept and new ones can be compared."""
-    return dataclasses.replace(
-        one, part=_parse_kaggle_part(to_json_value(_kaggle_part_json(one.part)))
-    )
+    return dataclasses.replace(one, part=_parse_kaggle_part(to_json_value(_kaggle_part_json(one.part))))
 
 
 def _sha256(content: bytes) -> str:
@@ -83,9 +81,7 @@ def _summary_json(scores: Scores) -> dict[str, Any]:
         "interval_method": METHOD,
         "groups": {name: _group_json(summary) for name, summary in scores.groups.items()},
         "by": {
-            what: {
-                name: _group_json(summary) for name, summary in scores.summaries_by(what).items()
-            }
+            what: {name: _group_json(summary) for name, summary in scores.summaries_by(what).items()}
             for what in get_args(By)
         },
         "metric_per_case": [
@@ -166,9 +162,7 @@ def _intervals_json(intervals: ScoreIntervals) -> dict[str, Any] | None:
     if intervals.cases < bootstrap.LEAST_CASES:
         return None
     return {
-        "foreground_mean": {
-            name: _interval_ends(one) for name, one in intervals.foreground_mean.items()
-        },
+        "foreground_mean": {name: _interval_ends(one) for name, one in intervals.foreground_mean.items()},
         "mean": {
             organ: {name: _interval_ends(one) for name, one in metrics.items()}
             for organ, metrics in intervals.mean.items()

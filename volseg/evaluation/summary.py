@@ -60,9 +60,7 @@ class Scores:
     @cached_property
     def groups(self) -> dict[str, GroupSummary]:
         """A summary for each group that has scans."""
-        found = {
-            name: [one for one in self.scans if one.seen == seen] for seen, name in GROUPS.items()
-        }
+        found = {name: [one for one in self.scans if one.seen == seen] for seen, name in GROUPS.items()}
         return {name: summarise_scans(name, scans) for name, scans in found.items() if scans}
 
     @cached_property
@@ -70,9 +68,7 @@ class Scores:
         """Where several runs made the masks, such as those of five folds, a summary of each one's."""
         found = {run: [one for one in self.scans if one.run == run] for run in sorted(self.runs)}
         several = len(self.runs) > 1
-        return {
-            run: summarise_scans(run, scans) for run, scans in found.items() if several and scans
-        }
+        return {run: summarise_scans(run, scans) for run, scans in found.items() if several and scans}
 
     @property
     def unseen_or_all(self) -> list[ScanScores]:
@@ -102,10 +98,7 @@ _KEYS: dict[By, Callable[[ScanScores], str]] = {
 
 def summarise_scans(name: str, scans: Sequence[ScanScores]) -> GroupSummary:
     """The means over some scans, at least one."""
-    mean = {
-        organ: metric_means(scan.values[organ] for scan in scans)
-        for organ in next(iter(scans)).values
-    }
+    mean = {organ: metric_means(scan.values[organ] for scan in scans) for organ in next(iter(scans)).values}
     return GroupSummary(
         name,
         tuple(scan.scan for scan in scans),

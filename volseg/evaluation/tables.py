@@ -59,9 +59,7 @@ def _group_tables(group: GroupSummary) -> Iterator["Table"]:
 def _class_columns(group: GroupSummary) -> dict[str, list[str]]:
     """The cells of each class and of their mean, from Dice down to Kaggle's score."""
     found = group.intervals
-    columns = {
-        name: [*_metric_cells(values, found.mean[name]), ""] for name, values in group.mean.items()
-    }
+    columns = {name: [*_metric_cells(values, found.mean[name]), ""] for name, values in group.mean.items()}
     means = _metric_cells(group.foreground_mean, found.foreground_mean)
     return {**columns, "mean": [*means, _on_two_lines(found.kaggle.to_text())]}
 

@@ -96,12 +96,9 @@ def _cropped_phantom(run: Run) -> Volume:
     image, _ = phantom.simulate_scan(CASE, DAY, grid=grid)
     here = grid.spacing_mm
     there = run.config.data.spacing_mm or here
-    most = [
-        math.ceil(2 * n * t / h) for n, t, h in zip(run.config.window, there, here, strict=True)
-    ]
+    most = [math.ceil(2 * n * t / h) for n, t, h in zip(run.config.window, there, here, strict=True)]
     x, y, z = (
-        slice(max(0, (n - m) // 2), max(0, (n - m) // 2) + m)
-        for n, m in zip(image.shape, most, strict=True)
+        slice(max(0, (n - m) // 2), max(0, (n - m) // 2) + m) for n, m in zip(image.shape, most, strict=True)
     )
     return Volume(image[x, y, z], stack_affine(grid.pixel_mm, here[2]))
 
@@ -139,9 +136,7 @@ def compare_predictions(run: Run, package: Run, scan: ExampleScan) -> Equivalenc
 
 def load_run_predictor(run: Run, engine: Engine) -> Predictor:
     """A run alone, by an engine."""
-    network = engine.load(
-        run.trained_model, EngineOptions(available_cores(), run.config.inference.batch)
-    )
+    network = engine.load(run.trained_model, EngineOptions(available_cores(), run.config.inference.batch))
     return build_predictor(run, ensemble_member(run, network))
 
 

@@ -67,11 +67,7 @@ def export(order: ExportOptions) -> ExportResult:
         package = seal_package(folder, run, order.format)
         found = equivalence.compare_predictions(run, package, scan)
         equivalence.require_equivalence(out, found)
-        trial = (
-            int8.quantise_if_equivalent(run, package, dataset, judges)
-            if dataset and judges
-            else None
-        )
+        trial = int8.quantise_if_equivalent(run, package, dataset, judges) if dataset and judges else None
         shutil.rmtree(folder / "compiled", ignore_errors=True)  # for this processor only
     return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
 
@@ -84,11 +80,7 @@ def _check_installed(order: ExportOptions) -> None:
     """
     if order.int8 and order.format != "openvino":
         raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {order.format} out")
-    needed = {
-        "openvino": ("openvino", *(("nncf",) if order.int8 else ())),
-        "onnx": ("onnx",),
-        "torch": (),
-    }
+    needed = {"openvino": ("openvino", *(("nncf",) if order.int8 else ())), "onnx": ("onnx",), "torch": ()}
     for name in needed[order.format]:
         if not find_spec(name):
             extra = {"nncf": "int8"}.get(name, order.format)

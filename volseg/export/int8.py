@@ -50,9 +50,7 @@ def quantise_network(file: Path, windows: Sequence[Floats], out: Path) -> None:
             )
     except (RuntimeError, nncf.ValidationError, nncf.InternalError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise UserError(
-            f"--int8: the network can't be quantised ({reason}); leave --int8 out"
-        ) from error
+        raise UserError(f"--int8: the network can't be quantised ({reason}); leave --int8 out") from error
     library.save_model(made, out, compress_to_fp16=False)
 
 
@@ -152,10 +150,7 @@ def _sample_windows(run: Run, dataset: Dataset) -> Iterator[Floats]:
     for sample in (samples[place] for place in places):
         data = run.config.data
         view = NetworkInput.from_channels(dataset.channels(sample), data.spacing_mm, data.intensity)
-        for box in [
-            *_class_centred_boxes(run, dataset, sample, view, rng),
-            *_random_boxes(run, view, rng),
-        ]:
+        for box in [*_class_centred_boxes(run, dataset, sample, view, rng), *_random_boxes(run, view, rng)]:
             yield padded_box(view, box)
 
 
@@ -168,9 +163,7 @@ def _class_centred_boxes(
         voxels = np.flatnonzero(mask)
         if voxels.size:
             centre = np.unravel_index(rng.choice(voxels), mask.shape)
-            yield _window_box(
-                [int(c) - w // 2 for c, w in zip(centre, run.config.window, strict=True)], run
-            )
+            yield _window_box([int(c) - w // 2 for c, w in zip(centre, run.config.window, strict=True)], run)
 
 
 def _random_boxes(run: Run, view: NetworkInput, rng: np.random.Generator) -> Iterator[Box]:
@@ -189,9 +182,7 @@ def _training_samples(run: Run, dataset: Dataset) -> list[Sample]:
     return [one for one in dataset.samples if one.name in run.facts.train and one.labels]
 
 
-def _score_packages(
-    packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]
-) -> list[PackageScore]:
+def _score_packages(packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]) -> list[PackageScore]:
     """Each package's score, all scan by scan, so that what else the machine does troubles all alike."""
     loaded = [load_run_predictor(package, OpenVINO()) for package in packages]
     dice: list[list[list[float]]] = [[] for _ in loaded]

@@ -72,9 +72,7 @@ class Ensemble:
             UserError: training has not written any yet.
         """
         hashes = [run.weights_digest for run in self.runs]
-        return (
-            hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-        )
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
     def set_of(self, scan: str) -> str:
         """The set a scan was in: that of the run which saw the most of it."""
@@ -112,9 +110,7 @@ class Ensemble:
         taking_part = [how.apply_to(run) for run in self.runs]
         networks, reasons = zip(*(_load_network(run, how) for run in taking_part), strict=True)
         pairs = list(zip(taking_part, networks, strict=True))
-        predictor = build_predictor(
-            self.runs[0], *(ensemble_member(run, network) for run, network in pairs)
-        )
+        predictor = build_predictor(self.runs[0], *(ensemble_member(run, network) for run, network in pairs))
         told = [_mask_settings(run, network.kind) for run, network in pairs]
         return LoadedEnsemble(predictor, self.weights_digest, json.dumps(told), reasons[0])
 

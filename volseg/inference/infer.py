@@ -48,11 +48,7 @@ def infer(wanted: InferenceRequest) -> InferenceResult:
     records = []
     with console.progress_bar("predicting") as report:
         line = processes.pipelined(
-            planned,
-            maker.read_scan,
-            maker.predict_scan,
-            maker.finish_scan,
-            beside=maker.has_room_beside,
+            planned, maker.read_scan, maker.predict_scan, maker.finish_scan, beside=maker.has_room_beside
         )
         for record in line:
             records.append(record)
@@ -70,9 +66,7 @@ def _compare_with_other_days(
     records: Sequence[PredictionRecord], maker: "ScanPipeline"
 ) -> list[PredictionRecord]:
     """The records with what only shows beside other days, in the files too."""
-    judged = flag_day_changes(
-        records, prediction_folder.read_records(maker.out), maker.calibrated_classes
-    )
+    judged = flag_day_changes(records, prediction_folder.read_records(maker.out), maker.calibrated_classes)
     for old, new in zip(records, judged, strict=True):
         if old != new:
             prediction_folder.write_record(new, maker.out / new.scan)

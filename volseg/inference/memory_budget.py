@@ -48,9 +48,7 @@ class MemoryBudget:
     set_by_user: bool
 
     @classmethod
-    def for_predictor(
-        cls, predictor: Predictor, channels: int, limit: int | None
-    ) -> "MemoryBudget":
+    def for_predictor(cls, predictor: Predictor, channels: int, limit: int | None) -> "MemoryBudget":
         """The budget of networks that were just loaded; within a limit they are tried first."""
         if limit is not None:
             warm_up_networks(predictor.members, channels)
@@ -61,14 +59,10 @@ class MemoryBudget:
         """Bytes at the peak of predicting a scan; `beside` it the next is read and the last one written."""
         first, classes = channels[0], len(self.predictor.classes)
         image = sum(channel.voxels.nbytes for channel in channels)
-        predicting = max(
-            _prediction_bytes(m, first, len(channels), classes) for m in self.predictor.members
-        )
+        predicting = max(_prediction_bytes(m, first, len(channels), classes) for m in self.predictor.members)
         each = (AHEAD if beside else ALONE) + CLEANING * ORGANS + 4 * self.predictor.exclusive
         finishing = round(each * first.voxels.size)
-        together = (
-            3 * image + predicting + finishing if beside else image + max(predicting, finishing)
-        )
+        together = 3 * image + predicting + finishing if beside else image + max(predicting, finishing)
         return self.loaded + round(ROOM * together)
 
     def has_room_beside(self, channels: Sequence[Volume]) -> bool:
@@ -115,7 +109,5 @@ def _prediction_bytes(member: EnsembleMember, first: Volume, channels: int, clas
     )
     layer = z.window * math.prod(side.full_range.stop - side.full_range.start for side in (x, y))
     plane = int(np.prod(grid.oriented_shape[:2]))
-    weights = (
-        0 if member.inference.body_box else 8
-    )  # of a layer's windows by themselves, and of all
+    weights = 0 if member.inference.body_box else 8  # of a layer's windows by themselves, and of all
     return int(layer * (8 * channels + 3 * classes + weights) + 24 * max(AT_ONCE, plane))

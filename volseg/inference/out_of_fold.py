@@ -53,9 +53,7 @@ class OutOfFoldScans:
             UserError: a package, another dataset, or no validation scan.
         """
         folder = runs.find_run(name)
-        members = tuple(
-            _refuse_package(open_run(member), verb) for member in runs.member_folders(folder)
-        )
+        members = tuple(_refuse_package(open_run(member), verb) for member in runs.member_folders(folder))
         dataset = Dataset.load(data)
         members[0].check_classes(dataset.classes, data)
         by = _least_exposed_runs(members)
@@ -90,10 +88,7 @@ class OutOfFoldScans:
                 for _, sample in pairs:
                     image = self.dataset.channels(sample)
                     yield OutOfFoldScan(
-                        sample,
-                        image,
-                        predictor.predict_probabilities(image, StepTimer()),
-                        predictor,
+                        sample, image, predictor.predict_probabilities(image, StepTimer()), predictor
                     )
                     done += 1
                     report(done, len(self.scans), sample.name)

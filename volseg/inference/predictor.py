@@ -16,14 +16,7 @@ from volseg.errors import UserError
 from volseg.inference.probability_maps import Bytes, ProbabilityMaps
 from volseg.inference.sliding_window import Tiling, accumulate_windows
 from volseg.model.engines.interface import Sums, WeightedWindow, WindowNetwork
-from volseg.postprocessing import (
-    Step,
-    StepChange,
-    StepInput,
-    apply_steps,
-    at_least,
-    lowest_threshold,
-)
+from volseg.postprocessing import Step, StepChange, StepInput, apply_steps, at_least, lowest_threshold
 from volseg.postprocessing.pipeline import resolve_overlaps
 from volseg.runs.run import Run
 from volseg.schema import Size
@@ -78,8 +71,7 @@ class MirroredNetwork:
         """What its logits add, mirrored back."""
         axes = tuple(axis + 1 for axis in self.axes)
         mirrored = (
-            WeightedWindow(np.flip(one.image, axes), np.flip(one.weight, self.axes))
-            for one in windows
+            WeightedWindow(np.flip(one.image, axes), np.flip(one.weight, self.axes)) for one in windows
         )
         for part in self.network.parts(mirrored):
             yield np.flip(part, axes)
@@ -105,13 +97,9 @@ class Predictor:
     ) -> Iterator[tuple[str, Mask]]:
         """Each class and its cleaned mask (X, Y, Z) on the native grid of the first channel."""
         spent = seconds or StepTimer()
-        yield from self.postprocess_masks(
-            self.predict_probabilities(channels, spent), channels[0], spent
-        )
+        yield from self.postprocess_masks(self.predict_probabilities(channels, spent), channels[0], spent)
 
-    def predict_probabilities(
-        self, channels: Sequence[Volume], spent: StepTimer
-    ) -> ProbabilityMaps:
+    def predict_probabilities(self, channels: Sequence[Volume], spent: StepTimer) -> ProbabilityMaps:
         """The probability of each class on the native grid.
 
         Raises:
@@ -129,9 +117,7 @@ class Predictor:
                 view = views[sees]
                 windows = window_tiling(view, member.inference, member.window)
             for network in member.tta_networks:
-                layers = spent.time_items(
-                    "blend", accumulate_windows(view, windows, network, spent)
-                )
+                layers = spent.time_items("blend", accumulate_windows(view, windows, network, spent))
                 with spent.step("restore"):
                     maps.add_pass(layers, view.grid, windows.box)
         return maps
@@ -153,11 +139,7 @@ class Predictor:
             UserError: a class fills a box of more than `most` voxels, too many to be cleaned.
         """
         claims = self._postprocess_classes(maps, first, spent, most, changes)
-        apart = (
-            resolve_overlaps(claims, first.voxels.shape)
-            if self.exclusive
-            else (m for _, m in claims)
-        )
+        apart = resolve_overlaps(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
         yield from zip(self.classes, apart, strict=True)
 
     def _postprocess_classes(
@@ -193,8 +175,7 @@ class Predictor:
         found = at_least(probability, lowest_threshold(self.postprocess, name))
         if found[bounding_box(found)].size > most:
             raise UserError(
-                f"{name} is found all over the scan; cleaning it takes more memory than "
-                "--max-memory allows"
+                f"{name} is found all over the scan; cleaning it takes more memory than --max-memory allows"
             )
 
 

@@ -91,9 +91,7 @@ class ProbabilityMaps:
             if not back.changes_nothing:  # else a plane depends on no other
                 carried = sums[..., -1:].copy()
 
-    def _add_native_planes(
-        self, sums: Sums, begun: int, back: InverseResampling, native: slice
-    ) -> None:
+    def _add_native_planes(self, sums: Sums, begun: int, back: InverseResampling, native: slice) -> None:
         """Add native planes, from the planes of the box that they depend on."""
         if back.changes_nothing:
             sums = back.to_native(sums, begun, native)
@@ -126,9 +124,7 @@ class ProbabilityMaps:
         for z in range(oriented.shape[2]):
             plane = self._stored_plane(number, z)
             if plane is not None:
-                oriented[:, :, z] = (
-                    plane if self.most == 255 else np.rint(plane * (255 / self.most))
-                )
+                oriented[:, :, z] = plane if self.most == 255 else np.rint(plane * (255 / self.most))
         return native
 
     def dice_between_passes(self, number: int, squares: float) -> float | None:

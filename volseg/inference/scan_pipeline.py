@@ -148,11 +148,7 @@ class ScanPipeline:
             else:
                 deque(masks, maxlen=0)
         spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
-        found = {
-            "changes": scan.changes,
-            "confidence": review.confidence,
-            "check": review.slices_to_check,
-        }
+        found = {"changes": scan.changes, "confidence": review.confidence, "check": review.slices_to_check}
         scan.record = self._make_record(scan, status="done", key=scan.key, seconds=spent, **found)
 
     def _start_review(self, scan: ScanState) -> ScanReview:
@@ -161,9 +157,7 @@ class ScanPipeline:
             levels = intensity_levels(first.voxels, intensity)
         return ScanReview(self.calibrated_classes, first, levels, scan.source.slices)
 
-    def _write_masks(
-        self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview
-    ) -> Iterator[Mask]:
+    def _write_masks(self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview) -> Iterator[Mask]:
         """Each class's mask, as soon as its files are written."""
         first, cleaning = scan.channels[0], StepTimer()
         most = self.budget.largest_box_voxels(scan.channels)

@@ -65,9 +65,7 @@ class ScanSource:
         for channel in channels:
             digest.update(repr((channel.voxels.shape, channel.voxels.dtype.str)).encode())
             digest.update(channel.affine.tobytes())
-            digest.update(
-                np.ascontiguousarray(channel.voxels.T).data
-            )  # no copy of a NIfTI's voxels
+            digest.update(np.ascontiguousarray(channel.voxels.T).data)  # no copy of a NIfTI's voxels
         return digest.hexdigest()
 
 
@@ -118,9 +116,7 @@ def _sources_from_paths(paths: Sequence[Path], *, allow_gaps: bool) -> list[Scan
     sources = [_source_from_path(path, allow_gaps=allow_gaps) for path in paths if path.exists()]
     for name, count in Counter(source.name for source in sources).items():
         if count > 1:
-            problems.append(
-                f"{name}: {count} inputs of this name; predict them into two --out folders"
-            )
+            problems.append(f"{name}: {count} inputs of this name; predict them into two --out folders")
     if problems:
         raise UserError.from_problems(problems)
     return sources

@@ -57,10 +57,7 @@ class AxisTiling:
             spread = np.linspace(begin, end - window, count).round()
             steps = np.minimum(begin + step * np.arange(count), end - window)
             starts = tuple(int(x) for x in (spread if even else steps))
-        return cls(
-            starts,
-            _normalised_gaussians(starts, window) if even else _gaussian_window(window)[None],
-        )
+        return cls(starts, _normalised_gaussians(starts, window) if even else _gaussian_window(window)[None])
 
     @property
     def window(self) -> int:
@@ -96,10 +93,7 @@ class Tiling:
     def axis_tilings(self) -> tuple[AxisTiling, AxisTiling, AxisTiling]:
         """Of each axis."""
         axes = zip(self.box, self.shape, self.window, strict=True)
-        x, y, z = (
-            AxisTiling.for_range(inside, n, w, self.overlap, even=self.even)
-            for inside, n, w in axes
-        )
+        x, y, z = (AxisTiling.for_range(inside, n, w, self.overlap, even=self.even) for inside, n, w in axes)
         return x, y, z
 
     @property
@@ -111,11 +105,7 @@ class Tiling:
     def layer_shape(self) -> tuple[int, int, int]:
         """The shape of all windows of one layer together."""
         x, y, z = self.axis_tilings
-        return (
-            x.full_range.stop - x.full_range.start,
-            y.full_range.stop - y.full_range.start,
-            z.window,
-        )
+        return (x.full_range.stop - x.full_range.start, y.full_range.stop - y.full_range.start, z.window)
 
     @cached_property
     def gaussian_weights(self) -> Floats:
@@ -201,8 +191,7 @@ def padded_box(view: NetworkInput, box: Box) -> Floats:
     ends = zip(box, view.grid.shape, strict=True)
     x, y, z = (slice(max(0, one.start), min(n, one.stop)) for one, n in ends)
     around = [
-        (inside.start - one.start, one.stop - inside.stop)
-        for one, inside in zip(box, (x, y, z), strict=True)
+        (inside.start - one.start, one.stop - inside.stop) for one, inside in zip(box, (x, y, z), strict=True)
     ]
     part = view.read_box((x, y, z))
     return np.pad(part, [(0, 0), *around]) if np.any(around) else part

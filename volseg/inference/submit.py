@@ -46,8 +46,7 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
     scans = _scan_names(wanted) or _test_scans(dataset) or sorted(found, key=natural_key)
     _refuse_unpredicted(scans, found, predictions)
     table = {
-        (row.id, row.class_name): row
-        for row in _submission_rows([found[scan] for scan in scans], dataset)
+        (row.id, row.class_name): row for row in _submission_rows([found[scan] for scan in scans], dataset)
     }
     _refuse_missing(wanted, table, sample)
     rows = [table[key] for key in wanted or table]
@@ -81,9 +80,7 @@ def _test_scans(dataset: Dataset) -> list[str]:
     return sorted((one.name for one in dataset.samples if one.part == "test"), key=natural_key)
 
 
-def _refuse_unpredicted(
-    scans: Sequence[str], found: dict[str, Prediction], predictions: Path
-) -> None:
+def _refuse_unpredicted(scans: Sequence[str], found: dict[str, Prediction], predictions: Path) -> None:
     """Raise for scans that have no masks."""
     missing = [scan for scan in scans if scan not in found]
     problems = [

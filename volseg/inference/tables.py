@@ -56,9 +56,7 @@ def confidence_table(records: Sequence[PredictionRecord], most: int = SHOWN) -> 
         told = row.confidence
         why = "; ".join(flag.text for flag in told.flags)
         dice = "not found" if told.dice is None else f"{told.dice:.2f}"
-        shown.add_row(
-            escape(f"{row.scan} {row.class_name}"), dice, _format_ranges(told.slices), why
-        )
+        shown.add_row(escape(f"{row.scan} {row.class_name}"), dice, _format_ranges(told.slices), why)
     return shown
 
 

@@ -27,16 +27,7 @@ from volseg.metrics.volume import RelativeVolumeDifference, Volume, VolumeDiffer
 from volseg.schema import NamedUnion
 
 Metric = Annotated[
-    Dice
-    | IoU
-    | HD
-    | HD95
-    | ASSD
-    | SurfaceDice
-    | APL
-    | Volume
-    | VolumeDifference
-    | RelativeVolumeDifference,
+    Dice | IoU | HD | HD95 | ASSD | SurfaceDice | APL | Volume | VolumeDifference | RelativeVolumeDifference,
     NamedUnion(),
 ]
 

@@ -82,9 +82,7 @@ class DistanceTransform:
         squares[:length] = (np.arange(length) * side) ** 2
         return squares
 
-    def _by_near_columns(
-        self, places: Places, spacing: Spacing, enough: float, most: float
-    ) -> Floats:
+    def _by_near_columns(self, places: Places, spacing: Spacing, enough: float, most: float) -> Floats:
         """Squares of the distances; too long where the nearest voxel is out of reach."""
         by_steps, steps = self._squared_lengths(spacing[0]), self._column_steps.ravel()
         x, y, z = np.unravel_index(places, self.mask.shape)

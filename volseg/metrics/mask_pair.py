@@ -114,9 +114,7 @@ class MaskPair:
         Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
         """
         truth, prediction = self.cropped_masks
-        to_truth, to_prediction = (
-            self._shell_transforms
-        )  # from outside a mask its shell is what is nearest
+        to_truth, to_prediction = self._shell_transforms  # from outside a mask its shell is what is nearest
         return max(
             to_prediction.max_distance(np.flatnonzero(truth & ~prediction), spacing),
             to_truth.max_distance(np.flatnonzero(prediction & ~truth), spacing),
@@ -137,9 +135,7 @@ class MaskPair:
         return truth, prediction
 
     @cached_property
-    def _surface_cells(
-        self,
-    ) -> tuple[tuple[DistanceTransform, DistanceTransform], tuple[Floats, Floats]]:
+    def _surface_cells(self) -> tuple[tuple[DistanceTransform, DistanceTransform], tuple[Floats, Floats]]:
         """The cells that hold elements of either surface, and the elements' areas in mm²."""
         table = element_areas(self.spacing_mm)
         truth, prediction = (cell_codes(mask) for mask in self.cropped_masks)

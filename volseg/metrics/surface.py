@@ -60,6 +60,4 @@ class APL(BaseMetric):
         if not comparison.label_voxels:
             return math.nan
         truth, prediction = comparison.slice_contours
-        return np.count_nonzero(truth & ~prediction) * math.sqrt(
-            math.prod(comparison.spacing_mm[:2])
-        )
+        return np.count_nonzero(truth & ~prediction) * math.sqrt(math.prod(comparison.spacing_mm[:2]))

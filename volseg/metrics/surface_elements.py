@@ -18,9 +18,7 @@ CENTRE = np.full(3, 0.5)
 DIAGONALS = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
 
 
-def surface_voxels(
-    mask: npt.NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)
-) -> npt.NDArray[np.bool_]:
+def surface_voxels(mask: npt.NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[np.bool_]:
     """The voxels of a mask that have a face across one of these axes towards the outside."""
     inner = mask.copy()
     for axis in axes:

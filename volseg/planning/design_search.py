@@ -56,9 +56,7 @@ def largest_fitting(voxels: Sequence[int], use: Callable[[int], ResourceUse]) ->
 
 def _voxels_at_limit(voxels: Sequence[int], known: dict[int, ResourceUse]) -> float:
     """The voxels at which memory or time is used up, on a straight line through what is known."""
-    seen = sorted(
-        (voxels[i], used) for i, used in known.items() if math.isfinite(used.tighter_share)
-    )
+    seen = sorted((voxels[i], used) for i, used in known.items() if math.isfinite(used.tighter_share))
     if not seen:
         return min(voxels[i] for i in known) / 2
     by_memory = _extrapolate_to_aim([(n, used.memory) for n, used in seen])

@@ -58,9 +58,7 @@ def level_strides(patch: Sequence[int], spacing_mm: Spacing) -> tuple[Stride, ..
     return tuple(steps)
 
 
-def design_network(
-    kind: Kind, wanted: Sequence[int], spacing_mm: Spacing, *, narrow: bool
-) -> NetworkDesign:
+def design_network(kind: Kind, wanted: Sequence[int], spacing_mm: Spacing, *, narrow: bool) -> NetworkDesign:
     """The network of this kind for a patch of `wanted` voxels, which is rounded up to its stride.
 
     `narrow` halves the channels.
@@ -87,9 +85,7 @@ def candidate_designs(
     return [
         *larger,
         whole,
-        *_smaller_designs(
-            whole, shape, lambda n: design_network(kind, n, spacing_mm, narrow=narrow)
-        ),
+        *_smaller_designs(whole, shape, lambda n: design_network(kind, n, spacing_mm, narrow=narrow)),
     ]
 
 

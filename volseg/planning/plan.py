@@ -20,11 +20,7 @@ from volseg.formatting import format_bytes, format_size
 from volseg.planning import target_grid as targets
 from volseg.planning.design_search import ResourceUse, largest_fitting
 from volseg.planning.network_design import BATCH, Kind, NetworkDesign, candidate_designs
-from volseg.planning.resource_estimate import (
-    ResourceEstimate,
-    TrialTooLargeError,
-    estimate_resources,
-)
+from volseg.planning.resource_estimate import ResourceEstimate, TrialTooLargeError, estimate_resources
 from volseg.planning.target_grid import TargetGrid
 from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.scan_stats import ScanStats
@@ -64,9 +60,7 @@ class TrainingPlan:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def plan(
-    data: Path, kind: Kind, *, max_memory: int | None, max_seconds: float | None
-) -> TrainingPlan:
+def plan(data: Path, kind: Kind, *, max_memory: int | None, max_seconds: float | None) -> TrainingPlan:
     """Choose the largest network and patch of a kind that fit; try some of them to see.
 
     Raises:
@@ -84,9 +78,7 @@ def plan(
 
     def use(number: int) -> ResourceUse:
         try:
-            one = estimate_resources(
-                _design_config(base, rungs[number]), data, limit=_trial_limit(budget)
-            )
+            one = estimate_resources(_design_config(base, rungs[number]), data, limit=_trial_limit(budget))
         except TrialTooLargeError:
             log.info("%s: more than %s", _format_batch(rungs[number]), format_bytes(budget.memory))
             return ResourceUse(math.inf)
@@ -114,14 +106,10 @@ def _training_budget(allowed: int | None, seconds: float | None) -> TrainingBudg
     free = int(torch.cuda.mem_get_info()[0]) if gpu else free_memory()
     where = "of the GPU's memory" if gpu else "of memory"
     if allowed is None:
-        return TrainingBudget(
-            free, f"{format_bytes(free)} {where}, which is what is free", seconds, gpu
-        )
+        return TrainingBudget(free, f"{format_bytes(free)} {where}, which is what is free", seconds, gpu)
     if allowed > free:
         log.info("note: only %s %s is free now", format_bytes(free), where)
-    return TrainingBudget(
-        allowed, f"{format_bytes(allowed)} {where}, as --max-memory says", seconds, gpu
-    )
+    return TrainingBudget(allowed, f"{format_bytes(allowed)} {where}, as --max-memory says", seconds, gpu)
 
 
 def _trial_limit(budget: TrainingBudget) -> int | None:
@@ -151,9 +139,7 @@ def _data_settings(
     split = f"{cases} cases in {FOLDS} folds; a fifth is kept apart to validate on"
     if cases < FOLDS:
         values["split"] = "none"
-        split = (
-            f"{cases} labelled case{'s' * (cases > 1)}, too few for {FOLDS} folds: no validation"
-        )
+        split = f"{cases} labelled case{'s' * (cases > 1)}, too few for {FOLDS} folds: no validation"
     reasons = {
         "data.spacing_mm": f"{target.reason} (nnU-Net's rule)",
         "data.intensity": intensity,
@@ -176,9 +162,7 @@ def _schedule_settings(
     }
     steps = train.steps
     if budget.seconds:
-        alone = (
-            told.measurements.alone_seconds
-        )  # too many steps do no harm: --max-time ends them well
+        alone = told.measurements.alone_seconds  # too many steps do no harm: --max-time ends them well
         steps = math.floor((budget.seconds - told.start_seconds) / (alone + between / epoch))
         if steps < 1:
             raise UserError(
@@ -186,9 +170,7 @@ def _schedule_settings(
                 f"{told.start_seconds:.0f} s to load and a step {step:.2g} s; allow 10m or more"
             )
         epoch = min(epoch, steps)
-        reasons["train.steps"] = (
-            f"what {budget.seconds / 60:g} min have room for, validation included"
-        )
+        reasons["train.steps"] = f"what {budget.seconds / 60:g} min have room for, validation included"
     course = train.model_copy(update={"steps": steps, "epoch_steps": epoch})
     return config.model_copy(update={"train": course}), reasons
 
@@ -214,11 +196,7 @@ def _design_reasons(
     batch = "nnU-Net's least: smaller patches come before smaller batches"
     if chosen.batch > BATCH:
         batch = f"grown while it fits, to at most {BATCH_SHARE:.0%} of all voxels"
-    width = (
-        "half as many channels as on a GPU, since this is a CPU"
-        if not budget.gpu
-        else "as nnU-Net's"
-    )
+    width = "half as many channels as on a GPU, since this is a CPU" if not budget.gpu else "as nnU-Net's"
     steps = "an axis is halved while it has 8 voxels or more and its spacing is less than twice the finest"
     return {
         "network.name": "as --network says",

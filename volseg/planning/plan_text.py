@@ -11,9 +11,7 @@ from volseg.planning.tables import busy_note, epoch_text, memory_text, run_text
 
 def plan_yaml(made: TrainingPlan, data: Path, out: Path | None) -> str:
     """The planned config as commented YAML."""
-    return commented_yaml.format_config(
-        made.config, made.reasons, list(_header_lines(made, data, out))
-    )
+    return commented_yaml.format_config(made.config, made.reasons, list(_header_lines(made, data, out)))
 
 
 def _header_lines(made: TrainingPlan, data: Path, out: Path | None) -> Iterator[str]:
@@ -51,20 +49,11 @@ def plan_rows(made: TrainingPlan) -> Iterator[tuple[str, str]]:
     config, told = made.config, made.estimate
     yield "dataset", f"{made.statistics.name}: {made.statistics.labelled} labelled scans"
     yield "budget", made.budget.description
-    yield (
-        "grid",
-        f"{' x '.join(f'{mm:g}' for mm in made.target.spacing_mm)} mm: {made.target.reason}",
-    )
-    yield (
-        "network",
-        f"{config.network.name}, {told.measurements.parameters / 1e6:.2f} million parameters",
-    )
+    yield ("grid", f"{' x '.join(f'{mm:g}' for mm in made.target.spacing_mm)} mm: {made.target.reason}")
+    yield ("network", f"{config.network.name}, {told.measurements.parameters / 1e6:.2f} million parameters")
     yield "patch", f"{format_size(config.train.patch)}: {made.reasons['train.patch']}"
     yield "batch", f"{config.train.batch}: {made.reasons['train.batch']}"
-    yield (
-        "a step",
-        f"{told.measurements.step_seconds:.3g} s on {told.measurements.device}{busy_note()}",
-    )
+    yield ("a step", f"{told.measurements.step_seconds:.3g} s on {told.measurements.device}{busy_note()}")
     yield "an epoch", epoch_text(told)
     yield "the run", run_text(told, None)
     yield "memory", memory_text(told)

@@ -87,11 +87,7 @@ class ResourceEstimate:
     @property
     def budgeted_memory(self) -> int:
         """Bytes of the memory that a patch has to fit into: the GPU's where there is one."""
-        return (
-            self.peak_memory
-            if self.measurements.gpu_memory is None
-            else self.measurements.gpu_memory
-        )
+        return self.peak_memory if self.measurements.gpu_memory is None else self.measurements.gpu_memory
 
     @property
     def start_seconds(self) -> float:
@@ -107,9 +103,7 @@ class ResourceEstimate:
     @property
     def epoch_seconds(self) -> float:
         """Seconds of an epoch, validation and checkpoint included."""
-        return (
-            self.config.train.epoch_steps * self.measurements.step_seconds + self.validation_seconds
-        )
+        return self.config.train.epoch_steps * self.measurements.step_seconds + self.validation_seconds
 
     @property
     def run_seconds(self) -> float:
@@ -177,9 +171,7 @@ def _voxel_count(sample: Sample, spacing_mm: Spacing | None) -> int:
     return round(math.prod(sample.shape) * max(1.0, finer))
 
 
-def _measure_trial(
-    folder: Path, order: TrialOrder, limit: int | None
-) -> tuple[TrialMeasurements, int, int]:
+def _measure_trial(folder: Path, order: TrialOrder, limit: int | None) -> tuple[TrialMeasurements, int, int]:
     """What a trial found; and how many workers it had and what all held together, by looking on."""
     write_text(folder / ORDER, order.model_dump_json())
     spin_briefly()
@@ -193,11 +185,7 @@ def _measure_trial(
         finally:
             _kill_processes(child)
     if (folder / FOUND).is_file():
-        return (
-            TrialMeasurements.model_validate_json((folder / FOUND).read_bytes()),
-            workers,
-            together,
-        )
+        return (TrialMeasurements.model_validate_json((folder / FOUND).read_bytes()), workers, together)
     if (folder / MISTAKE).is_file():
         raise UserError((folder / MISTAKE).read_text(encoding="utf-8"))
     told = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")

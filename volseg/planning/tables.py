@@ -26,10 +26,7 @@ def estimate_rows(told: ResourceEstimate, limit: float | None = None) -> Iterato
     )
     yield "measured", f"{found.steps} steps on {found.device}{busy_note()}"
     yield "a step", f"{found.step_seconds:.3g} s"
-    yield (
-        "an epoch",
-        f"{epoch_text(told)}, {format_duration(told.validation_seconds)} of it validation",
-    )
+    yield ("an epoch", f"{epoch_text(told)}, {format_duration(told.validation_seconds)} of it validation")
     yield "the run", run_text(told, limit)
     yield "memory", memory_text(told)
     if found.gpu_memory is not None:

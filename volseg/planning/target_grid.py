@@ -61,13 +61,10 @@ def choose_grid(scans: Sequence[ScanStats]) -> TargetGrid:
     reason = f"median of {many}"
     worst = int(chosen.argmax())
     others = [axis for axis in range(3) if axis != worst]
-    if chosen[worst] >= COARSE * chosen[others].max() and (
-        COARSE * voxels[worst] <= voxels[others].min()
-    ):
+    if chosen[worst] >= COARSE * chosen[others].max() and (COARSE * voxels[worst] <= voxels[others].min()):
         tenth = np.percentile(spacings[:, worst], 10)
         reason = (
-            f"median of {many}; of the much coarser {'xyz'[worst]} ({chosen[worst]:g} mm) "
-            "the 10th percentile"
+            f"median of {many}; of the much coarser {'xyz'[worst]} ({chosen[worst]:g} mm) the 10th percentile"
         )
         chosen[worst] = max(tenth, chosen[others].max())
     x, y, z = (float(f"{mm:.4g}") for mm in chosen)

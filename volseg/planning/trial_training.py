@@ -71,9 +71,7 @@ class TrialMeasurements(Section):
     @property
     def alone_seconds(self) -> float:
         """What a step takes at most where nothing else is at work: its processor time, if that is less."""
-        return (
-            self.step_seconds if self.gpu_memory else min(self.step_seconds, self.processor_seconds)
-        )
+        return self.step_seconds if self.gpu_memory else min(self.step_seconds, self.processor_seconds)
 
 
 def main(folder: Path) -> int:
@@ -109,9 +107,7 @@ def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
         step_seconds=(last - first) / steps,
         processor_seconds=(used_last - used_first) / steps,
         loading_seconds=_loading_seconds(run, dataset),
-        validation_seconds=watch.validated
-        - last
-        + watch.predicted * _extra_window_share(dataset, order),
+        validation_seconds=watch.validated - last + watch.predicted * _extra_window_share(dataset, order),
         saving_seconds=done - watch.validated,
         memory=peak,
         gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,

@@ -35,9 +35,7 @@ class ConnectedComponents:
         """Find them."""
         box = bounding_box(mask)
         framed = _pad_background(mask[box])
-        numbers = _label_components(
-            framed, in_slices=in_slices, connectivity=8 if in_slices else 26
-        )
+        numbers = _label_components(framed, in_slices=in_slices, connectivity=8 if in_slices else 26)
         owners = numbers.T[framed.T] - 1
         return cls(mask.shape, box, framed, owners, np.bincount(owners))
 
@@ -86,9 +84,7 @@ def _pad_background(inside: Mask) -> Mask:
     return framed
 
 
-def _label_components(
-    framed: Mask, *, in_slices: bool, connectivity: int
-) -> npt.NDArray[np.unsignedinteger]:
+def _label_components(framed: Mask, *, in_slices: bool, connectivity: int) -> npt.NDArray[np.unsignedinteger]:
     """The number of each voxel's part from 1, and 0 where the mask is not.
 
     For slices they are laid side by side, where their frames keep them apart, and join what is outside.

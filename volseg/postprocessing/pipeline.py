@@ -72,9 +72,7 @@ def apply_steps(
 
 def lowest_threshold(steps: Sequence[PostprocessingStep], class_name: str) -> float:
     """The least probability at which a step looks for a class's mask; at most one half, where masks start."""
-    starting = (
-        step for step in _applicable_steps(steps, class_name) if isinstance(step, ThresholdingStep)
-    )
+    starting = (step for step in _applicable_steps(steps, class_name) if isinstance(step, ThresholdingStep))
     return min([0.5, *(step.lowest_probability for step in starting)])
 
 
@@ -100,9 +98,7 @@ def ineffective_steps(steps: Sequence[PostprocessingStep], classes: Sequence[str
             )
 
 
-def _applicable_steps(
-    steps: Sequence[PostprocessingStep], class_name: str
-) -> Iterator[PostprocessingStep]:
+def _applicable_steps(steps: Sequence[PostprocessingStep], class_name: str) -> Iterator[PostprocessingStep]:
     return (step for step in steps if applies_to(step, class_name))
 
 

@@ -70,9 +70,7 @@ class Hysteresis(ThresholdingStep):
     def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
         parts = ConnectedComponents.from_mask(at_least(evidence.probability, self.low))
-        return parts.selected_mask(
-            parts.containing_seeds(at_least(evidence.probability, self.high))
-        )
+        return parts.selected_mask(parts.containing_seeds(at_least(evidence.probability, self.high)))
 
 
 class SmoothAcrossSlices(ThresholdingStep):

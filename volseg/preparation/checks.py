@@ -62,13 +62,7 @@ class _ScanChecks:
         """Add a warning about slices given by their place along Z."""
         numbers = tuple(_slice_number(self.sample, place) for place in places)
         self.found.append(
-            Finding(
-                scan=self.sample.name,
-                severity="warning",
-                kind=kind,
-                message=message,
-                slices=numbers,
-            )
+            Finding(scan=self.sample.name, severity="warning", kind=kind, message=message, slices=numbers)
         )
 
     def check_channel(self, channel: ChannelFingerprint, where: str) -> None:
@@ -106,9 +100,7 @@ class _ScanChecks:
     def _warn_slices(self, kind: str, message: str, places: Sequence[int]) -> None:
         numbers = [str(_slice_number(self.sample, place)) for place in places]
         word = "slices" if len(numbers) > 1 else "slice"
-        self.add_warning(
-            kind, f"{message} {word} {', '.join(first_few(numbers, 'slices'))}", places
-        )
+        self.add_warning(kind, f"{message} {word} {', '.join(first_few(numbers, 'slices'))}", places)
 
 
 def _slice_number(sample: Sample, place: int) -> int:
@@ -145,9 +137,7 @@ def _grid_notes(seen: FingerprintByScan) -> Iterator[Finding]:
         usual = Counter(kinds).most_common(1)[0][0]
         for sample, kind in zip(scans, kinds, strict=True):
             if kind != usual:
-                told = (
-                    f"{_grid_text(kind)}, but other days of {sample.case} are {_grid_text(usual)}"
-                )
+                told = f"{_grid_text(kind)}, but other days of {sample.case} are {_grid_text(usual)}"
                 yield Finding(scan=sample.name, severity="note", kind="size", message=told)
 
 

@@ -100,9 +100,7 @@ def measure_scan(
         box_mm=_world_corners(image.affine, -0.5, shape - 0.5),
         body_mm=_to_world(image.affine, (low + high) / 2),
         channels=intensities,
-        organs=None
-        if masks is None
-        else {name: _measure_class(masks[name], image, blank) for name in masks},
+        organs=None if masks is None else {name: _measure_class(masks[name], image, blank) for name in masks},
         overlaps=dict(_count_overlaps(masks) if masks and not exclusive else ()),
     )
 
@@ -161,9 +159,7 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
             "centre_mm": _to_world(image.affine, centre), "low_mm": corners[0], "high_mm": corners[1]
         }  # fmt: skip
         if blank is not None:
-            outside = _voxels_outside_body(
-                planes, _slices_first(image.voxels), labelled.tolist(), blank
-            )
+            outside = _voxels_outside_body(planes, _slices_first(image.voxels), labelled.tolist(), blank)
     return ClassFingerprint(
         voxels=voxels,
         volume_ml=voxels * float(np.prod(image.spacing_mm)) / 1000,
@@ -176,9 +172,7 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
 
 def _centre_and_box(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
     """Centre, first and last voxel (x, y, z) of a mask whose planes are (Z, Y, X)."""
-    seen = np.add.reduce(
-        planes.view(np.uint8), axis=0, dtype=np.uint16
-    )  # as many as slices at most
+    seen = np.add.reduce(planes.view(np.uint8), axis=0, dtype=np.uint16)  # as many as slices at most
     weights = (seen.sum(axis=0, dtype=int), seen.sum(axis=1, dtype=int), np.asarray(areas))
     centre = [float((weight * np.arange(len(weight))).sum() / weight.sum()) for weight in weights]
     found = [np.flatnonzero(weight) for weight in weights]
@@ -203,9 +197,7 @@ def _voxels_outside_body(masks: Array, planes: Array, labelled: Sequence[int], b
 def _enclosed_pixels(body: Mask) -> Mask:
     """Pixels with the body on all four sides (or in it)."""
     seen = [
-        np.logical_or.accumulate(body[:: steps[0], :: steps[1]], axis=axis)[
-            :: steps[0], :: steps[1]
-        ]
+        np.logical_or.accumulate(body[:: steps[0], :: steps[1]], axis=axis)[:: steps[0], :: steps[1]]
         for axis, steps in ((0, (1, 1)), (0, (-1, 1)), (1, (1, 1)), (1, (1, -1)))
     ]
     return np.asarray(np.logical_and.reduce(seen))
@@ -213,10 +205,7 @@ def _enclosed_pixels(body: Mask) -> Mask:
 
 def _count_overlaps(masks: Mapping[str, Mask]) -> Iterator[tuple[str, int]]:
     for (one, first), (other, second) in combinations(dict(masks).items(), 2):
-        yield (
-            f"{one} & {other}",
-            int(np.count_nonzero(_slices_first(first) & _slices_first(second))),
-        )
+        yield (f"{one} & {other}", int(np.count_nonzero(_slices_first(first) & _slices_first(second))))
 
 
 def _body_bounds(voxels: Array, blank: float | None) -> tuple[Array, Array]:

@@ -58,10 +58,7 @@ def _suspected_scans(
     they are seen from each other, since scans start at different heights.
     """
     centres = _class_centres(prints, axis)
-    middles = [
-        [one.body_mm[axis] for one in prints],
-        [_box_middle(one.box_mm, axis) for one in prints],
-    ]
+    middles = [[one.body_mm[axis] for one in prints], [_box_middle(one.box_mm, axis) for one in prints]]
     found = {}
     for middle in middles if axis < 2 else [np.zeros(len(prints))]:
         places = centres - np.reshape(middle, (-1, 1))

@@ -121,24 +121,18 @@ def _build_layout(options: PrepareOptions) -> GITract | Nifti:
     known = union_members(Layout)
     if options.layout not in known:
         near = nearest_hint(options.layout, known)
-        raise UserError(
-            f"--layout {options.layout}: no such layout{near}; known: {', '.join(known)}"
-        )
+        raise UserError(f"--layout {options.layout}: no such layout{near}; known: {', '.join(known)}")
     kind = known[options.layout]
     settings = {"name": options.layout, **options.layout_settings()}
     try:
         layout: GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
     except ValidationError as error:
         lines = explain_errors(error, kind)
-        raise UserError.from_problems(
-            f"--layout {options.layout}: {line}" for line in lines
-        ) from error
+        raise UserError.from_problems(f"--layout {options.layout}: {line}" for line in lines) from error
     return layout
 
 
-def _excluded_scans(
-    found: RawDataset, wanted: Sequence[str]
-) -> tuple[frozenset[str], list[Finding]]:
+def _excluded_scans(found: RawDataset, wanted: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:
     """The names to flag: the author's bad scans and the user's own; and remarks on both.
 
     Raises:
@@ -217,9 +211,7 @@ def _write_scans(
     scans: Sequence[RawScan], plan: WritePlan, *, options: PrepareOptions, on_scan: Progress
 ) -> list[ScanOutcome]:
     """The outcome of writing each scan, in their order; those that are written already stay."""
-    kept = {
-        scan.name: one for scan in scans if (one := scan_writer.unchanged_outcome(scan, plan=plan))
-    }
+    kept = {scan.name: one for scan in scans if (one := scan_writer.unchanged_outcome(scan, plan=plan))}
     new = [scan for scan in scans if scan.name not in kept]
     on_scan(len(kept), len(scans))
 

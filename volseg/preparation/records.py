@@ -40,9 +40,7 @@ class ScanRecord(Section):
 
     def is_current(self, out: Path, key: str) -> bool:
         """Whether the files are there, as large as they were, and made from what `key` stands for."""
-        return self.key == key and all(
-            _file_size(out / name) == size for name, size in self.files.items()
-        )
+        return self.key == key and all(_file_size(out / name) == size for name, size in self.files.items())
 
 
 def read(out: Path, name: str) -> ScanRecord | None:
@@ -135,9 +133,7 @@ def _refuse_sources(out: Path, sources: Collection[Path]) -> None:
     own = [(out / name).resolve() for name in ("images", "labels", FOLDER)]
     for folder in sources:
         if any(folder.resolve().is_relative_to(one) for one in own):
-            raise UserError(
-                f"--out {out}: {folder} holds files of the source; choose another --out"
-            )
+            raise UserError(f"--out {out}: {folder} holds files of the source; choose another --out")
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -153,9 +149,7 @@ def _refuse_foreign(out: Path) -> None:
         try:
             Dataset.load(out)
         except UserError as error:
-            raise UserError(
-                f"{path}: was not written by `volseg prepare`; choose another --out"
-            ) from error
+            raise UserError(f"{path}: was not written by `volseg prepare`; choose another --out") from error
 
 
 def _remove_partial_files(out: Path) -> None:

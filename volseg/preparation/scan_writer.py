@@ -74,9 +74,7 @@ def unchanged_outcome(scan: RawScan, *, plan: WritePlan) -> ScanOutcome | None:
     if old is None or not old.is_current(plan.out, plan.scan_key(scan)):
         return None
     sample = old.sample.model_copy(update={"source": scan.source.as_posix()})  # it may have moved
-    return ScanOutcome(
-        scan.name, old.model_copy(update={"sample": sample}), old.findings, unchanged=True
-    )
+    return ScanOutcome(scan.name, old.model_copy(update={"sample": sample}), old.findings, unchanged=True)
 
 
 def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
@@ -92,9 +90,7 @@ def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
 
 
 def _write_files(scan: RawScan, plan: WritePlan) -> ScanOutcome:
-    key = plan.scan_key(
-        scan
-    )  # of the files as they are before they are read: a later change is seen
+    key = plan.scan_key(scan)  # of the files as they are before they are read: a later change is seen
     read = _read_scan(scan, plan)
     if isinstance(read, ScanOutcome):
         return read
@@ -166,9 +162,7 @@ def _measured_outcome(scan: RawScan, read: ScanVolumes, plan: WritePlan) -> Scan
     return ScanOutcome(scan.name, record, found)
 
 
-def _file_names(
-    scan: RawScan, channels: int, plan: WritePlan
-) -> tuple[tuple[str, ...], dict[str, str]]:
+def _file_names(scan: RawScan, channels: int, plan: WritePlan) -> tuple[tuple[str, ...], dict[str, str]]:
     """The files of a scan, relative to the dataset: one a channel (numbered as nnU-Net's) and one a class."""
     stems = [scan.name] if channels == 1 else [f"{scan.name}_{i:04d}" for i in range(channels)]
     images = tuple(f"images/{stem}.nii.gz" for stem in stems)

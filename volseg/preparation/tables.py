@@ -37,9 +37,7 @@ def findings_table(done: PreparationResult) -> "Table":
 def finding_lines(done: PreparationResult) -> Iterator[str]:
     """Notes, warnings and failures as lines for stderr; of many warnings the first."""
     notes = [one for one in done.findings if one.severity == "note"]
-    yield from (
-        f"note: {_located_message(one)}" for one in notes if one.kind != "excluded" or not one.scan
-    )
+    yield from (f"note: {_located_message(one)}" for one in notes if one.kind != "excluded" or not one.scan)
     if done.excluded:
         yield f"note: excluded from training and scoring: {', '.join(done.excluded)}"
     warnings = [one for one in done.findings if one.severity == "warning"]

@@ -106,18 +106,14 @@ def find_source(what: str) -> ReportSource:
     return ReportSource(run, inner if inner.is_dir() else None, run)
 
 
-def _load_dataset(
-    data: Path | None, records: Sequence[Prediction]
-) -> tuple[Dataset | None, list[str]]:
+def _load_dataset(data: Path | None, records: Sequence[Prediction]) -> tuple[Dataset | None, list[str]]:
     """The dataset that holds the scans, and what to say where the usual one does not.
 
     Raises:
         UserError: one that was named and holds none of them.
     """
     if not records or (data is None and not (DATA / FILE).is_file()):
-        return None, [
-            f"{DATA} is no dataset, so there is no truth and no image."
-        ] if records else []
+        return None, [f"{DATA} is no dataset, so there is no truth and no image."] if records else []
     dataset = Dataset.load(data or DATA)
     if {sample.name for sample in dataset.samples} & {record.scan for record in records}:
         return dataset, []
@@ -151,11 +147,7 @@ def _build_content(
         trained=made,
         scans=tuple(sorted(scans, key=_worst_first_key)),
         scores=found,
-        unscored={
-            one.scan: why
-            for one in done
-            if dataset and (why := evaluate.why_unscored(one, dataset))
-        },
+        unscored={one.scan: why for one in done if dataset and (why := evaluate.why_unscored(one, dataset))},
         failed={record.scan: record.reason for record in records if record.status == "failed"},
     )
     return facts, notes
@@ -171,9 +163,7 @@ def _current_scores(
         return Scores(kept) if kept else None
     if subject.predictions is None or all(evaluate.why_unscored(one, dataset) for one in records):
         return None
-    found = evaluate.find_scorable_scans(subject.predictions, dataset.folder).compute_scores(
-        known=known
-    )
+    found = evaluate.find_scorable_scans(subject.predictions, dataset.folder).compute_scores(known=known)
     if _score_keys(found.scans) != _score_keys(known.values()):
         score_files.write(found, subject.scores)
     return found
@@ -184,9 +174,7 @@ def _score_keys(scans: Iterable[ScanScores]) -> list[tuple[str, ...]]:
     return [(one.scan, one.seen, one.run, one.made_from) for one in scans]
 
 
-def _report_scan(
-    record: Prediction, dataset: Dataset | None, scores: ScanScores | None
-) -> ReportScan:
+def _report_scan(record: Prediction, dataset: Dataset | None, scores: ScanScores | None) -> ReportScan:
     sample = dataset.find_sample(record.scan) if dataset else None
     case, day = (sample.case, sample.day) if sample else (record.scan, None)
     if scores:
@@ -204,11 +192,7 @@ def _mask_volume_ml(mask: Path) -> float:
 def _worst_first_key(scan: ReportScan) -> tuple[bool, float, object]:
     """By Dice; without one by the lowest confidence, so that what is doubtful has a picture."""
     unknown = math.isnan(scan.dice)
-    return (
-        unknown,
-        tables.lowest_confidence(scan.record) if unknown else scan.dice,
-        natural_key(scan.name),
-    )
+    return (unknown, tables.lowest_confidence(scan.record) if unknown else scan.dice, natural_key(scan.name))
 
 
 def _with_pictures(facts: ReportContent, dataset: Dataset | None) -> ReportContent:

@@ -73,9 +73,7 @@ def _read_run_info(run: Run) -> RunInfo:
         str(version),
         config,
         tuple(_read_epochs(run.folder)),
-        calibrated=CalibrationFile.read_for_run(run.folder, run.weights_digest)
-        if weighed
-        else None,
+        calibrated=CalibrationFile.read_for_run(run.folder, run.weights_digest) if weighed else None,
         tuned=TuningFile.read_for_run(run.folder, run.weights_digest) if weighed else None,
     )
 

@@ -16,9 +16,7 @@ from volseg.report.page.slice_images import ScanImages, SliceRanges
 ROWS = "rle.csv"
 
 
-def load_scan_images(
-    record: Prediction, dataset: Dataset | None, classes: Sequence[str]
-) -> ScanImages:
+def load_scan_images(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -> ScanImages:
     """A scan's masks by class, empty for a class that it was not predicted for.
 
     Labels that are known to be bad are no truth.
@@ -34,9 +32,7 @@ def load_scan_images(
         _check_same_grid(found, found[first], record, record.mask_file(first))
         prediction = _stack_masks(found, found[first], classes)
         numbers = _source_slice_numbers(record, prediction.shape[3])
-        return ScanImages(
-            prediction, None, found[first], numbers=numbers, check=check, must_show=also
-        )
+        return ScanImages(prediction, None, found[first], numbers=numbers, check=check, must_show=also)
     image = dataset.image(sample)
     _check_same_grid(found, image, record, dataset.folder / sample.images[0])
     prediction = _stack_masks(found, image, classes)
@@ -58,18 +54,14 @@ def _source_slice_numbers(record: Prediction, slices: int) -> list[int]:
     return [int(one) for one in told] if known else []
 
 
-def _label_masks(
-    dataset: Dataset, sample: Sample, image: Volume, classes: Sequence[str]
-) -> Array | None:
+def _label_masks(dataset: Dataset, sample: Sample, image: Volume, classes: Sequence[str]) -> Array | None:
     if sample.labels is None or sample.excluded:
         return None
     labels = {name: image.with_voxels(dataset.label(sample, name)) for name in dataset.classes}
     return _stack_masks(labels, image, classes)
 
 
-def _check_same_grid(
-    masks: Mapping[str, Volume], place: Volume, record: Prediction, of: Path
-) -> None:
+def _check_same_grid(masks: Mapping[str, Volume], place: Volume, record: Prediction, of: Path) -> None:
     for name, mask in masks.items():
         if not mask.same_grid(place):
             raise UserError(

@@ -46,18 +46,14 @@ def find_run(name: str | None) -> Path:
         newest = {folder: _last_written(folder) for folder in known.values()}
         done = [folder for folder, written in newest.items() if written is not None]
         if not done:
-            raise UserError(
-                f"{RUNS}: no finished run; make one with `volseg train configs/unet.yaml`"
-            )
+            raise UserError(f"{RUNS}: no finished run; make one with `volseg train configs/unet.yaml`")
         return max(done, key=lambda folder: newest[folder] or 0)
     if name in known:
         return known[name]
     for folder in (Path(name), RUNS / name):  # the second finds NAME/fold0
         if folder.is_dir():
             return folder
-    raise UserError(
-        f"{name}: no such run under {RUNS} and no such folder{nearest_hint(name, known)}"
-    )
+    raise UserError(f"{name}: no such run under {RUNS} and no such folder{nearest_hint(name, known)}")
 
 
 def _last_written(folder: Path) -> float | None:

@@ -59,9 +59,7 @@ class PackageContents(Section):
 class Package(Run):
     """A package that was opened and checked."""
 
-    def __init__(
-        self, folder: Path, config: Config, facts: RunSplits, contents: PackageContents
-    ) -> None:
+    def __init__(self, folder: Path, config: Config, facts: RunSplits, contents: PackageContents) -> None:
         super().__init__(folder, config, facts)
         self.contents = contents
 

@@ -50,14 +50,10 @@ class Run:
             UserError: no run there, or its config, steps or facts don't fit this version.
         """
         if FinishedFolds.read(folder):
-            raise UserError(
-                f"{folder}: holds {len(NAMES)} runs; name one, e.g. {folder / NAMES[0]}"
-            )
+            raise UserError(f"{folder}: holds {len(NAMES)} runs; name one, e.g. {folder / NAMES[0]}")
         for name in (CONFIG, SPLITS):
             if not (folder / name).is_file():
-                raise UserError(
-                    f"{folder}: not a run, {name} is missing; make one with `volseg train`"
-                )
+                raise UserError(f"{folder}: not a run, {name} is missing; make one with `volseg train`")
         try:
             facts = RunSplits.model_validate_json((folder / SPLITS).read_bytes())
         except ValidationError as error:
@@ -107,9 +103,7 @@ class Run:
             network.load_state_dict(tensors, strict=False)  # shared tensors are stored once
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
-            raise UserError(
-                f"{self.weights_file}: not the weights of this run ({first})"
-            ) from error
+            raise UserError(f"{self.weights_file}: not the weights of this run ({first})") from error
         return network
 
     def with_config(self, config: Config) -> "Run":

@@ -90,8 +90,7 @@ def _spread_or_none(rows: Sequence[Point]) -> Along | None:
 def _intensity_stats(name: str, scans: Sequence[ScanStats]) -> IntensityStats:
     return IntensityStats(
         levels={
-            level: Spread.from_values(scan.intensities[name][level] for scan in scans)
-            for level in LEVELS
+            level: Spread.from_values(scan.intensities[name][level] for scan in scans) for level in LEVELS
         },
         blank_share=Spread.from_values(scan.blank_share[name] for scan in scans),
     )

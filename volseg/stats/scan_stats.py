@@ -145,9 +145,7 @@ def _size_mm(low: Iterable[float], high: Iterable[float]) -> Point:
 
 
 def _count_empty_slices(organs: Mapping[str, ClassFingerprint], slices: int) -> int:
-    return slices - sum(
-        any(areas) for areas in zip(*(one.areas for one in organs.values()), strict=True)
-    )
+    return slices - sum(any(areas) for areas in zip(*(one.areas for one in organs.values()), strict=True))
 
 
 def _overlap_shares(print_: Fingerprint, classes: Iterable[str]) -> Iterable[tuple[str, float]]:

@@ -50,7 +50,9 @@ def _dataset_rows(found: DatasetStats) -> Iterator[tuple[str, str]]:
         spacing = formatting.format_dimensions(one.median for one in sizes.spacing_mm)
         yield "medians", f"{shape} at {spacing} mm, {', '.join(AXES)}"
     for one in sizes.grids[:GRIDS]:
-        grid = f"{formatting.format_dimensions(one.shape)} at {formatting.format_dimensions(one.spacing_mm)} mm"
+        grid = (
+            f"{formatting.format_dimensions(one.shape)} at {formatting.format_dimensions(one.spacing_mm)} mm"
+        )
         yield "grid", f"{grid} ({formatting.format_count(one.scans, 'scan')})"
     if sizes.grids[GRIDS:]:
         yield "", f"and {formatting.format_count(len(sizes.grids) - GRIDS, 'other grid')}"
@@ -62,10 +64,7 @@ def _dataset_rows(found: DatasetStats) -> Iterator[tuple[str, str]]:
     )
     for name, channel in found.intensities.items():
         levels = (f"{level} {distribution.format_spread(channel.levels[level])}" for level in SHOWN)
-        yield (
-            name,
-            f"{'; '.join(levels)}; blank {formatting.format_percent(channel.blank_share.median)}",
-        )
+        yield (name, f"{'; '.join(levels)}; blank {formatting.format_percent(channel.blank_share.median)}")
     if found.slices:
         share = formatting.format_percent(found.slices.empty / found.slices.count)
         yield "slices", f"{share} of {formatting.format_number(found.slices.count)} show no class"

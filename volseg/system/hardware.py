@@ -8,9 +8,7 @@ from pathlib import Path
 
 def available_cores() -> int:
     """Processor cores this process may use, at least 1."""
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _cgroup_cores(Path("/sys/fs/cgroup/cpu.max"))))
 
 

@@ -6,13 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
@@ -27,11 +21,7 @@ Outcome = TypeVar("Outcome")
 
 
 def map_unordered(
-    task: Callable[[Item], Outcome],
-    items: Sequence[Item],
-    *,
-    workers: int,
-    died: Callable[[Item], Outcome],
+    task: Callable[[Item], Outcome], items: Sequence[Item], *, workers: int, died: Callable[[Item], Outcome]
 ) -> Generator[tuple[int, Outcome], None, None]:
     """Yield the position and outcome of each item as they are done, in any order.
 

@@ -38,9 +38,7 @@ class CrossValidationResult:
         return sum(fold.seconds for fold in self.folds.values())
 
 
-def train_each_fold(
-    config: Config, options: TrainOptions, *, devices: int = 1
-) -> CrossValidationResult:
+def train_each_fold(config: Config, options: TrainOptions, *, devices: int = 1) -> CrossValidationResult:
     """Train every fold as a run of its own below `options.run`; predict and score what each has not seen.
 
     `options.max_seconds` is for each fold, `options.fold` has no effect. With `resume` finished folds
@@ -57,8 +55,7 @@ def train_each_fold(
         )
     if config.data.split == "none":
         raise UserError(
-            "--fold each: data.split is none, so there are no folds; set data.split=folds or leave "
-            "--fold out"
+            "--fold each: data.split is none, so there are no folds; set data.split=folds or leave --fold out"
         )
     finished = _finished_folds(options)
     for number, name in enumerate(NAMES):
@@ -112,7 +109,5 @@ def _score_out_of_fold(options: TrainOptions) -> Scores:
     for name in NAMES:
         run = str(options.run / name)
         how = InferenceOptions(engine="torch")  # which is loaded, and has validated
-        infer(
-            InferenceRequest(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how)
-        )
+        infer(InferenceRequest(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how))
     return evaluate(out, options.data, out=options.run)

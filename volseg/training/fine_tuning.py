@@ -66,8 +66,7 @@ def resolve_start(source: Path | str | None, run: Path, *, resume: bool) -> Star
     if record is None:
         if source is not None and begun:
             raise UserError(
-                f"{run}: was not started from weights; leave --weights out, "
-                "or start another with --run NAME"
+                f"{run}: was not started from weights; leave --weights out, or start another with --run NAME"
             )
         return (
             None
@@ -171,10 +170,7 @@ def group_by_prefix(names: Sequence[str]) -> list[str]:
         if len(groups) <= MOST or depth == 1:
             break
         depth -= 1
-    return [
-        below[0] if len(below) == 1 else f"{head}.* ({len(below)})"
-        for head, below in groups.items()
-    ]
+    return [below[0] if len(below) == 1 else f"{head}.* ({len(below)})" for head, below in groups.items()]
 
 
 def _listed(names: Sequence[str]) -> str:

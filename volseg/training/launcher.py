@@ -73,9 +73,7 @@ def launch(devices: int, config: Config, options: TrainOptions) -> TrainingResul
             f"--devices {devices}: this is one of {present} ranks that torchrun or SLURM has started; "
             "leave --devices out"
         )
-    most, kind = (
-        (cuda.device_count(), "GPUs") if cuda.is_available() else (available_cores(), "cores")
-    )
+    most, kind = (cuda.device_count(), "GPUs") if cuda.is_available() else (available_cores(), "cores")
     if not 1 <= devices <= most:
         raise UserError(
             f"--devices {devices}: this machine lends {most} {kind}; give a number from 1 to {most}"

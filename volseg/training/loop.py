@@ -18,12 +18,7 @@ from volseg.model.distributed import process_group
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST
 from volseg.system import signals
-from volseg.training.loading.loader import (
-    BatchLoader,
-    TrainingPatches,
-    build_loader,
-    default_workers,
-)
+from volseg.training.loading.loader import BatchLoader, TrainingPatches, build_loader, default_workers
 from volseg.training.loading.workers import user_errors
 from volseg.training.state import TrainingState, write_torch_file
 from volseg.training.step import NotFiniteError, Stepper
@@ -60,9 +55,7 @@ class Training:
             if course.patience and state.epochs_since_best >= course.patience:
                 return f"no better score for {course.patience} epochs"
             if clock.is_over():
-                return (
-                    f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
-                )
+                return f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
         return ""
 
     @property

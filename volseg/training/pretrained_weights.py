@@ -78,9 +78,7 @@ def read_weights(file: Path) -> PretrainedWeights:
         raise UserError(f"{file}: zero bytes; copy or download the file again")
     if data.startswith(b"version https://git-lfs"):
         raise UserError(f"{file}: only git's pointer to the file; fetch it with `git lfs pull`")
-    values = (
-        _read_safetensors(file, data) if file.suffix == ".safetensors" else _read_torch(file, data)
-    )
+    values = _read_safetensors(file, data) if file.suffix == ".safetensors" else _read_torch(file, data)
     tensors = _state_dict(values)
     if not tensors:
         raise UserError(f"{file}: no weights in it{_content_text(values)}; {RIGHT}")
@@ -110,9 +108,7 @@ def check_weights(network: nn.Module, weights: PretrainedWeights) -> None:
     _match_tensors(network, weights)
 
 
-def _match_tensors(
-    network: nn.Module, weights: PretrainedWeights
-) -> tuple[dict[str, str], LoadResult]:
+def _match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[str, str], LoadResult]:
     """The file's names that fit with the network's first name of each, and what became of all."""
     stored = network.state_dict(keep_vars=True)
     first: dict[int, str] = {}
@@ -141,9 +137,7 @@ def _match_tensors(
     _refuse_poor_match(weights, loaded)
     broken = [name for name in names if not torch.isfinite(weights.tensors[name]).all()]
     if broken:
-        raise UserError(
-            f"{weights.file}: NaN or infinity in {_join_few(broken)}; give an earlier checkpoint"
-        )
+        raise UserError(f"{weights.file}: NaN or infinity in {_join_few(broken)}; give an earlier checkpoint")
     return names, loaded
 
 
@@ -158,9 +152,7 @@ def _refuse_poor_match(weights: PretrainedWeights, loaded: LoadResult) -> None:
     else:
         there, here = _join_few(weights.tensors), _join_few([*loaded.missing, *loaded.loaded])
         why = f"names are not the network's (there: {there}; here: {here})"
-    raise UserError(
-        f"{weights.file}: {why}; give weights of such a network, or set network: to theirs"
-    )
+    raise UserError(f"{weights.file}: {why}; give weights of such a network, or set network: to theirs")
 
 
 def _parameter_count(tensor: Tensor) -> int:
@@ -224,9 +216,7 @@ def _state_dict(values: Any, depth: int = 3) -> dict[str, Tensor]:
         if found:
             return found
     return {
-        name: value
-        for name, value in values.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
+        name: value for name, value in values.items() if isinstance(name, str) and isinstance(value, Tensor)
     }
 
 

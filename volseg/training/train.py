@@ -62,9 +62,7 @@ def train(config: Config, options: TrainOptions) -> TrainingResult:
         UserError: a dataset, split or run that doesn't fit.
     """
     with process_group.join_ranks():
-        run, dataset, start = process_group.on_first_rank(
-            lambda: _open_run_and_dataset(config, options)
-        )
+        run, dataset, start = process_group.on_first_rank(lambda: _open_run_and_dataset(config, options))
         log_file = console.log_to(run.folder / "log.txt")
         with log_file if process_group.rank() == 0 else nullcontext():
             _log_excluded(dataset)
@@ -73,9 +71,7 @@ def train(config: Config, options: TrainOptions) -> TrainingResult:
             )
             loop.train_until_done(training)
             state = training.state
-            return TrainingResult(
-                run.folder, state.step, state.best, state.elapsed, process_group.rank()
-            )
+            return TrainingResult(run.folder, state.step, state.best, state.elapsed, process_group.rank())
 
 
 def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, RunSplits]:
@@ -155,9 +151,7 @@ def cached_patches(run: Run, dataset: Dataset) -> TrainingPatches:
     return TrainingPatches(scans, vary, seed=train.seed)
 
 
-def _initial_state(
-    run: Run, device: Device, start: fine_tuning.StartWeights | None
-) -> TrainingState:
+def _initial_state(run: Run, device: Device, start: fine_tuning.StartWeights | None) -> TrainingState:
     fresh = run.build_network()
     if process_group.world_size() > 1:
         convert_sync_batch_norm(fresh)
@@ -167,9 +161,7 @@ def _initial_state(
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
     decay = run.config.train.ema
-    return TrainingState(
-        network, optimizer, scaler, moving_average(network, decay) if decay else None
-    )
+    return TrainingState(network, optimizer, scaler, moving_average(network, decay) if decay else None)
 
 
 def _log_start(run: Run, state: TrainingState, device: Device) -> None:
@@ -201,9 +193,7 @@ def _open_run_and_dataset(
 def _open_run(config: Config, options: TrainOptions, facts: RunSplits) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
-            raise UserError(
-                f"{options.run}: exists; pass --resume to go on or --run NAME to start another"
-            )
+            raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
         return Run.create(options.run, config, facts)
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
@@ -229,9 +219,7 @@ def with_own_postprocessing(config: Config, run: Run) -> Config:
 def _changed_settings(old: Any, new: Any, place: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
-        below = (
-            _changed_settings(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys
-        )
+        below = (_changed_settings(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
         return [line for lines in below for line in lines]
     return [] if old == new else [f"{place} ({old} then, {new} now)"]
 

@@ -30,9 +30,7 @@ class Validation:
     parts: Split
     predictor: Predictor
 
-    def scores(
-        self, board: SummaryWriter | None, step: int, accord: StopAgreement
-    ) -> dict[str, float]:
+    def scores(self, board: SummaryWriter | None, step: int, accord: StopAgreement) -> dict[str, float]:
         """Mean Dice by set, and over both sets as `score`; empty without validation sets.
 
         The first scan of each set is drawn on the board.
@@ -72,9 +70,7 @@ class Validation:
                 report(min(begun + process_group.world_size(), len(scans)), len(scans))
                 accord.raise_if_stopped()
         together = {n: row for part in process_group.all_gather(values) for n, row in part.items()}
-        return picture, _column_means(
-            np.asarray([together[number] for number in range(len(scans))])
-        )
+        return picture, _column_means(np.asarray([together[number] for number in range(len(scans))]))
 
     def _scan_dice(self, sample: Sample, *, draw: bool) -> tuple[list[float], Picture | None]:
         """Each class's Dice, and on demand a picture."""

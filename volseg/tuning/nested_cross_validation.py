@@ -63,9 +63,7 @@ class ClassSearch:
 
     def pipelines_to_score(self, slot: SearchDimension) -> list[Pipeline]:
         """The pipelines whose scores it takes to choose for this place."""
-        return list(
-            dict.fromkeys(one for held in self.fold_pipelines for one in slot.choices(held))
-        )
+        return list(dict.fromkeys(one for held in self.fold_pipelines for one in slot.choices(held)))
 
     def choose(self, slot: SearchDimension, table: Table) -> None:
         """Choose for this place, on the cases without each part and on all."""
@@ -75,10 +73,7 @@ class ClassSearch:
             choose_pipeline(table, slot.choices(held), places, self.weights)
             for held, places in zip(self.fold_pipelines, others, strict=True)
         ]
-        before, after = (
-            self._held_out_sums(table, self.fold_pipelines),
-            self._held_out_sums(table, new),
-        )
+        before, after = (self._held_out_sums(table, self.fold_pipelines), self._held_out_sums(table, new))
         gain = estimate_gain(after, before, self.weights)
         self.results.append(SearchResult(slot, self.fold_pipelines[-1], new[-1], gain))
         if len(self.results) == 1:
@@ -110,22 +105,15 @@ def split_into_folds(cases: int) -> list[Places]:
     return [np.sort(part) for part in np.array_split(order, min(PARTS, cases))]
 
 
-def choose_pipeline(
-    table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights
-) -> Pipeline:
+def choose_pipeline(table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights) -> Pipeline:
     """The best choice for some cases, if choosing gains on what the choice did not see; else the first."""
     best = _best_pipeline(table, choices, places, weights)
     if best == choices[0] or len(places) < 2:
         return choices[0]
     inner = [places[part] for part in split_into_folds(len(places))]
-    picked = [
-        (part, _best_pipeline(table, choices, np.setdiff1d(places, part), weights))
-        for part in inner
-    ]
+    picked = [(part, _best_pipeline(table, choices, np.setdiff1d(places, part), weights)) for part in inner]
     rows = _gather_sums(table, picked, len(table[best].sums))
-    gain = _mean_of_cases(rows, places, weights) - _mean_of_cases(
-        table[choices[0]], places, weights
-    )
+    gain = _mean_of_cases(rows, places, weights) - _mean_of_cases(table[choices[0]], places, weights)
     return best if gain > LEAST_GAIN else choices[0]
 
 
@@ -148,9 +136,7 @@ def mean_score(of: FiniteSums, weights: Weights) -> float:
     return _mean_of_cases(of, np.arange(len(of.sums)), weights)
 
 
-def _best_pipeline(
-    table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights
-) -> Pipeline:
+def _best_pipeline(table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights) -> Pipeline:
     """Of equals the first."""
     means = [_mean_of_cases(table[one], places, weights) for one in choices]
     return choices[int(np.argmax(np.nan_to_num(means, nan=-np.inf)))]

@@ -58,7 +58,5 @@ def _metric_values(metric: Metric) -> Callable[[MaskPair], Array]:
 OBJECTIVES: dict[ObjectiveName, Objective] = {
     "kaggle": Objective("the competition's score", KAGGLE, _kaggle_rows),
     "dice": Objective("Dice", None, _metric_values(Dice())),
-    "surface_dice": Objective(
-        "surface Dice at 2 mm", None, _metric_values(SurfaceDice(tolerance_mm=2))
-    ),
+    "surface_dice": Objective("surface Dice at 2 mm", None, _metric_values(SurfaceDice(tolerance_mm=2))),
 }

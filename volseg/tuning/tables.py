@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DIGITS = 4
-STILL = (
-    'still: best on all cases, but without some of them another was; "all steps" counts that too'
-)
+STILL = 'still: best on all cases, but without some of them another was; "all steps" counts that too'
 POOLED = "all: over all classes' slices together, as the competition's score is, not the mean of the rows"
 
 
@@ -34,9 +32,7 @@ def closing_lines(new: OutOfFoldScans, found: TuningFile) -> Iterator[str]:
     if found.untried:
         yield f"no time was left to try {', '.join(found.untried)}; give more with --max-time"
     yield gain_sentence(found)
-    file = (
-        new.folder / POSTPROCESS if len(new.members) == 1 else f"{new.folder}/fold*/{POSTPROCESS}"
-    )
+    file = new.folder / POSTPROCESS if len(new.members) == 1 else f"{new.folder}/fold*/{POSTPROCESS}"
     if found.has_improvements:
         yield f"{file}: `volseg infer` goes by it from now on"
     else:

@@ -105,9 +105,7 @@ class TrialRunner:
     def _make_trial(self, scan: PredictedScan, wanted: Wanted) -> PipelineTrial:
         return PipelineTrial(self.dataset, scan, self.steps, self.goal, wanted)
 
-    def _sum_by_case(
-        self, wanted: Wanted, found: Sequence[Mapping[str, Sequence[FiniteSums]]]
-    ) -> Tables:
+    def _sum_by_case(self, wanted: Wanted, found: Sequence[Mapping[str, Sequence[FiniteSums]]]) -> Tables:
         rows = {case: number for number, case in enumerate(self.cases)}
         where = np.array([rows[scan.sample.case] for scan in self.scans])
         belongs = (np.arange(len(rows))[:, None] == where).astype(float)
@@ -123,9 +121,7 @@ class TrialRunner:
         }
 
 
-def pipeline_masks(
-    start: StepInput, pipelines: Iterable[Pipeline]
-) -> Iterator[tuple[Pipeline, Mask]]:
+def pipeline_masks(start: StepInput, pipelines: Iterable[Pipeline]) -> Iterator[tuple[Pipeline, Mask]]:
     """Each pipeline and its mask, in another order: steps that pipelines begin with alike are done once.
 
     Memory grows with the length of a pipeline, not with their number.
@@ -187,9 +183,7 @@ def _lost_voxels(evidence: Mapping[str, StepInput], steps: Sequence[Step]) -> di
     names = list(evidence)
     strength = np.stack(
         [
-            np.where(
-                apply_steps(one, class_pipeline(steps, name), name), one.probability, np.uint8(0)
-            )
+            np.where(apply_steps(one, class_pipeline(steps, name), name), one.probability, np.uint8(0))
             for name, one in evidence.items()
         ]
     )
@@ -203,6 +197,4 @@ def _lost_voxels(evidence: Mapping[str, StepInput], steps: Sequence[Step]) -> di
 
 
 def _worker_died_message(trial: PipelineTrial) -> str:
-    return (
-        f"{trial.scan.sample.name}: the process that tried steps on it was killed (out of memory?)"
-    )
+    return f"{trial.scan.sample.name}: the process that tried steps on it was killed (out of memory?)"

@@ -57,17 +57,14 @@ def tune(
     )
     steps = new.members[0].config.postprocess
     predicted = [
-        PredictedScan(one.sample, one.maps)
-        for one in new.predict_scans(how, "predicting", max_seconds / 4)
+        PredictedScan(one.sample, one.maps) for one in new.predict_scans(how, "predicting", max_seconds / 4)
     ]
     bench = TrialRunner(new.dataset, predicted, steps, goal, begun + max_seconds)
     starts = {organ: class_pipeline(steps, organ) for organ in new.dataset.classes}
     bench = bench.thin_to_time(
         {organ: SEARCH_DIMENSIONS[0].choices(start) for organ, start in starts.items()}
     )
-    _require_enough_cases(
-        bench.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time"
-    )
+    _require_enough_cases(bench.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
     courses = {
         organ: ClassSearch(start, len(bench.cases), OBJECTIVES[goal].weights)
         for organ, start in starts.items()
@@ -143,9 +140,7 @@ def _build_tuning_file(
         after=nested_cross_validation.mean_score(after, weights),
         gain=_gain_from_estimate(nested_cross_validation.estimate_gain(after, before, weights)),
         organs={name: _class_tuning(course) for name, course in courses.items()},
-        rows=tuple(
-            _tuning_row(name, one) for name, course in courses.items() for one in course.results
-        ),
+        rows=tuple(_tuning_row(name, one) for name, course in courses.items() for one in course.results),
         untried=tuple(slot.name for slot in untried),
         notes=tuple(_tuning_notes(new, bench, courses)),
     )
@@ -174,10 +169,7 @@ def _tuning_row(organ: str, one: SearchResult) -> TuningRow:
 
 def _gain_from_estimate(of: Estimate) -> Gain:
     return Gain(
-        mean=_none_if_nan(of.mean),
-        low=_none_if_nan(of.low),
-        high=_none_if_nan(of.high),
-        cases=of.cases,
+        mean=_none_if_nan(of.mean), low=_none_if_nan(of.low), high=_none_if_nan(of.high), cases=of.cases
     )
 
 

@@ -22,9 +22,7 @@ class Gain(Section):
     @property
     def estimate(self) -> Estimate:
         """The same as other means are told."""
-        mean, low, high = (
-            math.nan if one is None else one for one in (self.mean, self.low, self.high)
-        )
+        mean, low, high = (math.nan if one is None else one for one in (self.mean, self.low, self.high))
         return Estimate(mean, low, high, self.cases)
 
     @property

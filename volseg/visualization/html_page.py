@@ -11,13 +11,7 @@ from volseg.visualization.stylesheet import build_css, css_colour
 
 
 def render_page(
-    title: str,
-    subtitle: str,
-    parts: Sequence[str],
-    *,
-    made_from: str,
-    sheet: str = "",
-    script: str = "",
+    title: str, subtitle: str, parts: Sequence[str], *, made_from: str, sheet: str = "", script: str = ""
 ) -> str:
     """The whole file. `title` may be `NAME: what the page is`; its heading is the name.
 
@@ -81,9 +75,7 @@ def section(title: str, lead: str, *parts: str, kind: str = "plots") -> str:
 
 def legend(keys: Iterable[tuple[str, str]]) -> str:
     """What lines mean: names, and classes of the style sheet such as `c0 dashed`."""
-    listed = "".join(
-        f'<li><span class="key {kind}"></span>{escape(name)}</li>' for name, kind in keys
-    )
+    listed = "".join(f'<li><span class="key {kind}"></span>{escape(name)}</li>' for name, kind in keys)
     return f'<ul class="legend">{listed}</ul>'
 
 

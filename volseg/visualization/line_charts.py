@@ -33,9 +33,7 @@ def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, found: str, l
     wide = Scale(high.low, high.high, left, RIGHT - END)
     same = svg.line(wide(high.low), high(high.low), wide(high.high), high(high.high), kind="axis")
     clouds = (
-        svg.dots(
-            [(wide(x), high(y), told) for x, y, told in group.points], kind=f"dots {group.kind}"
-        )
+        svg.dots([(wide(x), high(y), told) for x, y, told in group.points], kind=f"dots {group.kind}")
         for group in groups
     )
     return svg.drawing(
@@ -68,9 +66,7 @@ class LineSeries(NamedTuple):
         return [(x, y) for x, y in self.points if math.isfinite(y)]
 
 
-def line_chart(
-    lines: Sequence[LineSeries], *, across: str, unit: str, label: str, zero: bool = False
-) -> str:
+def line_chart(lines: Sequence[LineSeries], *, across: str, unit: str, label: str, zero: bool = False) -> str:
     """Lines over one axis, which counts `across`; "" where no value is a number.
 
     Dashed and plain lines differ by more than their colours; the plain ones lie below.
@@ -102,18 +98,14 @@ def _series_marks(line: LineSeries, wide: Scale, high: Scale) -> list[str]:
     ]
     marks = [(x, y, hint) for (x, y), hint in zip(placed, hints, strict=True)]
     few = len(placed) <= MANY
-    dots = svg.dots(
-        marks, kind=f"{'dots' if few else 'unseen'} {line.kind}", radius=3 if few else 5
-    )
+    dots = svg.dots(marks, kind=f"{'dots' if few else 'unseen'} {line.kind}", radius=3 if few else 5)
     return [svg.tag("path", *svg.tooltip(line.name), d=svg.path(placed), class_=kind), dots]
 
 
 def describe_lines(lines: Sequence[LineSeries], across: str) -> str:
     """All lines in words, for those who can't see the plot."""
     return "; ".join(
-        f"{line.name}: {_describe_points(line.finite_points, across)}"
-        for line in lines
-        if line.finite_points
+        f"{line.name}: {_describe_points(line.finite_points, across)}" for line in lines if line.finite_points
     )
 
 

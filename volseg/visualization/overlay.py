@@ -12,14 +12,7 @@ from volseg.data.volume import Array, Volume
 from volseg.system.files import atomic_path
 
 Picture = npt.NDArray[np.uint8]
-COLOURS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-)
+COLOURS = ((230, 159, 0), (86, 180, 233), (240, 228, 66), (0, 158, 115), (213, 94, 0), (204, 121, 167))
 """Red, green, blue of each class in turn: Okabe and Ito's palette, safe for the colour-blind."""
 WHITE = (255, 255, 255)
 PANEL = 360
@@ -52,9 +45,7 @@ def draw_overlay(
     lines = []
     for name, found in turned:
         panels = [
-            _draw_panel(
-                grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}"
-            )
+            _draw_panel(grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}")
             for z in chosen
         ]
         lines.append(np.concatenate(panels, axis=1))
@@ -84,15 +75,11 @@ def _draw_panel(grey: Array, masks: Array, text: str) -> Picture:
     import cv2
 
     height = round(PANEL * grey.shape[1] / grey.shape[0])
-    shown = cv2.resize(
-        np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR
-    )
+    shown = cv2.resize(np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR)
     picture = np.repeat((shown * 255).astype(np.uint8)[..., None], 3, axis=2)
     for colour, mask in zip(_class_colours(len(masks)), masks, strict=True):
         large = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), (PANEL, height))
-        outline, _ = cv2.findContours(
-            (large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
+        outline, _ = cv2.findContours((large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 2, cv2.LINE_AA)
     _draw_text(picture, text, (8, 20))
     _draw_text(picture, "L", (PANEL - 18, height // 2))  # the patient's left

@@ -44,19 +44,12 @@ class Span(NamedTuple):
 
 
 def strip_plots(
-    rows: Sequence[ChartRow],
-    *,
-    unit: str,
-    label: str,
-    zero: bool = True,
-    scale: Scale | None = None,
+    rows: Sequence[ChartRow], *, unit: str, label: str, zero: bool = True, scale: Scale | None = None
 ) -> str:
     """A dot a value, with quartiles, 5th and 95th percentile below; on a scale over all if none is given."""
     values = [value for row in rows for value in row.values]
     scale = scale or Scale.from_values(values, start=LEFT, end=RIGHT, zero=zero)
-    return _draw_rows(
-        rows, scale, lambda i, top: _strip_marks(rows[i], top, scale), unit=unit, label=label
-    )
+    return _draw_rows(rows, scale, lambda i, top: _strip_marks(rows[i], top, scale), unit=unit, label=label)
 
 
 def histograms(rows: Sequence[ChartRow], *, unit: str, label: str, zero: bool = False) -> str:
@@ -68,9 +61,7 @@ def histograms(rows: Sequence[ChartRow], *, unit: str, label: str, zero: bool = 
     )
 
 
-def share_bars(
-    rows: Sequence[ChartRow], spreads: Sequence[Spread], *, unit: str, label: str
-) -> str:
+def share_bars(rows: Sequence[ChartRow], spreads: Sequence[Spread], *, unit: str, label: str) -> str:
     """A bar from 0 to 100 % for each row's one value, and a line from the 5th to the 95th percentile."""
     scale = Scale(0, 100, LEFT, RIGHT)
 
@@ -119,9 +110,7 @@ def _draw_rows(
             svg.text(svg.WIDTH, top + 12, row.value_text, anchor="end", kind="small"),
             *marks(index, top + HEAD),
         ]
-    return svg.drawing(
-        foot + 38, *ticks_below(scale, foot, unit=unit, top=HEAD), *drawn, label=label
-    )
+    return svg.drawing(foot + 38, *ticks_below(scale, foot, unit=unit, top=HEAD), *drawn, label=label)
 
 
 def ticks_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str]:
@@ -141,9 +130,7 @@ def ticks_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str
 def _strip_marks(row: ChartRow, top: float, scale: Scale) -> list[str]:
     if not row.values:
         return []
-    cloud = svg.dots(
-        _jittered_dots(row, top, scale), kind=f"dots {row.kind}", radius=_dot_radius(row)
-    )
+    cloud = svg.dots(_jittered_dots(row, top, scale), kind=f"dots {row.kind}", radius=_dot_radius(row))
     if len(row.values) < FEW:
         return [cloud]
     found, y = Spread.from_values(row.values), top + RULE
@@ -167,11 +154,7 @@ def _jittered_dots(row: ChartRow, top: float, scale: Scale) -> list[tuple[float,
     near = Counter(round(x / 5) for x, _ in placed)
     most, middle = max(near.values()), top + CLOUD / 2
     return [
-        (
-            x,
-            middle + (_van_der_corput(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most,
-            told,
-        )
+        (x, middle + (_van_der_corput(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most, told)
         for i, (x, told) in enumerate(placed, start=1)
     ]
 
@@ -187,11 +170,7 @@ def _van_der_corput(index: int) -> float:
 def _histogram_bars(row: ChartRow, top: float, scale: Scale) -> list[str]:
     bins = _bin_counts(row.values, scale)
     room = BODY - 14 if len(bins) <= FEW else BODY
-    wide = (
-        5.0
-        if len(bins) <= EXACT
-        else max(scale(svg.nice_step(scale.span / 60)) - scale(0.0) - 1, 3.0)
-    )
+    wide = 5.0 if len(bins) <= EXACT else max(scale(svg.nice_step(scale.span / 60)) - scale(0.0) - 1, 3.0)
     most, base = max(bins.values()), top + BODY
     drawn = [svg.line(LEFT, base, RIGHT, base, kind="hair")]
     numbered: list[float] = []

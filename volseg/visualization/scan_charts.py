@@ -74,9 +74,7 @@ def percentile_scale(scans: Sequence[ScanPercentiles], *, start: float, end: flo
 def case_ranges(cases: Sequence[CaseValues], *, kind: str, label: str) -> str:
     """A line for each case from its smallest to its largest day, with a dot a day."""
     placed = sorted(cases, key=lambda case: (_case_median(case), case.name))
-    scale = Scale.from_values(
-        [v for case in placed for v, _ in case.days], start=FOOT, end=TOP, zero=True
-    )
+    scale = Scale.from_values([v for case in placed for v, _ in case.days], start=FOOT, end=TOP, zero=True)
     left = left_margin(scale)
     wide = (RIGHT - left) / len(placed)
     lines, points = [], []
@@ -88,12 +86,7 @@ def case_ranges(cases: Sequence[CaseValues], *, kind: str, label: str) -> str:
     told = ranking_caption(placed[0].name, len(placed), "cases")
     dots = svg.dots(points, kind=f"dots {kind}", radius=min(3.0, max(1.8, wide / 3)))
     return svg.drawing(
-        FOOT + 26,
-        *axis_left(scale, left, unit="ml"),
-        *lines,
-        dots,
-        _text_below(left, told),
-        label=label,
+        FOOT + 26, *axis_left(scale, left, unit="ml"), *lines, dots, _text_below(left, told), label=label
     )
 
 
@@ -123,9 +116,7 @@ def _text_below(left: float, told: str) -> str:
 def _step_points(edges: Sequence[float], heights: Sequence[float]) -> list[tuple[float, float]]:
     """A line that is level over each scan's place."""
     return [
-        point
-        for i, height in enumerate(heights)
-        for point in ((edges[i], height), (edges[i + 1], height))
+        point for i, height in enumerate(heights) for point in ((edges[i], height), (edges[i + 1], height))
     ]
 
 
@@ -135,9 +126,7 @@ def _case_median(case: CaseValues) -> float:
 
 
 def _hover_text(scan: ScanPercentiles) -> str:
-    low, median, high = (
-        formatting.format_number(scan.levels[level]) for level in ("p0.5", "p50", "p99.5")
-    )
+    low, median, high = (formatting.format_number(scan.levels[level]) for level in ("p0.5", "p50", "p99.5"))
     return f"{scan.name}: median {median}, 0.5–99.5 %: {low} to {high}"
 
 

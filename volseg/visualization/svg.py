@@ -51,10 +51,7 @@ def dots(points: Sequence[tuple[float, float, str]], *, kind: str, radius: float
     """Dots (x, y, what is told when a reader points at it)."""
     return tag(
         "g",
-        *(
-            tag("circle", *tooltip(told), cx=float(x), cy=float(y), r=float(radius))
-            for x, y, told in points
-        ),
+        *(tag("circle", *tooltip(told), cx=float(x), cy=float(y), r=float(radius)) for x, y, told in points),
         class_=kind,
     )
 
@@ -87,9 +84,7 @@ class Scale:
     log: bool = False
 
     @classmethod
-    def from_values(
-        cls, values: Iterable[float], *, start: float, end: float, zero: bool = False
-    ) -> "Scale":
+    def from_values(cls, values: Iterable[float], *, start: float, end: float, zero: bool = False) -> "Scale":
         """A scale with round ends over these values; from zero if asked and if it is linear."""
         some = list(values)
         low, high = min(some), max(some)
@@ -98,9 +93,7 @@ class Scale:
         low = min(low, 0.0) if zero else low
         step = nice_step((high - low) / 5 or abs(high) / 5 or 1.0)
         low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-        return (
-            cls(low, high, start, end) if low < high else cls(low - step, high + step, start, end)
-        )
+        return cls(low, high, start, end) if low < high else cls(low - step, high + step, start, end)
 
     @property
     def span(self) -> float:

@@ -94,9 +94,7 @@ def test_without_train_csv_scans_have_no_masks_and_a_note_says_so(raw):
     found = GITract().scans(raw.root)
 
     assert [scan.labels(CLASSES) for scan in found.scans] == [None] * 4
-    assert notes_of(found) == [
-        f"{raw.root}: no train.csv, so the scans are prepared without labels"
-    ]
+    assert notes_of(found) == [f"{raw.root}: no train.csv, so the scans are prepared without labels"]
 
 
 def test_the_part_is_the_folder_above_the_case(raw):
@@ -172,9 +170,7 @@ def test_with_allow_gaps_the_slices_there_are_are_stacked_and_a_note_says_so(raw
 
 def test_excel_marks_quotes_blank_lines_column_order_and_unpadded_ids_do_not_matter(raw):
     expected = stacked(scan_of(raw))
-    lines = [
-        f'"{text}",{organ},"{name.replace("_00", "_")}"' for (name, organ), text in raw.rows.items()
-    ]
+    lines = [f'"{text}",{organ},"{name.replace("_00", "_")}"' for (name, organ), text in raw.rows.items()]
     text = "\r\n".join(["segmentation,class,id", *lines, "", ""])
     raw.csv.write_text(text, encoding="utf-8-sig", newline="")
 
@@ -214,9 +210,7 @@ def test_read_folder_refuses_a_case_of_several_days_and_names_them(raw):
 
 def test_read_folder_refuses_what_is_no_folder_of_slices(raw):
     expected = "expected a folder of slices such as slice_0001_266_266_1.50_1.50.png"
-    assert fault(read_folder, raw.root / "nowhere") == (
-        f"{raw.root / 'nowhere'}: no such folder; {expected}"
-    )
+    assert fault(read_folder, raw.root / "nowhere") == (f"{raw.root / 'nowhere'}: no such folder; {expected}")
     assert fault(read_folder, raw.csv) == f"{raw.csv}: is a file; {expected}"
     assert fault(read_folder, raw.root) == (
         f"{raw.root}: no slices; expected scans/slice_0001_266_266_1.50_1.50.png"
@@ -285,13 +279,7 @@ def test_a_train_csv_that_is_no_file_is_a_fault_and_not_a_missing_one(raw, kind)
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "case1_day0_slice_" + "9" * 5000,
-        "case" + "9" * 5000 + "_day0_slice_0011",
-        "\0",
-        "\x1b[31mred",
-    ],
+    "name", ["case1_day0_slice_" + "9" * 5000, "case" + "9" * 5000 + "_day0_slice_0011", "\0", "\x1b[31mred"]
 )
 def test_an_id_that_is_none_is_shown_short_and_without_control_characters(raw, name):
     raw.rows[name, "stomach"] = ""

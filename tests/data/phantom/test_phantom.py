@@ -59,9 +59,7 @@ class TestRawLayout:
             assert pixels.shape == (int(height), int(width))
             assert len(number) == 4
             pixel_mm = (float(pixel_width), float(pixel_height))
-            assert ((int(width), int(height)), pixel_mm) in [
-                (g.shape[:2], g.pixel_mm) for g in SMALL
-            ]
+            assert ((int(width), int(height)), pixel_mm) in [(g.shape[:2], g.pixel_mm) for g in SMALL]
 
     def test_slices_are_numbered_from_0001_without_holes(self, dataset):
         for folder in (dataset[0] / "train").glob("case*/*/scans"):
@@ -128,9 +126,7 @@ class TestWriting:
         assert _hashes(tmp_path / "raw") == _hashes(dataset[0])
 
     def test_another_seed_gives_other_patients(self):
-        assert not np.array_equal(
-            simulate_scan(123, 20, seed=0)[0], simulate_scan(123, 20, seed=1)[0]
-        )
+        assert not np.array_equal(simulate_scan(123, 20, seed=0)[0], simulate_scan(123, 20, seed=1)[0])
 
     def test_a_folder_in_use_is_refused(self, tmp_path):
         (tmp_path / "note.txt").touch()
@@ -254,9 +250,7 @@ def _best_shift(moving, fixed):
         overlap = irfftn(rfftn(a, room).conj() * rfftn(b, room), room)
         score = score + overlap / (a.sum() + b.sum())
     steps = np.unravel_index(score.argmax(), score.shape)
-    wide = np.pad(
-        moving, [(0, 0)] + [(0, r - n) for n, r in zip(moving.shape[1:], room, strict=True)]
-    )
+    wide = np.pad(moving, [(0, 0)] + [(0, r - n) for n, r in zip(moving.shape[1:], room, strict=True)])
     rolled = np.roll(wide, steps, axis=(1, 2, 3))
     x, y, z = moving.shape[1:]
     return rolled[:, :x, :y, :z] > 0
@@ -273,9 +267,7 @@ def _best_band(organ, everything):
 @pytest.fixture(scope="module")
 def full():
     """One scan of each full-size grid."""
-    return [
-        simulate_scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6, 7), FULL, strict=True)
-    ]
+    return [simulate_scan(case, 1, grid=grid) for case, grid in zip((123, 5, 6, 7), FULL, strict=True)]
 
 
 @pytest.mark.slow
@@ -289,8 +281,7 @@ class TestFullSize:
     def test_slices_are_about_as_large_as_real_ones(self, full):
         """Mean size of every eighth slice, 45 to 75 kB in the real mix of matrix sizes."""
         means = [
-            np.mean([_kilobytes(image[:, :, z]) for z in range(0, image.shape[2], 8)])
-            for image, _ in full
+            np.mean([_kilobytes(image[:, :, z]) for z in range(0, image.shape[2], 8)]) for image, _ in full
         ]
         assert 45 < np.average(means, weights=(180, 78, 15, 1)) < 75
 

@@ -38,9 +38,7 @@ def holds(box, mask):
 def tight_box(mask):
     """The reference: first to last plane with a voxel."""
     places = np.argwhere(mask)
-    return tuple(
-        slice(first, last + 1) for first, last in zip(places.min(0), places.max(0), strict=True)
-    )
+    return tuple(slice(first, last + 1) for first, last in zip(places.min(0), places.max(0), strict=True))
 
 
 def ellipsoid(shape, centre, radii):
@@ -81,9 +79,7 @@ class TestByHand:
         box = body_box([slab()], (1.5, 2.0, 3.0), margin_mm=10)  # 7, 5 and 4
         assert box == (slice(13, 57), slice(10, 45), slice(6, 34))
 
-    @pytest.mark.parametrize(
-        ("air", "tissue"), [(0, 100), (-1000, 40), (-1000, -100), (500, 600), (0, 1)]
-    )
+    @pytest.mark.parametrize(("air", "tissue"), [(0, 100), (-1000, 40), (-1000, -100), (500, 600), (0, 1)])
     @pytest.mark.parametrize("dtype", [np.int16, np.int64, np.float32, np.float64, ">i2"])
     def test_any_unit_and_type(self, air, tissue, dtype):
         assert body_box([slab(air, tissue, dtype)], MM) == body_box([slab()], MM)
@@ -159,10 +155,7 @@ class TestLaws:
         tight = tight_box(mask)
         box = body_box([scene(mask, seed)], MM, margin_mm=0)
         assert (
-            all(
-                a.start >= b.start - 1 and a.stop <= b.stop + 1
-                for a, b in zip(box, tight, strict=True)
-            )
+            all(a.start >= b.start - 1 and a.stop <= b.stop + 1 for a, b in zip(box, tight, strict=True))
             or mask.mean() < 0.05
         )
 
@@ -205,8 +198,7 @@ class TestLaws:
         channels = [scene(*one), scene(*other)]
         first, second = (body_box([channel], MM) for channel in channels)
         assert body_box(channels, MM) == tuple(
-            slice(min(a.start, b.start), max(a.stop, b.stop))
-            for a, b in zip(first, second, strict=True)
+            slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
         )
 
     @given(st.integers(1, 3000), st.sampled_from([FEWER, SAMPLES]))
@@ -232,9 +224,7 @@ class TestCost:
 
 
 class TestPhantom:
-    @pytest.mark.parametrize(
-        "grid", [*SMALL, FULL[2]], ids=lambda grid: "x".join(map(str, grid.shape))
-    )
+    @pytest.mark.parametrize("grid", [*SMALL, FULL[2]], ids=lambda grid: "x".join(map(str, grid.shape)))
     @pytest.mark.parametrize(("case", "day", "seed"), [(123, 20, 0), (7, 3, 0), (1, 0, 1)])
     def test_it_holds_every_organ_and_leaves_air_out(self, grid, case, day, seed):
         image, masks = simulate_scan(case, day, grid=grid, seed=seed)
@@ -253,9 +243,7 @@ class TestRealScans:
             for row in csv.DictReader(file):
                 number = int(row["id"].rpartition("_")[2])
                 if row["segmentation"]:
-                    masks[:, :, found.numbers.index(number)] |= decode(
-                        row["segmentation"], found.size
-                    )
+                    masks[:, :, found.numbers.index(number)] |= decode(row["segmentation"], found.size)
         assert masks.sum() > 100_000
         assert holds(box, masks)
         assert share(box, masks.shape) < 0.75

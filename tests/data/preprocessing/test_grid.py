@@ -4,12 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
-from volseg.data.preprocessing.grid import (
-    InverseResampling,
-    NetworkGrid,
-    NetworkInput,
-    stack_channels,
-)
+from volseg.data.preprocessing.grid import InverseResampling, NetworkGrid, NetworkInput, stack_channels
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
@@ -130,15 +125,11 @@ def test_a_part_is_what_it_is_of_the_whole() -> None:
 
 
 @given(shapes, affines(), st.tuples(*[st.floats(0.7, 3.0)] * 3), st.data())
-def test_a_native_box_lies_within_its_box_on_the_networks_grid(
-    shape, affine, spacing, data
-) -> None:
+def test_a_native_box_lies_within_its_box_on_the_networks_grid(shape, affine, spacing, data) -> None:
     grid = NetworkGrid.from_volume(Volume(np.zeros(shape), affine), spacing)
     oriented = grid.oriented_shape
     begins = [data.draw(st.integers(0, n - 1)) for n in oriented]
-    box = tuple(
-        slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(begins, oriented, strict=True)
-    )
+    box = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(begins, oriented, strict=True))
 
     found = grid.covering_box(box)
 

@@ -158,11 +158,7 @@ def test_any_volume_comes_back_turned_but_unchanged(tmp_path_factory, scan):
 
 
 def files_of(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_phantom_comes_back_file_for_file(tmp_path):
@@ -193,17 +189,13 @@ def test_real_slices_come_back_with_their_names_pixels_and_rows(shared_data, tmp
     assert written == names
     for name in names:
         np.testing.assert_array_equal(png.read(tmp_path / "slices" / name), png.read(raw / name))
-    assert (tmp_path / "slices/train.csv").read_text().split() == (
-        raw / "train.csv"
-    ).read_text().split()
+    assert (tmp_path / "slices/train.csv").read_text().split() == (raw / "train.csv").read_text().split()
 
 
 def test_numbers_overlaps_gaps_and_exclusions_of_slices_are_kept(tmp_path):
     raw = Raw(tmp_path / "raw")
     raw.path(SCANS[0], 13).unlink()
-    given = PrepareOptions(
-        out=tmp_path / "prepared", workers=1, allow_gaps=True, exclude=(SCANS[2],)
-    )
+    given = PrepareOptions(out=tmp_path / "prepared", workers=1, allow_gaps=True, exclude=(SCANS[2],))
     prepare(raw.root, options=given)
 
     done, again = there_and_back(tmp_path / "prepared", tmp_path)
@@ -215,9 +207,7 @@ def test_numbers_overlaps_gaps_and_exclusions_of_slices_are_kept(tmp_path):
         assert path.is_file() == ((scan, number) != (SCANS[0], 13))
         if path.is_file():
             np.testing.assert_array_equal(png.read(path), image)
-    rows = [
-        line for line in raw.csv.read_text().splitlines() if "case1_day0_slice_0013" not in line
-    ]
+    rows = [line for line in raw.csv.read_text().splitlines() if "case1_day0_slice_0013" not in line]
     assert (tmp_path / "slices/train.csv").read_text().splitlines() == rows
 
 
@@ -225,24 +215,17 @@ def test_a_test_part_stays_one_and_keeps_its_labels(tmp_path):
     voxels, label = pixels(0, (5, 4, 3)), np.ones((5, 4, 3), np.uint8)
     source = listing(tmp_path, ("a", voxels, LPS, None), ("b", voxels, LPS, label))
     told = json.loads(source.read_text())
-    source.write_text(
-        json.dumps({**told, "training": told["training"][:1], "test": told["training"][1:]})
-    )
+    source.write_text(json.dumps({**told, "training": told["training"][:1], "test": told["training"][1:]}))
 
     done, dataset = there_and_back(source, tmp_path)
 
     assert (done.scans, done.labelled) == (2, 1)
-    assert [(one.part, one.labels is None) for one in dataset.samples] == [
-        ("train", True),
-        ("test", False),
-    ]
+    assert [(one.part, one.labels is None) for one in dataset.samples] == [("train", True), ("test", False)]
 
 
 class TestNames:
     def names(self, tmp_path, *names):
-        entries = [
-            (name, pixels(0, (3, 3, 2)), LPS, np.ones((3, 3, 2), np.uint8)) for name in names
-        ]
+        entries = [(name, pixels(0, (3, 3, 2)), LPS, np.ones((3, 3, 2), np.uint8)) for name in names]
         volumes_to_slices.convert_dataset(listing(tmp_path, *entries), tmp_path / "slices")
         return {line["name"]: scan for scan, line in mapping(tmp_path).items()}
 
@@ -292,10 +275,7 @@ class TestGrey:
     @pytest.mark.parametrize(
         ("voxels", "words"),
         [
-            (
-                [0.5, 2],
-                "holds fractions from 0.5 to 2, but a PNG holds 65,536 whole numbers; pass --r",
-            ),
+            ([0.5, 2], "holds fractions from 0.5 to 2, but a PNG holds 65,536 whole numbers; pass --r"),
             ([-1, 65_535], "holds values from -1 to 65535, but a PNG holds"),
             ([0.0, np.nan], "holds NaN or infinite voxels; replace them"),
             ([-1.7e308, 1.7e308], "holds values from -1.7e+308 to 1.7e+308"),
@@ -360,9 +340,7 @@ class TestRefusals:
         assert list((tmp_path / "out").iterdir()) == []
 
     def test_distances_of_slices_that_differ_are_refused_and_can_be_chosen(self, tmp_path):
-        source = listing(
-            tmp_path, self.entry("a"), self.entry("b", 2.03125), self.entry("c", 3.00001)
-        )
+        source = listing(tmp_path, self.entry("a"), self.entry("b", 2.03125), self.entry("c", 3.00001))
         told = "slices are 3 mm (a, c), 2.03125 mm (b) apart"
 
         assert self.refusal(source, tmp_path / "out") == (

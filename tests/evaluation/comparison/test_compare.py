@@ -87,16 +87,12 @@ def test_the_difference_is_the_paired_one_over_cases(dataset: Dataset, a: Path, 
         for folder in (a, b)
     ]
     by_case = {
-        f"case{case}": np.array(
-            [np.subtract(dice[1][s], dice[0][s]) for s in ALL if f"e{case}_" in s]
-        )
+        f"case{case}": np.array([np.subtract(dice[1][s], dice[0][s]) for s in ALL if f"e{case}_" in s])
         for case in range(1, CASES + 1)
     }
     expected = bootstrap.mean(by_case)
     told = found.overall.difference
-    assert (told.mean, told.low, told.high) == pytest.approx(
-        (expected.mean, expected.low, expected.high)
-    )
+    assert (told.mean, told.low, told.high) == pytest.approx((expected.mean, expected.low, expected.high))
     assert found.overall.b - found.overall.a == pytest.approx(told.mean)
     for column, row in enumerate(found.classes):
         alone = bootstrap.mean({case: rows[:, column] for case, rows in by_case.items()})
@@ -150,14 +146,10 @@ def test_equal_predictions_are_the_same(dataset: Dataset, a: Path, b: Path) -> N
         predict(folder, dataset, lambda scan: number(scan) % 3)
     for metric in ("Dice", "HD", "kaggle"):
         found = compare(a, b, dataset.folder, metric=metric)
-        assert (
-            tables.verdict_sentence(found) == f"no difference: {metric} is the same on all 18 scans"
-        )
+        assert tables.verdict_sentence(found) == f"no difference: {metric} is the same on all 18 scans"
 
 
-def test_scans_are_sorted_from_the_best_for_a_to_the_best_for_b(
-    dataset: Dataset, a: Path, b: Path
-) -> None:
+def test_scans_are_sorted_from_the_best_for_a_to_the_best_for_b(dataset: Dataset, a: Path, b: Path) -> None:
     predict(a, dataset, lambda scan: {"case3_day1": 0}.get(scan, 1))
     predict(b, dataset, lambda scan: {"case3_day1": 2, "case5_day0": 0}.get(scan, 1))
     predicted.write(b, dataset, "case7_day0", masks=empty(dataset, "case7_day0", 1))
@@ -213,9 +205,7 @@ def test_scans_that_one_side_lacks_are_named_and_left_out_only_on_request(
     assert any("lacks scans" in note and "case9_day1" in note for note in found.notes)
 
 
-def test_two_predictions_without_a_common_scan_are_refused(
-    dataset: Dataset, a: Path, b: Path
-) -> None:
+def test_two_predictions_without_a_common_scan_are_refused(dataset: Dataset, a: Path, b: Path) -> None:
     predict(a, dataset, scans=ALL[:2])
     predict(b, dataset, scans=ALL[2:4])
 
@@ -319,9 +309,7 @@ def test_scores_that_are_out_of_date_are_found_anew_and_named(
     assert found.by_scan[0].a == 1
 
 
-def test_scores_of_changed_labels_are_out_of_date(
-    dataset: Dataset, a: Path, b: Path, monkeypatch
-) -> None:
+def test_scores_of_changed_labels_are_out_of_date(dataset: Dataset, a: Path, b: Path, monkeypatch) -> None:
     for folder in (a, b):
         predict(folder, dataset)
         evaluate(folder, dataset.folder, workers=1)
@@ -345,9 +333,7 @@ def test_a_folder_of_scores_stands_for_the_masks_they_are_of(
     assert found.overall.verdict == "A"
     assert again == ALL  # those of a
     shutil.rmtree(b)
-    with pytest.raises(
-        UserError, match=r"scores: its scores are of the masks in .*b, which are not"
-    ):
+    with pytest.raises(UserError, match=r"scores: its scores are of the masks in .*b, which are not"):
         compare(a, tmp_path / "scores", dataset.folder)
 
 
@@ -373,18 +359,12 @@ def instead(name: str) -> Callable[[Path], object]:
     ("spoil", "message"),
     [
         (mask(np.zeros((16, 20, 10))), r"its shape is \(16, 20, 10\); .*predict it again"),
-        (
-            mask(np.zeros(tiny.SHAPE), np.eye(4)),
-            "stomach.nii.gz: lies elsewhere .*predict it again",
-        ),
+        (mask(np.zeros(tiny.SHAPE), np.eye(4)), "stomach.nii.gz: lies elsewhere .*predict it again"),
         (
             lambda b: predicted.record(b, "case1_day0", classes=("liver", "stomach")),
             "case1_day0: has the classes liver, stomach; .* has large_bowel, stomach; pass --data",
         ),
-        (
-            lambda b: (b / "case1_day0/stomach.nii.gz").unlink(),
-            "case1_day0: stomach.nii.gz missing",
-        ),
+        (lambda b: (b / "case1_day0/stomach.nii.gz").unlink(), "case1_day0: stomach.nii.gz missing"),
         (shutil.rmtree, "b: no such folder"),
         (instead("config.yaml"), "b: a run, not predictions; make some: `volseg infer --run"),
         (instead("notes.txt"), "b: no predicted scan in it"),
@@ -433,14 +413,7 @@ def test_the_tables_fit_80_columns(dataset: Dataset, a: Path, b: Path) -> None:
         shown(tables.scan_difference_table(found), 80),
     )
 
-    for text in (
-        "large_bowel",
-        "stomach",
-        "all classes",
-        "unseen cases (9)",
-        "later days",
-        "B - A",
-    ):
+    for text in ("large_bowel", "stomach", "all classes", "unseen cases (9)", "later days", "B - A"):
         assert text in rows
     assert "…" not in rows + scans
     assert f"{found.overall.difference.low:+.3f}, {found.overall.difference.high:+.3f}]" in rows
@@ -498,18 +471,14 @@ def test_scores_that_lay_there_and_new_ones_of_the_same_masks_are_the_same(
     assert {one.difference for one in found.by_scan} == {0}
 
 
-def test_a_difference_that_rounds_to_nothing_has_no_minus(
-    dataset: Dataset, a: Path, b: Path
-) -> None:
+def test_a_difference_that_rounds_to_nothing_has_no_minus(dataset: Dataset, a: Path, b: Path) -> None:
     predict(a, dataset)
     predict(b, dataset, lambda scan: number(scan) % 2)
     found = compare(a, b, dataset.folder)
     tiny_row = dataclasses.replace(
         found.overall, difference=bootstrap.Estimate(-1e-5, -2e-4, 1e-4, 9), verdict="open"
     )
-    scans = tuple(
-        dataclasses.replace(one, difference=-1e-9, most_difference=-1e-9) for one in found.by_scan
-    )
+    scans = tuple(dataclasses.replace(one, difference=-1e-9, most_difference=-1e-9) for one in found.by_scan)
     found = dataclasses.replace(found, overall=tiny_row, classes=(tiny_row,), by_scan=scans)
 
     told = tables.verdict_sentence(found) + shown(tables.class_difference_table(found), 80)
@@ -528,9 +497,7 @@ def test_a_refusal_names_every_scan_that_is_missing(dataset: Dataset, a: Path, b
     assert any("and 9 more" in note for note in notes)
 
 
-def test_scans_that_are_not_compared_are_told_in_a_line_a_reason(
-    dataset: Dataset, a: Path, b: Path
-) -> None:
+def test_scans_that_are_not_compared_are_told_in_a_line_a_reason(dataset: Dataset, a: Path, b: Path) -> None:
     predict(a, dataset)
     predict(b, dataset, lambda _: 1)
     kept = tuple(one for one in dataset.samples if one.day == 0)

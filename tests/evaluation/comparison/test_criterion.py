@@ -26,9 +26,7 @@ def scan(metric: str, *values: float, name: str = "case1_day0") -> ScanScores:
 
 def paired(metric: str, one: tuple[float, float], other: tuple[float, float]) -> list[list[float]]:
     pair = (scan(metric, *one), scan(metric, *other))
-    return [
-        side["case1"][0].tolist() for side in find_criterion(metric).paired_values([pair], ORGANS)
-    ]
+    return [side["case1"][0].tolist() for side in find_criterion(metric).paired_values([pair], ORGANS)]
 
 
 def test_every_metric_has_a_better_side_but_for_plain_volumes() -> None:
@@ -48,10 +46,7 @@ def test_names_are_taken_in_any_case() -> None:
     [
         ("dise", r"--metric dise: no such metric; there are Dice, .*kaggle, did you mean Dice\?"),
         ("", "no such metric"),
-        (
-            "truth_ml",
-            "--metric truth_ml: neither more nor less of it is better; choose one of Dice,",
-        ),
+        ("truth_ml", "--metric truth_ml: neither more nor less of it is better; choose one of Dice,"),
     ],
 )
 def test_what_can_not_be_compared_is_a_users_mistake(name: str, message: str) -> None:
@@ -65,12 +60,7 @@ def test_an_organ_that_one_invents_counts_against_it() -> None:
 
 
 def test_what_neither_can_measure_or_one_missed_is_no_pair() -> None:
-    for one, other in (
-        (math.nan, math.nan),
-        (math.inf, 3.0),
-        (2.0, math.inf),
-        (math.nan, math.inf),
-    ):
+    for one, other in ((math.nan, math.nan), (math.inf, 3.0), (2.0, math.inf), (math.nan, math.inf)):
         left, right = paired("HD", (one, 1.0), (other, 2.0))
         assert math.isnan(left[0])
         assert math.isnan(right[0])

@@ -7,9 +7,7 @@ SPACING = (1.5, 2.0, 3.0)
 
 
 def look(mask: np.ndarray, image: np.ndarray | None = None) -> MaskFeatures:
-    return compute_features(
-        mask, np.zeros(mask.shape) if image is None else image, SPACING, (100.0, 300.0)
-    )
+    return compute_features(mask, np.zeros(mask.shape) if image is None else image, SPACING, (100.0, 300.0))
 
 
 def box(*sides: slice) -> np.ndarray:

@@ -49,9 +49,7 @@ def test_truths_drawn_from_the_probabilities_have_the_expected_dice(width: float
     mask = probability >= 0.5
     levels = np.rint(probability * 255).astype(np.uint8)
 
-    expected = expected_dice(
-        ProbabilityHistogram.from_probability(levels, mask).total_counts, PLAIN
-    )
+    expected = expected_dice(ProbabilityHistogram.from_probability(levels, mask).total_counts, PLAIN)
 
     true = [dice(mask, rng.random(mask.shape) < levels / 255) for _ in range(200)]
     assert expected == pytest.approx(np.mean(true), abs=0.003)

@@ -29,9 +29,7 @@ def signs_of(look: MaskFeatures, unsure: float = 1.0, agreement: float | None = 
 
 def maps_of(*passes: np.ndarray) -> ProbabilityMaps:
     """The maps of one class that so many passes, logits (X, Y, Z), leave."""
-    grid = NetworkGrid.from_volume(
-        Volume(np.zeros(SHAPE, np.uint16), stack_affine((1.5, 1.5), 3.0)), None
-    )
+    grid = NetworkGrid.from_volume(Volume(np.zeros(SHAPE, np.uint16), stack_affine((1.5, 1.5), 3.0)), None)
     maps = ProbabilityMaps(grid, exclusive=False, passes=len(passes))
     box = tuple(slice(0, n) for n in SHAPE)
     for logits in passes:
@@ -81,9 +79,7 @@ def test_unsure_borders_and_passes_that_differ_have_theirs() -> None:
 
 def test_near_the_ends_of_what_training_saw_nothing_is_unusual() -> None:
     for volume, grey in ((80 / 1.2, 0.36), (150 * 1.2, 0.64)):
-        assert (
-            signs_of(MaskFeatures(**{**vars(GOOD), "volume_ml": volume, "intensity": grey})) == []
-        )
+        assert signs_of(MaskFeatures(**{**vars(GOOD), "volume_ml": volume, "intensity": grey})) == []
 
 
 def test_an_end_of_the_scan_that_the_organ_often_touches_is_not_told() -> None:
@@ -103,9 +99,7 @@ def test_an_organ_that_some_training_scans_lack_may_be_missing() -> None:
 
 
 def test_without_a_calibration_only_the_scan_speaks() -> None:
-    look = MaskFeatures(
-        volume_ml=9e9, border_mm2=1.0, parts=99, intensity=-5, cut=("the first slice",)
-    )
+    look = MaskFeatures(volume_ml=9e9, border_mm2=1.0, parts=99, intensity=-5, cut=("the first slice",))
 
     assert [flag.sign for flag in mask_flags(look, 99.0, 0.5, None)] == ["cut", "agreement"]
 
@@ -186,15 +180,9 @@ def test_nothing_found_has_no_confidence() -> None:
 @pytest.mark.parametrize("lefts", [(6, 6), (5, 7), (3, 6, 9)])
 def test_agreement_is_the_dice_of_all_pairs_of_passes(lefts: tuple[int, ...]) -> None:
     passes = [soft_box(left) for left in lefts]
-    soft = [
-        sigmoid_table(1).take(np.rint(p * STEPS).astype(np.int16).view(np.uint16)) for p in passes
-    ]
+    soft = [sigmoid_table(1).take(np.rint(p * STEPS).astype(np.int16).view(np.uint16)) for p in passes]
     pairs = [(a, b) for i, a in enumerate(soft) for b in soft[i + 1 :]]
-    expected = (
-        2
-        * sum((a * b).sum() for a, b in pairs)
-        / sum((a**2).sum() + (b**2).sum() for a, b in pairs)
-    )
+    expected = 2 * sum((a * b).sum() for a, b in pairs) / sum((a**2).sum() + (b**2).sum() for a, b in pairs)
 
     told = reviewed(maps_of(*passes)).confidence["stomach"]
 

@@ -28,9 +28,7 @@ def distorted(temperature: float, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("temperature", [0.25, 0.7, 1.0, 1.8, 5.0])
 def test_a_known_temperature_is_found_again(temperature: float) -> None:
-    assert fit_calibration(distorted(temperature)).temperature == pytest.approx(
-        temperature, rel=0.02
-    )
+    assert fit_calibration(distorted(temperature)).temperature == pytest.approx(temperature, rel=0.02)
 
 
 @given(st.integers(0, 999))
@@ -80,8 +78,7 @@ def test_the_calibration_error_of_single_voxels_by_the_textbook() -> None:
     p, true = table[level[seen]], true[seen]
     edges = np.digitize(p, np.linspace(0, 1, BINS + 1)[1:-1])
     expected = sum(
-        (edges == b).mean() * abs(p[edges == b].mean() - true[edges == b].mean())
-        for b in np.unique(edges)
+        (edges == b).mean() * abs(p[edges == b].mean() - true[edges == b].mean()) for b in np.unique(edges)
     )
     assert expected_calibration_error(reliability_bins(counts, table)) == pytest.approx(expected)
 
@@ -90,9 +87,7 @@ def test_scaling_by_the_right_temperature_leaves_hardly_an_error() -> None:
     counts = distorted(2.5)
 
     before = expected_calibration_error(reliability_bins(counts, Calibration().level_probabilities))
-    after = expected_calibration_error(
-        reliability_bins(counts, fit_calibration(counts).level_probabilities)
-    )
+    after = expected_calibration_error(reliability_bins(counts, fit_calibration(counts).level_probabilities))
     assert after < 0.005
     assert before > 0.1
 

@@ -34,9 +34,7 @@ def learnt(model: nn.Module, *, loss, exclusive: bool, share: slice) -> list[tor
 
 
 def every_case() -> list[dict]:
-    return [
-        {"loss": loss, "exclusive": exclusive} for loss in LOSSES for exclusive in (False, True)
-    ]
+    return [{"loss": loss, "exclusive": exclusive} for loss in LOSSES for exclusive in (False, True)]
 
 
 def work(rank: int, folder: Path) -> None:

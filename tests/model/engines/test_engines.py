@@ -122,13 +122,9 @@ def test_a_part_by_hand(engine, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_logits_that_are_not_finite_are_refused_by_every_engine(
-    engine, wrong: float, tmp_path: Path
-) -> None:
+def test_logits_that_are_not_finite_are_refused_by_every_engine(engine, wrong: float, tmp_path: Path) -> None:
     given = biased(tmp_path, 0.0, wrong, 0.0)
-    window = WeightedWindow(
-        np.zeros((2, *given.window), np.float32), np.ones(given.window, np.float32)
-    )
+    window = WeightedWindow(np.zeros((2, *given.window), np.float32), np.ones(given.window, np.float32))
     network = engine.load(given, EngineOptions(2))
 
     with pytest.raises(UserError, match=f"is not finite by {engine.name}"):

@@ -135,13 +135,7 @@ SHAPES = [
 def test_transposed_convolutions_are_torchs(kernel, stride, padding, more) -> None:
     torch.manual_seed(0)
     conv = nn.ConvTranspose3d(
-        3,
-        2,
-        (kernel, 3, kernel),
-        (stride, 2, 1),
-        (padding, 1, 0),
-        (more, 1, 0),
-        dtype=torch.float64,
+        3, 2, (kernel, 3, kernel), (stride, 2, 1), (padding, 1, 0), (more, 1, 0), dtype=torch.float64
     )
     image = torch.randn(2, 3, 4, 3, 5, dtype=torch.float64)
 

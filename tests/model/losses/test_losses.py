@@ -68,9 +68,7 @@ def test_ignored_voxels_have_no_say(loss, exclusive: bool) -> None:
     value.backward()
     changed = torch.where(hidden, logits + 5, logits).detach()
 
-    assert loss(changed, labels, exclusive=exclusive).item() == pytest.approx(
-        value.item(), abs=1e-7
-    )
+    assert loss(changed, labels, exclusive=exclusive).item() == pytest.approx(value.item(), abs=1e-7)
     assert (logits.grad[hidden] == 0).all()
     assert (logits.grad[~hidden] != 0).all()
 
@@ -117,9 +115,7 @@ def test_of_exclusive_classes_it_equals_torchs_with_a_background_of_logit_zero(
     logits, labels = case(seed, exclusive=True, ignored=0.1, classes=classes)
     whole = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1).double()
     valid = (labels != IGNORE).all(dim=1)
-    target = torch.where(
-        valid, torch.cat([torch.zeros_like(labels[:, :1]), labels], 1).argmax(1), -1
-    )
+    target = torch.where(valid, torch.cat([torch.zeros_like(labels[:, :1]), labels], 1).argmax(1), -1)
 
     ce = torch.nn.functional.cross_entropy(whole, target, ignore_index=-1)
     one_hot = torch.stack([target == k for k in range(1, classes + 1)], dim=1)
@@ -182,9 +178,7 @@ def test_half_precision_logits_give_a_loss_in_float32(loss, exclusive: bool) -> 
 
 
 @given(st.integers(0, 999), st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]))
-def test_the_focal_term_of_overlapping_classes_equals_its_formula_in_numpy(
-    seed: int, gamma: float
-) -> None:
+def test_the_focal_term_of_overlapping_classes_equals_its_formula_in_numpy(seed: int, gamma: float) -> None:
     logits, labels = case(seed, ignored=0.2)
     x, valid = logits.double().numpy(), labels.numpy() != IGNORE
     t = np.where(valid, labels.numpy(), 0)

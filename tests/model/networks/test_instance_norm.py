@@ -2,11 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from volseg.model.networks.instance_norm import (
-    LAST,
-    ChannelsLastInstanceNorm,
-    use_channels_last_norms,
-)
+from volseg.model.networks.instance_norm import LAST, ChannelsLastInstanceNorm, use_channels_last_norms
 
 SHAPES = [(1, 3, 8, 6, 4), (2, 5, 4, 4, 4), (1, 1, 4, 4, 4), (3, 4, 2, 1, 1), (1, 16, 9, 7, 5)]
 LAYOUTS = [torch.contiguous_format, LAST]
@@ -22,10 +18,7 @@ def by_definition(x: Tensor, eps: float = 1e-5) -> Tensor:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_gradients_are_those_of_the_definition_in_every_layout(shape, down, up) -> None:
     """torch 2.13's own gradient is wrong here for one item and a channels-last gradient."""
-    values, gradient = (
-        torch.randn(shape, dtype=torch.float64),
-        torch.randn(shape, dtype=torch.float64),
-    )
+    values, gradient = (torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64))
     true, found = (values.clone().requires_grad_() for _ in range(2))
 
     by_definition(true).backward(gradient)
@@ -43,9 +36,7 @@ def test_bfloat16_is_rounded_once() -> None:
     normal = ChannelsLastInstanceNorm(8)(values)
 
     assert normal.dtype == torch.bfloat16
-    torch.testing.assert_close(
-        normal.float(), by_definition(values.float()), rtol=2**-8, atol=2**-8
-    )
+    torch.testing.assert_close(normal.float(), by_definition(values.float()), rtol=2**-8, atol=2**-8)
 
 
 def test_channels_last_data_stay_channels_last() -> None:
@@ -60,10 +51,7 @@ def test_weights_and_their_names_stay() -> None:
     plain = nn.Sequential(nn.Conv3d(1, 4, 3), nn.InstanceNorm3d(4, affine=True), nn.BatchNorm3d(4))
     nn.init.normal_(plain[1].weight)
     nn.init.normal_(plain[1].bias)
-    values, weights = (
-        torch.randn(2, 1, 6, 6, 6),
-        {k: v.clone() for k, v in plain.state_dict().items()},
-    )
+    values, weights = (torch.randn(2, 1, 6, 6, 6), {k: v.clone() for k, v in plain.state_dict().items()})
     before = plain(values)
 
     changed = use_channels_last_norms(plain)

@@ -3,15 +3,7 @@ import torch
 from torch import nn
 
 from volseg.model.losses.terms import class_probabilities
-from volseg.model.networks import (
-    PRIOR,
-    DynUNet,
-    Network,
-    SegResNet,
-    SwinUNETR,
-    UNet,
-    init_prior_bias,
-)
+from volseg.model.networks import PRIOR, DynUNet, Network, SegResNet, SwinUNETR, UNet, init_prior_bias
 from volseg.schema import union_members
 
 SMALL = {

@@ -38,8 +38,7 @@ def test_weights_have_the_names_and_shapes_of_monais() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "shape"),
-    [(12, (1, 1, 64, 64, 32)), (12, (2, 1, 32, 64, 32)), (24, (1, 1, 64, 32, 32))],
+    ("features", "shape"), [(12, (1, 1, 64, 64, 32)), (12, (2, 1, 32, 64, 32)), (24, (1, 1, 64, 32, 32))]
 )
 def test_logits_are_monais(features: int, shape: tuple[int, ...]) -> None:
     """Sizes whose windows need padding, are smaller than a window, or are shifted on some axes only."""
@@ -59,9 +58,7 @@ def test_logits_are_monais(features: int, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("size", [(16, 16, 16), (8, 10, 7), (15, 4, 9), (14, 14, 14), (6, 6, 6)])
 def test_a_stage_and_its_gradients_are_monais(size: tuple[int, ...]) -> None:
     """In float64, where nothing but the mathematics can differ."""
-    data = torch.randn(
-        2, 48, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
-    )
+    data = torch.randn(2, 48, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     results = []
     for network in pair(24):
         stage = network.swinViT.layers2[0].double()

@@ -33,10 +33,7 @@ def inside(path, x, y):
 def test_an_outline_holds_the_middles_of_its_voxels_and_of_no_others(mask) -> None:
     path = mask_outline(mask, mask.shape)
 
-    found = [
-        [inside(path, x + 0.501, y + 0.503) for y in range(mask.shape[1])]
-        for x in range(mask.shape[0])
-    ]
+    found = [[inside(path, x + 0.501, y + 0.503) for y in range(mask.shape[1])] for x in range(mask.shape[0])]
     assert np.array_equal(found, mask)
 
 

@@ -51,9 +51,7 @@ def page(tmp_path_factory) -> Path:
     type(dataset)(dataset.folder, dataset.facts.model_copy(update={"samples": tuple(bare)})).save()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(hardware, "available_cores", lambda: 1)
-        return report(
-            str(folder / "predictions"), data=dataset.folder, out=folder / "page.html"
-        ).path
+        return report(str(folder / "predictions"), data=dataset.folder, out=folder / "page.html").path
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +74,7 @@ def shown(chromium: Browser) -> list[str]:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_page_fits_the_screen_says_nothing_and_loads_nothing(
-    chromium, page, width, dark
-) -> None:
+def test_the_page_fits_the_screen_says_nothing_and_loads_nothing(chromium, page, width, dark) -> None:
     chromium.open(page, width=width, dark=dark)
     chromium.until(DRAWN)
 
@@ -99,9 +95,7 @@ def test_intervals_fit_a_phone(chromium, page, width) -> None:
     chromium.js("""[...document.querySelectorAll('.pairs td')].forEach(one =>
         one.firstChild.innerHTML = '-7987.3<small>-7526.0 to -8461.0</small>')""")
 
-    wider = (
-        "[...document.querySelectorAll('.scrolled')].map(one => one.scrollWidth - one.clientWidth)"
-    )
+    wider = "[...document.querySelectorAll('.scrolled')].map(one => one.scrollWidth - one.clientWidth)"
     found = chromium.js(wider)
     assert found
     assert max(found) <= 0
@@ -173,9 +167,7 @@ def test_arrow_keys_choose_another_scan(chromium, page) -> None:
     chromium.press("ArrowDown")
 
     assert chromium.js(NAME) != first
-    assert chromium.js("document.querySelector('input[name=scan]:checked').value") == chromium.js(
-        NAME
-    )
+    assert chromium.js("document.querySelector('input[name=scan]:checked').value") == chromium.js(NAME)
 
 
 def test_a_scan_without_truth_shows_its_prediction_alone(chromium, page) -> None:

@@ -94,14 +94,10 @@ def test_where_every_choice_of_cases_left_a_step_as_it_was_it_has_no_row() -> No
     same = row.model_copy(update={"chosen": row.was, "gain": gained(0.0, 0.0, 0.0)})
     now_and_then = row.model_copy(update={"chosen": row.was, "gain": gained(-0.01, -0.02, 0.0)})
 
-    text = tuning_changes(
-        ReportContent("a", "a", trained=(Run("a", tuned(rows=(same, now_and_then))),))
-    )
+    text = tuning_changes(ReportContent("a", "a", trained=(Run("a", tuned(rows=(same, now_and_then))),)))
 
     table = re.search(r"<h3>By step</h3>.*?</table>", text)[0]
     assert table.count('<th scope="row">') == 1
     assert "−0.010" in table
     assert "All other steps were tried" in text
-    assert "All other steps" not in tuning_changes(
-        ReportContent("a", "a", trained=(Run("a", tuned()),))
-    )
+    assert "All other steps" not in tuning_changes(ReportContent("a", "a", trained=(Run("a", tuned()),)))

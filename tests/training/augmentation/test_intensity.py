@@ -89,9 +89,7 @@ def test_blur_is_scipys_of_each_channel_by_itself() -> None:
 
 
 def test_low_resolution_keeps_a_slow_ramp_and_takes_fine_detail_away() -> None:
-    ramp = np.linspace(0, 1, 24, dtype=np.float32)[:, None, None] * np.ones(
-        (1, 1, 8, 8), np.float32
-    )
+    ramp = np.linspace(0, 1, 24, dtype=np.float32)[:, None, None] * np.ones((1, 1, 8, 8), np.float32)
     stripes = ((np.arange(24) % 2)[:, None, None] * np.ones((1, 1, 8, 8))).astype(np.float32)
     step, kept, lost = LowResolution(2.0, 1.0), [], []
     for seed in range(20):

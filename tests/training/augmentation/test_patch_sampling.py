@@ -65,11 +65,7 @@ def test_one_resampling_gives_what_scipy_gives_of_the_whole_scan(start, angle, z
         assert np.array_equal(mask[clear] == 1, share[clear] >= 0.5)
 
 
-@given(
-    starts,
-    st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
-    st.sampled_from([(5, 4, 3), (25, 4, 30)]),
-)
+@given(starts, st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3), st.sampled_from([(5, 4, 3), (25, 4, 30)]))
 def test_without_a_variation_the_patch_is_the_scans_own_voxels(start, signs, size) -> None:
     found = scan(below=8)
     label = np.where(truth(found)[2], IGNORE, truth(found)[:2])
@@ -128,9 +124,7 @@ def test_a_rotation_keeps_lengths_and_handedness(angle) -> None:
 def test_a_bend_moves_each_voxel_by_the_field() -> None:
     """On an image that says where each voxel lies, what is read less the place is the displacement."""
     ramps = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij")) / 32
-    ramp = PackedScan(
-        ramps.astype(np.float32), pack_labels(np.zeros((1, *SHAPE))), ((),), SPACING_MM, False
-    )
+    ramp = PackedScan(ramps.astype(np.float32), pack_labels(np.zeros((1, *SHAPE))), ((),), SPACING_MM, False)
     controls = np.random.default_rng(0).normal(0, 0.7, (3, 5, 5, 5))
     start, size = (5, 4, 4), (7, 6, 4)
 

@@ -30,14 +30,10 @@ def made(
     dataset: Dataset, augment: Augment = STRONG, *, seed: int = 0, cache: str = "memory"
 ) -> TrainingPatches:
     scans = ScanCache(dataset, dataset.samples, Data(cache=cache))
-    return TrainingPatches(
-        scans, build_augmentation(augment, patch=(8, 12, 16), foreground=0.5), seed=seed
-    )
+    return TrainingPatches(scans, build_augmentation(augment, patch=(8, 12, 16), foreground=0.5), seed=seed)
 
 
-def batches(
-    row: TrainingPatches, steps: range = range(5), *, workers: int = 0
-) -> list[torch.Tensor]:
+def batches(row: TrainingPatches, steps: range = range(5), *, workers: int = 0) -> list[torch.Tensor]:
     found = build_loader(row, batch=2, steps=steps, workers=workers)
     return [torch.cat([b["image"], b["label"]], dim=1) for b in found]
 
@@ -46,9 +42,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def test_batches_are_the_same_whatever_the_workers_the_cache_and_the_start(
-    dataset, monkeypatch
-) -> None:
+def test_batches_are_the_same_whatever_the_workers_the_cache_and_the_start(dataset, monkeypatch) -> None:
     whole = batches(made(dataset))
 
     assert same(whole, batches(made(dataset)))
@@ -111,9 +105,7 @@ def test_ranks_together_have_exactly_the_batches_of_one(dataset, workers: int) -
 def test_image_and_label_move_together(dataset) -> None:
     """The bright box stays under its mask through crop, flips, rotation, zoom and displacement."""
     weak = STRONG.model_copy(
-        update=dict.fromkeys(
-            ("brightness", "contrast", "noise", "gamma", "blur", "low_resolution"), 0
-        )
+        update=dict.fromkeys(("brightness", "contrast", "noise", "gamma", "blur", "low_resolution"), 0)
     )
     row, seen = made(dataset, weak), 0
     for position in range(40):
@@ -131,9 +123,7 @@ def test_every_kind_of_augmentation_can_be_left_out(dataset) -> None:
     """What is left is exactly the scan's voxels."""
     names = ("rotate_degrees", "scale", "brightness", "contrast", "noise")
     scans = ScanCache(dataset, dataset.samples, Data())
-    crop = build_augmentation(
-        Augment(**dict.fromkeys(names, 0)), patch=(20, 16, 10), foreground=0.5
-    )
+    crop = build_augmentation(Augment(**dict.fromkeys(names, 0)), patch=(20, 16, 10), foreground=0.5)
 
     assert len(crop.transforms) == 2
     row = TrainingPatches(scans, crop, seed=0)

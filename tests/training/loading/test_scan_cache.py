@@ -77,12 +77,7 @@ def test_a_changed_file_of_a_scan_is_noticed(dataset, which: str) -> None:
     assert np.array_equal(found[1].image, expected.image)
     assert np.array_equal(found[1].bits, expected.bits)
     after = [one.stat().st_mtime_ns for one in files(dataset)]
-    assert [one != other for one, other in zip(before, after, strict=True)] == [
-        False,
-        True,
-        False,
-        False,
-    ]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [False, True, False, False]
 
 
 def test_other_settings_have_other_files_and_are_told(dataset) -> None:
@@ -106,11 +101,7 @@ def test_memory_is_taken_where_half_of_what_is_free_is_enough(dataset, monkeypat
     need = 4 * VOXELS * 3
     assert packed_bytes(dataset.samples, Data()) == need
 
-    for memory, ranks, folder in (
-        (2 * need, 1, False),
-        (2 * need - 2, 1, True),
-        (9 * need, 2, True),
-    ):
+    for memory, ranks, folder in ((2 * need, 1, False), (2 * need - 2, 1, True), (9 * need, 2, True)):
         free(monkeypatch, memory)
         place = choose_placement(dataset, dataset.samples, Data(), ranks=ranks)
         assert (place.folder is not None) == folder

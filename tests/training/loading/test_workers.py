@@ -39,15 +39,11 @@ class Falls:
 def row(tmp_path, what: object) -> TrainingPatches:
     dataset = tiny.write(tmp_path, cases=3, days=1)
     scans = Falls(ScanCache(dataset, dataset.samples, Data()), what)
-    return TrainingPatches(
-        scans, build_augmentation(Augment(), patch=(8, 8, 4), foreground=0.5), seed=0
-    )
+    return TrainingPatches(scans, build_augmentation(Augment(), patch=(8, 8, 4), foreground=0.5), seed=0)
 
 
 def first_step(patches: TrainingPatches) -> int:
-    return (
-        next(p for p in range(9) if patches.scans.names[patches.scan_index(p)] == "case2_day0") // 2
-    )
+    return next(p for p in range(9) if patches.scans.names[patches.scan_index(p)] == "case2_day0") // 2
 
 
 def run(patches: TrainingPatches, count: int) -> None:
@@ -59,21 +55,9 @@ def run(patches: TrainingPatches, count: int) -> None:
 @pytest.mark.parametrize(
     ("ended", "ran_out", "reason"),
     [
-        (
-            signal.SIGKILL,
-            1,
-            r"was killed \(SIGKILL\): the system's memory ran out; set data\.cache=disk",
-        ),
-        (
-            signal.SIGKILL,
-            0,
-            r"was killed \(SIGKILL\) from outside, memory had not run out; go on with",
-        ),
-        (
-            signal.SIGKILL,
-            None,
-            r"was killed \(SIGKILL\), most likely since the system's memory ran out",
-        ),
+        (signal.SIGKILL, 1, r"was killed \(SIGKILL\): the system's memory ran out; set data\.cache=disk"),
+        (signal.SIGKILL, 0, r"was killed \(SIGKILL\) from outside, memory had not run out; go on with"),
+        (signal.SIGKILL, None, r"was killed \(SIGKILL\), most likely since the system's memory ran out"),
         (signal.SIGSEGV, 0, r"crashed \(SIGSEGV\); a file of this scan may be bad"),
         (signal.SIGBUS, 0, r"was ended \(SIGBUS\): the shared memory of /dev/shm is full"),
     ],
@@ -99,11 +83,7 @@ def test_of_several_workers_the_dead_one_is_told(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (
-            UserError("a.nii.gz: not a readable volume"),
-            UserError,
-            "a.nii.gz: not a readable volume",
-        ),
+        (UserError("a.nii.gz: not a readable volume"), UserError, "a.nii.gz: not a readable volume"),
         (MemoryError(), UserError, "memory ran out; set data.cache=disk"),
         (KeyError("ours"), RuntimeError, "Traceback"),
     ],

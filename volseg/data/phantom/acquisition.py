@@ -38,9 +38,7 @@ def simulate_scan(
     return render_day(today, grid, np.random.default_rng([seed, case, day, *grid.shape]))
 
 
-def render_day(
-    today: Day, grid: ScanGrid, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.uint16], Bools]:
+def render_day(today: Day, grid: ScanGrid, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint16], Bools]:
     """Image and masks of one day on a grid; `rng` draws what differs from grid to grid."""
     here = patient_space(grid, today.shift_mm)
     body = paint_trunk(here, today.patient, rng)
@@ -69,9 +67,7 @@ def _acquire_image(
 ) -> npt.NDArray[np.uint16]:
     """What the scanner makes of it: grain, blur, coil sensitivity, Rician noise, exact zeros."""
     signal = trunk.signal * (1 + TEXTURE * smooth_noise(space, 6, rng))
-    signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil_sensitivity(
-        space, today.wobble
-    )
+    signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil_sensitivity(space, today.wobble)
     noise = today.noise * np.sqrt(FINE_MM / (space.x[1] - space.x[0]).item())
     real = signal + noise * rng.standard_normal(space.shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(space.shape, dtype=np.float32)

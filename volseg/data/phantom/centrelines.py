@@ -28,9 +28,7 @@ def interpolate_waypoints(waypoints: Floats, radii: Floats) -> Centreline:
     return Centreline(points.astype(np.float32), np.interp(samples, at, radii).astype(np.float32))
 
 
-def coil_waypoints(
-    centre: Floats, semi: Floats, pitch_mm: float, rng: np.random.Generator
-) -> Floats:
+def coil_waypoints(centre: Floats, semi: Floats, pitch_mm: float, rng: np.random.Generator) -> Floats:
     """Waypoints (M, 3) of a tour that fills an ellipsoid: about one a `pitch_mm` cube, short steps."""
     steps = [np.arange(-half, half + pitch_mm, pitch_mm) for half in semi]
     lattice = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -13,13 +13,7 @@ import numpy as np
 from volseg import console
 from volseg.data.layouts.gi_tract import rle_csv, writer
 from volseg.data.phantom.acquisition import CLASSES, simulate_scan
-from volseg.data.phantom.schedule import (
-    LAST_CASE,
-    LAST_DAY,
-    ScheduledScan,
-    kaggle_schedule,
-    regular_schedule,
-)
+from volseg.data.phantom.schedule import LAST_CASE, LAST_DAY, ScheduledScan, kaggle_schedule, regular_schedule
 from volseg.errors import UserError
 from volseg.system.hardware import available_cores
 
@@ -79,14 +73,10 @@ def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -
     return _write_scans(out, orders, seed=seed, workers=workers)
 
 
-def _write_scans(
-    out: Path, orders: list[ScheduledScan], *, seed: int, workers: int | None
-) -> PhantomSummary:
+def _write_scans(out: Path, orders: list[ScheduledScan], *, seed: int, workers: int | None) -> PhantomSummary:
     written = []
     with console.progress_bar("drawing") as report:
-        for done in _draw_scans(
-            orders, partial(_write_scan, out, seed), workers or available_cores()
-        ):
+        for done in _draw_scans(orders, partial(_write_scan, out, seed), workers or available_cores()):
             written.append(done)
             report(len(written), len(orders))
     labelled = [row for done in written if done.order.part == "train" for row in done.rows]

@@ -30,10 +30,7 @@ class ScanGrid:
 
 
 # The demo: bowel is 5 to 7 voxels wide. Depths aren't divisible by 16, on purpose.
-SMALL = (
-    ScanGrid((100, 84, 72), (4.0, 4.0), -22.0),
-    ScanGrid((92, 76, 70), (4.4, 4.4), -20.0),
-)
+SMALL = (ScanGrid((100, 84, 72), (4.0, 4.0), -22.0), ScanGrid((92, 76, 70), (4.4, 4.4), -20.0))
 
 # The sizes of the real set.
 FULL = (

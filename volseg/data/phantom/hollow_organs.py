@@ -47,9 +47,7 @@ def outline_mask(shape: tuple[int, int, int], organ: HollowOrgan, depth: float =
     return mask
 
 
-def paint_stomach(
-    space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator
-) -> None:
+def paint_stomach(space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator) -> None:
     """A thick grey wall around a mixed meal, with a little gas in front."""
     here = space.crop(organ.tube.box)
     meal = 0.22 + 0.11 * smooth_noise(here, 13, rng)
@@ -57,9 +55,7 @@ def paint_stomach(
     _paint_organ(trunk, organ, np.where(gas, GAS, meal), wall=(0.5, 0.8))
 
 
-def paint_bowel(
-    space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator
-) -> None:
+def paint_bowel(space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator) -> None:
     """A feathery tube: folds across it, more or less bright content."""
     here = space.crop(organ.tube.box)
     folds = 0.12 * np.sin(2 * np.pi * organ.along_mm / 12)
@@ -67,9 +63,7 @@ def paint_bowel(
     _paint_organ(trunk, organ, content, wall=(0.3, 0.82))
 
 
-def paint_colon(
-    space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator
-) -> None:
+def paint_colon(space: PatientSpace, trunk: Trunk, organ: HollowOrgan, rng: np.random.Generator) -> None:
     """A thin wall, dark gas above bright content; the level changes from pouch to pouch."""
     here = space.crop(organ.tube.box)
     level = 0.1 + 0.4 * _noise_along(organ, 70, rng)
@@ -78,9 +72,7 @@ def paint_colon(
     _paint_organ(trunk, organ, np.where(gas, GAS, content), wall=(0.36, 0.88))
 
 
-def _paint_organ(
-    trunk: Trunk, organ: HollowOrgan, content: Floats, *, wall: tuple[float, float]
-) -> None:
+def _paint_organ(trunk: Trunk, organ: HollowOrgan, content: Floats, *, wall: tuple[float, float]) -> None:
     """Fill an organ: content up to the wall's inner depth, the wall's grey outside it."""
     grey, inner = wall
     filled = np.where(organ.depth < inner, content, grey)

@@ -4,12 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.data.phantom.centrelines import (
-    STEP_MM,
-    Centreline,
-    coil_waypoints,
-    interpolate_waypoints,
-)
+from volseg.data.phantom.centrelines import STEP_MM, Centreline, coil_waypoints, interpolate_waypoints
 from volseg.data.phantom.grids import Floats
 
 # How much a day differs from the case. These figures were tuned until masks copied from one day to

@@ -49,10 +49,7 @@ def regular_schedule(
         grids = [mix[rank % len(mix)]] * days
         if rank == CHANGING:
             grids[0] = mix[0]
-        orders += [
-            ScheduledScan(case, day, "train", grid)
-            for day, grid in zip(numbers, grids, strict=True)
-        ]
+        orders += [ScheduledScan(case, day, "train", grid) for day, grid in zip(numbers, grids, strict=True)]
     return orders
 
 
@@ -66,8 +63,7 @@ def kaggle_schedule(rng: np.random.Generator) -> list[ScheduledScan]:
     for case, chosen in zip(numbers, long_first, strict=True):  # listed cases need several days
         days = _draw_days(_LISTED.get(case, ()), len(grids[chosen]), rng)
         orders += [
-            ScheduledScan(case, day, "train", grid)
-            for day, grid in zip(days, grids[chosen], strict=True)
+            ScheduledScan(case, day, "train", grid) for day, grid in zip(days, grids[chosen], strict=True)
         ]
     return sorted(orders, key=lambda order: order[:2])
 

@@ -49,9 +49,7 @@ def ellipsoid_depth(space: PatientSpace, centre: Floats, semi: Floats) -> tuple[
 
 def smooth_noise(space: PatientSpace, wavelength_mm: float, rng: np.random.Generator) -> Floats:
     """Smooth noise (X, Y, Z) of about unit variance: a random lattice, interpolated linearly."""
-    weights = [
-        _interpolation_weights(axis.ravel(), wavelength_mm) for axis in (space.x, space.y, space.z)
-    ]
+    weights = [_interpolation_weights(axis.ravel(), wavelength_mm) for axis in (space.x, space.y, space.z)]
     lattice = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
     for axis_weights in weights:
         lattice = np.tensordot(lattice, axis_weights, axes=(0, 1))

@@ -13,10 +13,7 @@ from volseg.data.phantom.shapes import Bools, ellipsoid_depth, rasterise_tube, s
 FAT, BELLY_FAT, MUSCLE, MARROW, CORTEX, FLUID = 0.95, 0.72, 0.26, 0.44, 0.07, 0.9
 LIVER, SPLEEN, KIDNEY, SINUS, HEART, LUNG, VESSEL = 0.34, 0.4, 0.45, 0.75, 0.36, 0.06, 0.5
 
-DISC_MM = (
-    34.0,
-    9.0,
-)  # from one disc to the next, and its height; one lies at the iliac crest (L4/5)
+DISC_MM = (34.0, 9.0)  # from one disc to the next, and its height; one lies at the iliac crest (L4/5)
 WALL_MM = 13.0  # muscle around the belly
 BACK_MM = 24.0  # the back's muscles are thicker by this
 RIB_MM = (30.0, 9.0)  # from one rib to the next, and a rib's height
@@ -73,38 +70,28 @@ def paint_trunk(space: PatientSpace, patient: Patient, rng: np.random.Generator)
     return Trunk(skin, body, cavity, signal)
 
 
-def _outline_depth(
-    space: PatientSpace, patient: Patient, rims: float, inset_mm: float = 0.0
-) -> Floats:
+def _outline_depth(space: PatientSpace, patient: Patient, rims: float, inset_mm: float = 0.0) -> Floats:
     """Depth in the trunk's outline: 1 on the skin (`rims` 0) or under the fat (`rims` 1)."""
     side, front, back = (rims * rim + inset_mm for rim in patient.rim_mm)
     hips = 1 + 0.06 * np.tanh((space.z - 190) / 40) - 0.03 * np.tanh((70 - space.z) / 50)
     half_x = patient.half_mm[0] * hips - side
     back += BACK_MM if inset_mm else 0.0
-    half_y = np.where(
-        space.y < 0, patient.half_mm[1] * hips - front, patient.half_mm[1] * 0.92 - back
-    )
+    half_y = np.where(space.y < 0, patient.half_mm[1] * hips - front, patient.half_mm[1] * 0.92 - back)
     wide = np.abs(space.x / half_x) ** SQUARENESS
     return np.asarray(wide + np.abs(space.y / half_y) ** SQUARENESS, np.float32)
 
 
-def _paint_wall(
-    space: PatientSpace, patient: Patient, signal: Floats, rng: np.random.Generator
-) -> None:
+def _paint_wall(space: PatientSpace, patient: Patient, signal: Floats, rng: np.random.Generator) -> None:
     """Muscle streaked with fat; slanting ribs in it down to the costal margin."""
     muscle = _outline_depth(space, patient, 1.0) < 1
     signal[muscle] = MUSCLE
     signal[muscle & (smooth_noise(space, 8, rng) > STREAKS)] = BELLY_FAT
     slant = np.mod(space.z - 0.4 * np.abs(space.x) - 0.3 * space.y, RIB_MM[0])
-    chest = (
-        muscle & (_outline_depth(space, patient, 1.0, 3.0) < 1) & (space.z < 110 - np.abs(space.y))
-    )
+    chest = muscle & (_outline_depth(space, patient, 1.0, 3.0) < 1) & (space.z < 110 - np.abs(space.y))
     signal[chest & (slant < RIB_MM[1])] = MARROW
 
 
-def _paint_solid_organs(
-    space: PatientSpace, patient: Patient, signal: Floats, cavity: Bools
-) -> None:
+def _paint_solid_organs(space: PatientSpace, patient: Patient, signal: Floats, cavity: Bools) -> None:
     for centre, semi, grey in _SOLID:
         grown = patient.liver if grey in (LIVER, SPLEEN) else 1.0
         at = np.array(centre, np.float32) * patient.size
@@ -112,16 +99,12 @@ def _paint_solid_organs(
         signal[box][(depth < 1) & cavity[box]] = grey
 
 
-def _paint_vessels(
-    space: PatientSpace, patient: Patient, signal: Floats, rng: np.random.Generator
-) -> None:
+def _paint_vessels(space: PatientSpace, patient: Patient, signal: Floats, rng: np.random.Generator) -> None:
     for count, root, centre, semi, radius, grey in _VESSELS:
         for _ in range(count):
             end = np.array(centre) + np.array(semi) * rng.uniform(-1, 1, 3)
             half = (np.array(root) + end) / 2 + rng.normal(0, 9, 3)
-            path = interpolate_waypoints(
-                np.stack([root, half, end]) * patient.size, np.full(3, radius)
-            )
+            path = interpolate_waypoints(np.stack([root, half, end]) * patient.size, np.full(3, radius))
             vessel = rasterise_tube(space, path)
             signal[vessel.box][vessel.depth < 1] = grey
 

@@ -24,9 +24,7 @@ SAMPLES = 160  # along an axis at most, so that time and memory are bounded: 2.5
 FEWER = 48  # along an axis at most, for the quantiles
 
 
-def body_box(
-    channels: Sequence[Array], spacing_mm: Sequence[float], *, margin_mm: float = 10.0
-) -> Box:
+def body_box(channels: Sequence[Array], spacing_mm: Sequence[float], *, margin_mm: float = 10.0) -> Box:
     """The box outside which there is only air in every channel, and `margin_mm` of the air around it.
 
     It is the whole volume where there is no clear air: a volume cut out of a body, one with strong
@@ -42,9 +40,7 @@ def body_box(
     shape = channels[0].shape
     boxes = [_channel_box(channel) for channel in channels]
     x, y, z = (
-        _enclosing_slice(
-            [box[axis] for box in boxes], math.ceil(margin_mm / spacing_mm[axis]), shape[axis]
-        )
+        _enclosing_slice([box[axis] for box in boxes], math.ceil(margin_mm / spacing_mm[axis]), shape[axis])
         for axis in range(3)
     )
     return x, y, z
@@ -69,9 +65,7 @@ def _box_in_memory_order(voxels: Array) -> Box:
     cubes = bounding_box(body)
     if not body[cubes].size:
         cubes = bounding_box(np.ones_like(body))
-    x, y, z = (
-        _cubes_to_voxels(side, length) for side, length in zip(cubes, voxels.shape, strict=True)
-    )
+    x, y, z = (_cubes_to_voxels(side, length) for side, length in zip(cubes, voxels.shape, strict=True))
     return x, y, z
 
 

@@ -183,9 +183,7 @@ def _scale_and_resample(voxels: Array, levels: Levels, matrices: Sequence[Array]
     if voxels.shape[2] <= planes or (is_identity(x) and is_identity(y)):
         return apply_matrices(scale_intensities(voxels, levels), matrices)
     parts = [
-        apply_matrices(
-            scale_intensities(voxels[:, :, begun : begun + planes], levels), [x, y, None]
-        )
+        apply_matrices(scale_intensities(voxels[:, :, begun : begun + planes], levels), [x, y, None])
         for begun in range(0, voxels.shape[2], planes)
     ]
     return apply_matrices(np.concatenate(parts, axis=2), [None, None, along])

@@ -76,9 +76,7 @@ def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
     values -= low
     values /= (high - low) or 1.0
     if voxels.dtype.kind == "f" and not np.isfinite(values).all():
-        raise UserError(
-            "the image holds NaN or infinite voxels; replace them by the background's value"
-        )
+        raise UserError("the image holds NaN or infinite voxels; replace them by the background's value")
     return np.clip(values, 0, 1, out=values)
 
 
@@ -99,9 +97,7 @@ def _counted_percentiles(voxels: Array, percents: Levels) -> Levels:
     body = counts.copy()
     body[: 1 - lowest] = 0
     upto = (body if body.any() else counts).cumsum()
-    low, high = (
-        lowest + _value_at_rank(upto, (int(upto[-1]) - 1) * percent / 100) for percent in percents
-    )
+    low, high = (lowest + _value_at_rank(upto, (int(upto[-1]) - 1) * percent / 100) for percent in percents)
     return low, high
 
 

@@ -29,8 +29,7 @@ def interpolation_matrix(old: int, new: int) -> Floats:
 def resample_volume(values: Floats, shape: Sequence[int]) -> Floats:
     """(X, Y, Z) on another grid over the same box."""
     return apply_matrices(
-        values,
-        [interpolation_matrix(old, new) for old, new in zip(values.shape, shape, strict=True)],
+        values, [interpolation_matrix(old, new) for old, new in zip(values.shape, shape, strict=True)]
     )
 
 

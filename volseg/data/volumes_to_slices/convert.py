@@ -66,10 +66,7 @@ def convert_dataset(
         scans=len(book.entries),
         labelled=sum(bool(entry.rows) for entry in book.entries),
         slices=sum(len(entry.numbers) for entry in book.entries),
-        warnings=(
-            *_dataset_warnings(dataset, book),
-            *(told for one in book.entries for told in one.losses),
-        ),
+        warnings=(*_dataset_warnings(dataset, book), *(told for one in book.entries for told in one.losses)),
         command=("volseg", "prepare", str(out), *_reading_arguments(book)),
     )
 

@@ -58,10 +58,7 @@ class OrientedScan:
             return []
         of_classes = [
             rle_csv.scan_rows(
-                self.name,
-                self.numbers,
-                classes=[organ],
-                masks=self.grid.orient(self.masks[organ])[None],
+                self.name, self.numbers, classes=[organ], masks=self.grid.orient(self.masks[organ])[None]
             )
             for organ in classes
         ]
@@ -130,9 +127,7 @@ def _slice_numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
     if not scan.numbers or nibabel.aff2axcodes(image.affine) != ("L", "P", "I"):
         return range(1, count + 1)
     if len(scan.numbers) != count:
-        raise UserError(
-            f"has {count} slices, but numbers for {len(scan.numbers)}; prepare it again"
-        )
+        raise UserError(f"has {count} slices, but numbers for {len(scan.numbers)}; prepare it again")
     return scan.numbers
 
 

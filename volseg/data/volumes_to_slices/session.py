@@ -73,9 +73,7 @@ class SlicingSession:
         name, rescale = self.names[scan.name], self.options.rescale
         try:
             image = read_channel(scan, channel, classes)
-            if not self._accepts_distance(
-                scan, NetworkGrid.from_volume(image, None).oriented_mm[2]
-            ):
+            if not self._accepts_distance(scan, NetworkGrid.from_volume(image, None).oriented_mm[2]):
                 return
             read = orient_scan(scan, image, name=name, classes=classes, rescale=rescale)
         except UserError as error:
@@ -99,11 +97,7 @@ class SlicingSession:
             )
         if not self.faults and not self.entries:
             asked = self.options.slice_mm
-            told = (
-                f"--slice-mm {asked:g}: slices are {self._distances_text()} apart"
-                if asked
-                else "no scans"
-            )
+            told = f"--slice-mm {asked:g}: slices are {self._distances_text()} apart" if asked else "no scans"
             self.faults.append(f"{told}; name a dataset or a distance that has some")
         if self.faults:
             raise UserError.from_problems(first_few(self.faults, "scans with faults"))
@@ -111,9 +105,7 @@ class SlicingSession:
     def left_out_scans(self) -> list[str]:
         """The scans of other distances of slices than asked for."""
         asked = self.options.slice_mm
-        others = [
-            names for mm, names in self.distances.items() if asked and not _same_distance(asked, mm)
-        ]
+        others = [names for mm, names in self.distances.items() if asked and not _same_distance(asked, mm)]
         return [name for names in others for name in names]
 
     def prepare_arguments(self, bad_scans: Sequence[str]) -> list[str]:
@@ -121,9 +113,7 @@ class SlicingSession:
         excluded = {self.names[name] for name in self.raw_dataset.bad_scans}.difference(bad_scans)
         written = [entry.name for entry in self.entries if entry.name in excluded]
         gaps = any(slice_files.describe_gaps(entry.numbers) for entry in self.entries)
-        slice_mm = next(
-            mm for mm in self.distances if _same_distance(self.options.slice_mm or mm, mm)
-        )
+        slice_mm = next(mm for mm in self.distances if _same_distance(self.options.slice_mm or mm, mm))
         words = ["--slice-mm", _format_mm(slice_mm)]
         words += ["--allow-gaps"] if gaps else []
         return words + (["--exclude", *written] if written else [])

@@ -87,9 +87,7 @@ class PreparedScan:
                 problems.append(str(error))
                 continue
             if image is not None and not label.same_grid(image):
-                problems.append(
-                    f"{path}: lies on another grid than {self.source}; prepare it again"
-                )
+                problems.append(f"{path}: lies on another grid than {self.source}; prepare it again")
             masks[organ] = label.voxels.astype(bool, copy=False)
         if problems:
             raise UserError.from_problems(problems)

@@ -60,9 +60,7 @@ class ComparisonResult:
     notes: tuple[str, ...]
 
 
-def compare(
-    a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool = False
-) -> ComparisonResult:
+def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool = False) -> ComparisonResult:
     """Compare two folders of predictions, or of their scores, on the scans of both; write nothing.
 
     Scores that `evaluate` left are taken where they are of the masks and labels that lie there; the
@@ -98,11 +96,7 @@ def compare(
 
 
 def _build_result(
-    one: ComparedPredictions,
-    other: ComparedPredictions,
-    by: Criterion,
-    pairs: Pairs,
-    notes: tuple[str, ...],
+    one: ComparedPredictions, other: ComparedPredictions, by: Criterion, pairs: Pairs, notes: tuple[str, ...]
 ) -> ComparisonResult:
     organs = list(pairs[0][0].values)
     overall = difference_row("all classes", pairs, organs, by)
@@ -118,17 +112,14 @@ def _build_result(
         overall,
         tuple(difference_row(organ, pairs, [organ], by) for organ in organs),
         tuple(
-            difference_row(name, some, organs, by)
-            for name, some in group_by_training_exposure(pairs).items()
+            difference_row(name, some, organs, by) for name, some in group_by_training_exposure(pairs).items()
         ),
         tuple(scan_differences(pairs, organs, by)),
         notes,
     )
 
 
-def _load_both_predictions(
-    a: Path, b: Path, data: Path
-) -> tuple[ComparedPredictions, ComparedPredictions]:
+def _load_both_predictions(a: Path, b: Path, data: Path) -> tuple[ComparedPredictions, ComparedPredictions]:
     """Both sides, or one error with what is wrong with either."""
     made, problems = [], []
     for folder in (a, b):
@@ -144,9 +135,7 @@ def _load_both_predictions(
 def _load_predictions(folder: Path, data: Path) -> ComparedPredictions:
     known = score_files.read(folder)
     return ComparedPredictions(
-        str(folder),
-        find_scorable_scans(_find_prediction_folder(folder, list(known.values())), data),
-        known,
+        str(folder), find_scorable_scans(_find_prediction_folder(folder, list(known.values())), data), known
     )
 
 
@@ -195,9 +184,7 @@ def _scans_of_one_side(
             yield f"{lacking.name}: lacks scans that {having.name} has", told
 
 
-def _comparable_scans(
-    one: ComparedPredictions, other: ComparedPredictions
-) -> tuple[list[str], list[str]]:
+def _comparable_scans(one: ComparedPredictions, other: ComparedPredictions) -> tuple[list[str], list[str]]:
     """The scans of both that tell of new scans, and what is to be said of the others.
 
     Those that neither side was trained on; where there are none, those that both were.

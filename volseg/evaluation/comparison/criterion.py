@@ -16,11 +16,7 @@ from volseg.metrics.kaggle_score import KAGGLE
 Array = npt.NDArray[np.float64]
 Pairs = Sequence[tuple[ScanScores, ScanScores]]
 SCORE = "kaggle"
-SHARES, DISTANCES, SIGNED = (
-    ("Dice", "IoU", "NSD"),
-    ("HD", "ASD", "ASSD", "APL"),
-    "volume_difference",
-)
+SHARES, DISTANCES, SIGNED = (("Dice", "IoU", "NSD"), ("HD", "ASD", "ASSD", "APL"), "volume_difference")
 
 
 @dataclass(frozen=True)
@@ -53,20 +49,14 @@ class Criterion:
             return kaggle_by_case(one, places), kaggle_by_case(other, places)
         left, right = (values_by_case(scans, organs, self.name) for scans in (one, other))
         both = {case: self._comparable_values(left[case], right[case]) for case in left}
-        return {case: two[0] for case, two in both.items()}, {
-            case: two[1] for case, two in both.items()
-        }
+        return {case: two[0] for case, two in both.items()}, {case: two[1] for case, two in both.items()}
 
     def missed(self, pairs: Pairs, organs: Sequence[str]) -> tuple[int, int]:
         """How often A and B missed or invented an organ, so that the metric is infinite."""
         if self.name == SCORE:
             return 0, 0
         one, other = (
-            sum(
-                bool(np.isinf(pair[side].values[organ][self.name]))
-                for pair in pairs
-                for organ in organs
-            )
+            sum(bool(np.isinf(pair[side].values[organ][self.name])) for pair in pairs for organ in organs)
             for side in (0, 1)
         )
         return one, other

@@ -75,9 +75,7 @@ def group_by_training_exposure(pairs: Pairs) -> dict[str, list[tuple[ScanScores,
     """The pairs by what the training that saw more of them had seen; {} if there is one such group."""
     order = list(GROUPS)
     found = {
-        name: [
-            pair for pair in pairs if max(pair, key=lambda one: order.index(one.seen)).seen == seen
-        ]
+        name: [pair for pair in pairs if max(pair, key=lambda one: order.index(one.seen)).seen == seen]
         for seen, name in GROUPS.items()
     }
     kept = {name: some for name, some in found.items() if some}
@@ -95,8 +93,7 @@ def scan_differences(pairs: Pairs, organs: Sequence[str], by: Criterion) -> list
         found.append(ScanDifference(pair[0].scan, a, b, b - a, most, apart[most]))
     sign = 1 if by.better == "higher" else -1
     return sorted(
-        (one for one in found if not math.isnan(one.difference)),
-        key=lambda one: sign * one.difference,
+        (one for one in found if not math.isnan(one.difference)), key=lambda one: sign * one.difference
     )
 
 
@@ -104,7 +101,6 @@ def _pair_means(
     pair: tuple[ScanScores, ScanScores], organs: Sequence[str], by: Criterion
 ) -> tuple[float, float]:
     one, other = (
-        bootstrap.mean(values, weights=by.weights).mean
-        for values in by.paired_values([pair], organs)
+        bootstrap.mean(values, weights=by.weights).mean for values in by.paired_values([pair], organs)
     )
     return one, other

@@ -25,9 +25,7 @@ def verdict_sentence(found: ComparisonResult) -> str:
     if overall.verdict == "same":
         return f"no difference: {by.title} is the same on all {overall.scans} scans"
     if overall.verdict in ("A", "B"):
-        size = (
-            told.to_text(by.digits) if told.mean > 0 else _negated_estimate(told).to_text(by.digits)
-        )
+        size = told.to_text(by.digits) if told.mean > 0 else _negated_estimate(told).to_text(by.digits)
         return f"{overall.verdict} is better: {by.title} is {by.better} by {size}, {told.interval_basis}"
     apart = f"{by.title} of B - A is {told.to_text(by.digits, sign='+')}"
     return f"no difference can be told: {apart}{',' if told.has_interval else ';'} {told.interval_basis}"

@@ -88,9 +88,7 @@ def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
     known = [one.organs for one in found if one is not None]
     if len(known) < len(found):
         return None
-    return {
-        name: _merge_calibrations([organs[name] for organs in known]) for name in by.facts.classes
-    }
+    return {name: _merge_calibrations([organs[name] for organs in known]) for name in by.facts.classes}
 
 
 def _merge_calibrations(organs: Sequence[Organ]) -> Organ:

@@ -11,9 +11,7 @@ SIGN = "days"
 
 
 def flag_day_changes(
-    records: Sequence[PredictionRecord],
-    others: Iterable[PredictionRecord],
-    known: dict[str, Organ] | None,
+    records: Sequence[PredictionRecord], others: Iterable[PredictionRecord], known: dict[str, Organ] | None
 ) -> list[PredictionRecord]:
     """The records, judged beside those of their cases' other days (`others`) and training's.
 
@@ -30,9 +28,7 @@ def _flag_record(
     record: PredictionRecord, days: Sequence[PredictionRecord], known: dict[str, Organ]
 ) -> PredictionRecord:
     found = {
-        name: _flag_class(
-            confidence, _other_day_volumes(record.scan, name, days, known[name]), known[name]
-        )
+        name: _flag_class(confidence, _other_day_volumes(record.scan, name, days, known[name]), known[name])
         for name, confidence in record.confidence.items()
     }
     return record.model_copy(update={"confidence": found})

@@ -30,10 +30,7 @@ class MaskFeatures:
 
 
 def compute_features(
-    mask: Mask,
-    image: npt.NDArray[Any],
-    spacing_mm: tuple[float, float, float],
-    levels: tuple[float, float],
+    mask: Mask, image: npt.NDArray[Any], spacing_mm: tuple[float, float, float], levels: tuple[float, float]
 ) -> MaskFeatures:
     """Look at a mask and its image, both (X, Y, Z)."""
     box = bounding_box(mask)

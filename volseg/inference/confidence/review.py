@@ -43,9 +43,7 @@ def scan_mask_features(mask: Mask, first: Volume, levels: tuple[float, float]) -
     """What an organ looks like in the first channel, whose levels these are; ends are those of slices."""
     axis = NetworkGrid.from_volume(first, None).slice_axis
     x, y, z = np.roll(first.spacing_mm, 2 - axis)
-    return compute_features(
-        slices_last(mask, axis), slices_last(first.voxels, axis), (x, y, z), levels
-    )
+    return compute_features(slices_last(mask, axis), slices_last(first.voxels, axis), (x, y, z), levels)
 
 
 def slices_last(voxels: npt.NDArray[Kind], axis: int) -> npt.NDArray[Kind]:
@@ -87,9 +85,7 @@ class ScanReview:
         look = scan_mask_features(mask, self.first, self.levels)
         dice = expected_dice(tally.total_counts, table, calibration.missed)
         agreement = maps.dice_between_passes(number, tally.squared_sum)
-        unsure = border_uncertainty_mm(
-            tally.total_counts, table, look, math.prod(self.first.spacing_mm)
-        )
+        unsure = border_uncertainty_mm(tally.total_counts, table, look, math.prod(self.first.spacing_mm))
         self.confidence[name] = Confidence(
             dice=None if math.isnan(dice) else round(dice, 4),
             calibrated=organ is not None,

@@ -43,9 +43,7 @@ def convert_network(network: "nn.Module", shape: Sequence[int], kind: Format, fi
             write(plain, example, file)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ConversionError(
-            f"{file}: the network can't be converted to {kind} ({reason})"
-        ) from error
+        raise ConversionError(f"{file}: the network can't be converted to {kind} ({reason})") from error
 
 
 def _write_openvino(network: "nn.Module", example: "Tensor", file: Path) -> None:
@@ -69,12 +67,7 @@ def _write_onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
             norm.bias = nn.Parameter(torch.zeros(norm.num_features))
     with atomic_path(file) as temporary:
         torch.onnx.export(
-            network,
-            (example,),
-            temporary,
-            dynamo=False,
-            input_names=["image"],
-            output_names=["logits"],
+            network, (example,), temporary, dynamo=False, input_names=["image"], output_names=["logits"]
         )
 
 

@@ -67,8 +67,7 @@ def check_finite(total: float, by: WindowNetwork) -> None:
     """
     if not math.isfinite(total):
         raise UserError(
-            f"the network's output is not finite by {by}; "
-            "set train.precision: fp32 in the run's config.yaml"
+            f"the network's output is not finite by {by}; set train.precision: fp32 in the run's config.yaml"
         )
 
 

@@ -37,9 +37,7 @@ class Device:
         if cuda:
             return cls(
                 device,
-                torch.bfloat16
-                if torch.cuda.is_bf16_supported(including_emulation=False)
-                else torch.float16,
+                torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16,
             )
         return cls(device, torch.bfloat16 if has_bfloat16() else torch.float32)
 
@@ -61,6 +59,4 @@ class Device:
     def autocast(self) -> torch.autocast:
         """The context in which the network runs."""
         enabled = self.dtype != torch.float32
-        return torch.autocast(
-            self.device.type, dtype=self.dtype if enabled else None, enabled=enabled
-        )
+        return torch.autocast(self.device.type, dtype=self.dtype if enabled else None, enabled=enabled)

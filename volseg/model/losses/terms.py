@@ -49,13 +49,7 @@ class LossTerms(NamedTuple):
             known = known.all(dim=1, keepdim=True)
         valid = known.float()
         truth = (known & (labels == 1)).float()
-        return cls(
-            logits,
-            class_probabilities(logits, exclusive=exclusive) * valid,
-            truth,
-            valid,
-            exclusive,
-        )
+        return cls(logits, class_probabilities(logits, exclusive=exclusive) * valid, truth, valid, exclusive)
 
     def true_positives(self) -> Tensor:
         """Of each class, the sum of its probability where it truly is: (K,)."""
@@ -71,9 +65,7 @@ class LossTerms(NamedTuple):
             return binary_cross_entropy_with_logits(
                 self.logits, self.valid_labels, weight=self.valid, reduction="none"
             )
-        true_logit = (self.logits * self.valid_labels).sum(
-            dim=1, keepdim=True
-        )  # the background's is 0
+        true_logit = (self.logits * self.valid_labels).sum(dim=1, keepdim=True)  # the background's is 0
         return (log_denominator(self.logits) - true_logit) * self.valid
 
 

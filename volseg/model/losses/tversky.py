@@ -25,13 +25,7 @@ class Tversky(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
-        from volseg.model.losses.terms import (
-            AXES,
-            SMOOTH,
-            LossTerms,
-            mean_over_valid,
-            sum_over_ranks,
-        )
+        from volseg.model.losses.terms import AXES, SMOOTH, LossTerms, mean_over_valid, sum_over_ranks
 
         batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
         sums = (batch.true_positives(), batch.probability.sum(AXES), batch.valid_labels.sum(AXES))

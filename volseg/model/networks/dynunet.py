@@ -4,13 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from volseg.model.networks.strides import (
-    Stride,
-    Strides,
-    check_levels,
-    strides_per_axis,
-    total_stride,
-)
+from volseg.model.networks.strides import Stride, Strides, check_levels, strides_per_axis, total_stride
 from volseg.schema import Section
 
 if TYPE_CHECKING:

@@ -33,17 +33,12 @@ class WindowKinds:
 
 
 @lru_cache(maxsize=64)
-def window_kinds(
-    grid: Size, window: Size, shift: Size, *, batch: int, device: torch.device
-) -> WindowKinds:
+def window_kinds(grid: Size, window: Size, shift: Size, *, batch: int, device: torch.device) -> WindowKinds:
     """The kinds of windows of a grid of `grid` windows a scan, shifted by `shift` voxels."""
     shifted = [axis for axis in range(len(grid)) if shift[axis]]
     places = torch.cartesian_prod(*(torch.arange(n) for n in grid)).view(-1, len(grid))
     last = places == torch.tensor(grid) - 1
-    kind = sum(
-        (last[:, axis].long() << axis for axis in shifted),
-        torch.zeros(len(places), dtype=torch.long),
-    )
+    kind = sum((last[:, axis].long() << axis for axis in shifted), torch.zeros(len(places), dtype=torch.long))
     kind = kind.repeat(batch)
     order = kind.argsort(stable=True)
     present = sorted(set(kind.tolist()))
@@ -63,9 +58,7 @@ def _attention_mask(kind: int, window: Size, shift: Size, device: torch.device) 
         [i >= size - step if kind >> axis & 1 else False for i in range(size)]
         for axis, (size, step) in enumerate(zip(window, shift, strict=True))
     ]
-    region = torch.tensor(
-        [sum(bit << axis for axis, bit in enumerate(voxel)) for voxel in product(*steps)]
-    )
+    region = torch.tensor([sum(bit << axis for axis, bit in enumerate(voxel)) for voxel in product(*steps)])
     apart = region[:, None] != region[None, :]
     return torch.where(apart, APART, 0.0).to(device)
 
@@ -88,10 +81,7 @@ class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
         counts, masks = (mask.counts, mask.masks) if mask else ((windows,), (None,))
         parts = zip(*(torch.split(part, list(counts)) for part in (q, k, v)), masks, strict=True)
         mixed = torch.cat(
-            [
-                self._attend_in_chunks(q, k, v, bias if m is None else bias + m)
-                for q, k, v, m in parts
-            ]
+            [self._attend_in_chunks(q, k, v, bias if m is None else bias + m) for q, k, v, m in parts]
         )
         if mask is not None:
             mixed = mixed[mask.back]

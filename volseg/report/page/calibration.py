@@ -31,11 +31,7 @@ def _card_title(names: str, one: CalibrationFile) -> str:
 
 def _class_table(one: CalibrationFile, facts: ReportContent) -> str:
     rows = [
-        (
-            name,
-            f"{organ.calibration.temperature:.2f}",
-            *_before_after_cells(organ.before, organ.after),
-        )
+        (name, f"{organ.calibration.temperature:.2f}", *_before_after_cells(organ.before, organ.after))
         for name, organ in one.organs.items()
     ]
     rows.append(("all", "–", *_before_after_cells(one.before, one.after)))

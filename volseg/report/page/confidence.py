@@ -55,9 +55,7 @@ def _confidence_table(
     return f'<table class="wide look"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _confidence_row(
-    row: ConfidenceRow, scan: ReportScan, facts: ReportContent, *, mixed: bool
-) -> str:
+def _confidence_row(row: ConfidenceRow, scan: ReportScan, facts: ReportContent, *, mixed: bool) -> str:
     told = row.confidence
     dice = "not found" if told.dice is None else f"{told.dice:.2f}"
     below = "<small>not calibrated</small>" if mixed and not told.calibrated else ""
@@ -109,10 +107,7 @@ def _confidence_vs_dice(facts: ReportContent) -> str:
         f"{below} of them lie below the line: their Dice is lower than was expected."
     )
     plot = scatter_plot(
-        [
-            ScatterGroup(points, css_colour(facts.colour_index(organ)))
-            for organ, points in groups.items()
-        ],
+        [ScatterGroup(points, css_colour(facts.colour_index(organ))) for organ, points in groups.items()],
         expected="confidence",
         found="true Dice",
         label=f"True Dice against confidence. {told}",
@@ -123,9 +118,7 @@ def _confidence_vs_dice(facts: ReportContent) -> str:
     return html_page.figure("Was confidence right?", legend + plot, told)
 
 
-def _confidence_dice_pairs(
-    organ: str, scans: Sequence[ReportScan]
-) -> Iterator[tuple[float, float, str]]:
+def _confidence_dice_pairs(organ: str, scans: Sequence[ReportScan]) -> Iterator[tuple[float, float, str]]:
     for scan in scans:
         told = scan.record.confidence.get(organ)
         found = scan.values.get(organ, {}).get("Dice", math.nan)

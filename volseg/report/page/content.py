@@ -88,9 +88,7 @@ class ReportContent:
         return self.colour_index(name) if name in self.classes else None
 
 
-def distinct_run_values(
-    facts: ReportContent, told: Callable[[RunInfo], T | None]
-) -> list[tuple[str, T]]:
+def distinct_run_values(facts: ReportContent, told: Callable[[RunInfo], T | None]) -> list[tuple[str, T]]:
     """What is told of runs, each once, and of which it is told; no names where it is of all."""
     by_fact: list[tuple[list[str], T]] = []
     for one in facts.trained:

@@ -31,32 +31,24 @@ def volumes_by_day(facts: ReportContent) -> str:
 def _lead_text(cases: int) -> str:
     left = cases - CASES
     more = f" {formatting.format_count(left, 'other case')} not drawn." if left > 0 else ""
-    return (
-        f"Of cases that were predicted on two days or more, the one of the worst scan first.{more}"
-    )
+    return f"Of cases that were predicted on two days or more, the one of the worst scan first.{more}"
 
 
 def _chart_legend(organs: Sequence[str], facts: ReportContent) -> str:
     sides = [("prediction", "none dashed")]
     if any(scan.scores for scan in facts.scans):
         sides.insert(0, ("truth", "none"))
-    return html_page.legend(
-        [*((name, css_colour(facts.colour_index(name))) for name in organs), *sides]
-    )
+    return html_page.legend([*((name, css_colour(facts.colour_index(name))) for name in organs), *sides])
 
 
 def _largest_classes(facts: ReportContent) -> list[str]:
     """The largest classes, in their usual order."""
-    total = {
-        name: sum(scan.volume_ml.get(name, 0) for scan in facts.scans) for name in facts.classes
-    }
+    total = {name: sum(scan.volume_ml.get(name, 0) for scan in facts.scans) for name in facts.classes}
     largest = sorted(total, key=lambda name: -total[name])[:CLASSES]
     return [name for name in facts.classes if name in largest]
 
 
-def _case_chart(
-    case: str, scans: Sequence[ReportScan], organs: Sequence[str], facts: ReportContent
-) -> str:
+def _case_chart(case: str, scans: Sequence[ReportScan], organs: Sequence[str], facts: ReportContent) -> str:
     lines = []
     for name in organs:
         kind = css_colour(facts.colour_index(name))
@@ -67,9 +59,7 @@ def _case_chart(
             LineSeries(f"{name}, prediction", found, kind, True),
         ]
     label = f"Volumes of {case} by day"
-    return html_page.figure(
-        case, line_chart(lines, across="day", unit="ml", label=label, zero=True)
-    )
+    return html_page.figure(case, line_chart(lines, across="day", unit="ml", label=label, zero=True))
 
 
 def _label_volumes_ml(scan: ReportScan) -> dict[str, float]:

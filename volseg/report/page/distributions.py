@@ -32,9 +32,7 @@ def score_distributions(facts: ReportContent) -> str:
     plots = {name: _metric_chart(name, judged, facts) for name in names if name not in VOLUMES}
     first = [plots.get(name, "") for name in FIRST]
     others = [plot for name, plot in plots.items() if plot and name not in FIRST]
-    more = html_page.collapsible_card(
-        "Other metrics", f'<div class="plots">{"".join(others)}</div>'
-    )
+    more = html_page.collapsible_card("Other metrics", f'<div class="plots">{"".join(others)}</div>')
     lead = f"Over {formatting.format_count(len(judged), 'scan')}: {headline.name}. {row_charts.BOXES} {row_charts.FIGURES}"
     return html_page.section("How scores spread", lead, *first, more if others else "")
 
@@ -53,9 +51,7 @@ def volume_distributions(facts: ReportContent) -> str:
     )
 
 
-def _metric_chart(
-    name: str, scans: Sequence[ReportScan], facts: ReportContent, title: str = ""
-) -> str:
+def _metric_chart(name: str, scans: Sequence[ReportScan], facts: ReportContent, title: str = "") -> str:
     """The plot of one metric; "" where no scan has a value."""
     values = {
         organ: {scan.name: scan.values[organ][name] for scan in scans if organ in scan.values}
@@ -83,9 +79,7 @@ def _strip_chart(
     return html_page.figure(title, plot, f"{missed} more are infinite." if missed else "")
 
 
-def _class_row(
-    organ: str, by_scan: Mapping[str, float], facts: ReportContent, metric: str
-) -> ChartRow:
+def _class_row(organ: str, by_scan: Mapping[str, float], facts: ReportContent, metric: str) -> ChartRow:
     finite = {scan: value for scan, value in by_scan.items() if math.isfinite(value)}
     hints = [f"{scan}: {format_metric(metric, value)}" for scan, value in finite.items()]
     kind = css_colour(facts.colour_index(organ))
@@ -99,8 +93,4 @@ def _median_and_range(values: Sequence[float], metric: str) -> str:
         return ""
     found = Spread.from_values(values)
     middle = format_metric(metric, found.median)
-    return (
-        middle
-        if found.count == 1
-        else f"{middle} ({format_metric_range(metric, found.p5, found.p95)})"
-    )
+    return middle if found.count == 1 else f"{middle} ({format_metric_range(metric, found.p5, found.p95)})"

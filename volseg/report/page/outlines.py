@@ -45,9 +45,7 @@ def stacked_area_paths(areas: npt.NDArray[np.float64], height: float, *, most: f
     tops = height - height * np.cumsum(areas, axis=0) / (most or 1.0)
     floors = np.vstack([np.full(areas.shape[1], height), tops[:-1]])
     return [
-        svg.path([*_step_points(top), *reversed(_step_points(floor))], closed=True)
-        if area.any()
-        else ""
+        svg.path([*_step_points(top), *reversed(_step_points(floor))], closed=True) if area.any() else ""
         for area, top, floor in zip(areas, tops.tolist(), floors.tolist(), strict=True)
     ]
 

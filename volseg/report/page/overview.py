@@ -7,12 +7,7 @@ from volseg.evaluation.bootstrap import LEAST_CASES, Estimate
 from volseg.evaluation.scan_scores import GROUPS
 from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary, Scores
 from volseg.inference.tables import confidence_rows
-from volseg.report.page.content import (
-    ReportContent,
-    format_metric,
-    format_metric_range,
-    metric_heading,
-)
+from volseg.report.page.content import ReportContent, format_metric, format_metric_range, metric_heading
 from volseg.visualization import html_page
 
 KEY = ("Dice", "NSD2", "HD95")
@@ -101,9 +96,7 @@ def mean_scores(facts: ReportContent) -> str:
     groups, headline = facts.scores.groups, facts.scores.headline
     if all(one.scans != headline.scans for one in groups.values()):
         groups = {headline.name: headline, **groups}
-    cards = [
-        html_page.card(_group_title(group), _group_table(group, facts)) for group in groups.values()
-    ]
+    cards = [html_page.card(_group_title(group), _group_table(group, facts)) for group in groups.values()]
     lead = f"{TRAINED_ON if headline.name == GROUPS['scan'] else ''}{LEAD}"
     return html_page.section("Scores", lead, *cards, _run_table(facts.scores), kind="stack")
 
@@ -139,9 +132,7 @@ def _metric_cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]
 def _metric_cell(metric: str, values: Mapping[str, float], interval: Estimate) -> str:
     """A mean; below it, small, its interval and how many were infinite."""
     missed = values.get(metric + MISSED, 0)
-    below = (
-        [format_metric_range(metric, interval.low, interval.high)] if interval.has_interval else []
-    )
+    below = [format_metric_range(metric, interval.low, interval.high)] if interval.has_interval else []
     below += [f"+{missed:.0f}"] if missed else []
     told = format_metric(metric, values[metric])
     return f"{told}|{', '.join(below)}" if below else told
@@ -152,14 +143,8 @@ def _run_table(scores: Scores) -> str:
     if not scores.by_run:
         return ""
     rows = [
-        (
-            run,
-            str(len(one.scans)),
-            *_metric_cells(one.foreground_mean, one.intervals.foreground_mean),
-        )
+        (run, str(len(one.scans)), *_metric_cells(one.foreground_mean, one.intervals.foreground_mean))
         for run, one in scores.by_run.items()
     ]
-    table = html_page.table(
-        ("run", "scans", *map(metric_heading, COLUMNS)), rows, kind="wide pairs"
-    )
+    table = html_page.table(("run", "scans", *map(metric_heading, COLUMNS)), rows, kind="wide pairs")
     return html_page.card("By run", html_page.scroll_area(table, "Scores by run"))

@@ -27,9 +27,7 @@ def _mask_table(facts: ReportContent) -> str:
     if not records:
         return ""
     counts = Counter((one.run, one.weights[:HASH], one.version) for one in records)
-    rows = [
-        (run, weights, version, str(count)) for (run, weights, version), count in counts.items()
-    ]
+    rows = [(run, weights, version, str(count)) for (run, weights, version), count in counts.items()]
     return html_page.card("Masks", html_page.table(("run", "weights", "volseg", "scans"), rows))
 
 
@@ -73,6 +71,4 @@ def _config_cards(facts: ReportContent) -> Iterator[str]:
         by_text.setdefault(one.config, []).append(one.name)
     for text, names in by_text.items():
         title = f"Config of {formatting.abbreviate_names(names)}"
-        yield html_page.collapsible_card(
-            title, html_page.scroll_area(f"<pre>{escape(text)}</pre>", "Config")
-        )
+        yield html_page.collapsible_card(title, html_page.scroll_area(f"<pre>{escape(text)}</pre>", "Config"))

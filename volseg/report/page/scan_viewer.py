@@ -21,10 +21,7 @@ def scan_browser(facts: ReportContent) -> str:
     """All scans by name, and beside them the viewer, which starts with the worst."""
     drawn = [scan for scan in facts.scans if scan.picture]
     listed = html_page.scroll_area(_scan_table(facts), "Scans") if facts.scans else ""
-    parts = [
-        f'<div class="card">{listed}</div>' if listed else "",
-        _slice_viewer(facts) if drawn else "",
-    ]
+    parts = [f'<div class="card">{listed}</div>' if listed else "", _slice_viewer(facts) if drawn else ""]
     data = "".join(_scan_data(scan, facts) for scan in drawn)
     return html_page.section("Scans", _lead_text(facts, len(drawn)), *parts, kind="browser") + data
 

@@ -55,9 +55,7 @@ def encode_scan(sides: ScanImages, intensity: Intensity) -> str:
     if sides.labels is not None:
         turned["truth"] = _orient_masks(sides.labels, grid)
     called = slice_numbers(grid, sides.numbers)
-    box = _crop_box(
-        turned, sides.image, grid, _slice_span(called, [*sides.check, *sides.must_show])
-    )
+    box = _crop_box(turned, sides.image, grid, _slice_span(called, [*sides.check, *sides.must_show]))
     seen = {name: masks[(slice(None), *box)] for name, masks in turned.items()}
     told = {
         **_frame_geometry(seen["prediction"].shape, grid),
@@ -129,9 +127,7 @@ def _slice_span(called: Sequence[int], wanted: SliceRanges) -> slice:
     return slice(min(ends), max(ends) + 1) if ends else slice(0, 0)
 
 
-def _crop_box(
-    turned: Mapping[str, Array], image: Volume | None, grid: NetworkGrid, reach: slice
-) -> Box:
+def _crop_box(turned: Mapping[str, Array], image: Volume | None, grid: NetworkGrid, reach: slice) -> Box:
     """The body and all organs, from head to feet the slices with organs, those to reach, and a few beside."""
     x, y, z = bounding_box(np.any([masks.any(axis=0) for masks in turned.values()], axis=0))
     across = [(x, y)]
@@ -168,18 +164,14 @@ def _encode_slices(image: Volume, grid: NetworkGrid, box: Box, intensity: Intens
     import cv2
 
     voxels = grid.orient(image.voxels)[box]
-    grey = np.round(scale_intensities(voxels, intensity.levels(image.voxels)) * 255).astype(
-        np.uint8
-    )
+    grey = np.round(scale_intensities(voxels, intensity.levels(image.voxels)) * 255).astype(np.uint8)
     size, settings = _image_size(grey.shape), [cv2.IMWRITE_WEBP_QUALITY, QUALITY]
     packed = []
     for z in range(grey.shape[2]):
         slice_ = np.ascontiguousarray(grey[..., z].T)
         if size != grey.shape[:2]:
             slice_ = cv2.resize(slice_, size, interpolation=cv2.INTER_AREA)
-        packed.append(
-            base64.b64encode(cv2.imencode(".webp", slice_, settings)[1].tobytes()).decode()
-        )
+        packed.append(base64.b64encode(cv2.imencode(".webp", slice_, settings)[1].tobytes()).decode())
     return packed
 
 

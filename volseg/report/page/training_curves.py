@@ -40,24 +40,17 @@ def _best_by_class(one: RunInfo) -> str:
     best, sets = _best_epoch(one), _validation_sets(one)
     if not best:
         return ""
-    rows = [
-        (name, *(_format_cell(f"{key}_{name}", best) for key in sets))
-        for name in one.run.facts.classes
-    ]
+    rows = [(name, *(_format_cell(f"{key}_{name}", best) for key in sets)) for name in one.run.facts.classes]
     rows.append(("mean", *(_format_cell(key, best) for key in sets)))
     title = f"Dice at the best epoch, {best['epoch']:.0f}"
     swatches = range(len(rows) - 1)
-    return html_page.card(
-        title, html_page.table(("class", *sets.values()), rows, swatches=swatches)
-    )
+    return html_page.card(title, html_page.table(("class", *sets.values()), rows, swatches=swatches))
 
 
 def _best_by_run(trained: Sequence[RunInfo]) -> str:
     """A row a run, at its best epoch."""
     columns = {"epoch": "best epoch", "score": "Dice", **SETS}
-    rows = [
-        (one.name, *(_format_cell(key, _best_epoch(one)) for key in columns)) for one in trained
-    ]
+    rows = [(one.name, *(_format_cell(key, _best_epoch(one)) for key in columns)) for one in trained]
     table = html_page.table(("run", *columns.values()), rows, kind="wide")
     return html_page.card("Best epochs", table, full=True)
 
@@ -73,9 +66,7 @@ def _line_figure(title: str, lines: Sequence[LineSeries]) -> str:
     if not drawn:
         return ""
     keys = [(line.name, f"{line.kind}{' dashed' if line.dashed else ''}") for line in lines]
-    told = (
-        html_page.legend(keys) if len(set(keys)) > 1 and len({kind for _, kind in keys}) > 1 else ""
-    )
+    told = html_page.legend(keys) if len(set(keys)) > 1 and len({kind for _, kind in keys}) > 1 else ""
     return html_page.figure(title, told + drawn)
 
 
@@ -100,8 +91,7 @@ def _validation_charts(one: RunInfo) -> Iterator[str]:
     for key, name in sets.items():
         classes = one.run.facts.classes
         lines = [
-            LineSeries(c, _points_by_step(one, f"{key}_{c}"), css_colour(i))
-            for i, c in enumerate(classes)
+            LineSeries(c, _points_by_step(one, f"{key}_{c}"), css_colour(i)) for i, c in enumerate(classes)
         ]
         yield _line_figure(f"Dice by class, {name}", lines)
 

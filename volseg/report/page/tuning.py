@@ -25,8 +25,7 @@ def tuning_changes(facts: ReportContent) -> str:
 
 def _tuning_cards(names: str, one: TuningFile, facts: ReportContent) -> Iterator[str]:
     yield html_page.card(
-        names or "Result",
-        html_page.prose([f"{result_sentence(one)} {_tuning_basis(one)}", *one.notes]),
+        names or "Result", html_page.prose([f"{result_sentence(one)} {_tuning_basis(one)}", *one.notes])
     )
     tried = sorted((row for row in one.rows if row.had_alternatives), key=lambda row: not row.kept)
     kinds = [facts.swatch_index(row.organ) for row in tried]
@@ -52,9 +51,7 @@ def result_sentence(one: TuningFile) -> str:
     """What came of it, in one sentence that claims no more than its interval."""
     name, gain = OBJECTIVES[one.score].title.removeprefix("the "), one.gain
     if not any(row.kept for row in one.rows):
-        return (
-            f"Nothing helped: the steps stay as they were, with a mean {name} of {one.before:.3f}."
-        )
+        return f"Nothing helped: the steps stay as they were, with a mean {name} of {one.before:.3f}."
     told = f"the mean {name} went from {one.before:.3f} to {one.after:.3f}, {_gain_phrase(gain)}"
     if gain.is_significant:
         return f"The tuned steps are better: {told}."

@@ -31,12 +31,7 @@ def _subtitle(found: DatasetStats) -> str:
     channels = formatting.format_count(len(found.channels), "channel")
     kind = "classes exclude each other" if found.exclusive else "classes may overlap"
     kind = kind if len(found.classes) > 1 else ""
-    told = [
-        "Dataset statistics",
-        f"layout {found.layout}",
-        f"{channels}: {', '.join(found.channels)}",
-        kind,
-    ]
+    told = ["Dataset statistics", f"layout {found.layout}", f"{channels}: {', '.join(found.channels)}", kind]
     return " · ".join(one for one in told if one)
 
 
@@ -74,7 +69,9 @@ def _class_table(found: DatasetStats) -> str:
         return ""
     listed = overview.class_rows(found)
     table = html_page.table(overview.HEADER, listed, kind="wide", swatches=range(len(listed)))
-    return f'<section class="first">{html_page.card("Classes at a glance", table, overview.CAPTION)}</section>'
+    return (
+        f'<section class="first">{html_page.card("Classes at a glance", table, overview.CAPTION)}</section>'
+    )
 
 
 def _note_lines(found: DatasetStats) -> list[str]:
@@ -83,7 +80,5 @@ def _note_lines(found: DatasetStats) -> list[str]:
         names = ", ".join(found.excluded)
         told.append(f"Excluded scans are only in the sizes and spacings: {names}.")
     if not found.labelled:
-        told.append(
-            "No scan that is not excluded has labels, so there is nothing to say of classes."
-        )
+        told.append("No scan that is not excluded has labels, so there is nothing to say of classes.")
     return told

@@ -54,10 +54,7 @@ def _volume_chart(seen: Sequence[PresentClass]) -> str:
             name,
             distribution.format_spread(where.volume_ml, "ml"),
             [place.volume_ml for _, place in places],
-            [
-                f"{scan.name}: {formatting.format_number(place.volume_ml)} ml"
-                for scan, place in places
-            ],
+            [f"{scan.name}: {formatting.format_number(place.volume_ml)} ml" for scan, place in places],
             kind,
         )
         for name, kind, where, places in seen
@@ -79,9 +76,7 @@ def _slice_chart(found: DatasetStats) -> str:
     spreads = [found.slices.empty_share]
     for index, (name, one) in enumerate(found.organs.items()):
         shown = [(scan, scan.class_extent(name)) for scan in counted]
-        spreads.append(
-            Spread.from_values(p.slices / scan.slice_count if p else 0.0 for scan, p in shown)
-        )
+        spreads.append(Spread.from_values(p.slices / scan.slice_count if p else 0.0 for scan, p in shown))
         told = formatting.format_percent(one.slice_share)
         lines.append(ChartRow(name, told, [one.slice_share], kind=css_colour(index)))
     plot = row_charts.share_bars(
@@ -103,9 +98,7 @@ def _head_foot_chart(seen: Sequence[PresentClass]) -> str:
     if not lines:
         return ""
     label = f"Where classes lie from head to foot. {row_charts.describe_rows(lines)}"
-    plot = row_charts.presence_profiles(
-        lines, spans, unit="mm below the head end of the scan", label=label
-    )
+    plot = row_charts.presence_profiles(lines, spans, unit="mm below the head end of the scan", label=label)
     caption = "Height: share of scans in which a class reaches over a place. Figures: median top and bottom."
     return html_page.figure("From head to foot", plot, caption)
 
@@ -146,9 +139,7 @@ def _day_range_chart(one: PresentClass) -> str:
         told = f"{scan.name}: {formatting.format_number(place.volume_ml)} ml"
         by_case.setdefault(scan.case, []).append((place.volume_ml, told))
     cases = [scan_charts.CaseValues(case, seen) for case, seen in by_case.items() if seen[1:]]
-    return scan_charts.case_ranges(
-        cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case"
-    )
+    return scan_charts.case_ranges(cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case")
 
 
 def extents(found: DatasetStats) -> str:
@@ -164,10 +155,7 @@ def extents(found: DatasetStats) -> str:
             told = distribution.format_spread(found.extent_mm[axis], "mm")
             lines.append(ChartRow("all classes", told, [box[axis] for box in boxes], kind="none"))
         plot = row_charts.strip_plots(
-            lines,
-            unit="mm",
-            zero=False,
-            label=f"Extent {axis_name}. {row_charts.describe_rows(lines)}",
+            lines, unit="mm", zero=False, label=f"Extent {axis_name}. {row_charts.describe_rows(lines)}"
         )
         parts.append(html_page.figure(axis_name.capitalize(), plot))
     lead = (
@@ -180,8 +168,7 @@ def extents(found: DatasetStats) -> str:
 def _extent_row(one: PresentClass, axis: int) -> ChartRow:
     values = [place.extent_mm[axis] for _, place in one.places]
     hints = [
-        f"{scan.name}: {formatting.format_number(place.extent_mm[axis])} mm"
-        for scan, place in one.places
+        f"{scan.name}: {formatting.format_number(place.extent_mm[axis])} mm" for scan, place in one.places
     ]
     told = distribution.format_spread(one.where.extent_mm[axis], "mm")
     return ChartRow(one.name, told, values, hints, one.kind)
@@ -211,13 +198,9 @@ def overlaps(found: DatasetStats) -> str:
 def _overlap_row(one: OverlapStats, found: DatasetStats) -> ChartRow:
     name = pair_name(one.one, one.other)
     shared = [
-        (scan, scan.overlaps[name])
-        for scan in found.scans
-        if scan.in_class_stats and name in scan.overlaps
+        (scan, scan.overlaps[name]) for scan in found.scans if scan.in_class_stats and name in scan.overlaps
     ]
-    low, middle, high = map(
-        formatting.format_percent, (one.share.p5, one.share.median, one.share.p95)
-    )
+    low, middle, high = map(formatting.format_percent, (one.share.p5, one.share.median, one.share.p95))
     hints = [f"{scan.name}: {formatting.format_percent(share)}" for scan, share in shared]
     values = [100 * share for _, share in shared]
     return ChartRow(name, f"{middle} ({low}–{high})", values, hints, "plain")
@@ -227,9 +210,7 @@ def _overlap_matrix(classes: Sequence[str], overlaps: Sequence[OverlapStats]) ->
     """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
     known = {frozenset((one.one, one.other)): one.share for one in overlaps}
     most = max(share.high for share in known.values()) or 1.0
-    heads = "".join(
-        f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:]
-    )
+    heads = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:])
     body = ""
     for row, name in enumerate(classes[:-1]):
         body += f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
@@ -242,6 +223,4 @@ def _overlap_matrix(classes: Sequence[str], overlaps: Sequence[OverlapStats]) ->
             body += f'<td style="background:rgba(var(--heat),{heat:.2f})">{formatting.format_percent(share.median)}'
             body += f"<small>up to {formatting.format_percent(share.high)}</small></td>"
         body += "</tr>"
-    return (
-        f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    )
+    return f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'

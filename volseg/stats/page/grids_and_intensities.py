@@ -29,9 +29,7 @@ def sizes_and_spacings(found: DatasetStats) -> str:
     )
 
 
-def _axis_histograms(
-    title: str, values: Sequence[Sequence[float]], along: Along, *, unit: str
-) -> str:
+def _axis_histograms(title: str, values: Sequence[Sequence[float]], along: Along, *, unit: str) -> str:
     lines = [
         ChartRow(name, distribution.format_spread(spread, ends=True), [row[axis] for row in values])
         for axis, (name, spread) in enumerate(zip(AXES, along, strict=True))
@@ -66,9 +64,7 @@ def _grid_table(found: DatasetStats) -> str:
     ]
     caption = "; ".join(line for line in lines if line)
     header = ("voxels", "spacing in mm", "scans")
-    return html_page.card(
-        "Grids", html_page.table(header, listed), f"{caption[0].upper()}{caption[1:]}."
-    )
+    return html_page.card("Grids", html_page.table(header, listed), f"{caption[0].upper()}{caption[1:]}.")
 
 
 def intensities(found: DatasetStats) -> str:
@@ -105,17 +101,11 @@ def _channel_charts(name: str, channel: IntensityStats, found: DatasetStats) -> 
     yield html_page.card(f"In figures{of}", _percentile_table(channel))
 
 
-def _percentile_row(
-    level: str, channel: IntensityStats, levels: Sequence[ScanPercentiles]
-) -> ChartRow:
+def _percentile_row(level: str, channel: IntensityStats, levels: Sequence[ScanPercentiles]) -> ChartRow:
     hints = [f"{scan.name}: {formatting.format_number(scan.levels[level])}" for scan in levels]
     values = [scan.levels[level] for scan in levels]
     return ChartRow(
-        _percentile_name(level),
-        distribution.format_spread(channel.levels[level]),
-        values,
-        hints,
-        "plain",
+        _percentile_name(level), distribution.format_spread(channel.levels[level]), values, hints, "plain"
     )
 
 
@@ -126,9 +116,7 @@ def _percentile_table(channel: IntensityStats) -> str:
     ]
     if channel.blank_share.high:
         blank = channel.blank_share
-        lines.append(
-            ("blank", *map(formatting.format_percent, (blank.low, blank.median, blank.high)))
-        )
+        lines.append(("blank", *map(formatting.format_percent, (blank.low, blank.median, blank.high))))
     return html_page.table(("of a scan", "smallest", "median", "largest"), lines)
 
 

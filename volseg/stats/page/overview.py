@@ -33,12 +33,8 @@ def scan_counts(found: DatasetStats) -> str:
         "without labels": len(found.scans) - found.labelled - excluded,
         "excluded": excluded,
     }
-    told = ", ".join(
-        f"{formatting.format_number(count)} {name}" for name, count in counts.items() if count
-    )
-    return (
-        f"{told}; {formatting.format_number(found.test)} in the test part" if found.test else told
-    )
+    told = ", ".join(f"{formatting.format_number(count)} {name}" for name, count in counts.items() if count)
+    return f"{told}; {formatting.format_number(found.test)} in the test part" if found.test else told
 
 
 def class_rows(found: DatasetStats) -> list[tuple[str, ...]]:
@@ -63,7 +59,9 @@ def _class_cells(one: ClassStats, found: DatasetStats) -> list[str]:
 
 
 def _top_to_bottom(where: ExtentStats) -> str:
-    return f"{formatting.format_number(where.top_mm.median)}–{formatting.format_number(where.bottom_mm.median)}"
+    return (
+        f"{formatting.format_number(where.top_mm.median)}–{formatting.format_number(where.bottom_mm.median)}"
+    )
 
 
 def _extent_cell(extent_mm: Spread, spacing_mm: Spread) -> str:

@@ -78,8 +78,7 @@ def smooth_field(controls: Array, size: Sequence[int]) -> Array:
     Independent control points of variance 1 give a field of variance 1 everywhere.
     """
     along_x, along_y, along_z = (  # torch's: numpy's threads would fight with those of the network
-        torch.from_numpy(_spline_weights(n, count))
-        for n, count in zip(size, controls.shape[1:], strict=True)
+        torch.from_numpy(_spline_weights(n, count)) for n, count in zip(size, controls.shape[1:], strict=True)
     )
     field = along_y @ (torch.from_numpy(controls.astype(np.float32)) @ along_z.T)
     flat = along_x @ field.flatten(2)
@@ -151,9 +150,7 @@ def _sample_box(source: Array, places: Array, low: Array) -> Array:
     grid = torch.from_numpy(places)
     grid *= torch.from_numpy((2 / length)[::-1].astype(np.float32))
     grid += torch.from_numpy(((1 - 2 * low) / length - 1)[::-1].astype(np.float32))
-    slabs = math.gcd(
-        len(grid), torch.get_num_threads()
-    )  # torch spreads items, not voxels, over threads
+    slabs = math.gcd(len(grid), torch.get_num_threads())  # torch spreads items, not voxels, over threads
     found = grid_sample(
         torch.from_numpy(source)[None].expand(slabs, -1, -1, -1, -1),
         grid.unflatten(0, (slabs, -1)),  # type: ignore[no-untyped-call]

@@ -9,21 +9,8 @@ from collections.abc import Sequence
 from monai.transforms import Compose, Transform
 
 from volseg.config.sections import Augment
-from volseg.training.augmentation.intensity import (
-    Blur,
-    Brightness,
-    Contrast,
-    Gamma,
-    LowResolution,
-    Noise,
-)
-from volseg.training.augmentation.spatial import (
-    CutPatch,
-    ElasticDeformation,
-    Flip,
-    PlacePatch,
-    RotateZoom,
-)
+from volseg.training.augmentation.intensity import Blur, Brightness, Contrast, Gamma, LowResolution, Noise
+from volseg.training.augmentation.spatial import CutPatch, ElasticDeformation, Flip, PlacePatch, RotateZoom
 
 
 def build_augmentation(augment: Augment, *, patch: Sequence[int], foreground: float) -> Compose:

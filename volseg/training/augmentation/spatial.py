@@ -48,9 +48,7 @@ class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
         of_class = points[self.R.randint(len(points))]
         centre = of_class[self.R.randint(len(of_class))]
         jitter = [self.R.randint(-(size // 4), size // 4 + 1) for size in self.patch]
-        return [
-            int(c) + j - size // 2 for c, j, size in zip(centre, jitter, self.patch, strict=True)
-        ]
+        return [int(c) + j - size // 2 for c, j, size in zip(centre, jitter, self.patch, strict=True)]
 
 
 class Flip(Randomizable, Transform):  # type: ignore[misc]

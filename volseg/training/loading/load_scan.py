@@ -29,9 +29,7 @@ class LoadScan(Transform):  # type: ignore[misc]
             grid, image = stack_channels(channels, self.data.spacing_mm, self.data.intensity)
         except UserError as error:
             raise UserError(f"{sample.name}: {error}") from error
-        label = np.stack(
-            [grid.resample_mask(self.dataset.label(sample, c)) for c in self.dataset.classes]
-        )
+        label = np.stack([grid.resample_mask(self.dataset.label(sample, c)) for c in self.dataset.classes])
         exclusive = self.dataset.facts.exclusive
         if exclusive:
             label = first_wins(label)
@@ -39,9 +37,7 @@ class LoadScan(Transform):  # type: ignore[misc]
         if self.data.below_cut == "ignore":
             label = ignore_below_cut(label)
         spacing_mm = self.data.spacing_mm or grid.oriented_mm
-        return PackedScan(
-            image.astype(np.float16), pack_labels(label), points, spacing_mm, exclusive
-        )
+        return PackedScan(image.astype(np.float16), pack_labels(label), points, spacing_mm, exclusive)
 
 
 def ignore_below_cut(label: Array) -> Array:

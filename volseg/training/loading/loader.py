@@ -60,9 +60,7 @@ class _TrackedPatches(Dataset[Batch | WorkerFailure]):
         try:
             return self.patches[position]
         except Exception as error:  # it is raised again by the training process
-            return WorkerFailure.from_exception(
-                error, f"{self.patches.scans.names[scan]}, step {step}"
-            )
+            return WorkerFailure.from_exception(error, f"{self.patches.scans.names[scan]}, step {step}")
 
 
 class _StepSampler(Sampler[list[int]]):
@@ -103,13 +101,7 @@ class BatchLoader:
 
 
 def build_loader(
-    patches: TrainingPatches,
-    *,
-    batch: int,
-    steps: range,
-    workers: int,
-    rank: int = 0,
-    ranks: int = 1,
+    patches: TrainingPatches, *, batch: int, steps: range, workers: int, rank: int = 0, ranks: int = 1
 ) -> BatchLoader:
     """The batches of these steps, or what falls to one of several ranks of each.
 
@@ -136,9 +128,7 @@ def _collate_patches(items: list[Batch | WorkerFailure]) -> Batch | WorkerFailur
             return item
         patches.append(item)
     try:
-        stacked = {
-            key: _shared_tensor(np.stack([p[key] for p in patches])) for key in ("image", "label")
-        }
+        stacked = {key: _shared_tensor(np.stack([p[key] for p in patches])) for key in ("image", "label")}
     except RuntimeError as error:  # shared memory that is full
         return WorkerFailure.from_exception(error, f"a batch from {patches[0]['name']}")
     position = torch.tensor([patch["position"] for patch in patches])

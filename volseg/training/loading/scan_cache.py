@@ -42,9 +42,7 @@ class CachePlacement(NamedTuple):
 class ScanCache:
     """Training scans in packed form; `told` says where they are kept, how large they are and why."""
 
-    def __init__(
-        self, dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1
-    ) -> None:
+    def __init__(self, dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1) -> None:
         """Load all that there is room for, on all cores.
 
         Raises:
@@ -52,9 +50,7 @@ class ScanCache:
         """
         place = choose_placement(dataset, samples, data, ranks=ranks)
         self.names = [sample.name for sample in samples]
-        self.told = (
-            f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
-        )
+        self.told = f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
         load: Transform = LoadScan(dataset, data)
         if place.folder:
             load = DiskCache(load, dataset, place.folder)
@@ -77,9 +73,7 @@ class ScanCache:
 class DiskCache(Transform):  # type: ignore[misc]
     """What `load` returns, kept in a file that is made again when the scan's own files change."""
 
-    def __init__(
-        self, load: Callable[[Sample], PackedScan], dataset: Dataset, folder: Path
-    ) -> None:
+    def __init__(self, load: Callable[[Sample], PackedScan], dataset: Dataset, folder: Path) -> None:
         self.load = load
         self.dataset = dataset
         self.folder = folder
@@ -111,9 +105,7 @@ def choose_placement(
     if data.cache == "memory" or (data.cache == "auto" and ranks == 1 and need <= spare):
         return memory
     folder = dataset.folder / FOLDER / cache_key(dataset, data)
-    missing = packed_bytes(
-        [one for one in samples if not (folder / f"{one.name}.scan").exists()], data
-    )
+    missing = packed_bytes([one for one in samples if not (folder / f"{one.name}.scan").exists()], data)
     free = shutil.disk_usage(dataset.folder).free
     if missing < free and os.access(dataset.folder, os.W_OK):
         return CachePlacement(folder, 1.0, _disk_reason(folder, spare, ranks))
@@ -157,9 +149,7 @@ def _memory_reason(need: int, spare: int, ranks: int) -> str:
         half += f" for {ranks} processes"
     if need <= spare // ranks:
         return f"kept in memory ({half})"
-    return (
-        f"{spare / ranks / need:.0%} kept in memory ({half}), the others read anew for each patch"
-    )
+    return f"{spare / ranks / need:.0%} kept in memory ({half}), the others read anew for each patch"
 
 
 def _disk_reason(folder: Path, spare: int, ranks: int) -> str:
@@ -174,15 +164,10 @@ def _disk_reason(folder: Path, spare: int, ranks: int) -> str:
     return told
 
 
-def _load_scans(
-    load: Callable[[Sample], PackedScan], samples: Sequence[Sample]
-) -> list[PackedScan]:
+def _load_scans(load: Callable[[Sample], PackedScan], samples: Sequence[Sample]) -> list[PackedScan]:
     """The scans, loaded on all cores."""
     kept = []
-    with (
-        console.progress_bar("loading scans") as report,
-        ThreadPoolExecutor(available_cores()) as pool,
-    ):
+    with console.progress_bar("loading scans") as report, ThreadPoolExecutor(available_cores()) as pool:
         try:
             for scan in pool.map(load, samples):
                 kept.append(scan)

@@ -13,9 +13,7 @@ from volseg.system.hardware import out_of_memory_kills
 
 ROWS = 256
 """Of the table; as many workers can be told apart."""
-SEEN = re.compile(
-    r"DataLoader worker \(pid(?:\(s\))? (\d+)[^)]*\)(?: is killed by signal: ([^.]*))?"
-)
+SEEN = re.compile(r"DataLoader worker \(pid(?:\(s\))? (\d+)[^)]*\)(?: is killed by signal: ([^.]*))?")
 
 
 class WorkerTable:
@@ -82,8 +80,7 @@ class WorkerFailure:
 
 LESS = "set data.cache=disk or train.workers=0, or make train.patch or train.batch smaller"
 SHARED = (
-    "the shared memory of /dev/shm is full; make it larger (docker run --shm-size=2g) "
-    "or set train.workers=0"
+    "the shared memory of /dev/shm is full; make it larger (docker run --shm-size=2g) or set train.workers=0"
 )
 
 
@@ -109,9 +106,7 @@ def user_errors(table: WorkerTable | None = None, names: list[str] | None = None
         raise
 
 
-def _death_message(
-    process: int, ended: str | None, table: WorkerTable | None, names: list[str]
-) -> str:
+def _death_message(process: int, ended: str | None, table: WorkerTable | None, names: list[str]) -> str:
     begun = table.work_of(process) if table else None
     where = f"{names[begun[1]]}, step {begun[0]}" if begun else "before its first patch"
     number = next((one for one in signal.Signals if signal.strsignal(one) == ended), None)

@@ -26,8 +26,7 @@ def packed(image, filters, *, pieces=1, level=6):
         guess = left + above - corner
         paeth = np.select(
             [
-                (abs(guess - left) <= abs(guess - above))
-                & (abs(guess - left) <= abs(guess - corner)),
+                (abs(guess - left) <= abs(guess - above)) & (abs(guess - left) <= abs(guess - corner)),
                 abs(guess - above) <= abs(guess - corner),
             ],
             [left, above],
@@ -44,9 +43,7 @@ def packed(image, filters, *, pieces=1, level=6):
 
 
 @given(st.data())
-def test_any_filter_of_any_row_in_any_number_of_pieces_gives_the_same_pixels(
-    tmp_path_factory, data
-):
+def test_any_filter_of_any_row_in_any_number_of_pieces_gives_the_same_pixels(tmp_path_factory, data):
     shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     image = pixels(data.draw(st.integers(0, 99)), shape)
     kinds = data.draw(st.sampled_from([[1], [0], [1, 0], [0, 1, 2, 3, 4]]))

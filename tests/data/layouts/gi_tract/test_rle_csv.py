@@ -21,9 +21,7 @@ def test_there_is_one_row_for_each_slice_and_class_slice_by_slice():
     found = scan_rows("case41_day0", (32, 33, 1034), classes=CLASSES, masks=masks_of())
 
     assert [(row.id, row.class_name) for row in found] == [
-        (f"case41_day0_slice_{number}", organ)
-        for number in ("0032", "0033", "1034")
-        for organ in CLASSES
+        (f"case41_day0_slice_{number}", organ) for number in ("0032", "0033", "1034") for organ in CLASSES
     ]
 
 
@@ -33,9 +31,7 @@ def test_rows_decode_to_the_masks_of_their_slice_and_class():
 
     for row in found:
         z = int(row.id[-4:]) - 7
-        assert np.array_equal(
-            decode(row.predicted, (5, 4)), masks[CLASSES.index(row.class_name), :, :, z]
-        )
+        assert np.array_equal(decode(row.predicted, (5, 4)), masks[CLASSES.index(row.class_name), :, :, z])
 
 
 def test_a_slice_without_a_mask_has_an_empty_text():
@@ -55,9 +51,7 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path: Path):
 
     assert read(tmp_path / "rle.csv") == table
     assert b"\r" not in (tmp_path / "rle.csv").read_bytes()
-    assert (
-        (tmp_path / "rle.csv").read_text().startswith("id,class,predicted\ncase1_day2_slice_0001,")
-    )
+    assert (tmp_path / "rle.csv").read_text().startswith("id,class,predicted\ncase1_day2_slice_0001,")
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,7 @@ def test_a_name_has_two_decimals_and_more_only_where_they_count(pixel_mm, told):
     assert slice_files.file_name(7, (360, 310), pixel_mm) == f"slice_0007_360_310_{told}.png"
 
 
-@given(
-    st.integers(0, 20_000),
-    st.tuples(*[st.integers(1, 2000)] * 2),
-    st.tuples(*[st.floats(1e-3, 1e3)] * 2),
-)
+@given(st.integers(0, 20_000), st.tuples(*[st.integers(1, 2000)] * 2), st.tuples(*[st.floats(1e-3, 1e3)] * 2))
 def test_a_name_is_read_as_what_it_was_made_of(tmp_path_factory, number, size, pixel_mm):
     folder = tmp_path_factory.mktemp("slices")
     path = folder / slice_files.file_name(number, size, pixel_mm)

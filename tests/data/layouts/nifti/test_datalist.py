@@ -71,9 +71,7 @@ def listed(tmp_path):
 
 def run(listed, **settings):
     out = listed.root.parent / "prepared"
-    return prepare(
-        listed.root, options=PrepareOptions(layout="nifti", out=out, workers=1, **settings)
-    )
+    return prepare(listed.root, options=PrepareOptions(layout="nifti", out=out, workers=1, **settings))
 
 
 def test_untouched_volumes_are_prepared_without_a_word(listed):
@@ -388,9 +386,7 @@ def nnunet(listed):
     for path in (listed.root / "imagesTr").iterdir():
         path.rename(path.with_name(path.name.replace(".nii", "_0000.nii")))
     del listed.told["training"]
-    listed.save(
-        labels={"background": 0, "a": 1, "b": 2}, channel_names={"0": "t1"}, file_ending=".nii.gz"
-    )
+    listed.save(labels={"background": 0, "a": 1, "b": 2}, channel_names={"0": "t1"}, file_ending=".nii.gz")
     return listed
 
 

@@ -43,9 +43,7 @@ class Decathlon:
         for number in range(3):
             save(self.image(number), image(number))
             save(self.label(number), labels(number))
-            names = [
-                f"./{path.relative_to(root)}" for path in (self.image(number), self.label(number))
-            ]
+            names = [f"./{path.relative_to(root)}" for path in (self.image(number), self.label(number))]
             self.told["training"].append(dict(zip(("image", "label"), names, strict=True)))
 
     def image(self, number):
@@ -196,9 +194,7 @@ def nnunet(tmp_path):
     root = tmp_path / "Dataset001_Tiny"
     for number in range(2):
         for channel in range(2):
-            save(
-                root / f"imagesTr/liver_{number}_{channel:04d}.nii.gz", image(10 * number + channel)
-            )
+            save(root / f"imagesTr/liver_{number}_{channel:04d}.nii.gz", image(10 * number + channel))
         save(root / f"labelsTr/liver_{number}.nii.gz", labels(number, most=4))
     for channel in range(2):
         save(root / f"imagesTs/liver_7_{channel:04d}.nii.gz", image(70 + channel))
@@ -215,9 +211,7 @@ def nnunet(tmp_path):
 def prepare_nnunet(root, **changes):
     path = root / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    return prepare(
-        root, options=PrepareOptions(layout="nifti", out=root.parent / "prepared", workers=1)
-    )
+    return prepare(root, options=PrepareOptions(layout="nifti", out=root.parent / "prepared", workers=1))
 
 
 def test_an_nnunet_dataset_is_read_with_its_channels_classes_and_parts(nnunet):
@@ -230,9 +224,7 @@ def test_an_nnunet_dataset_is_read_with_its_channels_classes_and_parts(nnunet):
         ("liver_0", "train"), ("liver_1", "train"), ("liver_7", "test"),
     ]  # fmt: skip
     np.testing.assert_array_equal(dataset.image(dataset.samples[1], 1).voxels, image(11))
-    np.testing.assert_array_equal(
-        dataset.label(dataset.samples[1], "tumour"), labels(1, most=4) == 3
-    )
+    np.testing.assert_array_equal(dataset.label(dataset.samples[1], "tumour"), labels(1, most=4) == 3)
     assert "the class 'left kidney' is called left_kidney here" in prepared.notes[0]
 
 
@@ -258,13 +250,9 @@ def test_a_missing_channel_or_label_spoils_only_its_case_and_is_named(nnunet):
     assert prepared.scans == ("liver_7",)
     lines = [failure.reason for failure in prepared.failures]
     assert f"{nnunet}/labelsTr/liver_1.nii.gz: no such file; expected the label of liver_1" in lines
+    assert f"{nnunet}/imagesTr/liver_5_0000.nii.gz: no such file; expected an image of liver_5" in lines
     assert (
-        f"{nnunet}/imagesTr/liver_5_0000.nii.gz: no such file; expected an image of liver_5"
-        in lines
-    )
-    assert (
-        f"{nnunet}/imagesTr/liver_0_0000.nii.gz: 1 channels; {nnunet}/dataset.json names 2: CT, PET"
-        in lines
+        f"{nnunet}/imagesTr/liver_0_0000.nii.gz: 1 channels; {nnunet}/dataset.json names 2: CT, PET" in lines
     )
 
 
@@ -299,9 +287,7 @@ def test_a_datalist_is_read_by_its_file_and_without_names_by_its_values(decathlo
 
     dataset = Dataset.load(prepared.out)
     assert (dataset.facts.name, dataset.classes) == ("folds", ("label_1", "label_2"))
-    assert any(
-        "by the values in the files the classes are label_1, label_2" in n for n in prepared.notes
-    )
+    assert any("by the values in the files the classes are label_1, label_2" in n for n in prepared.notes)
     assert any("its folds are not used" in note for note in prepared.notes)
 
 
@@ -408,29 +394,18 @@ def test_a_scan_that_lies_otherwise_than_the_rest_is_noted(decathlon):
 def test_a_file_beside_the_listed_ones_is_noted(decathlon):
     save(decathlon.root / "imagesTr/scan_8.nii.gz", image())
 
-    assert any(
-        "1 files that dataset.json does not name" in note for note in decathlon.prepare().notes
-    )
+    assert any("1 files that dataset.json does not name" in note for note in decathlon.prepare().notes)
 
 
 WRONG = {
-    "other lists": (
-        lambda told: told.update(cases=told.pop("training"), test=[]),
-        "names no scans",
-    ),
+    "other lists": (lambda told: told.update(cases=told.pop("training"), test=[]), "names no scans"),
     "an empty list": (lambda told: told.update(training=[]), "names no scans"),
     "a number for a file": (
         lambda told: told["training"].append({"image": 7}),
         "training[3]: {'image': 7}; expected",
     ),
-    "a scan twice": (
-        lambda told: told["training"].append(told["training"][0]),
-        "2 scans are called",
-    ),
-    "labels that are no dict": (
-        lambda told: told.update(labels=[1, 2]),
-        "labels: [1, 2]; expected",
-    ),
+    "a scan twice": (lambda told: told["training"].append(told["training"][0]), "2 scans are called"),
+    "labels that are no dict": (lambda told: told.update(labels=[1, 2]), "labels: [1, 2]; expected"),
     "only background": (
         lambda told: told.update(labels={"0": "background"}),
         "labels: names only the background",

@@ -50,9 +50,7 @@ class ScanRows:
             UserError: rows twice, rows without an image, images without a row; each is named.
         """
         rows = self._read_rows()
-        problems = [
-            *_row_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)
-        ]
+        problems = [*_row_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)]
         if problems:
             raise UserError.from_problems(problems)
         return {organ: tuple(rows[number, organ][0] for number in numbers) for organ in classes}
@@ -63,9 +61,7 @@ class ScanRows:
             with self.path.open("rb") as file:
                 parts = _read_spans(file, self.spans)
         except OSError as error:
-            raise UserError(
-                f"{self.path}: can't be read: {error.strerror}; run it again"
-            ) from error
+            raise UserError(f"{self.path}: can't be read: {error.strerror}; run it again") from error
         if _hash_rows(self.columns, parts).hexdigest() != self.digest:
             raise UserError(f"{self.path}: changed while it was read; run it again")
         for line in csv.reader(_decode_spans(parts), strict=True):
@@ -184,8 +180,7 @@ def _group_by_scan(path: Path, lines: _LineReader, classes: Sequence[str]) -> An
             odd.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
         at += len(raw)
     scans = {
-        name: ScanRows(path, places, tuple(one.spans), one.hash.hexdigest())
-        for name, one in found.items()
+        name: ScanRows(path, places, tuple(one.spans), one.hash.hexdigest()) for name, one in found.items()
     }
     return Annotations(path, scans, tuple(odd.messages(path, classes)))
 
@@ -194,9 +189,7 @@ def _column_indices(path: Path, header: list[str]) -> tuple[int, int, int]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         told = ",".join(header) or "nothing"
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {told}"
-        )
+        raise UserError(f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {told}")
     ident, organ, text = (header.index(name) for name in COLUMNS)
     return ident, organ, text
 
@@ -238,9 +231,7 @@ def _row_mismatches(
     orphans = {number for number, _ in rows if number not in here and number not in span}
     bare = [(n, organ) for n in numbers for organ in classes if (n, organ) not in rows]
     ids = [slice_id(scan, number) for number in sorted(orphans)]
-    yield from _problem_line(
-        path, "id without image", ids, "re-download the scan or remove the rows"
-    )
+    yield from _problem_line(path, "id without image", ids, "re-download the scan or remove the rows")
     labels = [f"{slice_id(scan, number)} {organ}" for number, organ in twice]
     yield from _problem_line(path, "row twice", labels, "keep one")
     labels = [f"{slice_id(scan, number)} {organ}" for number, organ in bare]

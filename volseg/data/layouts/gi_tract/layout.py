@@ -65,9 +65,7 @@ class GITract(Section):
         problems += [*duplicate_names(read), *(_rows_without_folder(truth, known) if truth else ())]
         rows = truth.rows if truth else {}
         scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
-        whole = [
-            Finding(scan="", severity="error", kind="dataset", message=told) for told in problems
-        ]
+        whole = [Finding(scan="", severity="error", kind="dataset", message=told) for told in problems]
         remarks = [*notes, *_left_out(root), *remarks, *_scans_without_rows(scans, truth)]
         return RawDataset(
             classes=self.classes,
@@ -100,9 +98,7 @@ class GITract(Section):
     def _read_scan(self, part: Part, case: Path, folder: Path) -> SliceScan:
         named = NAME.fullmatch(folder.name)
         if named is None or named[1] != case.name:
-            raise UserError(
-                f"{folder}: lies in the folder of {case.name}; expected {case.name}_day<number>"
-            )
+            raise UserError(f"{folder}: lies in the folder of {case.name}; expected {case.name}_day<number>")
         scan = SliceScan(case.name, int(named[2]), folder.name, part, folder)
         return with_slice_files(scan, slice_mm=self.slice_mm, allow_gaps=self.allow_gaps)
 
@@ -145,9 +141,7 @@ def _left_out(root: Path) -> Iterator[str]:
                 yield f"{folder}: not named like case123; left out"
 
 
-def _read_annotations(
-    root: Path, classes: Sequence[str]
-) -> tuple[Annotations | None, list[str], list[str]]:
+def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
     """The masks if there are any, remarks, and faults of the whole file."""
     path = root / CSV
     if os.path.lexists(path) and not path.is_file():
@@ -168,12 +162,8 @@ def _rows_without_folder(truth: Annotations, known: set[str]) -> Iterator[str]:
     cases = {_case_name(name) for name in known}
     missing = [name for name in sorted(truth.rows, key=natural_key) if name not in known]
     unknown = {
-        "case": dict.fromkeys(
-            _case_name(name) for name in missing if _case_name(name) not in cases
-        ),
-        "scan": [
-            name for name in missing if _case_name(name) in cases and _case_name(name) not in known
-        ],
+        "case": dict.fromkeys(_case_name(name) for name in missing if _case_name(name) not in cases),
+        "scan": [name for name in missing if _case_name(name) in cases and _case_name(name) not in known],
     }
     for what, names in unknown.items():
         if names:

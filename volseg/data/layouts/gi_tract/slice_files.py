@@ -65,8 +65,7 @@ def _sizes_plausible(named: "re.Match[str]") -> bool:
 def stack_problems(folder: Path, slices: Sequence[SliceFile]) -> Iterator[str]:
     """A line for each reason why the slices are not one stack."""
     twice = [
-        f"{folder}: slice number {one.number} twice ({one.path.name} and {other.path.name}); "
-        "keep one of them"
+        f"{folder}: slice number {one.number} twice ({one.path.name} and {other.path.name}); keep one of them"
         for one, other in pairwise(slices)
         if one.number == other.number
     ]

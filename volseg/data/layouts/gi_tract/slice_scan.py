@@ -195,9 +195,7 @@ def _scan_folder(path: Path) -> Path:
     return days[0] if days else path
 
 
-def _check_size(
-    pixels: npt.NDArray[np.uint16], path: Path, size: tuple[int, int]
-) -> npt.NDArray[np.uint16]:
+def _check_size(pixels: npt.NDArray[np.uint16], path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
     rows, columns = pixels.shape
     if (columns, rows) != size:
         raise UserError(

@@ -36,11 +36,7 @@ def scan_folder(root: Path, part: Part, name: str) -> Path:
 
 
 def write_slices(
-    folder: Path,
-    voxels: npt.NDArray[np.uint16],
-    numbers: Sequence[int],
-    *,
-    pixel_mm: tuple[float, float],
+    folder: Path, voxels: npt.NDArray[np.uint16], numbers: Sequence[int], *, pixel_mm: tuple[float, float]
 ) -> None:
     """One PNG a slice of voxels (X, Y, Z) that run to the left, the back and the feet.
 

@@ -16,12 +16,7 @@ from volseg.formatting import first_few, natural_key
 
 FILE = "dataset.json"
 LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
-LISTS: dict[str, Part] = {
-    "training": "train",
-    "validation": "train",
-    "test": "test",
-    "testing": "test",
-}
+LISTS: dict[str, Part] = {"training": "train", "validation": "train", "test": "test", "testing": "test"}
 EXPECTED = (
     f"expected {FILE} of Decathlon or nnU-Net, or a MONAI datalist: "
     '{"labels": {"0": "background", "1": "organ"}, '
@@ -99,9 +94,7 @@ def _find_file(root: Path) -> Path:
     others = sorted(root.glob("*.json"))
     if len(others) == 1:
         return others[0]
-    hint = (
-        f"; name one of {', '.join(first_few([o.name for o in others], 'files'))}" if others else ""
-    )
+    hint = f"; name one of {', '.join(first_few([o.name for o in others], 'files'))}" if others else ""
     raise UserError(f"{root}: no {FILE}{hint}; {EXPECTED}")
 
 
@@ -175,12 +168,8 @@ def _datalist_entries(told: dict[str, Any], listing: Datalist) -> list[DatalistE
                 continue
             paths = tuple(path for one in images for path in file_names.channel_files(folder / one))
             found.append(DatalistEntry("", part, paths, folder / label if label else None))
-        if isinstance(items, list) and any(
-            isinstance(one, dict) and "fold" in one for one in items
-        ):
-            listing.notes.append(
-                f"{listing.path}: its folds are not used; volseg deals its own, by case"
-            )
+        if isinstance(items, list) and any(isinstance(one, dict) and "fold" in one for one in items):
+            listing.notes.append(f"{listing.path}: its folds are not used; volseg deals its own, by case")
     stems = file_names.unique_stems(entry.images[0] for entry in found)
     return [entry._replace(name=name) for entry, name in zip(found, stems, strict=True)]
 

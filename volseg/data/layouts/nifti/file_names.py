@@ -37,9 +37,7 @@ def files_by_case(folder: Path, ending: str, *, channels: bool = True) -> dict[s
         if not path.name.startswith("."):
             found.setdefault(numbered[1] if numbered else stem, []).append(path)
     return (
-        {name: _with_missing_channels(paths, ending) for name, paths in found.items()}
-        if channels
-        else found
+        {name: _with_missing_channels(paths, ending) for name, paths in found.items()} if channels else found
     )
 
 

@@ -44,14 +44,8 @@ class Nifti(Section):
                 missing += error_findings(entry.name, "missing file", told)
             else:
                 found.append(_scan_of_entry(entry, listed, values))
-        whole = [
-            Finding(scan="", severity="error", kind="dataset", message=told)
-            for told in listed.problems
-        ]
-        notes = [
-            note_finding(told, kind="dataset")
-            for told in (*listed.notes, *_unlisted_volumes(listed))
-        ]
+        whole = [Finding(scan="", severity="error", kind="dataset", message=told) for told in listed.problems]
+        notes = [note_finding(told, kind="dataset") for told in (*listed.notes, *_unlisted_volumes(listed))]
         return RawDataset(
             classes=tuple(name for name, _ in values),
             channels=listed.channels,
@@ -121,7 +115,5 @@ def _unlisted_volumes(listed: Datalist) -> Iterator[str]:
 def _list_volumes(folder: Path) -> Sequence[Path]:
     files = sorted(folder.glob("*")) if folder.is_dir() else []
     return [
-        path
-        for path in files
-        if path.name.endswith(file_names.ENDINGS) and not path.name.startswith(".")
+        path for path in files if path.name.endswith(file_names.ENDINGS) and not path.name.startswith(".")
     ]

@@ -129,12 +129,7 @@ class VolumeScan:
     def remarks(self) -> list[Finding]:
         """A warning for each thing that is odd in a file's header."""
         return [
-            Finding(
-                scan=self.name,
-                severity="warning",
-                kind="header",
-                message=f"{path}: {told}",
-            )
+            Finding(scan=self.name, severity="warning", kind="header", message=f"{path}: {told}")
             for path in self.files
             for told in volume_files.header_oddities(path)
         ]
@@ -146,18 +141,12 @@ def label_values(path: Path) -> list[int]:
         voxels = volume_files.read(path).voxels
     except UserError:
         return []
-    return (
-        []
-        if _label_map_fault(voxels)
-        else [value for value in _distinct_values(voxels) if value > 0]
-    )
+    return [] if _label_map_fault(voxels) else [value for value in _distinct_values(voxels) if value > 0]
 
 
 def _not_finite(path: Path, channels: Sequence[Volume]) -> Iterator[str]:
     count = sum(
-        int((~(np.abs(one.voxels) < BEYOND)).sum())
-        for one in channels
-        if one.voxels.dtype.kind == "f"
+        int((~(np.abs(one.voxels) < BEYOND)).sum()) for one in channels if one.voxels.dtype.kind == "f"
     )
     if count:
         yield (
@@ -182,9 +171,7 @@ def _distinct_values(voxels: Array) -> list[int]:
     return [int(value) for value in np.flatnonzero(counts)]
 
 
-def _foreign_values(
-    path: Path, voxels: Array, values: ClassValues, named_in: Path
-) -> Iterator[str]:
+def _foreign_values(path: Path, voxels: Array, values: ClassValues, named_in: Path) -> Iterator[str]:
     fault = _label_map_fault(voxels)
     if fault:
         yield f"{path}: {fault}; expected a map of labels, whole numbers from 0"

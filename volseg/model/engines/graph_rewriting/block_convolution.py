@@ -32,9 +32,7 @@ def block_taps(offsets: Sequence[int], size: int, given: int, made: int) -> tupl
         for j, offset in enumerate(offsets)
         if (r + offset - q) % size == 0
     ]
-    steps = [d for _, _, d, _ in found] or [
-        0
-    ]  # a kernel shorter than its stride may reach no voxel
+    steps = [d for _, _, d, _ in found] or [0]  # a kernel shorter than its stride may reach no voxel
     where = torch.zeros(made, given, max(steps) - min(steps) + 1, len(offsets))
     for r, q, d, j in found:
         where[r, q, d - min(steps), j] = 1
@@ -45,12 +43,7 @@ class BlockConv(nn.Module):
     """A convolution between the blocks of two grids: (B, I * given, X, Y, Z) to (B, O * made, X, Y, Z)."""
 
     def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        axes: Sequence[tuple[Tensor, int]],
-        *,
-        more: Stride,
+        self, weight: Tensor, bias: Tensor | None, axes: Sequence[tuple[Tensor, int]], *, more: Stride
     ) -> None:
         """From a fine kernel (O, I, kx, ky, kz), the taps of each axis, and blocks wanted past the end."""
         super().__init__()
@@ -61,10 +54,7 @@ class BlockConv(nn.Module):
         made, given = blocks.shape[1:4], blocks.shape[5:8]
         kernel = (blocks.shape[8], blocks.shape[9], blocks.shape[10])
         self.conv = nn.Conv3d(
-            weight.shape[1] * prod(given),
-            weight.shape[0] * prod(made),
-            kernel,
-            bias=bias is not None,
+            weight.shape[1] * prod(given), weight.shape[0] * prod(made), kernel, bias=bias is not None
         )
         self.conv.weight = nn.Parameter(blocks.reshape(self.conv.weight.shape), requires_grad=False)
         if bias is not None:
@@ -84,9 +74,7 @@ class BlockConv(nn.Module):
 
 def same_size_block_conv(conv: nn.Conv3d, size: Stride) -> BlockConv:
     """A convolution of stride 1, odd kernel and full padding, from blocks of that size to such blocks."""
-    axes = [
-        block_taps(_kernel_offsets(k), n, n, n) for k, n in zip(conv.kernel_size, size, strict=True)
-    ]
+    axes = [block_taps(_kernel_offsets(k), n, n, n) for k, n in zip(conv.kernel_size, size, strict=True)]
     return BlockConv(conv.weight, conv.bias, axes, more=(0, 0, 0))
 
 
@@ -94,9 +82,7 @@ def transposed_block_conv(conv: nn.ConvTranspose3d) -> BlockConv:
     """A transposed convolution, as blocks of its stride."""
     shape = list(zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), strict=True))
     axes = [block_taps([p - j for j in range(k)], s, 1, s) for k, s, p in shape]
-    more = [
-        max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra_voxels(conv), shape, strict=True)
-    ]
+    more = [max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra_voxels(conv), shape, strict=True)]
     return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(more[0], more[1], more[2]))
 
 
@@ -108,11 +94,7 @@ class BlockConvTranspose(nn.Module):
 
     def __init__(self, conv: nn.ConvTranspose3d) -> None:
         super().__init__()
-        self.blocks, self.stride, self.extra = (
-            transposed_block_conv(conv),
-            conv.stride,
-            _extra_voxels(conv),
-        )
+        self.blocks, self.stride, self.extra = (transposed_block_conv(conv), conv.stride, _extra_voxels(conv))
         for values in self.blocks.parameters():
             rows = values.reshape(conv.out_channels, -1, *values.shape[1:])
             values.data = rows.transpose(0, 1).reshape(values.shape)
@@ -122,9 +104,7 @@ class BlockConvTranspose(nn.Module):
         out = _depth_to_space_last(self.blocks(x), self.stride)
         if not any(self.extra):
             return out
-        a, b, c = (
-            n * s + extra for n, s, extra in zip(x.shape[2:], self.stride, self.extra, strict=True)
-        )
+        a, b, c = (n * s + extra for n, s, extra in zip(x.shape[2:], self.stride, self.extra, strict=True))
         return out[:, :, :a, :b, :c]
 
 
@@ -172,9 +152,7 @@ def _padding_per_axis(conv: nn.ConvTranspose3d) -> list[int]:
 
 def _extra_voxels(conv: nn.ConvTranspose3d) -> list[int]:
     """How many voxels longer than stride times its input the result is, for each axis."""
-    rows = zip(
-        conv.kernel_size, conv.stride, _padding_per_axis(conv), conv.output_padding, strict=True
-    )
+    rows = zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), conv.output_padding, strict=True)
     return [k - s - 2 * p + int(more) for k, s, p, more in rows]
 
 

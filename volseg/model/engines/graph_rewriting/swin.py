@@ -86,9 +86,7 @@ class GatheredAttention(MonaiAttention):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=64)
-def _gather_indices_untraced(
-    size: Size, window: Size, shift: Size
-) -> tuple[Tensor, Tensor, WindowKinds]:
+def _gather_indices_untraced(size: Size, window: Size, shift: Size) -> tuple[Tensor, Tensor, WindowKinds]:
     """As `gathering`, in a thread of its own: what is computed there is no part of a trace made here."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(gather_indices, size, window, shift).result()
@@ -108,8 +106,6 @@ def gather_indices(size: Size, window: Size, shift: Size) -> tuple[Tensor, Tenso
     image[: size[0], : size[1], : size[2]] = torch.arange(prod(size)).reshape(size)
     image = image.roll([-n for n in shift], (0, 1, 2))
     (a, b, c), (i, j, k) = grid, window
-    windows = (
-        image.reshape(a, i, b, j, c, k).permute(0, 2, 4, 1, 3, 5).reshape(a * b * c, i * j * k)
-    )
+    windows = image.reshape(a, i, b, j, c, k).permute(0, 2, 4, 1, 3, 5).reshape(a * b * c, i * j * k)
     there = windows[sorts.order].flatten()
     return there, there.argsort()[: prod(size)], sorts

@@ -102,9 +102,7 @@ def _merge_residual_units(network: nn.Module) -> None:
     """Make one of the first two convolutions of each residual unit where that is possible."""
     for parent in list(network.modules()):
         for name, unit in list(parent.named_children()):
-            if isinstance(unit, ResidualUnit) and _reads_same_voxels(
-                unit.conv.unit0.conv, unit.residual
-            ):
+            if isinstance(unit, ResidualUnit) and _reads_same_voxels(unit.conv.unit0.conv, unit.residual):
                 setattr(parent, name, MergedResidualUnit(unit))
 
 
