@@ -94,7 +94,7 @@ def test_what_is_not_yaml_is_named(tmp_path: Path) -> None:
 
 def test_checking_a_config_loads_neither_torch_nor_monai() -> None:
     code = (
-        "import sys; from pathlib import Path; from volseg import config;"
+        "import sys; from pathlib import Path; from volseg.config import config;"
         "config.load(Path('configs/unet.yaml'));"
         "print(sorted({'torch', 'monai'} & set(sys.modules)))"
     )

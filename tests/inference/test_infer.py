@@ -475,7 +475,7 @@ def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferenceReq
 def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
     wanted: InferenceRequest, monkeypatch
 ) -> None:
-    def refused(*_: object) -> None:
+    def refused(*_: object, **_options: object) -> None:
         raise ConversionError("run: the network can't be converted to openvino (no rule for it)")
 
     monkeypatch.setattr("volseg.model.engines.conversion.convert_in_subprocess", refused)

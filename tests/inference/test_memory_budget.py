@@ -23,7 +23,7 @@ import sys
 if __name__ == "__main__":
     from volseg import cli
     code = cli.run(sys.argv[1:])
-    from volseg.machine import peak_memory
+    from volseg.system.hardware import peak_memory
     print("peak", peak_memory(), "code", code)
 """
 

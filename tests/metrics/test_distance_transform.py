@@ -56,7 +56,8 @@ def test_only_what_is_asked_is_exact_and_nothing_changes_sides(mask, spacing, da
     between = (expected > enough) & (expected < most)
 
     assert np.allclose(found[between], expected[between], rtol=1e-12, atol=1e-12)
-    assert (found[expected <= enough] <= enough * (1 + 1e-12)).all()
+    near = (expected <= enough) & (expected < most)  # what is both near and far may be told as either
+    assert (found[near] <= enough * (1 + 1e-12)).all()
     assert (found[expected >= most] >= most * (1 - 1e-12)).all()
 
 

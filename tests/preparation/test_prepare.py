@@ -714,7 +714,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_no_dataset(raw, monkeypatch):
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-from volseg.stages.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareOptions, prepare
 
 if __name__ == "__main__":
     stop = lambda done, total: os.killpg(0, signal.SIGINT)

@@ -180,9 +180,9 @@ def test_other_files_than_before_are_no_ground_for_trust_in_an_old_record(raw):
 HOLDING = """
 import sys, time
 from pathlib import Path
-from volseg.data import records, writer
+from volseg.preparation import records
 
-with records.locked(Path(sys.argv[1])):
+with records.lock_dataset(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(60)
 """

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from tests.stages.test_tuned import tuned
 
 from tests import predicted, tiny
+from tests.tuning.test_tuning_file import tuned
 from volseg import cli
 from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.layouts.gi_tract import rle_csv

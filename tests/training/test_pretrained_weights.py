@@ -7,9 +7,9 @@ import pytest
 import torch
 from monai.networks import nets
 from safetensors.torch import save_file
-from tests.model.test_networks import NAMES, SMALL
 from torch import Tensor, nn
 
+from tests.model.networks.test_networks import NAMES, SMALL
 from volseg.errors import UserError
 from volseg.model.networks import PRIOR, SwinUNETR, UNet, init_prior_bias
 from volseg.training.pretrained_weights import PretrainedWeights, ShapeMismatch, load_weights, read_weights

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.stages.test_slots import pipelines
 
 from tests import step_inputs as evidence
 from tests import tiny
+from tests.tuning.test_search_space import pipelines
 from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError

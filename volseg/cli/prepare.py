@@ -28,7 +28,7 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
     from volseg.preparation import tables
 
     settings = {key: value for key, value in vars(options).items() if key != "json"}
-    with console.progress("checking" if options.check else "preparing") as report:
+    with console.progress_bar("checking" if options.check else "preparing") as report:
         done = stage.prepare(source, options=arguments.PrepareOptions(**settings), on_scan=report)
     if options.json:
         print(tables.as_json(done, source))

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.model.test_losses import LOSSES, case
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.model.losses.test_losses import LOSSES, case
 from volseg.model.distributed.process_group import all_reduce_sum
 
 RANKS = 2

@@ -8,7 +8,7 @@ import pytest
 
 def test_telemetry_is_out_of_reach_of_conversion_and_of_quantisation() -> None:
     code = (
-        "import sys; from volseg.model.engines.untold import openvino; openvino(); import nncf;"
+        "import sys; from volseg.model.engines.openvino import import_openvino; import_openvino(); import nncf;"
         "import openvino.tools.ovc.convert_impl;"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry')"
         " and sys.modules[name] is not None])"
@@ -23,13 +23,13 @@ import gc, os, signal, sys
 from pathlib import Path
 import numpy as np
 from openvino import Model as Graph, opset13, save_model
-from volseg.model.engines import Model, OpenVINO, Work
+from volseg.model.engines import EngineOptions, OpenVINO, TrainedModel
 
 file = Path(sys.argv[1])
 image = opset13.parameter([1, 1, 4, 4, 4], np.float32)
 save_model(Graph([opset13.relu(image)], [image]), file)
-model = Model(("openvino",), (4, 4, 4), 1, "fp32", None, lambda kind: file)
-first, second = (OpenVINO().load(model, Work(1)) for _ in range(2))
+model = TrainedModel(("openvino",), (4, 4, 4), 1, "fp32", None, lambda kind: file)
+first, second = (OpenVINO().load(model, EngineOptions(1)) for _ in range(2))
 del first
 gc.collect()
 del second

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from tests.stages.test_tuned import GAIN, tuned
 
+from tests.tuning.test_tuning_file import GAIN, tuned
 from volseg.report.page.content import ReportContent
 from volseg.report.page.tuning import result_sentence, tuning_changes
 from volseg.tuning.tuning_file import Gain

@@ -45,8 +45,8 @@ def render_report(facts: ReportContent) -> str:
         _subtitle(facts),
         [*parts, html_page.notes(_note_lines(facts))],
         made_from="what volseg train, infer and evaluate left",
-        sheet=_read_asset("viewer.css"),
-        script=_read_asset("viewer.js") if any(scan.picture for scan in facts.scans) else "",
+        sheet=_read_asset("scan_viewer.css"),
+        script=_read_asset("scan_viewer.js") if any(scan.picture for scan in facts.scans) else "",
     )
 
 
