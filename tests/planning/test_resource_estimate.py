@@ -52,10 +52,10 @@ def test_seconds_add_up_as_worked_out_by_hand():
 
 def test_memory_is_the_trials_peak_and_the_scans_it_did_without():
     assert made_up().peak_memory == 904 * 10**6
-    assert made_up(together=0).peak_memory == 804 * 10**6
+    assert made_up(process_tree_peak=0).peak_memory == 804 * 10**6
     assert made_up().budgeted_memory == made_up().peak_memory
     gpu = made_up().measurements.model_copy(update={"gpu_memory": 5})
-    assert made_up(found=gpu).budgeted_memory == 5
+    assert made_up(measurements=gpu).budgeted_memory == 5
 
 
 def test_a_patch_covers_what_it_has_in_common_with_the_scan():
