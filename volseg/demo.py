@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from volseg.arguments import PrepareOptions, TrainOptions
+from volseg.arguments import PrepareArguments, TrainArguments
 from volseg.config import config
 from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
@@ -54,7 +54,7 @@ def demo(out: Path, *, seed: int = 0) -> DemoResult:
     run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
     _write_phantom(raw, seed)
     if not (prepared / FILE).is_file():
-        prepare(raw, options=PrepareOptions(out=prepared))
+        prepare(raw, options=PrepareArguments(out=prepared))
     _train_run(prepared, run, seed)
     wanted = InferenceRequest(runs=(str(run),), data=prepared, out=predictions)
     infer(replace(wanted, case=(CASE,)))
@@ -102,7 +102,7 @@ def _train_run(prepared: Path, run: Path, seed: int) -> None:
     resume = (run / LAST).is_file()
     if not resume:
         shutil.rmtree(run, ignore_errors=True)
-    train(settings, TrainOptions(data=prepared, run=run, resume=resume))
+    train(settings, TrainArguments(data=prepared, run=run, resume=resume))
 
 
 def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.calibration.calibrate import (
     ClassOutcome,
     build_calibration_file,
@@ -55,7 +55,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny.config(), TrainOptions(data=data, run=folder)).run
+    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None
 def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Path, tmp_path: Path) -> None:
     """Each on the scans that are new to it; the second fold stands for the rest."""
     five = tmp_path / "five"
-    other = train(tiny.config(), TrainOptions(data=data, run=five / "fold1", fold=1)).run
+    other = train(tiny.config(), TrainArguments(data=data, run=five / "fold1", fold=1)).run
     shutil.copytree(run, five / "fold0")
     ended = FoldOutcome(steps=1, best=None, seconds=1, max_seconds=None)
     FinishedFolds(finished={"fold0": ended, "fold1": ended}).write(five)
@@ -205,7 +205,7 @@ def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Pat
 
 def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -> None:
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
-    run = train(config, TrainOptions(data=data, run=tmp_path / "all")).run
+    run = train(config, TrainArguments(data=data, run=tmp_path / "all")).run
 
     with pytest.raises(UserError, match=r"no labelled validation scan .*data\.split=folds"):
         calibrate(str(run), data, TORCH)

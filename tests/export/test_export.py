@@ -11,7 +11,7 @@ import pytest
 
 from tests import tiny
 from volseg import cli
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -45,8 +45,8 @@ def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     other = tiny.config(train={"seed": 5})
     return {
-        "a": train(tiny.config(), TrainOptions(data=data, run=folder / "a")).run,
-        "other": train(other, TrainOptions(data=data, run=folder / "other")).run,
+        "a": train(tiny.config(), TrainArguments(data=data, run=folder / "a")).run,
+        "other": train(other, TrainArguments(data=data, run=folder / "other")).run,
     }
 
 
@@ -176,7 +176,7 @@ def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
 @pytest.mark.slow
 def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
     data = tiny.write(tmp_path / "data", exclusive=True).folder
-    run = train(tiny.config(train={"steps": 8}), TrainOptions(data=data, run=tmp_path / "r")).run
+    run = train(tiny.config(train={"steps": 8}), TrainArguments(data=data, run=tmp_path / "r")).run
 
     done = export(ExportOptions(str(run), out=tmp_path / "p", data=data))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.errors import UserError
 from volseg.inference.infer import infer
 from volseg.inference.scan_sources import InferenceRequest
@@ -26,9 +26,9 @@ def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     coarse = tiny.config(data={"spacing_mm": [2.0, 2.0, 2.0]}, train={"seed": 2})
     return {
-        "a": train(tiny.config(), TrainOptions(data=data, run=folder / "a", fold=0)).run,
-        "b": train(tiny.config(), TrainOptions(data=data, run=folder / "b", fold=1)).run,
-        "coarse": train(coarse, TrainOptions(data=data, run=folder / "coarse", fold=0)).run,
+        "a": train(tiny.config(), TrainArguments(data=data, run=folder / "a", fold=0)).run,
+        "b": train(tiny.config(), TrainArguments(data=data, run=folder / "b", fold=1)).run,
+        "coarse": train(coarse, TrainArguments(data=data, run=folder / "coarse", fold=0)).run,
     }
 
 

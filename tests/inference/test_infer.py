@@ -10,7 +10,7 @@ from scipy.ndimage import label
 
 from tests import tiny
 from tests.raw import Raw
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle, rle_csv
@@ -37,7 +37,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny.config(), TrainOptions(data=data, run=folder)).run
+    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_what_is_done_is_not_done_again_until_the_weights_change(
     infer(replace(wanted, case=("case3_day1",)))
     assert mask.stat().st_mtime_ns == first
 
-    other = train(tiny.config(train={"seed": 5}), TrainOptions(data=data, run=tmp_path / "o")).run
+    other = train(tiny.config(train={"seed": 5}), TrainArguments(data=data, run=tmp_path / "o")).run
     infer(replace(wanted, case=("case3_day1",), runs=(str(other),)))
     assert mask.stat().st_mtime_ns != first
     assert record(wanted.out, "case3_day1")["run"] == "o"
@@ -216,7 +216,7 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(tmp_path: Path, exc
     data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
     config = config.model_copy(update={"postprocess": (Threshold(value=0.01), FillHoles())})
-    run = train(config, TrainOptions(data=data, run=tmp_path / "r")).run
+    run = train(config, TrainArguments(data=data, run=tmp_path / "r")).run
 
     infer(InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.cli import run_command as command
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -40,7 +40,7 @@ def data(tmp_path_factory) -> Path:
 def trained(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     settings = tiny.config(train={"steps": 60, "epoch_steps": 60})
-    return train(settings, TrainOptions(data=data, run=folder)).run
+    return train(settings, TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from volseg.arguments import DATA
 from volseg.data.dataset import FILE as DATASET
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -21,7 +22,6 @@ from volseg.runs.run_files import BEST, CONFIG, SPLITS
 from volseg.system.files import atomic_folder
 
 PACKAGES = Path("packages")
-DATA = Path("data/prepared")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract.slice_scan import SliceScan, read_folder
+from volseg.data.splits import case_of
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.ensemble import Ensemble, InferenceOptions
@@ -126,7 +127,7 @@ def _source_from_path(path: Path, *, allow_gaps: bool) -> ScanSource:
     """A folder of slices or a volume's file outside any dataset."""
     if path.is_file():
         name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return ScanSource(name, name.rsplit("_day", 1)[0], (path,))
+        return ScanSource(name, case_of(name), (path,))
     try:
         scan = read_folder(path, allow_gaps=allow_gaps)
     except UserError as error:

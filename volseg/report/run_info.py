@@ -4,13 +4,14 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from volseg.arguments import RUNS
 from volseg.config.config import parse_yaml
 from volseg.errors import UserError
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.prediction_folder import Prediction
 from volseg.report.page.content import RunInfo
-from volseg.runs import locate, run_files
+from volseg.runs import locate
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.package import Package
 from volseg.runs.run import Run
@@ -42,7 +43,7 @@ def find_prediction_runs(records: Sequence[Prediction], predictions: Path) -> Ru
         by = _open_ensemble(name.split(" + "), weights, predictions)
         if by is None:
             notes.append(
-                f"The run {name} is not under {run_files.RUNS}, or has other weights by now: its curves and "
+                f"The run {name} is not under {RUNS}, or has other weights by now: its curves and "
                 "config are not shown."
             )
         found |= {run.folder: run for run in (by.runs if by else ())}
@@ -50,7 +51,7 @@ def find_prediction_runs(records: Sequence[Prediction], predictions: Path) -> Ru
 
 
 def _open_ensemble(names: Sequence[str], weights: str, predictions: Path) -> Ensemble | None:
-    for place in (run_files.RUNS, predictions.parent / run_files.RUNS, Path()):
+    for place in (RUNS, predictions.parent / RUNS, Path()):
         try:
             by = Ensemble.open([str(place / name) for name in names])
             if weights in (by.weights_digest, by.first_run_only.weights_digest):
