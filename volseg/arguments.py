@@ -58,6 +58,16 @@ def _read_by(parse: Callable[[str], object], name: str) -> Parameter:
 MAX_TIME, MAX_MEMORY = _read_by(parse_duration, "--max-time"), _read_by(parse_memory, "--max-memory")
 
 
+def _check_overlap(_type: object, overlap: float | None) -> None:
+    """Refuse an overlap that isn't a share.
+
+    Raises:
+        UserError: below 0, or 0.95 and more.
+    """
+    if overlap is not None and not 0 <= overlap < 0.95:
+        raise UserError(f"--overlap: {overlap:g} is no share from 0 to 0.94, e.g. 0.5")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PrepareArguments:
@@ -165,7 +175,7 @@ class InferArguments:
     """The folder for the masks."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What runs the network; auto takes a GPU by torch, else OpenVINO."""
-    overlap: float | None = None
+    overlap: Annotated[float | None, Parameter(validator=_check_overlap)] = None
     """How far windows overlap, 0 to 0.94; more is slower and smoother. By default as the run says."""
     tta: Literal["flips"] | None = None
     """Average the mirrored views that training saw as well: two to eight times as long."""
@@ -175,7 +185,7 @@ class InferArguments:
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
     save_probabilities: bool = False
     """Write <class>_probability.nii.gz beside each mask."""
-    max_memory: str | None = None
+    max_memory: Annotated[int | None, MAX_MEMORY] = None
     """What predicting may take of the memory, e.g. 2GB."""
     timing: bool = False
     """Print where each scan's time went."""

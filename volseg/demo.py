@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from volseg.arguments import PrepareArguments, TrainArguments
+from volseg.arguments import InferArguments, PrepareArguments, TrainArguments
 from volseg.config import config
 from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate, metric_tables
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.inference.submit import submit
 from volseg.preparation.prepare import prepare
 from volseg.report.report import report
@@ -56,7 +55,7 @@ def demo(out: Path, *, seed: int = 0) -> DemoResult:
     if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareArguments(out=prepared))
     _train_run(prepared, run, seed)
-    wanted = InferenceRequest(runs=(str(run),), data=prepared, out=predictions)
+    wanted = InferArguments(run=(str(run),), data=prepared, out=predictions)
     infer(replace(wanted, case=(CASE,)))
     infer(replace(wanted, split="test"))
     scored = evaluate(predictions, prepared, out=scores)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests import tiny
-from volseg.arguments import TrainArguments
+from volseg.arguments import ExportArguments, InferArguments, TrainArguments
 from volseg.calibration.calibrate import (
     ClassOutcome,
     build_calibration_file,
@@ -21,23 +21,22 @@ from volseg.config.sections import Data
 from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
-from volseg.export.export import ExportOptions, export
+from volseg.export.export import export
 from volseg.inference import tables
 from volseg.inference.confidence import calibration_file
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import LEVELS
-from volseg.inference.ensemble import Ensemble, InferenceOptions
+from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
 from volseg.inference.prediction_folder import load_predictions
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.runs.folds import FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION
 from volseg.training.train import train
 
-TORCH = InferenceOptions(engine="torch")
+TORCH = InferArguments(engine="torch")
 
 
 def of_run(run: Run) -> CalibrationFile | None:
@@ -145,7 +144,7 @@ def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> 
 
 
 def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path: Path) -> None:
-    wanted = InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH)
+    wanted = replace(TORCH, run=(str(run),), data=data, out=tmp_path / "out", case=("case3",))
 
     plain = infer(wanted).records
     again = infer(wanted).records
@@ -214,7 +213,7 @@ def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -
 def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: Path) -> None:
     _, found = calibrate(str(run), data, TORCH)
 
-    folder = export(ExportOptions(str(run), "torch", out=tmp_path / "package", data=data)).folder
+    folder = export(str(run), ExportArguments("torch", out=tmp_path / "package", data=data)).folder
 
     assert of_run(open_run(folder)) == found
     with pytest.raises(UserError, match="is a package; calibrate the run it was made from, tiny"):

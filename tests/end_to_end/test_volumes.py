@@ -7,12 +7,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from volseg.arguments import PrepareArguments, TrainArguments
+from volseg.arguments import InferArguments, PrepareArguments, TrainArguments
 from volseg.config import config
 from volseg.data.dataset import Dataset
 from volseg.evaluation.evaluate import evaluate
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.preparation.prepare import prepare
 from volseg.training.train import train
 
@@ -22,7 +21,7 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
     data, run, out = folder / "prepared", folder / "run", folder / "predictions"
     settings = config.load(Path("configs/hippocampus.yaml"), overrides)
     train(settings, TrainArguments(data=data, run=run))
-    infer(InferenceRequest(runs=(str(run),), data=data, out=out, split=split, everything=split is None))
+    infer(InferArguments(run=(str(run),), data=data, out=out, split=split, all=split is None))
     dataset = Dataset.load(data)
     assert dataset.facts.exclusive
     for record in sorted(out.glob("*/record.json")):

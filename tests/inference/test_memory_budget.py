@@ -22,7 +22,7 @@ PREDICT = """
 import sys
 if __name__ == "__main__":
     from volseg import cli
-    code = cli.run(sys.argv[1:])
+    code = cli.run_command(sys.argv[1:])
     from volseg.system.hardware import peak_memory
     print("peak", peak_memory(), "code", code)
 """

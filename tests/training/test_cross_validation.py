@@ -10,11 +10,10 @@ import pytest
 
 from tests import tiny
 from volseg import cli, console
-from volseg.arguments import TrainArguments
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.postprocessing import Threshold
 from volseg.runs import locate as runs
 from volseg.runs.folds import FILE, NAMES, FinishedFolds
@@ -132,7 +131,7 @@ def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, mon
         with pytest.raises(KeyboardInterrupt):
             train_each_fold(tiny.config(), options)
     with pytest.raises(UserError, match=r"r: no fold is finished; go on with .* --resume"):
-        infer(InferenceRequest(runs=(str(tmp_path / "r"),), data=data, everything=True))
+        infer(InferArguments(run=(str(tmp_path / "r"),), data=data, all=True))
     begun: list[TrainArguments] = []
 
     def spy(_devices, config, options):
@@ -204,7 +203,7 @@ def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(five: Path, data: P
 def test_a_run_of_five_predicts_by_the_mean_of_all(
     done: CrossValidationResult, data: Path, tmp_path: Path
 ) -> None:
-    wanted = InferenceRequest(data=data, case=("case2",))
+    wanted = InferArguments(data=data, case=("case2",))
     named = tuple(str(done.run / name) for name in NAMES)
 
     whole = infer(replace(wanted, runs=(str(done.run),), out=tmp_path / "whole"))
@@ -215,7 +214,7 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
     assert [one.key for one in whole.records] == [one.key for one in each.records]
     assert not any("not finished" in note for note in whole.notes)
     with pytest.raises(UserError, match=r"no scan in unseen_cases; .* is in .*five/out_of_fold"):
-        infer(InferenceRequest(runs=(str(done.run),), data=data, split="unseen_cases"))
+        infer(InferArguments(run=(str(done.run),), data=data, split="unseen_cases"))
     for one in whole.records:
         file = f"{one.scan}/stomach.nii.gz"
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "each" / file).read_bytes()
@@ -224,7 +223,7 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
 def test_with_three_of_five_finished_these_predict_and_the_others_are_named(
     three: Path, data: Path, tmp_path: Path
 ) -> None:
-    wanted = InferenceRequest(data=data, case=("case2_day0",))
+    wanted = InferArguments(data=data, case=("case2_day0",))
     named = tuple(str(three / name) for name in NAMES[:3])
 
     found = infer(replace(wanted, runs=(str(three),), out=tmp_path / "found"))
@@ -255,7 +254,7 @@ def test_a_damaged_list_of_folds_is_named(five: Path, data: Path) -> None:
     (five / FILE).write_text('{"finished": {"fold0": {"steps": "many"}}}')
 
     with pytest.raises(UserError, match=r"folds\.json: .*steps"):
-        infer(InferenceRequest(runs=(str(five),), data=data, everything=True))
+        infer(InferArguments(run=(str(five),), data=data, all=True))
 
 
 def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(

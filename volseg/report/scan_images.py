@@ -10,10 +10,8 @@ from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
-from volseg.inference.prediction_folder import Prediction
+from volseg.inference.prediction_folder import RLE, Prediction
 from volseg.report.page.slice_images import ScanImages, SliceRanges
-
-ROWS = "rle.csv"
 
 
 def load_scan_images(record: Prediction, dataset: Dataset | None, classes: Sequence[str]) -> ScanImages:
@@ -47,7 +45,7 @@ def _ranges_to_check(record: Prediction) -> SliceRanges:
 
 def _source_slice_numbers(record: Prediction, slices: int) -> list[int]:
     """The slices' source numbers, from the competition's rows; none where it has no rows, or others."""
-    path = record.folder / ROWS
+    path = record.folder / RLE
     ids = dict.fromkeys(row.id for row in rle_csv.read(path)) if path.is_file() else ()
     told = [one.rpartition("_")[2] for one in ids]
     known = len(told) == slices and all(map(str.isdigit, told))

@@ -4,16 +4,14 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volseg.arguments import TrainArguments
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.splits import split_samples
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.summary import Scores
-from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.model.distributed import process_group
 from volseg.runs.folds import NAMES, OUT_OF_FOLD, FinishedFolds, FoldOutcome
 from volseg.runs.run import Run
@@ -106,7 +104,7 @@ def _score_out_of_fold(options: TrainArguments) -> Scores:
     """Scores of each fold's best weights on its unseen cases, all folds together."""
     out = options.run / OUT_OF_FOLD
     for name in NAMES:
-        run = str(options.run / name)
-        how = InferenceOptions(engine="torch")  # which is loaded already
-        infer(InferenceRequest(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how))
+        run = (str(options.run / name),)
+        # torch, which is loaded already
+        infer(InferArguments(run=run, data=options.data, out=out, split="unseen_cases", engine="torch"))
     return evaluate(out, options.data, out=options.run)
