@@ -21,6 +21,7 @@ default_role = "code"
 """Docstrings write code in single backticks."""
 napoleon_use_ivar = True
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 
 html_theme = "pydata_sphinx_theme"

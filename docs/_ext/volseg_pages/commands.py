@@ -104,7 +104,7 @@ def _option(argument: Argument) -> str:
     hint = _without_none(argument.hint)
     many = get_origin(hint) in (tuple, list)
     kind = get_args(hint)[0] if many else hint
-    metavar = "|".join(choices) if choices else METAVARS.get(kind, "TEXT")
+    metavar = " | ".join(choices) if choices else METAVARS.get(kind, "TEXT")
     value = f" {metavar}{'...' if many else ''}" if metavar else ""
     return ", ".join(name + value for name in argument.names)
 
