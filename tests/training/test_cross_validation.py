@@ -60,7 +60,7 @@ def trainings(monkeypatch) -> list[TrainArguments]:
     """The trainings that are begun from now on."""
     begun: list[TrainArguments] = []
 
-    def spy(_devices, config, options):
+    def spy(config, options):
         begun.append(options)
         return train(config, options)
 
@@ -134,7 +134,7 @@ def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, mon
         infer(InferArguments(run=(str(tmp_path / "r"),), data=data, all=True))
     begun: list[TrainArguments] = []
 
-    def spy(_devices, config, options):
+    def spy(config, options):
         begun.append(options)
         if options.fold == 1:
             raise KeyboardInterrupt
