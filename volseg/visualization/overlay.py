@@ -1,4 +1,4 @@
-"""A picture of a scan with its masks, for people: slices side by side, organs in outline."""
+"""A picture of a scan with its masks: slices side by side, classes in outline."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,11 +26,11 @@ def draw_overlay(
     image: Volume,
     masks: Array,
     *,
-    truth: Array | None = None,
+    labels: Array | None = None,
     classes: Sequence[str] = (),
     numbers: Sequence[int] = (),
 ) -> Picture:
-    """Slices spread over the organs, (H, W, 3): the truth's row (if any) above the prediction's.
+    """Slices spread over the masks, (H, W, 3): the row of the labels (if any) above the prediction's.
 
     Each slice is shown as a reader sees it: the patient's left on the right, the front on top.
     Masks are bool (C, X, Y, Z) on the image's native grid; `numbers` are the slices' source numbers
@@ -39,18 +39,21 @@ def draw_overlay(
     grid = NetworkGrid.from_volume(image, None)
     voxels = grid.orient(image.voxels)
     grey = scale_intensities(voxels, Percentiles().levels(voxels))
-    rows = [("truth, ", truth), ("prediction, ", masks)] if truth is not None else [("", masks)]
-    turned = [(name, np.stack([grid.orient(m) for m in found])) for name, found in rows]
-    chosen = _choose_slices(np.any([found.any(axis=0) for _, found in turned], axis=0))
-    lines = []
-    for name, found in turned:
-        panels = [
-            _draw_panel(grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}")
-            for z in chosen
-        ]
-        lines.append(np.concatenate(panels, axis=1))
-    legend = _draw_legend(classes, lines[0].shape[1])
-    return np.concatenate([*lines, *([legend] if classes else [])], axis=0)
+    rows = {"": masks} if labels is None else {"truth, ": labels, "prediction, ": masks}
+    oriented = {title: np.stack([grid.orient(mask) for mask in row]) for title, row in rows.items()}
+    slices = _choose_slices(np.any([row.any(axis=0) for row in oriented.values()], axis=0))
+    lines = [
+        np.concatenate(
+            [
+                _draw_panel(grey[..., z], row[..., z], f"{title}slice {numbers[z] if numbers else z + 1}")
+                for z in slices
+            ],
+            axis=1,
+        )
+        for title, row in oriented.items()
+    ]
+    legend = [_draw_legend(classes, lines[0].shape[1])] if classes else []
+    return np.concatenate([*lines, *legend], axis=0)
 
 
 def write(path: Path, picture: Picture) -> None:
@@ -63,20 +66,20 @@ def write(path: Path, picture: Picture) -> None:
 
 
 def _choose_slices(any_mask: Array) -> list[int]:
-    """Slices at even steps over the labelled range (or the whole scan where nothing is)."""
-    found = np.flatnonzero(any_mask.any(axis=(0, 1)))
-    first, last = (found[0], found[-1]) if found.size else (0, any_mask.shape[2] - 1)
+    """Slices at even steps over those with a mask (X, Y, Z), or over the scan where there is none."""
+    marked = np.flatnonzero(any_mask.any(axis=(0, 1)))
+    first, last = (marked[0], marked[-1]) if marked.size else (0, any_mask.shape[2] - 1)
     places = np.linspace(first, last, SLICES + 2)[1:-1]
     return [round(float(place)) for place in places]
 
 
 def _draw_panel(grey: Array, masks: Array, text: str) -> Picture:
-    """One slice (X, Y) with outlines, PANEL pixels wide, rows downwards."""
+    """A slice (X, Y) with the outlines of its masks (C, X, Y), PANEL pixels wide, rows downwards."""
     import cv2
 
     height = round(PANEL * grey.shape[1] / grey.shape[0])
-    shown = cv2.resize(np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR)
-    picture = np.repeat((shown * 255).astype(np.uint8)[..., None], 3, axis=2)
+    enlarged = cv2.resize(np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR)
+    picture = np.repeat((enlarged * 255).astype(np.uint8)[..., None], 3, axis=2)
     for colour, mask in zip(_class_colours(len(masks)), masks, strict=True):
         large = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), (PANEL, height))
         outline, _ = cv2.findContours((large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
