@@ -36,11 +36,7 @@ def aggregate_fingerprints(info: DatasetInfo, fingerprints: Sequence[Fingerprint
     labelled = [scan for scan in scans if scan.in_class_stats]
     boxes = [scan.extent_mm for scan in labelled if scan.extent_mm]
     return DatasetStats(
-        name=info.name,
-        layout=info.layout,
-        classes=info.classes,
-        exclusive=info.exclusive,
-        channels=info.channels,
+        **info.model_dump(include={"name", "layout", "classes", "exclusive", "channels"}),
         cases=len({scan.case for scan in scans}),
         train=sum(scan.part == "train" for scan in scans),
         test=sum(scan.part == "test" for scan in scans),

@@ -1,7 +1,6 @@
 """The overview of a dataset, as a table on the terminal."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from rich.console import Group
 from rich.table import Table
@@ -21,8 +20,7 @@ from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.page import overview
 from volseg.stats.scan_stats import AXES
 
-GRIDS, PAIRS = 4, 6
-"""Grids and overlaps in the table; the page and the JSON have more."""
+GRIDS, PAIRS = 4, 6  # grids and overlaps in the table; the page and the JSON have more
 SHOWN = ("p0.5", "p50", "p99.5")
 HEADER = ("class", "scans", "ml", "by day", "slices", "mm from head", *(f"{a}, mm" for a in AXES))
 
@@ -36,8 +34,7 @@ def overview_table(stats: DatasetStats) -> Group:
         return Group(scans)
     classes = Table(caption="by day: largest by smallest volume of a case; box: 95th percentile")
     for header in HEADER:
-        justify: Literal["left", "right"] = "right" if classes.columns else "left"
-        classes.add_column(header, justify=justify)
+        classes.add_column(header, justify="right" if classes.columns else "left")
     for row in overview.class_rows(stats):
         classes.add_row(*map(_terminal_text, row))
     return Group(scans, classes)

@@ -12,10 +12,8 @@ from volseg.visualization.row_charts import axis_below
 from volseg.visualization.scan_charts import FOOT, RIGHT, TOP, axis_left, left_margin
 from volseg.visualization.svg import Scale
 
-END = 14
-"""Room for the half of the last tick's words."""
-MANY = 24
-"""Of longer lines the points have no dots."""
+END = 14  # room for the half of the last tick's words
+MANY = 24  # of longer lines the points have no dots
 
 
 class ScatterGroup(NamedTuple):

@@ -1,7 +1,7 @@
 """Charts with one row for each class or axis, all on one scale below them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -14,16 +14,11 @@ from volseg.visualization.svg import Scale
 LEFT, RIGHT = 12.0, 384.0
 HEAD, BODY, GAP = 19.0, 34.0, 13.0
 """Heights in pixels: the words above a row, its marks, and what is left below."""
-FEW = 6
-"""So many values are shown as they are, with no box around them."""
-CLOUD, RULE = 24.0, 29.0
-"""Height of a cloud of dots, and where the line of its percentiles lies below."""
-EXACT, APART = 12, 20.0
-"""So many different values have a bar each; pixels between two numbers above bars."""
-CROWD = 120
-"""Dots are smaller where there are more than this."""
-CHARACTER = 8.4
-"""Width of a character in pixels, at the size for phones."""
+FEW = 6  # so many values are shown as they are, with no box around them
+CLOUD, RULE = 24.0, 29.0  # height of a cloud of dots, and where the line of its percentiles lies below
+EXACT, APART = 12, 20.0  # so many different values have a bar each; pixels between two numbers above bars
+CROWD = 120  # dots are smaller where there are more than this
+CHARACTER = 8.4  # width of a character in pixels, at the size for phones
 
 
 class ChartRow(NamedTuple):
@@ -34,6 +29,14 @@ class ChartRow(NamedTuple):
     values: Sequence[float]
     hints: Sequence[str] = ()
     kind: str = ""
+
+    @classmethod
+    def by_scan(
+        cls, name: str, text: str, values: Mapping[str, float], show: Callable[[float], str], kind: str
+    ) -> "ChartRow":
+        """A row of values by scan, whose tooltips tell scan and value."""
+        hints = [f"{scan}: {show(value)}" for scan, value in values.items()]
+        return cls(name, text, list(values.values()), hints, kind)
 
 
 class Span(NamedTuple):

@@ -54,7 +54,7 @@ def percentile_bands(scans: Sequence[ScanPercentiles], *, label: str) -> Markup:
         *bands,
         svg.tag("path", d=svg.path(steps("p50")), class_="median"),
         *hovers,
-        _text_below(left, ranking_caption(ranked[0].name, len(ranked), "scans")),
+        _ranking_text(left, [scan.name for scan in ranked], "scans"),
         label=label,
     )
 
@@ -88,7 +88,7 @@ def case_ranges(cases: Sequence[CaseValues], *, kind: str, label: str) -> Markup
         *axis_left(scale, left, unit="ml"),
         *lines,
         svg.dots(points, kind=f"dots {kind}", radius=min(3.0, max(1.8, width / 3))),
-        _text_below(left, ranking_caption(ranked[0].name, len(ranked), "cases")),
+        _ranking_text(left, [case.name for case in ranked], "cases"),
         label=label,
     )
 
@@ -109,7 +109,9 @@ def left_margin(scale: Scale) -> float:
     return 10 + 7.9 * max(len(format_number(tick)) for tick in scale.ticks(28))
 
 
-def _text_below(left: float, words: str) -> str:
+def _ranking_text(left: float, names: Sequence[str], noun: str) -> str:
+    """The order of ranked scans or cases, below them; the name where there is only one."""
+    words = f"{format_number(len(names))} {noun}, in order of their medians" if len(names) > 1 else names[0]
     return svg.text((left + RIGHT) / 2, FOOT + 20, words, anchor="middle")
 
 
@@ -123,8 +125,3 @@ def _step_points(edges: Sequence[float], heights: Sequence[float]) -> list[tuple
 def _hover_text(scan: ScanPercentiles) -> str:
     low, median, high = (format_number(scan.levels[level]) for level in ("p0.5", "p50", "p99.5"))
     return f"{scan.name}: median {median}, 0.5–99.5 %: {low} to {high}"
-
-
-def ranking_caption(first: str, count: int, noun: str) -> str:
-    """The order of what is ranked; the name where there is only one."""
-    return f"{format_number(count)} {noun}, in order of their medians" if count > 1 else first

@@ -12,10 +12,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-WIDTH = 400
-"""Width of a chart in its own units; it is shown at about that many pixels, on a phone too."""
-LOG_RATIO = 100
-"""Values that differ by more than this stand on a logarithmic scale."""
+WIDTH = 400  # width of a chart in its own units; it is shown at about that many pixels, on a phone too
+LOG_RATIO = 100  # values that differ by more than this stand on a logarithmic scale
 
 
 class Figure(NamedTuple):

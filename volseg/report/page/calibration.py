@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from volseg.formatting import format_count
 from volseg.inference.confidence.calibration_file import CalibrationFile, Figures
 from volseg.report.page.content import ReportContent, distinct_run_values
 from volseg.visualization.html_page import render
@@ -11,15 +10,10 @@ from volseg.visualization.html_page import render
 def calibration_changes(content: ReportContent) -> str:
     """A table for each calibration of the runs: before, and after."""
     calibrations = [
-        (_title(names, file), _class_rows(file), [content.colour(name) for name in file.organs])
+        (names, file, _class_rows(file), [content.colour(name) for name in file.organs])
         for names, file in distinct_run_values(content, lambda run: run.calibrated)
     ]
     return render("report/page/calibration.html.j2", calibrations=calibrations) if calibrations else ""
-
-
-def _title(names: str, file: CalibrationFile) -> str:
-    counts = f"{format_count(file.scans, 'scan')} of {format_count(file.cases, 'case')}"
-    return f"{names}: {counts}" if names else counts.capitalize()
 
 
 def _class_rows(file: CalibrationFile) -> list[tuple[str, ...]]:

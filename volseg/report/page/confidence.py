@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from volseg.formatting import format_count
 from volseg.inference.prediction_folder import RECORDS
-from volseg.inference.tables import NOT_CALIBRATED, SHOWN, ConfidenceRow, confidence_rows
+from volseg.inference.tables import NOT_CALIBRATED, SHOWN, confidence_rows
 from volseg.report.page.content import ReportContent, ReportScan, format_metric
 from volseg.visualization.html_page import render
 from volseg.visualization.line_charts import ScatterGroup, scatter_plot
 from volseg.visualization.svg import Figure
 
-FEWEST = 3
-"""Pairs of confidence and Dice that are plotted."""
+FEWEST = 3  # pairs of confidence and Dice that are plotted
 
 
 def least_trusted_classes(content: ReportContent) -> str:
@@ -20,32 +19,17 @@ def least_trusted_classes(content: ReportContent) -> str:
     rows = confidence_rows([scan.record for scan in content.scans])
     if not rows:
         return ""
-    scans = {scan.name: scan for scan in content.scans}
     known = [row.confidence.calibrated for row in rows]
-    more = len(rows) > SHOWN
     return render(
         "report/page/confidence.html.j2",
+        content=content,
+        scans={scan.name: scan for scan in content.scans},
         calibrated="all" if all(known) else "some" if any(known) else "none",
         not_calibrated=NOT_CALIBRATED,
-        has_pictures=content.has_pictures,
-        rows=[_table_row(row, scans[row.scan], content) for row in rows[:SHOWN]],
-        remainder=f"{SHOWN} of {len(rows)} organs; the others are in {RECORDS}." if more else "",
+        rows=rows[:SHOWN],
+        remainder=f"{SHOWN} of {len(rows)} organs; the others are in {RECORDS}." if rows[SHOWN:] else "",
         accuracy=_confidence_vs_dice(content),
     )
-
-
-def _table_row(row: ConfidenceRow, scan: ReportScan, content: ReportContent) -> dict[str, object]:
-    confidence = row.confidence
-    return {
-        "scan": row.scan,
-        "class_name": row.class_name,
-        "colour": content.colour(row.class_name),
-        "dice": "not found" if confidence.dice is None else f"{confidence.dice:.2f}",
-        "calibrated": confidence.calibrated,
-        "slices": confidence.slices,
-        "has_picture": bool(scan.picture),
-        "reasons": [flag.text for flag in confidence.flags],
-    }
 
 
 def _confidence_vs_dice(content: ReportContent) -> Figure | None:

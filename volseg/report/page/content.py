@@ -98,17 +98,15 @@ def distinct_run_values(
     content: ReportContent, value_of: Callable[[RunInfo], T | None]
 ) -> list[tuple[str, T]]:
     """Each value of the runs once, with the names of its runs; no names where it is that of all."""
-    runs_by_value: list[tuple[list[str], T]] = []
-    for run in content.trained:
-        value = value_of(run)
-        same = next((names for names, other in runs_by_value if other == value), None)
-        if same is not None:
-            same.append(run.name)
-        elif value is not None:
-            runs_by_value.append(([run.name], value))
+    values = [value_of(run) for run in content.trained]
+    distinct = [value for i, value in enumerate(values) if value is not None and value not in values[:i]]
+    names = [
+        [run.name for run, other in zip(content.trained, values, strict=True) if other == value]
+        for value in distinct
+    ]
     return [
-        ("" if len(names) == len(content.trained) else abbreviate_names(names), value)
-        for names, value in runs_by_value
+        ("" if len(runs) == len(values) else abbreviate_names(runs), value)
+        for runs, value in zip(names, distinct, strict=True)
     ]
 
 

@@ -80,9 +80,8 @@ def _strip_chart(
 
 def _class_row(name: str, by_scan: Mapping[str, float], content: ReportContent, metric: str) -> ChartRow:
     finite = {scan: value for scan, value in by_scan.items() if math.isfinite(value)}
-    hints = [f"{scan}: {format_metric(metric, value)}" for scan, value in finite.items()]
-    values = list(finite.values())
-    return ChartRow(name, _median_and_range(values, metric), values, hints, content.colour(name))
+    text = _median_and_range(list(finite.values()), metric)
+    return ChartRow.by_scan(name, text, finite, lambda v: format_metric(metric, v), content.colour(name))
 
 
 def _median_and_range(values: Sequence[float], metric: str) -> str:

@@ -32,7 +32,10 @@ def _score_figures(content: ReportContent) -> Iterator[Tile]:
     remark = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     yield "Scans", format_number(len(content.scans) + len(content.failed)), remark
     if not scores:
-        yield from _lowest_confidence(content)
+        for row in confidence_rows([scan.record for scan in content.scans])[:1]:
+            dice = row.confidence.dice
+            value = "not found" if dice is None else format_metric("Dice", dice)
+            yield "Lowest confidence", value, f"{row.class_name} of {row.scan}"
         return
     headline, intervals = scores.headline, scores.headline.intervals
     for metric in KEY_METRICS:
@@ -43,14 +46,6 @@ def _score_figures(content: ReportContent) -> Iterator[Tile]:
     yield "Competition's score", score, _interval_text("", intervals.kaggle, headline)
     worst = content.scans[0]
     yield "Lowest Dice", format_metric("Dice", worst.dice), worst.name
-
-
-def _lowest_confidence(content: ReportContent) -> Iterator[Tile]:
-    """The class with the lowest confidence."""
-    for row in confidence_rows([scan.record for scan in content.scans])[:1]:
-        dice = row.confidence.dice
-        value = "not found" if dice is None else format_metric("Dice", dice)
-        yield "Lowest confidence", value, f"{row.class_name} of {row.scan}"
 
 
 def _interval_text(metric: str, estimate: Estimate, group: GroupSummary) -> str:
@@ -100,18 +95,18 @@ def mean_scores(content: ReportContent) -> str:
 
 
 def _group_table(group: GroupSummary, content: ReportContent) -> dict[str, object]:
-    """The title, and a row for each class and for their mean."""
+    """A group with a row for each class and for their mean."""
     intervals, score = group.intervals, group.intervals.kaggle
-    title = (
-        f"{group.name.capitalize()}: {format_count(len(group.scans), 'scan')} of "
-        f"{format_count(intervals.cases, 'case')}, competition's score {format_metric('', score.mean)}"
-    )
-    if score.has_interval:
-        title += f" ({format_metric_range('', score.low, score.high)})"
     rows = [(name, *_metric_cells(group.mean[name], intervals.mean[name])) for name in group.mean]
     if len(rows) > 1:
         rows.append(("mean", *_mean_cells(group)))
-    return {"title": title, "rows": rows, "colours": [content.colour(name) for name in group.mean]}
+    return {
+        "group": group,
+        "score": format_metric("", score.mean),
+        "interval": format_metric_range("", score.low, score.high) if score.has_interval else "",
+        "rows": rows,
+        "colours": [content.colour(name) for name in group.mean],
+    }
 
 
 def _mean_cells(group: GroupSummary) -> list[str]:

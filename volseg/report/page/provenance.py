@@ -7,8 +7,7 @@ from volseg.formatting import format_count
 from volseg.report.page.content import ReportContent, RunInfo
 from volseg.visualization.html_page import render
 
-HASH = 12
-"""Digits of a hash that tell weights apart."""
+HASH = 12  # digits of a hash that tell weights apart
 
 
 def versions_and_settings(content: ReportContent) -> str:

@@ -7,8 +7,7 @@ from volseg.evaluation.scan_scores import GROUPS
 from volseg.report.page.content import ReportContent, ReportScan, format_metric
 from volseg.visualization.html_page import render
 
-COLUMNS = 4
-"""Of so many classes the list has a column each; of more, only the lowest Dice."""
+COLUMNS = 4  # of so many classes the list has a column each; of more, only the lowest Dice
 METRICS = {"Dice": "Dice", "HD95": "HD95 mm", "volume_ml": "ml", "truth_ml": "true ml"}
 """The columns of the viewer's table: metrics of each class of the scan that it shows."""
 
@@ -19,30 +18,15 @@ def scan_browser(content: ReportContent) -> str:
         return ""
     return render(
         "report/page/scan_viewer.html.j2",
-        lead=_lead_text(content),
+        content=content,
+        by_confidence=any(scan.record.confidence for scan in content.scans),
+        groups=GROUPS,
         header=["scan", *_score_header(content)],
         scans=[(scan, list(_score_cells(scan, content))) for scan in content.scans],
-        remarks={scan.name: _remark(scan, content) for scan in content.scans},
         classes={name: content.colour(name) for name in content.classes},
         metrics=list(METRICS.values()),
         pictures=[(scan, _metric_figures(scan, content)) for scan in content.scans if scan.picture],
     )
-
-
-def _lead_text(content: ReportContent) -> str:
-    order = "Worst first, by the mean Dice over classes." if content.scores else "In order of names."
-    if not content.scores and any(scan.record.confidence for scan in content.scans):
-        order = "Least trusted first, by the lowest confidence of an organ."
-    drawn = sum(bool(scan.picture) for scan in content.scans)
-    left = len(content.scans) - drawn
-    if not left:
-        return order
-    return f"{order} This file has room for the first {drawn}; the other {left} are named with their scores."
-
-
-def _remark(scan: ReportScan, content: ReportContent) -> str:
-    """The group of a scan, or why it has no scores."""
-    return GROUPS[scan.scores.seen] if scan.scores else content.unscored.get(scan.name, "")
 
 
 def _score_header(content: ReportContent) -> list[str]:

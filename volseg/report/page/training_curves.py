@@ -8,6 +8,7 @@ from volseg.visualization.line_charts import LineSeries, line_chart
 from volseg.visualization.svg import Figure
 
 SETS = {"unseen_cases": "unseen cases", "later_days": "later days of seen cases"}
+DICE = "Dice of the scans kept apart"
 COLUMNS = {"epoch": "epoch", "step": "step", "loss": "loss", "lr": "learning rate", **SETS}
 
 
@@ -29,9 +30,6 @@ def learning_curves(content: ReportContent) -> str:
         best=_best_by_run(runs) if several else _best_by_class(runs[0]),
         epochs=[_epoch_table(run) for run in runs],
     )
-
-
-DICE = "Dice of the scans kept apart"
 
 
 def _best_epoch(run: RunInfo) -> Mapping[str, float]:

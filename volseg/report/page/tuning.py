@@ -1,6 +1,5 @@
 """What tuning changed, and how sure that is."""
 
-from volseg.formatting import format_count
 from volseg.report.page.content import ReportContent, distinct_run_values
 from volseg.tuning.objectives import OBJECTIVES
 from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
@@ -20,13 +19,10 @@ def _tuning_tables(runs: str, file: TuningFile, content: ReportContent) -> dict[
     steps = sorted((row for row in file.rows if row.had_alternatives), key=lambda row: not row.kept)
     return {
         "runs": runs,
+        "file": file,
         "result": result_sentence(file),
-        "basis": _tuning_basis(file),
-        "notes": file.notes,
         "steps": list(map(_step_row, steps)),
         "step_colours": [content.colour(row.organ) for row in steps],
-        "hides_steps": len(steps) < len(file.rows),
-        "untried": file.untried,
         "classes": [_class_row(name, tuning) for name, tuning in file.organs.items()],
         "class_colours": [content.colour(name) for name in file.organs],
     }
@@ -37,27 +33,17 @@ def result_sentence(file: TuningFile) -> str:
     name, gain = OBJECTIVES[file.score].title.removeprefix("the "), file.gain
     if not any(row.kept for row in file.rows):
         return f"Nothing helped: the steps stay as they were, with a mean {name} of {file.before:.3f}."
-    change = f"the mean {name} went from {file.before:.3f} to {file.after:.3f}, {_gain_phrase(gain)}"
+    number = gain.estimate.to_text(sign="+").replace("-", "−")
+    change = (
+        f"the mean {name} went from {file.before:.3f} to {file.after:.3f}, a gain of {number} "
+        f"({gain.estimate.interval_basis})"
+    )
     if gain.is_significant:
         return f"The tuned steps are better: {change}."
     if gain.high is not None and gain.high < 0:
         return f"The tuned steps are worse: {change}."
     reason = "" if gain.low is None else ", which holds 0"
     return f"It is not sure that the tuned steps are better: {change}{reason}."
-
-
-def _tuning_basis(file: TuningFile) -> str:
-    return (
-        f"On {format_count(file.scans, 'scan')} of {format_count(file.cases, 'case')}, each judged by steps "
-        f"that were chosen without its case. {file.date}, volseg {file.version}, "
-        f"{max(file.seconds / 60, 0.1):.1f} min."
-    )
-
-
-def _gain_phrase(gain: Gain) -> str:
-    """`a gain of +0.012 [+0.004, +0.020] (12 cases)`."""
-    number = gain.estimate.to_text(sign="+").replace("-", "−")
-    return f"a gain of {number} ({gain.estimate.interval_basis})"
 
 
 def _step_row(row: TuningRow) -> tuple[str, ...]:

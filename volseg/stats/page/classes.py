@@ -1,6 +1,6 @@
 """Classes: how large they are, where they lie, and how both change."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -15,10 +15,8 @@ from volseg.visualization.row_charts import ChartRow, Span
 from volseg.visualization.scan_charts import CaseValues, case_ranges
 from volseg.visualization.svg import Figure
 
-PLOTTED = 6
-"""Classes whose days are plotted; all are in the table."""
-SQUARE = 6
-"""Classes whose overlaps are shown as a matrix too."""
+PLOTTED = 6  # classes whose days are plotted; all are in the table
+SQUARE = 6  # classes whose overlaps are shown as a matrix too
 PAIRS = 12
 
 
@@ -30,10 +28,16 @@ class PresentClass(NamedTuple):
     where: ExtentStats
     extents: Sequence[tuple[ScanStats, ClassExtent]]
 
+    def row(self, spread: Spread, unit: str, value: Callable[[ClassExtent], float]) -> ChartRow:
+        """A row of one quantity, by scan."""
+        values = {scan.name: value(extent) for scan, extent in self.extents}
+        text = format_spread(spread, unit)
+        return ChartRow.by_scan(self.name, text, values, lambda v: f"{format_number(v)} {unit}", self.kind)
+
     @property
-    def volume_hints(self) -> list[str]:
-        """Tooltips with the volume in each scan."""
-        return [f"{scan.name}: {format_number(extent.volume_ml)} ml" for scan, extent in self.extents]
+    def volume_row(self) -> ChartRow:
+        """Its volumes in ml, by scan."""
+        return self.row(self.where.volume_ml, "ml", lambda extent: extent.volume_ml)
 
 
 def sizes_and_positions(stats: DatasetStats) -> str:
@@ -41,10 +45,11 @@ def sizes_and_positions(stats: DatasetStats) -> str:
     if not stats.labelled:
         return ""
     present = list(_present_classes(stats))
+    rows = [one.volume_row for one in present]
     return render(
         "stats/page/classes.html.j2",
         stats=stats,
-        volumes=_volume_chart(present) if present else "",
+        volumes=row_charts.strip_plots(rows, unit="ml", label="Volumes over scans") if rows else "",
         slices=_slice_chart(stats, stats.slices.empty_share) if stats.slices else "",
         profiles=_head_foot_chart(present) if present else "",
     )
@@ -56,20 +61,6 @@ def _present_classes(stats: DatasetStats) -> Iterator[PresentClass]:
         if entry.where:
             extents = [(scan, extent) for scan in scans if (extent := scan.class_extent(name))]
             yield PresentClass(name, css_colour(index), entry.where, extents)
-
-
-def _volume_chart(present: Sequence[PresentClass]) -> Markup:
-    rows = [
-        ChartRow(
-            one.name,
-            format_spread(one.where.volume_ml, "ml"),
-            [extent.volume_ml for _, extent in one.extents],
-            one.volume_hints,
-            one.kind,
-        )
-        for one in present
-    ]
-    return row_charts.strip_plots(rows, unit="ml", label="Volumes over scans")
 
 
 def _slice_chart(stats: DatasetStats, empty_share: Spread) -> Markup:
@@ -112,7 +103,7 @@ def volumes_by_day(stats: DatasetStats) -> str:
 
 def _day_range_chart(one: PresentClass) -> Markup:
     days_by_case: dict[str, list[tuple[float, str]]] = {}
-    for (scan, extent), hint in zip(one.extents, one.volume_hints, strict=True):
+    for (scan, extent), hint in zip(one.extents, one.volume_row.hints, strict=True):
         days_by_case.setdefault(scan.case, []).append((extent.volume_ml, hint))
     cases = [CaseValues(case, days) for case, days in days_by_case.items() if len(days) > 1]
     return case_ranges(cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case")
@@ -136,9 +127,7 @@ def extents(stats: DatasetStats) -> str:
 
 
 def _extent_row(one: PresentClass, axis: int) -> ChartRow:
-    values = [extent.extent_mm[axis] for _, extent in one.extents]
-    hints = [f"{scan.name}: {format_number(extent.extent_mm[axis])} mm" for scan, extent in one.extents]
-    return ChartRow(one.name, format_spread(one.where.extent_mm[axis], "mm"), values, hints, one.kind)
+    return one.row(one.where.extent_mm[axis], "mm", lambda extent: extent.extent_mm[axis])
 
 
 def overlaps(stats: DatasetStats) -> str:

@@ -13,8 +13,7 @@ from volseg.visualization.html_page import render
 from volseg.visualization.row_charts import ChartRow
 from volseg.visualization.scan_charts import ScanPercentiles, percentile_bands, percentile_scale
 
-LISTED = 8
-"""Grids in the table; of more, how many there are."""
+LISTED = 8  # grids in the table; of more, how many there are
 STRIPS = ("p99.5", "p50", "p5")
 
 
@@ -70,9 +69,9 @@ def _channel_charts(name: str, channel: IntensityStats, stats: DatasetStats) -> 
 
 
 def _percentile_row(level: str, channel: IntensityStats, scans: Sequence[ScanPercentiles]) -> ChartRow:
-    values = [scan.levels[level] for scan in scans]
-    hints = [f"{scan.name}: {format_number(scan.levels[level])}" for scan in scans]
-    return ChartRow(_percentile_name(level), format_spread(channel.levels[level]), values, hints, "plain")
+    values = {scan.name: scan.levels[level] for scan in scans}
+    text = format_spread(channel.levels[level])
+    return ChartRow.by_scan(_percentile_name(level), text, values, format_number, "plain")
 
 
 def _percentile_table(channel: IntensityStats) -> list[tuple[str, ...]]:

@@ -3,54 +3,21 @@
 import math
 
 from volseg.data.distribution import Spread, format_spread
-from volseg.formatting import format_count, format_dimensions, format_number, format_percent
+from volseg.formatting import format_count, format_number, format_percent
 from volseg.stats.dataset_stats import ClassStats, DatasetStats
-from volseg.stats.scan_stats import AXES
 from volseg.visualization.html_page import css_colour, render
-
-HEADER = (
-    "class",
-    "scans",
-    "volume in ml",
-    "by day",
-    "slices",
-    "top to bottom in mm",
-    *(f"{name} in mm" for name in AXES),
-)
 
 
 def key_figures_and_classes(stats: DatasetStats) -> str:
     """The key figures, and a table with a row a class."""
+    colours = [css_colour(index) for index in range(len(stats.organs))]
     return render(
         "stats/page/overview.html.j2",
-        figures=_key_figures(stats),
-        header=HEADER,
+        stats=stats,
+        counts=scan_counts(stats),
         rows=class_rows(stats),
-        colours=[css_colour(index) for index in range(len(stats.organs))],
+        colours=colours,
     )
-
-
-def _key_figures(stats: DatasetStats) -> list[tuple[str, str, str]]:
-    sizes, scans = stats.sizes, len(stats.scans)
-    per_case = scans / stats.cases
-    voxels, spacing = (
-        format_dimensions(spread.median for spread in along) for along in (sizes.voxels, sizes.spacing_mm)
-    )
-    several = len({grid.shape for grid in sizes.grids}) > 1
-    figures = [
-        (
-            "Cases",
-            format_number(stats.cases),
-            "one scan each" if per_case == 1 else f"{per_case:.3g} scans each on average",
-        ),
-        ("Scans", format_number(scans), scan_counts(stats)),
-        ("Voxels", voxels, "medians" if several else "all scans"),
-        ("Spacing", spacing, "mm, medians"),
-    ]
-    if not stats.slices:
-        return [*figures, ("Labels", "none", "no plots of classes")]
-    empty = format_percent(stats.slices.empty / stats.slices.count)
-    return [*figures, ("Slices without a class", empty, "of labelled scans")]
 
 
 def scan_counts(stats: DatasetStats) -> str:
@@ -66,7 +33,7 @@ def scan_counts(stats: DatasetStats) -> str:
 
 
 def class_rows(stats: DatasetStats) -> list[tuple[str, ...]]:
-    """A row a class, below HEADER; in a cell `a|b` b is a remark on a."""
+    """A row a class: its scans, volume, change by day, slices, place and extents; `a|b`: b remarks on a."""
     return [(name, *_class_cells(entry, stats)) for name, entry in stats.organs.items()]
 
 
