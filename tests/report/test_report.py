@@ -173,7 +173,7 @@ def test_means_have_their_intervals_where_there_are_cases_enough(tmp_path):
     found = evaluate(Path("eight"), many.folder, workers=1).headline.intervals
     dice, score = found.mean["stomach"]["Dice"], found.kaggle
     assert f"<span>{dice.mean:.3f}<small>{dice.low:.3f}–{dice.high:.3f}</small></span>" in text
-    assert f"competition&#39;s score {score.mean:.3f} ({score.low:.3f}–{score.high:.3f})" in text
+    assert f"competition's score {score.mean:.3f} ({score.low:.3f}–{score.high:.3f})" in text
 
 
 def test_without_cases_enough_there_is_no_interval(out):

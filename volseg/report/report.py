@@ -91,13 +91,13 @@ def find_source(what: str) -> ReportSource:
     folder = Path(what)
     if holds_scans(folder):
         return ReportSource(folder, folder)
-    wanted = "name a folder that `volseg infer` or `volseg train` wrote"
+    advice = "name a folder that `volseg infer` or `volseg train` wrote"
     try:
         run = locate.find_run(what)
     except UserError as error:
-        raise UserError(f"{error}; {wanted}") from error
+        raise UserError(f"{error}; {advice}") from error
     if not any((run / name).exists() for name in (run_files.CONFIG, NAMES[0])):
-        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {run_files.CONFIG}; {wanted}")
+        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {run_files.CONFIG}; {advice}")
     inner = run / OUT_OF_FOLD
     return ReportSource(run, inner if inner.is_dir() else None, run)
 

@@ -83,7 +83,7 @@ class ScanStats(Section):
 
 def summarise_scan(sample: Sample, fingerprint: Fingerprint, info: DatasetInfo) -> ScanStats:
     """The statistics of a scan; whether it is excluded is the dataset's to say."""
-    organs = fingerprint.organs and {name: fingerprint.organs[name] for name in info.classes}
+    classes = fingerprint.organs and {name: fingerprint.organs[name] for name in info.classes}
     head_mm = fingerprint.box_mm[1][2]
     channels = dict(zip(info.channels, fingerprint.channels, strict=True))
     return ScanStats(
@@ -91,10 +91,10 @@ def summarise_scan(sample: Sample, fingerprint: Fingerprint, info: DatasetInfo) 
         **fingerprint.model_dump(include={"shape", "spacing_mm", "axes", "dtype"}),
         intensities={name: _intensity_levels(channel) for name, channel in channels.items()},
         blank_share={name: channel.blank_share for name, channel in channels.items()},
-        organs=organs and {name: _measure_extent(organ, head_mm) for name, organ in organs.items()},
-        extent_mm=_box_size((organs or {}).values()),
-        empty_slices=None if organs is None else _count_empty_slices(organs, fingerprint.shape[2]),
-        overlaps=dict(_overlap_shares(fingerprint.overlaps, organs or {})),
+        organs=classes and {name: _measure_extent(class_, head_mm) for name, class_ in classes.items()},
+        extent_mm=_box_size((classes or {}).values()),
+        empty_slices=None if classes is None else _count_empty_slices(classes, fingerprint.shape[2]),
+        overlaps=dict(_overlap_shares(fingerprint.overlaps, classes or {})),
     )
 
 
@@ -108,22 +108,22 @@ def _intensity_levels(channel: ChannelFingerprint) -> dict[str, float]:
     return dict(zip(LEVELS, values, strict=True))
 
 
-def _measure_extent(organ: ClassFingerprint, head_mm: float) -> ClassExtent | None:
+def _measure_extent(class_: ClassFingerprint, head_mm: float) -> ClassExtent | None:
     """The extent of a class in a scan whose head end is at this height; None where it has no voxel."""
-    if organ.low_mm is None or organ.high_mm is None:
+    if class_.low_mm is None or class_.high_mm is None:
         return None
     return ClassExtent(
-        volume_ml=organ.volume_ml,
-        slices=sum(area > 0 for area in organ.areas),
-        top_mm=round(head_mm - organ.high_mm[2], 3),
-        bottom_mm=round(head_mm - organ.low_mm[2], 3),
-        extent_mm=_size_mm(organ.low_mm, organ.high_mm),
+        volume_ml=class_.volume_ml,
+        slices=sum(area > 0 for area in class_.areas),
+        top_mm=round(head_mm - class_.high_mm[2], 3),
+        bottom_mm=round(head_mm - class_.low_mm[2], 3),
+        extent_mm=_size_mm(class_.low_mm, class_.high_mm),
     )
 
 
-def _box_size(organs: Iterable[ClassFingerprint]) -> Point | None:
+def _box_size(classes: Iterable[ClassFingerprint]) -> Point | None:
     """The size in mm of the box around all classes."""
-    ends = [(organ.low_mm, organ.high_mm) for organ in organs if organ.low_mm and organ.high_mm]
+    ends = [(class_.low_mm, class_.high_mm) for class_ in classes if class_.low_mm and class_.high_mm]
     if not ends:
         return None
     lows, highs = (zip(*corners, strict=True) for corners in zip(*ends, strict=True))
@@ -135,15 +135,15 @@ def _size_mm(low: Iterable[float], high: Iterable[float]) -> Point:
     return x, y, z
 
 
-def _count_empty_slices(organs: Mapping[str, ClassFingerprint], slices: int) -> int:
-    return slices - sum(map(any, zip(*(organ.areas for organ in organs.values()), strict=True)))
+def _count_empty_slices(classes: Mapping[str, ClassFingerprint], slices: int) -> int:
+    return slices - sum(map(any, zip(*(class_.areas for class_ in classes.values()), strict=True)))
 
 
 def _overlap_shares(
-    shared: Mapping[str, int], organs: Mapping[str, ClassFingerprint]
+    shared: Mapping[str, int], classes: Mapping[str, ClassFingerprint]
 ) -> Iterator[tuple[str, float]]:
     """The voxels that two classes share, as a share of the smaller one, of each two that a scan has."""
-    for one, other in combinations(organs, 2):
-        name, smaller = pair_name(one, other), min(organs[one].voxels, organs[other].voxels)
+    for one, other in combinations(classes, 2):
+        name, smaller = pair_name(one, other), min(classes[one].voxels, classes[other].voxels)
         if name in shared and smaller:
             yield name, shared[name] / smaller

@@ -23,7 +23,7 @@ class ScatterGroup(NamedTuple):
     kind: str
 
 
-def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, found: str, label: str) -> Markup:
+def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, measured: str, label: str) -> Markup:
     """Measured values, upwards, against expected ones; on the line both are the same.
 
     Raises:
@@ -38,7 +38,7 @@ def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, found: str, l
         for group in groups
     ]
     diagonal = svg.line(wide(high.low), high(high.low), wide(high.high), high(high.high), kind="axis")
-    return _draw_axes(wide, high, [diagonal, *clouds], across=expected, unit=found, label=label)
+    return _draw_axes(wide, high, [diagonal, *clouds], across=expected, unit=measured, label=label)
 
 
 class LineSeries(NamedTuple):

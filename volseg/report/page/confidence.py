@@ -50,7 +50,7 @@ def _confidence_vs_dice(content: ReportContent) -> Figure | None:
     chart = scatter_plot(
         [ScatterGroup(points, content.colour(name)) for name, points in pairs.items()],
         expected="confidence",
-        found="true Dice",
+        measured="true Dice",
         label=f"True Dice against confidence. {caption}",
     )
     keys = [(name, content.colour(name)) for name, points in pairs.items() if points]

@@ -1,4 +1,4 @@
-"""The page of `volseg stats`: a list of sections, each of which is there when its figures are."""
+"""The page of `volseg stats`: a list of sections, each of which is there when it has something to show."""
 
 from collections.abc import Callable
 

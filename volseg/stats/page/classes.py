@@ -45,7 +45,7 @@ def sizes_and_positions(stats: DatasetStats) -> str:
     if not stats.labelled:
         return ""
     present = list(_present_classes(stats))
-    rows = [one.volume_row for one in present]
+    rows = [class_.volume_row for class_ in present]
     return render(
         "stats/page/classes.html.j2",
         stats=stats,
@@ -90,23 +90,24 @@ def _head_foot_chart(present: Sequence[PresentClass]) -> Markup:
 
 def volumes_by_day(stats: DatasetStats) -> str:
     """How volumes change over the days of a case; of many classes the most variable are plotted."""
-    varying = [(one, days) for one in _present_classes(stats) if (days := stats.organs[one.name].days)]
+    present = [(class_, stats.organs[class_.name].days) for class_ in _present_classes(stats)]
+    varying = [(class_, days) for class_, days in present if days]
     if not varying:
         return ""
     most = sorted(varying, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
     return render(
         "stats/page/day_volumes.html.j2",
-        classes=[(pair[0].name, pair[1], _day_range_chart(pair[0])) for pair in varying if pair in most],
+        classes=[(item[0].name, item[1], _day_range_chart(item[0])) for item in varying if item in most],
         hidden=len(varying) - len(most),
     )
 
 
-def _day_range_chart(one: PresentClass) -> Markup:
+def _day_range_chart(class_: PresentClass) -> Markup:
     days_by_case: dict[str, list[tuple[float, str]]] = {}
-    for (scan, extent), hint in zip(one.extents, one.volume_row.hints, strict=True):
+    for (scan, extent), hint in zip(class_.extents, class_.volume_row.hints, strict=True):
         days_by_case.setdefault(scan.case, []).append((extent.volume_ml, hint))
     cases = [CaseValues(case, days) for case, days in days_by_case.items() if len(days) > 1]
-    return case_ranges(cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case")
+    return case_ranges(cases, kind=class_.kind, label=f"Volume of {class_.name} on each day, by case")
 
 
 def extents(stats: DatasetStats) -> str:
@@ -117,7 +118,7 @@ def extents(stats: DatasetStats) -> str:
     boxes = [scan.extent_mm for scan in stats.scans if scan.in_class_stats and scan.extent_mm]
     charts = []
     for axis, name in enumerate(AXES):
-        rows = [_extent_row(one, axis) for one in present]
+        rows = [_extent_row(class_, axis) for class_ in present]
         if len(present) > 1:
             text = format_spread(stats.extent_mm[axis], "mm")
             rows.append(ChartRow("all classes", text, [box[axis] for box in boxes], kind="none"))
@@ -126,8 +127,8 @@ def extents(stats: DatasetStats) -> str:
     return render("stats/page/extents.html.j2", charts=charts)
 
 
-def _extent_row(one: PresentClass, axis: int) -> ChartRow:
-    return one.row(one.where.extent_mm[axis], "mm", lambda extent: extent.extent_mm[axis])
+def _extent_row(class_: PresentClass, axis: int) -> ChartRow:
+    return class_.row(class_.where.extent_mm[axis], "mm", lambda extent: extent.extent_mm[axis])
 
 
 def overlaps(stats: DatasetStats) -> str:
