@@ -112,5 +112,5 @@ def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:
         for name in dataset.classes
     ]
     return overlay.draw_overlay(
-        dataset.image(sample), np.stack(found), truth=dataset.labels(sample), classes=dataset.classes
+        dataset.image(sample), np.stack(found), labels=dataset.labels(sample), classes=dataset.classes
     )
