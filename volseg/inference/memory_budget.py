@@ -70,11 +70,7 @@ class MemoryBudget:
         return self.peak_bytes(channels, beside=True) <= self.limit
 
     def check_scan(self, channels: Sequence[Volume]) -> None:
-        """Log the memory that a scan takes, if the user set a limit.
-
-        Raises:
-            UserError: it is above the limit.
-        """
+        """Log the memory that a scan takes if the user set a limit, and refuse a scan above it."""
         peak = self.peak_bytes(channels, beside=self.has_room_beside(channels))
         shape, networks = "x".join(map(str, channels[0].voxels.shape)), format_bytes(self.loaded)
         memory = (

@@ -44,11 +44,7 @@ class EnsembleMember:
         return [self.network, *(MirroredNetwork(self.network, subset) for subset in subsets)]
 
     def network_input(self, channels: Sequence[Volume]) -> NetworkInput:
-        """A scan in the network's orientation, spacing and intensities, (C, X, Y, Z).
-
-        Raises:
-            UserError: channels on different grids.
-        """
+        """A scan in the network's orientation, spacing and intensities, (C, X, Y, Z)."""
         return NetworkInput.from_channels(channels, self.data.spacing_mm, self.data.intensity)
 
 

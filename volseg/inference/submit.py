@@ -1,7 +1,7 @@
 """`volseg submit`: the run-length codes of all scans in the competition's one file."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
     predicted = {prediction.scan: prediction for prediction in load_predictions(predictions)}
     keys = _sample_keys(sample) if sample else []
     test_scans = sorted((s.name for s in dataset.samples if s.part == "test"), key=natural_key)
-    scans = _scan_names(keys) or test_scans or sorted(predicted, key=natural_key)
+    sample_scans = list(dict.fromkeys(slice_id.rpartition("_slice_")[0] for slice_id, _ in keys))
+    scans = sample_scans or test_scans or sorted(predicted, key=natural_key)
     _refuse_unpredicted(scans, predicted, predictions)
     all_rows = _submission_rows([predicted[scan] for scan in scans], dataset)
     table = {(row.id, row.class_name): row for row in all_rows}
@@ -74,10 +75,6 @@ def _sample_keys(path: Path) -> list[Key]:
     if odd:
         raise UserError(f"{path}: ids without _slice_: {_shorten_names(odd)}")
     return keys
-
-
-def _scan_names(keys: Iterable[Key]) -> list[str]:
-    return list(dict.fromkeys(name.rpartition("_slice_")[0] for name, _ in keys))
 
 
 def _refuse_unpredicted(scans: Sequence[str], predicted: dict[str, Prediction], predictions: Path) -> None:

@@ -105,12 +105,7 @@ def converted_file(
 def convert_in_subprocess(
     folder: Path, kind: Format, file: Path, *, network: Networks, shape: Sequence[int]
 ) -> None:
-    """Write a run's network in an engine's format, in a process of its own.
-
-    Raises:
-        UserError: no weights.
-        ConversionError: a network that can't be converted.
-    """
+    """Write a run's network in an engine's format, in a process of its own."""
     try:
         processes.run_in_subprocess(_build_and_convert, (network, shape, kind, file))
     except BrokenProcessPool as error:

@@ -52,22 +52,14 @@ class WindowNetwork(Protocol):
 
 
 def weighted_logits(logits: Floats, weight: Floats, by: WindowNetwork) -> Sums:
-    """Logits (K, X, Y, Z) times the weights (X, Y, Z), rounded: the reference of every engine.
-
-    Raises:
-        UserError: they are no finite numbers.
-    """
+    """Finite logits (K, X, Y, Z) times weights (X, Y, Z), rounded: the reference of every engine."""
     check_finite(float(logits.sum()), by)
     part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
     return part
 
 
 def check_finite(total: float, by: WindowNetwork) -> None:
-    """Check by the sum of a network's logits that all are finite.
-
-    Raises:
-        UserError: one of them is no finite number.
-    """
+    """Raise a UserError unless the sum of a network's logits is finite."""
     if not math.isfinite(total):
         raise UserError(
             f"the network's output is not finite by {by}; set train.precision: fp32 in the run's config.yaml"
@@ -110,7 +102,7 @@ class EngineOptions:
 
 
 class LibraryEngine(Section):
-    """An engine's settings: it is called as its library, and reads these formats."""
+    """An engine, named as its library; `load` raises a UserError for a network or file it can't use."""
 
     name: str
     reads: ClassVar[tuple[Format, ...]]

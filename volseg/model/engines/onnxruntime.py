@@ -24,11 +24,7 @@ class OnnxRuntime(LibraryEngine):
     reads: ClassVar[tuple[Format, ...]] = ("onnx",)
 
     def load(self, model: TrainedModel, work: EngineOptions) -> "OnnxNetwork":
-        """The network in a session.
-
-        Raises:
-            UserError: a file that is missing or damaged.
-        """
+        """The network in a session."""
         import onnxruntime
 
         file = model.file("onnx")

@@ -48,11 +48,7 @@ class OpenVINO(LibraryEngine):
     reads: ClassVar[tuple[Format, ...]] = ("openvino", "onnx")
 
     def load(self, model: TrainedModel, work: EngineOptions) -> "OpenVINONetwork":
-        """The network, compiled for this processor; the compiled form is cached beside its file.
-
-        Raises:
-            UserError: a file that is missing, damaged or of another network.
-        """
+        """The network, compiled for this processor; the compiled form is cached beside its file."""
         file = model.file(model.formats[0] if model.formats[0] in self.reads else "openvino")
         try:
             network = openvino_core().read_model(file)

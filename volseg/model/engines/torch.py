@@ -34,11 +34,7 @@ class Torch(LibraryEngine):
     reads: ClassVar[tuple[Format, ...]] = ("torch",)
 
     def load(self, model: TrainedModel, work: EngineOptions) -> "TorchNetwork":
-        """The network on the best device.
-
-        Raises:
-            UserError: weights that are missing or damaged.
-        """
+        """The network on the best device."""
         from volseg.model.engines.torch_device import Device
 
         device = Device.best_available(model.precision)

@@ -29,14 +29,10 @@ class Device:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         cuda = torch.cuda.is_available()
         device = process_group.rank_gpu() if cuda else torch.device("cpu")
-        if precision != "auto":
-            return cls(device, TYPES[precision])
-        if cuda:
-            return cls(
-                device,
-                torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16,
-            )
-        return cls(device, torch.bfloat16 if has_bfloat16() else torch.float32)
+        if precision == "auto":
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else has_bfloat16()
+            precision = "bf16" if has_bf16 else "fp16" if cuda else "fp32"
+        return cls(device, TYPES[precision])
 
     def __str__(self) -> str:
         """E.g. `cpu (2 threads), bfloat16`."""

@@ -80,10 +80,10 @@ def same_size_block_conv(conv: nn.Conv3d, size: Stride) -> BlockConv:
 
 def transposed_block_conv(conv: nn.ConvTranspose3d) -> BlockConv:
     """A transposed convolution, as blocks of its stride."""
-    shape = list(zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), strict=True))
+    shape = zip(conv.kernel_size, conv.stride, [int(p) for p in conv.padding], strict=True)
     axes = [block_taps([p - j for j in range(k)], s, 1, s) for k, s, p in shape]
-    more = [max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra_voxels(conv), shape, strict=True)]
-    return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(more[0], more[1], more[2]))
+    x, y, z = (max(0, -(-n // s)) for n, s in zip(_extra_voxels(conv), conv.stride, strict=True))
+    return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(x, y, z))
 
 
 class BlockConvTranspose(nn.Module):
@@ -142,13 +142,10 @@ def is_block_convertible(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
     )
 
 
-def _padding_per_axis(conv: nn.ConvTranspose3d) -> list[int]:
-    return [int(p) for p in conv.padding]
-
-
 def _extra_voxels(conv: nn.ConvTranspose3d) -> list[int]:
     """The voxels of the output beyond stride times input, along each axis."""
-    rows = zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), conv.output_padding, strict=True)
+    padding = [int(p) for p in conv.padding]
+    rows = zip(conv.kernel_size, conv.stride, padding, conv.output_padding, strict=True)
     return [k - s - 2 * p + int(more) for k, s, p, more in rows]
 
 
