@@ -125,12 +125,12 @@ class ScanPipeline:
 
     def _prediction_key(self, scan: ScanState) -> str:
         """SHA-256 of the JSON of all that a scan's masks and record depend on."""
-        known = self.calibrated_classes
+        classes = self.calibrated_classes
         inputs = {
             "image": scan.source.digest(scan.channels),
             "settings": self.loaded.settings,
             "probabilities": self.options.save_probabilities,
-            "calibration": None if known is None else {n: one.model_dump() for n, one in known.items()},
+            "calibration": None if classes is None else {n: c.model_dump() for n, c in classes.items()},
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 

@@ -51,18 +51,19 @@ class WindowNetwork(Protocol):
         ...
 
 
-def weighted_logits(logits: Floats, weight: Floats, by: WindowNetwork) -> Sums:
+def weighted_logits(logits: Floats, weight: Floats, network: WindowNetwork) -> Sums:
     """Finite logits (K, X, Y, Z) times weights (X, Y, Z), rounded: the reference of every engine."""
-    check_finite(float(logits.sum()), by)
+    check_finite(float(logits.sum()), network)
     part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
     return part
 
 
-def check_finite(total: float, by: WindowNetwork) -> None:
+def check_finite(total: float, network: WindowNetwork) -> None:
     """Raise a UserError unless the sum of a network's logits is finite."""
     if not math.isfinite(total):
         raise UserError(
-            f"the network's output is not finite by {by}; set train.precision: fp32 in the run's config.yaml"
+            f"the network's output is not finite by {network}; set train.precision: fp32 in the run's "
+            "config.yaml"
         )
 
 

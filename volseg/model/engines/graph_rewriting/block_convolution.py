@@ -13,33 +13,33 @@ from volseg.model.networks.strides import Stride
 ONE = (1, 1, 1)
 
 
-def block_taps(offsets: Sequence[int], size: int, given: int, made: int) -> tuple[Tensor, int]:
+def block_taps(offsets: Sequence[int], size: int, inputs: int, outputs: int) -> tuple[Tensor, int]:
     """The taps of a kernel between blocks, along one axis.
 
     Tap j of the fine kernel reads the voxel `offsets[j]` past the output voxel. Of the `size` voxels of a
-    block the first `given` hold data and the first `made` are computed: all of them in a convolution of
-    stride 1; in a transposed one only the first holds data.
+    block the first `inputs` hold data and the first `outputs` are computed: all of them in a convolution
+    of stride 1; in a transposed one only the first holds data.
 
     Returns:
-        (made, given, D, J), 1 where output voxel r reads voxel q of the d-th block by tap j; and the
+        (outputs, inputs, D, J), 1 where output voxel r reads voxel q of the d-th block by tap j; and the
         offset in blocks of the 0th of these D from the output's block.
     """
     taps = [
         (r, q, (r + offset - q) // size, j)
-        for r in range(made)
-        for q in range(given)
+        for r in range(outputs)
+        for q in range(inputs)
         for j, offset in enumerate(offsets)
         if (r + offset - q) % size == 0
     ]
     blocks = [d for _, _, d, _ in taps] or [0]  # a kernel shorter than its stride may reach no voxel
-    table = torch.zeros(made, given, max(blocks) - min(blocks) + 1, len(offsets))
+    table = torch.zeros(outputs, inputs, max(blocks) - min(blocks) + 1, len(offsets))
     for r, q, d, j in taps:
         table[r, q, d - min(blocks), j] = 1
     return table, min(blocks)
 
 
 class BlockConv(nn.Module):
-    """A convolution between the blocks of two grids: (B, I * given, X, Y, Z) to (B, O * made, X, Y, Z)."""
+    """A convolution between the blocks of two grids: (B, I * p, X, Y, Z) to (B, O * q, X, Y, Z)."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, axes: Sequence[tuple[Tensor, int]], *, more: Stride
@@ -50,14 +50,14 @@ class BlockConv(nn.Module):
         blocks = torch.einsum(
             "oixyz,aAdx,bBey,cCfz->oabciABCdef", weight.detach(), *(table.to(weight) for table in taps)
         )
-        made, given = blocks.shape[1:4], blocks.shape[5:8]
+        outputs, inputs = blocks.shape[1:4], blocks.shape[5:8]
         kernel = (blocks.shape[8], blocks.shape[9], blocks.shape[10])
         self.conv = nn.Conv3d(
-            weight.shape[1] * prod(given), weight.shape[0] * prod(made), kernel, bias=bias is not None
+            weight.shape[1] * prod(inputs), weight.shape[0] * prod(outputs), kernel, bias=bias is not None
         )
         self.conv.weight = nn.Parameter(blocks.reshape(self.conv.weight.shape), requires_grad=False)
         if bias is not None:
-            bias = bias.detach().repeat_interleave(prod(made))
+            bias = bias.detach().repeat_interleave(prod(outputs))
             self.conv.bias = nn.Parameter(bias, requires_grad=False)
         before = [-d for d in first]
         after = [n - 1 + d + extra for n, d, extra in zip(kernel, first, more, strict=True)]
@@ -66,7 +66,7 @@ class BlockConv(nn.Module):
         self.pad = [] if before == after else _innermost_first(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, O * made, X', Y', Z') from (B, I * given, X, Y, Z)."""
+        """Blocks (B, O * q, X', Y', Z') from blocks (B, I * p, X, Y, Z)."""
         blocks: Tensor = self.conv(F.pad(x, self.pad) if self.pad else x)
         return blocks
 
