@@ -11,16 +11,13 @@ def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
 
     It writes calibration.json into the run; `volseg infer` then tells a calibrated confidence.
 
-    Parameters
-    ----------
-    run:
-        A run's name under runs/, or its path; by default the newest. Five folds are taken together.
-    data:
-        The prepared dataset that it was trained on.
+    Args:
+        run: A run's name under runs/, or its path; by default the newest. Five folds are taken together.
+        data: The prepared dataset that it was trained on.
     """
     output.configure_console()
     from volseg.calibration import calibrate as stage
 
-    path, found = stage.calibrate(run, data)
-    output.print_table(stage.calibration_table(found))
-    print(f"{path}: calibrated on {found.scans} scans of {found.cases} cases")
+    path, result = stage.calibrate(run, data)
+    output.print_table(stage.calibration_table(result))
+    print(f"{path}: calibrated on {result.scans} scans of {result.cases} cases")

@@ -1,4 +1,4 @@
-"""The command that compares two predictions."""
+"""The command `volseg compare`."""
 
 from pathlib import Path
 
@@ -15,31 +15,24 @@ def compare(
     there are fewer than eight cases, nothing can be told. Scans that either was
     trained on are left out.
 
-    Parameters
-    ----------
-    a:
-        A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
-    b:
-        The other one.
-    data:
-        The prepared dataset that holds the truth.
-    metric:
-        A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
-    common:
-        Go on with the scans in both where one lacks some of the other.
-    json:
-        Print everything, each scan too, as JSON on stdout.
+    Args:
+        a: A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
+        b: The other one.
+        data: The prepared dataset that holds the truth.
+        metric: A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
+        common: Go on with the scans in both where one lacks some of the other.
+        json: Print everything, each scan too, as JSON on stdout.
     """
     output.configure_console()
     from volseg.evaluation.comparison import compare as stage
     from volseg.evaluation.comparison import tables
 
-    found = stage.compare(a, b, data, metric=metric, common=common)
-    for note in tables.verdict_notes(found):
+    result = stage.compare(a, b, data, metric=metric, common=common)
+    for note in tables.verdict_notes(result):
         output.message(f"note: {note}")
     if json:
-        print(tables.result_json(found))
+        print(tables.result_json(result))
         return
-    output.print_table(tables.class_difference_table(found))
-    output.print_table(tables.scan_difference_table(found))
-    print(tables.verdict_sentence(found))
+    output.print_table(tables.class_difference_table(result))
+    output.print_table(tables.scan_difference_table(result))
+    print(tables.verdict_sentence(result))

@@ -22,16 +22,11 @@ def evaluate(
 
     The mean of eight cases or more has its 95 % interval in brackets, found by drawing cases.
 
-    Parameters
-    ----------
-    predictions:
-        The folder that `volseg infer` wrote.
-    data:
-        The prepared dataset that holds the truth.
-    out:
-        The folder for scores.csv and summary.json; by default the predictions' folder.
-    by:
-        Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
+    Args:
+        predictions: The folder that `volseg infer` wrote.
+        data: The prepared dataset that holds the truth.
+        out: The folder for scores.csv and summary.json; by default the predictions' folder.
+        by: Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
     """
     output.configure_console()
     from volseg.evaluation import evaluate as stage

@@ -15,11 +15,9 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
 
     What was prepared before from unchanged files is not done again.
 
-    Parameters
-    ----------
-    source:
-        The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
-        dataset.json, or a MONAI datalist.
+    Args:
+        source: The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
+            dataset.json, or a MONAI datalist.
     """
     processes.preload(WORKERS_NEED)
     console = output.configure_console()

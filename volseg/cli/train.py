@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> int:
     """Train a network as a config says.
 
-    Parameters
-    ----------
-    config:
-        A YAML file; those that come with volseg are found by name, e.g. configs/unet.yaml.
-    overrides:
-        Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
+    Args:
+        config: A YAML file; those that come with volseg are found by name, e.g. configs/unet.yaml.
+        overrides: Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
     """
     from volseg.config import config as configs
 

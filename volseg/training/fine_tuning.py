@@ -142,18 +142,15 @@ def summary_lines(record: WeightsRecord) -> Iterator[str]:
         f"{100 * record.parameters / record.parameters_in_all:.1f} % of the parameters"
     )
     shapes = [f"{mismatch.name} ({shape_mismatch_text(mismatch)})" for mismatch in record.wrong_shape]
-    for reason, count, names in (
-        ("stay fresh, other shapes", len(shapes), shapes),
-        ("stay fresh, not in the file", len(record.missing), group_by_prefix(record.missing)),
-        ("of the file have no place here", len(record.extra), group_by_prefix(record.extra)),
-        (
-            "scans that validate this run trained these weights, so its scores are too good",
-            len(record.seen),
-            record.seen,
-        ),
+    leak = "scans that validate this run trained these weights, so its scores are too good"
+    for reason, names, shown in (
+        ("stay fresh, other shapes", shapes, shapes),
+        ("stay fresh, not in the file", record.missing, group_by_prefix(record.missing)),
+        ("of the file have no place here", record.extra, group_by_prefix(record.extra)),
+        (leak, record.seen, record.seen),
     ):
-        if count:
-            yield f"  {count} {reason}: {join_names(names)}"
+        if names:
+            yield f"  {len(names)} {reason}: {join_names(shown)}"
 
 
 def group_by_prefix(names: Sequence[str]) -> list[str]:

@@ -24,10 +24,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "network", "mod
 """Keys of the weights in checkpoints: Lightning, PyTorch's tutorials, nnU-Net, volseg, MONAI."""
 ADDED = ("", "swinViT.")
 """Prefixes that the file's names may lack: MONAI's self-supervised encoders have no `swinViT.`."""
-DEPTH = 4
-"""Parts of a name that are tried as a wrapper's prefix: `model._orig_mod.module.` has three."""
-LEAST = 0.01
-"""Share of the parameters that must fit at least: small tensors fit by chance."""
+DEPTH = 4  # parts of a name that are tried as a wrapper's prefix: `model._orig_mod.module.` has three
+LEAST = 0.01  # share of the parameters that must fit at least: small tensors fit by chance
 RIGHT = "expected a state dict saved by torch.save, or .safetensors"
 
 
@@ -119,9 +117,9 @@ def match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[
         else:
             wrong[name] = ShapeMismatch(name=name, there=there, here=here)
     fitting = set(names.values())
-    sizes = {name: _parameter_count(stored[name]) for name in first.values()}
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     result = LoadResult(
-        parameters=sum(sizes[name] for name in fitting),
+        parameters=sum(sizes.get(name, 0) for name in fitting),
         parameters_in_all=sum(sizes.values()),
         loaded=tuple(name for name in first.values() if name in fitting),
         missing=tuple(name for name in first.values() if name not in fitting | wrong.keys()),
@@ -149,10 +147,6 @@ def _refuse_poor_match(weights: PretrainedWeights, result: LoadResult) -> None:
         there, here = _join_few(weights.tensors), _join_few([*result.missing, *result.loaded])
         why = f"names are not the network's (there: {there}; here: {here})"
     raise UserError(f"{weights.file}: {why}; give weights of such a network, or set network: to theirs")
-
-
-def _parameter_count(tensor: Tensor) -> int:
-    return tensor.numel() if isinstance(tensor, nn.Parameter) else 0
 
 
 def shape_mismatch_text(tensor: ShapeMismatch) -> str:
