@@ -18,7 +18,7 @@ from volseg.postprocessing.body_mask import (
 )
 
 LEVEL = 1 / 8
-"""Share of the way from dark to bright that the body exceeds, and faint signal of a coil in the air does not."""
+"""Share of the way from dark to bright that the body exceeds; faint signal of a coil in the air does not."""
 
 
 def body_box(channels: Sequence[Array], spacing_mm: Sequence[float], *, margin_mm: float = 10.0) -> Box:
