@@ -10,16 +10,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.postprocessing import Step
 from volseg.runs import config_files
 from volseg.runs.folds import NAMES, FinishedFolds
 from volseg.runs.run_files import BEST, CONFIG, METRICS, SPLITS, RunSplits
-from volseg.schema import explain_errors
 from volseg.system.files import atomic_path, write_text
+from volseg.system.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,7 +37,7 @@ class Run:
     def create(cls, folder: Path, config: Config, facts: RunSplits) -> "Run":
         """Write the resolved config, the steps of post-processing in a file of their own, and the facts."""
         config_files.write_config(folder, config)
-        write_text(folder / SPLITS, facts.model_dump_json(indent=1) + "\n")
+        write_json(folder / SPLITS, facts)
         return cls(folder, config, facts)
 
     @classmethod
@@ -54,11 +52,7 @@ class Run:
         for name in (CONFIG, SPLITS):
             if not (folder / name).is_file():
                 raise UserError(f"{folder}: not a run, {name} is missing; make one with `volseg train`")
-        try:
-            facts = RunSplits.model_validate_json((folder / SPLITS).read_bytes())
-        except ValidationError as error:
-            lines = explain_errors(error, RunSplits)
-            raise UserError.from_problems(f"{folder / SPLITS}: {line}" for line in lines) from error
+        facts = read_json(folder / SPLITS, RunSplits)
         return cls(folder, config_files.read_config(folder, facts.classes), facts)
 
     @property
