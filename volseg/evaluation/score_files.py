@@ -19,6 +19,7 @@ from volseg.evaluation.scan_scores import GROUPS, ScanScores
 from volseg.evaluation.summary import By, GroupSummary, Scores
 from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.system.files import write_text
+from volseg.system.json_files import write_json
 
 CSV, JSON = "scores.csv", "summary.json"
 METHOD = (
@@ -42,7 +43,7 @@ def write(scores: Scores, folder: Path) -> None:
     table = text.getvalue()
     summary = {**_summary_json(scores), "scores_csv": _sha256(table.encode())}
     write_text(folder / CSV, table)
-    write_text(folder / JSON, json.dumps(to_json_value(summary), indent=1) + "\n")
+    write_json(folder / JSON, to_json_value(summary))
 
 
 def read(folder: Path) -> dict[str, ScanScores]:

@@ -11,7 +11,7 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
-from volseg.system.files import write_text
+from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
 
@@ -76,14 +76,14 @@ def read_record(folder: Path) -> PredictionRecord | None:
     """The record of a scan's folder; None where there is none that this version can read."""
     path = folder / RECORD
     try:
-        return PredictionRecord.model_validate_json(path.read_bytes()) if path.is_file() else None
-    except ValidationError:
+        return read_json(path, PredictionRecord) if path.is_file() else None
+    except UserError:
         return None
 
 
 def write_record(record: PredictionRecord, folder: Path) -> None:
     """Write a scan's record into its folder."""
-    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+    write_json(folder / RECORD, record)
 
 
 def read_records(out: Path) -> list[PredictionRecord]:
@@ -95,7 +95,7 @@ def read_records(out: Path) -> list[PredictionRecord]:
 def gather_records(out: Path) -> None:
     """Collect all records below `out` into `predictions.json`."""
     values = [record.model_dump() for record in read_records(out)]
-    write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
+    write_json(out / RECORDS, values)
 
 
 class Prediction(PredictionRecord):

@@ -22,7 +22,7 @@ from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
 from volseg.schema import Section, explain_errors
-from volseg.system.files import write_text
+from volseg.system.json_files import write_json
 
 FILE = "package.json"
 VERSION = 1
@@ -131,7 +131,7 @@ def seal_package(folder: Path, run: Run, kind: Format, precision: Bits = "fp32")
         precision=precision,
         files={name: _file_sha256(folder / name) for name in names},
     )
-    write_text(folder / FILE, contents.model_dump_json(indent=1) + "\n")
+    write_json(folder / FILE, contents)
     return Package(folder, run.config, run.facts, contents)
 
 

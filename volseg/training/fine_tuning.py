@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from torch import nn
 
 from volseg.arguments import RUNS
@@ -19,8 +18,7 @@ from volseg.model.distributed import process_group
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, SPLITS, RunSplits
-from volseg.schema import explain_errors
-from volseg.system.files import write_text
+from volseg.system.json_files import read_json, write_json
 from volseg.training.pretrained_weights import (
     LoadResult,
     PretrainedWeights,
@@ -105,7 +103,7 @@ def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None
         **load_weights(network, weights).model_dump(),
     )
     if process_group.rank() == 0:
-        write_text(run.folder / RECORD, record.model_dump_json(indent=1) + "\n")
+        write_json(run.folder / RECORD, record)
     for line in summary_lines(record):
         log.info(line)
 
@@ -171,8 +169,8 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     if not splits.is_file():
         return
     try:
-        theirs, ours = RunSplits.model_validate_json(splits.read_bytes()), run.facts
-    except ValidationError:
+        theirs, ours = read_json(splits, RunSplits), run.facts
+    except UserError:
         log.info("%s: not readable, so nobody knows which scans the weights have seen", splits)
         return
     if theirs.dataset != ours.dataset:
@@ -185,14 +183,7 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
 
 
 def _read_record(path: Path) -> WeightsRecord | None:
-    if not path.is_file():
-        return None
-    try:
-        return WeightsRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError.from_problems(
-            f"{path}: {line}" for line in explain_errors(error, WeightsRecord)
-        ) from error
+    return read_json(path, WeightsRecord) if path.is_file() else None
 
 
 def _check_same_weights(weights: PretrainedWeights, record: WeightsRecord, run: Path) -> None:

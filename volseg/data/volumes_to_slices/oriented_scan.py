@@ -46,8 +46,8 @@ class OrientedScan:
         yield from (one.message for one in self.scan.remarks())
         if self.obliquity_degrees > ASKEW_DEGREES:
             yield (
-                f"{self.scan.source}: lies oblique by {self.obliquity_degrees:.1f} degrees; its slices follow its "
-                "own axes, and the angle to the patient's is lost"
+                f"{self.scan.source}: lies oblique by {self.obliquity_degrees:.1f} degrees; its slices follow "
+                "its own axes, and the angle to the patient's is lost"
             )
         if self.grey.rounded:
             yield f"{self.scan.source}: its voxels are rounded to steps of {self.grey.scale:g}"

@@ -7,6 +7,7 @@ from itertools import count
 from volseg.data.layouts import GITract
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.data.layouts.raw_dataset import RawScan
+from volseg.data.splits import case_of
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 
@@ -33,7 +34,7 @@ def raw_names(scans: Sequence[RawScan]) -> dict[str, str]:
 def _case_names(found: Iterable[str]) -> dict[str, str]:
     """What each case is called."""
     cases = sorted(dict.fromkeys(found), key=natural_key)
-    bad = (name.partition("_day")[0] for name in GITract.bad_scans)
+    bad = map(case_of, GITract.bad_scans)
     taken = {int(named[1]) for named in map(_CASE.fullmatch, (*cases, *bad)) if named}
     free = (number for number in count(1) if number not in taken)
     return {case: case if _CASE.fullmatch(case) else f"case{next(free)}" for case in cases}

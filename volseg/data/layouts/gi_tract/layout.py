@@ -14,6 +14,7 @@ from volseg.data.layouts.gi_tract.annotations import Annotations
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
 from volseg.data.layouts.raw_dataset import Part, RawDataset, duplicate_names
+from volseg.data.splits import case_of
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
 from volseg.formatting import first_few, natural_key
@@ -159,21 +160,17 @@ def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations |
 
 def _rows_without_folder(truth: Annotations, known: set[str]) -> Iterator[str]:
     """Rows of cases and scans that have no folder; a case without scans is told elsewhere."""
-    cases = {_case_name(name) for name in known}
+    cases = {case_of(name) for name in known}
     missing = [name for name in sorted(truth.rows, key=natural_key) if name not in known]
     unknown = {
-        "case": dict.fromkeys(_case_name(name) for name in missing if _case_name(name) not in cases),
-        "scan": [name for name in missing if _case_name(name) in cases and _case_name(name) not in known],
+        "case": dict.fromkeys(case_of(name) for name in missing if case_of(name) not in cases),
+        "scan": [name for name in missing if case_of(name) in cases and case_of(name) not in known],
     }
     for what, names in unknown.items():
         if names:
             listed = ", ".join(first_few(list(names), f"{what}s"))
             cure = f"re-download the {what} or remove its rows"
             yield f"{truth.path}: ids without image: unknown {what} {listed}; {cure}"
-
-
-def _case_name(scan: str) -> str:
-    return scan.partition("_day")[0]
 
 
 def _scans_without_rows(scans: Sequence[SliceScan], truth: Annotations | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from volseg.data.layouts.gi_tract import annotations, png, rle_csv, slice_files
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.raw_dataset import Part
+from volseg.data.splits import case_of
 from volseg.errors import UserError
 
 SAMPLE = "sample_submission.csv"
@@ -32,7 +33,7 @@ def check_new(root: Path) -> None:
 
 def scan_folder(root: Path, part: Part, name: str) -> Path:
     """Where the slices of `case123_day20` lie below the root."""
-    return root / part / name.partition("_day")[0] / name / "scans"
+    return root / part / case_of(name) / name / "scans"
 
 
 def write_slices(

@@ -1,7 +1,6 @@
 """Data that lies in volumes already: Decathlon, nnU-Net, MONAI datalists."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +11,10 @@ from volseg.data.layouts.nifti import datalist, file_names
 from volseg.data.layouts.nifti.datalist import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.volume_scan import ClassValues, VolumeScan, label_values
 from volseg.data.layouts.raw_dataset import RawDataset
+from volseg.data.splits import case_and_day
 from volseg.errors import UserError
 from volseg.formatting import first_few, natural_key
 from volseg.schema import Section
-
-_DAY = re.compile(r"(.+)_day([0-9]+)")
 
 
 class Nifti(Section):
@@ -56,10 +54,10 @@ class Nifti(Section):
 
 
 def _scan_of_entry(entry: DatalistEntry, listed: Datalist, values: ClassValues) -> VolumeScan:
-    named = _DAY.fullmatch(entry.name)
+    case, day = case_and_day(entry.name)
     return VolumeScan(
-        case=named[1] if named else entry.name,
-        day=int(named[2]) if named else 0,
+        case=case,
+        day=day,
         name=entry.name,
         part=entry.part,
         images=entry.images,
