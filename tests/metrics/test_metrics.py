@@ -155,8 +155,8 @@ WORDS = {  # in the table, for a mask of one voxel of 1.5 x 2 x 3 mm and an empt
     "-100": -100,
     "its volume": 0.009,
     "the prediction's volume": 0.009,
-    "minus the truth's volume": -0.009,
-    "the truth's whole contour": math.sqrt(1.5 * 2),
+    "minus the labels' volume": -0.009,
+    "the labels' whole contour": math.sqrt(1.5 * 2),
 }
 
 
@@ -187,7 +187,7 @@ def test_distances_to_an_empty_mask_are_refused():
 
 
 def test_masks_of_two_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"truth is \(9, 9, 9\), prediction \(8, 9, 9\)"):
+    with pytest.raises(ValueError, match=r"labels are \(9, 9, 9\), prediction \(8, 9, 9\)"):
         MaskPair(voxels(), voxels(shape=(8, 9, 9)), SPACING)
 
 

@@ -57,13 +57,13 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
 
 def _train_each_fold(settings: "Config", chosen: "TrainOptions", devices: int) -> int:
     """Train all folds, and print what they score on the scans they did not see."""
-    from volseg.evaluation import evaluate
+    from volseg.evaluation import tables
     from volseg.training import cross_validation
 
     done = cross_validation.train_each_fold(settings, chosen, devices=devices)
     _note_unscored(done.scores)
-    output.print_table(evaluate.metric_tables(done.scores))
-    output.print_table(evaluate.run_table(done.scores))
+    output.print_table(tables.metric_tables(done.scores))
+    output.print_table(tables.run_table(done.scores))
     print(f"{done.run}: {len(done.folds)} folds in {done.training_seconds / 60:.1f} min")
     scored = done.scores.headline
     print(f"out-of-fold {scored.line} ({len(scored.scans)} scans)")
