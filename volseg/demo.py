@@ -13,7 +13,8 @@ from volseg.config import config
 from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
-from volseg.evaluation.evaluate import evaluate, metric_tables
+from volseg.evaluation.evaluate import evaluate
+from volseg.evaluation.tables import metric_tables
 from volseg.inference.infer import infer
 from volseg.inference.submit import submit
 from volseg.preparation.prepare import prepare

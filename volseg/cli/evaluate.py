@@ -30,16 +30,17 @@ def evaluate(
     """
     output.configure_console()
     from volseg.evaluation import evaluate as stage
+    from volseg.evaluation import tables
 
     scores = stage.evaluate(predictions, data, out=out)
     note_unscored(scores)
     if len(scores.runs) > 1:
         output.message(f"note: these masks are by several runs: {', '.join(scores.runs)}")
-    output.print_table(stage.metric_tables(scores))
+    output.print_table(tables.metric_tables(scores))
     if scores.by_run:
-        output.print_table(stage.run_table(scores))
+        output.print_table(tables.run_table(scores))
     if by:
-        output.print_table(stage.summary_table_by(scores, by))
+        output.print_table(tables.summary_table_by(scores, by))
     print(f"{scores.headline.name}: {scores.headline.line}")
     return output.SOME_FAILED if scores.failed else 0
 
