@@ -1,10 +1,11 @@
 # make demo: set up and run the demo.  make test: set up, lint, type-check, run all tests.
+# make docs: build the site, docs/_build/html/index.html.
 # PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--extra-index-url ..." for a CUDA build of torch.
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test check fast clean
+.PHONY: demo test check fast docs clean
 
 demo: .venv/installed
 	$(BIN)/volseg demo
@@ -20,6 +21,9 @@ check: .venv/installed-dev
 fast: .venv/installed-dev
 	$(BIN)/python -m pytest
 
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -32,4 +36,4 @@ fast: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo docs/_build

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.config import config
 from volseg.config.config import Config
 from volseg.data import phantom
@@ -65,7 +65,7 @@ def main(hippocampus: Path, names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         phantom.write_phantom(folder / "raw")
-        prepare(folder / "raw", options=PrepareOptions(out=folder / "phantom"))
+        prepare(folder / "raw", options=PrepareArguments(out=folder / "phantom"))
         data = {"phantom": folder / "phantom", "hippocampus": hippocampus}
         for name in names or CONFIGS:
             where, file, overrides = CONFIGS[name]

@@ -34,22 +34,24 @@ def whole(order: Order) -> dict[str, Any]:
 
 def ours(order: Order, *, body_box: bool = True) -> dict[str, Any]:
     """Volseg's own stage."""
+    from volseg.arguments import InferArguments
     from volseg.inference import infer as stage
-    from volseg.inference.ensemble import Ensemble, InferenceOptions, LoadedEnsemble
-    from volseg.inference.scan_sources import InferenceRequest
+    from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 
     load, ready = Ensemble.load, [0.0]
 
-    def stamped(by: Ensemble, how: InferenceOptions) -> LoadedEnsemble:
-        loaded = load(by, how)
+    def stamped(by: Ensemble, *options: Any, **named: Any) -> LoadedEnsemble:
+        loaded = load(by, *options, **named)
         ready[0] = time.time()
         return loaded
 
     Ensemble.load = stamped  # type: ignore[method-assign]
     out = Path(order.out) / ("ours" if body_box else "whole")
-    how = InferenceOptions(body_box=body_box)
-    wanted = InferenceRequest((order.run,), Path(order.data), out, (order.scan,), how=how)
-    done = stage.infer(wanted)
+    done = stage.infer(
+        InferArguments(
+            run=(order.run,), data=Path(order.data), out=out, case=(order.scan,), body_box=body_box
+        )
+    )
     seconds, memory = time.time() - ready[0], peak_memory()
     steps = done.records[0].seconds
     steps["not told"] = seconds - sum(steps.values())
@@ -187,18 +189,19 @@ def maps(order: Order) -> dict[str, Any]:
     """Our probabilities in 255ths, each way a file (K, X, Y, Z), and the body box."""
     import numpy as np
 
-    from volseg.inference.ensemble import Ensemble, InferenceOptions
+    from volseg.arguments import InferArguments
+    from volseg.inference.ensemble import Ensemble
     from volseg.inference.predictor import window_tiling
-    from volseg.inference.scan_sources import InferenceRequest, find_scan_sources
+    from volseg.inference.scan_sources import find_scan_sources
     from volseg.system.hardware import spin_briefly
 
     spin_briefly()
     by = Ensemble.open((order.run,))
-    asked = InferenceRequest(data=Path(order.data), case=(order.scan,))
+    asked = InferArguments(data=Path(order.data), case=(order.scan,))
     channels = find_scan_sources(asked, by)[0].read_channels()
-    loaded = by.load(InferenceOptions()).predictor
+    loaded = by.load(InferArguments()).predictor
     _keep(order, "default", _bytes(loaded, channels))
-    _keep(order, "whole", _bytes(by.load(InferenceOptions(body_box=False)).predictor, channels))
+    _keep(order, "whole", _bytes(by.load(InferArguments(body_box=False)).predictor, channels))
     member = loaded.members[0]
     view = member.network_input(channels)
     placed = window_tiling(view, member.inference, member.window)
@@ -214,11 +217,11 @@ def controls(order: Order) -> dict[str, Any]:
     import torch
 
     from volseg.data import volume_files
-    from volseg.inference.ensemble import Ensemble, InferenceOptions
+    from volseg.inference.ensemble import Ensemble
 
     network = plain_network(order)
     scan = volume_files.read(_image(order))
-    by_torch = _by_torch(InferenceOptions(), Ensemble.open((order.run,)))
+    by_torch = _by_torch(Ensemble.open((order.run,)))
     _keep(order, "fp32", _bytes(by_torch, [scan]))
 
     def turned(windows: Any) -> Any:
@@ -230,12 +233,12 @@ def controls(order: Order) -> dict[str, Any]:
     return {}
 
 
-def _by_torch(how: Any, by: Any) -> Any:
+def _by_torch(by: Any) -> Any:
     """What predicts a run in fp32 by torch."""
     from volseg.model.engines import EngineOptions, Torch
 
-    run = how.applied(by.runs[0])
-    network = Torch().load(replace(run.model, precision="fp32"), EngineOptions(available_cores()))
+    run = by.runs[0]
+    network = Torch().load(replace(run.trained_model, precision="fp32"), EngineOptions(available_cores()))
     return build_predictor(run, ensemble_member(run, network))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.raw import CLASSES, SCANS, Raw
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data import volumes_to_slices
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -132,7 +132,7 @@ def listing(folder, voxels, affine, classes=CLASSES):
 
 
 def test_unstacked_volumes_are_the_raw_dataset_and_stdout_ends_with_how_to_read_them(raw, tmp_path):
-    prepare(raw.root, options=PrepareOptions(out=tmp_path / "prepared", workers=1, slice_mm=2.5))
+    prepare(raw.root, options=PrepareArguments(out=tmp_path / "prepared", workers=1, slice_mm=2.5))
     out = tmp_path / "a folder"
 
     code, told, warned = unstack(tmp_path / "prepared", out)

@@ -1,6 +1,7 @@
-"""The options of the larger commands, as they stand on the command line and in its help."""
+"""The options of the larger commands: filled by the command line, read by the command's function."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,10 +10,62 @@ from cyclopts import Parameter
 
 from volseg.errors import UserError
 
-DATA, PREDICTIONS = Path("data/prepared"), Path("predictions")
+DATA, PREDICTIONS, RUNS = Path("data/prepared"), Path("predictions"), Path("runs")
 Value = TypeVar("Value")
 Many = Annotated[tuple[Value, ...], Parameter(show_default=False, consume_multiple=True)]
 SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
+Fold = int | Literal["all"]
+NetworkName = Literal["unet", "dynunet", "segresnet", "swinunetr"]
+
+
+def parse_duration(text: str) -> float:
+    """`90s`, `30m` or `2h` in seconds.
+
+    Raises:
+        UserError: anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match or not float(match[1]):
+        raise UserError(f"--max-time: {text!r} is no time; expected e.g. 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def parse_memory(text: str | None) -> int | None:
+    """`800MB`, `8GB` or `8GiB` in bytes.
+
+    Raises:
+        UserError: anything else.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([MGT])(i?)B?", text, re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise UserError(f"--max-memory: {text!r} is no amount of memory; expected e.g. 800MB, 8GB or 12GiB")
+    power = {"M": 2, "G": 3, "T": 4}[match[2].upper()]
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a run to be trained: a name stands below runs/, a path for itself."""
+    return Path(text) if "/" in text else RUNS / text
+
+
+def _read_by(parse: Callable[[str], object], name: str) -> Parameter:
+    """An option of this name whose text a function turns into its value."""
+    return Parameter(name, converter=lambda _type, tokens: parse(tokens[0].value), metavar="STR")
+
+
+MAX_TIME, MAX_MEMORY = _read_by(parse_duration, "--max-time"), _read_by(parse_memory, "--max-memory")
+
+
+def _check_overlap(_type: object, overlap: float | None) -> None:
+    """Refuse an overlap that isn't a share.
+
+    Raises:
+        UserError: below 0, or 0.95 and more.
+    """
+    if overlap is not None and not 0 <= overlap < 0.95:
+        raise UserError(f"--overlap: {overlap:g} is no share from 0 to 0.94, e.g. 0.5")
 
 
 @Parameter(name="*")
@@ -41,6 +94,13 @@ class PrepareArguments:
     exclude: Many[str] = ()
     """Scans to flag as excluded beside the data author's list of bad labels."""
 
+    def layout_settings(self) -> dict[str, Any]:
+        """The layout's settings that are not the defaults."""
+        names = ("slice_mm", "allow_gaps", "classes")
+        return {
+            name: getattr(self, name) for name in names if getattr(self, name) != getattr(type(self), name)
+        }
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -49,20 +109,27 @@ class TrainArguments:
 
     data: Path = DATA
     """The prepared dataset."""
-    run: str | None = None
+    run: Annotated[Path, _read_by(run_folder, "--run"), Parameter(show_default=False)] = RUNS
     """The run's name under runs/, or a path; by default the config's name."""
-    fold: Literal["0", "1", "2", "3", "4", "each", "all"] = "0"
+    fold: Annotated[
+        Fold | Literal["each"], Parameter(choices=("0", "1", "2", "3", "4", "each", "all"), metavar="CHOICE")
+    ] = 0
     """The fold kept for validation; `each` trains all five into one run, `all` trains on everything."""
     resume: bool = False
     """Go on with a run that was stopped."""
     weights: str | None = None
     """Start from the weights of a run, a MONAI bundle's folder or a file, as far as they fit."""
-    max_time: str | None = None
+    max_seconds: Annotated[float | None, MAX_TIME] = None
     """Finish (each fold) within this time, e.g. 30m or 2h; the learning rate follows it."""
     devices: int = 1
     """Train on so many GPUs; without a GPU, by so many processes. Torchrun and srun need it not."""
     dry_run: bool = False
     """Write nothing; try a few steps and tell the memory and time that training will take."""
+
+    @property
+    def first_fold(self) -> Fold:
+        """The fold of a single training: the first of `each`."""
+        return 0 if self.fold == "each" else self.fold
 
 
 @Parameter(name="*")
@@ -72,11 +139,11 @@ class PlanArguments:
 
     data: Path = DATA
     """The prepared dataset."""
-    max_memory: str | None = None
+    max_memory: Annotated[int | None, MAX_MEMORY] = None
     """What training may take of the memory, a GPU's where there is one, e.g. 8GB; by default what is free."""
-    max_time: str | None = None
+    max_seconds: Annotated[float | None, MAX_TIME] = None
     """How long training may take, e.g. 30m or 2h: it sets the steps."""
-    network: Literal["unet", "dynunet", "segresnet", "swinunetr"] = "unet"
+    network: NetworkName = "unet"
     """The kind of network."""
     out: Path | None = None
     """The YAML file to write; by default it goes to stdout."""
@@ -108,7 +175,7 @@ class InferArguments:
     """The folder for the masks."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What runs the network; auto takes a GPU by torch, else OpenVINO."""
-    overlap: float | None = None
+    overlap: Annotated[float | None, Parameter(validator=_check_overlap)] = None
     """How far windows overlap, 0 to 0.94; more is slower and smoother. By default as the run says."""
     tta: Literal["flips"] | None = None
     """Average the mirrored views that training saw as well: two to eight times as long."""
@@ -118,7 +185,7 @@ class InferArguments:
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
     save_probabilities: bool = False
     """Write <class>_probability.nii.gz beside each mask."""
-    max_memory: str | None = None
+    max_memory: Annotated[int | None, MAX_MEMORY] = None
     """What predicting may take of the memory, e.g. 2GB."""
     timing: bool = False
     """Print where each scan's time went."""
@@ -141,80 +208,3 @@ class ExportArguments:
     """Compute in 8 bits if the masks stay as good on the scans that training did not see (OpenVINO)."""
     force: bool = False
     """Write over a package that is there."""
-
-
-def parse_duration(text: str | None) -> float | None:
-    """`90s`, `30m` or `2h` in seconds.
-
-    Raises:
-        UserError: anything else.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if not match or not float(match[1]):
-        raise UserError(f"--max-time: {text!r} is no time; expected e.g. 90s, 30m or 2h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def parse_memory(text: str | None) -> int | None:
-    """`800MB`, `8GB` or `8GiB` in bytes.
-
-    Raises:
-        UserError: anything else.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([MGT])(i?)B?", text, re.IGNORECASE)
-    if not match or not float(match[1]):
-        raise UserError(f"--max-memory: {text!r} is no amount of memory; expected e.g. 800MB, 8GB or 12GiB")
-    power = {"M": 2, "G": 3, "T": 4}[match[2].upper()]
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
-
-
-Fold = int | Literal["all"]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Where a run reads and writes, and how long it may take."""
-
-    data: Path
-    run: Path
-    fold: Fold = 0
-    resume: bool = False
-    max_seconds: float | None = None
-    weights: Path | str | None = None
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """How to prepare.
-
-    Attributes:
-        layout: How the raw dataset lies on disk.
-        out: Folder to write to.
-        workers: Processes to use; by default at most as many as there are cores.
-        exclude: Further scans or cases to flag as excluded from training and scoring.
-        allow_gaps: Stack scans with missing slices from the slices there are.
-        slice_mm: Distance of slices, where their names do not tell it.
-        classes: The classes of train.csv, in place of the competition's.
-        strict: Write nothing if any scan has a fault.
-        check: Read everything, write nothing.
-    """
-
-    layout: str = "gi-tract"
-    out: Path = Path("data/prepared")
-    workers: int | None = None
-    exclude: tuple[str, ...] = ()
-    allow_gaps: bool = False
-    slice_mm: float | None = None
-    classes: tuple[str, ...] = ()
-    strict: bool = False
-    check: bool = False
-
-    def layout_settings(self) -> dict[str, Any]:
-        """The settings of the layout that were given."""
-        given: dict[str, Any] = {} if self.slice_mm is None else {"slice_mm": self.slice_mm}
-        wanted = {"allow_gaps": self.allow_gaps, "classes": self.classes}
-        return given | {key: value for key, value in wanted.items() if value}

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from volseg.arguments import PrepareOptions, TrainOptions
+from volseg.arguments import InferArguments, PrepareArguments, TrainArguments
 from volseg.config import config
 from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate, metric_tables
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.inference.submit import submit
 from volseg.preparation.prepare import prepare
 from volseg.report.report import report
@@ -54,9 +53,9 @@ def demo(out: Path, *, seed: int = 0) -> DemoResult:
     run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
     _write_phantom(raw, seed)
     if not (prepared / FILE).is_file():
-        prepare(raw, options=PrepareOptions(out=prepared))
+        prepare(raw, options=PrepareArguments(out=prepared))
     _train_run(prepared, run, seed)
-    wanted = InferenceRequest(runs=(str(run),), data=prepared, out=predictions)
+    wanted = InferArguments(run=(str(run),), data=prepared, out=predictions)
     infer(replace(wanted, case=(CASE,)))
     infer(replace(wanted, split="test"))
     scored = evaluate(predictions, prepared, out=scores)
@@ -102,7 +101,7 @@ def _train_run(prepared: Path, run: Path, seed: int) -> None:
     resume = (run / LAST).is_file()
     if not resume:
         shutil.rmtree(run, ignore_errors=True)
-    train(settings, TrainOptions(data=prepared, run=run, resume=resume))
+    train(settings, TrainArguments(data=prepared, run=run, resume=resume))
 
 
 def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:
@@ -113,5 +112,5 @@ def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:
         for name in dataset.classes
     ]
     return overlay.draw_overlay(
-        dataset.image(sample), np.stack(found), truth=dataset.labels(sample), classes=dataset.classes
+        dataset.image(sample), np.stack(found), labels=dataset.labels(sample), classes=dataset.classes
     )

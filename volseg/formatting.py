@@ -88,10 +88,11 @@ def format_ml(volume: float) -> str:
     return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
 
 
-MOST = 8
-"""Scans that a line names; the rest are counted."""
+LISTED = 8
+"""Names in a line; the rest are counted."""
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")
+def join_names(names: Sequence[str]) -> str:
+    """The first eight of some names, and the number of the others: `a, b and 3 more`."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

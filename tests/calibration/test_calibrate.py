@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import ExportArguments, InferArguments, TrainArguments
 from volseg.calibration.calibrate import (
     ClassOutcome,
     build_calibration_file,
@@ -21,23 +21,22 @@ from volseg.config.sections import Data
 from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
-from volseg.export.export import ExportOptions, export
+from volseg.export.export import export
 from volseg.inference import tables
 from volseg.inference.confidence import calibration_file
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import LEVELS
-from volseg.inference.ensemble import Ensemble, InferenceOptions
+from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
 from volseg.inference.prediction_folder import load_predictions
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.runs.folds import FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION
 from volseg.training.train import train
 
-TORCH = InferenceOptions(engine="torch")
+TORCH = InferArguments(engine="torch")
 
 
 def of_run(run: Run) -> CalibrationFile | None:
@@ -55,7 +54,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny.config(), TrainOptions(data=data, run=folder)).run
+    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> 
 
 
 def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path: Path) -> None:
-    wanted = InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", case=("case3",), how=TORCH)
+    wanted = replace(TORCH, run=(str(run),), data=data, out=tmp_path / "out", case=("case3",))
 
     plain = infer(wanted).records
     again = infer(wanted).records
@@ -179,7 +178,7 @@ def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None
 def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Path, tmp_path: Path) -> None:
     """Each on the scans that are new to it; the second fold stands for the rest."""
     five = tmp_path / "five"
-    other = train(tiny.config(), TrainOptions(data=data, run=five / "fold1", fold=1)).run
+    other = train(tiny.config(), TrainArguments(data=data, run=five / "fold1", fold=1)).run
     shutil.copytree(run, five / "fold0")
     ended = FoldOutcome(steps=1, best=None, seconds=1, max_seconds=None)
     FinishedFolds(finished={"fold0": ended, "fold1": ended}).write(five)
@@ -205,7 +204,7 @@ def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Pat
 
 def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -> None:
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
-    run = train(config, TrainOptions(data=data, run=tmp_path / "all")).run
+    run = train(config, TrainArguments(data=data, run=tmp_path / "all")).run
 
     with pytest.raises(UserError, match=r"no labelled validation scan .*data\.split=folds"):
         calibrate(str(run), data, TORCH)
@@ -214,7 +213,7 @@ def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -
 def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: Path) -> None:
     _, found = calibrate(str(run), data, TORCH)
 
-    folder = export(ExportOptions(str(run), "torch", out=tmp_path / "package", data=data)).folder
+    folder = export(str(run), ExportArguments("torch", out=tmp_path / "package", data=data)).folder
 
     assert of_run(open_run(folder)) == found
     with pytest.raises(UserError, match="is a package; calibrate the run it was made from, tiny"):

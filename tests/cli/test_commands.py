@@ -10,6 +10,8 @@ import yaml
 
 from tests import tiny
 from volseg import arguments, cli
+from volseg.arguments import PlanArguments, PrepareArguments, TrainArguments
+from volseg.cli.app import app
 from volseg.errors import UserError
 from volseg.training import train as training
 
@@ -161,8 +163,28 @@ def test_options_lists_every_kind(capsys) -> None:
     assert "      min_mm3 = (required) (worth trying: 200, 500, 1000, 2000, 5000)\n" in out
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), (None, None)])
-def test_times_are_read_with_their_unit(text: str | None, seconds: float | None) -> None:
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["train", "demo"], TrainArguments(run=Path("runs"), fold=0, max_seconds=None)),
+        (["train", "demo", "--run", "a", "--fold", "3"], TrainArguments(run=Path("runs/a"), fold=3)),
+        (["train", "demo", "--run", "./a", "--fold", "each"], TrainArguments(run=Path("a"), fold="each")),
+        (
+            ["train", "demo", "--fold", "all", "--max-time", "30m"],
+            TrainArguments(fold="all", max_seconds=1800),
+        ),
+        (["plan", "--max-memory", "8GB"], PlanArguments(max_memory=8 * 10**9, max_seconds=None)),
+        (["prepare", "raw", "--classes", "a", "b"], PrepareArguments(classes=("a", "b"))),
+    ],
+)
+def test_options_hold_what_the_code_needs(words: list[str], options: object) -> None:
+    _, bound, _ = app.parse_args(words, exit_on_error=False)
+
+    assert bound.kwargs.get("options", type(options)()) == options
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400)])
+def test_times_are_read_with_their_unit(text: str, seconds: float) -> None:
     assert arguments.parse_duration(text) == seconds
 
 

@@ -7,12 +7,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from volseg.arguments import PrepareOptions, TrainOptions
+from volseg.arguments import InferArguments, PrepareArguments, TrainArguments
 from volseg.config import config
 from volseg.data.dataset import Dataset
 from volseg.evaluation.evaluate import evaluate
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.preparation.prepare import prepare
 from volseg.training.train import train
 
@@ -21,8 +20,8 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
     """Train, predict a split (or all) and return the mean Dice; masks must never share a voxel."""
     data, run, out = folder / "prepared", folder / "run", folder / "predictions"
     settings = config.load(Path("configs/hippocampus.yaml"), overrides)
-    train(settings, TrainOptions(data=data, run=run))
-    infer(InferenceRequest(runs=(str(run),), data=data, out=out, split=split, everything=split is None))
+    train(settings, TrainArguments(data=data, run=run))
+    infer(InferArguments(run=(str(run),), data=data, out=out, split=split, all=split is None))
     dataset = Dataset.load(data)
     assert dataset.facts.exclusive
     for record in sorted(out.glob("*/record.json")):
@@ -37,7 +36,7 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
 @pytest.mark.slow
 def test_the_hippocampus_of_unseen_cases_is_found(shared_data, tmp_path):
     """Two minutes reach 0.86; the bound is for a quarter of that."""
-    options = PrepareOptions(layout="nifti", out=tmp_path / "prepared")
+    options = PrepareArguments(layout="nifti", out=tmp_path / "prepared")
     prepare(shared_data / "hippocampus", options=options)
 
     dice = learn(tmp_path, ["train.steps=150", "train.epoch_steps=150"], split="unseen_cases")
@@ -56,7 +55,7 @@ def test_an_abdomen_in_ct_and_one_in_mr_are_learnt(shared_data, tmp_path):
     organs = {"background": 0, "large_bowel": 1, "small_bowel": 2, "stomach": 3}
     listing = tmp_path / "abdomen.json"
     listing.write_text(json.dumps({"labels": organs, "training": pairs}))
-    prepare(listing, options=PrepareOptions(layout="nifti", out=tmp_path / "prepared"))
+    prepare(listing, options=PrepareArguments(layout="nifti", out=tmp_path / "prepared"))
     few = ["train.steps=200", "train.epoch_steps=200", "train.patch=[64,64,16]", "augment.scale=0"]
     plain = ["data.split=none", "augment.rotate_degrees=0", "network.strides=[2,2,[2,2,1]]"]
 

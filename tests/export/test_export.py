@@ -11,18 +11,16 @@ import pytest
 
 from tests import tiny
 from volseg import cli
-from volseg.arguments import TrainOptions
+from volseg.arguments import ExportArguments, InferArguments, TrainArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.export import equivalence, int8
 from volseg.export import export as stage
 from volseg.export.equivalence import EquivalenceResult
-from volseg.export.export import ExportOptions, export
+from volseg.export.export import export
 from volseg.export.int8 import Int8Result, PackageScore
-from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.postprocessing import Threshold
@@ -45,8 +43,8 @@ def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     other = tiny.config(train={"seed": 5})
     return {
-        "a": train(tiny.config(), TrainOptions(data=data, run=folder / "a")).run,
-        "other": train(other, TrainOptions(data=data, run=folder / "other")).run,
+        "a": train(tiny.config(), TrainArguments(data=data, run=folder / "a")).run,
+        "other": train(other, TrainArguments(data=data, run=folder / "other")).run,
     }
 
 
@@ -54,21 +52,24 @@ def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
 def packages(trained: dict[str, Path], data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("packages")
     return {
-        kind: export(ExportOptions(str(trained["a"]), kind, out=folder / kind, data=data)).folder
+        kind: export(str(trained["a"]), ExportArguments(kind, out=folder / kind, data=data)).folder
         for kind in FORMATS
     }
 
 
 @pytest.fixture
-def order(trained: dict[str, Path], data: Path, tmp_path: Path) -> ExportOptions:
+def run(trained: dict[str, Path]) -> str:
+    return str(trained["a"])
+
+
+@pytest.fixture
+def options(data: Path, tmp_path: Path) -> ExportArguments:
     """The one that takes least time."""
-    return ExportOptions(str(trained["a"]), "torch", out=tmp_path / "package", data=data)
+    return ExportArguments("torch", out=tmp_path / "package", data=data)
 
 
-def wanted(run: Path, data: Path, out: Path, **how) -> InferenceRequest:
-    return InferenceRequest(
-        runs=(str(run),), data=data, out=out, how=InferenceOptions(**how), case=("case3",)
-    )
+def wanted(run: Path, data: Path, out: Path, **how) -> InferArguments:
+    return InferArguments(run=(str(run),), data=data, out=out, case=("case3",), **how)
 
 
 def masks(out: Path, scan: str = "case3_day1") -> list[np.ndarray]:
@@ -107,7 +108,7 @@ def test_neither_torch_nor_monai_is_loaded(
         "infer", "--run", str(packages[kind]), "--data", str(data), "--out", str(tmp_path / "out"),
         "--case", "case3", "--engine", engine,
     ]  # fmt: skip
-    code = f"import sys; from volseg import cli; assert cli.run({words!r}) == 0; print(' '.join(sys.modules))"
+    code = f"import sys; from volseg import cli; assert cli.run_command({words!r}) == 0; print(' '.join(sys.modules))"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -162,23 +163,23 @@ def test_an_engine_that_does_not_read_the_package_is_refused(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
-    trained: dict[str, Path], order: ExportOptions, monkeypatch, kind
+    trained: dict[str, Path], run: str, options: ExportArguments, monkeypatch, kind
 ) -> None:
     write, other = stage._write_model, Run.open(trained["other"])
     monkeypatch.setattr(stage, "_write_model", lambda _, kind, folder: write(other, kind, folder))
 
     with pytest.raises(UserError, match=r"does not predict what the run predicts.*expected at most"):
-        export(replace(order, format=kind))
+        export(run, replace(options, format=kind))
 
-    assert leftovers(order.out.parent) == []
+    assert leftovers(options.out.parent) == []
 
 
 @pytest.mark.slow
 def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
     data = tiny.write(tmp_path / "data", exclusive=True).folder
-    run = train(tiny.config(train={"steps": 8}), TrainOptions(data=data, run=tmp_path / "r")).run
+    run = train(tiny.config(train={"steps": 8}), TrainArguments(data=data, run=tmp_path / "r")).run
 
-    done = export(ExportOptions(str(run), out=tmp_path / "p", data=data))
+    done = export(str(run), ExportArguments(out=tmp_path / "p", data=data))
 
     assert open_run(done.folder).facts.exclusive
     infer(wanted(done.folder, data, tmp_path / "out"))
@@ -186,39 +187,41 @@ def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
     assert not (found[0] & found[1]).any()
 
 
-def test_a_target_that_is_a_package_is_replaced_by_force_only(order: ExportOptions) -> None:
-    export(order)
-    (order.out / "mark").touch()
+def test_a_target_that_is_a_package_is_replaced_by_force_only(run: str, options: ExportArguments) -> None:
+    export(run, options)
+    (options.out / "mark").touch()
 
-    with pytest.raises(UserError, match=f"--out {order.out}: exists; name another.*--force"):
-        export(order)
-    assert (order.out / "mark").exists()
+    with pytest.raises(UserError, match=f"--out {options.out}: exists; name another.*--force"):
+        export(run, options)
+    assert (options.out / "mark").exists()
 
-    export(replace(order, force=True))
-    assert not (order.out / "mark").exists()
-    assert leftovers(order.out.parent) == [order.out]
+    export(run, replace(options, force=True))
+    assert not (options.out / "mark").exists()
+    assert leftovers(options.out.parent) == [options.out]
 
 
 def test_an_old_package_stays_where_the_new_one_is_refused(
-    trained: dict[str, Path], order: ExportOptions, monkeypatch
+    trained: dict[str, Path], run: str, options: ExportArguments, monkeypatch
 ) -> None:
-    export(order)
-    before = (order.out / FILE).read_bytes()
+    export(run, options)
+    before = (options.out / FILE).read_bytes()
     write, other = stage._write_model, Run.open(trained["other"])
     monkeypatch.setattr(stage, "_write_model", lambda _, kind, folder: write(other, kind, folder))
 
     with pytest.raises(UserError, match="was not kept"):
-        export(replace(order, force=True))
+        export(run, replace(options, force=True))
 
-    assert (order.out / FILE).read_bytes() == before
-    assert leftovers(order.out.parent) == [order.out]
+    assert (options.out / FILE).read_bytes() == before
+    assert leftovers(options.out.parent) == [options.out]
 
 
-def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: ExportOptions, tmp_path: Path) -> None:
-    run = Run.open(Path(shutil.copytree(order.run, tmp_path / "tuned")))
+def test_a_package_of_a_tuned_run_carries_the_tuned_steps(
+    run: str, options: ExportArguments, tmp_path: Path
+) -> None:
+    run = Run.open(Path(shutil.copytree(run, tmp_path / "tuned")))
     run.replace_postprocess((Threshold(value=0.3),), ["tuned"])
 
-    done = export(replace(order, run=str(run.folder)))
+    done = export(str(run.folder), options)
 
     assert open_run(done.folder).config.postprocess == (Threshold(value=0.3),)
     assert "# tuned\n" in (done.folder / POSTPROCESS).read_text()
@@ -227,33 +230,33 @@ def test_a_package_of_a_tuned_run_carries_the_tuned_steps(order: ExportOptions, 
         open_run(done.folder)
 
 
-def test_what_is_no_package_is_never_replaced(order: ExportOptions) -> None:
-    order.out.mkdir()
-    (order.out / "thesis.txt").touch()
+def test_what_is_no_package_is_never_replaced(run: str, options: ExportArguments) -> None:
+    options.out.mkdir()
+    (options.out / "thesis.txt").touch()
 
     with pytest.raises(UserError, match="exists and is no package"):
-        export(replace(order, force=True))
-    assert (order.out / "thesis.txt").exists()
+        export(run, replace(options, force=True))
+    assert (options.out / "thesis.txt").exists()
 
 
 def test_the_scan_compared_on_is_one_that_training_did_not_see(
-    order: ExportOptions, trained: dict[str, Path]
+    run: str, options: ExportArguments, trained: dict[str, Path]
 ) -> None:
-    done = export(order)
+    done = export(run, options)
 
     first = json.loads((trained["a"] / SPLITS).read_text())["unseen_cases"][0]
     assert done.equivalence.scan.startswith(first)
 
 
 def test_without_a_dataset_that_fits_a_phantom_is_compared_on(
-    order: ExportOptions, tmp_path: Path, monkeypatch
+    run: str, options: ExportArguments, tmp_path: Path, monkeypatch
 ) -> None:
     dataset = tiny.write(tmp_path / "elsewhere", cases=1)
     Dataset(dataset.folder, dataset.facts.model_copy(update={"channels": ("t1",)})).save()
     monkeypatch.chdir(tmp_path)
 
-    assert export(replace(order, data=None)).equivalence.scan == "a phantom scan"
-    done = export(replace(order, data=dataset.folder, force=True))
+    assert export(run, replace(options, data=None)).equivalence.scan == "a phantom scan"
+    done = export(run, replace(options, data=dataset.folder, force=True))
     assert done.equivalence.scan.startswith("a phantom scan (")
     assert "elsewhere" in done.equivalence.scan
 
@@ -268,19 +271,19 @@ def test_a_phantom_has_the_runs_channels_and_few_windows(trained: dict[str, Path
     assert found[0].voxels.std() > 0
 
 
-def test_a_run_without_weights_is_refused(order: ExportOptions, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(order.run, tmp_path / "bare"))
+def test_a_run_without_weights_is_refused(run: str, options: ExportArguments, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "bare"))
     (copy / "best.safetensors").unlink()
 
     with pytest.raises(UserError, match="has no weights"):
-        export(replace(order, run=str(copy)))
+        export(str(copy), options)
 
 
-def test_a_package_is_not_exported_again(order: ExportOptions, tmp_path: Path) -> None:
-    export(order)
+def test_a_package_is_not_exported_again(run: str, options: ExportArguments, tmp_path: Path) -> None:
+    export(run, options)
 
     with pytest.raises(UserError, match="is a package already; export the run it was made from, a"):
-        export(replace(order, run=str(order.out), out=tmp_path / "again"))
+        export(str(options.out), replace(options, out=tmp_path / "again"))
 
 
 def test_a_wrong_format_is_wrong_usage(capsys) -> None:
@@ -298,15 +301,15 @@ def test_a_wrong_format_is_wrong_usage(capsys) -> None:
     ],
 )
 def test_what_can_not_be_done_here_is_said_before_anything_is(
-    order: ExportOptions, monkeypatch, tmp_path: Path, changed: dict, missing: str, text: str
+    run: str, options: ExportArguments, monkeypatch, changed: dict, missing: str, text: str
 ) -> None:
     find = stage.find_spec
     monkeypatch.setattr(stage, "find_spec", lambda name: None if name == missing else find(name))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(options.out.parent)
 
     with pytest.raises(UserError, match=text):
-        export(replace(order, **changed))
-    assert leftovers(tmp_path) == []
+        export(run, replace(options, **changed))
+    assert leftovers(options.out.parent) == []
 
 
 @pytest.mark.parametrize(
@@ -346,12 +349,12 @@ def test_scans_that_training_saw_are_called_so() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("most_lost", [1.0, -1.0])
 def test_8_bits_are_kept_or_the_network_stays_as_it_was(
-    order: ExportOptions, packages: dict[str, Path], data: Path, tmp_path: Path, monkeypatch, most_lost
+    run: str, options: ExportArguments, packages: dict[str, Path], tmp_path: Path, monkeypatch, most_lost
 ) -> None:
     pytest.importorskip("nncf")
     monkeypatch.setattr(int8, "MOST_LOST", most_lost)
 
-    done = export(replace(order, format="openvino", int8=True))
+    done = export(run, replace(options, format="openvino", int8=True))
 
     kept = most_lost > 0
     assert done.int8 is not None
@@ -363,5 +366,5 @@ def test_8_bits_are_kept_or_the_network_stays_as_it_was(
     assert {path.name for path in done.folder.iterdir()} == {
         FILE, CONFIG, POSTPROCESS, SPLITS, *MODEL["openvino"],
     }  # fmt: skip
-    by = infer(wanted(done.folder, data, tmp_path / "out"))
+    by = infer(wanted(done.folder, options.data, tmp_path / "out"))
     assert [record.status for record in by.records] == ["done"] * 3

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.errors import UserError
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.train import train
@@ -26,9 +25,9 @@ def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     coarse = tiny.config(data={"spacing_mm": [2.0, 2.0, 2.0]}, train={"seed": 2})
     return {
-        "a": train(tiny.config(), TrainOptions(data=data, run=folder / "a", fold=0)).run,
-        "b": train(tiny.config(), TrainOptions(data=data, run=folder / "b", fold=1)).run,
-        "coarse": train(coarse, TrainOptions(data=data, run=folder / "coarse", fold=0)).run,
+        "a": train(tiny.config(), TrainArguments(data=data, run=folder / "a", fold=0)).run,
+        "b": train(tiny.config(), TrainArguments(data=data, run=folder / "b", fold=1)).run,
+        "coarse": train(coarse, TrainArguments(data=data, run=folder / "coarse", fold=0)).run,
     }
 
 
@@ -39,8 +38,8 @@ def copies(trained: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def wanted(data: Path, tmp_path: Path) -> InferenceRequest:
-    return InferenceRequest(data=data, out=tmp_path / "out", case=("case3_day1",))
+def wanted(data: Path, tmp_path: Path) -> InferArguments:
+    return InferArguments(data=data, out=tmp_path / "out", case=("case3_day1",))
 
 
 def by(*runs: Path) -> tuple[str, ...]:
@@ -60,21 +59,21 @@ def change(run: Path, name: str, value: object) -> None:
 
 
 def test_a_run_averaged_with_its_copy_predicts_what_it_predicts_alone(
-    trained: dict[str, Path], copies: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
+    trained: dict[str, Path], copies: dict[str, Path], wanted: InferArguments, tmp_path: Path
 ) -> None:
-    infer(replace(wanted, runs=by(trained["a"]), out=tmp_path / "alone"))
+    infer(replace(wanted, run=by(trained["a"]), out=tmp_path / "alone"))
 
-    infer(replace(wanted, runs=by(trained["a"], copies["a"])))
+    infer(replace(wanted, run=by(trained["a"], copies["a"])))
 
     assert masks(wanted.out) == masks(tmp_path / "alone")
 
 
 def test_two_runs_on_one_grid_are_averaged_in_either_order(
-    trained: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
+    trained: dict[str, Path], wanted: InferArguments, tmp_path: Path
 ) -> None:
     a, b = trained["a"], trained["b"]
     for name, runs in {"a": [a], "b": [b], "ab": [a, b], "ba": [b, a]}.items():
-        infer(replace(wanted, everything=True, case=(), runs=by(*runs), out=tmp_path / name))
+        infer(replace(wanted, all=True, case=(), run=by(*runs), out=tmp_path / name))
 
     found = {
         name: [masks(tmp_path / name, f"case{case}_day0") for case in range(1, 7)]
@@ -85,19 +84,19 @@ def test_two_runs_on_one_grid_are_averaged_in_either_order(
 
 
 def test_a_run_on_another_grid_takes_part(
-    trained: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
+    trained: dict[str, Path], wanted: InferArguments, tmp_path: Path
 ) -> None:
-    done = infer(replace(wanted, runs=by(trained["a"], trained["coarse"])))
+    done = infer(replace(wanted, run=by(trained["a"], trained["coarse"])))
 
     assert done.records[0].status == "done"
     assert str(done.ensemble).endswith("coarse (mean of 2 networks)")
 
 
 def test_the_record_names_all_runs_and_the_most_that_any_saw(
-    trained: dict[str, Path], wanted: InferenceRequest
+    trained: dict[str, Path], wanted: InferArguments
 ) -> None:
     a, b = trained["a"], trained["b"]
-    done = infer(replace(wanted, everything=True, case=(), runs=by(a, b)))
+    done = infer(replace(wanted, all=True, case=(), run=by(a, b)))
 
     found = {record.scan: record for record in done.records}
     assert {record.run for record in done.records} == {"a + b"}
@@ -109,9 +108,9 @@ def test_the_record_names_all_runs_and_the_most_that_any_saw(
 
 
 def test_masks_are_made_again_when_any_member_changes(
-    copies: dict[str, Path], wanted: InferenceRequest, trained: dict[str, Path]
+    copies: dict[str, Path], wanted: InferArguments, trained: dict[str, Path]
 ) -> None:
-    wanted = replace(wanted, runs=by(copies["a"], copies["b"]))
+    wanted = replace(wanted, run=by(copies["a"], copies["b"]))
     first = infer(wanted).records[0]
     assert infer(wanted).records[0].seconds == first.seconds  # not done again
 
@@ -136,12 +135,12 @@ def test_masks_are_made_again_when_any_member_changes(
     ],
 )
 def test_runs_that_mean_other_things_are_refused(
-    copies: dict[str, Path], wanted: InferenceRequest, name: str, value: object, text: str
+    copies: dict[str, Path], wanted: InferArguments, name: str, value: object, text: str
 ) -> None:
     change(copies["b"], name, value)
 
     with pytest.raises(UserError) as caught:
-        infer(replace(wanted, runs=by(copies["a"], copies["b"])))
+        infer(replace(wanted, run=by(copies["a"], copies["b"])))
 
     assert f"{copies['b']}: can't be averaged with {copies['a']}: " in str(caught.value)
     assert text in str(caught.value)
@@ -149,23 +148,23 @@ def test_runs_that_mean_other_things_are_refused(
     assert not wanted.out.exists()
 
 
-def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: InferenceRequest) -> None:
+def test_a_run_named_twice_is_refused(trained: dict[str, Path], wanted: InferArguments) -> None:
     roundabout = trained["b"] / ".." / "a"
 
     with pytest.raises(UserError, match=r"a: named twice; name each run once"):
-        infer(replace(wanted, runs=by(trained["a"], trained["b"], roundabout)))
+        infer(replace(wanted, run=by(trained["a"], trained["b"], roundabout)))
 
 
 def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
-    copies: dict[str, Path], wanted: InferenceRequest, tmp_path: Path
+    copies: dict[str, Path], wanted: InferArguments, tmp_path: Path
 ) -> None:
     (copies["b"] / POSTPROCESS).write_text("- {name: threshold, value: 1.0}\n")
     text = (copies["a"] / POSTPROCESS).read_text()
     (copies["coarse"] / POSTPROCESS).write_text(f"# the same steps, told otherwise\n{text}")
 
-    told = infer(replace(wanted, runs=by(copies["a"], copies["b"])))
-    strict = infer(replace(wanted, runs=by(copies["b"], copies["a"]), out=tmp_path / "strict"))
-    alike = infer(replace(wanted, runs=by(copies["a"], copies["coarse"]), out=tmp_path / "alike"))
+    told = infer(replace(wanted, run=by(copies["a"], copies["b"])))
+    strict = infer(replace(wanted, run=by(copies["b"], copies["a"]), out=tmp_path / "strict"))
+    alike = infer(replace(wanted, run=by(copies["a"], copies["coarse"]), out=tmp_path / "alike"))
 
     a, b = copies["a"] / POSTPROCESS, copies["b"] / POSTPROCESS
     assert f"{b}: has other steps than {a}, which are applied" in told.notes
@@ -175,26 +174,26 @@ def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
 
 
 def test_of_an_old_run_the_config_is_named_as_what_tells_its_steps(
-    copies: dict[str, Path], wanted: InferenceRequest
+    copies: dict[str, Path], wanted: InferArguments
 ) -> None:
     (copies["b"] / POSTPROCESS).unlink()
     with (copies["b"] / CONFIG).open("a") as file:
         file.write("postprocess: [threshold]\n")
 
-    told = infer(replace(wanted, runs=by(copies["a"], copies["b"]))).notes
+    told = infer(replace(wanted, run=by(copies["a"], copies["b"]))).notes
 
     a, b = copies["a"] / POSTPROCESS, copies["b"] / CONFIG
     assert f"{b}: has other steps than {a}, which are applied" in told
 
 
 def test_a_set_that_other_members_trained_on_is_empty_and_says_why(
-    trained: dict[str, Path], wanted: InferenceRequest
+    trained: dict[str, Path], wanted: InferArguments
 ) -> None:
     a, b = trained["a"], trained["b"]
     both = set(splits(a)["train"]) | set(splits(b)["train"])
     assert set(splits(a)["unseen_cases"]) <= both
 
     with pytest.raises(UserError, match=r"no scan in unseen_cases; .*of several runs, the one that"):
-        infer(replace(wanted, case=(), split="unseen_cases", runs=by(a, b)))
-    found = infer(replace(wanted, case=(), split="train", runs=by(a, b)))
+        infer(replace(wanted, case=(), split="unseen_cases", run=by(a, b)))
+    found = infer(replace(wanted, case=(), split="train", run=by(a, b)))
     assert {record.scan for record in found.records} == both

@@ -10,7 +10,7 @@ from scipy.ndimage import label
 
 from tests import tiny
 from tests.raw import Raw
-from volseg.arguments import TrainOptions
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle, rle_csv
@@ -18,13 +18,13 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import tables
-from volseg.inference.ensemble import Ensemble, InferenceOptions
+from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
 from volseg.inference.prediction_folder import load_predictions
 from volseg.inference.predictor import Predictor
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.model.engines import ConversionError
 from volseg.postprocessing import FillHoles, Threshold
+from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
 from volseg.training.train import train
 
@@ -37,20 +37,20 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny.config(), TrainOptions(data=data, run=folder)).run
+    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture
-def wanted(data: Path, run: Path, tmp_path: Path) -> InferenceRequest:
-    how = InferenceOptions(engine="torch")  # without the seconds that another takes to convert a run
-    return InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", how=how)
+def wanted(data: Path, run: Path, tmp_path: Path) -> InferArguments:
+    # by torch: without the seconds that another engine takes to convert a run
+    return InferArguments(run=(str(run),), data=data, out=tmp_path / "out", engine="torch")
 
 
 def record(out: Path, scan: str) -> dict:
     return json.loads((out / scan / "record.json").read_text())
 
 
-def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: InferenceRequest) -> None:
+def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: InferArguments) -> None:
     case = infer(replace(wanted, case=("case3",)))
     scan = infer(replace(wanted, case=("case3_day1",)))
 
@@ -58,7 +58,7 @@ def test_a_case_is_all_its_days_and_a_scan_is_one(wanted: InferenceRequest) -> N
     assert [r.scan for r in scan.records] == ["case3_day1"]
 
 
-def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: InferenceRequest, data: Path) -> None:
+def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: InferArguments, data: Path) -> None:
     infer(replace(wanted, case=("case3_day1",)))
 
     folder = wanted.out / "case3_day1"
@@ -74,8 +74,8 @@ def test_masks_lie_on_the_native_grid_and_the_codes_are_theirs(wanted: Inference
             assert np.array_equal(rle.decode(text, tiny.SHAPE[:2]), mask.voxels[:, :, z] == 1)
 
 
-def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferenceRequest, run: Path) -> None:
-    done = infer(replace(wanted, everything=True))
+def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferArguments, run: Path) -> None:
+    done = infer(replace(wanted, all=True))
     splits = json.loads((run / "splits.json").read_text())
 
     for name in splits["train"]:
@@ -94,7 +94,7 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferenceR
 
 
 def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
-    wanted: InferenceRequest,
+    wanted: InferArguments,
 ) -> None:
     wanted = replace(wanted, case=("case3_day1",))
     first = infer(wanted).records[0]
@@ -109,7 +109,7 @@ def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(
     assert first.changes == again.changes == load_predictions(wanted.out)[0].changes
 
 
-def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: InferenceRequest) -> None:
+def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: InferArguments) -> None:
     wanted = replace(wanted, case=("case3_day1",))
     infer(wanted)
     path = wanted.out / "case3_day1" / "record.json"
@@ -123,14 +123,14 @@ def test_a_record_of_an_earlier_version_is_read_and_its_masks_are_kept(wanted: I
     assert (path.parent / "stomach.nii.gz").stat().st_mtime_ns == written
 
 
-def test_a_split_is_the_runs_own(wanted: InferenceRequest, run: Path) -> None:
+def test_a_split_is_the_runs_own(wanted: InferArguments, run: Path) -> None:
     done = infer(replace(wanted, split="unseen_cases"))
 
     assert [r.scan for r in done.records] == json.loads((run / "splits.json").read_text())["unseen_cases"]
 
 
 def test_what_is_done_is_not_done_again_until_the_weights_change(
-    wanted: InferenceRequest, run: Path, tmp_path: Path, data: Path
+    wanted: InferArguments, run: Path, tmp_path: Path, data: Path
 ) -> None:
     infer(replace(wanted, case=("case3_day1",)))
     mask = wanted.out / "case3_day1" / "stomach.nii.gz"
@@ -139,17 +139,17 @@ def test_what_is_done_is_not_done_again_until_the_weights_change(
     infer(replace(wanted, case=("case3_day1",)))
     assert mask.stat().st_mtime_ns == first
 
-    other = train(tiny.config(train={"seed": 5}), TrainOptions(data=data, run=tmp_path / "o")).run
-    infer(replace(wanted, case=("case3_day1",), runs=(str(other),)))
+    other = train(tiny.config(train={"seed": 5}), TrainArguments(data=data, run=tmp_path / "o")).run
+    infer(replace(wanted, case=("case3_day1",), run=(str(other),)))
     assert mask.stat().st_mtime_ns != first
     assert record(wanted.out, "case3_day1")["run"] == "o"
 
 
 def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other(
-    wanted: InferenceRequest, run: Path, tmp_path: Path
+    wanted: InferArguments, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    wanted = replace(wanted, case=("case3_day1",), run=(str(copy),))
     before = infer(wanted).records[0].key
     splits = json.loads((copy / "splits.json").read_text())
     (copy / "splits.json").write_text(json.dumps({**splits, "exclusive": True}))
@@ -158,10 +158,10 @@ def test_masks_are_made_again_where_the_run_says_that_classes_exclude_each_other
 
 
 def test_masks_are_made_again_when_the_steps_are_edited_and_not_when_only_told_otherwise(
-    wanted: InferenceRequest, run: Path, tmp_path: Path
+    wanted: InferArguments, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    wanted = replace(wanted, case=("case3_day1",), run=(str(copy),))
     steps, mask = copy / "postprocess.yaml", wanted.out / "case3_day1" / "stomach.nii.gz"
     first = infer(wanted).records[0]
     before = volume_files.read(mask).voxels.astype(bool)
@@ -179,10 +179,10 @@ def test_masks_are_made_again_when_the_steps_are_edited_and_not_when_only_told_o
 
 
 def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
-    wanted: InferenceRequest, run: Path, tmp_path: Path
+    wanted: InferArguments, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    wanted = replace(wanted, case=("case3_day1",), runs=(str(copy),))
+    wanted = replace(wanted, case=("case3_day1",), run=(str(copy),))
     masks = {}
     for name, text in {"none": "[]", "threshold": "- threshold\n"}.items():
         (copy / "postprocess.yaml").write_text(text)
@@ -194,10 +194,10 @@ def test_without_steps_a_mask_is_where_the_probability_is_at_least_one_half(
 
 
 def test_an_edited_file_of_steps_is_checked_before_anything_is_predicted(
-    wanted: InferenceRequest, run: Path, tmp_path: Path
+    wanted: InferArguments, run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    wanted = replace(wanted, everything=True, runs=(str(copy),))
+    wanted = replace(wanted, all=True, run=(str(copy),))
     for text, told in {
         "- {name: keep_largest, only: [stomch]}": r"0\.only: no class 'stomch', did you mean stomach",
         "- fill_holes\n- threshold": r"0: fill_holes does nothing, as threshold",
@@ -216,9 +216,9 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(tmp_path: Path, exc
     data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
     config = config.model_copy(update={"postprocess": (Threshold(value=0.01), FillHoles())})
-    run = train(config, TrainOptions(data=data, run=tmp_path / "r")).run
+    run = train(config, TrainArguments(data=data, run=tmp_path / "r")).run
 
-    infer(InferenceRequest(runs=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
+    infer(InferArguments(run=(str(run),), data=data, out=tmp_path / "out", case=("case1_day0",)))
 
     masks = [
         volume_files.read(tmp_path / "out/case1_day0" / f"{organ}.nii.gz").voxels == 1
@@ -228,11 +228,11 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(tmp_path: Path, exc
     assert (masks[0] & masks[1]).any() != exclusive
 
 
-def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: InferArguments, tmp_path: Path) -> None:
     broken = tiny.write(tmp_path / "broken", cases=1, days=3)
     (broken.folder / broken.samples[1].images[0]).write_bytes(b"junk")
 
-    done = infer(replace(wanted, data=broken.folder, everything=True))
+    done = infer(replace(wanted, data=broken.folder, all=True))
 
     assert [r.status for r in done.records] == ["done", "failed", "done"]
     assert "not a readable volume" in done.failed_records[0].reason
@@ -240,9 +240,9 @@ def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: InferenceRequest,
     assert (wanted.out / "case1_day2" / "stomach.nii.gz").exists()
 
 
-def test_an_earlier_mask_does_not_outlive_a_failure(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_an_earlier_mask_does_not_outlive_a_failure(wanted: InferArguments, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=2)
-    wanted = replace(wanted, data=dataset.folder, everything=True)
+    wanted = replace(wanted, data=dataset.folder, all=True)
     infer(wanted)
     (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"junk")
 
@@ -251,15 +251,15 @@ def test_an_earlier_mask_does_not_outlive_a_failure(wanted: InferenceRequest, tm
     assert not (wanted.out / "case1_day0" / "stomach.nii.gz").exists()
 
 
-def test_when_every_scan_fails_it_is_an_error(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_when_every_scan_fails_it_is_an_error(wanted: InferArguments, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1, days=1)
     (dataset.folder / dataset.samples[0].images[0]).write_bytes(b"")
 
     with pytest.raises(UserError, match=r"case1_day0: .*not a readable"):
-        infer(replace(wanted, data=dataset.folder, everything=True))
+        infer(replace(wanted, data=dataset.folder, all=True))
 
 
-def test_a_full_disk_ends_the_command(wanted: InferenceRequest, monkeypatch) -> None:
+def test_a_full_disk_ends_the_command(wanted: InferArguments, monkeypatch) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -272,7 +272,7 @@ def test_a_full_disk_ends_the_command(wanted: InferenceRequest, monkeypatch) -> 
 
 
 def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
-    wanted: InferenceRequest, monkeypatch
+    wanted: InferArguments, monkeypatch
 ) -> None:
     def interrupted(self, channels, seconds):
         raise KeyboardInterrupt
@@ -288,37 +288,37 @@ def test_ctrl_c_leaves_no_half_done_scan_and_the_next_run_goes_on(
     assert done.records[0].status == "done"
 
 
-def test_an_unknown_case_names_the_nearest(wanted: InferenceRequest) -> None:
+def test_an_unknown_case_names_the_nearest(wanted: InferArguments) -> None:
     with pytest.raises(UserError, match=r"case33: no such case or scan .* did you mean case3\?"):
         infer(replace(wanted, case=("case33",)))
 
 
-def test_other_classes_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_other_classes_are_refused(wanted: InferArguments, tmp_path: Path) -> None:
     dataset = tiny.write(tmp_path / "data", cases=1)
     facts = dataset.facts.model_copy(update={"classes": ("liver", "stomach")})
     Dataset(dataset.folder, facts).save()
 
     with pytest.raises(UserError, match="was trained on the classes large_bowel, stomach"):
-        infer(replace(wanted, data=dataset.folder, everything=True))
+        infer(replace(wanted, data=dataset.folder, all=True))
 
 
-def test_a_run_without_weights_says_so(wanted: InferenceRequest, run: Path, tmp_path: Path) -> None:
+def test_a_run_without_weights_says_so(wanted: InferArguments, run: Path, tmp_path: Path) -> None:
     for name in ("config.yaml", "postprocess.yaml", "splits.json"):
         (tmp_path / "bare").mkdir(exist_ok=True)
         (tmp_path / "bare" / name).write_bytes((run / name).read_bytes())
 
     with pytest.raises(UserError, match=f"has no weights \\({BEST}\\)"):
-        infer(replace(wanted, runs=(str(tmp_path / "bare"),), everything=True))
+        infer(replace(wanted, run=(str(tmp_path / "bare"),), all=True))
 
 
-def test_a_plain_volume_of_any_orientation_is_taken(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_a_plain_volume_of_any_orientation_is_taken(wanted: InferArguments, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "mine.nii.gz"
     write_volume(
         Volume(rng.integers(0, 900, (12, 10, 14)).astype(np.int16), np.diag([3.0, 1.5, -1.5, 1])), path
     )
 
-    done = infer(replace(wanted, inputs=(path,)))
+    done = infer(replace(wanted, input=(path,)))
 
     assert done.records[0].scan == "mine"
     assert done.records[0].seen == "none"
@@ -327,19 +327,19 @@ def test_a_plain_volume_of_any_orientation_is_taken(wanted: InferenceRequest, tm
     assert not (wanted.out / "mine" / "rle.csv").exists()
 
 
-def test_a_missing_input_is_named(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_a_missing_input_is_named(wanted: InferArguments, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
-        infer(replace(wanted, inputs=(tmp_path / "nowhere",)))
+        infer(replace(wanted, input=(tmp_path / "nowhere",)))
 
 
-def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: InferArguments, tmp_path: Path) -> None:
     """Even where the output would lie in the folder of the slices themselves."""
     raw = Raw(tmp_path / "raw")
     scan = raw.folder("case1_day0")
     before = {path: path.read_bytes() for path in scan.rglob("*.png")}
 
     for _ in range(2):
-        done = infer(replace(wanted, inputs=(scan,), out=scan.parent))
+        done = infer(replace(wanted, input=(scan,), out=scan.parent))
 
     assert done.records[0].status == "done"
     assert {path: path.read_bytes() for path in scan.rglob("*.png")} == before
@@ -347,26 +347,26 @@ def test_slices_are_taken_as_they_lie_and_are_never_touched(wanted: InferenceReq
     assert volume_files.read(scan / "stomach.nii.gz").voxels.shape == (9, 7, 5)
 
 
-def test_a_bad_input_leaves_the_others_alone(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_a_bad_input_leaves_the_others_alone(wanted: InferArguments, tmp_path: Path) -> None:
     raw = Raw(tmp_path / "raw")
     raw.path("case1_day5", 13).unlink()
     inputs = tuple(raw.folder(scan) for scan in ("case1_day0", "case1_day5", "case2_day0"))
 
-    done = infer(replace(wanted, inputs=inputs))
+    done = infer(replace(wanted, input=inputs))
 
     assert [r.status for r in done.records] == ["done", "failed", "done"]
     assert "missing" in done.failed_records[0].reason
 
 
-def test_two_inputs_of_one_name_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_two_inputs_of_one_name_are_refused(wanted: InferArguments, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_volume(Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / folder / "s.nii.gz")
 
     with pytest.raises(UserError, match="s: 2 inputs of this name"):
-        infer(replace(wanted, inputs=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
+        infer(replace(wanted, input=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
 
 
-def test_masks_of_another_runs_classes_do_not_stay(wanted: InferenceRequest) -> None:
+def test_masks_of_another_runs_classes_do_not_stay(wanted: InferArguments) -> None:
     folder = wanted.out / "case3_day0"
     infer(replace(wanted, case=("case3_day0",)))
     told = record(wanted.out, "case3_day0")
@@ -379,42 +379,42 @@ def test_masks_of_another_runs_classes_do_not_stay(wanted: InferenceRequest) -> 
     assert not (folder / "liver.nii.gz").exists()
 
 
-def test_masks_that_inference_did_not_write_are_never_replaced(wanted: InferenceRequest, data: Path) -> None:
+def test_masks_that_inference_did_not_write_are_never_replaced(wanted: InferArguments, data: Path) -> None:
     """The truth lies in folders of the same names."""
     labels = data / "labels"
     before = {path: path.read_bytes() for path in labels.rglob("*.nii.gz")}
 
     with pytest.raises(UserError, match=r"without record\.json, so volseg did not write them"):
-        infer(replace(wanted, everything=True, out=labels))
+        infer(replace(wanted, all=True, out=labels))
 
     assert {path: path.read_bytes() for path in labels.rglob("*") if path.is_file()} == before
 
 
-def test_voxels_that_are_no_numbers_are_refused(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_voxels_that_are_no_numbers_are_refused(wanted: InferArguments, tmp_path: Path) -> None:
     voxels = np.ones((12, 10, 8), np.float32)
     voxels[3, 3, 3] = np.nan
     write_volume(Volume(voxels, np.eye(4)), tmp_path / "nan.nii.gz")
 
     with pytest.raises(UserError, match="the image holds NaN or infinite voxels"):
-        infer(replace(wanted, inputs=(tmp_path / "nan.nii.gz",)))
+        infer(replace(wanted, input=(tmp_path / "nan.nii.gz",)))
 
 
-def test_renumbered_slices_are_done_again(wanted: InferenceRequest, tmp_path: Path) -> None:
+def test_renumbered_slices_are_done_again(wanted: InferArguments, tmp_path: Path) -> None:
     raw = Raw(tmp_path / "raw")
     scan = raw.folder("case1_day0")
-    infer(replace(wanted, inputs=(scan,)))
+    infer(replace(wanted, input=(scan,)))
     for path in sorted((scan / "scans").iterdir(), reverse=True):
         number = int(path.name.split("_")[1])
         path.rename(path.with_name(path.name.replace(f"{number:04d}", f"{number + 1:04d}")))
 
-    infer(replace(wanted, inputs=(scan,)))
+    infer(replace(wanted, input=(scan,)))
 
     rows = rle_csv.read(wanted.out / "case1_day0" / "rle.csv")
     assert rows[0].id == "case1_day0_slice_0012"
 
 
-def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: InferenceRequest) -> None:
-    infer(replace(wanted, case=("case3_day1",), probabilities=True))
+def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: InferArguments) -> None:
+    infer(replace(wanted, case=("case3_day1",), save_probabilities=True))
 
     folder = wanted.out / "case3_day1"
     probability = nibabel.load(folder / "stomach_probability.nii.gz")
@@ -425,32 +425,38 @@ def test_probabilities_are_written_in_8_bits_that_read_as_0_to_1(wanted: Inferen
     assert load_predictions(wanted.out)[0].scan == "case3_day1"
 
 
-def test_other_settings_are_other_masks_and_are_done_again(wanted: InferenceRequest) -> None:
-    keys = []
-    for how in (wanted.how, replace(wanted.how, overlap=0.25), replace(wanted.how, fast=True)):
-        done = infer(replace(wanted, case=("case3_day1",), how=how))
-        keys.append(done.records[0].key)
-    again = infer(replace(wanted, case=("case3_day1",), how=replace(wanted.how, at_once=2)))
+def test_other_settings_are_other_masks_and_are_done_again(
+    wanted: InferArguments, run: Path, tmp_path: Path
+) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    settings = (wanted, replace(wanted, overlap=0.25), replace(wanted, fast=True))
+    keys = [infer(options).records[0].key for options in settings]
+    batches = Path(shutil.copytree(run, tmp_path / "batches"))
+    config = (batches / "config.yaml").read_text()
+    (batches / "config.yaml").write_text(config.replace("  batch: null\n", "  batch: 2\n"))
+    again = infer(replace(wanted, run=(str(batches),)))
+
+    assert Run.open(batches).config.inference.batch == 2
 
     assert keys[0] != keys[1] == keys[2]  # fast is an overlap of a quarter here
     assert again.records[0].key == keys[0]  # what is in work at a time changes no mask
 
 
-def test_fast_is_by_the_first_network_only(wanted: InferenceRequest, run: Path, tmp_path: Path) -> None:
+def test_fast_is_by_the_first_network_only(wanted: InferArguments, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "other")
     names = (str(run), str(tmp_path / "other"))
 
-    fast = infer(replace(wanted, runs=names, case=("case3",), how=replace(wanted.how, fast=True)))
-    both = infer(replace(wanted, runs=names, case=("case3",), out=tmp_path / "both"))
+    fast = infer(replace(wanted, run=names, case=("case3",), fast=True))
+    both = infer(replace(wanted, run=names, case=("case3",), out=tmp_path / "both"))
 
     assert (fast.ensemble.name, len(fast.ensemble.runs)) == (run.name, 1)
     assert len(both.ensemble.runs) == 2
 
 
-def test_flips_are_those_that_training_saw(wanted: InferenceRequest, run: Path, tmp_path: Path) -> None:
-    flips = replace(wanted.how, flips=True)
+def test_flips_are_those_that_training_saw(wanted: InferArguments, run: Path, tmp_path: Path) -> None:
+    flips = replace(wanted, case=("case3",), tta="flips")
     with pytest.raises(UserError, match=r"was trained without flips .* leave --tta out"):
-        infer(replace(wanted, case=("case3",), how=flips))
+        infer(flips)
 
     mirrored = tmp_path / "mirrored"
     shutil.copytree(run, mirrored)
@@ -461,7 +467,7 @@ def test_flips_are_those_that_training_saw(wanted: InferenceRequest, run: Path, 
     assert len(loaded.predictor.members[0].tta_networks) == 4
 
 
-def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferenceRequest) -> None:
+def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferArguments) -> None:
     done = infer(replace(wanted, case=("case3",)))
 
     shown = tables.timing_table(done.records)
@@ -473,18 +479,18 @@ def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferenceReq
 
 
 def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
-    wanted: InferenceRequest, monkeypatch
+    wanted: InferArguments, monkeypatch
 ) -> None:
     def refused(*_: object, **_options: object) -> None:
         raise ConversionError("run: the network can't be converted to openvino (no rule for it)")
 
     monkeypatch.setattr("volseg.model.engines.conversion.convert_in_subprocess", refused)
     monkeypatch.setattr("volseg.model.engines.selection._torch_has_a_gpu", lambda: False)
-    by = Ensemble.open(wanted.runs)
+    by = Ensemble.open(wanted.run)
 
-    loaded = by.load(InferenceOptions())
+    loaded = by.load(InferArguments())
     with pytest.raises(ConversionError):
-        by.load(InferenceOptions(engine="openvino"))
+        by.load(InferArguments(engine="openvino"))
 
     assert "no rule for it" in loaded.reason
     assert str(loaded.predictor.members[0].network).startswith("torch, cpu")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.config.sections import Data, Inference
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -22,7 +22,7 @@ PREDICT = """
 import sys
 if __name__ == "__main__":
     from volseg import cli
-    code = cli.run(sys.argv[1:])
+    code = cli.run_command(sys.argv[1:])
     from volseg.system.hardware import peak_memory
     print("peak", peak_memory(), "code", code)
 """
@@ -104,7 +104,7 @@ def test_the_memory_that_is_allowed_is_kept(tmp_path: Path, engine: str) -> None
     """A volume of 26 million voxels, whose float map of both classes alone would be 208 MB."""
     tiny.write(tmp_path / "data", cases=2, days=1)
     config = tiny.config(data={"split": "none"}, inference={"window": [64, 64, 64]})
-    train(config, TrainOptions(data=tmp_path / "data", run=tmp_path / "run", fold="all"))
+    train(config, TrainArguments(data=tmp_path / "data", run=tmp_path / "run", fold="all"))
     image = np.full((320, 320, 256), 500, np.uint16)
     image[90:170, 90:170, 60:100], image[170:250, 90:170, 60:100] = 900, 150
     write_volume(Volume(image, tiny.AFFINE), tmp_path / "large.nii.gz")

@@ -7,6 +7,7 @@ import pytest
 
 from tests import tiny
 from volseg import cli
+from volseg.arguments import PlanArguments
 from volseg.config import commented_yaml, config
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
@@ -55,7 +56,7 @@ def quick(monkeypatch) -> None:
 
 
 def planned(data: Path, kind="unet", memory=10**10, seconds=None):
-    return stage.plan(data, kind, max_memory=memory, max_seconds=seconds)
+    return stage.plan(PlanArguments(data=data, network=kind, max_memory=memory, max_seconds=seconds))
 
 
 @pytest.mark.usefixtures("quick")

@@ -10,7 +10,7 @@ from volseg import cli
 from volseg.config.sections import Data
 from volseg.errors import UserError
 from volseg.formatting import format_bytes
-from volseg.planning import tables
+from volseg.planning import tables, trial_training
 from volseg.planning.resource_estimate import (
     ResourceEstimate,
     TrialAndTotal,
@@ -18,7 +18,7 @@ from volseg.planning.resource_estimate import (
     TrialTooLargeError,
     estimate_resources,
 )
-from volseg.planning.trial_training import FEWEST, MOST, TrialMeasurements
+from volseg.planning.trial_training import FEWEST, MOST, TrialMeasurements, TrialOrder
 from volseg.training import train
 from volseg.training.loading.scan_cache import packed_bytes
 
@@ -52,10 +52,10 @@ def test_seconds_add_up_as_worked_out_by_hand():
 
 def test_memory_is_the_trials_peak_and_the_scans_it_did_without():
     assert made_up().peak_memory == 904 * 10**6
-    assert made_up(together=0).peak_memory == 804 * 10**6
+    assert made_up(process_tree_peak=0).peak_memory == 804 * 10**6
     assert made_up().budgeted_memory == made_up().peak_memory
     gpu = made_up().measurements.model_copy(update={"gpu_memory": 5})
-    assert made_up(found=gpu).budgeted_memory == 5
+    assert made_up(measurements=gpu).budgeted_memory == 5
 
 
 def test_a_patch_covers_what_it_has_in_common_with_the_scan():
@@ -92,6 +92,19 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
     out = capsys.readouterr().out
     for word in ("fold 0", "1 that cut patches", "million parameters", "a step", "at the peak"):
         assert word in out
+
+
+def test_a_trial_ends_as_soon_as_enough_steps_are_measured(here: Path, monkeypatch):
+    monkeypatch.setattr(trial_training, "SECONDS", 0.0)
+    _, facts = train.load_and_split(tiny.config(), here / "data/prepared", 0)
+    order = TrialOrder(config=tiny.config(), data=here / "data/prepared", facts=facts, scan=facts.train[0])
+
+    measured = trial_training.run_trial(order, here / "run")
+
+    assert measured.steps == FEWEST
+    assert measured.step_seconds > 0
+    assert measured.validation_seconds > 0
+    assert measured.saving_seconds > 0
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from tests.raw import CLASSES, COLUMNS, ROWS, SCANS, Raw, pixels, png
 from volseg import errors
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
@@ -34,7 +34,7 @@ def raw(tmp_path):
 
 def run(raw, **settings):
     out = raw.root.parent / "prepared"
-    return prepare(raw.root, options=PrepareOptions(out=out, **{"workers": 1, **settings}))
+    return prepare(raw.root, options=PrepareArguments(out=out, **{"workers": 1, **settings}))
 
 
 def refusal(raw, **settings):
@@ -123,7 +123,7 @@ def test_progress_counts_every_scan(raw):
     told = []
     prepare(
         raw.root,
-        options=PrepareOptions(out=raw.root / "out", workers=1),
+        options=PrepareArguments(out=raw.root / "out", workers=1),
         on_scan=lambda *counts: told.append(counts),
     )
 
@@ -652,7 +652,7 @@ def test_a_source_whose_name_is_no_text_is_refused(raw):
     raw.root.rename(odd)
 
     with pytest.raises(UserError, match="its name is no plain text; rename the folder"):
-        prepare(odd, options=PrepareOptions(out=odd.parent / "prepared", workers=1))
+        prepare(odd, options=PrepareArguments(out=odd.parent / "prepared", workers=1))
 
 
 def test_an_output_folder_that_is_a_file_is_refused(raw):
@@ -714,12 +714,12 @@ def test_ctrl_c_leaves_nothing_half_written_and_no_dataset(raw, monkeypatch):
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-from volseg.preparation.prepare import PrepareOptions, prepare
+from volseg.preparation.prepare import PrepareArguments, prepare
 
 if __name__ == "__main__":
     stop = lambda done, total: os.killpg(0, signal.SIGINT)
     try:
-        prepare(Path(sys.argv[1]), options=PrepareOptions(out=Path(sys.argv[2]), workers=2), on_scan=stop)
+        prepare(Path(sys.argv[1]), options=PrepareArguments(out=Path(sys.argv[2]), workers=2), on_scan=stop)
     except KeyboardInterrupt:
         sys.exit(130)
 """
@@ -756,7 +756,7 @@ def row_major(text, rows, columns):
 @pytest.fixture(scope="module")
 def real(shared_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("real")
-    prepare(shared_data / "uwmgi", options=PrepareOptions(out=out, workers=1))
+    prepare(shared_data / "uwmgi", options=PrepareArguments(out=out, workers=1))
     return Dataset.load(out)
 
 

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 
 from tests.raw import SCANS, Raw
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data.dataset import Dataset
 from volseg.data.phantom import write_phantom
 from volseg.errors import UserError
@@ -32,7 +32,7 @@ def raw(tmp_path):
 
 def run(raw, **settings):
     out = raw.root.parent / "prepared"
-    return prepare(raw.root, options=PrepareOptions(out=out, **{"workers": 1, **settings}))
+    return prepare(raw.root, options=PrepareArguments(out=out, **{"workers": 1, **settings}))
 
 
 def hashes(out):
@@ -339,7 +339,7 @@ def test_an_output_folder_that_holds_the_sources_own_files_is_refused(tmp_path):
     listing.write_text(json.dumps({"labels": {"0": "background", "1": "x"}, "test": ["images/a.nii.gz"]}))
 
     with pytest.raises(UserError, match="holds files of the source; choose another --out"):
-        prepare(listing, options=PrepareOptions(layout="nifti", out=source, workers=1))
+        prepare(listing, options=PrepareArguments(layout="nifti", out=source, workers=1))
 
     assert hashes(source).keys() == {"images/a.nii.gz", "list.json"}
     assert image.read_bytes() == before
@@ -362,7 +362,7 @@ def test_voxels_that_lie_in_a_file_beside_their_header_are_watched(tmp_path):
     sitk.WriteImage(image, str(tmp_path / "raw.mhd"))
     listing = tmp_path / "list.json"
     listing.write_text(json.dumps({"labels": {"0": "background", "1": "x"}, "test": ["raw.mhd"]}))
-    options = PrepareOptions(layout="nifti", out=tmp_path / "out", workers=1)
+    options = PrepareArguments(layout="nifti", out=tmp_path / "out", workers=1)
     prepare(listing, options=options)
 
     (tmp_path / "raw.raw").write_bytes(np.full(60, 5, np.int16).tobytes())

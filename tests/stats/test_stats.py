@@ -11,7 +11,7 @@ import pytest
 
 from tests.raw import CLASSES, SCANS, Raw
 from volseg import cli
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.preparation.prepare import prepare
@@ -32,7 +32,7 @@ def raw(tmp_path):
 
 def prepared(raw, **settings):
     out = raw.root.parent / "prepared"
-    prepare(raw.root, options=PrepareOptions(out=out, workers=1, **settings))
+    prepare(raw.root, options=PrepareArguments(out=out, workers=1, **settings))
     return out
 
 
@@ -74,7 +74,7 @@ def test_an_excluded_scan_is_named_and_left_out(raw):
 @pytest.mark.slow
 def test_volumes_of_real_scans_are_the_voxels_of_their_labels(shared_data, tmp_path):
     source = shared_data / "hippocampus"
-    prepare(source, options=PrepareOptions(layout="nifti", out=tmp_path))
+    prepare(source, options=PrepareArguments(layout="nifti", out=tmp_path))
 
     found = stats.stats(tmp_path)
 

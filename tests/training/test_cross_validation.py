@@ -10,11 +10,10 @@ import pytest
 
 from tests import tiny
 from volseg import cli, console
-from volseg.arguments import TrainOptions
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.postprocessing import Threshold
 from volseg.runs import locate as runs
 from volseg.runs.folds import FILE, NAMES, FinishedFolds
@@ -33,7 +32,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def done(data: Path, tmp_path_factory) -> CrossValidationResult:
     folder = tmp_path_factory.mktemp("runs") / "five"
-    return train_each_fold(tiny.config(), TrainOptions(data=data, run=folder))
+    return train_each_fold(tiny.config(), TrainArguments(data=data, run=folder))
 
 
 @pytest.fixture
@@ -57,11 +56,11 @@ def splits(run: Path) -> dict:
     return json.loads((run / SPLITS).read_text())
 
 
-def trainings(monkeypatch) -> list[TrainOptions]:
+def trainings(monkeypatch) -> list[TrainArguments]:
     """The trainings that are begun from now on."""
-    begun: list[TrainOptions] = []
+    begun: list[TrainArguments] = []
 
-    def spy(_devices, config, options):
+    def spy(config, options):
         begun.append(options)
         return train(config, options)
 
@@ -70,7 +69,7 @@ def trainings(monkeypatch) -> list[TrainOptions]:
 
 
 def test_every_fold_is_a_whole_run_of_its_own(done: CrossValidationResult, data: Path, tmp_path) -> None:
-    alone = train(tiny.config(), TrainOptions(data=data, run=tmp_path / "alone", fold=3)).run
+    alone = train(tiny.config(), TrainArguments(data=data, run=tmp_path / "alone", fold=3)).run
 
     assert [splits(done.run / name)["fold"] for name in NAMES] == [0, 1, 2, 3, 4]
     assert (done.run / "fold3" / BEST).read_bytes() == (alone / BEST).read_bytes()
@@ -110,7 +109,7 @@ def test_finished_folds_are_not_trained_again_and_the_others_go_on_bit_for_bit(
 ) -> None:
     begun = trainings(monkeypatch)
 
-    again = train_each_fold(tiny.config(), TrainOptions(data=data, run=three, resume=True))
+    again = train_each_fold(tiny.config(), TrainArguments(data=data, run=three, resume=True))
 
     assert [(one.run.name, one.fold, one.resume) for one in begun] == [
         ("fold3", 3, True), ("fold4", 4, False),
@@ -126,16 +125,16 @@ def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, mon
         train(config, options)
         raise KeyboardInterrupt
 
-    options = TrainOptions(data=data, run=tmp_path / "r")
+    options = TrainArguments(data=data, run=tmp_path / "r")
     with monkeypatch.context() as patched:
         patched.setattr(stage, "launch", stopped)
         with pytest.raises(KeyboardInterrupt):
             train_each_fold(tiny.config(), options)
     with pytest.raises(UserError, match=r"r: no fold is finished; go on with .* --resume"):
-        infer(InferenceRequest(runs=(str(tmp_path / "r"),), data=data, everything=True))
-    begun: list[TrainOptions] = []
+        infer(InferArguments(run=(str(tmp_path / "r"),), data=data, all=True))
+    begun: list[TrainArguments] = []
 
-    def spy(_devices, config, options):
+    def spy(config, options):
         begun.append(options)
         if options.fold == 1:
             raise KeyboardInterrupt
@@ -154,8 +153,8 @@ def test_another_time_limit_is_passed_on_to_folds_that_were_finished(
 ) -> None:
     begun = trainings(monkeypatch)
 
-    train_each_fold(tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0))
-    train_each_fold(tiny.config(), TrainOptions(data=data, run=five, resume=True, max_seconds=600.0))
+    train_each_fold(tiny.config(), TrainArguments(data=data, run=five, resume=True, max_seconds=600.0))
+    train_each_fold(tiny.config(), TrainArguments(data=data, run=five, resume=True, max_seconds=600.0))
 
     assert [(one.run.name, one.max_seconds) for one in begun] == [(n, 600.0) for n in NAMES]
 
@@ -169,7 +168,7 @@ def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
     begun = trainings(monkeypatch)
 
     with console.log_to(tmp_path / "told.txt"):
-        train_each_fold(tiny.config(), TrainOptions(data=data, run=five, resume=True))
+        train_each_fold(tiny.config(), TrainArguments(data=data, run=five, resume=True))
 
     assert begun == []
     told = (tmp_path / "told.txt").read_text()
@@ -179,14 +178,14 @@ def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
 
 def test_resuming_with_other_settings_or_scans_is_refused(five: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"fold0: can't be resumed .*optimizer\.lr \(0\.01 then"):
-        train_each_fold(tiny.config(optimizer={"lr": 0.02}), TrainOptions(data=data, run=five, resume=True))
+        train_each_fold(tiny.config(optimizer={"lr": 0.02}), TrainArguments(data=data, run=five, resume=True))
     more = tiny.write(tmp_path / "more", cases=7).folder
     with pytest.raises(UserError, match=r"fold0: can't be resumed .*splits\.json differs"):
-        train_each_fold(tiny.config(), TrainOptions(data=more, run=five, resume=True))
+        train_each_fold(tiny.config(), TrainArguments(data=more, run=five, resume=True))
 
 
 def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(five: Path, data: Path, tmp_path: Path) -> None:
-    options = TrainOptions(data=data, run=five)
+    options = TrainArguments(data=data, run=five)
     with pytest.raises(UserError, match="five: exists; pass --resume to go on or --run NAME"):
         train_each_fold(tiny.config(), options)
     with pytest.raises(UserError, match="fold0: is the run of one fold; start another"):
@@ -204,7 +203,7 @@ def test_what_is_no_run_of_five_is_refused_and_left_as_it_is(five: Path, data: P
 def test_a_run_of_five_predicts_by_the_mean_of_all(
     done: CrossValidationResult, data: Path, tmp_path: Path
 ) -> None:
-    wanted = InferenceRequest(data=data, case=("case2",))
+    wanted = InferArguments(data=data, case=("case2",))
     named = tuple(str(done.run / name) for name in NAMES)
 
     whole = infer(replace(wanted, runs=(str(done.run),), out=tmp_path / "whole"))
@@ -215,7 +214,7 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
     assert [one.key for one in whole.records] == [one.key for one in each.records]
     assert not any("not finished" in note for note in whole.notes)
     with pytest.raises(UserError, match=r"no scan in unseen_cases; .* is in .*five/out_of_fold"):
-        infer(InferenceRequest(runs=(str(done.run),), data=data, split="unseen_cases"))
+        infer(InferArguments(run=(str(done.run),), data=data, split="unseen_cases"))
     for one in whole.records:
         file = f"{one.scan}/stomach.nii.gz"
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "each" / file).read_bytes()
@@ -224,7 +223,7 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
 def test_with_three_of_five_finished_these_predict_and_the_others_are_named(
     three: Path, data: Path, tmp_path: Path
 ) -> None:
-    wanted = InferenceRequest(data=data, case=("case2_day0",))
+    wanted = InferArguments(data=data, case=("case2_day0",))
     named = tuple(str(three / name) for name in NAMES[:3])
 
     found = infer(replace(wanted, runs=(str(three),), out=tmp_path / "found"))
@@ -255,7 +254,7 @@ def test_a_damaged_list_of_folds_is_named(five: Path, data: Path) -> None:
     (five / FILE).write_text('{"finished": {"fold0": {"steps": "many"}}}')
 
     with pytest.raises(UserError, match=r"folds\.json: .*steps"):
-        infer(InferenceRequest(runs=(str(five),), data=data, everything=True))
+        infer(InferArguments(run=(str(five),), data=data, all=True))
 
 
 def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
@@ -282,6 +281,6 @@ def test_folds_are_not_trained_by_several_ranks_at_once(data: Path, tmp_path: Pa
     monkeypatch.setenv("WORLD_SIZE", "2")
 
     with pytest.raises(UserError, match="start it by itself with --devices N, not by torchrun"):
-        train_each_fold(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+        train_each_fold(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     assert not (tmp_path / "r").exists()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests import tiny
 from volseg import cli
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.runs.run import Run
@@ -33,7 +33,7 @@ def data(tmp_path_factory) -> Path:
 def source(data: Path, tmp_path_factory) -> Path:
     """A run that has learnt something."""
     folder = tmp_path_factory.mktemp("source") / "old"
-    train(config(train={"steps": 20, "epoch_steps": 20}), TrainOptions(data=data, run=folder))
+    train(config(train={"steps": 20, "epoch_steps": 20}), TrainArguments(data=data, run=folder))
     return folder
 
 
@@ -46,7 +46,7 @@ def config(**sections: object) -> Config:
 def whole(data: Path, source: Path, tmp_path_factory) -> Path:
     """A run from the source's weights that nothing stopped."""
     folder = tmp_path_factory.mktemp("whole") / "r"
-    return train(config(), TrainOptions(data=data, run=folder, weights=source)).run
+    return train(config(), TrainArguments(data=data, run=folder, weights=str(source))).run
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -59,8 +59,8 @@ def record(run: Path) -> dict:
 
 def test_training_goes_on_where_the_weights_run_ended(data: Path, source: Path, tmp_path: Path) -> None:
     one = {"train": {"steps": 2, "epoch_steps": 2}, **STILL}
-    for name, weights in (("fresh", None), ("tuned", source)):
-        train(config(**one), TrainOptions(data=data, run=tmp_path / name, weights=weights))
+    for name, weights in (("fresh", None), ("tuned", str(source))):
+        train(config(**one), TrainArguments(data=data, run=tmp_path / name, weights=weights))
 
     tuned, old = (load_file(run / BEST) for run in (tmp_path / "tuned", source))
     assert tuned.keys() == old.keys()
@@ -77,7 +77,7 @@ def test_the_record_says_where_the_weights_came_from_and_what_was_loaded(
 ) -> None:
     deeper = config(network={"channels": [8, 16, 16], "dropout": 0.0}, train={"steps": 1})
 
-    done = train(deeper, TrainOptions(data=data, run=tmp_path / "r", weights=source))
+    done = train(deeper, TrainArguments(data=data, run=tmp_path / "r", weights=str(source)))
 
     told, ours, theirs = (record(done.run), Run.open(done.run).build_network(), load_file(source / BEST))
     digest = hashlib.sha256((source / BEST).read_bytes()).hexdigest()
@@ -109,7 +109,7 @@ def test_a_monai_bundle_is_a_source(data: Path, tmp_path: Path) -> None:
 
     done = train(
         config(train={"steps": 1}, **STILL),
-        TrainOptions(data=data, run=tmp_path / "r", weights=str(tmp_path / "bundle")),
+        TrainArguments(data=data, run=tmp_path / "r", weights=str(tmp_path / "bundle")),
     )
 
     assert record(done.run)["loaded"] == list(network.state_dict())
@@ -119,7 +119,7 @@ def test_a_monai_bundle_is_a_source(data: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_a_run_is_a_source(data: Path, source: Path, tmp_path: Path) -> None:
     done = train(
-        config(train={"steps": 1}), TrainOptions(data=data, run=tmp_path / "r", weights=source / LAST)
+        config(train={"steps": 1}), TrainArguments(data=data, run=tmp_path / "r", weights=str(source / LAST))
     )
 
     told = record(done.run)
@@ -152,10 +152,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_train_step", _killed_after(steps, loop._train_step))
         with pytest.raises(ZeroDivisionError):
-            train(config(), TrainOptions(data=data, run=tmp_path / "parts", weights=source))
+            train(config(), TrainArguments(data=data, run=tmp_path / "parts", weights=str(source)))
 
-    weights = source if again else None
-    train(config(), TrainOptions(data=data, run=tmp_path / "parts", weights=weights, resume=True))
+    weights = str(source) if again else None
+    train(config(), TrainArguments(data=data, run=tmp_path / "parts", weights=weights, resume=True))
 
     one, other = (torch.load(run / LAST, weights_only=True)["network"] for run in (whole, tmp_path / "parts"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
@@ -164,11 +164,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_a_run_that_has_begun_no_longer_needs_its_source(data: Path, source: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(source, tmp_path / "copy")
-    train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy))
+    train(config(), TrainArguments(data=data, run=tmp_path / "r", weights=str(copy)))
     before = (tmp_path / "r" / BEST).read_bytes()
     shutil.rmtree(copy)
 
-    train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy, resume=True))
+    train(config(), TrainArguments(data=data, run=tmp_path / "r", weights=str(copy), resume=True))
 
     assert (tmp_path / "r" / BEST).read_bytes() == before
 
@@ -176,13 +176,13 @@ def test_a_run_that_has_begun_no_longer_needs_its_source(data: Path, source: Pat
 def test_resuming_from_other_weights_is_refused(
     data: Path, whole: Path, source: Path, tmp_path: Path
 ) -> None:
-    train(config(), TrainOptions(data=data, run=tmp_path / "plain"))
+    train(config(), TrainArguments(data=data, run=tmp_path / "plain"))
 
     with pytest.raises(UserError, match=r"r: was started from .*old, and .*plain.* holds other"):
-        train(config(), TrainOptions(data=data, run=whole, weights=tmp_path / "plain", resume=True))
+        train(config(), TrainArguments(data=data, run=whole, weights=str(tmp_path / "plain"), resume=True))
     with pytest.raises(UserError, match=r"plain: was not started from weights; leave --weights"):
         train(
-            config(), TrainOptions(data=data, run=tmp_path / "plain", weights=source, resume=True)
+            config(), TrainArguments(data=data, run=tmp_path / "plain", weights=str(source), resume=True)
         )  # fmt: skip
 
 
@@ -193,21 +193,21 @@ def test_weights_that_changed_before_the_first_checkpoint_are_refused(
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_train_step", _killed_after(0, loop._train_step))
         with pytest.raises(ZeroDivisionError):
-            train(config(), TrainOptions(data=data, run=tmp_path / "r", weights=copy))
+            train(config(), TrainArguments(data=data, run=tmp_path / "r", weights=str(copy)))
     Run.open(copy).save_best_weights(Run.open(copy).build_network())
 
     with pytest.raises(UserError, match="holds other weights than it did then"):
-        train(config(), TrainOptions(data=data, run=tmp_path / "r", resume=True))
+        train(config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
 
 
 def test_scans_the_weights_have_seen_are_told_when_they_validate(
     data: Path, source: Path, tmp_path: Path
 ) -> None:
-    options = {"data": data, "weights": source}
+    options = {"data": data, "weights": str(source)}
     one = config(train={"steps": 1})
 
-    same = train(one, TrainOptions(run=tmp_path / "same", fold=0, **options))
-    other = train(one, TrainOptions(run=tmp_path / "other", fold=1, **options))
+    same = train(one, TrainArguments(run=tmp_path / "same", fold=0, **options))
+    other = train(one, TrainArguments(run=tmp_path / "other", fold=1, **options))
 
     facts, seen = Run.open(other.run).facts, record(other.run)["seen"]
     learnt = set(Run.open(source).facts.train)

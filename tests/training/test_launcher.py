@@ -13,7 +13,7 @@ from torch.distributed.elastic.multiprocessing import ProcessFailure
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.errors import UserError
 from volseg.runs.run_files import BEST, LAST
 from volseg.system import hardware, signals
@@ -64,8 +64,8 @@ def two_cores(monkeypatch) -> None:
     monkeypatch.setattr(devices, "available_cores", lambda: 2)
 
 
-def options(folder: Path) -> TrainOptions:
-    return TrainOptions(data=folder / "data", run=folder / "r")
+def options(folder: Path, count: int) -> TrainArguments:
+    return TrainArguments(data=folder / "data", run=folder / "r", devices=count)
 
 
 needs_two_cores = pytest.mark.skipif(hardware.available_cores() < 2, reason="needs two cores")
@@ -170,13 +170,13 @@ def test_more_gpus_than_there_are_is_refused(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(devices.cuda, "device_count", lambda: 4)
 
     with pytest.raises(UserError, match=r"--devices 5: this machine lends 4 GPUs; give .* 1 to 4"):
-        launch(5, tiny.config(), options(tmp_path))
+        launch(tiny.config(), options(tmp_path, 5))
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_more_processes_than_cores_and_none_are_refused(tmp_path: Path, count: int) -> None:
     with pytest.raises(UserError, match=f"--devices {count}: this machine lends 2 cores"):
-        launch(count, tiny.config(), options(tmp_path))
+        launch(tiny.config(), options(tmp_path, count))
 
 
 def test_devices_within_torchrun_must_be_as_many_as_its_ranks(tmp_path: Path, monkeypatch) -> None:
@@ -184,7 +184,7 @@ def test_devices_within_torchrun_must_be_as_many_as_its_ranks(tmp_path: Path, mo
     monkeypatch.setenv("WORLD_SIZE", "4")
 
     with pytest.raises(UserError, match=r"--devices 2: this is one of 4 ranks .* leave --devices"):
-        launch(2, tiny.config(), options(tmp_path))
+        launch(tiny.config(), options(tmp_path, 2))
 
 
 def judged(folder: Path, *outcomes: RankOutcome | None, exitcode: int = 0, asked: int | None = None):

@@ -13,7 +13,7 @@ import torch
 from torch import multiprocessing
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import ElsewhereError, UserError
@@ -83,7 +83,7 @@ class Recorder:
         return {"losses": self.losses, "scans": self.scans, "end": end}
 
     def _end(self, name: str, options: dict) -> str:
-        where = TrainOptions(data=self.folder / "data", run=self.folder / self.run(name), **options)
+        where = TrainArguments(data=self.folder / "data", run=self.folder / self.run(name), **options)
         try:
             return f"{train(config(name), where).steps} steps"
         except (signals.Stopped, UserError) as error:

@@ -15,7 +15,7 @@ import torch
 
 from tests import tiny
 from volseg import console
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
 from volseg.errors import OutputError, UserError
@@ -31,7 +31,7 @@ from volseg.training import loop
 from volseg.training.state import TrainingState
 from volseg.training.step import NotFiniteError, Stepper
 from volseg.training.stopping import TrainingClock
-from volseg.training.train import train
+from volseg.training.train import build_training, load_and_split, train
 from volseg.training.validation import Validation
 
 TIMES = {"seconds", "steps_per_second", "waiting"}
@@ -51,7 +51,7 @@ def last(run: Path) -> dict:
 
 
 def test_a_run_holds_all_that_is_promised(data: Path, tmp_path: Path) -> None:
-    done = train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+    done = train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     names = {path.name for path in done.run.iterdir()}
     assert names >= {
@@ -68,8 +68,8 @@ def test_a_run_holds_all_that_is_promised(data: Path, tmp_path: Path) -> None:
 
 def test_one_seed_gives_identical_weights(data: Path, tmp_path: Path) -> None:
     for name, workers in (("a", 0), ("b", 0), ("c", 2)):
-        train(tiny.config(train={"workers": workers}), TrainOptions(data=data, run=tmp_path / name))
-    train(tiny.config(train={"seed": 1}), TrainOptions(data=data, run=tmp_path / "d"))
+        train(tiny.config(train={"workers": workers}), TrainArguments(data=data, run=tmp_path / name))
+    train(tiny.config(train={"seed": 1}), TrainArguments(data=data, run=tmp_path / "d"))
 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     state, other = last(tmp_path / "a")["network"], last(tmp_path / "c")["network"]
@@ -82,14 +82,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     data: Path, tmp_path: Path, monkeypatch, network: str
 ) -> None:
     config = _with_network(network)
-    train(config, TrainOptions(data=data, run=tmp_path / "whole"))
+    train(config, TrainArguments(data=data, run=tmp_path / "whole"))
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_train_step", _signals_at(6, signal.SIGTERM))
         with pytest.raises(signals.Stopped):
-            train(config, TrainOptions(data=data, run=tmp_path / "parts"))
+            train(config, TrainArguments(data=data, run=tmp_path / "parts"))
     assert last(tmp_path / "parts")["step"] == 6  # the middle of its second epoch
 
-    train(config, TrainOptions(data=data, run=tmp_path / "parts", resume=True))
+    train(config, TrainArguments(data=data, run=tmp_path / "parts", resume=True))
 
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
@@ -97,16 +97,32 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 def test_a_run_stopped_while_it_validates_is_validated_when_it_goes_on(
     data: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "whole"))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "whole"))
     with monkeypatch.context() as patched:
         patched.setattr(Predictor, "predict_masks", _kills(Predictor.predict_masks, signal.SIGINT))
         with pytest.raises(signals.Stopped):
-            train(tiny.config(), TrainOptions(data=data, run=tmp_path / "parts"))
+            train(tiny.config(), TrainArguments(data=data, run=tmp_path / "parts"))
     assert (last(tmp_path / "parts")["step"], last(tmp_path / "parts")["rows"]) == (4, [])
 
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "parts", resume=True))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "parts", resume=True))
 
     assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_hooks_follow_each_step_and_each_validation_and_change_nothing(data: Path, tmp_path: Path) -> None:
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "plain"))
+    dataset, facts = load_and_split(tiny.config(), data, 0)
+    training = build_training(Run.create(tmp_path / "r", tiny.config(), facts), dataset)
+    steps, scores = [], []
+    hooks = {"on_step": lambda *args: steps.append(args), "on_validation": scores.append}
+
+    loop.train_until_done(replace(training, **hooks))
+
+    rows = last(tmp_path / "r")["rows"]
+    assert [step for step, _ in steps] == list(range(1, 13))
+    assert rows[0]["loss"] == round(sum(loss for _, loss in steps[:4]) / 4, 5)
+    assert [one["score"] for one in scores] == [row["score"] for row in rows]
+    assert weights(tmp_path / "r") == weights(tmp_path / "plain")
 
 
 def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
@@ -115,11 +131,11 @@ def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
     monkeypatch.setattr(torch, "save", _kills(torch.save, signal.SIGTERM))
 
     with pytest.raises(signals.Stopped):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     monkeypatch.undo()
     assert last(tmp_path / "r")["step"] == 5  # the epoch's checkpoint is at 4, the last one a step on
-    assert train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True)).steps == 12
+    assert train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True)).steps == 12
 
 
 @pytest.mark.slow
@@ -206,7 +222,7 @@ def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
 ) -> None:
     config = tiny.config(data={"split": "none", "hold_out": ["case1"]}, train={"ema": 0})
 
-    done = train(config, TrainOptions(data=data, run=tmp_path / "r"))
+    done = train(config, TrainArguments(data=data, run=tmp_path / "r"))
 
     facts = Run.open(done.run).facts
     assert done.best is None
@@ -219,7 +235,7 @@ def test_training_on_everything_has_no_validation_and_keeps_the_last_weights(
 def test_time_that_runs_out_ends_the_run_with_the_learning_rate_down(data: Path, tmp_path: Path) -> None:
     config = tiny.config(train={"steps": 100_000, "epoch_steps": 100_000})
 
-    done = train(config, TrainOptions(data=data, run=tmp_path / "r", max_seconds=2.0))
+    done = train(config, TrainArguments(data=data, run=tmp_path / "r", max_seconds=2.0))
 
     rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
     assert 2 <= done.seconds < 20
@@ -231,7 +247,7 @@ def test_an_existing_run_is_not_touched_without_resume(data: Path, tmp_path: Pat
     (tmp_path / "r" / "notes.txt").write_text("mine")
 
     with pytest.raises(UserError, match=r"r: exists; pass --resume to go on or --run NAME"):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["notes.txt"]
 
@@ -245,10 +261,10 @@ def test_a_run_that_died_before_it_saved_anything_is_resumed_from_its_start(
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_train_step", dies)
         with pytest.raises(OSError, match="the power is gone"):
-            train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+            train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True))
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "whole"))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "whole"))
 
     assert weights(tmp_path / "r") == weights(tmp_path / "whole")
 
@@ -269,17 +285,24 @@ def test_validation_counts_towards_the_time_and_is_kept_back(monkeypatch) -> Non
     assert TrainingClock(None).share_spent() == 0
 
 
+def test_a_clock_that_is_ended_is_over_with_or_without_a_limit() -> None:
+    for clock in (TrainingClock(None), TrainingClock(100.0, before=10.0)):
+        assert not clock.is_over()
+        clock.end()
+        assert clock.is_over()
+
+
 def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     with pytest.raises(UserError, match=r"optimizer\.lr \(0\.01 then, 0\.02 now\)"):
-        train(tiny.config(optimizer={"lr": 0.02}), TrainOptions(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(optimizer={"lr": 0.02}), TrainArguments(data=data, run=tmp_path / "r", resume=True))
     with pytest.raises(UserError, match="the dataset or fold"):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True, fold=1))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True, fold=1))
 
 
 def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(data: Path, tmp_path: Path) -> None:
-    options = TrainOptions(data=data, run=tmp_path / "r", resume=True)
+    options = TrainArguments(data=data, run=tmp_path / "r", resume=True)
     train(tiny.config(), replace(options, resume=False, max_seconds=0.0))
     steps = (Threshold(value=0.3),)
     tuned = Run.open(options.run).replace_postprocess(steps, ["tuned"]).steps_file
@@ -299,7 +322,7 @@ def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(data: Path, tm
 
 
 def test_an_old_run_is_resumed_by_the_steps_of_its_config(data: Path, tmp_path: Path) -> None:
-    options = TrainOptions(data=data, run=tmp_path / "r", resume=True)
+    options = TrainArguments(data=data, run=tmp_path / "r", resume=True)
     run = Run.open(train(tiny.config(), replace(options, resume=False)).run)
     run.steps_file.unlink()
     text = run.config.model_dump_json()
@@ -315,7 +338,7 @@ def test_a_step_for_an_unknown_class_is_refused(data: Path, tmp_path: Path) -> N
     config = tiny.config().model_copy(update={"postprocess": (KeepLargest(only=("stomch",)),)})
 
     with pytest.raises(UserError, match=r"postprocess\.0\.only: .*did you mean stomach\?"):
-        train(config, TrainOptions(data=data, run=tmp_path / "r"))
+        train(config, TrainArguments(data=data, run=tmp_path / "r"))
 
     assert not (tmp_path / "r").exists()
 
@@ -324,27 +347,27 @@ def test_a_step_whose_work_would_be_lost_is_refused(data: Path, tmp_path: Path) 
     config = tiny.config().model_copy(update={"postprocess": (KeepLargest(), Threshold())})
 
     with pytest.raises(UserError, match=r"postprocess\.0: keep_largest does nothing, as threshold"):
-        train(config, TrainOptions(data=data, run=tmp_path / "r"))
+        train(config, TrainArguments(data=data, run=tmp_path / "r"))
 
 
 def test_resuming_nothing_says_so(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run"):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
 
 
 def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
     (tmp_path / "r" / LAST).write_bytes(b"junk")
 
     with pytest.raises(UserError, match=r"last\.pt: not a checkpoint of this run"):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); lower optimizer.lr"):
         train(
             tiny.config(optimizer={"lr": 1e30}, train={"clip": 1e30}),
-            TrainOptions(data=data, run=tmp_path / "r"),
+            TrainArguments(data=data, run=tmp_path / "r"),
         )
 
     saved = torch.load(tmp_path / "r" / loop.DIVERGED, weights_only=True)
@@ -359,7 +382,7 @@ def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> N
 
 def test_a_gradient_that_is_no_number_moves_no_weight(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
-    train(tiny.config(data={"split": "none"}, train={"steps": 1}), TrainOptions(data=data, run=run))
+    train(tiny.config(data={"split": "none"}, train={"steps": 1}), TrainArguments(data=data, run=run))
     network = Run.open(run).load_network()
     state = TrainingState(network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False))
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -403,16 +426,16 @@ def test_training_ends_early_when_no_better_score_comes(data: Path, tmp_path: Pa
     monkeypatch.setattr(Validation, "scores", lambda *_args: {"score": next(scores)})
     config = tiny.config(train={"steps": 40, "patience": 2})
 
-    done = train(config, TrainOptions(data=data, run=tmp_path / "r"))
+    done = train(config, TrainArguments(data=data, run=tmp_path / "r"))
 
     assert (done.steps, done.best) == (16, 0.5)  # the equal score of the fourth epoch is no better
     assert "no better score for 2 epochs" in (tmp_path / "r" / "log.txt").read_text()
-    again = train(config, TrainOptions(data=data, run=tmp_path / "r", resume=True))
+    again = train(config, TrainArguments(data=data, run=tmp_path / "r", resume=True))
     assert again.steps == 16
 
 
 def test_the_averaged_weights_are_kept_and_validated(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(data={"split": "none"}), TrainOptions(data=data, run=tmp_path / "r"))
+    train(tiny.config(data={"split": "none"}), TrainArguments(data=data, run=tmp_path / "r"))
 
     kept, state = Run.open(tmp_path / "r").load_network().state_dict(), last(tmp_path / "r")
     assert all(torch.equal(v, state["average"][f"module.{k}"]) for k, v in kept.items())
@@ -425,7 +448,7 @@ def test_it_learns(tmp_path: Path, exclusive: bool) -> None:
     data = tiny.write(tmp_path / "data", exclusive=exclusive).folder
     config = tiny.config(train={"steps": 150, "epoch_steps": 150}, network={"dropout": 0})
 
-    done = train(config, TrainOptions(data=data, run=tmp_path / "r"))
+    done = train(config, TrainArguments(data=data, run=tmp_path / "r"))
 
     assert done.best > 0.9
 
@@ -444,7 +467,7 @@ def test_the_data_says_whether_classes_exclude_each_other(
 
     monkeypatch.setattr(DiceCE, "__call__", spy)
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
-    train(config, TrainOptions(data=data, run=tmp_path / "r"))
+    train(config, TrainArguments(data=data, run=tmp_path / "r"))
 
     assert told == [exclusive] * 2
 
@@ -462,7 +485,7 @@ def test_excluded_scans_are_left_out(data: Path, tmp_path: Path) -> None:
         (copy / name).symlink_to(data / name)
     Dataset(copy, facts).save()
 
-    done = train(tiny.config(data={"split": "none"}), TrainOptions(data=copy, run=tmp_path / "r"))
+    done = train(tiny.config(data={"split": "none"}), TrainArguments(data=copy, run=tmp_path / "r"))
 
     assert "case2_day1" not in Run.open(done.run).facts.train
     assert "case2_day1" in (done.run / "log.txt").read_text()
@@ -474,7 +497,7 @@ def test_a_full_disk_is_one_clear_line(data: Path, tmp_path: Path, monkeypatch) 
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"best\.safetensors: can't be written: the disk is full"):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     assert not list(tmp_path.rglob(".partial-*"))
 
@@ -485,7 +508,7 @@ def test_damaged_and_missing_files_are_all_told_before_training(tmp_path: Path) 
     (dataset.folder / dataset.samples[5].labels["stomach"]).unlink()
 
     with pytest.raises(UserError) as caught:
-        train(tiny.config(), TrainOptions(data=dataset.folder, run=tmp_path / "r"))
+        train(tiny.config(), TrainArguments(data=dataset.folder, run=tmp_path / "r"))
 
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
@@ -506,16 +529,16 @@ def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
     with pytest.raises(UserError, match=r"case2_day0\.nii\.gz: not a readable volume"):
         train(
             tiny.config(data={"split": "none", "cache": "memory"}, train={"workers": workers}),
-            TrainOptions(data=dataset.folder, run=tmp_path / "r"),
+            TrainArguments(data=dataset.folder, run=tmp_path / "r"),
         )
 
 
 def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r"))
+    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
     (tmp_path / "r" / LAST).unlink()
     before = weights(tmp_path / "r")
 
     with pytest.raises(UserError, match="nothing to resume"):
-        train(tiny.config(), TrainOptions(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
 
     assert weights(tmp_path / "r") == before

@@ -5,15 +5,13 @@ import pytest
 import yaml
 
 from tests import tiny
-from volseg.arguments import TrainOptions
+from volseg.arguments import ExportArguments, InferArguments, TrainArguments
 from volseg.cli import run_command as command
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
-from volseg.export.export import ExportOptions, export
-from volseg.inference.ensemble import InferenceOptions
+from volseg.export.export import export
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.metrics import kaggle_score
 from volseg.postprocessing import Threshold
 from volseg.runs.config_files import POSTPROCESS
@@ -27,7 +25,7 @@ from volseg.tuning.tables import closing_lines
 from volseg.tuning.tune import tune
 from volseg.tuning.tuning_file import TuningFile
 
-TORCH = InferenceOptions(engine="torch")
+TORCH = InferArguments(engine="torch")
 TOO_HIGH = (Threshold(value=0.95),)
 
 
@@ -40,7 +38,7 @@ def data(tmp_path_factory) -> Path:
 def trained(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     settings = tiny.config(train={"steps": 60, "epoch_steps": 60})
-    return train(settings, TrainOptions(data=data, run=folder)).run
+    return train(settings, TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def scored(run: Path, data: Path, out: Path) -> float:
     """The competition's score of all scans that the run is validated on."""
     for split in ("unseen_cases", "later_days"):
-        infer(InferenceRequest(runs=(str(run),), data=data, out=out, split=split, how=TORCH))
+        infer(InferArguments(run=(str(run),), data=data, out=out, split=split, engine="torch"))
     return kaggle_score.score_scans(scan.part for scan in evaluate(out, data).scans).score
 
 
@@ -188,7 +186,7 @@ def test_a_run_that_was_validated_on_too_few_cases_is_refused(run, data, monkeyp
 
 
 def test_a_package_is_refused_and_takes_the_tuned_steps_along(run, data, tmp_path) -> None:
-    package = export(ExportOptions(run=str(run), out=tmp_path / "package", format="torch", data=data)).folder
+    package = export(str(run), ExportArguments(out=tmp_path / "package", format="torch", data=data)).folder
     with pytest.raises(UserError, match="is a package; tune the run"):
         tune(str(package), data, how=TORCH)
     assert open_run(package).config.postprocess == TOO_HIGH

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from volseg.arguments import InferArguments
 from volseg.calibration.reference_ranges import Labels, class_ranges, training_label_features
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
@@ -29,7 +30,6 @@ from volseg.inference.confidence.temperature_scaling import (
     fit_calibration,
     reliability_bins,
 )
-from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.out_of_fold import OutOfFoldScan, OutOfFoldScans
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
@@ -65,7 +65,7 @@ class ClassOutcome:
 
 
 def calibrate(
-    name: str | None, data: Path, how: InferenceOptions = InferenceOptions()
+    name: str | None, data: Path, how: InferArguments = InferArguments()
 ) -> tuple[Path, CalibrationFile]:
     """Calibrate a run, or the five folds of one, each by the scans it was validated on.
 

@@ -1,4 +1,4 @@
-"""The commands there are."""
+"""The command line's application with all its commands."""
 
 from cyclopts import App, Parameter
 
@@ -33,7 +33,7 @@ app = App(
 
 for command in (
     prepare.prepare, stats.stats, plan.plan, train.train, tune.tune, calibrate.calibrate, infer.infer,
-    export.export, evaluate.evaluate, compare.compare, report.report, submit.submit, demo.demo, phantom.phantom,
-    options.options,
+    export.export, evaluate.evaluate, compare.compare, report.report, submit.submit, demo.demo,
+    phantom.phantom, options.options,
 ):  # fmt: skip
     app.command(command)

@@ -1,11 +1,13 @@
 """The command `volseg evaluate`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from volseg.arguments import DATA, PREDICTIONS
 from volseg.cli import output
-from volseg.evaluation.summary import Scores
+
+if TYPE_CHECKING:
+    from volseg.evaluation.summary import Scores
 
 
 def evaluate(
@@ -35,7 +37,7 @@ def evaluate(
     from volseg.evaluation import evaluate as stage
 
     scores = stage.evaluate(predictions, data, out=out)
-    _note_unscored(scores)
+    note_unscored(scores)
     if len(scores.runs) > 1:
         output.message(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     output.print_table(stage.metric_tables(scores))
@@ -47,6 +49,7 @@ def evaluate(
     return output.SOME_FAILED if scores.failed else 0
 
 
-def _note_unscored(scores: "Scores") -> None:
+def note_unscored(scores: "Scores") -> None:
+    """Print which scans have no score, and why."""
     for scan, why in {**scores.skipped, **scores.failed}.items():
         output.message(f"note: {scan} is not scored: {why}")

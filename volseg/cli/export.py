@@ -18,16 +18,7 @@ def export(run: str, /, *, options: ExportArguments = ExportArguments()) -> None
     from volseg.export import export as stage
     from volseg.formatting import format_bytes
 
-    done = stage.export(
-        stage.ExportOptions(
-            run=run,
-            format=options.format,
-            out=options.out,
-            data=options.data,
-            int8=options.int8,
-            force=options.force,
-        )
-    )
+    done = stage.export(run, options)
     print(f"{done.folder}: {format_bytes(done.size)}, compared on {done.equivalence}")
     if done.int8:
         print(done.int8)

@@ -1,6 +1,6 @@
 """The command `volseg plan`."""
 
-from volseg.arguments import PlanArguments, parse_duration, parse_memory
+from volseg.arguments import PlanArguments
 from volseg.cli import output
 from volseg.errors import UserError
 from volseg.system.files import write_text
@@ -11,19 +11,17 @@ def plan(*, options: PlanArguments = PlanArguments()) -> None:
 
     A few steps of training are tried, so it takes a minute or more.
     """
-    limit, allowed = parse_duration(options.max_time), parse_memory(options.max_memory)
     if options.out and options.out.exists() and not options.force:
         raise UserError(f"--out {options.out}: exists; name another file or pass --force")
     output.configure_console()
     from volseg.planning import plan as stage
     from volseg.planning import plan_text, tables
 
-    made = stage.plan(options.data, options.network, max_memory=allowed, max_seconds=limit)
-    text = plan_text.plan_yaml(made, options.data, options.out)
+    result = stage.plan(options)
+    text = plan_text.plan_yaml(result, options.data, options.out)
+    output.print_table(tables.key_value_table(plan_text.plan_rows(result)), error=options.out is None)
     if options.out is None:
-        output.print_table(tables.key_value_table(plan_text.plan_rows(made)), error=True)
         print(text, end="")
         return
     write_text(options.out, text)
-    output.print_table(tables.key_value_table(plan_text.plan_rows(made)))
     print(f"{options.out}: train with `volseg train {options.out} --data {options.data}`")

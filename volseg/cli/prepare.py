@@ -1,4 +1,4 @@
-"""The commands about data: each is one typed function that calls its stage and prints what it returns."""
+"""The command `volseg prepare`."""
 
 import sys
 from pathlib import Path
@@ -23,21 +23,19 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
     """
     processes.preload(WORKERS_NEED)
     console = output.configure_console()
-    from volseg import arguments
     from volseg.preparation import prepare as stage
     from volseg.preparation import tables
 
-    settings = {key: value for key, value in vars(options).items() if key != "json"}
     with console.progress_bar("checking" if options.check else "preparing") as report:
-        done = stage.prepare(source, options=arguments.PrepareOptions(**settings), on_scan=report)
+        result = stage.prepare(source, options=options, on_scan=report)
     if options.json:
-        print(tables.as_json(done, source))
+        print(tables.as_json(result, source))
     elif options.check:
-        output.print_table(tables.findings_table(done))
+        output.print_table(tables.findings_table(result))
     else:
-        for line in tables.finding_lines(done):
+        for line in tables.finding_lines(result):
             output.message(line)
-    print(tables.summary_line(done, checked=options.check), file=sys.stderr if options.json else None)
-    if done.problems or not done.scans or (options.strict and done.failures):
+    print(tables.summary_line(result, checked=options.check), file=sys.stderr if options.json else None)
+    if result.problems or not result.scans or (options.strict and result.failures):
         return 1
-    return output.SOME_FAILED if done.failures else 0
+    return output.SOME_FAILED if result.failures else 0

@@ -1,15 +1,15 @@
-"""The commands about models: each is one typed function that calls its stage and prints what it returns."""
+"""The command `volseg train`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volseg.arguments import TrainArguments, parse_duration
+from volseg.arguments import RUNS, TrainArguments
 from volseg.cli import output
-from volseg.cli.evaluate import _note_unscored
+from volseg.cli.evaluate import note_unscored
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
-    from volseg.arguments import Fold, TrainOptions
     from volseg.config.config import Config
 
 
@@ -26,65 +26,47 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     from volseg.config import config as configs
 
     settings = configs.load(config, overrides)
-    limit = parse_duration(options.max_time)
+    if options.run == RUNS:
+        options = replace(options, run=RUNS / config.stem)
     output.configure_console()
     if options.dry_run:
-        _print_estimate(settings, options, limit)
+        _print_estimate(settings, options)
         return 0
-    from volseg import arguments as stage
-    from volseg.runs.run_files import RUNS
+    if options.fold == "each":
+        return _train_each_fold(settings, options)
     from volseg.training import launcher
 
-    name = options.run or config.stem
-    each = options.fold == "each"
-    chosen = stage.TrainOptions(
-        data=options.data,
-        run=Path(name) if "/" in name else RUNS / name,
-        fold=_parse_fold(options.fold),
-        resume=options.resume,
-        max_seconds=limit,
-        weights=options.weights,
-    )
-    if each:
-        return _train_each_fold(settings, chosen, options.devices)
-    done = launcher.launch(options.devices, settings, chosen)
-    if done.rank:  # rank 0 tells
+    result = launcher.launch(settings, options)
+    if result.rank:  # rank 0 prints
         return 0
-    score = "no validation" if done.best is None else f"best score {done.best:.4f}"
-    print(f"{done.run}: {done.steps} steps in {done.seconds / 60:.1f} min, {score}")
+    score = "no validation" if result.best is None else f"best score {result.best:.4f}"
+    print(f"{result.run}: {result.steps} steps in {result.seconds / 60:.1f} min, {score}")
     return 0
 
 
-def _train_each_fold(settings: "Config", chosen: "TrainOptions", devices: int) -> int:
-    """Train all folds, and print what they score on the scans they did not see."""
+def _train_each_fold(config: "Config", options: TrainArguments) -> int:
+    """Train all folds, and print the scores of the scans that were not trained on."""
     from volseg.evaluation import evaluate
     from volseg.training import cross_validation
 
-    done = cross_validation.train_each_fold(settings, chosen, devices=devices)
-    _note_unscored(done.scores)
-    output.print_table(evaluate.metric_tables(done.scores))
-    output.print_table(evaluate.run_table(done.scores))
-    print(f"{done.run}: {len(done.folds)} folds in {done.training_seconds / 60:.1f} min")
-    scored = done.scores.headline
-    print(f"out-of-fold {scored.line} ({len(scored.scans)} scans)")
-    return output.SOME_FAILED if done.scores.failed else 0
+    result = cross_validation.train_each_fold(config, options)
+    note_unscored(result.scores)
+    output.print_table(evaluate.metric_tables(result.scores))
+    output.print_table(evaluate.run_table(result.scores))
+    print(f"{result.run}: {len(result.folds)} folds in {result.training_seconds / 60:.1f} min")
+    headline = result.scores.headline
+    print(f"out-of-fold {headline.line} ({len(headline.scans)} scans)")
+    return output.SOME_FAILED if result.scores.failed else 0
 
 
-def _print_estimate(config: "Config", options: TrainArguments, limit: float | None) -> None:
-    """What training by this config will take."""
+def _print_estimate(config: "Config", options: TrainArguments) -> None:
+    """Print the time and memory that training by this config will take."""
     from volseg.planning import resource_estimate, tables
 
     try:
-        told = resource_estimate.estimate_resources(
-            config, options.data, fold="all" if options.fold == "all" else int(options.fold)
-        )
+        estimate = resource_estimate.estimate_resources(config, options.data, fold=options.first_fold)
     except resource_estimate.TrialTooLargeError as error:
         raise UserError(
             "train --dry-run: a step takes more memory than there is; make train.patch or train.batch smaller"
         ) from error
-    output.print_table(tables.key_value_table(tables.estimate_rows(told, limit)))
-
-
-def _parse_fold(text: str) -> "Fold":
-    """The fold of one training; the first of `each`."""
-    return "all" if text == "all" else int(text.replace("each", "0"))
+    output.print_table(tables.key_value_table(tables.estimate_rows(estimate, options.max_seconds)))

@@ -1,9 +1,11 @@
-"""The commands that make more of a trained run, by the scans that are new to it."""
+"""The command `volseg tune`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from volseg.arguments import DATA, parse_duration
+from cyclopts import Parameter
+
+from volseg.arguments import DATA, MAX_TIME
 from volseg.cli import output
 
 
@@ -13,7 +15,7 @@ def tune(
     *,
     data: Path = DATA,
     score: Literal["kaggle", "dice", "surface_dice"] = "kaggle",
-    max_time: str = "10m",
+    max_seconds: Annotated[float, MAX_TIME, Parameter(show_default=lambda _: "10m")] = 600.0,
 ) -> None:
     """Find on a run's validation scans how its masks are best cleaned, class by class, and what that gains.
 
@@ -28,15 +30,14 @@ def tune(
         The prepared dataset that it was trained on.
     score:
         What is to gain: the competition's score, Dice, or surface Dice at 2 mm.
-    max_time:
+    max_seconds:
         The most time to take, e.g. 90s or 1h; what could not be tried is told.
     """
-    limit = parse_duration(max_time) or 0
     output.configure_console()
     from volseg.tuning import tables
     from volseg.tuning import tune as stage
 
-    new, found = stage.tune(run, data, goal=score, max_seconds=limit)
+    new, found = stage.tune(run, data, goal=score, max_seconds=max_seconds)
     for note in found.notes:
         output.message(f"note: {note}")
     output.print_table(tables.tuning_table(found))

@@ -22,6 +22,11 @@ class Split(NamedTuple):
     hold_out: tuple[str, ...] = ()
 
 
+def case_of(scan: str) -> str:
+    """The case of a scan by its name: all before the last `_day`."""
+    return scan.rsplit("_day", 1)[0]
+
+
 def split_samples(
     samples: Sequence[Sample], *, fold: int | Literal["all"], hold_out: Collection[str] = (), seed: int = 0
 ) -> Split:

@@ -75,8 +75,8 @@ class EquivalenceResult:
         dice = f"{min(known):.4f}" if known else "not known (no organ found)"
         return (
             f"{self.scan} by {self.network_name}: Dice with the run's masks {dice}, mean difference of "
-            f"probabilities {max(self.mean_differences.values()):.5f}, {max(self.far_shares.values()):.3%} of voxels "
-            f"differ by more than {FAR}"
+            f"probabilities {max(self.mean_differences.values()):.5f}, "
+            f"{max(self.far_shares.values()):.3%} of voxels differ by more than {FAR}"
         )
 
 

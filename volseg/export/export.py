@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from volseg.arguments import DATA, ExportArguments
 from volseg.data.dataset import FILE as DATASET
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -21,19 +22,6 @@ from volseg.runs.run_files import BEST, CONFIG, SPLITS
 from volseg.system.files import atomic_folder
 
 PACKAGES = Path("packages")
-DATA = Path("data/prepared")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What is exported, as what and whereto; `data` has scans to compare on, and to quantise with."""
-
-    run: str
-    format: Format = "openvino"
-    out: Path | None = None
-    data: Path | None = None
-    int8: bool = False
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,25 +34,25 @@ class ExportResult:
     int8: Int8Result | None = None
 
 
-def export(order: ExportOptions) -> ExportResult:
+def export(name: str, options: ExportArguments) -> ExportResult:
     """Write a package of a run, compared with the run on a scan before it appears.
 
     Raises:
         UserError: no such run, a target that exists, a network that can't be converted, or a package
             that predicts something else than the run; then nothing is left.
     """
-    _check_installed(order)
-    run = _open_exportable_run(order.run)
-    out = order.out or PACKAGES / f"{runs.run_label(run.folder).replace('/', '-')}-{order.format}"
-    _check_target(out, force=order.force)
-    dataset = _matching_dataset(run, order.data)
-    scan = equivalence.example_scan(run, order.data, dataset)
-    judges = int8.comparison_samples(run, dataset) if order.int8 else []
+    _check_installed(options)
+    run = _open_exportable_run(name)
+    out = options.out or PACKAGES / f"{runs.run_label(run.folder).replace('/', '-')}-{options.format}"
+    _check_target(out, force=options.force)
+    dataset = _matching_dataset(run, options.data)
+    scan = equivalence.example_scan(run, options.data, dataset)
+    judges = int8.comparison_samples(run, dataset) if options.int8 else []
     with atomic_folder(out) as folder:
-        for name in _copied_file_names(run):
-            shutil.copyfile(run.folder / name, folder / name)
-        _write_model(run, order.format, folder)
-        package = seal_package(folder, run, order.format)
+        for file in _copied_file_names(run):
+            shutil.copyfile(run.folder / file, folder / file)
+        _write_model(run, options.format, folder)
+        package = seal_package(folder, run, options.format)
         found = equivalence.compare_predictions(run, package, scan)
         equivalence.require_equivalence(out, found)
         trial = int8.quantise_if_equivalent(run, package, dataset, judges) if dataset and judges else None
@@ -72,22 +60,22 @@ def export(order: ExportOptions) -> ExportResult:
     return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
 
 
-def _check_installed(order: ExportOptions) -> None:
+def _check_installed(options: ExportArguments) -> None:
     """Refuse what can't be done here before anything takes time.
 
     Raises:
         UserError: 8 bits of another format, or a library that is missing.
     """
-    if order.int8 and order.format != "openvino":
-        raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {order.format} out")
-    needed = {"openvino": ("openvino", *(("nncf",) if order.int8 else ())), "onnx": ("onnx",), "torch": ()}
-    for name in needed[order.format]:
+    if options.int8 and options.format != "openvino":
+        raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {options.format} out")
+    needed = {"openvino": ("openvino", *(("nncf",) if options.int8 else ())), "onnx": ("onnx",), "torch": ()}
+    for name in needed[options.format]:
         if not find_spec(name):
-            extra = {"nncf": "int8"}.get(name, order.format)
+            extra = {"nncf": "int8"}.get(name, options.format)
             raise UserError(
-                f"--format {order.format}: {name} is not installed; `pip install 'volseg[{extra}]'`"
+                f"--format {options.format}: {name} is not installed; `pip install 'volseg[{extra}]'`"
             )
-    choose_engine("auto", (order.format,))
+    choose_engine("auto", (options.format,))
 
 
 def _open_exportable_run(name: str) -> Run:

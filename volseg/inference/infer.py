@@ -2,25 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from volseg import console
+from volseg.arguments import InferArguments
 from volseg.errors import UserError
 from volseg.inference import prediction_folder
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.prediction_folder import PredictionRecord
 from volseg.inference.scan_pipeline import ScanPipeline, log
-from volseg.inference.scan_sources import InferenceRequest, find_scan_sources
+from volseg.inference.scan_sources import find_scan_sources
 from volseg.system import processes
 
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """What became of each scan, where the masks lie, and by what they are."""
+    """The record of each scan, the runs that predicted them, and notes for the user."""
 
     ensemble: Ensemble
-    out: Path
     records: tuple[PredictionRecord, ...]
     notes: tuple[str, ...]
 
@@ -30,56 +29,59 @@ class InferenceResult:
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def infer(wanted: InferenceRequest) -> InferenceResult:
-    """Predict the scans asked for, the models loaded once; a scan that fails leaves the others alone.
+def infer(options: InferArguments) -> InferenceResult:
+    """Predict scans by networks that are loaded once; a scan that fails leaves the others alone.
 
-    A scan whose masks were made from the same image, weights and settings is not done again. While one
-    is predicted, the next is read and the last one is cleaned and written.
+    A scan whose masks were made from the same image, weights and settings is not predicted again. While a
+    scan is predicted, the next one is read and the last one is cleaned and written.
 
     Raises:
         UserError: nothing to predict, runs that don't fit, a full disk, or every scan failed.
     """
-    by = Ensemble.open(wanted.runs)
-    by = by.first_run_only if wanted.how.fast else by
-    planned = find_scan_sources(wanted, by)
-    maker = ScanPipeline.with_loaded_networks(by, wanted)
-    network, reason = maker.loaded.predictor.members[0].network, maker.loaded.reason
-    log.info("%s by %s (%s): %d scans", by, network, reason, len(planned))
+    ensemble = Ensemble.open(options.run)
+    ensemble = ensemble.first_run_only if options.fast else ensemble
+    sources = find_scan_sources(options, ensemble)
+    pipeline = ScanPipeline.with_loaded_networks(ensemble, options)
+    network, reason = pipeline.loaded.predictor.members[0].network, pipeline.loaded.reason
+    log.info("%s by %s (%s): %d scans", ensemble, network, reason, len(sources))
     records = []
     with console.progress_bar("predicting") as report:
-        line = processes.pipelined(
-            planned, maker.read_scan, maker.predict_scan, maker.finish_scan, beside=maker.has_room_beside
-        )
-        for record in line:
+        for record in processes.pipelined(
+            sources,
+            pipeline.read_scan,
+            pipeline.predict_scan,
+            pipeline.finish_scan,
+            beside=pipeline.has_room_beside,
+        ):
             records.append(record)
-            report(len(records), len(planned), record.scan)
-    records = _compare_with_other_days(records, maker)
-    prediction_folder.gather_records(wanted.out)
+            report(len(records), len(sources), record.scan)
+    records = _compare_with_other_days(records, pipeline)
+    prediction_folder.gather_records(options.out)
     if all(record.status == "failed" for record in records):
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
-    return InferenceResult(
-        by, wanted.out, tuple(records), (*by.notes(), *_training_overlap_notes(records, by))
-    )
+    notes = (*ensemble.notes(), *_training_overlap_notes(records, ensemble))
+    return InferenceResult(ensemble, tuple(records), notes)
 
 
 def _compare_with_other_days(
-    records: Sequence[PredictionRecord], maker: "ScanPipeline"
+    records: Sequence[PredictionRecord], pipeline: ScanPipeline
 ) -> list[PredictionRecord]:
-    """The records with what only shows beside other days, in the files too."""
-    judged = flag_day_changes(records, prediction_folder.read_records(maker.out), maker.calibrated_classes)
-    for old, new in zip(records, judged, strict=True):
+    """The records with the flags that only other days of a case raise, in their files too."""
+    earlier = prediction_folder.read_records(pipeline.options.out)
+    flagged = flag_day_changes(records, earlier, pipeline.calibrated_classes)
+    for old, new in zip(records, flagged, strict=True):
         if old != new:
-            prediction_folder.write_record(new, maker.out / new.scan)
-    return judged
+            prediction_folder.write_record(new, pipeline.options.out / new.scan)
+    return flagged
 
 
-def _training_overlap_notes(records: Sequence[PredictionRecord], by: Ensemble) -> Iterator[str]:
-    """Warn where training saw what was predicted: such masks say nothing about new patients."""
+def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensemble) -> Iterator[str]:
+    """Warnings of scans that training saw: their masks say nothing about new patients."""
     for seen, text in (
         ("scan", "was itself trained on"),
         ("case", "is another day of a case that was trained on"),
     ):
         names = [record.scan for record in records if record.seen == seen]
         if names:
-            who = by.name if len(by.runs) == 1 else f"one or more of {by.name}"
-            yield f"{', '.join(names)}: {text} by {who}"
+            runs = ensemble.name if len(ensemble.runs) == 1 else f"one or more of {ensemble.name}"
+            yield f"{', '.join(names)}: {text} by {runs}"

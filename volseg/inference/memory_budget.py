@@ -76,12 +76,14 @@ class MemoryBudget:
             UserError: more than is allowed.
         """
         peak = self.peak_bytes(channels, beside=self.has_room_beside(channels))
-        shape = "x".join(map(str, channels[0].voxels.shape))
-        about = f"{shape} voxels take about {format_bytes(peak)} of memory, {format_bytes(self.loaded)} of it for the"
+        shape, networks = "x".join(map(str, channels[0].voxels.shape)), format_bytes(self.loaded)
+        memory = (
+            f"{shape} voxels take about {format_bytes(peak)} of memory, {networks} of it for the networks"
+        )
         if self.set_by_user and peak > self.limit:
-            raise UserError(f"{about} networks; --max-memory allows {format_bytes(self.limit)}")
+            raise UserError(f"{memory}; --max-memory allows {format_bytes(self.limit)}")
         if self.set_by_user:
-            log.info("%s networks", about)
+            log.info("%s", memory)
 
     def largest_box_voxels(self, channels: Sequence[Volume]) -> int | None:
         """Voxels of the largest box that can be cleaned within a limit that was set."""

@@ -8,11 +8,12 @@ from itertools import groupby
 from pathlib import Path
 
 from volseg import console
+from volseg.arguments import InferArguments
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.formatting import natural_key
-from volseg.inference.ensemble import Ensemble, InferenceOptions
+from volseg.inference.ensemble import Ensemble
 from volseg.inference.predictor import Predictor
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.runs import locate as runs
@@ -73,7 +74,7 @@ class OutOfFoldScans:
         return tuple(run.weights_digest for run in self.members)
 
     def predict_scans(
-        self, how: InferenceOptions, doing: str, seconds: float | None = None
+        self, options: InferArguments, doing: str, seconds: float | None = None
     ) -> Iterator[OutOfFoldScan]:
         """Each scan, its network loaded once; in so much time, so many of each run's as there is time for.
 
@@ -84,7 +85,7 @@ class OutOfFoldScans:
         with console.progress_bar(doing) as report:
             for run, pairs in groupby(self.scans, key=lambda pair: pair[0]):
                 until = share and time.monotonic() + share
-                predictor = Ensemble((run.folder,), (run,)).load(how).predictor
+                predictor = Ensemble((run.folder,), (run,)).load(options).predictor
                 for _, sample in pairs:
                     image = self.dataset.channels(sample)
                     yield OutOfFoldScan(

@@ -13,7 +13,7 @@ from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
 from volseg.system.files import write_text
 
-RECORD, RECORDS = "record.json", "predictions.json"
+RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
 
 
 class Flag(BaseModel):

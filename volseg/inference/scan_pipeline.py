@@ -1,13 +1,15 @@
-"""One scan from its files to its masks: read, predict, clean, write; the parts of several scans overlap."""
+"""One scan from its files to its masks: read, predict, clean, write; the steps of several scans overlap."""
 
 import hashlib
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from volseg.arguments import InferArguments
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -17,23 +19,21 @@ from volseg.inference.confidence.calibration_file import Organ, combined_calibra
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 from volseg.inference.memory_budget import MemoryBudget, resident_bytes
-from volseg.inference.prediction_folder import RECORD, PredictionRecord
+from volseg.inference.prediction_folder import RECORD, RLE, PredictionRecord
 from volseg.inference.predictor import Changes, Mask
 from volseg.inference.probability_maps import ProbabilityMaps
-from volseg.inference.scan_sources import InferenceRequest, ScanSource
+from volseg.inference.scan_sources import ScanSource
 from volseg.system import processes
 from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
-CODES = "rle.csv"
-PROBABILITY = "_probability.nii.gz"
-FOUND = ("seconds", "changes", "confidence", "check")
-"""What a record tells of a scan's masks: it stays while they do."""
+MASK_FIELDS = {"seconds", "changes", "confidence", "check"}
+"""What a record says of a scan's masks; it stays as long as they do."""
 
 
 @dataclass
 class ScanState:
-    """A scan on its way to masks: what is known of it so far. `over` is its record, once there is one."""
+    """A scan between its files and its masks; `record` is None until the scan is done or has failed."""
 
     source: ScanSource
     folder: Path
@@ -47,44 +47,42 @@ class ScanState:
 
 @dataclass(frozen=True)
 class ScanPipeline:
-    """What makes masks: runs, and their networks as they were loaded; and where the masks go."""
+    """The runs, their networks as they were loaded, and how and whereto the options say to predict."""
 
     ensemble: Ensemble
     loaded: LoadedEnsemble
     budget: MemoryBudget
-    out: Path
-    probabilities: bool = False
+    options: InferArguments
     calibrated_classes: dict[str, Organ] | None = None
 
     @classmethod
-    def with_loaded_networks(cls, by: Ensemble, wanted: InferenceRequest) -> "ScanPipeline":
-        """The networks loaded, within the memory that is allowed."""
-        how, channels = wanted.how, len(by.facts.channels)
+    def with_loaded_networks(cls, ensemble: Ensemble, options: InferArguments) -> "ScanPipeline":
+        """The pipeline of an ensemble whose networks are loaded within the memory that is allowed."""
+        limit, channels = options.max_memory, len(ensemble.facts.channels)
         before = resident_bytes()
-        loaded = by.load(how if how.max_memory is None else replace(how, at_once=1))
-        budget = MemoryBudget.for_predictor(loaded.predictor, channels, how.max_memory)
-        twice = 2 * budget.loaded - before
-        if how.max_memory is not None and twice < how.max_memory / 2:  # room for more windows
-            loaded = by.load(how)
-            budget = MemoryBudget.for_predictor(loaded.predictor, channels, how.max_memory)
-        return cls(by, loaded, budget, wanted.out, wanted.probabilities, combined_calibration(by))
+        loaded = ensemble.load(options, at_once=None if limit is None else 1)
+        budget = MemoryBudget.for_predictor(loaded.predictor, channels, limit)
+        if limit is not None and 2 * budget.loaded - before < limit / 2:  # room for more windows
+            loaded = ensemble.load(options)
+            budget = MemoryBudget.for_predictor(loaded.predictor, channels, limit)
+        return cls(ensemble, loaded, budget, options, combined_calibration(ensemble))
 
     def has_room_beside(self, scan: ScanState) -> bool:
-        """Whether the next scan may be read, and the last one written, while this is predicted."""
+        """Whether the next scan may be read, and the last one written, while this one is predicted."""
         return scan.record is not None or self.budget.has_room_beside(scan.channels)
 
     def read_scan(self, source: ScanSource) -> ScanState:
-        """Read a scan and see whether its masks are there already."""
-        scan = ScanState(source, self.out / source.name)
+        """Read a scan, unless its masks are there already; then it has its record."""
+        scan = ScanState(source, self.options.out / source.name)
         _refuse_foreign(scan.folder, self.ensemble.facts.classes)
         return self._attempt_step(scan, self._read_channels)
 
     def predict_scan(self, scan: ScanState) -> ScanState:
-        """Find each class's probability, unless the scan is over."""
+        """Predict the probability of each class, unless the scan has its record."""
         return self._attempt_step(scan, self._predict_maps)
 
     def finish_scan(self, scan: ScanState) -> PredictionRecord:
-        """Clean and write the masks, unless the scan is over; what became of it is written last."""
+        """Clean and write the masks, unless the scan has its record; write that last."""
         self._attempt_step(scan, self._write_outputs)
         if scan.record is None:
             raise AssertionError("a scan whose last step was neither done nor has failed")
@@ -92,7 +90,7 @@ class ScanPipeline:
         return scan.record
 
     def _attempt_step(self, scan: ScanState, step: Callable[[ScanState], None]) -> ScanState:
-        """A scan after a step; one that fails is over."""
+        """A scan after a step; one that fails gets a record that says why."""
         try:
             if scan.record is None:
                 step(scan)
@@ -115,13 +113,7 @@ class ScanPipeline:
                     f"{scan.source.name}: has {len(scan.channels)} channels; "
                     f"the run needs {', '.join(wanted)}"
                 )
-            made_from = (
-                scan.source.digest(scan.channels),
-                self.loaded.settings,
-                self.probabilities,
-                self.calibrated_classes,
-            )
-            scan.key = hashlib.sha256(" ".join(map(str, made_from)).encode()).hexdigest()
+            scan.key = self._prediction_key(scan)
         old = _reusable_record(scan.folder, scan.key)
         if old is None:
             _remove_prediction(scan.folder)
@@ -129,27 +121,45 @@ class ScanPipeline:
             prediction_folder.write_record(stopped, scan.folder)
         else:
             log.info("%s: unchanged, not done again", scan.source.name)
-            kept = {name: getattr(old, name) for name in FOUND}
-            scan.record = self._make_record(scan, status="done", key=scan.key, **kept)
+            fields = {name: getattr(old, name) for name in MASK_FIELDS}
+            scan.record = self._make_record(scan, status="done", key=scan.key, **fields)
+
+    def _prediction_key(self, scan: ScanState) -> str:
+        """SHA-256 of the JSON of all that a scan's masks and record depend on."""
+        known = self.calibrated_classes
+        sources = {
+            "image": scan.source.digest(scan.channels),
+            "settings": self.loaded.settings,
+            "probabilities": self.options.save_probabilities,
+            "calibration": None if known is None else {n: one.model_dump() for n, one in known.items()},
+        }
+        return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
     def _predict_maps(self, scan: ScanState) -> None:
         self.budget.check_scan(scan.channels)
         scan.maps = self.loaded.predictor.predict_probabilities(scan.channels, scan.seconds)
 
     def _write_outputs(self, scan: ScanState) -> None:
-        """Write a scan's masks and codes."""
+        """Write a scan's masks and run-length codes, and make its record."""
         source, classes = scan.source, self.ensemble.facts.classes
         review = self._start_review(scan)
         masks = self._write_masks(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:
                 rows = rle_csv.scan_rows(source.name, source.slices, classes=classes, masks=masks)
-                rle_csv.write(scan.folder / CODES, rows)
+                rle_csv.write(scan.folder / RLE, rows)
             else:
                 deque(masks, maxlen=0)
         spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
-        found = {"changes": scan.changes, "confidence": review.confidence, "check": review.slices_to_check}
-        scan.record = self._make_record(scan, status="done", key=scan.key, seconds=spent, **found)
+        scan.record = self._make_record(
+            scan,
+            status="done",
+            key=scan.key,
+            seconds=spent,
+            changes=scan.changes,
+            confidence=review.confidence,
+            check=review.slices_to_check,
+        )
 
     def _start_review(self, scan: ScanState) -> ScanReview:
         first, intensity = scan.channels[0], self.ensemble.runs[0].config.data.intensity
@@ -158,7 +168,7 @@ class ScanPipeline:
         return ScanReview(self.calibrated_classes, first, levels, scan.source.slices)
 
     def _write_masks(self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview) -> Iterator[Mask]:
-        """Each class's mask, as soon as its files are written."""
+        """Each class's mask (X, Y, Z), as soon as its files are written."""
         first, cleaning = scan.channels[0], StepTimer()
         most = self.budget.largest_box_voxels(scan.channels)
         cleaned = self.loaded.predictor.postprocess_masks(
@@ -170,23 +180,23 @@ class ScanPipeline:
             write_volume(first.with_voxels(mask), scan.folder / f"{name}.nii.gz")
             with scan.seconds.step("review"):
                 review.add_class(name, mask, maps, number)
-            if self.probabilities:
+            if self.options.save_probabilities:
                 probability = first.with_voxels(maps.class_probability(number))
-                write_volume(probability, scan.folder / f"{name}{PROBABILITY}", slope=1 / 255)
+                write_volume(probability, scan.folder / f"{name}_probability.nii.gz", slope=1 / 255)
             yield mask
-        scan.seconds.by_step.pop("waiting")  # for the cleaning, whose own time counts
+        scan.seconds.by_step.pop("waiting")  # for the cleaning, which has its own timer
         scan.seconds.add(cleaning)
 
-    def _make_record(self, scan: ScanState, **told: Any) -> PredictionRecord:
+    def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
         source = scan.source
         return PredictionRecord(
             scan=source.name,
             run=self.ensemble.name,
-            weights=self.loaded.weights_digest,
+            weights=self.ensemble.weights_digest,
             classes=self.ensemble.facts.classes,
             fold_set=self.ensemble.set_of(source.name),
             seen=self.ensemble.seen_in_training(source.name, source.case),
-            **told,
+            **fields,
         )
 
 
@@ -200,7 +210,7 @@ def _reusable_record(folder: Path, key: str) -> PredictionRecord | None:
 
 
 def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:
-    """Raise rather than replace masks that inference did not write, such as the truth itself."""
+    """Raise rather than replace masks that inference did not write, such as the labels."""
     masks = [f"{name}.nii.gz" for name in classes if (folder / f"{name}.nii.gz").exists()]
     if masks and prediction_folder.read_record(folder) is None:
         raise OutputError(
@@ -213,5 +223,5 @@ def _remove_prediction(folder: Path) -> None:
     """Remove an earlier prediction; files that inference did not write stay."""
     old = prediction_folder.read_record(folder)
     if old:
-        for file in (CODES, *(f"{name}.nii.gz" for name in old.classes), RECORD):
+        for file in (RLE, *(f"{name}.nii.gz" for name in old.classes), RECORD):
             (folder / file).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
-"""What inference is asked to predict: scans of a dataset, or files and folders outside any."""
+"""The scans to predict: samples of a dataset, or files and folders outside any dataset."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,36 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
+from volseg.arguments import InferArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract.slice_scan import SliceScan, read_folder
+from volseg.data.splits import case_of
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.inference.ensemble import Ensemble, InferenceOptions
+from volseg.inference.ensemble import Ensemble
 from volseg.runs.folds import OUT_OF_FOLD
 
 
 @dataclass(frozen=True)
-class InferenceRequest:
-    """What is predicted, by which runs (by default the newest), and where the masks go."""
-
-    runs: tuple[str, ...] = ()
-    data: Path = Path("data/prepared")
-    out: Path = Path("predictions")
-    case: tuple[str, ...] = ()
-    everything: bool = False
-    split: str | None = None
-    inputs: tuple[Path, ...] = ()
-    allow_gaps: bool = False
-    how: InferenceOptions = InferenceOptions()
-    probabilities: bool = False
-
-
-@dataclass(frozen=True)
 class ScanSource:
-    """A scan to predict: the files it is read from and, where it came from slices, their numbers.
+    """A scan to predict: its files and, where it came from slices, their numbers.
 
-    `problem` says why it can't be read at all.
+    `problem` says why the scan can't be read at all.
     """
 
     name: str
@@ -48,7 +35,7 @@ class ScanSource:
     problem: str = ""
 
     def read_channels(self) -> list[Volume]:
-        """The image's channels on the native grid.
+        """The image's channels, each (X, Y, Z) on the native grid.
 
         Raises:
             UserError: missing, damaged or inconsistent files.
@@ -60,51 +47,52 @@ class ScanSource:
         return [channel for path in self.paths for channel in volume_files.read_channels(path)]
 
     def digest(self, channels: Sequence[Volume]) -> str:
-        """SHA-256 of what was read: voxels, their place, and the slices' numbers."""
-        digest = hashlib.sha256(repr(self.slices).encode())
+        """SHA-256 of the slices' numbers and of the channels' voxels and affines."""
+        forms = [(channel.voxels.shape, channel.voxels.dtype.str) for channel in channels]
+        digest = hashlib.sha256(json.dumps([self.slices, forms]).encode())
         for channel in channels:
-            digest.update(repr((channel.voxels.shape, channel.voxels.dtype.str)).encode())
             digest.update(channel.affine.tobytes())
             digest.update(np.ascontiguousarray(channel.voxels.T).data)  # no copy of a NIfTI's voxels
         return digest.hexdigest()
 
 
-def find_scan_sources(wanted: InferenceRequest, by: Ensemble) -> list[ScanSource]:
-    """What to predict.
+def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanSource]:
+    """The scans that the options name.
 
     Raises:
         UserError: an input that does not exist, two of one name, or nothing to predict.
     """
-    if wanted.inputs:
-        return _sources_from_paths(wanted.inputs, allow_gaps=wanted.allow_gaps)
-    dataset = Dataset.load(wanted.data)
-    by.runs[0].check_classes(dataset.classes, wanted.data)
-    samples = _select_samples(wanted, dataset, by)
+    if options.input:
+        return _sources_from_paths(options.input, allow_gaps=options.allow_gaps)
+    dataset = Dataset.load(options.data)
+    ensemble.runs[0].check_classes(dataset.classes, options.data)
+    samples = _select_samples(options, dataset, ensemble)
     if not samples:
-        raise UserError(f"{wanted.data}: no scan in {wanted.split}; {_sets_hint(by)}")
+        raise UserError(f"{options.data}: no scan in {options.split}; {_sets_hint(ensemble)}")
     return [
-        ScanSource(one.name, one.case, tuple(dataset.folder / i for i in one.images), one.slices)
-        for one in samples
+        ScanSource(sample.name, sample.case, tuple(dataset.folder / i for i in sample.images), sample.slices)
+        for sample in samples
     ]
 
 
-def _sets_hint(by: Ensemble) -> str:
-    told = f"see splits.json in {by.runs[0].folder}"
-    if len(by.runs) == 1:
-        return told
-    held = [folder / OUT_OF_FOLD for folder in by.folders if (folder / OUT_OF_FOLD).is_dir()]
-    each = f"; what each fold predicts of cases new to it is in {held[0]}" if held else ""
-    return f"{told}; of several runs, the one that saw the most of a scan says its set{each}"
+def _sets_hint(ensemble: Ensemble) -> str:
+    """Where the user finds which scans are in which set."""
+    hint = f"see splits.json in {ensemble.runs[0].folder}"
+    if len(ensemble.runs) == 1:
+        return hint
+    folders = [folder / OUT_OF_FOLD for folder in ensemble.folders if (folder / OUT_OF_FOLD).is_dir()]
+    each = f"; what each fold predicts of cases new to it is in {folders[0]}" if folders else ""
+    return f"{hint}; of several runs, the one that saw the most of a scan says its set{each}"
 
 
-def _select_samples(wanted: InferenceRequest, dataset: Dataset, by: Ensemble) -> Sequence[Sample]:
-    if wanted.everything:
+def _select_samples(options: InferArguments, dataset: Dataset, ensemble: Ensemble) -> Sequence[Sample]:
+    if options.all:
         return dataset.samples
-    if wanted.split == "test":
+    if options.split == "test":
         return [sample for sample in dataset.samples if sample.part == "test"]
-    if wanted.split:
-        return [s for s in dataset.samples if by.set_of(s.name) == wanted.split]
-    return list({s.name: s for name in wanted.case for s in dataset.select_samples(name)}.values())
+    if options.split:
+        return [sample for sample in dataset.samples if ensemble.set_of(sample.name) == options.split]
+    return list({s.name: s for name in options.case for s in dataset.select_samples(name)}.values())
 
 
 def _sources_from_paths(paths: Sequence[Path], *, allow_gaps: bool) -> list[ScanSource]:
@@ -123,10 +111,10 @@ def _sources_from_paths(paths: Sequence[Path], *, allow_gaps: bool) -> list[Scan
 
 
 def _source_from_path(path: Path, *, allow_gaps: bool) -> ScanSource:
-    """A folder of slices or a volume's file outside any dataset."""
+    """The scan in a folder of slices or in a volume's file, outside any dataset."""
     if path.is_file():
         name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return ScanSource(name, name.rsplit("_day", 1)[0], (path,))
+        return ScanSource(name, case_of(name), (path,))
     try:
         scan = read_folder(path, allow_gaps=allow_gaps)
     except UserError as error:

@@ -13,7 +13,7 @@ from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.errors import UserError
 from volseg.formatting import natural_key
-from volseg.inference.prediction_folder import Prediction, load_predictions
+from volseg.inference.prediction_folder import RLE, Prediction, load_predictions
 
 Key = tuple[str, str]
 """A slice's id and a class."""
@@ -127,7 +127,7 @@ def _submission_rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[
 def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[RleRow]:
     """One scan's rows from its rle.csv, or from its masks where it has none."""
     sample = next((one for one in dataset.samples if one.name == prediction.scan), None)
-    path = prediction.folder / "rle.csv"
+    path = prediction.folder / RLE
     rows = rle_csv.read(path) if path.is_file() else _encode_masks(prediction, sample, dataset)
     if sample and sample.slices:
         expected = [
@@ -148,7 +148,7 @@ def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[RleRow]:
 def _encode_masks(prediction: Prediction, sample: Sample | None, dataset: Dataset) -> list[RleRow]:
     if sample is None or not sample.slices:
         raise UserError(
-            f"{prediction.folder}: no rle.csv, and the scan's slice numbers are not in "
+            f"{prediction.folder}: no {RLE}, and the scan's slice numbers are not in "
             f"{dataset.folder}; only scans that came from slices can be submitted"
         )
     files = [prediction.mask_file(name) for name in dataset.classes]

@@ -1,36 +1,36 @@
-"""The largest of some designs that fits into memory and time, with as few trials as will do."""
+"""The search for the largest design that fits into memory and time, in few trials."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ENOUGH = 0.8
-"""A design that uses this share of the memory or time is not tried to be bettered."""
+"""Share of the memory or time from which on no larger design is tried."""
 AIM = 0.95
-"""The share that the next design to be tried should use."""
+"""Share of the memory or time that the next design to be tried should use."""
 TRIALS = 7
 FIRST_VOXELS = 2 * 48**3
-"""Of the first batch that is tried: it fits into any machine that trains at all."""
+"""Voxels of the first batch that is tried: it fits into any machine that trains at all."""
 
 
 @dataclass(frozen=True)
 class ResourceUse:
-    """What a design takes, as a share of what it may take; above 1 is too much."""
+    """Memory and time of a design as shares of their limits; above 1 is too much."""
 
     memory: float
     time: float = 0.0
 
     @property
     def tighter_share(self) -> float:
-        """The tighter one."""
+        """The larger of the two shares."""
         return max(self.memory, self.time)
 
 
 def largest_fitting(voxels: Sequence[int], use: Callable[[int], ResourceUse]) -> int | None:
-    """The first of designs, ordered from large to small, whose use is 1 at most.
+    """The first of designs (voxels of a batch, from large to small) whose use is at most 1.
 
-    Where each voxel more takes more, as it does, few have to be tried: memory and time grow in
-    proportion. If even the smallest takes too long, it is taken; None: it needs too much memory.
+    Memory and time grow in proportion to voxels, so few designs have to be tried. If even the smallest
+    takes too long, it is chosen; None: it needs too much memory.
     """
     too_large, fits = -1, len(voxels)
     known: dict[int, ResourceUse] = {}
@@ -45,8 +45,8 @@ def largest_fitting(voxels: Sequence[int], use: Callable[[int], ResourceUse]) ->
             too_large = number
         if fits - too_large <= 1:
             break
-        wanted = _voxels_at_limit(voxels, known)
-        guess = next((i for i, n in enumerate(voxels) if n <= wanted), len(voxels) - 1)
+        limit = _voxels_at_limit(voxels, known)
+        guess = next((i for i, n in enumerate(voxels) if n <= limit), len(voxels) - 1)
         number = min(max(guess, too_large + 1), fits - 1)
     if fits < len(voxels):
         return fits
@@ -55,16 +55,16 @@ def largest_fitting(voxels: Sequence[int], use: Callable[[int], ResourceUse]) ->
 
 
 def _voxels_at_limit(voxels: Sequence[int], known: dict[int, ResourceUse]) -> float:
-    """The voxels at which memory or time is used up, on a straight line through what is known."""
-    seen = sorted((voxels[i], used) for i, used in known.items() if math.isfinite(used.tighter_share))
-    if not seen:
+    """The voxels at which memory or time is used up, on a straight line through the measured designs."""
+    measured = sorted((voxels[i], used) for i, used in known.items() if math.isfinite(used.tighter_share))
+    if not measured:
         return min(voxels[i] for i in known) / 2
-    by_memory = _extrapolate_to_aim([(n, used.memory) for n, used in seen])
-    return min(by_memory, _extrapolate_to_aim([(n, used.time) for n, used in seen]))
+    by_memory = _extrapolate_to_aim([(n, used.memory) for n, used in measured])
+    return min(by_memory, _extrapolate_to_aim([(n, used.time) for n, used in measured]))
 
 
 def _extrapolate_to_aim(points: Sequence[tuple[int, float]]) -> float:
-    """Where the straight line through the two points that are nearest to 1 comes to AIM."""
+    """The voxels at which the straight line through the two points nearest to 1 reaches AIM."""
     (n, y), *others = sorted(points, key=lambda point: abs(1 - point[1]))
     m, z = others[0] if others else (0, 0.0)
     slope = (y - z) / (n - m)

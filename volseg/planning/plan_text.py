@@ -1,4 +1,4 @@
-"""A planned config as YAML text: each setting with its reason."""
+"""A plan as text: commented YAML, and rows for the terminal."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,51 +9,52 @@ from volseg.planning.plan import STEP_SECONDS, TrainingPlan
 from volseg.planning.tables import busy_note, epoch_text, memory_text, run_text
 
 
-def plan_yaml(made: TrainingPlan, data: Path, out: Path | None) -> str:
-    """The planned config as commented YAML."""
-    return commented_yaml.format_config(made.config, made.reasons, list(_header_lines(made, data, out)))
+def plan_yaml(plan: TrainingPlan, data: Path, out: Path | None) -> str:
+    """The planned config as YAML, with the reason of each setting as a comment."""
+    return commented_yaml.format_config(plan.config, plan.reasons, list(_header_lines(plan, data, out)))
 
 
-def _header_lines(made: TrainingPlan, data: Path, out: Path | None) -> Iterator[str]:
-    """The comment above a planned config: for what it is, how to launch it, what it will take."""
-    told, found = made.estimate, made.estimate.measurements
+def _header_lines(plan: TrainingPlan, data: Path, out: Path | None) -> Iterator[str]:
+    """The comment above a planned config: its dataset, command, budget, and estimated time and memory."""
+    estimate, measured = plan.estimate, plan.estimate.measurements
     file = out or Path("PLAN.yaml")
-    yield f"{made.config.network.name} for {made.statistics.name}, planned by volseg plan."
-    limit = f" --max-time {made.budget.seconds:g}s" if made.budget.seconds else ""
+    yield f"{plan.config.network.name} for {plan.statistics.name}, planned by volseg plan."
+    limit = f" --max-time {plan.budget.seconds:g}s" if plan.budget.seconds else ""
     yield f"  volseg train {file} --data {data}{limit}"
     yield (
-        f"Dataset: {len(made.statistics.scans)} scans of {made.statistics.cases} cases, "
-        f"{made.statistics.labelled} labelled; classes: {', '.join(made.statistics.classes)}; "
-        f"the median scan has {format_size(made.target.shape)} voxels on the network's grid."
+        f"Dataset: {len(plan.statistics.scans)} scans of {plan.statistics.cases} cases, "
+        f"{plan.statistics.labelled} labelled; classes: {', '.join(plan.statistics.classes)}; "
+        f"the median scan has {format_size(plan.target.shape)} voxels on the network's grid."
     )
     yield (
-        f"Budget: {made.budget.description}; a tenth of it is left free. "
-        f"Time: {format_duration(made.budget.seconds) if made.budget.seconds else 'none was set'}."
+        f"Budget: {plan.budget.description}; a tenth of it is left free. "
+        f"Time: {format_duration(plan.budget.seconds) if plan.budget.seconds else 'none was set'}."
     )
-    if not made.budget.gpu:
+    if not plan.budget.gpu:
         yield (
             f"For a CPU: half as many channels, and a step of about {STEP_SECONDS:g} s at most; "
             "more steps of a smaller patch learn more in the same time."
         )
     yield (
-        f"Measured in {found.steps} steps on {found.device}{busy_note()}: {found.step_seconds:.3g} s "
-        f"a step, {epoch_text(told)} with validation, {run_text(told, None)}."
+        f"Measured in {measured.steps} steps on {measured.device}{busy_note()}: "
+        f"{measured.step_seconds:.3g} s a step, {epoch_text(estimate)} with validation, "
+        f"{run_text(estimate, None)}."
     )
-    yield f"Memory: {memory_text(told)}."
-    if found.gpu_memory is not None:
-        yield f"GPU memory: {format_bytes(found.gpu_memory)} at the peak."
+    yield f"Memory: {memory_text(estimate)}."
+    if measured.gpu_memory is not None:
+        yield f"GPU memory: {format_bytes(measured.gpu_memory)} at the peak."
 
 
-def plan_rows(made: TrainingPlan) -> Iterator[tuple[str, str]]:
-    """What was chosen, in short."""
-    config, told = made.config, made.estimate
-    yield "dataset", f"{made.statistics.name}: {made.statistics.labelled} labelled scans"
-    yield "budget", made.budget.description
-    yield ("grid", f"{' x '.join(f'{mm:g}' for mm in made.target.spacing_mm)} mm: {made.target.reason}")
-    yield ("network", f"{config.network.name}, {told.measurements.parameters / 1e6:.2f} million parameters")
-    yield "patch", f"{format_size(config.train.patch)}: {made.reasons['train.patch']}"
-    yield "batch", f"{config.train.batch}: {made.reasons['train.batch']}"
-    yield ("a step", f"{told.measurements.step_seconds:.3g} s on {told.measurements.device}{busy_note()}")
-    yield "an epoch", epoch_text(told)
-    yield "the run", run_text(told, None)
-    yield "memory", memory_text(told)
+def plan_rows(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
+    """Names and values of the main settings, with the estimated time and memory."""
+    config, estimate, measured = plan.config, plan.estimate, plan.estimate.measurements
+    yield "dataset", f"{plan.statistics.name}: {plan.statistics.labelled} labelled scans"
+    yield "budget", plan.budget.description
+    yield "grid", f"{' x '.join(f'{mm:g}' for mm in plan.target.spacing_mm)} mm: {plan.target.reason}"
+    yield "network", f"{config.network.name}, {measured.parameters / 1e6:.2f} million parameters"
+    yield "patch", f"{format_size(config.train.patch)}: {plan.reasons['train.patch']}"
+    yield "batch", f"{config.train.batch}: {plan.reasons['train.batch']}"
+    yield "a step", f"{measured.step_seconds:.3g} s on {measured.device}{busy_note()}"
+    yield "an epoch", epoch_text(estimate)
+    yield "the run", run_text(estimate, None)
+    yield "memory", memory_text(estimate)

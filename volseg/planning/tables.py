@@ -1,4 +1,4 @@
-"""A forecast in words: what `volseg train --dry-run` prints and what stands above a planned config."""
+"""An estimate as text: for `volseg train --dry-run` and for the header of a planned config."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,61 +12,64 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def estimate_rows(told: ResourceEstimate, limit: float | None = None) -> Iterator[tuple[str, str]]:
-    """What a training will be and take; `limit` is its --max-time in seconds."""
-    course, facts, found = told.config.train, told.scans.facts, told.measurements
-    apart = len(facts.unseen_cases) + len(facts.later_days)
+def estimate_rows(estimate: ResourceEstimate, limit: float | None = None) -> Iterator[tuple[str, str]]:
+    """Names and values of a training's data, network, time and memory; `limit` is --max-time in seconds."""
+    config, facts, measured = estimate.config, estimate.scans.facts, estimate.measurements
+    validation = len(facts.unseen_cases) + len(facts.later_days)
     yield "dataset", f"{facts.dataset}: {', '.join(facts.classes)}"
-    yield "scans", f"fold {facts.fold}: {len(facts.train)} to train on, {apart} kept apart"
-    yield "network", f"{told.config.network.name}, {found.parameters / 1e6:.2f} million parameters"
-    patch = f"{course.batch} of {format_size(course.patch)}"
+    yield "scans", f"fold {facts.fold}: {len(facts.train)} to train on, {validation} kept apart"
+    yield "network", f"{config.network.name}, {measured.parameters / 1e6:.2f} million parameters"
+    patch = f"{config.train.batch} of {format_size(config.train.patch)}"
+    covered = f"{estimate.patch_coverage:.0%} of a scan of {format_size(measured.shape)}"
+    yield "patches", f"{patch} a step; one covers {covered}"
+    yield "measured", f"{measured.steps} steps on {measured.device}{busy_note()}"
+    yield "a step", f"{measured.step_seconds:.3g} s"
     yield (
-        "patches",
-        f"{patch} a step; one covers {told.patch_coverage:.0%} of a scan of {format_size(found.shape)}",
+        "an epoch",
+        f"{epoch_text(estimate)}, {format_duration(estimate.validation_seconds)} of it validation",
     )
-    yield "measured", f"{found.steps} steps on {found.device}{busy_note()}"
-    yield "a step", f"{found.step_seconds:.3g} s"
-    yield ("an epoch", f"{epoch_text(told)}, {format_duration(told.validation_seconds)} of it validation")
-    yield "the run", run_text(told, limit)
-    yield "memory", memory_text(told)
-    if found.gpu_memory is not None:
-        yield "GPU memory", f"{format_bytes(found.gpu_memory)} at the peak"
+    yield "the run", run_text(estimate, limit)
+    yield "memory", memory_text(estimate)
+    if measured.gpu_memory is not None:
+        yield "GPU memory", f"{format_bytes(measured.gpu_memory)} at the peak"
 
 
-def key_value_table(lines: Iterable[tuple[str, str]]) -> "Table":
-    """Names and what is told of them, for a terminal."""
+def key_value_table(rows: Iterable[tuple[str, str]]) -> "Table":
+    """A table of names and values for a terminal."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(show_header=False)
-    for name, text in lines:
-        made.add_row(name, Text(text))
-    return made
+    table = Table(show_header=False)
+    for name, text in rows:
+        table.add_row(name, Text(text))
+    return table
 
 
-def epoch_text(told: ResourceEstimate) -> str:
-    """How long an epoch takes."""
-    return f"{format_duration(told.epoch_seconds)} for {told.config.train.epoch_steps} steps"
+def epoch_text(estimate: ResourceEstimate) -> str:
+    """The time and steps of an epoch."""
+    return f"{format_duration(estimate.epoch_seconds)} for {estimate.config.train.epoch_steps} steps"
 
 
-def run_text(told: ResourceEstimate, limit: float | None) -> str:
-    """How long all steps take, or how many there will be within a limit."""
-    steps, whole = told.config.train.steps, told.run_seconds
-    if limit is None or whole <= limit:
-        return f"{format_duration(whole)} for {steps} steps"
-    done = steps * max(0.0, limit - told.start_seconds) / (whole - told.start_seconds)
+def run_text(estimate: ResourceEstimate, limit: float | None) -> str:
+    """The time of all steps, or the number of steps within a limit in seconds."""
+    steps, total, start = estimate.config.train.steps, estimate.run_seconds, estimate.start_seconds
+    if limit is None or total <= limit:
+        return f"{format_duration(total)} for {steps} steps"
+    done = steps * max(0.0, limit - start) / (total - start)
     return f"{format_duration(limit)}, as --max-time says: about {done:.0f} of {steps} steps"
 
 
-def memory_text(told: ResourceEstimate) -> str:
-    """The peak of main memory, over all processes, and what of it is scans."""
-    processes = f"the training process and {told.workers} that cut patches"
-    where = processes if told.workers else "the training process, which cuts its patches itself"
-    return f"{format_bytes(told.peak_memory)} at the peak: {where}; {format_bytes(told.scans.cached.all)} are scans"
+def memory_text(estimate: ResourceEstimate) -> str:
+    """The peak of main memory over all processes, and the cached scans' part of it."""
+    where = "the training process, which cuts its patches itself"
+    if estimate.workers:
+        where = f"the training process and {estimate.workers} that cut patches"
+    scans = format_bytes(estimate.scans.cached.all)
+    return f"{format_bytes(estimate.peak_memory)} at the peak: {where}; {scans} are scans"
 
 
 def busy_note() -> str:
-    """A remark where other programs are at work, since then seconds are too many."""
+    """A note where other programs use the processor, so that the measured seconds are too many."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load <= available_cores() + 1:
         return ""

@@ -1,6 +1,6 @@
-"""The grid and the scaling of intensities that suit a dataset, by nnU-Net's rules (Isensee et al. 2021).
+"""The network's grid and the scaling of intensities for a dataset, by nnU-Net's rules (Isensee et al. 2021).
 
-They are read off what `volseg prepare` measured; only a CT's window needs voxels.
+Both follow from what `volseg prepare` has measured; only the window of a CT needs voxels.
 """
 
 import re
@@ -17,83 +17,80 @@ from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.scan_stats import ScanStats
 
 COARSE = 3.0
-"""From this ratio of spacings (and of voxels) on, one axis is much coarser than the others."""
+"""Ratio of spacings, and of numbers of voxels, from which on an axis is much coarser than the others."""
 AIR_HU = -500.0
-"""No MR scan has such low values; in a CT, air is near -1000."""
+"""A value in HU that no MR scan has; in a CT, air is near -1000."""
 SCANS = 10
-"""Scans whose labelled voxels are read for a CT's window."""
+"""Scans whose labelled voxels give the window of a CT."""
 
 
 @dataclass(frozen=True)
 class TargetGrid:
-    """The network's grid: voxels in mm, the median scan's shape on it, and why it is this one."""
+    """The network's grid: its spacing in mm, the shape (X, Y, Z) of the median scan on it, and the reason."""
 
     spacing_mm: Spacing
     shape: tuple[int, int, int]
     reason: str
 
 
-def trainable_scans(found: DatasetStats) -> list[ScanStats]:
-    """The scans that can be trained on.
+def trainable_scans(statistics: DatasetStats) -> list[ScanStats]:
+    """The labelled scans of the training part.
 
     Raises:
         UserError: there are none.
     """
-    scans = [scan for scan in found.scans if scan.in_class_stats and scan.part == "train"]
+    scans = [scan for scan in statistics.scans if scan.in_class_stats and scan.part == "train"]
     if not scans:
-        count = len(found.scans)
+        count = len(statistics.scans)
         raise UserError(
-            f"{found.name}: none of its {count} scan{'s' * (count > 1)} has labels to train on; "
+            f"{statistics.name}: none of its {count} scan{'s' * (count > 1)} has labels to train on; "
             "prepare a source with train.csv or label maps"
         )
     return scans
 
 
 def choose_grid(scans: Sequence[ScanStats]) -> TargetGrid:
-    """The median spacing; where one axis is much coarser, the 10th percentile of its spacings.
+    """The grid of the median spacing; of an axis that is much coarser, the 10th percentile.
 
-    Then scans with thinner slices lose less of what they show.
+    So scans with thinner slices lose less detail.
     """
     spacings = np.array([[scan.spacing_mm[axis] for axis in scan.axis_order] for scan in scans])
     shapes = np.array([[scan.shape[axis] for axis in scan.axis_order] for scan in scans])
-    chosen, voxels = np.median(spacings, axis=0), np.median(shapes, axis=0)
-    many = f"{len(scans)} scan{'s' * (len(scans) > 1)}"
-    reason = f"median of {many}"
-    worst = int(chosen.argmax())
+    spacing, voxels = np.median(spacings, axis=0), np.median(shapes, axis=0)
+    reason = f"median of {len(scans)} scan{'s' * (len(scans) > 1)}"
+    worst = int(spacing.argmax())
     others = [axis for axis in range(3) if axis != worst]
-    if chosen[worst] >= COARSE * chosen[others].max() and (COARSE * voxels[worst] <= voxels[others].min()):
+    if spacing[worst] >= COARSE * spacing[others].max() and COARSE * voxels[worst] <= voxels[others].min():
         tenth = np.percentile(spacings[:, worst], 10)
-        reason = (
-            f"median of {many}; of the much coarser {'xyz'[worst]} ({chosen[worst]:g} mm) the 10th percentile"
-        )
-        chosen[worst] = max(tenth, chosen[others].max())
-    x, y, z = (float(f"{mm:.4g}") for mm in chosen)
+        reason += f"; of the much coarser {'xyz'[worst]} ({spacing[worst]:g} mm) the 10th percentile"
+        spacing[worst] = max(tenth, spacing[others].max())
+    x, y, z = (float(f"{mm:.4g}") for mm in spacing)
     sizes = np.median(shapes * spacings / (x, y, z), axis=0)
     i, j, k = (max(1, round(size)) for size in sizes.tolist())
     return TargetGrid((x, y, z), (i, j, k), reason)
 
 
-def is_ct(found: DatasetStats) -> bool:
-    """Whether all channels are CT: by their names, or by values that only air in a CT has."""
+def is_ct(statistics: DatasetStats) -> bool:
+    """Whether all channels are CT, by their names or by values that only air in a CT has."""
     return all(
         re.search(r"(^|[^a-z])ct([^a-z]|$)", name.lower()) or channel.levels["low"].median < AIR_HU
-        for name, channel in found.intensities.items()
+        for name, channel in statistics.intensities.items()
     )
 
 
 def ct_window(dataset: Dataset, scans: Sequence[ScanStats]) -> tuple[Window, str] | None:
-    """The 0.5 and 99.5 percentiles of labelled voxels, and what they are of; None without any."""
+    """The window between the 0.5 and 99.5 percentiles of labelled voxels, and its reason; None: no labels."""
     step = max(1, len(scans) // SCANS)
-    chosen = [dataset.select_samples(scan.name)[0] for scan in scans[::step][:SCANS]]
+    samples = [dataset.select_samples(scan.name)[0] for scan in scans[::step][:SCANS]]
     labelled = [
         channel.voxels[dataset.labels(sample).any(axis=0)]
-        for sample in chosen
+        for sample in samples
         for channel in dataset.channels(sample)
     ]
     values = np.concatenate(labelled).astype(np.float64)
     if not values.size or values.min() == values.max():
         return None
     low, high = np.percentile(values, (0.5, 99.5)).tolist()
-    many = f"{len(chosen)} scan{'s' * (len(chosen) > 1)}"
     window = Window(low=float(f"{low:.4g}"), high=float(f"{high:.4g}"))
-    return window, f"CT: 0.5 and 99.5 percentile of the labelled voxels of {many}"
+    count = f"{len(samples)} scan{'s' * (len(samples) > 1)}"
+    return window, f"CT: 0.5 and 99.5 percentile of the labelled voxels of {count}"

@@ -1,7 +1,7 @@
-"""A few real steps of a training, in a process of their own so that its peak of memory can be told.
+"""A trial of a few training steps, in a process of its own so that its peak of memory can be measured.
 
-Run as `python -m volseg.planning.trial_training FOLDER`: it reads `order.json` there and leaves `found.json`, or
-`mistake.txt` where the order itself is at fault.
+Run as `python -m volseg.planning.trial_training FOLDER`: it reads `order.json` there and writes
+`measurements.json`, or the text of a UserError to `mistake.txt`.
 """
 
 import os
@@ -10,7 +10,6 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -27,20 +26,16 @@ from volseg.system.files import write_text
 from volseg.system.hardware import peak_memory
 from volseg.training import loop, train
 from volseg.training.loop import Training
-from volseg.training.state import TrainingState
-from volseg.training.step import Stepper
-from volseg.training.stopping import TrainingClock
-from volseg.training.validation import Validation
 
-ORDER, FOUND, MISTAKE = "order.json", "found.json", "mistake.txt"
+ORDER, MEASUREMENTS, MISTAKE = "order.json", "measurements.json", "mistake.txt"
 WARM_UP, FEWEST, MOST = 2, 3, 40
-"""Steps that are not counted, and how many are counted at least and at most."""
+"""Steps that are not measured, and the least and most that are."""
 SECONDS = 5.0
-"""Steps are counted for about so long."""
+"""Seconds after which enough steps are measured."""
 
 
 class TrialOrder(Section):
-    """What to try: a config on some scans of a prepared dataset, `scan` of a usual size."""
+    """The config to try on some scans of a prepared dataset, of which `scan` has a usual size."""
 
     config: Config
     data: Path
@@ -49,11 +44,11 @@ class TrialOrder(Section):
 
 
 class TrialMeasurements(Section):
-    """What a trial measured. `memory` is the peak of the main process, `gpu_memory` that of tensors.
+    """The measurements of a trial.
 
-    Seconds: of a step (waiting for data included), of the processor in it (of all threads), of loading
-    the scans, of validating those kept apart, and of what follows that in each epoch. `shape` is the
-    usual scan's on the network's grid.
+    `shape` is that of a usual scan on the network's grid. Seconds are those of a step (waiting for data
+    included), of the processor during a step (all threads), of loading the scans, of validation, and of
+    writing the epoch's files. `memory` is the peak of the main process, `gpu_memory` that of tensors.
     """
 
     device: str
@@ -70,15 +65,15 @@ class TrialMeasurements(Section):
 
     @property
     def alone_seconds(self) -> float:
-        """What a step takes at most where nothing else is at work: its processor time, if that is less."""
+        """Seconds of a step at most on an idle machine: its processor time where that is less."""
         return self.step_seconds if self.gpu_memory else min(self.step_seconds, self.processor_seconds)
 
 
 def main(folder: Path) -> int:
-    """Do what the order in this folder says."""
+    """Run the trial that is ordered in a folder; return the exit code."""
     try:
         order = TrialOrder.model_validate_json((folder / ORDER).read_bytes())
-        write_text(folder / FOUND, run_trial(order, folder / "run").model_dump_json())
+        write_text(folder / MEASUREMENTS, run_trial(order, folder / "run").model_dump_json())
     except UserError as error:
         write_text(folder / MISTAKE, str(error))
         return 1
@@ -94,30 +89,32 @@ def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
     run = Run.create(folder, _shortened_config(order.config), order.facts)
     dataset = Dataset.load(order.data)
     training = train.build_training(run, dataset)
-    watch = TrialRecorder()
-    loop.train_until_done(watch.attach_to(training))
-    done, peak = time.monotonic(), peak_memory()
-    (first, used_first), (last, used_last) = watch.steps[WARM_UP - 1], watch.steps[-1]
-    steps = len(watch.steps) - WARM_UP
+    recorder = TrialRecorder()
+    loop.train_until_done(recorder.attach_to(training))
+    end, peak = time.monotonic(), peak_memory()
+    (first, cpu_first), (last, cpu_last) = recorder.steps[WARM_UP - 1], recorder.steps[-1]
+    steps = len(recorder.steps) - WARM_UP
     return TrialMeasurements(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
         shape=_grid_shape(dataset, order.scan, order.config),
         steps=steps,
         step_seconds=(last - first) / steps,
-        processor_seconds=(used_last - used_first) / steps,
+        processor_seconds=(cpu_last - cpu_first) / steps,
         loading_seconds=_loading_seconds(run, dataset),
-        validation_seconds=watch.validated - last + watch.predicted * _extra_window_share(dataset, order),
-        saving_seconds=done - watch.validated,
+        validation_seconds=recorder.validated
+        - last
+        + recorder.predicted * _extra_window_share(dataset, order),
+        saving_seconds=end - recorder.validated,
         memory=peak,
         gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     )
 
 
 def _shortened_config(config: Config) -> Config:
-    """One epoch of few steps, validated by windows that do not overlap; no scan is cached on disk.
+    """The config with one epoch of few steps, windows that do not overlap, and no cache on disk.
 
-    Overlapping ones take as much memory, and time in proportion to their number.
+    Overlapping windows take as much memory, and time in proportion to their number.
     """
     epoch = {"steps": WARM_UP + MOST, "epoch_steps": WARM_UP + MOST, "patience": None}
     update = {
@@ -129,7 +126,7 @@ def _shortened_config(config: Config) -> Config:
 
 
 def _extra_window_share(dataset: Dataset, order: TrialOrder) -> float:
-    """By what share of their number the config has more windows than were used."""
+    """The windows that the trial left out (since its own do not overlap), as a share of its own."""
     config, few, many = order.config, 0, 0
     for name in order.facts.unseen_cases:
         sample = dataset.select_samples(name)[0]
@@ -142,7 +139,7 @@ def _extra_window_share(dataset: Dataset, order: TrialOrder) -> float:
 
 @dataclass
 class TrialRecorder:
-    """When each step of a training and its validation ended, and the processor time until then.
+    """Wall-clock and processor time at the end of each step, and the time when validation ended.
 
     `predicted` are the seconds of validation in which the network was at work.
     """
@@ -152,15 +149,26 @@ class TrialRecorder:
     predicted: float = 0.0
 
     def attach_to(self, training: Training) -> Training:
-        """The training under this watch, which ends it when enough steps are done."""
+        """The training with this recorder as its hooks; it ends when enough steps are measured."""
         training.state.validated_network.register_forward_pre_hook(self._on_forward_begin)
         training.state.validated_network.register_forward_hook(self._on_forward_end)
-        return replace(
-            training,
-            stepper=_RecordedStepper(**vars(training.stepper), watch=self),
-            validation=_RecordedValidation(**vars(training.validation), watch=self),
-            clock=_TrialClock(self),
-        )
+
+        def on_step(_step: int, _loss: float) -> None:
+            if self._measure_step():
+                training.clock.end()
+
+        return replace(training, on_step=on_step, on_validation=self._on_validation)
+
+    def _measure_step(self) -> bool:
+        """Record the end of a step; whether enough are recorded."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.monotonic()
+        self.steps.append((now, time.process_time()))
+        return len(self.steps) >= WARM_UP + FEWEST and now - self.steps[WARM_UP - 1][0] > SECONDS
+
+    def _on_validation(self, _scores: dict[str, float]) -> None:
+        self.validated = time.monotonic()
 
     def _on_forward_begin(self, network: nn.Module, *_: object) -> None:
         if not network.training:
@@ -171,47 +179,15 @@ class TrialRecorder:
             self.predicted += time.monotonic()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RecordedStepper(Stepper):
-    watch: TrialRecorder
-
-    def step(self, state: TrainingState, batch: dict[str, Any], rate: float) -> float:
-        loss = super().step(state, batch, rate)
-        if self.device.device.type == "cuda":
-            torch.cuda.synchronize()
-        self.watch.steps.append((time.monotonic(), time.process_time()))
-        return loss
-
-
-@dataclass(frozen=True, kw_only=True)
-class _RecordedValidation(Validation):
-    watch: TrialRecorder
-
-    def scores(self, *args: Any) -> dict[str, float]:
-        found = super().scores(*args)
-        self.watch.validated = time.monotonic()
-        return found
-
-
-class _TrialClock(TrainingClock):
-    def __init__(self, watch: TrialRecorder) -> None:
-        super().__init__(SECONDS)
-        self.watch = watch
-
-    def share(self) -> float:
-        ends = [end for end, _ in self.watch.steps]
-        return float(len(ends) >= WARM_UP + FEWEST and ends[-1] - ends[WARM_UP - 1] > SECONDS)
-
-
 def _loading_seconds(run: Run, dataset: Dataset) -> float:
-    """Seconds to load the scans, once the libraries are at hand."""
+    """Seconds to load the scans, without the import of libraries."""
     began = time.monotonic()
     train.cached_patches(run, dataset)
     return time.monotonic() - began
 
 
 def _grid_shape(dataset: Dataset, name: str, config: Config) -> tuple[int, int, int]:
-    """A scan's shape on the network's grid."""
+    """The shape (X, Y, Z) of a scan on the network's grid."""
     x, y, z = NetworkGrid.from_volume(
         dataset.image(dataset.select_samples(name)[0]), config.data.spacing_mm
     ).shape
@@ -219,7 +195,7 @@ def _grid_shape(dataset: Dataset, name: str, config: Config) -> tuple[int, int, 
 
 
 def _exit_with_parent() -> None:
-    """End as soon as whoever started this process is gone and so has closed the pipe to it."""
+    """End this process as soon as its parent has ended, which closes the pipe to stdin."""
 
     def wait() -> None:
         os.read(0, 1)  # not sys.stdin: its lock would be held for ever in forked workers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data.dataset import FILE, Dataset, DatasetInfo
 from volseg.data.layouts import GITract, Layout, Nifti, RawDataset
 from volseg.data.layouts.findings import (
@@ -66,7 +66,7 @@ Progress = Callable[[int, int], None]
 def prepare(
     source: Path,
     *,
-    options: PrepareOptions = PrepareOptions(),
+    options: PrepareArguments = PrepareArguments(),
     on_scan: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> PreparationResult:
     """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` is told of progress.
@@ -112,7 +112,7 @@ def prepare(
     return replace(done, removed=tuple(name for name in gone if name not in failed))
 
 
-def _build_layout(options: PrepareOptions) -> GITract | Nifti:
+def _build_layout(options: PrepareArguments) -> GITract | Nifti:
     """The layout by name, with the settings that were given.
 
     Raises:
@@ -208,7 +208,7 @@ def _sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _write_scans(
-    scans: Sequence[RawScan], plan: WritePlan, *, options: PrepareOptions, on_scan: Progress
+    scans: Sequence[RawScan], plan: WritePlan, *, options: PrepareArguments, on_scan: Progress
 ) -> list[ScanOutcome]:
     """The outcome of writing each scan, in their order; those that are written already stay."""
     kept = {scan.name: one for scan in scans if (one := scan_writer.unchanged_outcome(scan, plan=plan))}
@@ -228,7 +228,7 @@ def _run_on_scans(
     task: Callable[[RawScan], ScanOutcome],
     scans: Sequence[RawScan],
     *,
-    options: PrepareOptions,
+    options: PrepareArguments,
     on_scan: Progress,
 ) -> list[ScanOutcome]:
     """The outcome of a task for each scan, in their order, worked out in parallel."""

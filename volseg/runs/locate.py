@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from volseg.arguments import RUNS
 from volseg.errors import UserError, nearest_hint
 from volseg.runs.folds import NAMES, FinishedFolds
-from volseg.runs.run_files import BEST, LAST, RUNS
+from volseg.runs.run_files import BEST, LAST
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Self
 
+from volseg.data.splits import case_of
 from volseg.runs import config_files
 from volseg.schema import Section
 from volseg.system.json_files import JsonFile
@@ -23,7 +24,6 @@ class NetworkFile(JsonFile):
         return None
 
 
-RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.pt"
 CONFIG, SPLITS, METRICS = config_files.CONFIG, "splits.json", "metrics.csv"
 CALIBRATION = "calibration.json"
@@ -54,5 +54,5 @@ class RunSplits(Section):
         """What training saw: this very "scan", its "case" on another day, or "none" of it."""
         if scan in self.train:
             return "scan"
-        cases = {name.rsplit("_day", 1)[0] for name in self.train}
+        cases = {case_of(name) for name in self.train}
         return "case" if case in cases else "none"

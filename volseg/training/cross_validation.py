@@ -1,19 +1,17 @@
-"""`volseg train --fold each`: all folds into one run, and every scan scored by the fold it is new to."""
+"""`volseg train --fold each`: cross-validation, each case scored by the fold that has not seen it."""
 
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volseg.arguments import TrainOptions
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.splits import split_samples
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.summary import Scores
-from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.infer import infer
-from volseg.inference.scan_sources import InferenceRequest
 from volseg.model.distributed import process_group
 from volseg.runs.folds import NAMES, OUT_OF_FOLD, FinishedFolds, FoldOutcome
 from volseg.runs.run import Run
@@ -26,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CrossValidationResult:
-    """The run, how each of its folds ended, and the scores of all scans by the fold they are new to."""
+    """The run, the outcome of each fold, and the out-of-fold scores of all scans."""
 
     run: Path
     folds: dict[str, FoldOutcome]
@@ -34,12 +32,12 @@ class CrossValidationResult:
 
     @property
     def training_seconds(self) -> float:
-        """The time that training took, all folds together."""
+        """The training time of all folds together."""
         return sum(fold.seconds for fold in self.folds.values())
 
 
-def train_each_fold(config: Config, options: TrainOptions, *, devices: int = 1) -> CrossValidationResult:
-    """Train every fold as a run of its own below `options.run`; predict and score what each has not seen.
+def train_each_fold(config: Config, options: TrainArguments) -> CrossValidationResult:
+    """Train every fold as a run of its own below `options.run`; predict and score its unseen cases.
 
     `options.max_seconds` is for each fold, `options.fold` has no effect. With `resume` finished folds
     stay as they are and the others go on. Masks go to out_of_fold/, scores.csv and summary.json
@@ -59,25 +57,24 @@ def train_each_fold(config: Config, options: TrainOptions, *, devices: int = 1) 
         )
     finished = _finished_folds(options)
     for number, name in enumerate(NAMES):
-        one = replace(options, run=options.run / name, fold=number)
-        if name in finished and _is_up_to_date(config, one, finished[name]):
-            log.info("%s: finished before", one.run)
+        fold = replace(options, run=options.run / name, fold=number)
+        if name in finished and _is_up_to_date(config, fold, finished[name]):
+            log.info("%s: finished before", fold.run)
             continue
-        log.info("%s: fold %d of %d", one.run, number + 1, len(NAMES))
-        one = replace(one, resume=(one.run / SPLITS).is_file())
-        done = launch(devices, config, one)
+        log.info("%s: fold %d of %d", fold.run, number + 1, len(NAMES))
+        result = launch(config, replace(fold, resume=(fold.run / SPLITS).is_file()))
         finished[name] = FoldOutcome(
-            steps=done.steps, best=done.best, seconds=done.seconds, max_seconds=one.max_seconds
+            steps=result.steps, best=result.best, seconds=result.seconds, max_seconds=fold.max_seconds
         )
         FinishedFolds(finished=finished).write(options.run)
     return CrossValidationResult(options.run, finished, _score_out_of_fold(options))
 
 
-def _finished_folds(options: TrainOptions) -> dict[str, FoldOutcome]:
-    """The folds that are finished, by name; none in a new run.
+def _finished_folds(options: TrainArguments) -> dict[str, FoldOutcome]:
+    """The outcomes of finished folds by name; none in a new run.
 
     Raises:
-        UserError: the folder holds something else, or a run that is not to be resumed.
+        UserError: the folder holds something else, or a run without `resume`.
     """
     folder = options.run
     if (folder / CONFIG).is_file():
@@ -90,24 +87,24 @@ def _finished_folds(options: TrainOptions) -> dict[str, FoldOutcome]:
     return dict(folds.finished) if folds else {}
 
 
-def _is_up_to_date(config: Config, options: TrainOptions, ended: FoldOutcome) -> bool:
-    """Whether a finished fold is what would come of training it now; if not, `train` says why."""
+def _is_up_to_date(config: Config, options: TrainArguments, ended: FoldOutcome) -> bool:
+    """Whether a finished fold has the present data and settings; if not, `train` says what differs."""
     if not (options.run / SPLITS).is_file():
-        return False  # somebody removed it
+        return False  # the fold was removed
     run = Run.open(options.run)
     facts = run.facts
     samples = Dataset.load(options.data).samples
-    parts = split_samples(samples, fold=options.fold, hold_out=config.data.hold_out)
+    parts = split_samples(samples, fold=options.first_fold, hold_out=config.data.hold_out)
     same = (facts.train, facts.unseen_cases, facts.later_days, facts.hold_out) == tuple(parts)
     same = same and ended.max_seconds == options.max_seconds
     return same and run.config == with_own_postprocessing(config, run)
 
 
-def _score_out_of_fold(options: TrainOptions) -> Scores:
-    """Every fold's best weights on the cases it has not seen, scored together."""
+def _score_out_of_fold(options: TrainArguments) -> Scores:
+    """Scores of each fold's best weights on its unseen cases, all folds together."""
     out = options.run / OUT_OF_FOLD
     for name in NAMES:
-        run = str(options.run / name)
-        how = InferenceOptions(engine="torch")  # which is loaded, and has validated
-        infer(InferenceRequest(runs=(run,), data=options.data, out=out, split="unseen_cases", how=how))
+        run = (str(options.run / name),)
+        # torch, which is loaded already
+        infer(InferArguments(run=run, data=options.data, out=out, split="unseen_cases", engine="torch"))
     return evaluate(out, options.data, out=options.run)

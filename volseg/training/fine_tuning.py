@@ -1,4 +1,4 @@
-"""Fine-tuning: a run that starts from another run's weights, a MONAI bundle's or a file's."""
+"""Fine-tuning: training that starts from the weights of another run, a MONAI bundle or a file."""
 
 import logging
 from collections import defaultdict
@@ -9,34 +9,35 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import nn
 
+from volseg.arguments import RUNS
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
+from volseg.data.splits import case_of
 from volseg.errors import UserError, nearest_hint
+from volseg.formatting import LISTED, join_names
 from volseg.model.distributed import process_group
-from volseg.runs import locate, run_files
+from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, RunSplits
+from volseg.runs.run_files import BEST, SPLITS, RunSplits
 from volseg.schema import explain_errors
 from volseg.system.files import write_text
 from volseg.training.pretrained_weights import (
     LoadResult,
     PretrainedWeights,
-    check_weights,
     load_weights,
+    match_tensors,
     read_weights,
     shape_mismatch_text,
 )
 
 log = logging.getLogger(__name__)
 RECORD = "weights.json"
-MOST = 8
-"""Names in a line of the log; weights.json has all."""
 
 
 class WeightsRecord(LoadResult):
-    """What `weights.json` holds: where a run's first weights came from, and what became of each.
+    """The content of `weights.json`: the source of a run's first weights, and which of them were loaded.
 
-    `seen` names scans of this run's validation that the weights' own run learnt from.
+    `seen` names validation scans of this run that the weights' own run was trained on.
     """
 
     source: str
@@ -47,14 +48,14 @@ class WeightsRecord(LoadResult):
 
 @dataclass(frozen=True)
 class StartWeights:
-    """Weights to start from, and what the user called them."""
+    """Weights to start from, and `source`, their name on the command line."""
 
     source: str
     weights: PretrainedWeights
 
 
-def resolve_start(source: Path | str | None, run: Path, *, resume: bool) -> StartWeights | None:
-    """What a run has to start from; None: fresh weights, or it has begun and goes on.
+def resolve_start(source: str | None, run: Path, *, resume: bool) -> StartWeights | None:
+    """The weights that a run starts from; None: fresh weights, or those of the run's own checkpoint.
 
     A run that was stopped before its first checkpoint starts from the same weights again.
 
@@ -62,19 +63,17 @@ def resolve_start(source: Path | str | None, run: Path, *, resume: bool) -> Star
         UserError: no such weights, unreadable ones, or a run that was started from others.
     """
     record = _read_record(run / RECORD) if resume else None
-    begun = resume and locate.has_checkpoint(run)
+    begun = resume and has_checkpoint(run)
     if record is None:
-        if source is not None and begun:
+        if source is None:
+            return None
+        if begun:
             raise UserError(
                 f"{run}: was not started from weights; leave --weights out, or start another with --run NAME"
             )
-        return (
-            None
-            if source is None
-            else StartWeights(str(source), read_weights(find_weights_file(str(source))))
-        )
-    if source is not None and str(source) != record.source:
-        _check_same_weights(read_weights(find_weights_file(str(source))), record, run)
+        return StartWeights(source, read_weights(find_weights_file(source)))
+    if source not in (None, record.source):
+        _check_same_weights(read_weights(find_weights_file(source)), record, run)
     if begun:
         return None
     weights = read_weights(Path(record.file))
@@ -82,27 +81,27 @@ def resolve_start(source: Path | str | None, run: Path, *, resume: bool) -> Star
     return StartWeights(record.source, weights)
 
 
-def check_fit(first: StartWeights | None, config: Config, dataset: Dataset) -> None:
+def check_fit(start: StartWeights | None, config: Config, dataset: Dataset) -> None:
     """Refuse weights of which nothing fits before anything is written.
 
     Raises:
         UserError: nothing fits.
     """
-    if first:
+    if start:
         network = config.network.build(len(dataset.facts.channels), len(dataset.classes))
-        check_weights(network, first.weights)
+        match_tensors(network, start.weights)
 
 
-def load_start(run: Run, network: nn.Module, first: StartWeights | None) -> None:
-    """Copy what fits into the run's fresh network; tell it in the log and in `weights.json`."""
-    if first is None:
+def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None:
+    """Copy the weights that fit into the run's fresh network; write `weights.json`, and log a summary."""
+    if start is None:
         return
-    weights = first.weights
+    weights = start.weights
     record = WeightsRecord(
-        source=first.source,
+        source=start.source,
         file=str(weights.file),
         sha256=weights.sha256,
-        seen=tuple(_validation_scans_seen(run, weights.file.with_name(run_files.SPLITS))),
+        seen=tuple(_validation_scans_seen(run, weights.file.with_name(SPLITS))),
         **load_weights(network, weights).model_dump(),
     )
     if process_group.rank() == 0:
@@ -112,41 +111,38 @@ def load_start(run: Run, network: nn.Module, first: StartWeights | None) -> None
 
 
 def find_weights_file(source: str) -> Path:
-    """The file that a run's name or folder, a bundle's folder or a file's path stands for.
+    """The weights file of a run (name or folder) or of a bundle's folder, or the file itself.
 
     Raises:
         UserError: none of these.
     """
-    place = run_files.RUNS / source if (run_files.RUNS / source).is_dir() else Path(source)
-    if place.is_file():
-        return place
-    if not place.is_dir():
-        known = [folder.name for folder in run_files.RUNS.glob("*")]
-        raise UserError(
-            f"{source}: no such run under {run_files.RUNS}, file or folder{nearest_hint(source, known)}"
-        )
-    files = [place / name for name in (BEST, "models/model.pt", "models/model.ts")]
-    found = [file for file in files if file.is_file()]
-    if not found:
-        raise UserError(
-            f"{place}: neither a run with weights ({BEST}) nor a MONAI bundle with models/model.pt; "
-            "name one of these, or a file of weights"
-        )
-    return found[0]
+    path = RUNS / source if (RUNS / source).is_dir() else Path(source)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        known = [folder.name for folder in RUNS.glob("*")]
+        raise UserError(f"{source}: no such run under {RUNS}, file or folder{nearest_hint(source, known)}")
+    for name in (BEST, "models/model.pt", "models/model.ts"):
+        if (path / name).is_file():
+            return path / name
+    raise UserError(
+        f"{path}: neither a run with weights ({BEST}) nor a MONAI bundle with models/model.pt; "
+        "name one of these, or a file of weights"
+    )
 
 
 def summary_lines(record: WeightsRecord) -> Iterator[str]:
-    """Lines that tell how much was loaded, and what was not."""
+    """Lines of the log: how much was loaded, and which tensors were not."""
     tensors = len(record.loaded) + len(record.missing) + len(record.wrong_shape)
     changes = {"without": record.dropped, "with": record.added}
-    names = " and ".join(f"{word} {part}" for word, part in changes.items() if part)
+    change = " and ".join(f"{word} {part}" for word, part in changes.items() if part)
     yield (
-        f"weights of {record.file}{f' (names {names})' if names else ''}: "
+        f"weights of {record.file}{f' (names {change})' if change else ''}: "
         f"{len(record.loaded)} of {tensors} tensors, "
         f"{100 * record.parameters / record.parameters_in_all:.1f} % of the parameters"
     )
-    shapes = [f"{one.name} ({shape_mismatch_text(one)})" for one in record.wrong_shape]
-    for reason, count, listed in (
+    shapes = [f"{mismatch.name} ({shape_mismatch_text(mismatch)})" for mismatch in record.wrong_shape]
+    for reason, count, names in (
         ("stay fresh, other shapes", len(shapes), shapes),
         ("stay fresh, not in the file", len(record.missing), group_by_prefix(record.missing)),
         ("of the file have no place here", len(record.extra), group_by_prefix(record.extra)),
@@ -157,29 +153,24 @@ def summary_lines(record: WeightsRecord) -> Iterator[str]:
         ),
     ):
         if count:
-            yield f"  {count} {reason}: {_listed(listed)}"
+            yield f"  {count} {reason}: {join_names(names)}"
 
 
 def group_by_prefix(names: Sequence[str]) -> list[str]:
-    """Names as they are if few, else by their leading parts, as many as leave the list short."""
+    """Few names as they are, many by the longest leading parts that make the list short."""
     depth = max((name.count(".") for name in names), default=0) + 1
     while True:
         groups = defaultdict(list)
         for name in names:
             groups[".".join(name.split(".")[:depth])].append(name)
-        if len(groups) <= MOST or depth == 1:
+        if len(groups) <= LISTED or depth == 1:
             break
         depth -= 1
     return [below[0] if len(below) == 1 else f"{head}.* ({len(below)})" for head, below in groups.items()]
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {more} more" if more > 0 else "")
-
-
 def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
-    """Scans this run validates on that the weights' run, if they are a run's, saw more of."""
+    """Validation scans of this run of which the weights' own run (by its splits.json) has seen more."""
     if not splits.is_file():
         return
     try:
@@ -190,7 +181,7 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     if theirs.dataset != ours.dataset:
         return
     for name in (*ours.unseen_cases, *ours.later_days, *ours.hold_out):
-        case = name.rsplit("_day", 1)[0]
+        case = case_of(name)
         before = theirs.seen_in_training(name, case)
         if before == "scan" or (before == "case" and ours.seen_in_training(name, case) == "none"):
             yield name

@@ -1,6 +1,6 @@
 """`volseg train --devices N`: N ranks on this machine by torchrun, watched until the last has ended.
 
-What goes to and from a rank lies as a file in a folder of theirs; a rank is this module run as a program.
+A rank is this module run as a program; its order and its outcome are files in a temporary folder.
 """
 
 import logging
@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from volseg import console
-from volseg.arguments import TrainOptions
+from volseg.arguments import TrainArguments
 from volseg.config.config import Config, validate_values
 from volseg.errors import ElsewhereError, UserError
 from volseg.model.distributed import process_group
@@ -35,20 +35,20 @@ from volseg.training.train import TrainingResult
 
 ORDER, NUMBER = "order.json", "pid"
 FAILED = "failed.txt"
-"""In the run: the traceback of a rank that failed by a fault of ours."""
+"""File of the run with the traceback of a rank that failed by an error in volseg."""
 WATCH = 0.2
-"""Seconds between two looks at what the others do."""
+"""Seconds between two checks of the ranks."""
 
 
 class LaunchOrder(BaseModel):
-    """What the ranks are to do."""
+    """The config and options that all ranks train by."""
 
     config: dict[str, object]
-    options: TrainOptions
+    options: TrainArguments
 
 
 class RankOutcome(BaseModel):
-    """How a rank ended: done, stopped by a signal, by a mistake of the user's or a fault of ours."""
+    """How a rank ended: trained, or by a signal, a UserError (`mistake`) or another error (`fault`)."""
 
     trained: TrainingResult | None = None
     stopped: int | None = None
@@ -56,16 +56,16 @@ class RankOutcome(BaseModel):
     fault: str = ""
 
 
-def launch(devices: int, config: Config, options: TrainOptions) -> TrainingResult:
-    """Train on so many devices: GPUs, or processes that share the cores where there is no GPU.
+def launch(config: Config, options: TrainArguments) -> TrainingResult:
+    """Train on `options.devices` GPUs, or processes that share the cores where there is no GPU.
 
     Within torchrun or SLURM this process is one of the ranks already, and joins them.
 
     Raises:
-        UserError: more devices than there are; a mistake that a rank found; a rank that has died.
-        Stopped: it was asked to end.
+        UserError: more devices than there are, a UserError of a rank, or a rank that has died.
+        Stopped: by a signal.
     """
-    present = process_group.announced_world_size()
+    devices, present = options.devices, process_group.announced_world_size()
     if devices in (1, present):
         return stage.train(config, options)
     if present > 1:
@@ -86,7 +86,7 @@ def launch(devices: int, config: Config, options: TrainOptions) -> TrainingResul
 
 @dataclass
 class _RankLauncher:
-    """Ranks that were started together. `failed` is what torchrun says of the ranks that failed."""
+    """Ranks that are started together. `failed` is torchrun's error about the ranks that failed."""
 
     folder: Path
     devices: int
@@ -96,7 +96,7 @@ class _RankLauncher:
     signalled: set[int] = field(default_factory=set)
 
     def run_ranks(self) -> TrainingResult:
-        # torchrun takes no signals outside of the main thread: here they are heeded and passed on.
+        # torchrun takes no signals outside of the main thread: they are passed on from here.
         thread = threading.Thread(target=self._run_torchrun, daemon=True)
         with signals.deferred_signals() as request:
             thread.start()
@@ -112,7 +112,7 @@ class _RankLauncher:
         return self._result_or_raise(request.number)
 
     def _run_torchrun(self) -> None:
-        logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # we tell it shorter
+        logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # our messages are shorter
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -133,34 +133,34 @@ class _RankLauncher:
             self.broken = error
 
     def _forward_signal(self, number: int) -> None:
-        """Send a signal once to each rank that is there."""
+        """Send a signal to each rank that runs and has not got it yet."""
         for path in self.folder.glob(f"[0-9]*.{NUMBER}"):
             process = int(path.read_text())
             if process not in self.signalled:
                 self.signalled.add(process)
-                with suppress(ProcessLookupError):  # it has ended meanwhile
+                with suppress(ProcessLookupError):  # the rank has ended meanwhile
                     os.kill(process, number)
 
     def _result_or_raise(self, asked: int | None) -> TrainingResult:
-        """What came of it; of several reasons to end, the one that explains the others."""
-        found = {
+        """The first rank's result, or an exception; of several failures the one that explains the others."""
+        outcomes = {
             int(path.stem): RankOutcome.model_validate_json(path.read_bytes())
             for path in sorted(self.folder.glob("[0-9]*.json"))
         }
         if self.broken is not None:
             raise self.broken
-        for one in found.values():
-            if one.mistake:
-                raise UserError(one.mistake)
-        for number, one in found.items():
-            if one.fault:
-                raise UserError(self._fault_message(number, one.fault))
-        stopped = next((one.stopped for one in found.values() if one.stopped), asked)
+        for outcome in outcomes.values():
+            if outcome.mistake:
+                raise UserError(outcome.mistake)
+        for number, outcome in outcomes.items():
+            if outcome.fault:
+                raise UserError(self._fault_message(number, outcome.fault))
+        stopped = next((outcome.stopped for outcome in outcomes.values() if outcome.stopped), asked)
         if stopped:
             raise signals.Stopped(stopped)
         if self.failed is not None:
             raise UserError(self._death_message(self.failed))
-        return next(one.trained for one in found.values() if one.trained)
+        return next(outcome.trained for outcome in outcomes.values() if outcome.trained)
 
     def _fault_message(self, number: int, text: str) -> str:
         path = self.run / FAILED
@@ -172,23 +172,20 @@ class _RankLauncher:
 
     def _death_message(self, error: ChildFailedError) -> str:
         number, failure = next(iter(error.failures.items()))
-        if failure.exitcode < 0:
-            how = f"was killed by {failure.signal_name()}"
-        else:
-            how = f"ended with exit code {failure.exitcode}"
-        memory = (
-            " (often for want of memory: then take fewer devices, a smaller patch or batch)"
-            if failure.exitcode == -signal.SIGKILL
-            else ""
+        killed = failure.exitcode < 0
+        how = (
+            f"was killed by {failure.signal_name()}" if killed else f"ended with exit code {failure.exitcode}"
         )
+        if failure.exitcode == -signal.SIGKILL:
+            how += " (often for want of memory: then take fewer devices, a smaller patch or batch)"
         return (
-            f"rank {number} of {self.devices} {how}{memory}, so the others ended too; "
+            f"rank {number} of {self.devices} {how}, so the others ended too; "
             "go on from the last checkpoint with --resume"
         )
 
 
 def run_rank(folder: Path) -> int:
-    """Be one of the ranks; return its exit code."""
+    """Train as one of the ranks; return the exit code."""
     number = int(os.environ["RANK"])
     write_text(folder / f"{number}.{NUMBER}", str(os.getpid()))
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -210,7 +207,7 @@ def run_rank(folder: Path) -> int:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ask this process to end when the one that has started it is gone."""
+    """Send this process SIGTERM when its parent has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,9 +1,9 @@
-"""The loop of training: epochs of steps, each followed by validation; what is kept, and when it ends."""
+"""The training loop: epochs of steps, each followed by validation and a checkpoint; early stopping."""
 
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +27,15 @@ from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
 DIVERGED = "diverged.pt"
+OnStep = Callable[[int, float], object]
+"""Called after each step with the steps that are done and the step's loss."""
+OnValidation = Callable[[dict[str, float]], object]
+"""Called after each validation with its scores."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training is made of."""
+    """The parts of a training, and its hooks, which take no part in it."""
 
     run: Run
     state: TrainingState
@@ -39,21 +43,18 @@ class Training:
     stepper: Stepper
     validation: Validation
     clock: TrainingClock
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all steps are done, the time is up, or no better score has come for long."""
-        return bool(self.stop_reason)
+    on_step: OnStep = lambda step, loss: None  # noqa: ARG005
+    on_validation: OnValidation = lambda scores: None  # noqa: ARG005
 
     @property
     def stop_reason(self) -> str:
         """Why training is over; empty while it is not."""
-        course, state, clock = self.run.config.train, self.state, self.clock
+        settings, state, clock = self.run.config.train, self.state, self.clock
         if state.rows and state.step == state.rows[-1]["step"]:  # its last epoch is validated
-            if state.step >= course.steps:
-                return f"all {course.steps} steps are done"
-            if course.patience and state.epochs_since_best >= course.patience:
-                return f"no better score for {course.patience} epochs"
+            if state.step >= settings.steps:
+                return f"all {settings.steps} steps are done"
+            if settings.patience and state.epochs_since_best >= settings.patience:
+                return f"no better score for {settings.patience} epochs"
             if clock.is_over():
                 return f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
         return ""
@@ -65,27 +66,29 @@ class Training:
 
 
 def train_until_done(training: Training) -> None:
-    """Train until it is over; validate, log and save after each epoch. Of several ranks the first writes.
+    """Train to the last step, the time limit or an early stop; validate, log and save after each epoch.
 
-    Ctrl-C and SIGTERM end it after the step or scan in work, with everything saved.
+    Of several ranks the first writes. Ctrl-C and SIGTERM end training after the current step or scan,
+    with everything saved.
 
     Raises:
-        Stopped: it was asked to end.
+        Stopped: by a signal.
         UserError: a loss that is no number, a scan that can't be read, a full disk.
     """
     state, clock = training.state, training.clock
     with signals.deferred_signals() as request, _tensorboard_writer(training) as board:
-        accord = StopAgreement(request, clock)
+        agreement = StopAgreement(request, clock)
         try:
-            accord.raise_if_stopped()
-            while not training.is_finished:
+            agreement.raise_if_stopped()
+            while not training.stop_reason:
                 patches = training.patches
                 with user_errors(patches.table, patches.scans.names):
-                    row = _train_epoch(training, accord)
+                    row = _train_epoch(training, agreement)
                 with clock.reserve_time():
-                    row |= training.validation.scores(board, state.step, accord)
-                    _save_epoch(row, training, board)
-                    accord.sync_clock_and_signal()
+                    scores = training.validation.scores(board, state.step, agreement)
+                    training.on_validation(scores)
+                    _save_epoch(row | scores, training, board)
+                    agreement.sync_clock_and_signal()
         except signals.Stopped:
             save_state(training)
             log.info("stopped at step %d, which is saved; go on with --resume", state.step)
@@ -94,7 +97,7 @@ def train_until_done(training: Training) -> None:
 
 
 def save_state(training: Training) -> None:
-    """Write all that a resume needs."""
+    """Write the checkpoint from which a resume goes on."""
     training.state.elapsed = training.clock.seconds_spent()
     if process_group.rank() == 0:
         training.state.save(training.run.folder / LAST)
@@ -102,7 +105,7 @@ def save_state(training: Training) -> None:
 
 @contextmanager
 def _tensorboard_writer(training: Training) -> Iterator[SummaryWriter | None]:
-    """Tensorboard, where this rank writes."""
+    """The TensorBoard writer of the first rank; None on the others."""
     if process_group.rank():
         yield None
         return
@@ -111,34 +114,32 @@ def _tensorboard_writer(training: Training) -> Iterator[SummaryWriter | None]:
         yield board
 
 
-def _train_epoch(training: Training, accord: StopAgreement) -> dict[str, Any]:
-    """Train up to the next validation; return the epoch's row of metrics.csv.
-
-    After a resume it may be that no step is left before it.
-    """
-    course, state, clock = training.run.config.train, training.state, training.clock
-    until = min(course.steps, (state.epoch + 1) * course.epoch_steps)
+def _train_epoch(training: Training, agreement: StopAgreement) -> dict[str, Any]:
+    """Train up to the next validation (after a resume perhaps no step); return the row of metrics.csv."""
+    settings, state, clock = training.run.config.train, training.state, training.clock
+    until = min(settings.steps, (state.epoch + 1) * settings.epoch_steps)
     began, first, waited = time.monotonic(), state.step, 0.0
     saved = began
     state.network.train()
     batches = iter(_batch_loader(training, until))
     with console.progress_bar("training") as report:
         while state.step < until and not (state.step and clock.is_over()):
-            asked = time.monotonic()
+            before = time.monotonic()
             batch = next(batches)
-            waited += time.monotonic() - asked
+            waited += time.monotonic() - before
             rate = training.run.config.optimizer.rate(training.progress_share)
-            process_group.seed_other_ranks(course.seed, state.step)
+            process_group.seed_other_ranks(settings.seed, state.step)
             state.losses.append(_train_step(training, batch, rate))
             state.step += 1
+            training.on_step(state.step, state.losses[-1])
             _report_progress(training, report)
-            accord.raise_if_stopped()
-            if time.monotonic() - saved > 60 * course.checkpoint_minutes:
+            agreement.raise_if_stopped()
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
                 save_state(training)
                 saved = time.monotonic()
     took = max(time.monotonic() - began, 1e-9)
     return {
-        "epoch": math.ceil(state.step / course.epoch_steps),
+        "epoch": math.ceil(state.step / settings.epoch_steps),
         "step": state.step,
         "seconds": round(clock.seconds_spent(), 1),
         "steps_per_second": round((state.step - first) / took, 3),
@@ -149,14 +150,14 @@ def _train_epoch(training: Training, accord: StopAgreement) -> dict[str, Any]:
 
 
 def _batch_loader(training: Training, until: int) -> BatchLoader:
-    course = training.run.config.train
-    workers = course.workers
+    settings = training.run.config.train
+    workers = settings.workers
     if workers is None:
         gpu = training.stepper.device.device.type == "cuda"
         workers = default_workers(process_group.rank_cores(), gpu=gpu)
     return build_loader(
         training.patches,
-        batch=course.batch,
+        batch=settings.batch,
         steps=range(training.state.step, until),
         workers=workers,
         rank=process_group.rank(),
@@ -170,8 +171,8 @@ def _train_step(training: Training, batch: dict[str, Any], rate: float) -> float
     except NotFiniteError as error:
         path = training.run.folder / DIVERGED
         shares = process_group.all_gather({name: batch[name] for name in ("image", "label")})
-        whole = {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
-        values = {"step": training.state.step, "rate": rate, **whole}
+        tensors = {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
+        values = {"step": training.state.step, "rate": rate, **tensors}
         values["network"] = training.state.network.state_dict()
         process_group.on_first_rank(lambda: write_torch_file(values, path))
         if process_group.rank():
@@ -183,7 +184,7 @@ def _train_step(training: Training, batch: dict[str, Any], rate: float) -> float
 
 
 def _report_progress(training: Training, report: console.ProgressCallback) -> None:
-    """Show how far the run is: by its steps, or by its time where that ends it."""
+    """Show the progress by steps, or by seconds where the time limit comes first."""
     state, clock, steps = training.state, training.clock, training.run.config.train.steps
     note = f"loss {np.mean(state.losses[-20:]):.3f}"
     if clock.limit and clock.share_spent() > state.step / steps:
@@ -210,5 +211,5 @@ def _save_epoch(row: dict[str, Any], training: Training, board: SummaryWriter | 
     for key, value in row.items():
         if key not in ("epoch", "step"):
             board.add_scalar(key, float(value), row["step"])
-    told = [f"{key} {row[key]:.4f}" for key in ("loss", "unseen_cases", "later_days") if key in row]
-    log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join(told))
+    parts = [f"{key} {row[key]:.4f}" for key in ("loss", "unseen_cases", "later_days") if key in row]
+    log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join(parts))

@@ -1,7 +1,8 @@
-"""Weights that others left: read from a file, and copied into a network as far as they fit."""
+"""Pretrained weights: read from a file, and copied into a network as far as they fit."""
 
 import hashlib
 import io
+import itertools
 import math
 import pickle
 import re
@@ -20,19 +21,19 @@ from volseg.errors import UserError
 from volseg.schema import Section
 
 WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "network", "model", "net")
-"""Where checkpoints keep the weights: Lightning, PyTorch's tutorials, nnU-Net, volseg, MONAI."""
+"""Keys of the weights in checkpoints: Lightning, PyTorch's tutorials, nnU-Net, volseg, MONAI."""
 ADDED = ("", "swinViT.")
-"""What may stand before the file's names here: MONAI's self-supervised encoders go without it."""
+"""Prefixes that the file's names may lack: MONAI's self-supervised encoders have no `swinViT.`."""
 DEPTH = 4
-"""The most parts of a name that may be a wrapper's: `model._orig_mod.module.` has three."""
+"""Parts of a name that are tried as a wrapper's prefix: `model._orig_mod.module.` has three."""
 LEAST = 0.01
-"""The share of the parameters below which it's another network: small tensors fit by chance."""
+"""Share of the parameters that must fit at least: small tensors fit by chance."""
 RIGHT = "expected a state dict saved by torch.save, or .safetensors"
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """The tensors of a file, by name, and the SHA-256 of the very bytes that were read."""
+    """The tensors of a file by name, and the SHA-256 of the file."""
 
     file: Path
     sha256: str
@@ -40,7 +41,7 @@ class PretrainedWeights:
 
 
 class ShapeMismatch(Section):
-    """A tensor of the network that has another shape in the file."""
+    """A tensor with one shape in the file (`there`) and another in the network (`here`)."""
 
     name: str
     there: tuple[int, ...]
@@ -48,10 +49,10 @@ class ShapeMismatch(Section):
 
 
 class LoadResult(Section):
-    """What became of each tensor; `extra` has the file's names, all else the network's.
+    """The tensors that were loaded or not, by the network's names; `extra` by the file's.
 
-    A tensor that the network knows by two names is told by the first. `dropped` and `added` are the
-    leading parts of the file's names without and with which they fit.
+    A tensor with two names in the network goes by the first. The file's names fit without the prefix
+    `dropped` and with the prefix `added`.
     """
 
     parameters: int
@@ -65,10 +66,10 @@ class LoadResult(Section):
 
 
 def read_weights(file: Path) -> PretrainedWeights:
-    """The weights in a file; of PyTorch's only what `weights_only=True` reads, so no code is run.
+    """The weights in a file; `weights_only=True` lets no code of it run.
 
     Raises:
-        UserError: it can't be read, or there are no weights in it.
+        UserError: the file can't be read, or has no weights.
     """
     try:
         data = file.read_bytes()
@@ -89,32 +90,27 @@ def load_weights(network: nn.Module, weights: PretrainedWeights) -> LoadResult:
     """Copy every tensor whose name and shape fit; the others stay as they are.
 
     Raises:
-        UserError: nothing fits, or values that are no numbers; the network is left as it was.
+        UserError: nothing fits, or values that are no numbers; the network is not changed.
     """
-    names, loaded = _match_tensors(network, weights)
+    names, result = match_tensors(network, weights)
     stored = network.state_dict()  # shares its memory with the network
     with torch.no_grad():
         for theirs, ours in names.items():
             stored[ours].copy_(weights.tensors[theirs])
-    return loaded
+    return result
 
 
-def check_weights(network: nn.Module, weights: PretrainedWeights) -> None:
-    """Raise what `start` would, and change nothing.
+def match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[str, str], LoadResult]:
+    """The network's name (the first of several) for each fitting name of the file, and the result of loading.
 
     Raises:
         UserError: nothing fits, or values that are no numbers.
     """
-    _match_tensors(network, weights)
-
-
-def _match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[str, str], LoadResult]:
-    """The file's names that fit with the network's first name of each, and what became of all."""
     stored = network.state_dict(keep_vars=True)
     first: dict[int, str] = {}
     ours = {name: first.setdefault(id(tensor), name) for name, tensor in stored.items()}
-    spelt = _NameMapping.best_match(weights.tensors, ours)
-    known = {theirs: ours[name] for theirs, name in spelt.names.items()}
+    mapping = _NameMapping.best_match(weights.tensors, ours)
+    known = {theirs: ours[name] for theirs, name in mapping.names.items()}
     names, wrong = {}, {}
     for theirs, name in known.items():
         there, here = tuple(weights.tensors[theirs].shape), tuple(stored[name].shape)
@@ -122,35 +118,35 @@ def _match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict
             names[theirs] = name
         else:
             wrong[name] = ShapeMismatch(name=name, there=there, here=here)
-    found = set(names.values())
+    fitting = set(names.values())
     sizes = {name: _parameter_count(stored[name]) for name in first.values()}
-    loaded = LoadResult(
-        parameters=sum(sizes[name] for name in found),
+    result = LoadResult(
+        parameters=sum(sizes[name] for name in fitting),
         parameters_in_all=sum(sizes.values()),
-        loaded=tuple(name for name in first.values() if name in found),
-        missing=tuple(name for name in first.values() if name not in found | wrong.keys()),
+        loaded=tuple(name for name in first.values() if name in fitting),
+        missing=tuple(name for name in first.values() if name not in fitting | wrong.keys()),
         extra=tuple(name for name in weights.tensors if name not in known),
-        wrong_shape=tuple(wrong[name] for name in first.values() if name in wrong.keys() - found),
-        dropped=spelt.dropped,
-        added=spelt.added,
+        wrong_shape=tuple(wrong[name] for name in first.values() if name in wrong.keys() - fitting),
+        dropped=mapping.dropped,
+        added=mapping.added,
     )
-    _refuse_poor_match(weights, loaded)
+    _refuse_poor_match(weights, result)
     broken = [name for name in names if not torch.isfinite(weights.tensors[name]).all()]
     if broken:
         raise UserError(f"{weights.file}: NaN or infinity in {_join_few(broken)}; give an earlier checkpoint")
-    return names, loaded
+    return names, result
 
 
-def _refuse_poor_match(weights: PretrainedWeights, loaded: LoadResult) -> None:
-    """Raise where loading would be worth nothing."""
-    if loaded.parameters >= LEAST * loaded.parameters_in_all:
+def _refuse_poor_match(weights: PretrainedWeights, result: LoadResult) -> None:
+    """Raise where too few parameters fit."""
+    if result.parameters >= LEAST * result.parameters_in_all:
         return
-    if loaded.wrong_shape:
-        largest = sorted(loaded.wrong_shape, key=lambda one: -math.prod(one.here))
-        shapes = "; ".join(f"{one.name} is {shape_mismatch_text(one)}" for one in largest[:3])
+    if result.wrong_shape:
+        largest = sorted(result.wrong_shape, key=lambda mismatch: -math.prod(mismatch.here))
+        shapes = "; ".join(f"{tensor.name} is {shape_mismatch_text(tensor)}" for tensor in largest[:3])
         why = f"names are the network's, but shapes are not ({shapes})"
     else:
-        there, here = _join_few(weights.tensors), _join_few([*loaded.missing, *loaded.loaded])
+        there, here = _join_few(weights.tensors), _join_few([*result.missing, *result.loaded])
         why = f"names are not the network's (there: {there}; here: {here})"
     raise UserError(f"{weights.file}: {why}; give weights of such a network, or set network: to theirs")
 
@@ -159,15 +155,15 @@ def _parameter_count(tensor: Tensor) -> int:
     return tensor.numel() if isinstance(tensor, nn.Parameter) else 0
 
 
-def shape_mismatch_text(one: ShapeMismatch) -> str:
-    """E.g. `3x16x1 there, 2x16x1 here`."""
-    there, here = ("x".join(map(str, shape)) or "one number" for shape in (one.there, one.here))
+def shape_mismatch_text(tensor: ShapeMismatch) -> str:
+    """Both shapes, e.g. `3x16x1 there, 2x16x1 here`."""
+    there, here = ("x".join(map(str, shape)) or "one number" for shape in (tensor.there, tensor.here))
     return f"{there} there, {here} here"
 
 
 @dataclass(frozen=True)
 class _NameMapping:
-    """How the file spells the network's names: file's name to network's, for all that are known."""
+    """The network's name for each known name of the file, and the change of prefixes between the two."""
 
     names: dict[str, str]
     dropped: str = ""
@@ -175,49 +171,45 @@ class _NameMapping:
 
     @classmethod
     def best_match(cls, theirs: Iterable[str], ours: Collection[str]) -> "_NameMapping":
-        """The one that makes most names known, of equals the one that changes least.
+        """The mapping with the most known names, of equals the one that changes least.
 
-        Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, what a
-        Lightning module calls its network), so it's tried and not looked up.
+        Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, the
+        attribute of a Lightning module), so all are tried.
         """
         theirs = list(theirs)
         parts = [name.split(".")[:-1] for name in theirs]
-        heads = [
+        prefixes = [
             ".".join(part[:depth]) + "."
             for depth in range(1, DEPTH + 1)
             for part in parts
             if len(part) >= depth
         ]
-        found = cls({})
-        for dropped in dict.fromkeys(["", *heads]):
-            for added in ADDED:
-                spelt = {
-                    name: _swin_vit_name(added + name.removeprefix(dropped), ours)
-                    for name in theirs
-                    if name.startswith(dropped)
-                }
-                names = {name: here for name, here in spelt.items() if here in ours}
-                if len(names) > len(found.names):
-                    found = cls(names, dropped, added)
-        return found
+        best = cls({})
+        for dropped, added in itertools.product(dict.fromkeys(["", *prefixes]), ADDED):
+            pairs = (
+                (name, _swin_vit_name(added + name.removeprefix(dropped), ours))
+                for name in theirs
+                if name.startswith(dropped)
+            )
+            names = {name: here for name, here in pairs if here in ours}
+            if len(names) > len(best.names):
+                best = cls(names, dropped, added)
+        return best
 
 
 def _swin_vit_name(name: str, ours: Collection[str]) -> str:
-    """MONAI's self-supervised SwinViT calls `linear1` and `linear2` of its blocks `fc1` and `fc2`."""
+    """The name with MONAI's `fc1` and `fc2` of its self-supervised SwinViT as `linear1` and `linear2`."""
     return name if name in ours else name.replace(".mlp.fc", ".mlp.linear")
 
 
 def _state_dict(values: Any, depth: int = 3) -> dict[str, Tensor]:
-    """The tensors by name in a checkpoint, inside its wrappers; empty where there are none."""
+    """The tensors of a checkpoint by name, taken out of its wrappers; empty where there are none."""
     if not (isinstance(values, dict) and depth):
         return {}
     for wrapper in WRAPPERS:
-        found = _state_dict(values.get(wrapper), depth - 1)
-        if found:
-            return found
-    return {
-        name: value for name, value in values.items() if isinstance(name, str) and isinstance(value, Tensor)
-    }
+        if tensors := _state_dict(values.get(wrapper), depth - 1):
+            return tensors
+    return {key: value for key, value in values.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def _read_safetensors(file: Path, data: bytes) -> Any:
@@ -230,7 +222,7 @@ def _read_safetensors(file: Path, data: bytes) -> Any:
 def _read_torch(file: Path, data: bytes) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of TorchScript, which is told below
+            warnings.simplefilter("ignore")  # about TorchScript, which is an error below
             return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises many kinds for a damaged file
         text = str(error)
@@ -255,5 +247,5 @@ def _content_text(values: Any) -> str:
 
 
 def _join_few(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")
+    first = list(names)
+    return ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")

@@ -1,4 +1,4 @@
-"""Whether to go on: what a signal asks and the clock says, the same on all ranks."""
+"""When training ends: by its time limit or by a signal, at the same step on all ranks."""
 
 import time
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from volseg.system import signals
 
 
 class TrainingClock:
-    """The wall-clock time a run has spent, over all its resumes, and what it may spend.
+    """The wall-clock seconds of a run, over all its resumes, and their limit (None: no limit).
 
-    The time that the last validation and checkpoint took is kept back for the next ones, so that a
-    run with a limit ends within it. Several ranks go by the time on which they last agreed, so that
-    all of them end with the same step.
+    The time of the last validation and checkpoint is reserved for the next ones, so that a run ends
+    within its limit. Several ranks go by the time on which they last agreed, so that all of them end
+    with the same step.
     """
 
     def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
@@ -40,9 +40,13 @@ class TrainingClock:
         """Whether training has to end."""
         return self.share_spent() >= 1
 
+    def end(self) -> None:
+        """Set the limit to the time that is spent, so that training ends with this step."""
+        self.limit = max(self.seconds_spent(), 1e-9)
+
     @contextmanager
     def reserve_time(self) -> Iterator[None]:
-        """Keep back as long as the body takes."""
+        """Reserve as long as the body takes."""
         began = self.seconds_spent()
         yield
         self.reserve = self.seconds_spent() - began
@@ -50,16 +54,16 @@ class TrainingClock:
 
 @dataclass(frozen=True)
 class StopAgreement:
-    """A signal that any rank has got counts on all, and so does the time on rank 0's clock."""
+    """A signal to any rank stops all ranks, and all go by the clock of rank 0."""
 
     request: signals.StopRequest
     clock: TrainingClock
 
     def raise_if_stopped(self) -> None:
-        """Call this where work is whole, equally often on all ranks.
+        """End training after a signal. To be called between steps, equally often on all ranks.
 
         Raises:
-            Stopped: a signal has come to any of them since the last call.
+            Stopped: a signal has come to any rank since the last call.
         """
         number = self.sync_clock_and_signal()
         if number:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from volseg import console
-from volseg.arguments import Fold, TrainOptions
+from volseg.arguments import Fold, TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.splits import Split, split_samples
@@ -21,7 +21,7 @@ from volseg.model.engines.torch import TorchNetwork
 from volseg.model.engines.torch_device import Device
 from volseg.model.networks import init_prior_bias
 from volseg.postprocessing import ineffective_steps, unknown_classes
-from volseg.runs import locate as runs
+from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST, RunSplits
 from volseg.training import fine_tuning, loop
@@ -39,10 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The run, the steps it took, and the score that chose its best weights (None: no validation).
-
-    `rank` is that of this process; rank 0 tells the rest.
-    """
+    """A run, its steps and seconds, the score of its best weights (None: no validation), and this rank."""
 
     run: Path
     steps: int
@@ -51,11 +48,11 @@ class TrainingResult:
     rank: int = 0
 
 
-def train(config: Config, options: TrainOptions) -> TrainingResult:
-    """Train a network; validate and save after each epoch; leave the best weights in the run.
+def train(config: Config, options: TrainArguments) -> TrainingResult:
+    """Train a network; validate and save after each epoch; write the best weights into the run.
 
     Within torchrun, or a job step of SLURM with several tasks, this process is one of several ranks
-    that train it together. The result is that of one process up to rounding, but for dropout, which
+    that train together. The result is that of one process up to rounding, but for dropout, which
     each rank draws for itself.
 
     Raises:
@@ -75,10 +72,10 @@ def train(config: Config, options: TrainOptions) -> TrainingResult:
 
 
 def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, RunSplits]:
-    """The dataset, and which of its scans are trained on and which kept apart.
+    """The dataset, and its scans by set: for training, validation and hold-out.
 
     Raises:
-        UserError: no such dataset, files that are missing, or a config that doesn't fit it.
+        UserError: no such dataset, missing files, or a config that doesn't fit the dataset.
     """
     dataset = Dataset.load(data)
     problems = [
@@ -87,15 +84,16 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
     ]
     if problems:
         raise UserError.from_problems(problems)
-    kept: Fold = "all" if config.data.split == "none" else fold
-    parts = split_samples(dataset.samples, fold=kept, hold_out=config.data.hold_out)
-    dataset.check_files([one for one in dataset.samples if any(one.name in part for part in parts)])
+    if config.data.split == "none":
+        fold = "all"
+    parts = split_samples(dataset.samples, fold=fold, hold_out=config.data.hold_out)
+    dataset.check_files([sample for sample in dataset.samples if any(sample.name in part for part in parts)])
     facts = RunSplits(
         dataset=dataset.facts.name,
         classes=dataset.classes,
         exclusive=dataset.facts.exclusive,
         channels=dataset.facts.channels,
-        fold=kept,
+        fold=fold,
         **parts._asdict(),
     )
     return dataset, facts
@@ -109,17 +107,16 @@ def build_training(
     resume: bool = False,
     max_seconds: float | None = None,
 ) -> Training:
-    """All that a training is made of: the network, its scans in memory, and how far it is."""
+    """The parts of a training: the network, its scans in memory, and the state, fresh or resumed."""
     config, facts = run.config, run.facts
-    parts = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
     device = Device.best_available(config.train.precision)
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _initial_state(run, device, start)
-    if resume and runs.has_checkpoint(run.folder):  # else it was stopped before anything was saved
+    if resume and has_checkpoint(run.folder):  # else it was stopped before its first checkpoint
         state.restore(run.folder / LAST)
     clock = TrainingClock(max_seconds, before=state.elapsed)
-    batches = cached_patches(run, dataset)
+    patches = cached_patches(run, dataset)
     _log_start(run, state, device)
     stepper = Stepper(
         loss=config.loss,
@@ -129,16 +126,14 @@ def build_training(
         parts=process_group.rank_part_sizes(config.train.batch, config.train.accumulate),
         shared=process_group.wrap_distributed(state.network),
     )
-    validation = Validation(
-        dataset,
-        parts,
-        build_predictor(run, ensemble_member(run, TorchNetwork(state.validated_network, device))),
-    )
-    return Training(run, state, batches, stepper, validation, clock)
+    member = ensemble_member(run, TorchNetwork(state.validated_network, device))
+    sets = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
+    validation = Validation(dataset, sets, build_predictor(run, member))
+    return Training(run, state, patches, stepper, validation, clock)
 
 
 def cached_patches(run: Run, dataset: Dataset) -> TrainingPatches:
-    """The row of training patches, with the scans that they are cut from at hand.
+    """The sequence of training patches, with the scans in the cache.
 
     Raises:
         UserError: a scan that can't be read.
@@ -146,18 +141,18 @@ def cached_patches(run: Run, dataset: Dataset) -> TrainingPatches:
     config, train = run.config, run.config.train
     samples = [sample for sample in dataset.samples if sample.name in run.facts.train]
     scans = ScanCache(dataset, samples, config.data, ranks=process_group.world_size())
-    log.info("%s", scans.told)
-    vary = build_augmentation(config.augment, patch=train.patch, foreground=train.foreground)
-    return TrainingPatches(scans, vary, seed=train.seed)
+    log.info("%s", scans.description)
+    augmentation = build_augmentation(config.augment, patch=train.patch, foreground=train.foreground)
+    return TrainingPatches(scans, augmentation, seed=train.seed)
 
 
 def _initial_state(run: Run, device: Device, start: fine_tuning.StartWeights | None) -> TrainingState:
-    fresh = run.build_network()
+    network = run.build_network()
     if process_group.world_size() > 1:
-        convert_sync_batch_norm(fresh)
-    init_prior_bias(fresh, len(run.facts.classes), exclusive=run.facts.exclusive)
-    fine_tuning.load_start(run, fresh, start)
-    network = device.place_network(fresh)
+        convert_sync_batch_norm(network)
+    init_prior_bias(network, len(run.facts.classes), exclusive=run.facts.exclusive)
+    fine_tuning.load_start(run, network, start)
+    network = device.place_network(network)
     optimizer = run.config.optimizer.build(network.parameters())
     scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
     decay = run.config.train.ema
@@ -165,40 +160,39 @@ def _initial_state(run: Run, device: Device, start: fine_tuning.StartWeights | N
 
 
 def _log_start(run: Run, state: TrainingState, device: Device) -> None:
-    course = run.config.train
-    count = f"{process_group.world_size()} x " if process_group.world_size() > 1 else ""
+    ranks = f"{process_group.world_size()} x " if process_group.world_size() > 1 else ""
     log.info(
         "training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done",
         run.config.network.name,
-        count,
+        ranks,
         device,
         len(run.facts.train),
-        course.batch,
+        run.config.train.batch,
         state.step,
-        course.steps,
+        run.config.train.steps,
     )
 
 
 def _open_run_and_dataset(
-    config: Config, options: TrainOptions
+    config: Config, options: TrainArguments
 ) -> tuple[Run, Dataset, fine_tuning.StartWeights | None]:
-    """The run's folder, made or found fit to go on, the dataset, and weights to start from."""
+    """The run, created or opened to be resumed, the dataset, and weights to start from."""
     process_group.rank_part_sizes(config.train.batch, config.train.accumulate)
-    dataset, facts = load_and_split(config, options.data, options.fold)
+    dataset, facts = load_and_split(config, options.data, options.first_fold)
     start = fine_tuning.resolve_start(options.weights, options.run, resume=options.resume)
     fine_tuning.check_fit(start, config, dataset)
     return _open_run(config, options, facts), dataset, start
 
 
-def _open_run(config: Config, options: TrainOptions, facts: RunSplits) -> Run:
+def _open_run(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
             raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
         return Run.create(options.run, config, facts)
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
-    wanted = with_own_postprocessing(config, run)
-    problems = _changed_settings(run.config.model_dump(), wanted.model_dump())
+    new = with_own_postprocessing(config, run)
+    problems = _changed_settings(run.config.model_dump(), new.model_dump())
     if run.facts != facts:
         problems.append("the dataset or fold (splits.json differs)")
     if problems:
@@ -210,13 +204,14 @@ def _open_run(config: Config, options: TrainOptions, facts: RunSplits) -> Run:
 
 
 def with_own_postprocessing(config: Config, run: Run) -> Config:
-    """The config with the run's own post-processing: it may be another by now, and it stays."""
+    """The config with the run's own post-processing, which `volseg tune` may have changed."""
     if config.postprocess != run.config.postprocess:
         log.info("%s: keeps its own steps, which are not those of the config", run.steps_file)
     return config.model_copy(update={"postprocess": run.config.postprocess})
 
 
 def _changed_settings(old: Any, new: Any, place: str = "") -> list[str]:
+    """Each setting that differs, by dotted key, with its old and new value."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
         below = (_changed_settings(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)

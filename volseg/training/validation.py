@@ -79,7 +79,7 @@ class Validation:
         truth = self.dataset.labels(sample)
         pairs = zip(truth, found, strict=True)
         values = [Dice()(MaskPair(t, f, sample.spacing_mm)) for t, f in pairs]
-        drawn = draw_overlay(image[0], found, truth=truth, numbers=sample.slices) if draw else None
+        drawn = draw_overlay(image[0], found, labels=truth, numbers=sample.slices) if draw else None
         return values, drawn
 
 

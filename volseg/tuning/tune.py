@@ -7,10 +7,10 @@ from datetime import date
 from pathlib import Path
 
 from volseg import __version__
+from volseg.arguments import InferArguments
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
-from volseg.inference.ensemble import InferenceOptions
 from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run_files import CALIBRATION
 from volseg.tuning import nested_cross_validation
@@ -36,7 +36,7 @@ def tune(
     *,
     goal: ObjectiveName = "kaggle",
     max_seconds: float = 600,
-    how: InferenceOptions = InferenceOptions(),
+    how: InferArguments = InferArguments(),
 ) -> tuple[OutOfFoldScans, TuningFile]:
     """Find each class's steps by a run's validation scans; write tune.json, and what helps into the run.
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.raw import CLASSES, SCANS, Raw, pixels
 from tests.strategies import affines, shapes
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data import phantom, volume_files, volumes_to_slices
 from volseg.data.dataset import Dataset
 from volseg.data.layouts import GITract
@@ -48,7 +48,7 @@ def there_and_back(source, folder, **options):
     done = volumes_to_slices.convert_dataset(
         source, folder / "slices", options=volumes_to_slices.SlicingOptions(**options)
     )
-    settings = PrepareOptions(out=folder / "again", workers=1, **options_of(done.command))
+    settings = PrepareArguments(out=folder / "again", workers=1, **options_of(done.command))
     back = prepare(folder / "slices", options=settings)
     assert not back.failures
     return done, Dataset.load(folder / "again")
@@ -163,7 +163,7 @@ def files_of(folder):
 
 def test_a_phantom_comes_back_file_for_file(tmp_path):
     phantom.write_phantom(tmp_path / "raw", cases=1, days=2, workers=1)
-    prepare(tmp_path / "raw", options=PrepareOptions(out=tmp_path / "prepared", workers=1))
+    prepare(tmp_path / "raw", options=PrepareArguments(out=tmp_path / "prepared", workers=1))
 
     done, again = there_and_back(tmp_path / "prepared", tmp_path)
 
@@ -180,7 +180,7 @@ def test_a_phantom_comes_back_file_for_file(tmp_path):
 def test_real_slices_come_back_with_their_names_pixels_and_rows(shared_data, tmp_path):
     """One scan is not square, none starts at slice 1."""
     raw = shared_data / "uwmgi"
-    prepare(raw, options=PrepareOptions(out=tmp_path / "prepared", workers=1))
+    prepare(raw, options=PrepareArguments(out=tmp_path / "prepared", workers=1))
 
     there_and_back(tmp_path / "prepared", tmp_path)
 
@@ -195,7 +195,7 @@ def test_real_slices_come_back_with_their_names_pixels_and_rows(shared_data, tmp
 def test_numbers_overlaps_gaps_and_exclusions_of_slices_are_kept(tmp_path):
     raw = Raw(tmp_path / "raw")
     raw.path(SCANS[0], 13).unlink()
-    given = PrepareOptions(out=tmp_path / "prepared", workers=1, allow_gaps=True, exclude=(SCANS[2],))
+    given = PrepareArguments(out=tmp_path / "prepared", workers=1, allow_gaps=True, exclude=(SCANS[2],))
     prepare(raw.root, options=given)
 
     done, again = there_and_back(tmp_path / "prepared", tmp_path)
@@ -358,7 +358,7 @@ class TestRefusals:
 
     def test_labels_of_a_prepared_scan_must_lie_on_its_grid(self, tmp_path):
         raw = Raw(tmp_path / "raw")
-        prepare(raw.root, options=PrepareOptions(out=tmp_path / "prepared", workers=1))
+        prepare(raw.root, options=PrepareArguments(out=tmp_path / "prepared", workers=1))
         path = tmp_path / f"prepared/labels/{SCANS[1]}/stomach.nii.gz"
         label = volume_files.read(path)
         write_volume(Volume(label.voxels, label.affine * 2), path)

@@ -148,10 +148,10 @@ class Stored:
         self.first = Volume(empty + np.uint16(500), stack_affine((1.5, 1.5), 3.0)[:, [*axes, 3]])
         self.grid = NetworkGrid.from_volume(self.first, None)
 
-    def whole(self, number: int) -> np.ndarray:
+    def class_probability(self, number: int) -> np.ndarray:
         return self.maps.class_probability(number).transpose(self.axes)
 
-    def agreement(self, number: int, squares: float) -> float | None:
+    def dice_between_passes(self, number: int, squares: float) -> float | None:
         return self.maps.dice_between_passes(number, squares)
 
 
@@ -164,7 +164,7 @@ def test_slices_lie_across_the_line_from_head_to_feet_however_a_file_stores_them
     stored = Stored(maps, axes)
     review = ScanReview(None, stored.first, (0.0, 1000.0))
 
-    review.add_class("stomach", stored.whole(0) >= 128, stored, 0)
+    review.add_class("stomach", stored.class_probability(0) >= 128, stored, 0)
 
     assert review.slices_to_check == ((7, 7),)
     assert review.confidence == reviewed(maps).confidence

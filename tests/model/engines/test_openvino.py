@@ -8,7 +8,8 @@ import pytest
 
 def test_telemetry_is_out_of_reach_of_conversion_and_of_quantisation() -> None:
     code = (
-        "import sys; from volseg.model.engines.openvino import import_openvino; import_openvino(); import nncf;"
+        "import sys; from volseg.model.engines.openvino import import_openvino;"
+        "import_openvino(); import nncf;"
         "import openvino.tools.ovc.convert_impl;"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry')"
         " and sys.modules[name] is not None])"

@@ -74,7 +74,7 @@ def test_what_is_asked_for_is_done_in_one_order() -> None:
     steps = build_augmentation(everything, patch=(4, 4, 4), foreground=0.5).transforms
 
     assert [type(step).__name__ for step in steps] == [
-        "PlacePatch", "Flip", "RotateZoom", "Bend", "Cut",
+        "PlacePatch", "Flip", "RotateZoom", "ElasticDeformation", "CutPatch",
         "Gamma", "Blur", "LowResolution", "Contrast", "Brightness", "Noise",
     ]  # fmt: skip
 

@@ -91,8 +91,8 @@ def test_other_settings_have_other_files_and_are_told(dataset) -> None:
 
     assert len(set(keys)) == 4
     assert cache_key(dataset, Data(cache="disk", hold_out=("case1",))) == keys[0]
-    assert "other settings" not in kept(dataset, cache="disk").told
-    assert "caches of other settings" in kept(dataset, cache="disk", below_cut="ignore").told
+    assert "other settings" not in kept(dataset, cache="disk").description
+    assert "caches of other settings" in kept(dataset, cache="disk", below_cut="ignore").description
     assert len(files(dataset)) == 8
 
 
@@ -115,8 +115,8 @@ def test_without_room_on_the_disk_a_part_is_kept_in_memory(dataset, monkeypatch)
 
     scans = kept(dataset)
 
-    assert "50% kept in memory" in scans.told
-    assert "has no room for them either" in scans.told
+    assert "50% kept in memory" in scans.description
+    assert "has no room for them either" in scans.description
     assert not files(dataset)
     assert np.array_equal(scans[3].image, LoadScan(dataset, Data())(dataset.samples[3]).image)
     with pytest.raises(UserError, match=r"no room for 1 MB .* set data\.cache=memory"):

@@ -17,7 +17,7 @@ from volseg.evaluation.comparison.differences import (
 )
 from volseg.evaluation.evaluate import ScorableScans, find_scorable_scans, score_pairs
 from volseg.evaluation.scan_scores import ScanFilePair, ScanScores
-from volseg.formatting import _listed
+from volseg.formatting import join_names
 from volseg.inference.prediction_folder import holds_scans
 from volseg.runs.run_files import CONFIG
 
@@ -79,7 +79,7 @@ def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool 
         raise UserError.from_problems(
             f"{what}: {', '.join(scans)}; predict them, or pass --common" for what, scans in lacking
         )
-    left_out = [f"{what}: {_listed(scans)}" for what, scans in lacking]
+    left_out = [f"{what}: {join_names(scans)}" for what, scans in lacking]
     fair, told = _comparable_scans(one, other)
     if not fair:
         raise UserError.from_problems([f"{a}, {b}: no scan to compare fairly", *left_out, *told])
@@ -143,7 +143,7 @@ def _rescoring_notes(side: ComparedPredictions, scans: Sequence[str]) -> Iterato
     """A line where scores are missing or out of date."""
     anew = side.outdated_scans(scans)
     if anew and side.known:
-        yield f"{side.name}: its scores are out of date; scored anew: {_listed(anew)}"
+        yield f"{side.name}: its scores are out of date; scored anew: {join_names(anew)}"
     elif anew:
         yield f"{side.name}: has no scores; `volseg evaluate {side.name}` keeps them for next time"
 
@@ -207,7 +207,7 @@ def _comparable_scans(one: ComparedPredictions, other: ComparedPredictions) -> t
         ],
         "trained on by both, left out": both if neither else [],
     }
-    notes = [f"{what}: {_listed(scans)}" for what, scans in told.items() if scans]
+    notes = [f"{what}: {join_names(scans)}" for what, scans in told.items() if scans]
     if both and not neither:
         notes.append("both were trained on these scans, so this tells nothing of new ones")
     return neither or both, notes
@@ -218,4 +218,4 @@ def _unscored_notes(unscored: Mapping[str, str]) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for scan, why in unscored.items():
         by_reason.setdefault(why, []).append(scan)
-    yield from (f"not compared: {why}: {_listed(scans)}" for why, scans in by_reason.items())
+    yield from (f"not compared: {why}: {join_names(scans)}" for why, scans in by_reason.items())

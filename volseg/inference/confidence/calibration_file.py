@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from volseg.data.splits import case_of
 from volseg.inference.confidence.temperature_scaling import Calibration
 from volseg.runs.run_files import CALIBRATION, NetworkFile
 from volseg.schema import Section
@@ -99,8 +100,3 @@ def _merge_calibrations(organs: Sequence[Organ]) -> Organ:
         missed=statistics.fmean(one.missed for one in each),
     )
     return organs[0].model_copy(update={"calibration": mean})
-
-
-def case_of(scan: str) -> str:
-    """The case of a scan, from its name."""
-    return scan.rsplit("_day", 1)[0]

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from volseg.data.splits import case_of
 from volseg.formatting import format_ml
-from volseg.inference.confidence.calibration_file import Organ, case_of
+from volseg.inference.confidence.calibration_file import Organ
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
 
 SIGN = "days"

@@ -40,7 +40,7 @@ class CachePlacement(NamedTuple):
 
 
 class ScanCache:
-    """Training scans in packed form; `told` says where they are kept, how large they are and why."""
+    """Training scans in packed form; `description` says where they are kept, why, and their size."""
 
     def __init__(self, dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1) -> None:
         """Load all that there is room for, on all cores.
@@ -50,7 +50,7 @@ class ScanCache:
         """
         place = choose_placement(dataset, samples, data, ranks=ranks)
         self.names = [sample.name for sample in samples]
-        self.told = f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
+        self.description = f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
         load: Transform = LoadScan(dataset, data)
         if place.folder:
             load = DiskCache(load, dataset, place.folder)

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.preparation.prepare import prepare
@@ -71,7 +71,7 @@ def listed(tmp_path):
 
 def run(listed, **settings):
     out = listed.root.parent / "prepared"
-    return prepare(listed.root, options=PrepareOptions(layout="nifti", out=out, workers=1, **settings))
+    return prepare(listed.root, options=PrepareArguments(layout="nifti", out=out, workers=1, **settings))
 
 
 def test_untouched_volumes_are_prepared_without_a_word(listed):
@@ -367,7 +367,7 @@ def test_class_names_become_file_names_and_a_note_says_so(listed):
 
 def test_the_sources_own_dataset_json_is_never_replaced(listed):
     before = listed.json.read_bytes()
-    options = PrepareOptions(layout="nifti", out=listed.root, workers=1)
+    options = PrepareArguments(layout="nifti", out=listed.root, workers=1)
 
     with pytest.raises(UserError) as caught:
         prepare(listed.root, options=options)

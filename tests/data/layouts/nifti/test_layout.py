@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from hypothesis import given
 
 from tests.strategies import affines
-from volseg.arguments import PrepareOptions
+from volseg.arguments import PrepareArguments
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.preparation.prepare import prepare
@@ -59,7 +59,7 @@ class Decathlon:
     def prepare(self, source=None, **settings):
         self.json.write_text(json.dumps(self.told))
         out = self.root.parent / "prepared"
-        options = PrepareOptions(layout="nifti", out=out, **{"workers": 1, **settings})
+        options = PrepareArguments(layout="nifti", out=out, **{"workers": 1, **settings})
         return prepare(source or self.root, options=options)
 
     def reason(self, name="scan_1"):
@@ -211,7 +211,7 @@ def nnunet(tmp_path):
 def prepare_nnunet(root, **changes):
     path = root / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    return prepare(root, options=PrepareOptions(layout="nifti", out=root.parent / "prepared", workers=1))
+    return prepare(root, options=PrepareArguments(layout="nifti", out=root.parent / "prepared", workers=1))
 
 
 def test_an_nnunet_dataset_is_read_with_its_channels_classes_and_parts(nnunet):
@@ -300,7 +300,7 @@ def test_files_of_one_name_in_several_folders_are_called_after_their_folders(tmp
     (tmp_path / "raw/datalist.json").write_text(json.dumps({"labels": LABELS, "training": items}))
 
     out = tmp_path / "out"
-    prepare(tmp_path / "raw", options=PrepareOptions(layout="nifti", out=out, workers=1))
+    prepare(tmp_path / "raw", options=PrepareArguments(layout="nifti", out=out, workers=1))
 
     assert [one.name for one in Dataset.load(out).samples] == ["raw_a_image", "raw_b_image"]
 
@@ -432,7 +432,7 @@ def test_a_listing_that_can_not_be_followed_is_refused_and_says_where(decathlon,
 def test_the_wrong_layout_is_guessed(decathlon):
     decathlon.json.write_text("{}")
     with pytest.raises(UserError, match=r"did you mean --layout nifti\?"):
-        prepare(decathlon.root, options=PrepareOptions(out=decathlon.root / "out"))
+        prepare(decathlon.root, options=PrepareArguments(out=decathlon.root / "out"))
 
 
 # The real thing
@@ -441,7 +441,7 @@ def test_the_wrong_layout_is_guessed(decathlon):
 def test_every_voxel_and_label_of_the_hippocampus_set_is_its_sources(shared_data, tmp_path):
     source = shared_data / "hippocampus"
 
-    prepared = prepare(source, options=PrepareOptions(layout="nifti", out=tmp_path))
+    prepared = prepare(source, options=PrepareArguments(layout="nifti", out=tmp_path))
 
     dataset = Dataset.load(tmp_path)
     assert (len(dataset.samples), prepared.failures) == (195, ())
@@ -478,7 +478,7 @@ def test_the_real_abdomen_keeps_its_orientations_and_overlapless_organs(shared_d
     (tmp_path / "abdomen.json").write_text(json.dumps(told))
 
     prepared = prepare(
-        tmp_path / "abdomen.json", options=PrepareOptions(layout="nifti", out=tmp_path / "out")
+        tmp_path / "abdomen.json", options=PrepareArguments(layout="nifti", out=tmp_path / "out")
     )
 
     assert prepared.failures == ()

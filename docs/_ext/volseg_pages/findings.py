@@ -1,0 +1,99 @@
+"""The kinds of findings, checked against the code that reports them."""
+
+import ast
+from pathlib import Path
+
+import volseg
+from volseg_pages import markdown
+
+PACKAGE = Path(volseg.__file__).parent
+ROOMS = ("preparation", "data/layouts")
+"""Where findings are made."""
+MEANINGS = {
+    "dataset": (
+        "error, note",
+        "the dataset as a whole: damaged rows of `train.csv`, rows whose case or scan has no images, two "
+        "scans of one name; as a note, scans without rows, folders and files that are left out",
+    ),
+    "slices": (
+        "error",
+        "slices that are missing, there twice, misnamed or of different sizes; a gap between them; a case "
+        "without scans",
+    ),
+    "missing file": ("error", "an image or a label file that the listing names is not there"),
+    "image": (
+        "error",
+        "a slice or volume that is damaged, of the wrong size or type, or holds NaN; channels that are "
+        "missing or on different grids",
+    ),
+    "labels": (
+        "error",
+        "run-length codes that are no masks of this size; rows that do not fit the slices; a damaged label "
+        "file, one on another grid than the image, or one with values that the listing does not name",
+    ),
+    "memory": ("error", "there was not enough memory to read the scan"),
+    "killed": ("error", "the process that read the scan ended"),
+    "header": ("warning", "the header of a volume states no orientation, or contradicts itself"),
+    "no organ": ("warning", "a scan has labels, but no voxel of any class"),
+    "constant slice": ("warning", "a slice has one value only"),
+    "repeated slice": ("warning", "slices with identical pixels, in one scan or in two"),
+    "repeated mask": ("warning", "masks that are identical, on slices of one scan or of two"),
+    "intensity jump": (
+        "warning",
+        "the mean intensity of the body changes from one slice to the next by at least 40 % and by eight "
+        "times what is usual in the scan",
+    ),
+    "vanishing organ": ("warning", "a class is missing on one slice, but there before and after"),
+    "outside the body": ("warning", "more than 5 % of a class lie in the blank around the body"),
+    "mirrored": (
+        "warning",
+        "classes lie as in other cases only with left and right, front and back, or head and foot exchanged",
+    ),
+    "excluded": (
+        "note",
+        "a scan on the data author's list of bad labels, or named by `--exclude`: prepared, but left out of "
+        "training and scoring",
+    ),
+    "gap": ("note", "slices are missing, and `--allow-gaps` let that pass"),
+    "size": ("note", "another matrix or voxel size than most days of the case"),
+    "orientation": ("note", "voxel axes that run otherwise than in most scans"),
+}
+"""Severity and meaning by kind, as they stand in `--json`."""
+
+
+def kinds() -> str:
+    """A row a kind.
+
+    Raises:
+        ValueError: the code knows other kinds than this table.
+    """
+    texts, used = _strings(), _kinds_in_calls()
+    if wrong := [*({*MEANINGS} - texts), *(used - {*MEANINGS})]:
+        raise ValueError(f"kinds of findings that code and docs do not share: {', '.join(sorted(wrong))}")
+    rows = ((markdown.code(kind), severity, meaning) for kind, (severity, meaning) in MEANINGS.items())
+    return markdown.table(("kind", "severity", "what was found"), rows)
+
+
+def _trees() -> list[ast.Module]:
+    return [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for room in ROOMS
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+    ]
+
+
+def _strings() -> set[str]:
+    """All texts in the code."""
+    nodes = (node for tree in _trees() for node in ast.walk(tree))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def _kinds_in_calls() -> set[str]:
+    """Texts that are passed as `kind=`, or to methods that make findings of errors or warnings."""
+    calls = [node for tree in _trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = [word.value for call in calls for word in call.keywords if word.arg == "kind"]
+    for call in calls:
+        name = ast.unparse(call.func)
+        place = 1 if "error_findings" in name else 0 if name.startswith("self.") and "warn" in name else None
+        found += call.args[place : place + 1] if place is not None else []
+    return {str(node.value) for node in found if isinstance(node, ast.Constant)}
