@@ -1,6 +1,6 @@
 """volseg: outlines of organs from stacks of MR slices.
 
-The names of the Python API (`volseg.api`) are loaded when they are first used, so that `import volseg` is light.
+The names of the Python API (`volseg.api`) are loaded when they are first used: `import volseg` is light.
 """
 
 from importlib import import_module
