@@ -19,7 +19,7 @@ FLOORS = [
     "evaluation calibration export",
     "training tuning",
     "planning report",
-    "demo",
+    "demo api",
     "cli",
     "__main__",
 ]
