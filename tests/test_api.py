@@ -41,7 +41,7 @@ def test_importing_it_is_light_and_gives_every_name_it_promises() -> None:
 
 
 def test_prepare_gives_the_dataset_and_raises_what_the_command_prints(tmp_path: Path, capsys) -> None:
-    assert cli.run(["phantom", str(tmp_path / "raw"), "--cases", "2", "--days", "1"]) == 0
+    assert cli.run_command(["phantom", str(tmp_path / "raw"), "--cases", "2", "--days", "1"]) == 0
 
     made = volseg.prepare(tmp_path / "raw", tmp_path / "prepared", workers=1)
 
@@ -50,7 +50,7 @@ def test_prepare_gives_the_dataset_and_raises_what_the_command_prints(tmp_path: 
     with pytest.raises(UserError) as error:
         volseg.prepare(tmp_path / "none", tmp_path / "other")
     capsys.readouterr()
-    assert cli.run(["prepare", str(tmp_path / "none"), "--out", str(tmp_path / "other")]) == 1
+    assert cli.run_command(["prepare", str(tmp_path / "none"), "--out", str(tmp_path / "other")]) == 1
     assert str(error.value) in capsys.readouterr().err
 
 
@@ -71,7 +71,7 @@ def test_a_prediction_in_memory_is_the_commands(
     name = dataset.samples[0].name
     file = dataset.folder / dataset.samples[0].images[0]
     words = ["--run", str(run.folder), "--data", str(dataset.folder), "--out", str(tmp_path / "out")]
-    assert cli.run(["infer", "--case", name, *words]) == 0
+    assert cli.run_command(["infer", "--case", name, *words]) == 0
 
     masks, confidence = volseg.predict(file, run.folder)
     again = volseg.predict(dataset.image(dataset.samples[0]), str(run.folder))
@@ -116,12 +116,12 @@ def test_scores_of_a_folder_are_those_of_the_command(
 ) -> None:
     out = tmp_path / "out"
     words = ["--data", str(dataset.folder), "--out", str(out)]
-    assert cli.run(["infer", "--all", "--run", str(run.folder), *words]) == 0
+    assert cli.run_command(["infer", "--all", "--run", str(run.folder), *words]) == 0
 
     frame = volseg.evaluate(out, dataset)
 
     assert not (out / "scores.csv").exists()
-    assert cli.run(["evaluate", str(out), "--data", str(dataset.folder)]) == 0
+    assert cli.run_command(["evaluate", str(out), "--data", str(dataset.folder)]) == 0
     rows = [line.split(",") for line in (out / "scores.csv").read_text().splitlines()[1:]]
     assert len(frame) == len(rows)
     assert [*frame["scan"]] == [row[0] for row in rows]

@@ -1,7 +1,7 @@
 """The Python API: prepare, train, predict and evaluate from a script or a notebook.
 
-Each function does what the command of its name does. Mistakes are raised as `UserError`, with the message that
-the command would print; nothing exits, and progress bars are drawn only with `progress=True`.
+Each function does what the command of its name does. Mistakes are raised as `UserError`, with the
+message that the command would print; nothing exits, and progress bars are drawn only with `progress=True`.
 """
 
 import logging
@@ -143,8 +143,8 @@ def evaluate(
     """Score predictions against labels: overlap, distances in mm and volumes in ml; nothing is written.
 
     Args:
-        prediction: the folder that `volseg infer` wrote; or one mask, or a mapping of class to mask. A mask is
-            a bool array (X, Y, Z), a `Volume` or a file.
+        prediction: the folder that `volseg infer` wrote; or one mask, or a mapping of class to mask. A mask
+            is a bool array (X, Y, Z), a `Volume` or a file.
         reference: for a folder of predictions the prepared dataset; else the labels, like the prediction.
         spacing_mm: the size of a voxel along X, Y and Z in mm, for arrays; volumes and files hold it.
         workers: processes that share a folder's scans; by default one a core.
@@ -186,7 +186,8 @@ def _score_masks(
     labelled = labels if isinstance(labels, Mapping) else {"mask": labels}
     if predicted.keys() != labelled.keys():
         raise UserError(
-            f"evaluate: the prediction has the classes {', '.join(predicted)}; the labels have {', '.join(labelled)}"
+            f"evaluate: the prediction has the classes {', '.join(predicted)}; "
+            f"the labels have {', '.join(labelled)}"
         )
     rows = []
     for name in predicted:
@@ -194,7 +195,8 @@ def _score_masks(
         label, label_grid = _read_mask(labelled[name], f"labels of {name}")
         if mask.shape != label.shape or (mask_grid and label_grid and not mask_grid.same_grid(label_grid)):
             raise UserError(
-                f"evaluate: {name}: the prediction {mask.shape} lies on another grid than the labels {label.shape}"
+                f"evaluate: {name}: the prediction {mask.shape} lies on another grid than the labels "
+                f"{label.shape}"
             )
         grid = label_grid or mask_grid
         spacing = spacing_mm or (grid.spacing_mm if grid else None)

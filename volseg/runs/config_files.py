@@ -16,7 +16,9 @@ from volseg.errors import UserError, short_repr
 from volseg.postprocessing import Step, ineffective_steps, unknown_classes
 from volseg.system.files import write_text
 
-CONFIG, POSTPROCESS, SECTION = "config.yaml", "postprocess.yaml", "postprocess"
+CONFIG: str = "config.yaml"
+POSTPROCESS: str = "postprocess.yaml"
+SECTION = "postprocess"
 Steps = tuple[Step, ...]
 HEADER = (
     "How this run's masks are cleaned: steps, in order, as in the section `postprocess` of a config.",
