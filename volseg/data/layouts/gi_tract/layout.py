@@ -148,7 +148,7 @@ def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations |
 
 
 def _rows_without_folder(labels: Annotations, known: set[str]) -> Iterator[str]:
-    """A line on rows of cases and one on rows of scans without a folder; a case without scans has an error."""
+    """A line on rows of cases and one on rows of scans without a folder; cases without scans are errors."""
     cases = {case_of(name) for name in known}
     missing = [name for name in sorted(labels.rows, key=natural_key) if name not in known]
     unknown = {
