@@ -10,8 +10,6 @@ from pydantic import ValidationError
 from torch import nn
 
 from volseg.arguments import RUNS
-from volseg.config.config import Config
-from volseg.data.dataset import Dataset
 from volseg.data.splits import case_of
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import LISTED, join_names
@@ -25,7 +23,6 @@ from volseg.training.pretrained_weights import (
     LoadResult,
     PretrainedWeights,
     load_weights,
-    match_tensors,
     read_weights,
     shape_mismatch_text,
 )
@@ -79,17 +76,6 @@ def resolve_start(source: str | None, run: Path, *, resume: bool) -> StartWeight
     weights = read_weights(Path(record.file))
     _check_same_weights(weights, record, run)
     return StartWeights(record.source, weights)
-
-
-def check_fit(start: StartWeights | None, config: Config, dataset: Dataset) -> None:
-    """Refuse weights of which nothing fits before anything is written.
-
-    Raises:
-        UserError: nothing fits.
-    """
-    if start:
-        network = config.network.build(len(dataset.facts.channels), len(dataset.classes))
-        match_tensors(network, start.weights)
 
 
 def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None:
@@ -173,7 +159,7 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     try:
         theirs, ours = RunSplits.model_validate_json(splits.read_bytes()), run.facts
     except ValidationError:
-        log.info("%s: not readable, so nobody knows which scans the weights have seen", splits)
+        log.info("%s: not readable, so it is unknown which scans the weights have seen", splits)
         return
     if theirs.dataset != ours.dataset:
         return
