@@ -7,9 +7,9 @@ from volseg.cli import output
 
 
 def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
-    """Find on a run's validation scans what its confidence is worth, and what its organs usually look like.
+    """Calibrate a run's confidence on its validation scans, and measure the usual features of its classes.
 
-    It writes calibration.json into the run; `volseg infer` then tells a calibrated confidence.
+    It writes calibration.json into the run; `volseg infer` then gives a calibrated confidence.
 
     Args:
         run: A run's name under runs/, or its path; by default the newest. Five folds are taken together.

@@ -9,16 +9,15 @@ from volseg.cli import output
 def compare(
     a: Path, b: Path, /, *, data: Path = DATA, metric: str = "Dice", common: bool = False, json: bool = False
 ) -> None:
-    """Tell which of two predictions of the same scans is better, and whether chance could explain it.
+    """Compare two predictions of the same scans: which is better, and whether chance could explain it.
 
-    The difference has a 95 % interval, found by drawing cases. If it holds 0, or
-    there are fewer than eight cases, nothing can be told. Scans that either was
-    trained on are left out.
+    The difference has a 95 % bootstrap interval over cases. If it contains 0, or there are fewer than
+    eight cases, neither can be called better. Scans that either was trained on are left out.
 
     Args:
         a: A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
         b: The other one.
-        data: The prepared dataset that holds the truth.
+        data: The prepared dataset with the labels.
         metric: A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
         common: Go on with the scans in both where one lacks some of the other.
         json: Print everything, each scan too, as JSON on stdout.

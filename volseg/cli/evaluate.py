@@ -20,11 +20,11 @@ def evaluate(
 ) -> int:
     """Score predictions: Dice, distances in mm, volumes and the competition's score.
 
-    The mean of eight cases or more has its 95 % interval in brackets, found by drawing cases.
+    The mean of eight cases or more has its 95 % bootstrap interval over cases in brackets.
 
     Args:
         predictions: The folder that `volseg infer` wrote.
-        data: The prepared dataset that holds the truth.
+        data: The prepared dataset with the labels.
         out: The folder for scores.csv and summary.json; by default the predictions' folder.
         by: Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
     """

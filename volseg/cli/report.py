@@ -11,11 +11,11 @@ def report(
 ) -> None:
     """Write one page of HTML about a run or predictions: scores, the worst scans to scroll through, curves.
 
-    Scores that are missing or out of date are made, as by `volseg evaluate`.
+    Scores that are missing or out of date are computed, as by `volseg evaluate`.
 
     Args:
         source: A folder that `volseg infer` wrote, or a run: its name under runs/ or its path.
-        data: The prepared dataset that holds images and truth; by default data/prepared, if it has the scans.
+        data: The prepared dataset with images and labels; by default data/prepared, if it has the scans.
         out: The file to write. It is less than 15 MB and loads nothing.
     """
     output.configure_console()

@@ -8,7 +8,7 @@ from volseg.cli import output
 
 
 def stats(data: Path = DATA, /, *, out: Path | None = None, json: bool = False) -> None:
-    """Tell a prepared dataset in numbers, and draw them: sizes, intensities, volumes, where classes lie.
+    """Describe a prepared dataset by numbers and plots: sizes, intensities, volumes, places of classes.
 
     Args:
         data: The folder that `volseg prepare` wrote.

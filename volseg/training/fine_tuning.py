@@ -9,8 +9,6 @@ from pathlib import Path
 from torch import nn
 
 from volseg.arguments import RUNS
-from volseg.config.config import Config
-from volseg.data.dataset import Dataset
 from volseg.data.splits import case_of
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import LISTED, join_names
@@ -23,7 +21,6 @@ from volseg.training.pretrained_weights import (
     LoadResult,
     PretrainedWeights,
     load_weights,
-    match_tensors,
     read_weights,
     shape_mismatch_text,
 )
@@ -77,17 +74,6 @@ def resolve_start(source: str | None, run: Path, *, resume: bool) -> StartWeight
     weights = read_weights(Path(record.file))
     _check_same_weights(weights, record, run)
     return StartWeights(record.source, weights)
-
-
-def check_fit(start: StartWeights | None, config: Config, dataset: Dataset) -> None:
-    """Refuse weights of which nothing fits before anything is written.
-
-    Raises:
-        UserError: nothing fits.
-    """
-    if start:
-        network = config.network.build(len(dataset.facts.channels), len(dataset.classes))
-        match_tensors(network, start.weights)
 
 
 def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None:
@@ -171,7 +157,7 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     try:
         theirs, ours = read_json(splits, RunSplits), run.facts
     except UserError:
-        log.info("%s: not readable, so nobody knows which scans the weights have seen", splits)
+        log.info("%s: not readable, so it is unknown which scans the weights have seen", splits)
         return
     if theirs.dataset != ours.dataset:
         return

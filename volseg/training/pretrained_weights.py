@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -107,7 +107,7 @@ def match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[
     stored = network.state_dict(keep_vars=True)
     first: dict[int, str] = {}
     ours = {name: first.setdefault(id(tensor), name) for name, tensor in stored.items()}
-    mapping = _NameMapping.best_match(weights.tensors, ours)
+    mapping = _map_names(weights.tensors, ours)
     known = {theirs: ours[name] for theirs, name in mapping.names.items()}
     names, wrong = {}, {}
     for theirs, name in known.items():
@@ -155,40 +155,31 @@ def shape_mismatch_text(tensor: ShapeMismatch) -> str:
     return f"{there} there, {here} here"
 
 
-@dataclass(frozen=True)
-class _NameMapping:
+class _NameMapping(NamedTuple):
     """The network's name for each known name of the file, and the change of prefixes between the two."""
 
     names: dict[str, str]
-    dropped: str = ""
-    added: str = ""
+    dropped: str
+    added: str
 
-    @classmethod
-    def best_match(cls, theirs: Iterable[str], ours: Collection[str]) -> "_NameMapping":
-        """The mapping with the most known names, of equals the one that changes least.
 
-        Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, the
-        attribute of a Lightning module), so all are tried.
-        """
-        theirs = list(theirs)
-        parts = [name.split(".")[:-1] for name in theirs]
-        prefixes = [
-            ".".join(part[:depth]) + "."
-            for depth in range(1, DEPTH + 1)
-            for part in parts
-            if len(part) >= depth
-        ]
-        best = cls({})
-        for dropped, added in itertools.product(dict.fromkeys(["", *prefixes]), ADDED):
-            pairs = (
-                (name, _swin_vit_name(added + name.removeprefix(dropped), ours))
-                for name in theirs
-                if name.startswith(dropped)
-            )
-            names = {name: here for name, here in pairs if here in ours}
-            if len(names) > len(best.names):
-                best = cls(names, dropped, added)
-        return best
+def _map_names(theirs: Collection[str], ours: Collection[str]) -> _NameMapping:
+    """The mapping with the most known names, of equals the one that changes least.
+
+    Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, the attribute
+    of a Lightning module), so all are tried.
+    """
+    parts = [name.split(".")[:-1] for name in theirs]
+    depths = range(1, DEPTH + 1)
+    prefixes = [".".join(part[:depth]) + "." for depth in depths for part in parts if len(part) >= depth]
+
+    def mapping(dropped: str, added: str) -> _NameMapping:
+        rest = {name: name.removeprefix(dropped) for name in theirs if name.startswith(dropped)}
+        names = {name: _swin_vit_name(added + inner, ours) for name, inner in rest.items()}
+        return _NameMapping({name: here for name, here in names.items() if here in ours}, dropped, added)
+
+    changes = itertools.product(dict.fromkeys(["", *prefixes]), ADDED)
+    return max((mapping(*change) for change in changes), key=lambda mapped: len(mapped.names))
 
 
 def _swin_vit_name(name: str, ours: Collection[str]) -> str:

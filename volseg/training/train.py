@@ -29,6 +29,7 @@ from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.loading.loader import TrainingPatches
 from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.loop import Training
+from volseg.training.pretrained_weights import match_tensors
 from volseg.training.state import TrainingState, moving_average
 from volseg.training.step import Stepper
 from volseg.training.stopping import TrainingClock
@@ -168,7 +169,9 @@ def _open_run_and_dataset(
     process_group.rank_part_sizes(config.train.batch, config.train.accumulate)
     dataset, facts = load_and_split(config, options.data, options.first_fold)
     start = fine_tuning.resolve_start(options.weights, options.run, resume=options.resume)
-    fine_tuning.check_fit(start, config, dataset)
+    if start:  # weights of which nothing fits are refused before anything is written
+        network = config.network.build(len(facts.channels), len(facts.classes))
+        match_tensors(network, start.weights)
     return _open_run(config, options, facts), dataset, start
 
 
