@@ -61,7 +61,7 @@ def trainings(monkeypatch) -> list[TrainArguments]:
     """The trainings that are begun from now on."""
     begun: list[TrainArguments] = []
 
-    def spy(_devices, config, options):
+    def spy(config, options):
         begun.append(options)
         return train(config, options)
 
@@ -122,7 +122,7 @@ def test_finished_folds_are_not_trained_again_and_the_others_go_on_bit_for_bit(
 
 
 def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, monkeypatch) -> None:
-    def stopped(_devices, config, options):
+    def stopped(config, options):
         train(config, options)
         raise KeyboardInterrupt
 
@@ -135,7 +135,7 @@ def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, mon
         infer(InferenceRequest(runs=(str(tmp_path / "r"),), data=data, everything=True))
     begun: list[TrainArguments] = []
 
-    def spy(_devices, config, options):
+    def spy(config, options):
         begun.append(options)
         if options.fold == 1:
             raise KeyboardInterrupt
