@@ -121,7 +121,7 @@ def test_finished_folds_are_not_trained_again_and_the_others_go_on_bit_for_bit(
 
 
 def test_a_run_stopped_in_its_first_fold_goes_on(data: Path, tmp_path: Path, monkeypatch) -> None:
-    def stopped(_devices, config, options):
+    def stopped(config, options):
         train(config, options)
         raise KeyboardInterrupt
 
