@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, each followed by validation and a checkpoint; early stopping."""
+"""The training loop: epochs of steps, each followed by validation and a checkpoint."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ from volseg.training.loading.loader import Batch, TrainingPatches, default_worke
 from volseg.training.loading.workers import user_errors
 from volseg.training.state import TrainingState, write_torch_file
 from volseg.training.step import NotFiniteError, Stepper
-from volseg.training.stopping import StopAgreement, TrainingClock
+from volseg.training.stopping import StopAgreement, TrainingClock, stop_reason
 from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,9 @@ class Training:
     @property
     def stop_reason(self) -> str:
         """Why training is over; empty while it is not."""
-        settings, state, clock = self.run.config.train, self.state, self.clock
+        state = self.state
         if state.rows and state.step == state.rows[-1]["step"]:  # its last epoch is validated
-            if state.step >= settings.steps:
-                return f"all {settings.steps} steps are done"
-            if settings.patience and state.epochs_since_best >= settings.patience:
-                return f"no better score for {settings.patience} epochs"
-            if clock.is_over():
-                return f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
+            return stop_reason(self.run.config.train, state.step, state.epochs_since_best, self.clock)
         return ""
 
     @property

@@ -1,10 +1,11 @@
-"""When training ends: by its time limit or by a signal, at the same step on all ranks."""
+"""When training ends: after its steps, early, by its time limit or by a signal; at one step on all ranks."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from volseg.config.sections import Train
 from volseg.model.distributed import process_group
 from volseg.system import signals
 
@@ -77,3 +78,14 @@ class StopAgreement:
             largest, self.clock.agreed = process_group.all_reduce_max([number or 0, spent])
             number = int(largest)
         return number
+
+
+def stop_reason(settings: Train, step: int, epochs_since_best: int, clock: TrainingClock) -> str:
+    """Why training ends after an epoch: its steps, early stopping or its time limit; empty if it goes on."""
+    if step >= settings.steps:
+        return f"all {settings.steps} steps are done"
+    if settings.patience and epochs_since_best >= settings.patience:
+        return f"no better score for {settings.patience} epochs"
+    if clock.is_over():
+        return f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
+    return ""
