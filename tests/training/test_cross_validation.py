@@ -206,8 +206,8 @@ def test_a_run_of_five_predicts_by_the_mean_of_all(
     wanted = InferArguments(data=data, case=("case2",))
     named = tuple(str(done.run / name) for name in NAMES)
 
-    whole = infer(replace(wanted, runs=(str(done.run),), out=tmp_path / "whole"))
-    each = infer(replace(wanted, runs=named, out=tmp_path / "each"))
+    whole = infer(replace(wanted, run=(str(done.run),), out=tmp_path / "whole"))
+    each = infer(replace(wanted, run=named, out=tmp_path / "each"))
 
     assert str(whole.ensemble) == f"{done.run} (mean of 5 networks)"
     assert {(one.run, one.seen, one.fold_set) for one in whole.records} == {("five", "scan", "train")}
@@ -226,8 +226,8 @@ def test_with_three_of_five_finished_these_predict_and_the_others_are_named(
     wanted = InferArguments(data=data, case=("case2_day0",))
     named = tuple(str(three / name) for name in NAMES[:3])
 
-    found = infer(replace(wanted, runs=(str(three),), out=tmp_path / "found"))
-    expected = infer(replace(wanted, runs=named, out=tmp_path / "expected"))
+    found = infer(replace(wanted, run=(str(three),), out=tmp_path / "found"))
+    expected = infer(replace(wanted, run=named, out=tmp_path / "expected"))
 
     assert found.records[0].key == expected.records[0].key
     assert any("not finished: fold3, fold4; predicted by the other 3" in n for n in found.notes)
