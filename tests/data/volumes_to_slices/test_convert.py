@@ -260,7 +260,7 @@ class TestGrey:
     def test_rounding_is_off_by_half_a_step_at_most(self, voxels):
         found = to_grey(voxels, rescale=True)
 
-        off = np.abs(voxels - (found.values * found.scale + found.offset))
+        off = np.abs(voxels - (found.values.astype(float) * found.scale + found.offset))
         assert found.values.dtype == np.uint16
         assert off.max() <= (found.scale / 2 if found.rounded else 0) + 1e-9
         if found.rounded and voxels.max() > voxels.min():
