@@ -63,7 +63,7 @@ def _train_each_fold(settings: "Config", chosen: "TrainOptions", devices: int) -
     done = cross_validation.train_each_fold(settings, chosen, devices=devices)
     _note_unscored(done.scores)
     output.print_table(tables.metric_tables(done.scores))
-    output.print_table(tables.run_table(done.scores))
+    output.print_table(tables.summary_table("run", done.scores.by_run))
     print(f"{done.run}: {len(done.folds)} folds in {done.training_seconds / 60:.1f} min")
     scored = done.scores.headline
     print(f"out-of-fold {scored.line} ({len(scored.scans)} scans)")
