@@ -38,7 +38,8 @@ from scipy.spatial.distance import cdist
 from volseg.arrays import bounding_box
 from volseg.data import phantom
 from volseg.metrics import compute_metrics, kaggle_score
-from volseg.metrics.mask_pair import Mask, MaskPair
+from volseg.metrics.distance_transform import Mask
+from volseg.metrics.mask_pair import MaskPair
 
 SPACING = (1.5, 1.5, 3.0)
 TOLERANCES = (2.0, 3.0)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from volseg.evaluation.scan_scores import NAMES, ScanInfo
 from volseg.evaluation.summary import Scores
-from volseg.evaluation.tables import metric_tables, run_table, summary_table_by
+from volseg.evaluation.tables import metric_tables, summary_table
 from volseg.metrics.kaggle_score import KaggleTerms
 
 ORGANS = ("large_bowel", "small_bowel", "stomach")
@@ -126,13 +126,13 @@ def test_many_classes_take_several_tables_and_one_title() -> None:
 def test_a_line_for_each_run_case_day_and_size(width: int) -> None:
     found = scores(20)
     for made, names in (
-        (run_table(found), ["five/fold0", "five/fold1"]),
-        (summary_table_by(found, "matrix"), ["266x266"]),
-        (summary_table_by(found, "day"), ["1", "2"]),
+        (summary_table("run", found.by_run), ["five/fold0", "five/fold1"]),
+        (summary_table("matrix", found.summaries_by("matrix")), ["266x266"]),
+        (summary_table("day", found.summaries_by("day")), ["1", "2"]),
     ):
         text = shown(made, width=width)
         first = "".join(row[0] for row in cells(text))
         assert "…" not in text
         for name in names:
             assert name in first
-    assert "[0." in shown(run_table(found))
+    assert "[0." in shown(summary_table("run", found.by_run))

@@ -158,7 +158,7 @@ def test_three_cases_by_hand(monkeypatch) -> None:
     monkeypatch.setattr(
         nested_cross_validation, "split_into_folds", lambda n: [np.array([k]) for k in range(n)]
     )
-    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
+    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),))
     one = slot.with_step(START_HERE, slot.settings[0])
     course = ClassSearch(START_HERE, 3, None)
 
@@ -173,7 +173,7 @@ def test_three_cases_by_hand(monkeypatch) -> None:
 def test_the_best_is_not_chosen_if_choosing_so_fails_where_it_was_not_looked() -> None:
     """A is best by one case's score. Of five parts of one case: without that case A is not chosen, so it
     is judged as it is (.5); the other four are judged by A (.4). Gain: -.08."""
-    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
+    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),))
     choices = slot.choices(START_HERE)
     found = {START_HERE: sums([0.5] * 5)} | dict.fromkeys(choices[1:], sums([3, 0.4, 0.4, 0.4, 0.4]))
 
@@ -183,7 +183,7 @@ def test_the_best_is_not_chosen_if_choosing_so_fails_where_it_was_not_looked() -
 
 def test_chosen_on_all_but_no_gain_on_what_was_left_out_is_not_kept(monkeypatch) -> None:
     """On all cases, and on most, A is best by one case's score; without that case it is worst."""
-    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),), 1)
+    slot = SearchDimension("drop_small", (DropSmall(min_mm3=500),))
     one = slot.with_step(START_HERE, slot.settings[0])
     monkeypatch.setattr(nested_cross_validation, "LEAST_GAIN", -1.0)  # the inner loop keeps whatever is best
     course = ClassSearch(START_HERE, 5, None)

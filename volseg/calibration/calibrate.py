@@ -16,7 +16,6 @@ from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.inference.confidence.calibration_file import CalibrationFile, Figures, Organ
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import (
-    LEVELS,
     Counts,
     Floats,
     ProbabilityHistogram,
@@ -45,10 +44,7 @@ FEWEST = 3
 
 @dataclass(frozen=True, eq=False)
 class ClassOutcome:
-    """One class of one validation scan: its Dice, the mask's features, and numbers of voxels by level.
-
-    Both counts are (2, 256), outside and inside: of the labels and of the mask.
-    """
+    """One class of one validation scan; counts are of voxels by level outside and inside, (2, 256)."""
 
     scan: str
     case: str
@@ -58,10 +54,6 @@ class ClassOutcome:
     voxel_mm3: float
     label_counts: Counts
     mask_counts: Counts
-
-    def dice_estimate(self, by: Calibration) -> float:
-        """The expected Dice; NaN of an empty mask."""
-        return expected_dice(self.mask_counts, by.level_probabilities, by.missed)
 
 
 Calibrated = Sequence[tuple[ClassOutcome, Calibration]]
@@ -124,8 +116,7 @@ def build_calibration_file(
 ) -> CalibrationFile:
     """The calibration by outcomes on validation scans and the features of training labels by class.
 
-    Figures after calibration are honest: each case is calibrated by the other cases, as far as there
-    are others.
+    In figures after calibration each case is calibrated by the other cases, as far as there are others.
     """
     plain = [(outcome, Calibration()) for outcome in outcomes]
     scaled = _leave_one_out_calibrations(outcomes)
@@ -133,10 +124,10 @@ def build_calibration_file(
     for name, features in labels.items():
         before, after = ([one for one in side if one[0].class_name == name] for side in (plain, scaled))
         own = [outcome for outcome, _ in before]
-        calibration = fit_calibration(_sum_label_counts(own))
+        calibration = _fit(own)
         organs[name] = Organ(
             calibration=calibration,
-            usual=class_ranges(features, _largest_border_uncertainty(own, calibration)),
+            usual=class_ranges(features, _largest_border_uncertainty(own, calibration.level_probabilities)),
             before=_calibration_figures(before),
             after=_calibration_figures(after),
         )
@@ -150,8 +141,8 @@ def build_calibration_file(
     )
 
 
-def _sum_label_counts(outcomes: Iterable[ClassOutcome]) -> Counts:
-    return np.asarray(sum((one.label_counts for one in outcomes), np.zeros((2, LEVELS), np.int64)))
+def _fit(outcomes: Sequence[ClassOutcome]) -> Calibration:
+    return fit_calibration(np.sum([outcome.label_counts for outcome in outcomes], axis=0))
 
 
 def _leave_one_out_calibrations(outcomes: Sequence[ClassOutcome]) -> Calibrated:
@@ -161,16 +152,16 @@ def _leave_one_out_calibrations(outcomes: Sequence[ClassOutcome]) -> Calibrated:
         if (one.class_name, one.case) not in fitted:
             own = [other for other in outcomes if other.class_name == one.class_name]
             others = [other for other in own if other.case != one.case]
-            fitted[one.class_name, one.case] = fit_calibration(_sum_label_counts(others or own))
+            fitted[one.class_name, one.case] = _fit(others or own)
     return [(one, fitted[one.class_name, one.case]) for one in outcomes]
 
 
 def _calibration_figures(calibrated: Calibrated) -> Figures:
     """The agreement of confidence and Dice, and of probabilities and labels, for calibrated outcomes."""
-    bins = np.zeros((3, BINS))
-    for outcome, by in calibrated:
+    bins, pairs = np.zeros((3, BINS)), np.empty((len(calibrated), 2))
+    for row, (outcome, by) in enumerate(calibrated):
         bins += reliability_bins(outcome.label_counts, by.level_probabilities)
-    pairs = np.array([(outcome.dice_estimate(by), outcome.dice) for outcome, by in calibrated]).reshape(-1, 2)
+        pairs[row] = expected_dice(outcome.mask_counts, by.level_probabilities, by.missed), outcome.dice
     estimates, dice = pairs[~np.isnan(pairs).any(axis=1)].T
     error = float(np.abs(estimates - dice).mean()) if dice.size else math.nan
     return Figures(
@@ -193,23 +184,18 @@ def spearman_correlation(estimates: Floats, dice: Floats) -> float:
     return float(spearmanr(estimates, dice).statistic)
 
 
-def _largest_border_uncertainty(outcomes: Iterable[ClassOutcome], by: Calibration) -> float | None:
+def _largest_border_uncertainty(outcomes: Iterable[ClassOutcome], table: Floats) -> float | None:
     """The largest width of an uncertain border in mm."""
-    widths = (
-        border_uncertainty_mm(one.mask_counts, by.level_probabilities, one.features, one.voxel_mm3)
-        for one in outcomes
-    )
+    widths = (border_uncertainty_mm(o.mask_counts, table, o.features, o.voxel_mm3) for o in outcomes)
     return max((mm for mm in widths if mm is not None), default=None)
 
 
 def calibration_table(calibration: CalibrationFile) -> "Table":
     """A row a class and one of all together: each figure before and after calibration."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(caption="T: temperature   ECE: calibration error", caption_justify="left")
-    table.add_column("", no_wrap=True)
-    for header in ("T", "Spearman\nwith Dice", "error\nof Dice", "ECE"):
-        table.add_column(header)
+    headers = (Column("", no_wrap=True), "T", "Spearman\nwith Dice", "error\nof Dice", "ECE")
+    table = Table(*headers, caption="T: temperature   ECE: calibration error", caption_justify="left")
     for name, organ in calibration.organs.items():
         figures = _figure_cells(organ.before, organ.after)
         table.add_row(name, f"{organ.calibration.temperature:.2f}", *figures)

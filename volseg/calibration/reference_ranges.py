@@ -42,8 +42,9 @@ def training_label_features(members: Sequence[Run], dataset: Dataset) -> dict[st
     samples = [sample for sample in dataset.samples if sample.name in names and sample.labels]
     task = partial(_measure_scan_labels, dataset, members[0].config.data.intensity)
     by_class: dict[str, Labels] = {name: {} for name in dataset.classes}
+    killed = "the process that looked at it was killed (out of memory?)"
     work = processes.map_unordered(
-        task, samples, workers=hardware.available_cores(), died=_worker_died_message
+        task, samples, workers=hardware.available_cores(), died=lambda sample: f"{sample.name}: {killed}"
     )
     with console.progress_bar("looking at training labels") as report, closing(work):
         for count, (place, outcome) in enumerate(work, start=1):
@@ -65,7 +66,3 @@ def _measure_scan_labels(dataset: Dataset, intensity: Intensity, sample: Sample)
         }
     except UserError as error:
         return str(error)
-
-
-def _worker_died_message(sample: Sample) -> str:
-    return f"{sample.name}: the process that looked at it was killed (out of memory?)"

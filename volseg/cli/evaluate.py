@@ -38,9 +38,9 @@ def evaluate(
         output.message(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     output.print_table(tables.metric_tables(scores))
     if scores.by_run:
-        output.print_table(tables.run_table(scores))
+        output.print_table(tables.summary_table("run", scores.by_run))
     if by:
-        output.print_table(tables.summary_table_by(scores, by))
+        output.print_table(tables.summary_table(by, scores.summaries_by(by)))
     print(f"{scores.headline.name}: {scores.headline.line}")
     return output.SOME_FAILED if scores.failed else 0
 

@@ -49,7 +49,7 @@ def _train_each_fold(config: "Config", options: TrainArguments) -> int:
     result = cross_validation.train_each_fold(config, options)
     note_unscored(result.scores)
     output.print_table(tables.metric_tables(result.scores))
-    output.print_table(tables.run_table(result.scores))
+    output.print_table(tables.summary_table("run", result.scores.by_run))
     print(f"{result.run}: {len(result.folds)} folds in {result.training_seconds / 60:.1f} min")
     headline = result.scores.headline
     print(f"out-of-fold {headline.line} ({len(headline.scans)} scans)")

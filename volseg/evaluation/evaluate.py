@@ -1,10 +1,9 @@
 """`volseg evaluate`: scores of predicted masks against the labels of a dataset."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from volseg import console
 from volseg.data.dataset import Dataset
@@ -15,7 +14,8 @@ from volseg.evaluation.summary import Scores
 from volseg.inference.prediction_folder import Prediction, load_predictions
 from volseg.system import hardware, processes
 
-NO_SCORES: Mapping[str, ScanScores] = MappingProxyType({})
+Known = Mapping[str, ScanScores] | None
+"""Stored scores by scan."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ class ScorableScans:
         """The runs that predicted the masks."""
         return tuple(dict.fromkeys(pair.origin.run for pair in self.pairs))
 
-    def compute_scores(
-        self, *, known: Mapping[str, ScanScores] = NO_SCORES, workers: int | None = None
-    ) -> Scores:
+    def compute_scores(self, *, known: Known = None, workers: int | None = None) -> Scores:
         """The scores of all of them, as `score_pairs` computes them."""
         scans = score_pairs(self.pairs, known=known, workers=workers)
         return Scores(tuple(scans), self.skipped, self.failed, self.runs)
@@ -55,18 +53,14 @@ def evaluate(predictions: Path, data: Path, *, out: Path | None = None, workers:
 
 
 def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
-    """The predicted scans that have labels, before a voxel is read.
-
-    Raises:
-        UserError: as `evaluate` does, but for problems within the masks.
-    """
+    """The predicted scans that have labels, before a voxel is read; raises what `evaluate` does."""
     dataset = Dataset.load(data)
     scans = load_predictions(predictions)
     failed = {scan.scan: scan.reason for scan in scans if scan.status == "failed"}
     done = [scan for scan in scans if scan.status == "done"]
     skipped = {scan.scan: why for scan in done if (why := why_unscored(scan, dataset))}
     scorable = [scan for scan in done if scan.scan not in skipped]
-    problems = [problem for scan in scorable for problem in _scoring_problems(scan, dataset)]
+    problems = [problem for scan in scorable if (problem := _scoring_problem(scan, dataset))]
     if not scorable:
         problems = [
             f"{predictions}: no scan can be scored against {data}; predict labelled scans",
@@ -78,17 +72,13 @@ def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
 
 
 def score_pairs(
-    pairs: Sequence[ScanFilePair], *, known: Mapping[str, ScanScores] = NO_SCORES, workers: int | None = None
+    pairs: Sequence[ScanFilePair], *, known: Known = None, workers: int | None = None
 ) -> list[ScanScores]:
-    """Scores in the order of the pairs; `known` ones are taken if they are of the same files.
-
-    Raises:
-        UserError: other grids than the dataset's, or damaged files; all of them.
-    """
+    """Scores in the order of the pairs; `known` ones are taken if they are of the same files."""
     scores = {
         pair.origin.scan: pair.origin.with_scores(old.values, old.part)
         for pair in pairs
-        if (old := known.get(pair.origin.scan)) and old.made_from == pair.origin.made_from
+        if (old := (known or {}).get(pair.origin.scan)) and old.made_from == pair.origin.made_from
     }
     new = [pair for pair in pairs if pair.origin.scan not in scores]
     scores.update(
@@ -108,16 +98,15 @@ def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
     return "excluded: its labels are known to be bad" if sample.excluded else ""
 
 
-def _scoring_problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]:
-    """The problems of a finished scan that stop it from being scored."""
+def _scoring_problem(prediction: Prediction, dataset: Dataset) -> str:
+    """The problem of a finished scan that stops it from being scored, or ''."""
     if set(prediction.classes) != set(dataset.classes):
-        yield (
+        return (
             f"{prediction.folder}: has the classes {', '.join(prediction.classes)}; "
             f"{dataset.folder} has {', '.join(dataset.classes)}; pass --data of the dataset it is of"
         )
-    elif prediction.missing_classes:
-        missing = ", ".join(f"{name}.nii.gz" for name in prediction.missing_classes)
-        yield f"{prediction.folder}: {missing} missing; run `volseg infer` again"
+    missing = ", ".join(f"{name}.nii.gz" for name in prediction.missing_classes)
+    return f"{prediction.folder}: {missing} missing; run `volseg infer` again" if missing else ""
 
 
 def _build_file_pair(prediction: Prediction, dataset: Dataset) -> ScanFilePair:
@@ -143,7 +132,10 @@ def _build_file_pair(prediction: Prediction, dataset: Dataset) -> ScanFilePair:
 def _score_in_parallel(pairs: Sequence[ScanFilePair], workers: int) -> list[ScanScores]:
     """Scores in the order of the pairs, or one error with the problems of all scans."""
     outcomes: dict[int, ScanScores | str] = {}
-    work = processes.map_unordered(score_scan, pairs, workers=workers, died=_worker_died_message)
+    killed = "the process that scored it was killed (out of memory?)"
+    work = processes.map_unordered(
+        score_scan, pairs, workers=workers, died=lambda pair: f"{pair.origin.scan}: {killed}"
+    )
     with console.progress_bar("evaluating") as report, closing(work):
         for position, outcome in work:
             outcomes[position] = outcome
@@ -153,7 +145,3 @@ def _score_in_parallel(pairs: Sequence[ScanFilePair], workers: int) -> list[Scan
     if problems:
         raise UserError.from_problems(problems)
     return [outcome for outcome in in_order if isinstance(outcome, ScanScores)]
-
-
-def _worker_died_message(pair: ScanFilePair) -> str:
-    return f"{pair.origin.scan}: the process that scored it was killed (out of memory?)"

@@ -34,8 +34,7 @@ class ScanInfo:
     """The scan that scores belong to.
 
     `day` is 1 for the first of its case's days in the dataset, `matrix` the size of its slices as
-    `266x266`; `prediction_folder` and `labels_folder` hold its masks and labels, and `made_from` is the
-    hash of everything that its scores follow from.
+    `266x266`, and `made_from` the hash of everything that its scores follow from.
     """
 
     scan: str
@@ -100,10 +99,7 @@ class ScanFilePair:
 def source_hash(
     labels: Mapping[str, Path], prediction: Mapping[str, Path], spacing_mm: tuple[float, ...]
 ) -> str:
-    """The hash of everything that a scan's scores follow from: masks, labels, metrics and this version.
-
-    A missing file is left out of the hash; `score_scan` reports it.
-    """
+    """The hash of all that a scan's scores follow from: existing masks and labels, metrics, this version."""
     files = [
         (name, side, hashlib.sha256(file.read_bytes()).hexdigest())
         for side, masks in (("truth", labels), ("prediction", prediction))
@@ -152,7 +148,7 @@ def _read_mask_pair(
 
 
 def _within_labelled_slices(pairs: Mapping[str, MaskPair]) -> dict[str, MaskPair]:
-    """The masks within the slices from the first to the last with a label of any class; {} for none.
+    """The masks from the first to the last slice with a label of any class; {} for none.
 
     Labels stop at a cut although the organs go on: predictions beyond it can't be scored.
     """
@@ -160,14 +156,12 @@ def _within_labelled_slices(pairs: Mapping[str, MaskPair]) -> dict[str, MaskPair
     if not slices.size:
         return {}
     first, last = int(slices[0]), int(slices[-1]) + 1
-    return {name: _crop_slices(pair, first, last) for name, pair in pairs.items()}
-
-
-def _crop_slices(pair: MaskPair, first: int, last: int) -> MaskPair:
-    """The slices first to last - 1; the same pair where nothing lies outside them."""
-    if first <= pair.box[2].start and pair.box[2].stop <= last:
-        return pair
-    return MaskPair(pair.label[:, :, first:last], pair.prediction[:, :, first:last], pair.spacing_mm)
+    return {
+        name: pair
+        if first <= pair.box[2].start and pair.box[2].stop <= last  # which has computed much already
+        else MaskPair(pair.label[:, :, first:last], pair.prediction[:, :, first:last], pair.spacing_mm)
+        for name, pair in pairs.items()
+    }
 
 
 def _labelled_metrics(pair: MaskPair | None) -> dict[str, float]:

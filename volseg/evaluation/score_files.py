@@ -31,14 +31,11 @@ METHOD = (
 def write(scores: Scores, folder: Path) -> None:
     """Write scores.csv and summary.json (nnU-Net's shape, with the groups and Kaggle's score).
 
-    summary.json is standard JSON: what is NaN or infinite in scores.csv is null there.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
+    summary.json is standard JSON: NaN and infinity are null there.
     """
     columns = scores.to_frame()[["scan", "class", "metric", "value"]]
     table = columns.to_csv(index=False, lineterminator="\n", na_rep="nan")
-    summary = {**_summary_json(scores), "scores_csv": _sha256(table.encode())}
+    summary = {**_summary_json(scores), "scores_csv": hashlib.sha256(table.encode()).hexdigest()}
     write_text(folder / CSV, table)
     write_json(folder / JSON, to_json_value(summary))
 
@@ -51,7 +48,7 @@ def read(folder: Path) -> dict[str, ScanScores]:
     try:
         table = (folder / CSV).read_bytes()
         summary = json.loads((folder / JSON).read_bytes())
-        if summary["scores_csv"] != _sha256(table):
+        if summary["scores_csv"] != hashlib.sha256(table).hexdigest():
             return {}
         values: dict[str, dict[str, dict[str, float]]] = {}
         for row in csv.DictReader(io.StringIO(table.decode())):
@@ -65,10 +62,6 @@ def read(folder: Path) -> dict[str, ScanScores]:
 def as_read_back(scan: ScanScores) -> ScanScores:
     """A scan's scores as `read` will return them, so that stored and new scores can be compared."""
     return dataclasses.replace(scan, part=_parse_kaggle_part(to_json_value(_kaggle_part_json(scan.part))))
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _summary_json(scores: Scores) -> dict[str, Any]:

@@ -53,10 +53,7 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of all scans, and the runs that predicted the masks.
-
-    `skipped` and `failed` give for a scan the reason why it has no scores.
-    """
+    """The scores of all scans, by scan the reasons why others have none, and the runs that predicted them."""
 
     scans: tuple[ScanScores, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -113,8 +110,8 @@ def summarise_scans(name: str, scans: Sequence[ScanScores]) -> GroupSummary:
 def metric_means(scores: "DataFrame") -> "DataFrame":
     """The columns mean and missed by class and metric, over the scans of a `score_frame`.
 
-    NaN (nothing to measure) is left out. Infinite values (one mask empty) can't be averaged: the mean
-    is over the finite ones, and `missed` is the number of the others.
+    The mean is over finite values: NaN (nothing to measure) is left out, and infinite values (one mask
+    empty) are counted in `missed`.
     """
     value = scores["value"]
     columns = scores.assign(mean=value.where(np.isfinite(value)), missed=np.isinf(value))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from volseg.evaluation.bootstrap import Estimate
-from volseg.evaluation.summary import COLUMNS, MISSED, By, GroupSummary, Scores, metric_of
+from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary, Scores, metric_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -30,16 +30,6 @@ def metric_tables(scores: Scores) -> "Group":
     if len(groups) > 1:
         groups.append(scores.headline)
     return Group(*(table for group in groups for table in _group_tables(group)))
-
-
-def run_table(scores: Scores) -> "Table":
-    """A line for each run: means over its own scans, with their 95 % intervals."""
-    return _summary_table("run", scores.by_run)
-
-
-def summary_table_by(scores: Scores, key: By) -> "Table":
-    """A line for each case, day or matrix size: means with their 95 % intervals."""
-    return _summary_table(key, scores.summaries_by(key))
 
 
 def _group_tables(group: GroupSummary) -> Iterator["Table"]:
@@ -83,14 +73,13 @@ def _block_table(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Tabl
     return table
 
 
-def _summary_table(header: str, summaries: Mapping[str, GroupSummary]) -> "Table":
+def summary_table(header: str, summaries: Mapping[str, GroupSummary]) -> "Table":
+    """A line for each group, such as a run or a case: means with their 95 % intervals."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table()
-    table.add_column(header, no_wrap=True)
-    for name in ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle"):
-        table.add_column(name, justify="right")
+    names = ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle")
+    table = Table(Column(header, no_wrap=True), *(Column(name, justify="right") for name in names))
     for name, summary in summaries.items():
         intervals = summary.intervals
         cells = (

@@ -12,8 +12,8 @@ Their values where a mask is empty (never a silent 0):
 | volume_difference_ml | 0 | the prediction's volume | minus the labels' volume |
 | volume_difference_percent | NaN | infinity | -100 |
 
-NaN is "nothing to measure" and leaves a mean; infinity is "missed" or "invented" and must be counted
-beside it. Infinite only are metrics that say so (`unbounded`).
+NaN is "nothing to measure" and leaves a mean; infinity (of `unbounded` metrics) is "missed" or "invented"
+and is counted beside it.
 """
 
 from collections.abc import Sequence

@@ -24,16 +24,13 @@ class DistanceMetric(BaseMetric):
 
 
 class HD(DistanceMetric):
-    """The exact symmetric Hausdorff distance between voxel centres, over all voxels of both masks.
-
-    The value is that of brute force over all pairs of voxels.
-    """
+    """The exact symmetric Hausdorff distance between voxel centres, over all voxels of both masks."""
 
     name: Literal["hd"] = "hd"
 
     def distance_mm(self, pair: MaskPair) -> float:
         """The distance in mm."""
-        return pair.hausdorff_mm
+        return pair.hausdorff_distance(pair.spacing_mm)
 
 
 class HD95(DistanceMetric):

@@ -33,11 +33,7 @@ class DistanceTransform:
     mask: Mask
 
     def __post_init__(self) -> None:
-        """Refuse an empty mask.
-
-        Raises:
-            ValueError: the mask is empty.
-        """
+        """Refuse an empty mask with a ValueError."""
         if not self.mask.any():
             raise ValueError("there is no distance to an empty mask")
 

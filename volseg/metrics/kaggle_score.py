@@ -41,9 +41,8 @@ class KaggleScore:
 def scan_terms(pairs: Mapping[str, MaskPair]) -> KaggleTerms:
     """The terms of one scan, from the masks of each class; all on one grid.
 
-    The joint distance is between the union of the labels of all classes and that of the predictions.
-    Whether Kaggle takes it so or class by class is not known; in it, classes that are taken for one
-    another cost nothing.
+    The joint distance is between the unions of all classes' labels and predictions, so classes that are
+    taken for one another cost nothing. Whether Kaggle takes it so or class by class is not known.
     """
     by_class = list(pairs.values())
     label = reduce(np.logical_or, [pair.label for pair in by_class])
@@ -85,10 +84,7 @@ def slice_dice(pair: MaskPair) -> npt.NDArray[np.float64]:
 
 
 def normalised_hd(pair: MaskPair) -> float:
-    """Hausdorff distance where voxel i of n along an axis lies at i / n, over its worst, sqrt(3).
-
-    1 where one mask is empty, NaN (skipped) where both are.
-    """
+    """Hausdorff distance, voxel i of n at i / n, over sqrt(3); 1 if one mask is empty, NaN if both are."""
     if not pair.has_distances:
         return 1.0 if math.isinf(pair.distance_if_empty) else math.nan
     x, y, z = pair.label.shape

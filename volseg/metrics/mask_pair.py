@@ -6,15 +6,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.arrays import Box, bounding_box
-from volseg.metrics.distance_transform import DistanceTransform
+from volseg.metrics.distance_transform import DistanceTransform, Floats, Mask, Spacing
 from volseg.metrics.surface_elements import cell_codes, element_areas, surface_voxels
 
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Spacing = tuple[float, float, float]
 NEAR_MM = 5.0  # tolerances are mostly below it
 
 
@@ -29,9 +25,8 @@ class SurfaceElements(NamedTuple):
 class MaskPair:
     """Labels and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
 
-    Everything is computed on the smallest box that holds both masks, at most once, on first use.
-    Pairs of results are of labels and prediction. Distances are undefined (ValueError) unless
-    `has_distances`.
+    Everything is computed on the smallest box around both masks, at most once, on first use. Pairs of
+    results are of labels and prediction. Distances are undefined (ValueError) unless `has_distances`.
     """
 
     label: Mask
@@ -39,11 +34,7 @@ class MaskPair:
     spacing_mm: Spacing
 
     def __post_init__(self) -> None:
-        """Refuse masks of two shapes.
-
-        Raises:
-            ValueError: the shapes differ.
-        """
+        """Refuse masks of two shapes with a ValueError."""
         if self.label.shape != self.prediction.shape:
             raise ValueError(f"labels are {self.label.shape}, prediction {self.prediction.shape}")
 
@@ -98,16 +89,8 @@ class MaskPair:
         label, prediction = (surface_voxels(mask, axes=(0, 1)) for mask in self.cropped_masks)
         return label, prediction
 
-    @cached_property
-    def hausdorff_mm(self) -> float:
-        """The Hausdorff distance in mm."""
-        return self.hausdorff_distance(self.spacing_mm)
-
     def hausdorff_distance(self, spacing: Spacing) -> float:
-        """The longest way from a voxel of either mask to the nearest of the other; unit of the spacing.
-
-        Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
-        """
+        """The longest distance from any voxel of either mask to the other mask, in the spacing's unit."""
         label, prediction = self.cropped_masks
         to_label, to_prediction = self._shell_transforms  # from outside a mask its shell is what is nearest
         return max(

@@ -38,9 +38,8 @@ class APL(BaseMetric):
     """Added path length: how much of the truth's contours must be drawn anew, in mm; 0 is best.
 
     Vaassen et al. 2020: slice by slice, the pixels of the labels' contour that are none of the
-    prediction's, times the size of a pixel. A contour's pixels are those of the mask that share an edge
-    with a pixel outside it in the same slice. A pixel that is not square has the size of the square of
-    its area. What must only be deleted costs nothing.
+    prediction's, times the size of a pixel, the root of its area. A contour's pixels share an edge with a
+    pixel outside the mask in the same slice. Contours that must only be deleted cost nothing.
     """
 
     name: Literal["apl"] = "apl"

@@ -45,9 +45,9 @@ class SearchResult:
 
 @dataclass
 class ClassSearch:
-    """The search for one class, dimension by dimension, with a pipeline for each fold, chosen without it.
+    """The search for one class, from the pipeline in use on, dimension by dimension.
 
-    The last of `fold_pipelines` is chosen on all cases. `start` is the pipeline in use.
+    Each fold has a pipeline that is chosen without it; the last of `fold_pipelines` is chosen on all cases.
     """
 
     start: Pipeline

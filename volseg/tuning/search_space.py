@@ -22,11 +22,10 @@ START, NONE = "start", "none"
 
 @dataclass(frozen=True)
 class SearchDimension:
-    """A place in a pipeline: the steps that may stand there, and its rank in the order."""
+    """A place in a pipeline, and the steps that may stand there."""
 
     name: str
     settings: tuple[Step, ...]
-    rank: int
 
     def step_in(self, pipeline: Pipeline) -> Step | None:
         """The pipeline's step of this dimension."""
@@ -42,7 +41,7 @@ class SearchDimension:
             return tuple(one for one in changed if one is not None)
         if step is None:
             return pipeline
-        later = (n for n, one in enumerate(pipeline) if RANKS[_dimension_name(one)] > self.rank)
+        later = (n for n, one in enumerate(pipeline) if RANKS[_dimension_name(one)] > RANKS[self.name])
         position = next(later, len(pipeline))
         return (*pipeline[:position], step, *pipeline[position:])
 
@@ -55,8 +54,7 @@ class SearchDimension:
 def class_pipeline(steps: Sequence[Step], class_name: str) -> Pipeline:
     """The steps that count for one class, from its last thresholding step on, without `only`.
 
-    Without a thresholding step the mask is where the probability is one half, so that is put first. Of
-    several steps of one kind, each counts.
+    Without one, the threshold of one half is put first. Of several steps of one kind, each counts.
     """
     own = [one.model_copy(update={"only": ()}) for one in steps if applies_to(one, class_name)]
     starts = [number for number, step in enumerate(own) if isinstance(step, ThresholdingStep)]
@@ -99,15 +97,10 @@ def _example_steps(kind: type[Section]) -> Iterator[Step]:
             continue
 
 
-def _search_dimensions() -> Iterator[SearchDimension]:
-    settings: dict[str, list[Step]] = {}
-    for kind in union_members(Step).values():
-        for step in _example_steps(kind):
-            settings.setdefault(_dimension_name(step), []).append(step)
-    for rank, (name, steps) in enumerate(settings.items()):
-        yield SearchDimension(name, tuple(steps), rank)
-
-
-SEARCH_DIMENSIONS = tuple(_search_dimensions())
+_EXAMPLES = [step for kind in union_members(Step).values() for step in _example_steps(kind)]
+RANKS = {name: rank for rank, name in enumerate(dict.fromkeys(map(_dimension_name, _EXAMPLES)))}
+SEARCH_DIMENSIONS = tuple(
+    SearchDimension(name, tuple(step for step in _EXAMPLES if _dimension_name(step) == name))
+    for name in RANKS
+)
 """All dimensions, in the order of the search."""
-RANKS = {dimension.name: dimension.rank for dimension in SEARCH_DIMENSIONS}

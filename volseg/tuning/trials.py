@@ -57,10 +57,7 @@ class TrialRunner:
         return sorted({scan.sample.case for scan in self.scans}, key=natural_key)
 
     def thin_to_time(self, wanted: Wanted) -> "TrialRunner":
-        """As many of the scans as time is left for, judging by the time that these pipelines take for one.
-
-        The first days of all cases come before the second.
-        """
+        """As many scans as time is left for, by the time of these pipelines on one; first days come first."""
         begun = time.monotonic()
         self._scorer(wanted)(self.scans[0])
         now = time.monotonic()
@@ -71,14 +68,14 @@ class TrialRunner:
         return replace(self, scans=[self.scans[number] for number in sorted(by_day[:most])])
 
     def score_pipelines(self, wanted: Wanted, what: str) -> Tables | None:
-        """The scores of pipelines, several processes sharing the scans; None if the time is over.
-
-        Raises:
-            UserError: a scan's files can't be read, or a process was killed.
-        """
+        """The scores of pipelines, several processes sharing the scans; None if the time is over."""
         sums: dict[int, ScanSums] = {}
+        killed = "the process that tried steps on it was killed (out of memory?)"
         work = processes.map_unordered(
-            self._scorer(wanted), self.scans, workers=hardware.available_cores(), died=_worker_died_message
+            self._scorer(wanted),
+            self.scans,
+            workers=hardware.available_cores(),
+            died=lambda scan: f"{scan.sample.name}: {killed}",
         )
         with console.progress_bar(f"trying {what}") as report, closing(work):
             for position, outcome in work:
@@ -107,10 +104,7 @@ class TrialRunner:
 
 
 def pipeline_masks(start: StepInput, pipelines: Iterable[Pipeline]) -> Iterator[tuple[Pipeline, Mask]]:
-    """Each pipeline and its mask, in another order: first steps that pipelines share are applied once.
-
-    Memory grows with the length of a pipeline, not with their number.
-    """
+    """Each pipeline and its mask, in another order: first steps that pipelines share are applied once."""
     path: list[tuple[Step | None, StepInput]] = [(None, start)]
     for pipeline in sorted(set(pipelines), key=repr):
         both = zip((step for step, _ in path[1:]), pipeline, strict=False)
@@ -184,7 +178,3 @@ def _lost_voxels(inputs: Mapping[str, StepInput], steps: Sequence[Step]) -> dict
         later = strength[number + 1 :].max(axis=0, initial=0)
         lost[name] = ((earlier >= own.probability) & (earlier > 0)) | (later > own.probability)
     return lost
-
-
-def _worker_died_message(scan: PredictedScan) -> str:
-    return f"{scan.sample.name}: the process that tried steps on it was killed (out of memory?)"

@@ -13,22 +13,10 @@ from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run_files import CALIBRATION
-from volseg.tuning.nested_cross_validation import (
-    LEAST_CASES,
-    ClassSearch,
-    SearchResult,
-    estimate_gain,
-    mean_score,
-    pool_sums,
-)
+from volseg.tuning import nested_cross_validation
+from volseg.tuning.nested_cross_validation import ClassSearch, estimate_gain, mean_score, pool_sums
 from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
-from volseg.tuning.search_space import (
-    SEARCH_DIMENSIONS,
-    SearchDimension,
-    class_pipeline,
-    format_step,
-    merge_pipelines,
-)
+from volseg.tuning.search_space import SEARCH_DIMENSIONS, class_pipeline, format_step, merge_pipelines
 from volseg.tuning.tables import gain_sentence
 from volseg.tuning.trials import PredictedScan, TrialRunner
 from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
@@ -46,10 +34,9 @@ def tune(
 ) -> tuple[OutOfFoldScans, TuningFile]:
     """Search each class's steps on a run's validation scans; write tune.json, and improvements into the run.
 
-    A step's settings are chosen on some cases; whether the step is kept, and its gain, follow from
-    others (`nested_cross_validation`). At most a quarter of the time is spent on predicting; scans for
-    which there is no time are left out. A run of five folds is tuned as one, each scan predicted by the
-    fold that was not trained on it.
+    Settings are chosen on some cases; whether a step is kept, and its gain, follow from others
+    (`nested_cross_validation`). At most a quarter of the time is for predicting; scans for which there is
+    none are left out. Five folds are tuned as one run, each scan predicted by the fold that is new to it.
 
     Raises:
         UserError: a package, another dataset, too few cases, or too little time for a single step.
@@ -87,19 +74,16 @@ def tune(
 
 
 def _require_enough_cases(cases: Collection[str], where: str, remedy: str) -> None:
-    if len(cases) < LEAST_CASES:
+    least = nested_cross_validation.LEAST_CASES
+    if len(cases) < least:
         raise UserError(
             f"{where} scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and judging apart "
-            f"takes {LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an interval; {remedy}"
+            f"takes {least} at least, and {bootstrap.LEAST_CASES} for an interval; {remedy}"
         )
 
 
-def _search_classes(runner: TrialRunner, searches: Searches) -> Sequence[SearchDimension]:
-    """Search every class along the dimensions; return those for which no time was left.
-
-    Raises:
-        UserError: not even the first could be tried.
-    """
+def _search_classes(runner: TrialRunner, searches: Searches) -> Sequence[str]:
+    """Search every class along the dimensions; return the names of those for which no time was left."""
     for number, dimension in enumerate(SEARCH_DIMENSIONS):
         wanted = {name: search.pipelines_to_score(dimension) for name, search in searches.items()}
         tables = runner.score_pipelines(wanted, dimension.name)
@@ -108,24 +92,20 @@ def _search_classes(runner: TrialRunner, searches: Searches) -> Sequence[SearchD
                 f"--max-time: too short to try a single step on {len(runner.scans)} scans; give more"
             )
         if tables is None:
-            return SEARCH_DIMENSIONS[number:]
+            return [untried.name for untried in SEARCH_DIMENSIONS[number:]]
         for name, search in searches.items():
             search.choose(dimension, tables[name])
-    return ()
+    return []
 
 
 def _build_tuning_file(
     validation: OutOfFoldScans,
     runner: TrialRunner,
     searches: Searches,
-    untried: Sequence[SearchDimension],
+    untried: Sequence[str],
     seconds: float,
 ) -> TuningFile:
-    """The result of the search as tune.json holds it.
-
-    Raises:
-        UserError: nothing that could be measured.
-    """
+    """The result of the search as tune.json holds it."""
     weights = OBJECTIVES[runner.goal].weights
     before = pool_sums([search.before for search in searches.values()])
     after = pool_sums([search.after for search in searches.values()])
@@ -145,10 +125,8 @@ def _build_tuning_file(
         after=mean_score(after, weights),
         gain=_gain_from_estimate(estimate_gain(after, before, weights)),
         organs={name: _class_tuning(search) for name, search in searches.items()},
-        rows=tuple(
-            _tuning_row(name, result) for name, search in searches.items() for result in search.results
-        ),
-        untried=tuple(dimension.name for dimension in untried),
+        rows=tuple(_tuning_rows(searches)),
+        untried=tuple(untried),
         notes=tuple(_tuning_notes(validation, runner, searches)),
     )
 
@@ -163,15 +141,17 @@ def _class_tuning(search: ClassSearch) -> ClassTuning:
     )
 
 
-def _tuning_row(class_name: str, result: SearchResult) -> TuningRow:
-    return TuningRow(
-        organ=class_name,
-        slot=result.dimension.name,
-        was=format_step(result.dimension.step_in(result.before)),
-        chosen=format_step(result.dimension.step_in(result.after)),
-        gain=_gain_from_estimate(result.gain),
-        kept=result.is_improvement,
-    )
+def _tuning_rows(searches: Searches) -> Iterator[TuningRow]:
+    for name, search in searches.items():
+        for result in search.results:
+            yield TuningRow(
+                organ=name,
+                slot=result.dimension.name,
+                was=format_step(result.dimension.step_in(result.before)),
+                chosen=format_step(result.dimension.step_in(result.after)),
+                gain=_gain_from_estimate(result.gain),
+                kept=result.is_improvement,
+            )
 
 
 def _gain_from_estimate(of: Estimate) -> Gain:

@@ -9,10 +9,7 @@ from volseg.schema import Section
 
 
 class Gain(Section):
-    """The rise of a score, a mean over scans, and its 95 % interval over cases, if it has one.
-
-    `mean` is None where there was nothing to measure.
-    """
+    """The rise of a score, a mean over scans (None: nothing to measure), and its 95 % interval, if any."""
 
     mean: float | None
     low: float | None
@@ -42,10 +39,7 @@ class ClassTuning(Section):
 
 
 class TuningRow(Section):
-    """One search dimension of one class: the step in use, the best one, and whether that is kept.
-
-    Both are one line such as `drop_small min_mm3=500`, or "none".
-    """
+    """One search dimension of one class: the step in use, the best one (or "none"), and if that is kept."""
 
     organ: str
     slot: str
@@ -61,7 +55,7 @@ class TuningRow(Section):
 
 
 class TuningFile(NetworkFile):
-    """The content of `tune.json`; `weights` are the hashes of the networks that it holds for.
+    """The content of `tune.json` for networks with these hashes of `weights`.
 
     `before` and `after` are mean scores of all classes: with the old steps, and with steps that were
     chosen on other cases than those scored. `untried` are the dimensions for which no time was left.

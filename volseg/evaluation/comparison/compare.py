@@ -7,14 +7,8 @@ from pathlib import Path
 
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.comparison.criterion import Criterion, Pairs, find_criterion
-from volseg.evaluation.comparison.differences import (
-    DifferenceRow,
-    ScanDifference,
-    difference_row,
-    group_by_training_exposure,
-    scan_differences,
-)
+from volseg.evaluation.comparison.criterion import Criterion, find_criterion
+from volseg.evaluation.comparison.differences import Differences, compare_pairs
 from volseg.evaluation.evaluate import ScorableScans, find_scorable_scans, score_pairs
 from volseg.evaluation.scan_scores import ScanFilePair, ScanScores
 from volseg.formatting import join_names
@@ -45,18 +39,14 @@ class ComparedPredictions:
         return score_pairs([self.pairs[name] for name in scans], known=self.known)
 
 
-@dataclass(frozen=True)
-class ComparisonResult:
-    """The differences of B from A; `by_scan` runs from the best for A to the best for B."""
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult(Differences):
+    """The differences of B from A, and notes on how they came about."""
 
     a: ComparedPredictions
     b: ComparedPredictions
     criterion: Criterion
     scans: tuple[str, ...]
-    overall: DifferenceRow
-    classes: tuple[DifferenceRow, ...]
-    groups: tuple[DifferenceRow, ...]
-    by_scan: tuple[ScanDifference, ...]
     notes: tuple[str, ...]
 
 
@@ -90,30 +80,11 @@ def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool 
         *left_out,
         *exposure_notes,
     )
-    pairs = list(zip(one.scores(scans), other.scores(scans), strict=True))
-    return _build_result(one, other, criterion, pairs, notes)
-
-
-def _build_result(
-    one: ComparedPredictions, other: ComparedPredictions, by: Criterion, pairs: Pairs, notes: tuple[str, ...]
-) -> ComparisonResult:
-    classes = list(pairs[0][0].values)
-    overall = difference_row("all classes", pairs, classes, by)
-    if not overall.difference.cases:
-        raise UserError(
-            f"{one.name}, {other.name}: no scan whose {by.name} both can be given; try --metric Dice"
-        )
-    groups = group_by_training_exposure(pairs)
+    differences = compare_pairs(list(zip(one.scores(scans), other.scores(scans), strict=True)), criterion)
+    if not differences.overall.difference.cases:
+        raise UserError(f"{a}, {b}: no scan whose {criterion.name} both can be given; try --metric Dice")
     return ComparisonResult(
-        one,
-        other,
-        by,
-        tuple(scan.scan for scan, _ in pairs),
-        overall,
-        tuple(difference_row(name, pairs, [name], by) for name in classes),
-        tuple(difference_row(name, some, classes, by) for name, some in groups.items()),
-        tuple(scan_differences(pairs, classes, by)),
-        notes,
+        a=one, b=other, criterion=criterion, scans=tuple(scans), notes=notes, **vars(differences)
     )
 
 
@@ -122,18 +93,14 @@ def _load_both_predictions(a: Path, b: Path, data: Path) -> tuple[ComparedPredic
     sides, problems = [], []
     for folder in (a, b):
         try:
-            sides.append(_load_predictions(folder, data))
+            known = score_files.read(folder)
+            scans = find_scorable_scans(_find_prediction_folder(folder, known), data)
+            sides.append(ComparedPredictions(str(folder), scans, known))
         except UserError as error:
             problems.append(str(error))
     if problems:
         raise UserError.from_problems(dict.fromkeys(problems))
     return sides[0], sides[1]
-
-
-def _load_predictions(folder: Path, data: Path) -> ComparedPredictions:
-    known = score_files.read(folder)
-    scans = find_scorable_scans(_find_prediction_folder(folder, list(known.values())), data)
-    return ComparedPredictions(str(folder), scans, known)
 
 
 def _rescoring_notes(side: ComparedPredictions, scans: Sequence[str]) -> Iterator[str]:
@@ -145,7 +112,7 @@ def _rescoring_notes(side: ComparedPredictions, scans: Sequence[str]) -> Iterato
         yield f"{side.name}: has no scores; `volseg evaluate {side.name}` keeps them for next time"
 
 
-def _find_prediction_folder(folder: Path, known: Sequence[ScanScores]) -> Path:
+def _find_prediction_folder(folder: Path, known: Mapping[str, ScanScores]) -> Path:
     """The folder of predictions: this one, or the one that the scores stored here belong to."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name the folder that it lies in: {folder.parent}")
@@ -155,7 +122,7 @@ def _find_prediction_folder(folder: Path, known: Sequence[ScanScores]) -> Path:
         )
     if not known or holds_scans(folder):
         return folder  # without scans, `load_predictions` says what it should have
-    masks = {Path(scan.prediction_folder).parent for scan in known}
+    masks = {Path(scan.prediction_folder).parent for scan in known.values()}
     if len(masks) > 1 or not holds_scans(min(masks)):
         raise UserError(
             f"{folder}: its scores are of the masks in {', '.join(map(str, sorted(masks)))}, which are "
@@ -187,22 +154,22 @@ def _comparable_scans(one: ComparedPredictions, other: ComparedPredictions) -> t
         if name in other.pairs
     }
     both = [name for name, sides in seen.items() if sides == ("scan", "scan")]
-    neither = {name: sides for name, sides in seen.items() if "scan" not in sides}
+    neither = [name for name, sides in seen.items() if "scan" not in sides]
+
+    def exposed(*options: tuple[str, str]) -> list[str]:
+        return [name for name, sides in seen.items() if sides in options]
+
     groups = {
-        "trained on by A only, left out": [name for name, (a, b) in seen.items() if b != "scan" == a],
-        "trained on by B only, left out": [name for name, (a, b) in seen.items() if a != "scan" == b],
-        "only A was trained on other days of their cases": [
-            name for name, sides in neither.items() if sides == ("case", "none")
-        ],
-        "only B was trained on other days of their cases": [
-            name for name, sides in neither.items() if sides == ("none", "case")
-        ],
+        "trained on by A only, left out": exposed(("scan", "case"), ("scan", "none")),
+        "trained on by B only, left out": exposed(("case", "scan"), ("none", "scan")),
+        "only A was trained on other days of their cases": exposed(("case", "none")),
+        "only B was trained on other days of their cases": exposed(("none", "case")),
         "trained on by both, left out": both if neither else [],
     }
     notes = [f"{what}: {join_names(scans)}" for what, scans in groups.items() if scans]
     if both and not neither:
         notes.append("both were trained on these scans, so this tells nothing of new ones")
-    return list(neither) or both, notes
+    return neither or both, notes
 
 
 def _unscored_notes(unscored: Mapping[str, str]) -> Iterator[str]:

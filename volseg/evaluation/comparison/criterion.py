@@ -40,9 +40,8 @@ class Criterion:
     def paired_values(self, pairs: Pairs, classes: Sequence[str]) -> tuple[Values, Values]:
         """The values of A and of B by case, (rows, columns), as the bootstrap takes them.
 
-        A metric is NaN on both sides where one can't be averaged. Where one side rightly leaves a class
-        empty and the other invents it (0 of a share), there is nothing to measure but the former is
-        perfect: 1.
+        A metric is NaN on both sides where one can't be averaged. A share (such as Dice) is 1 where one
+        side rightly leaves a class empty (NaN) that the other invents (0).
         """
         one, other = ([pair[side] for pair in pairs] for side in (0, 1))
         if self.name == SCORE:
@@ -73,32 +72,23 @@ class Criterion:
         return np.where(both, one, np.nan), np.where(both, other, np.nan)
 
 
-def find_criterion(name: str) -> Criterion:
-    """The criterion with a name, upper or lower case.
+CRITERIA = {
+    name: Criterion(name, "higher") if name.startswith((*SHARES, SCORE)) else Criterion(name, "lower", 1)
+    for name in (*NAMES, SCORE)
+    if name.startswith((*SHARES, SCORE, *DISTANCES, SIGNED))
+}
+"""All criteria by name; of plain volumes neither more nor less is better."""
 
-    Raises:
-        UserError: no such metric, or one of which neither more nor less is better.
-    """
-    known = {one.lower(): one for one in (*NAMES, SCORE)}
+
+def find_criterion(name: str) -> Criterion:
+    """The criterion with a name in upper or lower case; a UserError names those that exist."""
+    known = {metric.lower(): metric for metric in (*NAMES, SCORE)}
     metric = known.get(name.lower())
-    names = ", ".join(comparable_metrics())
     if metric is None:
         meant = did_you_mean(known.get(closest_name(name.lower(), known) or ""))
-        raise UserError(f"--metric {name}: no such metric; there are {names}{meant}")
-    criterion = _criterion_or_none(metric)
-    if criterion is None:
-        raise UserError(f"--metric {metric}: neither more nor less of it is better; choose one of {names}")
-    return criterion
-
-
-def comparable_metrics() -> list[str]:
-    """The names that `find_criterion` accepts."""
-    return [name for name in (*NAMES, SCORE) if _criterion_or_none(name)]
-
-
-def _criterion_or_none(name: str) -> Criterion | None:
-    if name.startswith(SHARES) or name == SCORE:
-        return Criterion(name, "higher")
-    if name.startswith((*DISTANCES, SIGNED)):
-        return Criterion(name, "lower", digits=1)
-    return None
+        raise UserError(f"--metric {name}: no such metric; there are {', '.join(CRITERIA)}{meant}")
+    if metric not in CRITERIA:
+        raise UserError(
+            f"--metric {metric}: neither more nor less of it is better; choose one of {', '.join(CRITERIA)}"
+        )
+    return CRITERIA[metric]

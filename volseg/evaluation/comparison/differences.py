@@ -44,7 +44,29 @@ class ScanDifference:
     most_difference: float
 
 
-def difference_row(name: str, pairs: Pairs, classes: Sequence[str], by: Criterion) -> DifferenceRow:
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """All differences; `by_scan` runs from the best for A to the best for B."""
+
+    overall: DifferenceRow
+    classes: tuple[DifferenceRow, ...]
+    groups: tuple[DifferenceRow, ...]
+    by_scan: tuple[ScanDifference, ...]
+
+
+def compare_pairs(pairs: Pairs, by: Criterion) -> Differences:
+    """The differences over at least one scan: all classes, each class, each group of scans, each scan."""
+    classes = list(pairs[0][0].values)
+    groups = _group_by_training_exposure(pairs)
+    return Differences(
+        overall=_difference_row("all classes", pairs, classes, by),
+        classes=tuple(_difference_row(name, pairs, [name], by) for name in classes),
+        groups=tuple(_difference_row(name, some, classes, by) for name, some in groups.items()),
+        by_scan=tuple(_scan_differences(pairs, classes, by)),
+    )
+
+
+def _difference_row(name: str, pairs: Pairs, classes: Sequence[str], by: Criterion) -> DifferenceRow:
     """The means over some scans and classes, their difference and the verdict."""
     one, other = by.paired_values(pairs, classes)
     missed = by.missed(pairs, classes)
@@ -71,26 +93,25 @@ def _decide_verdict(difference: Estimate, by: Criterion) -> Verdict:
     return "B" if (difference.mean > 0) == (by.better == "higher") else "A"
 
 
-def group_by_training_exposure(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
-    """The pairs by what the training that saw more of them had seen; {} if there is one such group."""
+def _group_by_training_exposure(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
+    """The pairs by what training had seen on the side that saw more; {} if there is one such group."""
     order = list(GROUPS)
-    groups = {
-        name: [pair for pair in pairs if max((scan.seen for scan in pair), key=order.index) == seen]
-        for seen, name in GROUPS.items()
+    most = [max((scan.seen for scan in pair), key=order.index) for pair in pairs]
+    return {
+        GROUPS[seen]: [pair for pair, of_pair in zip(pairs, most, strict=True) if of_pair == seen]
+        for seen in order
+        if seen in most and len(set(most)) > 1
     }
-    groups = {name: some for name, some in groups.items() if some}
-    return groups if len(groups) > 1 else {}
 
 
-def scan_differences(pairs: Pairs, classes: Sequence[str], by: Criterion) -> list[ScanDifference]:
+def _scan_differences(pairs: Pairs, classes: Sequence[str], by: Criterion) -> list[ScanDifference]:
     """The scans that both sides measure, from the best for A to the best for B."""
     scans = []
     for pair in pairs:
-        a, b = _pair_means(pair, classes, by)
-        means = [_pair_means(pair, [name], by) for name in classes]
-        differences = [of_b - of_a for of_a, of_b in means]
+        means = [_pair_means(pair, names, by) for names in (classes, *([name] for name in classes))]
+        total, *differences = (b - a for a, b in means)
         most = int(np.argmax(np.nan_to_num(np.abs(differences), nan=-1.0)))
-        scans.append(ScanDifference(pair[0].scan, a, b, b - a, classes[most], differences[most]))
+        scans.append(ScanDifference(pair[0].scan, *means[0], total, classes[most], differences[most]))
     sign = 1 if by.better == "higher" else -1
     measured = (scan for scan in scans if not math.isnan(scan.difference))
     return sorted(measured, key=lambda scan: sign * scan.difference)

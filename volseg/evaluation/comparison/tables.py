@@ -25,10 +25,12 @@ def verdict_sentence(result: ComparisonResult) -> str:
     if overall.verdict == "same":
         return f"no difference: {by.title} is the same on all {overall.scans} scans"
     if overall.verdict in ("A", "B"):
-        size = difference if difference.mean > 0 else _negated_estimate(difference)
+        size = difference
+        if size.mean <= 0:
+            size = Estimate(-size.mean, -size.high, -size.low, size.cases)
         return (
             f"{overall.verdict} is better: {by.title} is {by.better} by {size.to_text(by.digits)}, "
-            f"{difference.interval_basis}"
+            f"{size.interval_basis}"
         )
     text = f"{by.title} of B - A is {difference.to_text(by.digits, sign='+')}"
     separator = "," if difference.has_interval else ";"
@@ -50,19 +52,18 @@ def verdict_notes(result: ComparisonResult) -> list[str]:
 def class_difference_table(result: ComparisonResult) -> "Table":
     """A row a class, their mean, and each group of scans if there are several."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     by, cases = result.criterion, result.overall.difference.cases
     table = Table(
+        "",
+        *(Column(header, justify="right", no_wrap=True) for header in ("A", "B", "B - A")),
+        Column("better", justify="center"),
         title=f"{by.title} ({by.better} is better), {len(result.scans)} scans of {cases} cases",
         caption=f"A: {escape(result.a.name)}   B: {escape(result.b.name)}{_legend_text(result)}",
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("")
-    for header in ("A", "B", "B - A"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("better", justify="center")
     for row in (*result.classes, result.overall, *result.groups):
         table.add_row(
             escape(f"{row.name} ({row.scans})" if row in result.groups else row.name),
@@ -78,13 +79,15 @@ def class_difference_table(result: ComparisonResult) -> "Table":
 def scan_difference_table(result: ComparisonResult) -> "Table":
     """The scans that differ most, those better in A first."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(title="scans that differ most", title_justify="left")
-    table.add_column("scan", no_wrap=True)
-    for header in ("A", "B", "B - A"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("most in")
+    table = Table(
+        Column("scan", no_wrap=True),
+        *(Column(header, justify="right", no_wrap=True) for header in ("A", "B", "B - A")),
+        "most in",
+        title="scans that differ most",
+        title_justify="left",
+    )
     digits = result.criterion.digits
     sign = 1 if result.criterion.better == "higher" else -1
     for_a = [scan for scan in result.by_scan if sign * scan.difference < 0][:EACH]
@@ -144,7 +147,3 @@ def _legend_text(result: ComparisonResult) -> str:
 def _mean_cell(value: float, missed: int, digits: int) -> str:
     text = "-" if math.isnan(value) else f"{value:z.{digits}f}"
     return f"{text} +{missed}" if missed else text
-
-
-def _negated_estimate(estimate: Estimate) -> Estimate:
-    return Estimate(-estimate.mean, -estimate.high, -estimate.low, estimate.cases)

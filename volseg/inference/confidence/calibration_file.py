@@ -66,10 +66,7 @@ class Organ(Section):
 
 
 class CalibrationFile(NetworkFile):
-    """The content of `calibration.json`; `weights` are the hashes of the networks that it holds for.
-
-    `before` and `after` are of all classes together.
-    """
+    """The content of `calibration.json` for networks with these hashes; figures are of all classes."""
 
     file: ClassVar[str] = CALIBRATION
     again: ClassVar[str] = "make it anew with `volseg calibrate`"
@@ -81,10 +78,7 @@ class CalibrationFile(NetworkFile):
 
 
 def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
-    """The calibration of each class for runs that predict together; None unless all are calibrated.
-
-    Of several calibrations the temperatures' geometric mean is taken, and the first's other values.
-    """
+    """The calibration of each class for runs that predict together; None unless all are calibrated."""
     files = [CalibrationFile.read_for_run(run.folder, run.weights_digest) for run in by.runs]
     known = [one.organs for one in files if one is not None]
     if len(known) < len(files):
@@ -93,6 +87,7 @@ def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
 
 
 def _merge_calibrations(organs: Sequence[Organ]) -> Organ:
+    """The mean calibration, geometric for temperatures, with the first run's other values."""
     each = [organ.calibration for organ in organs]
     mean = Calibration(
         temperature=statistics.geometric_mean(one.temperature for one in each),

@@ -21,22 +21,19 @@ def flag_day_changes(
     """
     if known is None:
         return list(records)
-    days = {record.scan: record for record in (*others, *records)}
-    return [_flag_record(record, list(days.values()), known) for record in records]
-
-
-def _flag_record(
-    record: PredictionRecord, days: Sequence[PredictionRecord], known: dict[str, Organ]
-) -> PredictionRecord:
-    confidence = {
-        name: _flag_class(own, _other_day_volumes(record.scan, name, days, known[name]), known[name])
-        for name, own in record.confidence.items()
-    }
-    return record.model_copy(update={"confidence": confidence})
+    days = {record.scan: record for record in (*others, *records)}.values()
+    flagged = []
+    for record in records:
+        confidence = {
+            name: _flag_class(own, _other_day_volumes(record.scan, name, days, known[name]), known[name])
+            for name, own in record.confidence.items()
+        }
+        flagged.append(record.model_copy(update={"confidence": confidence}))
+    return flagged
 
 
 def _other_day_volumes(
-    scan: str, name: str, days: Sequence[PredictionRecord], organ: Organ
+    scan: str, name: str, days: Iterable[PredictionRecord], organ: Organ
 ) -> dict[str, float]:
     """A class's volume in ml on the case's other days, by scan; a training label's before a mask's."""
     predicted = {

@@ -17,9 +17,9 @@ SPECK = 0.01
 
 @dataclass(frozen=True)
 class MaskFeatures:
-    """`intensity` is the median, 0 and 1 being the image's levels (None of an empty mask).
+    """Features of a mask; `cut` names the ends of the scan that it touches.
 
-    `parts` are 26-connected; `cut` names the ends of the scan that the mask touches.
+    `parts` are 26-connected, `intensity` is the median, 0 and 1 being the image's levels (None if empty).
     """
 
     volume_ml: float

@@ -3,6 +3,7 @@
 There are 256 levels, so another calibration is another table of 256 values and no voxel is read again.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,7 +74,7 @@ def expected_dice(counts: Counts, table: Floats, missed: float = 0.0) -> float:
     """
     mask = counts[1].sum()
     if not mask:
-        return float("nan")
+        return math.nan
     volume = float(counts.sum(axis=0) @ table) / (1 - missed)
     return float(2 * (counts[1] @ table) / (mask + volume))
 

@@ -60,8 +60,7 @@ def intensity_levels(voxels: Array, intensity: Intensity) -> tuple[float, float]
 class ScanReview:
     """The review of one scan, to which each class is added as soon as its mask is known.
 
-    `known` is the run's calibration (None: it is not calibrated), `numbers` are the source's numbers of
-    the slices, if it has any.
+    `known` is the run's calibration, if any, `numbers` are the source's numbers of the slices, if any.
     """
 
     known: dict[str, Organ] | None

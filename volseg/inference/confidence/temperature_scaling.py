@@ -56,8 +56,7 @@ def fit_calibration(counts: Counts) -> Calibration:
 def reliability_bins(counts: Counts, table: Floats) -> Floats:
     """By BINS of probability the voxels, the sum of their probabilities and those of the class, (3, BINS).
 
-    `counts` are (2, 256), `table` the levels' probabilities (256,). Voxels of level 0 are left out: most
-    of a scan, and surely not of the class.
+    Voxels of level 0, most of a scan, are left out of the `counts` (2, 256): they surely lie outside.
     """
     place = np.minimum((table * BINS).astype(int), BINS - 1)[1:]
     voxels = counts[:, 1:].sum(axis=0)
