@@ -1,1 +1,1 @@
-"""From raw folders to batches: volumes, layouts, datasets, folds, transforms and the phantom."""
+"""Volumes, raw layouts, prepared datasets, splits, preprocessing and the phantom."""

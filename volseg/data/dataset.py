@@ -17,10 +17,10 @@ FILE = "dataset.json"
 
 
 class Sample(Section):
-    """One prepared scan. Paths are relative to the dataset's folder.
+    """A prepared scan. Paths are relative to the dataset's folder.
 
-    `images` has a path a channel; `labels` a path a class, or None where the scan has no truth;
-    `slices` the source number of each slice along Z (empty where it did not come from slices).
+    `images` has a path a channel, `labels` a path a class, or None without labels; `slices` are the source
+    numbers of the slices along Z, empty where the scan did not come from slices.
     """
 
     case: str
@@ -37,10 +37,7 @@ class Sample(Section):
 
 
 class DatasetInfo(Section):
-    """What `dataset.json` holds.
-
-    `exclusive` says that classes never overlap: they share a softmax instead of a sigmoid each.
-    """
+    """The content of `dataset.json`; classes that are `exclusive` never overlap and share a softmax."""
 
     name: str
     layout: str
@@ -51,7 +48,7 @@ class DatasetInfo(Section):
 
 
 class Dataset:
-    """The facts of a prepared dataset and the folder its paths start from."""
+    """A prepared dataset: its folder, and the content of `dataset.json` as `facts`."""
 
     def __init__(self, folder: Path, facts: DatasetInfo) -> None:
         self.folder = folder
@@ -61,10 +58,10 @@ class Dataset:
 
     @classmethod
     def load(cls, folder: Path) -> "Dataset":
-        """Read `dataset.json`.
+        """The dataset of a folder.
 
         Raises:
-            UserError: no such file, or not one that `volseg prepare` wrote.
+            UserError: no `dataset.json`, or not one that `volseg prepare` wrote.
         """
         path = folder / FILE
         if not path.is_file():
@@ -72,7 +69,7 @@ class Dataset:
         return cls(folder, read_json(path, DatasetInfo))
 
     def to_json(self) -> str:
-        """What `dataset.json` holds."""
+        """The text of `dataset.json`."""
         return self.facts.model_dump_json(indent=1) + "\n"
 
     def save(self) -> None:
@@ -85,35 +82,33 @@ class Dataset:
         Raises:
             UserError: neither a case nor a scan of this dataset; names the nearest.
         """
-        found = tuple(sample for sample in self.samples if name in (sample.case, sample.name))
-        if not found:
+        samples = tuple(sample for sample in self.samples if name in (sample.case, sample.name))
+        if not samples:
             known = dict.fromkeys([s.case for s in self.samples] + [s.name for s in self.samples])
             raise UserError(f"{name}: no such case or scan in {self.folder}{nearest_hint(name, known)}")
-        return found
+        return samples
 
     def find_sample(self, scan: str) -> Sample | None:
-        """The scan of this name, if the dataset has it."""
+        """The scan of this name, or None."""
         return next((sample for sample in self.samples if sample.name == scan), None)
 
     def check_files(self, samples: Sequence[Sample]) -> None:
-        """See by their headers that the files of these scans are there and of the stated size.
+        """Check by their headers that the files of these scans are there and of the stated shape.
 
         Raises:
-            UserError: files that are missing, damaged or of another size, all of them.
+            UserError: files that are missing, damaged or of another shape, all of them.
         """
         problems = []
         for sample in samples:
-            for file in (*sample.images, *(sample.labels or {}).values()):
+            for path in (self.folder / name for name in (*sample.images, *(sample.labels or {}).values())):
                 try:
-                    shape = volume_files.read_shape(self.folder / file)
+                    shape = volume_files.read_shape(path)
                 except UserError as error:
                     problems.append(str(error))
                     continue
                 if shape != sample.shape:
-                    problems.append(
-                        f"{self.folder / file}: shape {shape}; expected {sample.shape}; "
-                        "run `volseg prepare` again"
-                    )
+                    advice = f"expected {sample.shape}; run `volseg prepare` again"
+                    problems.append(f"{path}: shape {shape}; {advice}")
         if problems:
             raise UserError.from_problems(problems)
 
@@ -126,20 +121,19 @@ class Dataset:
         return tuple(self.image(sample, number) for number in range(len(sample.images)))
 
     def label(self, sample: Sample, name: str) -> Array:
-        """The truth of one class, bool (X, Y, Z).
+        """The labels of one class, bool (X, Y, Z).
 
         Raises:
-            UserError: the scan has no truth, or the file is damaged.
+            UserError: the scan has no labels, or the file is damaged.
         """
         if sample.labels is None:
             raise UserError(f"{sample.name}: has no labels in {self.folder}")
-        voxels = volume_files.read(self.folder / sample.labels[name]).voxels
+        path = self.folder / sample.labels[name]
+        voxels = volume_files.read(path).voxels
         if voxels.shape != sample.shape:
-            raise UserError(
-                f"{self.folder / sample.labels[name]}: shape {voxels.shape}; expected {sample.shape}"
-            )
+            raise UserError(f"{path}: shape {voxels.shape}; expected {sample.shape}")
         return voxels.astype(bool, copy=False)
 
     def labels(self, sample: Sample) -> Array:
-        """The truth of all classes, bool (C, X, Y, Z)."""
+        """The labels of all classes, bool (C, X, Y, Z)."""
         return np.stack([self.label(sample, name) for name in self.classes])

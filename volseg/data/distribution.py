@@ -1,4 +1,4 @@
-"""How one quantity spreads over scans or cases."""
+"""The distribution of a quantity over scans or cases."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from volseg.schema import Section
 
 
 class Spread(Section):
-    """How one quantity spreads over `count` scans or cases; `p5` is its 5th percentile."""
+    """Percentiles of a quantity over `count` scans or cases; `p5` is the 5th."""
 
     count: int
     low: float
@@ -22,15 +22,15 @@ class Spread(Section):
 
     @classmethod
     def from_values(cls, values: Iterable[float]) -> "Spread":
-        """Of one value at least."""
-        some = np.array(list(values), dtype=np.float64)
-        found = np.percentile(some, (0, 5, 25, 50, 75, 95, 100)).tolist()
+        """The spread of at least one value."""
+        numbers = np.array(list(values), dtype=np.float64)
+        percentiles = np.percentile(numbers, (0, 5, 25, 50, 75, 95, 100)).tolist()
         names = ("low", "p5", "p25", "median", "p75", "p95", "high")
-        return cls(count=some.size, **dict(zip(names, found, strict=True)))
+        return cls(count=numbers.size, **dict(zip(names, percentiles, strict=True)))
 
 
 def format_spread(spread: Spread, unit: str = "", *, ends: bool = False) -> str:
-    """The median, and from where to where 5–95 % lie (with `ends` all): 503 ml (210–890)."""
+    """The median with the 5th and 95th percentile, or with lowest and highest value: 503 ml (210–890)."""
     low, high = (spread.low, spread.high) if ends else (spread.p5, spread.p95)
     middle = f"{format_number(spread.median)} {unit}".rstrip()
     first, last = format_number(low), format_number(high)

@@ -1,4 +1,4 @@
-"""Folds that keep a patient on one side: wholly unseen cases, and later days of seen ones."""
+"""Splits by fold in which no case is in training and validation, but for later days of seen cases."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -38,11 +38,11 @@ def case_and_day(scan: str) -> tuple[str, int]:
 def split_samples(
     samples: Sequence[Sample], *, fold: int | Literal["all"], hold_out: Collection[str] = (), seed: int = 0
 ) -> Split:
-    """Deal the labelled, not excluded scans of the training part into the sets of one fold.
+    """The sets of a fold, of labelled scans of the training part that are not excluded.
 
-    Cases are dealt to five groups, stratified by matrix size and number of days. Fold k keeps
-    group k as `unseen_cases` and the last day of group k+1 as `later_days`; "all" trains on
-    everything. `hold_out` names cases that no fold touches.
+    Cases are dealt to five groups, stratified by matrix size and number of days. Fold k keeps group k as
+    `unseen_cases` and the last day of group k+1 as `later_days`; "all" trains on everything. `hold_out` names
+    cases that no fold touches.
 
     Raises:
         UserError: an unknown case in `hold_out`, or nothing left to train or validate on.
@@ -74,8 +74,8 @@ def _split_fold(cases: dict[str, list[Sample]], fold: int, held: tuple[str, ...]
         for case, scans in cases.items()
         if group[case] == (fold + 1) % FOLDS and len(scans) >= MIN_DAYS
     ]
-    kept_apart = {*unseen, *later}
-    train = [s.name for scans in cases.values() for s in scans if s.name not in kept_apart]
+    validation = {*unseen, *later}
+    train = [s.name for scans in cases.values() for s in scans if s.name not in validation]
     return Split(tuple(train), tuple(unseen), tuple(later), held)
 
 
@@ -87,11 +87,11 @@ def _samples_by_case(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
 
 
 def _case_groups(cases: dict[str, list[Sample]], seed: int) -> dict[str, int]:
-    """The group 0..4 of each case: like cases lie side by side and are dealt round in turn."""
-    order = np.random.default_rng(seed).permutation(len(cases))
-    shuffled = [list(cases)[i] for i in order]
-    alike = sorted(shuffled, key=lambda c: (len(cases[c]) >= MIN_DAYS, cases[c][0].shape))
-    return {case: position % FOLDS for position, case in enumerate(alike)}
+    """The group 0..4 of each case: sorted by days and shape, cases are dealt round in turn."""
+    names = list(cases)
+    shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    stratified = sorted(shuffled, key=lambda c: (len(cases[c]) >= MIN_DAYS, cases[c][0].shape))
+    return {case: position % FOLDS for position, case in enumerate(stratified)}
 
 
 def _check_hold_out(hold_out: Collection[str], known: Collection[str]) -> None:

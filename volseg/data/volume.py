@@ -1,4 +1,4 @@
-"""A volume: voxels on a grid that knows its place in the patient (NIfTI, RAS+ millimetres)."""
+"""A volume: voxels with the affine to the patient's world (NIfTI, RAS+ mm)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
-TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -25,19 +24,18 @@ class Volume:
         return float(x), float(y), float(z)
 
     def same_grid(self, other: "Volume") -> bool:
-        """Whether both have one shape and one affine (to a thousandth of a mm)."""
-        return self.voxels.shape == other.voxels.shape and np.allclose(
-            self.affine, other.affine, atol=TOLERANCE_MM, rtol=0
-        )
+        """Whether both have one shape and one affine, to a thousandth of a mm."""
+        same_shape = self.voxels.shape == other.voxels.shape
+        return same_shape and np.allclose(self.affine, other.affine, atol=1e-3, rtol=0)
 
     def with_voxels(self, voxels: Array) -> "Volume":
-        """Other voxels of the same shape on this grid."""
+        """A volume of other voxels of the same shape on this grid."""
         return Volume(voxels, self.affine)
 
 
 def stack_affine(pixel_mm: tuple[float, float], slice_mm: float) -> Affine:
-    """The affine of a stack whose columns run to the patient's left, rows to the back, slices to the feet."""
+    """The affine (4, 4) of a stack: columns run to the patient's left, rows to the back, slices down."""
     return np.diag([-pixel_mm[0], -pixel_mm[1], -slice_mm, 1.0])
 
 
-SMALLEST_MM, LARGEST_MM = 1e-3, 1e3  # and so is a pixel outside these
+SMALLEST_MM, LARGEST_MM = 1e-3, 1e3  # of a voxel's sides; beyond them is a slip of the pen

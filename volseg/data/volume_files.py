@@ -1,4 +1,4 @@
-"""Volumes as files: reading NIfTI, mha and nrrd, writing NIfTI."""
+"""Files of volumes: reading NIfTI, mha and nrrd, writing NIfTI."""
 
 import gzip
 import io
@@ -23,10 +23,9 @@ _DETACHED = re.compile(rb"^(?:ElementDataFile *= *|data ?file: *)([^\r\n\0]+?) *
 
 
 def write_volume(volume: Volume, path: Path, *, slope: float = 1.0) -> None:
-    """Write NIfTI atomically, keeping the voxels' type; `.nii.gz` is compressed.
+    """Write NIfTI atomically in the voxels' type; `.nii.gz` is compressed.
 
-    Readers multiply the voxels by `slope`. The same volume gives the same bytes: no time and no
-    name stands in the file.
+    Readers multiply the voxels by `slope`. The same volume gives the same bytes, without time or name.
 
     Raises:
         UserError: the disk is full or the folder can't be written.
@@ -40,7 +39,7 @@ def write_volume(volume: Volume, path: Path, *, slope: float = 1.0) -> None:
 
 
 def read(path: Path) -> Volume:
-    """Read a 3D volume with its stored type: NIfTI (scaled integers become float32), mha, nrrd ...
+    """A 3D volume in its stored type: NIfTI (scaled integers become float32), mha, nrrd ...
 
     Raises:
         UserError: missing, unreadable, truncated or not 3D.
@@ -53,7 +52,7 @@ def read(path: Path) -> Volume:
 
 
 def read_channels(path: Path) -> list[Volume]:
-    """Read a volume of three dimensions, or one of four whose last axis counts its channels.
+    """The channels of a volume of three dimensions, or of four, the last for channels.
 
     Raises:
         UserError: missing, unreadable, truncated or of other dimensions.
@@ -75,15 +74,15 @@ def read_channels(path: Path) -> list[Volume]:
         raise UserError(f"{path}: its affine has no volume; expected voxel sizes above 0 mm")
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if sizes.min() < SMALLEST_MM or sizes.max() > LARGEST_MM:
-        told = " x ".join(f"{mm:g}" for mm in sizes)
-        raise UserError(f"{path}: voxels of {told} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm")
+        size = " x ".join(f"{mm:g}" for mm in sizes)
+        raise UserError(f"{path}: voxels of {size} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm")
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     channels = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, 3, 0))
     return [Volume(channel, affine) for channel in channels]
 
 
 def read_shape(path: Path) -> tuple[int, ...]:
-    """The shape a NIfTI file's header states, without reading its voxels.
+    """The shape in a NIfTI file's header.
 
     Raises:
         UserError: missing or unreadable.
@@ -99,9 +98,9 @@ def read_shape(path: Path) -> tuple[int, ...]:
 
 
 def detached_files(path: Path) -> list[Path]:
-    """The file beside a header that holds its voxels: none, unless its format keeps them apart.
+    """The files of voxels beside an mhd or nhdr header; of other formats none.
 
-    A header that can't be followed (a list, a pattern of names) may mean any file beside it.
+    A header with a list or a pattern of names may mean any file beside it.
     """
     if path.suffix not in (".mhd", ".nhdr") or not path.is_file():
         return []
@@ -109,11 +108,11 @@ def detached_files(path: Path) -> list[Path]:
     file = path.parent / named[1].decode("utf-8", "surrogateescape") if named else path
     if named and file.is_file():
         return [file]
-    return sorted(one for one in path.parent.iterdir() if one.is_file() and one != path)
+    return sorted(other for other in path.parent.iterdir() if other.is_file() and other != path)
 
 
 def header_oddities(path: Path) -> list[str]:
-    """What a NIfTI file's header says wrongly, or does not say though the patient's place depends on it."""
+    """A line for each fault of a NIfTI header, and one where it states no orientation."""
     import nibabel
 
     if not path.name.endswith(NIFTI):
@@ -124,15 +123,14 @@ def header_oddities(path: Path) -> list[str]:
             block = file.read(540)
         kind = nibabel.Nifti2Header if _header_size(block) == 540 else nibabel.Nifti1Header
         header = kind.from_fileobj(io.BytesIO(block), check=False)
-        told = kind.diagnose_binaryblock(header.binaryblock, header.endianness).splitlines()
-    except Exception:  # what is wrong with the file is told by `read`
+        lines = kind.diagnose_binaryblock(header.binaryblock, header.endianness).splitlines()
+    except Exception:  # `read` tells what is wrong with the file
         return []
-    found = [f"its header is odd: {line}" for line in told if "qfac" not in line]
+    oddities = [f"its header is odd: {line}" for line in lines if "qfac" not in line]
     if not (int(header["qform_code"]) or int(header["sform_code"])):
-        found.append(
-            "its header states no orientation (qform and sform codes are 0); left and right are a guess"
-        )
-    return found
+        reason = "qform and sform codes are 0"
+        oddities.append(f"its header states no orientation ({reason}); left and right are a guess")
+    return oddities
 
 
 def _read_nifti(path: Path) -> tuple[Array, Affine]:
@@ -161,7 +159,7 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
 
 @contextmanager
 def _quiet_nibabel() -> Iterator[None]:
-    """Keep nibabel from telling what is odd in a header: `oddities` does, and names the file."""
+    """Keep nibabel from logging oddities of a header: `header_oddities` names the file as well."""
     log = logging.getLogger("nibabel.global")
     log.disabled = True
     try:
@@ -171,12 +169,12 @@ def _quiet_nibabel() -> Iterator[None]:
 
 
 def _header_size(data: bytes) -> int:
-    """The first number of a NIfTI header, in whichever byte order it was written."""
+    """The first number of a NIfTI header, in the byte order in which it was written."""
     return min(int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big"))
 
 
 def _read_other(path: Path) -> tuple[Array, Affine]:
-    """Whatever ITK reads; its world runs to the left and the back, NIfTI's to the right and the front."""
+    """Voxels and affine by ITK, whose world runs to the left and the back, NIfTI's to the right and front."""
     import SimpleITK as sitk
 
     image = sitk.ReadImage(str(path))
@@ -195,12 +193,9 @@ def _storable(voxels: Array) -> Array:
     """The same numbers in a type that every NIfTI reader knows."""
     if voxels.dtype == np.bool_:
         return voxels.view(np.uint8)
-    if voxels.dtype == np.float16:
-        return voxels.astype(np.float32)
     if voxels.dtype in (np.int64, np.uint64):
-        narrow = np.int32 if not voxels.size or np.abs(voxels).max() < 2**31 else np.float64
-        return voxels.astype(narrow)
-    return voxels
+        return voxels.astype(np.float64 if voxels.size and np.abs(voxels).max() >= 2**31 else np.int32)
+    return voxels.astype(np.float32) if voxels.dtype == np.float16 else voxels
 
 
 def _nifti_header(voxels: Array, affine: Affine, slope: float) -> bytes:

@@ -1,7 +1,7 @@
-"""What a prepared scan looks like in numbers: its grid, intensities, organs, and a print of each slice.
+"""The fingerprint of a prepared scan: its grid, intensities and classes, and a checksum of each slice.
 
-Measured while a scan is prepared, since its voxels are at hand then. The checks of `volseg prepare`
-judge by it, and `volseg stats` shows it, without reading a voxel again.
+It is measured while a scan is prepared, as its voxels are in memory then. The checks of `volseg prepare`
+and `volseg stats` use it without reading a voxel again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,20 +14,18 @@ from volseg.data.volume import Affine, Array, Volume
 from volseg.schema import Section
 
 PERCENTILES = (0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5)
-STEP = 3
-"""Intensities are taken at every third column and row: their percentiles need no more."""
-BLANK_SHARE = 0.2
-"""The lowest value is the scanner's blank around the body if at least this share of the voxels has it."""
+STEP = 3  # between the columns and rows of which intensities are taken: percentiles need no more
+BLANK_SHARE = 0.2  # of the voxels has the lowest value, if that is the scanner's blank around the body
 
 Point = tuple[float, float, float]
 
 
 class ChannelFingerprint(Section):
-    """One channel. Slices are along the last axis of the voxels as they are stored.
+    """Intensities of one channel; slices are along the last axis of the stored voxels.
 
-    `blank` is the value around the body (None: there is none) and `blank_share` its share of the
-    voxels; `percentiles` (PERCENTILES), `mean`, `sd` and `slice_means` are of the other voxels, the
-    body's. `prints` are equal for slices that are equal; `constant` are the slices of one value.
+    `blank` is the value around the body or None, `blank_share` its share of the voxels; `percentiles`
+    (PERCENTILES), `mean`, `sd` and `slice_means` are of the other voxels. `prints` are the checksums of the
+    slices; `constant` are the slices of one value.
     """
 
     low: float
@@ -43,11 +41,10 @@ class ChannelFingerprint(Section):
 
 
 class ClassFingerprint(Section):
-    """One class of one scan; `areas` counts voxels by slice, `prints` are those of its labelled slices.
+    """One class of one scan; `areas` are voxels by slice, `prints` the checksums of its labelled slices.
 
-    `centre_mm` is the centre of its voxels, `low_mm` and `high_mm` the corners of its box, all in the
-    patient's world (RAS+); None where the scan does not have the organ. `outside` counts the voxels
-    in the blank around the body.
+    `centre_mm` is the centre of its voxels, `low_mm` and `high_mm` the corners of its box (RAS+), None for an
+    empty mask. `outside` are the voxels in the blank around the body.
     """
 
     voxels: int
@@ -61,9 +58,9 @@ class ClassFingerprint(Section):
 
 
 class Fingerprint(Section):
-    """One scan. `axes` is where its voxel axes run to, e.g. LPI; `box_mm` the corners of its grid (RAS+).
+    """One scan. `axes` are its axes' directions, e.g. LPI; `box_mm` the corners of its grid (RAS+).
 
-    `body_mm` is the middle of what is not blank; `overlaps` counts the voxels that two classes share.
+    `body_mm` is the middle of voxels that are not blank; `overlaps` are the voxels that two classes share.
     """
 
     shape: tuple[int, int, int]
@@ -80,10 +77,9 @@ class Fingerprint(Section):
 def measure_scan(
     channels: Sequence[Volume], masks: Mapping[str, Mask] | None, *, exclusive: bool
 ) -> Fingerprint:
-    """Measure a scan: its channels (X, Y, Z) on one grid, and a bool mask a class on the same grid.
+    """The fingerprint of channels (X, Y, Z) on one grid and of a bool mask for each class on the same grid.
 
-    Classes that are `exclusive` are looked at one by one and never kept, so that a map of a hundred
-    labels needs the memory of one mask.
+    One mask of `exclusive` classes is in memory at a time.
     """
     import nibabel
 
@@ -109,20 +105,21 @@ def _measure_channel(voxels: Array) -> ChannelFingerprint:
     planes = _slices_first(voxels)
     flat = planes.reshape(len(planes), -1)
     lows, highs = flat.min(axis=1), flat.max(axis=1)
-    some = np.ascontiguousarray(planes[:, ::STEP, ::STEP]).reshape(len(planes), -1)
-    blanks = (some == lows.min()).sum(axis=1)
-    share = float(blanks.sum() / some.size)
+    lowest = float(lows.min())
+    samples = np.ascontiguousarray(planes[:, ::STEP, ::STEP]).reshape(len(planes), -1)
+    blanks = (samples == lows.min()).sum(axis=1)
+    share = float(blanks.sum() / samples.size)
     has_blank = BLANK_SHARE <= share < 1
-    body = some[some != lows.min()] if has_blank else some.ravel()
-    sums = some.sum(axis=1, dtype=np.float64)
-    counts = np.full(len(planes), some.shape[1])
+    body = samples[samples != lows.min()] if has_blank else samples.ravel()
+    sums = samples.sum(axis=1, dtype=np.float64)
+    counts = np.full(len(planes), samples.shape[1])
     if has_blank:
-        sums, counts = sums - blanks * float(lows.min()), counts - blanks
-    means = np.divide(sums, counts, out=np.full(len(planes), float(lows.min())), where=counts > 0)
+        sums, counts = sums - blanks * lowest, counts - blanks
+    means = np.divide(sums, counts, out=np.full(len(planes), lowest), where=counts > 0)
     return ChannelFingerprint(
-        low=float(lows.min()),
+        low=lowest,
         high=float(highs.max()),
-        blank=float(lows.min()) if has_blank else None,
+        blank=lowest if has_blank else None,
         blank_share=share if has_blank else 0.0,
         percentiles=_fast_percentiles(body),
         mean=float(body.mean(dtype=np.float64)),
@@ -137,10 +134,10 @@ def _fast_percentiles(values: Array) -> tuple[float, ...]:
     """PERCENTILES of the values, by counting where they have 16 bits, which is faster than sorting."""
     if values.dtype not in (np.uint8, np.uint16):
         return tuple(np.percentile(values, PERCENTILES).tolist())
-    below = np.cumsum(np.bincount(values))
-    places = np.asarray(PERCENTILES) / 100 * (values.size - 1)
-    low, high = (np.searchsorted(below, end(places), side="right") for end in (np.floor, np.ceil))
-    return tuple((low + (places - np.floor(places)) * (high - low)).tolist())
+    cumulative = np.cumsum(np.bincount(values))
+    ranks = np.asarray(PERCENTILES) / 100 * (values.size - 1)
+    low, high = (np.searchsorted(cumulative, end(ranks), side="right") for end in (np.floor, np.ceil))
+    return tuple((low + (ranks - np.floor(ranks)) * (high - low)).tolist())
 
 
 def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFingerprint:
@@ -148,16 +145,14 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
     areas = [int(np.count_nonzero(plane)) for plane in planes]
     voxels = sum(areas)
     labelled = np.flatnonzero(areas)
-    there: dict[str, Point | None] = dict.fromkeys(("centre_mm", "low_mm", "high_mm"))
+    points: dict[str, Point | None] = dict.fromkeys(("centre_mm", "low_mm", "high_mm"))
     outside = 0
     if voxels:
         first, last = int(labelled[0]), int(labelled[-1])
         centre, low, high = _centre_and_box(planes[first : last + 1], areas[first : last + 1])
         low[2], high[2], centre[2] = low[2] + first, high[2] + first, centre[2] + first
         corners = _world_corners(image.affine, low - 0.5, high + 0.5)
-        there = {
-            "centre_mm": _to_world(image.affine, centre), "low_mm": corners[0], "high_mm": corners[1]
-        }  # fmt: skip
+        points = dict(zip(points, (_to_world(image.affine, centre), *corners), strict=True))
         if blank is not None:
             outside = _voxels_outside_body(planes, _slices_first(image.voxels), labelled.tolist(), blank)
     return ClassFingerprint(
@@ -166,25 +161,25 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
         areas=tuple(areas),
         prints={int(z): _slice_checksum(planes[z]) for z in labelled},
         outside=outside,
-        **there,
+        **points,
     )
 
 
 def _centre_and_box(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:
     """Centre, first and last voxel (x, y, z) of a mask whose planes are (Z, Y, X)."""
-    seen = np.add.reduce(planes.view(np.uint8), axis=0, dtype=np.uint16)  # as many as slices at most
-    weights = (seen.sum(axis=0, dtype=int), seen.sum(axis=1, dtype=int), np.asarray(areas))
+    depths = np.add.reduce(planes.view(np.uint8), axis=0, dtype=np.uint16)  # as many as slices at most
+    weights = (depths.sum(axis=0, dtype=int), depths.sum(axis=1, dtype=int), np.asarray(areas))
     centre = [float((weight * np.arange(len(weight))).sum() / weight.sum()) for weight in weights]
-    found = [np.flatnonzero(weight) for weight in weights]
-    low, high = ([float(one[end]) for one in found] for end in (0, -1))
+    indices = [np.flatnonzero(weight) for weight in weights]
+    low, high = ([float(index[end]) for index in indices] for end in (0, -1))
     return np.array(centre), np.array(low), np.array(high)
 
 
 def _voxels_outside_body(masks: Array, planes: Array, labelled: Sequence[int], blank: float) -> int:
-    """Voxels of a mask in the blank around the body: with nothing of the body on one side at least.
+    """The number of voxels of a mask in the blank around the body.
 
-    Gas within the body is blank too, so a blank voxel counts only if a straight line from it to the
-    left, right, front or back leaves the slice without meeting the body.
+    Gas within the body is blank too, so a blank voxel counts only if a straight line from it to the left,
+    right, front or back leaves the slice without meeting the body.
     """
     count = 0
     for z in labelled:
@@ -196,16 +191,17 @@ def _voxels_outside_body(masks: Array, planes: Array, labelled: Sequence[int], b
 
 def _enclosed_pixels(body: Mask) -> Mask:
     """Pixels with the body on all four sides (or in it)."""
-    seen = [
-        np.logical_or.accumulate(body[:: steps[0], :: steps[1]], axis=axis)[:: steps[0], :: steps[1]]
-        for axis, steps in ((0, (1, 1)), (0, (-1, 1)), (1, (1, 1)), (1, (1, -1)))
+    sides = [
+        np.logical_or.accumulate(body[::rows, ::columns], axis=axis)[::rows, ::columns]
+        for axis, rows, columns in ((0, 1, 1), (0, -1, 1), (1, 1, 1), (1, 1, -1))
     ]
-    return np.asarray(np.logical_and.reduce(seen))
+    return np.asarray(np.logical_and.reduce(sides))
 
 
 def _count_overlaps(masks: Mapping[str, Mask]) -> Iterator[tuple[str, int]]:
-    for (one, first), (other, second) in combinations(dict(masks).items(), 2):
-        yield (f"{one} & {other}", int(np.count_nonzero(_slices_first(first) & _slices_first(second))))
+    for (name, mask), (other, other_mask) in combinations(dict(masks).items(), 2):
+        shared = _slices_first(mask) & _slices_first(other_mask)
+        yield f"{name} & {other}", int(np.count_nonzero(shared))
 
 
 def _body_bounds(voxels: Array, blank: float | None) -> tuple[Array, Array]:
@@ -213,14 +209,13 @@ def _body_bounds(voxels: Array, blank: float | None) -> tuple[Array, Array]:
     if blank is None:
         return np.zeros(3), np.array(voxels.shape) - 1.0
     body = voxels[::STEP, ::STEP] != blank
-    steps = np.array([STEP, STEP, 1])
-    found = [np.flatnonzero(body.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    low, high = (np.array([float(one[end]) for one in found]) * steps for end in (0, -1))
+    indices = [np.flatnonzero(body.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    low, high = (np.array([float(index[end]) for index in indices]) * (STEP, STEP, 1) for end in (0, -1))
     return low, high
 
 
 def _slices_first(voxels: Array) -> Array:
-    """Slices (Z, Y, X) in memory order; a view of what a layout has read."""
+    """Slices (Z, Y, X) in memory order; a view of voxels as layouts read them."""
     return np.ascontiguousarray(voxels.T)
 
 

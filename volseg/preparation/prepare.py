@@ -1,6 +1,6 @@
 """`volseg prepare`: from raw scans to volumes on their native grid and `dataset.json`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,9 +31,9 @@ from volseg.system import hardware, processes
 
 @dataclass(frozen=True)
 class PreparationResult:
-    """What was done. With `check`, `scans` would have been prepared and nothing is written.
+    """The prepared scans and all findings; with `check` nothing is written.
 
-    `unchanged` scans were there already; `removed` ones were, but are not in the source any more.
+    `unchanged` scans were prepared before; `removed` ones are not in the source any more.
     """
 
     out: Path
@@ -45,18 +45,18 @@ class PreparationResult:
 
     @property
     def failures(self) -> tuple[ScanFailure, ...]:
-        """The scans that can't be used, and why."""
+        """The scans with errors."""
         return scan_failures(self.findings)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The faults of the whole dataset."""
+        """The errors of the dataset as a whole."""
         return dataset_faults(self.findings)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The remarks."""
-        return tuple(one.message for one in self.findings if one.severity == "note")
+        """The messages of all notes."""
+        return tuple(finding.message for finding in self.findings if finding.severity == "note")
 
 
 SCANS_A_START = 8  # a worker starts in the time that this many scans take
@@ -70,55 +70,50 @@ def prepare(
     options: PrepareArguments = PrepareArguments(),
     on_scan: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> PreparationResult:
-    """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` is told of progress.
+    """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` reports progress.
 
-    A fault of one scan leaves out that scan: it is in `failures`. A scan that was prepared before from
-    the same files with the same settings is not done again. A `dataset.json` of an earlier run is
-    removed before the first volume changes, so that it never names files of another run.
+    A scan with an error is left out and in `failures`. A scan that was prepared before from the same files
+    with the same settings is left as it is. A `dataset.json` of an earlier run is removed before the first
+    volume changes, so that it never names files of another run.
 
-    With `check` everything is read and judged, nothing is written, and faults of the whole are findings.
+    With `check` all scans are read, nothing is written, and errors of the whole dataset are findings.
 
     Raises:
-        UserError: a fault of the whole dataset, no scan without a fault, any fault with `strict`,
+        UserError: an error of the whole dataset, no scan without an error, any error with `strict`,
             or the output can't be written. All problems at once, one a line.
     """
     layout = _build_layout(options)
     if not source.as_posix().isprintable():
         raise UserError(f"{str(source)!a}: its name is no plain text; rename the folder")
-    found = layout.scans(source)
-    plan = WritePlan(options.out, found.classes, found.exclusive)
-    excluded, notes = _excluded_scans(found, options.exclude)
-    found = replace(found, findings=(*found.findings, *notes))
+    raw = layout.scans(source)
+    plan = WritePlan(options.out, raw.classes, raw.exclusive)
+    excluded, notes = _excluded_scans(raw, options.exclude)
+    raw = replace(raw, findings=(*raw.findings, *notes))
     if options.check or options.strict:
         task = partial(scan_writer.check, plan=plan)
-        outcomes = _run_on_scans(task, found.scans, options=options, on_scan=on_scan)
+        outcomes = _run_on_scans(task, raw.scans, options=options, on_scan=on_scan)
+        result = _preparation_result(raw, outcomes, excluded, out=options.out)
         if options.check:
-            return _preparation_result(found, outcomes, excluded, out=options.out)
-        _raise_on_faults(
-            _preparation_result(found, outcomes, excluded, out=options.out), strict=options.strict
-        )
-    problems = dataset_faults(found.findings)
-    if problems or not found.scans:
-        raise UserError.from_problems([*problems, *_failure_lines(scan_failures(found.findings))])
-    sources = {path.parent for scan in found.scans for path in scan.files}
-    with records.lock_dataset(options.out, sources):
-        outcomes = _write_scans(found.scans, plan, options=options, on_scan=on_scan)
-        done = _preparation_result(found, outcomes, excluded, out=options.out)
-        _raise_on_faults(done, strict=options.strict)
-        gone = records.unlisted_scans(options.out, done.scans)
-        for name in gone:
+            return result
+        _raise_on_faults(result, strict=options.strict)
+    problems = dataset_faults(raw.findings)
+    if problems or not raw.scans:
+        raise UserError.from_problems([*problems, *_failure_lines(scan_failures(raw.findings))])
+    with records.lock_dataset(options.out, {path.parent for scan in raw.scans for path in scan.files}):
+        outcomes = _write_scans(raw.scans, plan, options=options, on_scan=on_scan)
+        result = _preparation_result(raw, outcomes, excluded, out=options.out)
+        _raise_on_faults(result, strict=options.strict)
+        removed = records.unlisted_scans(options.out, result.scans)
+        for name in removed:
             records.remove_scan(options.out, name)
-        _save_dataset(source, layout, found, outcomes, excluded=excluded, out=options.out)
-    failed = {failure.name for failure in done.failures}
-    return replace(done, removed=tuple(name for name in gone if name not in failed))
+        name = source.resolve().name.removesuffix(".json")
+        _save_dataset(result, raw, outcomes, name=name, layout=layout.name)
+    failed = {failure.name for failure in result.failures}
+    return replace(result, removed=tuple(name for name in removed if name not in failed))
 
 
 def _build_layout(options: PrepareArguments) -> GITract | Nifti:
-    """The layout by name, with the settings that were given.
-
-    Raises:
-        UserError: an unknown name, or settings that this layout does not have.
-    """
+    """The layout of the options, refused by its name or its settings."""
     known = union_members(Layout)
     if options.layout not in known:
         near = nearest_hint(options.layout, known)
@@ -133,49 +128,37 @@ def _build_layout(options: PrepareArguments) -> GITract | Nifti:
     return layout
 
 
-def _excluded_scans(found: RawDataset, wanted: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:
-    """The names to flag: the author's bad scans and the user's own; and remarks on both.
+def _excluded_scans(raw: RawDataset, names: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:
+    """The scans to flag, by the dataset's author or by these names of scans or cases; and notes on both.
 
     Raises:
-        UserError: names of the user that match no scan and no case.
+        UserError: names that match no scan and no case.
     """
-    names = {scan.name: scan.case for scan in found.scans}
-    failed = [failure.name for failure in scan_failures(found.findings)]
-    names |= {name: case_of(name) for name in failed}
-    known = dict.fromkeys([*names.values(), *names])
-    unknown = [
-        f"--exclude {name}: no such case or scan{nearest_hint(name, known)}"
-        for name in wanted
-        if name not in known
-    ]
+    cases = {scan.name: scan.case for scan in raw.scans}
+    cases |= {failure.name: case_of(failure.name) for failure in scan_failures(raw.findings)}
+    known = dict.fromkeys([*cases.values(), *cases])
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError.from_problems(unknown)
-    own = {name for name, case in names.items() if not {name, case}.isdisjoint(wanted)}
-    flagged = own.union(name for name in found.bad_scans if name in names)
-    notes = [
-        note_finding(
-            "left out of training and scoring: "
-            + ("as asked" if name in own else "on its author's list of bad labels"),
-            kind="excluded",
-            scan=name,
-        )
-        for name in sorted(flagged, key=natural_key)
-    ]
-    absent = [name for name in found.bad_scans if name not in names]
+        hints = ((name, nearest_hint(name, known)) for name in unknown)
+        raise UserError.from_problems(f"--exclude {name}: no such case or scan{hint}" for name, hint in hints)
+    asked = {name for name, case in cases.items() if not {name, case}.isdisjoint(names)}
+    notes = []
+    for name in sorted(asked.union(raw.bad_scans).intersection(cases), key=natural_key):
+        reason = "as asked" if name in asked else "on its author's list of bad labels"
+        text = f"left out of training and scoring: {reason}"
+        notes.append(note_finding(text, kind="excluded", scan=name))
+    excluded = frozenset(note.scan for note in notes)
+    absent = [name for name in raw.bad_scans if name not in cases]
     if absent:
-        told = f"not in this dataset, of the scans that its author excludes: {', '.join(absent)}"
-        notes.append(note_finding(told, kind="excluded"))
-    return frozenset(flagged), notes
+        text = f"not in this dataset, of the scans that its author excludes: {', '.join(absent)}"
+        notes.append(note_finding(text, kind="excluded"))
+    return excluded, notes
 
 
-def _raise_on_faults(done: PreparationResult, *, strict: bool) -> None:
-    """Stop at faults of the whole dataset, and where no scan (with `strict`: not every one) is good.
-
-    Raises:
-        UserError: all that is wrong, of the scans the first ten.
-    """
-    if done.problems or not done.scans or (strict and done.failures):
-        raise UserError.from_problems([*done.problems, *_failure_lines(done.failures)])
+def _raise_on_faults(result: PreparationResult, *, strict: bool) -> None:
+    """Stop at errors of the whole dataset, and if no scan is without one, or with `strict` if any has one."""
+    if result.problems or not result.scans or (strict and result.failures):
+        raise UserError.from_problems([*result.problems, *_failure_lines(result.failures)])
 
 
 def _failure_lines(failed: Sequence[ScanFailure]) -> Iterator[str]:
@@ -183,45 +166,42 @@ def _failure_lines(failed: Sequence[ScanFailure]) -> Iterator[str]:
 
 
 def _preparation_result(
-    found: RawDataset, outcomes: Sequence[ScanOutcome], excluded: frozenset[str], *, out: Path
+    raw: RawDataset, outcomes: Sequence[ScanOutcome], excluded: frozenset[str], *, out: Path
 ) -> PreparationResult:
-    """What came of all scans, judged each by itself and beside the others."""
+    """The result of all scans, with the findings on each and on each beside the others."""
     good = [outcome.record for outcome in outcomes if outcome.record]
-    seen = {one.sample.name: (one.sample, one.fingerprint) for one in good}
+    fingerprints = {record.sample.name: (record.sample, record.fingerprint) for record in good}
     own = (finding for outcome in outcomes for finding in outcome.findings)
-    names = tuple(seen)
+    findings = [*raw.findings, *own, *checks.dataset_findings(fingerprints)]
     return PreparationResult(
         out=out,
-        scans=names,
-        excluded=tuple(name for name in names if name in excluded),
-        findings=tuple(_sort_findings([*found.findings, *own, *checks.dataset_findings(seen)])),
+        scans=tuple(fingerprints),
+        excluded=tuple(name for name in fingerprints if name in excluded),
+        findings=tuple(sorted(findings, key=_finding_order)),
         unchanged=tuple(outcome.name for outcome in outcomes if outcome.unchanged),
     )
 
 
-def _sort_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """Of the whole first, then by scan; in each the errors before warnings and notes."""
-
-    def place(one: Finding) -> tuple[object, ...]:
-        return bool(one.scan), natural_key(one.scan), SEVERITIES.index(one.severity)
-
-    return sorted(findings, key=place)
+def _finding_order(finding: Finding) -> tuple[object, ...]:
+    """A sort key: the dataset first, then by scan; errors before warnings and notes."""
+    return bool(finding.scan), natural_key(finding.scan), SEVERITIES.index(finding.severity)
 
 
 def _write_scans(
     scans: Sequence[RawScan], plan: WritePlan, *, options: PrepareArguments, on_scan: Progress
 ) -> list[ScanOutcome]:
-    """The outcome of writing each scan, in their order; those that are written already stay."""
-    kept = {scan.name: one for scan in scans if (one := scan_writer.unchanged_outcome(scan, plan=plan))}
-    new = [scan for scan in scans if scan.name not in kept]
-    on_scan(len(kept), len(scans))
+    """The outcomes of writing scans, in order; scans that are written already stay."""
+    old = [outcome for scan in scans if (outcome := scan_writer.unchanged_outcome(scan, plan=plan))]
+    outcomes = {outcome.name: outcome for outcome in old}
+    new = [scan for scan in scans if scan.name not in outcomes]
+    on_scan(len(old), len(scans))
 
     def report(done: int, _total: int) -> None:
-        on_scan(len(kept) + done, len(scans))
+        on_scan(len(old) + done, len(scans))
 
     task = partial(scan_writer.write, plan=plan)
     written = _run_on_scans(task, new, options=options, on_scan=report)
-    outcomes = kept | {one.name: one for one in written}
+    outcomes |= {outcome.name: outcome for outcome in written}
     return [outcomes[scan.name] for scan in scans]
 
 
@@ -232,16 +212,15 @@ def _run_on_scans(
     options: PrepareArguments,
     on_scan: Progress,
 ) -> list[ScanOutcome]:
-    """The outcome of a task for each scan, in their order, worked out in parallel."""
+    """The outcomes of a task on scans, in order, computed in parallel."""
     workers = options.workers
     if workers is None:
         workers = min(hardware.available_cores(), 1 + len(scans) // SCANS_A_START)
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     outcomes: dict[int, ScanOutcome] = {}
-    with closing(
-        processes.map_unordered(task, scans, workers=workers, died=scan_writer.killed_outcome)
-    ) as work:
+    work = processes.map_unordered(task, scans, workers=workers, died=scan_writer.killed_outcome)
+    with closing(work):
         for position, outcome in work:
             outcomes[position] = outcome
             on_scan(len(outcomes), len(scans))
@@ -249,25 +228,19 @@ def _run_on_scans(
 
 
 def _save_dataset(
-    source: Path,
-    layout: GITract | Nifti,
-    found: RawDataset,
-    outcomes: Sequence[ScanOutcome],
-    *,
-    excluded: frozenset[str],
-    out: Path,
+    result: PreparationResult, raw: RawDataset, outcomes: Sequence[ScanOutcome], *, name: str, layout: str
 ) -> None:
-    """Write `dataset.json`, unless it says the same already."""
-    samples = [outcome.record.sample for outcome in outcomes if outcome.record]
+    """Write `dataset.json`, unless its text is the same already."""
+    samples = (outcome.record.sample for outcome in outcomes if outcome.record)
     facts = DatasetInfo(
-        name=source.resolve().name.removesuffix(".json"),
-        layout=layout.name,
-        classes=found.classes,
-        exclusive=found.exclusive,
-        channels=found.channels,
-        samples=tuple(one.model_copy(update={"excluded": one.name in excluded}) for one in samples),
+        name=name,
+        layout=layout,
+        classes=raw.classes,
+        exclusive=raw.exclusive,
+        channels=raw.channels,
+        samples=tuple(one.model_copy(update={"excluded": one.name in result.excluded}) for one in samples),
     )
-    dataset = Dataset(out, facts)
-    path = out / FILE
+    dataset = Dataset(result.out, facts)
+    path = result.out / FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != dataset.to_json():
         dataset.save()

@@ -1,7 +1,7 @@
-"""What became of each scan of a prepared dataset, kept beside it: `records/<scan>.json`.
+"""Records of the prepared scans of a dataset: `records/<scan>.json`.
 
-A record says what a scan was made from and which files that gave. It is written after them and removed
-before they change, so a scan whose record is there and still true need not be made again.
+A record has the hash of a scan's source and the files that were written. It is written after them and removed
+before they change, so a scan whose record is there and current need not be prepared again.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -21,9 +21,9 @@ LOCK = ".prepare.lock"
 
 
 class ScanRecord(Section):
-    """One prepared scan: the hash of what it was made from, its entry, its files and their sizes.
+    """A prepared scan: the hash of its source, its entry, its files with their sizes, and its own findings.
 
-    `findings` are those of this scan alone; what only shows beside others is judged anew each time.
+    Findings beside other scans are made anew each time.
     """
 
     key: str
@@ -33,16 +33,16 @@ class ScanRecord(Section):
     findings: tuple[Finding, ...] = ()
 
     def write(self, out: Path) -> None:
-        """Write it, once all of its files are there."""
+        """Write the record, once all of its files are there."""
         write_json(_record_path(out, self.sample.name), self, indent=None)
 
     def is_current(self, out: Path, key: str) -> bool:
-        """Whether the files are there, as large as they were, and made from what `key` stands for."""
+        """Whether the files have their sizes and were made from the source with this hash."""
         return self.key == key and all(_file_size(out / name) == size for name, size in self.files.items())
 
 
 def read(out: Path, name: str) -> ScanRecord | None:
-    """The record of a scan, or None where there is none that this version can read."""
+    """The record of a scan; None where there is none that this version can read."""
     try:
         return read_json(_record_path(out, name), ScanRecord)
     except UserError:
@@ -58,18 +58,13 @@ def read_all(out: Path, names: Iterable[str]) -> list[ScanRecord]:
     found = {name: read(out, name) for name in names}
     missing = [name for name, record in found.items() if record is None]
     if missing:
-        raise UserError(
-            f"{out / FOLDER}: no record of {missing[0]}"
-            f"{f' and {len(missing) - 1} others' if missing[1:] else ''}; "
-            "run `volseg prepare` again"
-        )
+        others = f" and {len(missing) - 1} others" if missing[1:] else ""
+        raise UserError(f"{out / FOLDER}: no record of {missing[0]}{others}; run `volseg prepare` again")
     return [record for record in found.values() if record is not None]
 
 
 def remove_scan(out: Path, name: str) -> None:
-    """Remove a scan's files, so that nothing speaks of what is no longer true.
-
-    `dataset.json` goes first and the record next, before the files that they name.
+    """Remove a scan's files: first `dataset.json`, then the record, then the files that they name.
 
     Raises:
         OutputError: a file can't be removed.
@@ -84,18 +79,17 @@ def remove_scan(out: Path, name: str) -> None:
 
 
 def unlisted_scans(out: Path, names: Iterable[str]) -> list[str]:
-    """The scans that have a record but are not among these names."""
-    there = {path.name.removesuffix(".json") for path in (out / FOLDER).glob("*.json")}
-    return sorted(there.difference(names))
+    """The scans with a record that are not among these names."""
+    return sorted({path.stem for path in (out / FOLDER).glob("*.json")}.difference(names))
 
 
 @contextmanager
 def lock_dataset(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
-    """Keep other processes from writing this dataset, and remove what a killed one left half-written.
+    """Lock a dataset against other processes, and remove the partial files of a killed one.
 
     Raises:
-        UserError: another process is writing it, or it holds files of somebody else, or of the folders
-            that are read (`sources`).
+        UserError: another process is writing the dataset, or it holds files that `volseg prepare` did not
+            write, or files of the folders that are read (`sources`).
         OutputError: the folder can't be written.
     """
     from filelock import FileLock, Timeout
@@ -114,7 +108,7 @@ def lock_dataset(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
             ) from error
     try:
         _remove_partial_files(out)
-        (out / FOLDER).mkdir(exist_ok=True)  # says from the first volume on that this is ours
+        (out / FOLDER).mkdir(exist_ok=True)  # marks the folder as ours before the first volume
         yield
     finally:
         _remove_partial_files(out)
@@ -127,22 +121,21 @@ def lock_dataset(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
 
 
 def _refuse_sources(out: Path, sources: Collection[Path]) -> None:
-    """Never write where the source's own files lie."""
-    own = [(out / name).resolve() for name in ("images", "labels", FOLDER)]
+    """Refuse to write where the source's files lie."""
+    written = [(out / name).resolve() for name in ("images", "labels", FOLDER)]
     for folder in sources:
-        if any(folder.resolve().is_relative_to(one) for one in own):
+        if any(folder.resolve().is_relative_to(path) for path in written):
             raise UserError(f"--out {out}: {folder} holds files of the source; choose another --out")
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Leave alone a `dataset.json` or volumes that we did not write, such as the source's own."""
+    """Refuse a `dataset.json` or volumes that `volseg prepare` did not write, such as the source's own."""
     path = out / FILE
     if not path.is_file() and not (out / FOLDER).is_dir():
-        strange = [one for name in ("images", "labels") for one in (out / name).glob("[!.]*[!.]")]
-        if any(one.is_file() or any(one.glob("[!.]*")) for one in strange):
-            raise UserError(
-                f"{strange[0].parent}: holds files that `volseg prepare` did not write; choose another --out"
-            )
+        foreign = [entry for name in ("images", "labels") for entry in (out / name).glob("[!.]*[!.]")]
+        if any(entry.is_file() or any(entry.glob("[!.]*")) for entry in foreign):
+            reason = "holds files that `volseg prepare` did not write"
+            raise UserError(f"{foreign[0].parent}: {reason}; choose another --out")
     if path.is_file():
         try:
             Dataset.load(out)
@@ -171,8 +164,8 @@ def _remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        reason = f"{error.strerror}; choose another output folder"
-        raise OutputError(f"{path}: can't be replaced: {reason}") from error
+        advice = "choose another output folder"
+        raise OutputError(f"{path}: can't be replaced: {error.strerror}; {advice}") from error
 
 
 def _remove_empty(folder: Path) -> None:

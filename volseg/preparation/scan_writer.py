@@ -1,4 +1,4 @@
-"""One raw scan, read, measured, judged, and put on disk as volumes on its native grid."""
+"""Preparation of one scan: reading, measuring, checking, and writing volumes on its native grid."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class WritePlan:
-    """What is the same for all scans of a dataset."""
+    """The settings of all scans of a dataset."""
 
     out: Path
     classes: tuple[str, ...]
@@ -32,12 +32,12 @@ class WritePlan:
 
     def scan_key(self, scan: RawScan) -> str:
         """The hash of all that a scan's files depend on."""
-        told = [FORMAT, self.classes, self.exclusive, scan.case, scan.day, scan.part, scan.stamp]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        values = [FORMAT, self.classes, self.exclusive, scan.case, scan.day, scan.part, scan.stamp]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 class ScanOutcome(NamedTuple):
-    """What became of a scan: its record (None: it can't be used) and what there is to say of it."""
+    """The record of a scan (None: the scan can't be used) and the findings on it."""
 
     name: str
     record: ScanRecord | None
@@ -46,7 +46,7 @@ class ScanOutcome(NamedTuple):
 
 
 class ScanVolumes(NamedTuple):
-    """A scan in memory."""
+    """The volumes of a scan."""
 
     channels: tuple[Volume, ...]
     masks: Masks | None
@@ -55,26 +55,30 @@ class ScanVolumes(NamedTuple):
 def killed_outcome(scan: RawScan) -> ScanOutcome:
     """The outcome of a scan whose worker died."""
     reason = "the process that read it was killed; give it more memory or pass --workers 1"
-    told = error_findings(scan.name, "killed", UserError(f"{scan.source}: {reason}"))
-    return ScanOutcome(scan.name, None, tuple(told))
+    error = UserError(f"{scan.source}: {reason}")
+    return ScanOutcome(scan.name, None, tuple(error_findings(scan.name, "killed", error)))
 
 
 def check(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
-    """Read, measure and judge a scan, and forget its voxels."""
+    """The outcome of reading, measuring and checking a scan."""
     try:
-        read = _read_scan(scan, plan)
-        return read if isinstance(read, ScanOutcome) else _measured_outcome(scan, read, plan)
+        volumes = _read_scan(scan, plan)
+        if isinstance(volumes, ScanOutcome):
+            return volumes
+        record = _measured_record(scan, volumes, plan)
+        return ScanOutcome(scan.name, record, record.findings)
     except MemoryError as error:
         return _out_of_memory(scan, error)
 
 
 def unchanged_outcome(scan: RawScan, *, plan: WritePlan) -> ScanOutcome | None:
-    """The outcome of a scan that was written before from just this source, or None."""
-    old = records.read(plan.out, scan.name)
-    if old is None or not old.is_current(plan.out, plan.scan_key(scan)):
+    """The outcome of a scan that was written before from the same source, or None."""
+    record = records.read(plan.out, scan.name)
+    if record is None or not record.is_current(plan.out, plan.scan_key(scan)):
         return None
-    sample = old.sample.model_copy(update={"source": scan.source.as_posix()})  # it may have moved
-    return ScanOutcome(scan.name, old.model_copy(update={"sample": sample}), old.findings, unchanged=True)
+    sample = record.sample.model_copy(update={"source": scan.source.as_posix()})  # it may have moved
+    record = record.model_copy(update={"sample": sample})
+    return ScanOutcome(scan.name, record, record.findings, unchanged=True)
 
 
 def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
@@ -90,29 +94,29 @@ def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
 
 
 def _write_files(scan: RawScan, plan: WritePlan) -> ScanOutcome:
-    key = plan.scan_key(scan)  # of the files as they are before they are read: a later change is seen
-    read = _read_scan(scan, plan)
-    if isinstance(read, ScanOutcome):
-        return read
-    done = _measured_outcome(scan, read, plan)
+    key = plan.scan_key(scan)  # of the files before they are read: a later change is noticed
+    volumes = _read_scan(scan, plan)
+    if isinstance(volumes, ScanOutcome):
+        return volumes
+    record = _measured_record(scan, volumes, plan)
     records.remove_scan(plan.out, scan.name)
-    images, labels = _file_names(scan, len(read.channels), plan)
-    for name, channel in zip(images, read.channels, strict=True):
+    channels, masks = volumes
+    images, labels = _file_names(scan, len(channels), plan)
+    for name, channel in zip(images, channels, strict=True):
         write_volume(channel, plan.out / name)
-    for organ in read.masks or ():
-        mask = read.masks[organ]  # type: ignore[index]
-        write_volume(read.channels[0].with_voxels(mask.view(np.uint8)), plan.out / labels[organ])
-    files = [*images, *(labels.values() if read.masks is not None else ())]
+    files = list(images)
+    if masks is not None:
+        for class_name, name in labels.items():
+            write_volume(channels[0].with_voxels(masks[class_name].view(np.uint8)), plan.out / name)
+            files.append(name)
     sizes = {name: (plan.out / name).stat().st_size for name in files}
-    if done.record is None:
-        return done
-    record = done.record.model_copy(update={"key": key, "files": sizes})
+    record = record.model_copy(update={"key": key, "files": sizes})
     record.write(plan.out)
-    return done._replace(record=record)
+    return ScanOutcome(scan.name, record, record.findings)
 
 
 def _read_scan(scan: RawScan, plan: WritePlan) -> ScanVolumes | ScanOutcome:
-    """The image and the masks of a scan, or everything that is wrong with either."""
+    """The image and the masks of a scan, or the outcome with all errors of either."""
     problems: list[Finding] = []
     channels: tuple[Volume, ...] = ()
     masks: Masks | None = None
@@ -136,15 +140,15 @@ def _as_user_error(error: UserError | MemoryError, scan: RawScan) -> UserError:
 
 
 def _out_of_memory(scan: RawScan, error: MemoryError) -> ScanOutcome:
-    return ScanOutcome(
-        scan.name, None, tuple(error_findings(scan.name, "memory", _as_user_error(error, scan)))
-    )
+    findings = error_findings(scan.name, "memory", _as_user_error(error, scan))
+    return ScanOutcome(scan.name, None, tuple(findings))
 
 
-def _measured_outcome(scan: RawScan, read: ScanVolumes, plan: WritePlan) -> ScanOutcome:
-    """The scan's record, as yet without its key and files."""
-    fingerprint = measure_scan(read.channels, read.masks, exclusive=plan.exclusive)
-    images, labels = _file_names(scan, len(read.channels), plan)
+def _measured_record(scan: RawScan, volumes: ScanVolumes, plan: WritePlan) -> ScanRecord:
+    """The record of a scan, yet without key and files."""
+    channels, masks = volumes
+    fingerprint = measure_scan(channels, masks, exclusive=plan.exclusive)
+    images, labels = _file_names(scan, len(channels), plan)
     sample = Sample(
         case=scan.case,
         day=scan.day,
@@ -152,18 +156,17 @@ def _measured_outcome(scan: RawScan, read: ScanVolumes, plan: WritePlan) -> Scan
         part=scan.part,
         source=scan.source.as_posix(),
         images=images,
-        labels=None if read.masks is None else labels,
+        labels=None if masks is None else labels,
         shape=fingerprint.shape,
         spacing_mm=fingerprint.spacing_mm,
         slices=scan.numbers,
     )
-    found = (*scan.remarks(), *checks.scan_findings(sample, fingerprint))
-    record = ScanRecord(key="", sample=sample, files={}, fingerprint=fingerprint, findings=found)
-    return ScanOutcome(scan.name, record, found)
+    findings = (*scan.remarks(), *checks.scan_findings(sample, fingerprint))
+    return ScanRecord(key="", sample=sample, files={}, fingerprint=fingerprint, findings=findings)
 
 
 def _file_names(scan: RawScan, channels: int, plan: WritePlan) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The files of a scan, relative to the dataset: one a channel (numbered as nnU-Net's) and one a class."""
+    """The files of a scan in the dataset: one a channel, numbered like nnU-Net's, and one a class."""
     stems = [scan.name] if channels == 1 else [f"{scan.name}_{i:04d}" for i in range(channels)]
     images = tuple(f"images/{stem}.nii.gz" for stem in stems)
-    return images, {organ: f"labels/{scan.name}/{organ}.nii.gz" for organ in plan.classes}
+    return images, {name: f"labels/{scan.name}/{name}.nii.gz" for name in plan.classes}

@@ -1,4 +1,4 @@
-"""What `volseg prepare` found, as a table, as lines and as JSON."""
+"""The findings of `volseg prepare` as a table, as lines and as JSON."""
 
 import json
 import re
@@ -12,73 +12,67 @@ from volseg.preparation.prepare import PreparationResult
 if TYPE_CHECKING:
     from rich.table import Table
 
-LINES = 20
-"""Warnings that a run tells one by one; all of them are in the table and the JSON."""
+LINES = 20  # warnings on stderr; the table and the JSON have all
 STYLES = {"error": "bold red", "warning": "yellow", "note": ""}
 
 
-def findings_table(done: PreparationResult) -> "Table":
+def findings_table(result: PreparationResult) -> "Table":
     """All findings, a row each, grouped by scan; those of the whole dataset come first."""
     from rich.table import Table
     from rich.text import Text
 
-    told = Table("scan", "severity", "kind", "finding", title=None)
-    before = None
-    for one in done.findings:
-        if before not in (None, one.scan):
-            told.add_section()
-        name = "" if one.scan == before else one.scan or "(dataset)"
-        severity = Text(one.severity, STYLES[one.severity])
-        told.add_row(Text(name), severity, one.kind, Text(one.message))
-        before = one.scan
-    return told
+    table = Table("scan", "severity", "kind", "finding", title=None)
+    previous = None
+    for finding in result.findings:
+        if previous not in (None, finding.scan):
+            table.add_section()
+        name = "" if finding.scan == previous else finding.scan or "(dataset)"
+        severity = Text(finding.severity, STYLES[finding.severity])
+        table.add_row(Text(name), severity, finding.kind, Text(finding.message))
+        previous = finding.scan
+    return table
 
 
-def finding_lines(done: PreparationResult) -> Iterator[str]:
+def finding_lines(result: PreparationResult) -> Iterator[str]:
     """Notes, warnings and failures as lines for stderr; of many warnings the first."""
-    notes = [one for one in done.findings if one.severity == "note"]
+    notes = [one for one in result.findings if one.severity == "note"]
     yield from (f"note: {_located_message(one)}" for one in notes if one.kind != "excluded" or not one.scan)
-    if done.excluded:
-        yield f"note: excluded from training and scoring: {', '.join(done.excluded)}"
-    warnings = [one for one in done.findings if one.severity == "warning"]
+    if result.excluded:
+        yield f"note: excluded from training and scoring: {', '.join(result.excluded)}"
+    warnings = [one for one in result.findings if one.severity == "warning"]
     yield from (f"warning: {_located_message(one)}" for one in warnings[:LINES])
     if len(warnings) > LINES:
-        yield (
-            f"warning: ... and {len(warnings) - LINES} more; `volseg prepare --check` shows all in a table"
-        )
-    if done.removed:
-        yield f"note: removed, not in the source any more: {', '.join(done.removed)}"
-    if done.unchanged:
-        yield f"note: {len(done.unchanged)} scans are unchanged and were not done again"
-    yield from (f"failed: {failure.reason}" for failure in done.failures)
+        advice = "`volseg prepare --check` shows all in a table"
+        yield f"warning: ... and {len(warnings) - LINES} more; {advice}"
+    if result.removed:
+        yield f"note: removed, not in the source any more: {', '.join(result.removed)}"
+    if result.unchanged:
+        yield f"note: {len(result.unchanged)} scans are unchanged and were not done again"
+    yield from (f"failed: {failure.reason}" for failure in result.failures)
 
 
-def summary_line(done: PreparationResult, *, checked: bool) -> str:
-    """One line: what was written, and how much was found."""
-    total = len(done.scans) + len(done.failures)
-    found = count_by_severity(done.findings)
-    told = ", ".join(f"{n} {kind}{'s' * (n != 1)}" for kind, n in found.items())
-    written = "nothing written" if checked else str(done.out)
-    return f"{written}: {len(done.scans)} of {total} scans without a fault ({told})"
+def summary_line(result: PreparationResult, *, checked: bool) -> str:
+    """One line: the output folder and the numbers of scans and findings."""
+    total = len(result.scans) + len(result.failures)
+    counts = count_by_severity(result.findings).items()
+    findings = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts)
+    place = "nothing written" if checked else str(result.out)
+    return f"{place}: {len(result.scans)} of {total} scans without a fault ({findings})"
 
 
-def as_json(done: PreparationResult, source: Path) -> str:
-    """Everything found, for programs."""
+def as_json(result: PreparationResult, source: Path) -> str:
+    """All findings, for programs."""
     values = {
         "source": source.as_posix(),
-        "scans": len(done.scans) + len(done.failures),
-        "good": len(done.scans),
-        "counts": count_by_severity(done.findings),
-        "findings": [_finding_values(one) for one in done.findings],
+        "scans": len(result.scans) + len(result.failures),
+        "good": len(result.scans),
+        "counts": count_by_severity(result.findings),
+        "findings": [{**one.model_dump(mode="json"), "scan": one.scan or None} for one in result.findings],
     }
     return json.dumps(values, indent=1)
 
 
-def _finding_values(one: Finding) -> dict[str, object]:
-    return {**one.model_dump(mode="json"), "scan": one.scan or None}
-
-
-def _located_message(one: Finding) -> str:
-    """The message with the scan in front, unless it names a place itself."""
-    named = re.search(rf"(?<![\w-]){re.escape(one.scan)}(?![\w-])", one.message)
-    return f"{one.scan}: {one.message}" if one.scan and not named else one.message
+def _located_message(finding: Finding) -> str:
+    """The message behind the scan's name, unless the message has it."""
+    named = re.search(rf"(?<![\w-]){re.escape(finding.scan)}(?![\w-])", finding.message)
+    return f"{finding.scan}: {finding.message}" if finding.scan and not named else finding.message

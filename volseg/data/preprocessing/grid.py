@@ -1,7 +1,6 @@
-"""The deterministic way from a native volume to what a network sees, and the way back.
+"""The network's grid: native volumes turned, scaled and resampled, and a network's output resampled back.
 
-Training, validation and inference all pass here: orient, scale intensities, resample (`View`); and back
-(`WayBack`).
+Training, validation and inference all take `NetworkInput`; `InverseResampling` goes back.
 """
 
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ LPI = np.array([[0, -1], [1, -1], [2, -1]])
 
 @dataclass(frozen=True)
 class NetworkGrid:
-    """The network's grid over one native volume: oriented as LPI, with `spacing_mm` or the native one."""
+    """The network's grid over a native volume: oriented as LPI, with `spacing_mm` or the native spacing."""
 
     native_shape: tuple[int, int, int]
     affine: npt.NDArray[np.float64]
@@ -50,7 +49,7 @@ class NetworkGrid:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """(X, Y, Z) of the network's grid."""
+        """Voxels (X, Y, Z) of the network's grid."""
         oriented = self.oriented_shape
         if self.spacing_mm is None:
             return oriented
@@ -66,11 +65,11 @@ class NetworkGrid:
 
     @property
     def slice_axis(self) -> int:
-        """The native axis across the slices: the one nearest to the line from head to feet."""
+        """The native axis across the slices, nearest to the line from head to feet."""
         return int(np.argsort(self._lpi_transform[:, 0])[2])
 
     def resample_mask(self, voxels: Array) -> npt.NDArray[np.uint8]:
-        """A native binary mask as 0/1; resampled linearly and cut at one half, so it stays binary."""
+        """A native binary mask (X, Y, Z) on this grid as 0/1, resampled linearly and cut at one half."""
         oriented = self.orient(voxels)
         if oriented.shape == self.shape:
             return np.ascontiguousarray(oriented, dtype=np.uint8)
@@ -78,45 +77,37 @@ class NetworkGrid:
         return resampled.astype(np.uint8)
 
     def covering_box(self, oriented: Box) -> Box:
-        """The smallest box of this grid over one of the native voxels, their axes turned."""
+        """The smallest box of this grid over a box of native voxels, their axes turned."""
         ends = zip(oriented, self.oriented_shape, self.shape, strict=True)
         x, y, z = (slice(s.start * new // old, -(-s.stop * new // old)) for s, old, new in ends)
         return x, y, z
 
     def orient(self, voxels: Array) -> Array:
-        """Native voxels with their axes turned to LPI; a view."""
+        """Native voxels with their axes turned to LPI, as a view."""
         import nibabel
 
         oriented: Array = nibabel.orientations.apply_orientation(voxels, self._lpi_transform)
         return oriented
 
     @cached_property
-    def _native_axes(self) -> Array:
-        import nibabel
-
-        axes: Array = nibabel.orientations.io_orientation(self.affine)
-        return axes
-
-    @cached_property
     def _lpi_transform(self) -> Array:
-        import nibabel
+        from nibabel.orientations import io_orientation, ornt_transform
 
-        turn: Array = nibabel.orientations.ornt_transform(self._native_axes, LPI)
-        return turn
+        transform: Array = ornt_transform(io_orientation(self.affine), LPI)
+        return transform
 
     @cached_property
     def oriented_shape(self) -> tuple[int, ...]:
-        """(X, Y, Z) of the native volume, its axes turned."""
+        """Voxels (X, Y, Z) of the native volume, its axes turned."""
         order = np.argsort(self._lpi_transform[:, 0])
         return tuple(self.native_shape[axis] for axis in order)
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A scan as a network sees it, of which any part is made when it is asked for.
+    """The input that a network takes of a scan, any box of which is computed on demand.
 
-    `channels` are native voxels with their axes turned to LPI, `levels` the values of each that become
-    0 and 1.
+    `channels` are native voxels, their axes turned to LPI, `levels` the values of each that become 0 and 1.
     """
 
     grid: NetworkGrid
@@ -127,7 +118,7 @@ class NetworkInput:
     def from_channels(
         cls, channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
     ) -> "NetworkInput":
-        """The view of a scan's native channels.
+        """The input of a scan's native channels.
 
         Raises:
             UserError: channels on different grids.
@@ -141,8 +132,8 @@ class NetworkInput:
                     "mm, or lies elsewhere; resample them to one grid"
                 )
         grid = NetworkGrid.from_volume(first, spacing_mm)
-        turned = tuple(grid.orient(channel.voxels) for channel in channels)
-        return cls(grid, turned, tuple(intensity.levels(channel.voxels) for channel in channels))
+        oriented = tuple(grid.orient(channel.voxels) for channel in channels)
+        return cls(grid, oriented, tuple(intensity.levels(channel.voxels) for channel in channels))
 
     @property
     def full_box(self) -> Box:
@@ -151,71 +142,71 @@ class NetworkInput:
         return slice(0, x), slice(0, y), slice(0, z)
 
     def read_box(self, box: Box) -> npt.NDArray[np.float32]:
-        """Float32 (C, X, Y, Z) within a box of the network's grid: in [0, 1], resampled linearly.
+        """A box of the network's grid, float32 (C, X, Y, Z) in [0, 1], resampled linearly.
 
         Raises:
             UserError: voxels that are no numbers.
         """
-        there = zip(self.grid.oriented_shape, self.grid.shape, box, strict=True)
-        rows = [interpolation_matrix(old, new)[side] for old, new, side in there]
+        axes = zip(self.grid.oriented_shape, self.grid.shape, box, strict=True)
+        rows = [interpolation_matrix(old, new)[side] for old, new, side in axes]
         x, y, z = map(source_range, rows)
-        needed = [r[:, side] for r, side in zip(rows, (x, y, z), strict=True)]
+        weights = [matrix[:, side] for matrix, side in zip(rows, (x, y, z), strict=True)]
         pairs = zip(self.channels, self.levels, strict=True)
-        return np.stack([_scale_and_resample(voxels[x, y, z], at, needed) for voxels, at in pairs])
+        return np.stack([_scale_and_resample(voxels[x, y, z], levels, weights) for voxels, levels in pairs])
 
 
 def stack_channels(
     channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
 ) -> tuple[NetworkGrid, npt.NDArray[np.float32]]:
-    """The network's grid and its whole input, float32 (C, X, Y, Z), from a scan's native channels.
+    """The network's grid and its whole input, float32 (C, X, Y, Z), of a scan's native channels.
 
     Raises:
         UserError: channels on different grids, or voxels that are no numbers.
     """
-    view = NetworkInput.from_channels(channels, spacing_mm, intensity)
-    return view.grid, view.read_box(view.full_box)
+    inputs = NetworkInput.from_channels(channels, spacing_mm, intensity)
+    return inputs.grid, inputs.read_box(inputs.full_box)
 
 
 def _scale_and_resample(voxels: Array, levels: Levels, matrices: Sequence[Array]) -> Array:
-    """Voxels scaled and resampled; across the slices few planes at a time, so that none is kept as it was."""
+    """Voxels (X, Y, Z) scaled and resampled, some planes at a time, so that no scaled copy is kept."""
     x, y, along = matrices
     planes = max(1, AT_ONCE // (voxels.shape[0] * voxels.shape[1]))
     if voxels.shape[2] <= planes or (is_identity(x) and is_identity(y)):
         return apply_matrices(scale_intensities(voxels, levels), matrices)
     parts = [
-        apply_matrices(scale_intensities(voxels[:, :, begun : begun + planes], levels), [x, y, None])
-        for begun in range(0, voxels.shape[2], planes)
+        apply_matrices(scale_intensities(voxels[:, :, first : first + planes], levels), [x, y, None])
+        for first in range(0, voxels.shape[2], planes)
     ]
     return apply_matrices(np.concatenate(parts, axis=2), [None, None, along])
 
 
 class InverseResampling:
-    """From a box of the network's grid back to native voxels, slab by slab towards the feet.
+    """Resampling of a box of the network's grid back to native voxels, slab by slab towards the feet.
 
-    Outside the box all values are 0. `box` is what it reaches of the native volume, its axes turned.
+    Outside the box all values are 0. `box` is the part of the native volume, its axes turned, that depends
+    on the grid's box.
     """
 
     def __init__(self, grid: NetworkGrid, box: Box) -> None:
-        there = zip(grid.shape, grid.oriented_shape, box, strict=True)
-        weights = [interpolation_matrix(old, new)[:, side] for old, new, side in there]
-        x, y, z = (source_range(each.T) for each in weights)
+        axes = zip(grid.shape, grid.oriented_shape, box, strict=True)
+        weights = [interpolation_matrix(old, new)[:, side] for old, new, side in axes]
+        x, y, z = (source_range(matrix.T) for matrix in weights)
         self.box: Box = (x, y, z)
         self.reaches_any = all(side.stop > side.start for side in self.box)
         """Whether any native voxel depends on the box."""
-        self._across = [each[side] for each, side in zip(weights[:2], (x, y), strict=True)]
+        self._across = [matrix[side] for matrix, side in zip(weights[:2], (x, y), strict=True)]
         self._along = weights[2]
         self._last: list[int] = [int(np.flatnonzero(row)[-1]) for row in self._along[z]]
         self.changes_nothing = grid.shape == grid.oriented_shape
 
     def finished_planes(self, planes: int) -> int:
-        """The end of the native planes that depend on none but the first `planes` of the box."""
-        ready: int = self.box[2].start + int(np.searchsorted(self._last, planes))
-        return ready
+        """The end of the native planes that depend on the first `planes` of the box only."""
+        return int(self.box[2].start + np.searchsorted(self._last, planes))
 
     def to_native(self, values: Array, begun: int, native: slice) -> Array:
-        """Values (..., Z) of the box's planes from `begun` on, as `native` planes that need no others.
+        """The `native` planes (X, Y, Z) by the values (..., Z) of the box's planes from `begun` on.
 
-        Where anything changes they are float32 (X, Y, Z).
+        They are float32 unless `changes_nothing`.
         """
         if self.changes_nothing:
             first = native.start - self.box[2].start - begun

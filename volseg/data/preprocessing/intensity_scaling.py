@@ -1,4 +1,4 @@
-"""Intensities as a network wants them: the components that scale a channel to [0, 1]."""
+"""Intensity scaling of a channel to [0, 1]."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
@@ -14,11 +14,11 @@ from volseg.schema import NamedUnion, Section
 Levels = tuple[float, float]
 _COUNTED = (np.uint8, np.uint16, np.int8, np.int16)
 AT_ONCE = 1 << 22
-"""Voxels that are looked at together, so that a large scan needs no second copy of itself."""
+"""Voxels in work at a time, so that a large scan needs no second copy of itself."""
 
 
 class _Scaling(Section):
-    """What the scalings share: two values in order, which become 0 and 1."""
+    """A scaling by two values in order."""
 
     low: float
     high: float
@@ -26,8 +26,7 @@ class _Scaling(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low >= self.high:
-            message = f"low must be below high (got {self.low} and {self.high})"
-            raise ValueError(message)
+            raise ValueError(f"low must be below high (got {self.low} and {self.high})")
         return self
 
 
@@ -43,12 +42,12 @@ class Percentiles(_Scaling):
     high: float = Field(default=99.5, gt=0, le=100)
 
     def levels(self, voxels: Array) -> Levels:
-        """The values of voxels (X, Y, Z) in any unit that become 0 and 1."""
+        """The values of voxels (X, Y, Z), in their own unit, that become 0 and 1."""
         if voxels.dtype in _COUNTED:
             return _counted_percentiles(voxels, (self.low, self.high))
         body = np.concatenate([part[part > 0] for part in _voxel_blocks(voxels)])
-        among = body if body.size else voxels.ravel()
-        low, high = np.percentile(among, (self.low, self.high), overwrite_input=bool(body.size))
+        values = body if body.size else voxels.ravel()
+        low, high = np.percentile(values, (self.low, self.high), overwrite_input=bool(body.size))
         return float(low), float(high)
 
 
@@ -58,7 +57,7 @@ class Window(_Scaling):
     name: Literal["window"] = "window"
 
     def levels(self, _: Array) -> Levels:
-        """The values that become 0 and 1: always the same."""
+        """The values that become 0 and 1, whatever the voxels."""
         return self.low, self.high
 
 
@@ -66,7 +65,7 @@ Intensity = Annotated[Percentiles | Window, NamedUnion()]
 
 
 def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
-    """Voxels as float32, the levels as 0 and 1, clipped to these.
+    """Voxels as float32 in the same shape, scaled and clipped such that the levels are 0 and 1.
 
     Raises:
         UserError: voxels that are no numbers.
@@ -81,14 +80,14 @@ def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
 
 
 def _voxel_blocks(voxels: Array) -> Iterator[Array]:
-    """All voxels, some at a time, in the order in which they lie in memory."""
+    """All voxels in blocks, in the order in which they lie in memory."""
     flat = voxels.ravel(order="K") if voxels.flags.forc else voxels.reshape(-1)
     for begun in range(0, flat.size, AT_ONCE):
         yield flat[begun : begun + AT_ONCE]
 
 
 def _counted_percentiles(voxels: Array, percents: Levels) -> Levels:
-    """Numpy's percentiles of the body, by counting: quicker than sorting, and without a copy of it."""
+    """Numpy's percentiles of the voxels above zero, by counting: faster than sorting, and without a copy."""
     lowest = int(np.iinfo(voxels.dtype).min)
     counts = np.zeros(1 << 16, np.int64)
     for part in _voxel_blocks(voxels):
@@ -96,13 +95,14 @@ def _counted_percentiles(voxels: Array, percents: Levels) -> Levels:
         counts += np.bincount(shifted, minlength=counts.size)
     body = counts.copy()
     body[: 1 - lowest] = 0
-    upto = (body if body.any() else counts).cumsum()
-    low, high = (lowest + _value_at_rank(upto, (int(upto[-1]) - 1) * percent / 100) for percent in percents)
+    cumulative = (body if body.any() else counts).cumsum()
+    last = int(cumulative[-1]) - 1
+    low, high = (lowest + _value_at_rank(cumulative, last * percent / 100) for percent in percents)
     return low, high
 
 
-def _value_at_rank(upto: npt.NDArray[np.int64], place: float) -> float:
-    """The value at a place of sorted numbers, whole or between two; `upto` n lie so many."""
-    places = int(place), min(int(place) + 1, int(upto[-1]) - 1)
-    first, second = np.searchsorted(upto, places, side="right").tolist()
-    return float(first + (second - first) * (place % 1))
+def _value_at_rank(cumulative: npt.NDArray[np.int64], rank: float) -> float:
+    """The value at a rank of sorted numbers, or between two; `cumulative` has the counts up to each value."""
+    ranks = int(rank), min(int(rank) + 1, int(cumulative[-1]) - 1)
+    first, second = np.searchsorted(cumulative, ranks, side="right").tolist()
+    return float(first + (second - first) * (rank % 1))

@@ -1,4 +1,4 @@
-"""Linear interpolation between grids that cover the same box, as a matrix product for each axis.
+"""Linear interpolation between grids over the same box, as a matrix product for each axis.
 
 Voxel borders are aligned and the outermost voxels repeated: scipy's `zoom` of order 1 with
 `grid_mode` and `nearest`.
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 
 @lru_cache(maxsize=32)
 def interpolation_matrix(old: int, new: int) -> Floats:
-    """What each of `new` voxels along an axis takes of the `old` ones: (new, old), rows add up to 1."""
+    """Weights (new, old) of the old voxels in each new one along an axis; rows add up to 1."""
     centres = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
     below = np.minimum(centres.astype(np.intp), max(0, old - 2))
     part = centres - below
@@ -27,29 +27,27 @@ def interpolation_matrix(old: int, new: int) -> Floats:
 
 
 def resample_volume(values: Floats, shape: Sequence[int]) -> Floats:
-    """(X, Y, Z) on another grid over the same box."""
-    return apply_matrices(
-        values, [interpolation_matrix(old, new) for old, new in zip(values.shape, shape, strict=True)]
-    )
+    """Values (X, Y, Z) on a grid of another shape over the same box."""
+    return apply_matrices(values, list(map(interpolation_matrix, values.shape, shape)))
 
 
 def apply_matrices(values: Floats, matrices: Sequence[Floats | None]) -> Floats:
-    """(X, Y, Z) times a matrix (new, old) for each axis that has one; what shrinks most comes first."""
-    present = [(one, axis) for axis, one in enumerate(matrices) if one is not None]
-    for one, axis in sorted(present, key=lambda pair: pair[0].shape[0] / max(1, pair[0].shape[1])):
-        if not is_identity(one):
-            values = _axis_product(one, values, axis)
+    """Values (X, Y, Z) times a matrix (new, old) for each axis or None; the axis that shrinks most first."""
+    present = [(matrix, axis) for axis, matrix in enumerate(matrices) if matrix is not None]
+    for matrix, axis in sorted(present, key=lambda pair: pair[0].shape[0] / max(1, pair[0].shape[1])):
+        if not is_identity(matrix):
+            values = _axis_product(matrix, values, axis)
     return values
 
 
 def source_range(weights: Floats) -> slice:
-    """The voxels that the rows of a matrix take anything of."""
-    taken = np.flatnonzero(weights.any(axis=0))
-    return slice(int(taken[0]), int(taken[-1]) + 1) if taken.size else slice(0, 0)
+    """The range of old voxels with a weight in any row of a matrix (new, old)."""
+    used = np.flatnonzero(weights.any(axis=0))
+    return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
 
 
 def is_identity(weights: Floats) -> bool:
-    """Whether it is the identity."""
+    """Whether a matrix (new, old) is the identity."""
     new, old = weights.shape
     return new == old and bool((weights.diagonal() == 1).all())
 
