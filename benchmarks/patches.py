@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, Sampler
 from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
 from volseg.training.augmentation.pipeline import build_augmentation
-from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.loader import TrainingPatches, load_batches
 from volseg.training.loading.scan_cache import ScanCache
 
 AUGMENT = Augment(flip=("x", "y"))
@@ -131,7 +131,7 @@ def streams(
             )  # fmt: skip
         for name, row in rows.items():
             ways[f"{name} ({where})"] = lambda r=row, w=workers: iter(
-                build_loader(r, batch=BATCH, steps=range(10**6), workers=w)
+                load_batches(r, batch=BATCH, steps=range(10**6), workers=w)
             )
     return ways
 

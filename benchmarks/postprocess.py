@@ -113,11 +113,11 @@ def empty_weak_slices(step: Any, seen: StepInput) -> Any:
 
 
 def limit_to_body(step: Any, seen: StepInput) -> Any:
-    image = seen.image
-    tissue = image >= image.min() + (image[image > image.min()].mean() - image.min()) / 8
-    solid = ndimage.binary_erosion(tissue, CORNERS, border_value=1)
+    dark, bright = np.percentile(seen.image, (2, 95))
+    tissue = (seen.image > dark + (bright - dark) / 12).astype(np.float32)
+    cubes = ndimage.uniform_filter(tissue, 3, mode="constant") > 20.5 / 27
     reach = [3 + 2 * int(np.ceil(step.margin_mm / mm)) for mm in seen.spacing_mm]
-    near = ndimage.maximum_filter(solid, size=reach, mode="constant")
+    near = ndimage.maximum_filter(cubes, size=reach, mode="constant")
     slices = (near[:, :, z] for z in range(near.shape[2]))
     return seen.mask & np.stack([ndimage.binary_fill_holes(one) for one in slices], axis=2)
 

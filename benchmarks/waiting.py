@@ -21,7 +21,7 @@ from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.model.engines.torch_device import Device
 from volseg.training.augmentation.pipeline import build_augmentation
-from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.loader import TrainingPatches, load_batches
 from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.state import TrainingState, moving_average
 from volseg.training.step import Stepper
@@ -69,14 +69,14 @@ def main() -> None:
     vary = build_augmentation(config.augment, patch=course.patch, foreground=course.foreground)
     row = TrainingPatches(ScanCache(dataset, samples, config.data), vary, seed=0)
     training = Training(dataset, config)
-    constant = next(iter(build_loader(row, batch=course.batch, steps=range(1), workers=0)))
+    constant = next(iter(load_batches(row, batch=course.batch, steps=range(1), workers=0)))
     training.seconds([constant] * 4)
     took: dict[str, list[float]] = {"constant": [], "0 workers": [], "1 worker": []}
     for number in range(given.rounds):
         steps = range(number * given.steps, (number + 1) * given.steps)
         took["constant"].append(training.seconds([constant] * given.steps))
         for workers, name in enumerate(("0 workers", "1 worker")):
-            batches = build_loader(row, batch=course.batch, steps=steps, workers=workers)
+            batches = load_batches(row, batch=course.batch, steps=steps, workers=workers)
             took[name].append(training.seconds(batches))
     for name, times in took.items():
         ratio = statistics.median(c / t for c, t in zip(took["constant"], times, strict=True))

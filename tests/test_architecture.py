@@ -19,7 +19,7 @@ FLOORS = [
     "evaluation calibration export",
     "training tuning",
     "planning report",
-    "demo",
+    "demo api",
     "cli",
     "__main__",
 ]
@@ -72,6 +72,19 @@ def test_every_package_is_installed() -> None:
     assert {*told} == folders | {"volseg.configs"}
 
 
+def test_every_template_is_installed() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {path for name, globs in told.items() for one in globs for path in _folder(name).glob(one)}
+    files = {path for kind in ("css", "js", "j2") for path in (ROOT / "volseg").rglob(f"*.{kind}")}
+
+    assert files
+    assert files <= installed
+
+
+def _folder(package: str) -> Path:
+    return ROOT.joinpath(*package.split("."))
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_and_bodies_stay_short(path: Path) -> None:
     text = path.read_text()
@@ -99,14 +112,14 @@ def test_nine_in_ten_bodies_are_under_25_lines() -> None:
 @pytest.mark.parametrize(
     ("code", "heavy"),
     [
-        ("import volseg.cli", {"numpy", "torch", "monai", "nibabel", "pandas"}),
+        ("import volseg.cli", {"numpy", "torch", "monai", "nibabel", "pandas", "jinja2"}),
         (
             "import volseg.metrics, volseg.postprocessing, volseg.data.layouts.gi_tract.rle",
             {"torch", "monai"},
         ),
         ("import volseg.preparation.prepare", {"torch", "monai"}),
         ("import volseg.components", {"torch", "monai"}),
-        ("import volseg.stats.stats", {"torch", "monai", "pandas", "matplotlib", "cv2"}),
+        ("import volseg.stats.stats", {"torch", "monai", "pandas", "matplotlib", "cv2", "jinja2"}),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str, heavy: set[str]) -> None:

@@ -84,15 +84,15 @@ class PrepareArguments:
     json: bool = False
     """Print the findings as JSON on stdout."""
     strict: bool = False
-    """Stop before anything is written if any scan is spoilt."""
+    """Stop before anything is written if any scan has a fault."""
     allow_gaps: bool = False
     """Take scans with missing slices as they are."""
     slice_mm: float | None = None
-    """Distance of slices in mm, which their names do not tell; 3 by default."""
+    """Distance of slices in mm, which their names do not contain; 3 by default."""
     classes: Many[str] = ()
-    """The classes of train.csv, where they are others than the competition's."""
+    """The classes of train.csv, if they are not the competition's."""
     exclude: Many[str] = ()
-    """Scans to flag as excluded beside the data author's list of bad labels."""
+    """Scans to flag as excluded in addition to the data author's list of bad labels."""
 
     def layout_settings(self) -> dict[str, Any]:
         """The layout's settings that are not the defaults."""
@@ -122,9 +122,9 @@ class TrainArguments:
     max_seconds: Annotated[float | None, MAX_TIME] = None
     """Finish (each fold) within this time, e.g. 30m or 2h; the learning rate follows it."""
     devices: int = 1
-    """Train on so many GPUs; without a GPU, by so many processes. Torchrun and srun need it not."""
+    """GPUs to train on; without a GPU, processes. Torchrun and srun set the number themselves."""
     dry_run: bool = False
-    """Write nothing; try a few steps and tell the memory and time that training will take."""
+    """Write nothing; try a few steps and print the memory and time that training will take."""
 
     @property
     def first_fold(self) -> Fold:
@@ -140,7 +140,7 @@ class PlanArguments:
     data: Path = DATA
     """The prepared dataset."""
     max_memory: Annotated[int | None, MAX_MEMORY] = None
-    """What training may take of the memory, a GPU's where there is one, e.g. 8GB; by default what is free."""
+    """Memory for training, a GPU's where there is one, e.g. 8GB; by default what is free."""
     max_seconds: Annotated[float | None, MAX_TIME] = None
     """How long training may take, e.g. 30m or 2h: it sets the steps."""
     network: NetworkName = "unet"

@@ -1,4 +1,4 @@
-"""`volseg options`: every component a config can name, with its settings and defaults."""
+"""`volseg options`: the components that a config can name, with their settings and defaults."""
 
 import inspect
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ KINDS = {
 
 
 def component_lines(kind: str | None = None) -> Iterator[str]:
-    """Lines that name each component of a kind (or of all), what it is, and its settings.
+    """Lines with the name, summary and settings of each component of a kind (None: of all kinds).
 
     Raises:
-        UserError: an unknown kind; names the nearest.
+        UserError: an unknown kind.
     """
     if kind is not None and kind not in KINDS:
         raise UserError(f"{kind}: no such kind{nearest_hint(kind, KINDS)} (known: {', '.join(KINDS)})")

@@ -4,12 +4,14 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol
 
 FORMAT = "%(asctime)s %(message)s"
 CLOCK = "%H:%M:%S"
 QUIET = logging.CRITICAL
+_BARS_SHOWN: ContextVar[bool] = ContextVar("bars", default=True)
 
 
 def configure_logging() -> None:
@@ -51,6 +53,16 @@ def suppress_output(*, unless: bool = False) -> Iterator[None]:
         log.setLevel(before)
 
 
+@contextmanager
+def bars(*, shown: bool) -> Iterator[None]:
+    """Draw progress bars while the body runs, or draw none."""
+    before = _BARS_SHOWN.set(shown)
+    try:
+        yield
+    finally:
+        _BARS_SHOWN.reset(before)
+
+
 class ProgressCallback(Protocol):
     """Tells a progress bar how much is done."""
 
@@ -60,8 +72,8 @@ class ProgressCallback(Protocol):
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[ProgressCallback]:
-    """A bar with the time left; nothing where stderr is no terminal, or in a quiet process."""
-    if not sys.stderr.isatty() or logging.getLogger("volseg").level == QUIET:
+    """A bar with the time left; nothing where stderr is no terminal, bars are off, or in a quiet process."""
+    if not sys.stderr.isatty() or not _BARS_SHOWN.get() or logging.getLogger("volseg").level == QUIET:
         yield _ignore_progress
         return
     from rich import progress as bars

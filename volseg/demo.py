@@ -1,4 +1,4 @@
-"""`volseg demo`: a phantom dataset and every stage on it, from slices to a submission."""
+"""`volseg demo`: a phantom dataset and every command on it, from slices to a submission."""
 
 import logging
 import shutil
@@ -13,7 +13,8 @@ from volseg.config import config
 from volseg.data import phantom, volume_files
 from volseg.data.dataset import FILE, Dataset
 from volseg.errors import UserError
-from volseg.evaluation.evaluate import evaluate, metric_tables
+from volseg.evaluation.evaluate import evaluate
+from volseg.evaluation.tables import metric_tables
 from volseg.inference.infer import infer
 from volseg.inference.submit import submit
 from volseg.preparation.prepare import prepare
@@ -33,7 +34,7 @@ MARK = ".demo-seed"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The score table and what was written where."""
+    """The score table, the descriptions of the written paths, and the mean Dice."""
 
     table: "Group"
     paths: dict[Path, str]
@@ -41,7 +42,7 @@ class DemoResult:
 
 
 def demo(out: Path, *, seed: int = 0) -> DemoResult:
-    """Run all stages below `out`; what an earlier demo finished there is not done again.
+    """Run all commands in the folder `out`; finished steps of an earlier demo there are not repeated.
 
     `seed` draws the patients and the first weights.
 
@@ -55,10 +56,10 @@ def demo(out: Path, *, seed: int = 0) -> DemoResult:
     if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareArguments(out=prepared))
     _train_run(prepared, run, seed)
-    wanted = InferArguments(run=(str(run),), data=prepared, out=predictions)
-    infer(replace(wanted, case=(CASE,)))
-    infer(replace(wanted, split="test"))
-    scored = evaluate(predictions, prepared, out=scores)
+    request = InferArguments(run=(str(run),), data=prepared, out=predictions)
+    infer(replace(request, case=(CASE,)))
+    infer(replace(request, split="test"))
+    result = evaluate(predictions, prepared, out=scores)
     submit(predictions, prepared, sample=raw / "sample_submission.csv", out=out / "submission.csv")
     picture = out / "overlay.png"
     overlay.write(picture, _overlay_image(prepared, predictions))
@@ -73,11 +74,11 @@ def demo(out: Path, *, seed: int = 0) -> DemoResult:
         picture: "truth above, prediction below",
         page: "scores, curves, and the scans to scroll through: open it in a browser",
     }
-    return DemoResult(metric_tables(scored), paths, scored.headline.foreground_mean["Dice"])
+    return DemoResult(metric_tables(result), paths, result.headline.foreground_mean["Dice"])
 
 
 def _claim_folder(out: Path, seed: int) -> None:
-    """Make sure that `out` is this demo's own before anything in it is replaced."""
+    """Mark `out` as the folder of the demo with this seed; refuse any other folder with files."""
     mark = out / MARK
     if mark.is_file():
         if mark.read_text().strip() != str(seed):
@@ -88,7 +89,7 @@ def _claim_folder(out: Path, seed: int) -> None:
 
 
 def _write_phantom(raw: Path, seed: int) -> None:
-    """The dataset; one that was left unfinished (train.csv comes last) is made anew."""
+    """Write the phantom dataset, unless it is complete (train.csv is written last)."""
     if (raw / "train.csv").is_file():
         return
     shutil.rmtree(raw, ignore_errors=True)
@@ -107,10 +108,7 @@ def _train_run(prepared: Path, run: Path, seed: int) -> None:
 def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:
     dataset = Dataset.load(prepared)
     sample = dataset.select_samples(CASE)[-1]
-    found = [
-        volume_files.read(predictions / sample.name / f"{name}.nii.gz").voxels.astype(bool)
-        for name in dataset.classes
-    ]
-    return overlay.draw_overlay(
-        dataset.image(sample), np.stack(found), truth=dataset.labels(sample), classes=dataset.classes
-    )
+    files = [predictions / sample.name / f"{name}.nii.gz" for name in dataset.classes]
+    masks = np.stack([volume_files.read(file).voxels.astype(bool) for file in files])
+    image, labels = dataset.image(sample), dataset.labels(sample)
+    return overlay.draw_overlay(image, masks, labels=labels, classes=dataset.classes)

@@ -63,7 +63,7 @@ def union_members(kind: Any) -> dict[str, type[Section]]:
     return {member.model_fields["name"].default: member for member in classes}
 
 
-def explain_errors(error: ValidationError, model: type[Section]) -> Iterator[str]:
+def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """One line a mistake: `dotted.key: what is wrong`, with the nearest known key for unknown ones."""
     known = dict.fromkeys(dotted_keys(model))
     for mistake in error.errors():
@@ -84,7 +84,7 @@ def explain_errors(error: ValidationError, model: type[Section]) -> Iterator[str
             yield f"{place}: {message}{_got_value(mistake)}" if place else message
 
 
-def dotted_keys(model: type[Section], prefix: str = "") -> Iterator[str]:
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted key below a Section, the members of unions included."""
     for name, field in model.model_fields.items():
         yield prefix + name

@@ -122,6 +122,9 @@ def test_ranks_correlate_as_in_scipy() -> None:
     told, true = rng.integers(0, 9, 40) / 9, rng.random(40)
 
     assert spearman_correlation(told, true) == pytest.approx(spearmanr(told, true).statistic)
+    # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: covariance 4.5, variances 4.5 and 5
+    by_hand = spearman_correlation(np.array([0.1, 0.2, 0.2, 0.9]), np.array([0.3, 0.5, 0.4, 0.8]))
+    assert by_hand == pytest.approx(4.5 / np.sqrt(4.5 * 5))
     assert np.isnan(spearman_correlation(told[:2], true[:2]))
     assert np.isnan(spearman_correlation(np.ones(5), true[:5]))
 

@@ -91,6 +91,8 @@ def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
         (["infer", "--all"], "runs: no finished run"),
         (["infer"], "one of --case, --all, --split and --input"),
         (["infer", "--all", "--case", "case1"], "one of --case, --all, --split and --input"),
+        (["infer", "--all", "--max-memory", "2"], "--max-memory: '2' is no amount of memory"),
+        (["infer", "--all", "--overlap", "0.95"], "--overlap: 0.95 is no share from 0 to 0.94"),
         (["calibrate"], "runs: no finished run"),
         (["calibrate", "nowhere"], "nowhere: no such run"),
         (["evaluate", "nowhere"], "nowhere"),

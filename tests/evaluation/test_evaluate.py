@@ -14,7 +14,8 @@ from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.evaluate import evaluate
-from volseg.evaluation.summary import metric_means
+from volseg.evaluation.scan_scores import ScanInfo
+from volseg.evaluation.summary import summarise_scans
 from volseg.metrics import DEFAULT, compute_metrics, kaggle_score
 from volseg.metrics.mask_pair import MaskPair
 
@@ -150,17 +151,25 @@ def test_a_missed_organ_is_counted_and_never_averaged_away(dataset: Dataset, out
     assert told["mean"]["stomach"]["Dice"] == pytest.approx(lines(out)["case2_day0", "stomach", "Dice"] / 2)
 
 
+def class_means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The means of a class over scans with these values of its metrics."""
+    part = kaggle_score.KaggleTerms(np.full((1, 1), math.nan), np.array([math.nan]), math.nan)
+    origins = [ScanInfo(scan=f"case{n}_day0", case=f"case{n}", seen="none") for n in range(len(rows))]
+    scans = [one.with_scores({"stomach": row}, part) for one, row in zip(origins, rows, strict=True)]
+    return dict(summarise_scans("all", scans).mean["stomach"])
+
+
 def test_means_leave_out_what_has_nothing_to_measure() -> None:
     rows = [{"Dice": 1.0, "HD": math.nan}, {"Dice": math.nan, "HD": 3.0}, {"Dice": 0, "HD": math.inf}]
 
-    assert metric_means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
+    assert class_means(rows) == {"Dice": 0.5, "HD": 3, "HD_missed": 1}
 
 
 def test_whatever_can_be_infinite_is_counted_beside_the_mean_of_the_finite() -> None:
     empty, full = np.zeros((2, 4, 4, 4), bool)
     full[1:3, 1:3, 1:3] = True
     pairs = [(full, full), (full, empty), (empty, full), (empty, empty)]
-    found = metric_means([compute_metrics(MaskPair(*pair, (1.0, 1.0, 1.0))) for pair in pairs])
+    found = class_means([compute_metrics(MaskPair(*pair, (1.0, 1.0, 1.0))) for pair in pairs])
 
     # missed in the 2nd, invented in the 3rd, and in the 4th nothing to measure
     counted = {name: value for name, value in found.items() if name.endswith("_missed")}
@@ -373,3 +382,18 @@ def test_several_processes_give_the_same_scores(dataset: Dataset, out: Path) -> 
 
     assert alone[1] == together[1]
     assert [one.scan for one in together[0].scans] == ["case1_day0", "case1_day1", "case2_day1"]
+
+
+def test_the_table_of_scores_has_the_lines_of_the_file_and_what_training_saw(
+    dataset: Dataset, out: Path
+) -> None:
+    predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0", empty=True))
+    predicted.write(out, dataset, "case2_day1", seen="case")
+    table = evaluate(out, dataset.folder, workers=1).to_frame()
+
+    assert list(table.columns) == ["scan", "case", "class", "metric", "value", "seen"]
+    found = table.set_index(["scan", "class", "metric"])["value"].to_dict()
+    assert found == pytest.approx(lines(out), rel=0, abs=0, nan_ok=True)
+    assert math.isinf(found["case1_day0", "stomach", "HD"])
+    about = table[["scan", "case", "seen"]].drop_duplicates().to_numpy().tolist()
+    assert about == [["case1_day0", "case1", "none"], ["case2_day1", "case2", "case"]]

@@ -108,7 +108,8 @@ def test_neither_torch_nor_monai_is_loaded(
         "infer", "--run", str(packages[kind]), "--data", str(data), "--out", str(tmp_path / "out"),
         "--case", "case3", "--engine", engine,
     ]  # fmt: skip
-    code = f"import sys; from volseg import cli; assert cli.run_command({words!r}) == 0; print(' '.join(sys.modules))"
+    command = f"assert cli.run_command({words!r}) == 0"
+    code = f"import sys; from volseg import cli; {command}; print(' '.join(sys.modules))"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},

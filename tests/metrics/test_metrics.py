@@ -21,11 +21,11 @@ from volseg.schema import union_members
 
 SPACING = (1.5, 2.0, 3.0)
 LISTED = [kind() for kind in union_members(Metric).values()]
-METRICS = list({metric.label: metric for metric in [*LISTED, *DEFAULT]}.values())
+METRICS = list({metric.column_name: metric for metric in [*LISTED, *DEFAULT]}.values())
 
 
 def every(metrics=METRICS):
-    return pytest.mark.parametrize("metric", metrics, ids=lambda metric: metric.label)
+    return pytest.mark.parametrize("metric", metrics, ids=lambda metric: metric.column_name)
 
 
 @st.composite
@@ -125,7 +125,7 @@ def test_where_neither_mask_is_empty_there_is_a_number(metric, pair):
 @given(pair=pairs())
 def test_every_value_is_the_same_whatever_was_asked_before(pair):
     backwards = compute_metrics(MaskPair(*pair, SPACING), METRICS[::-1])
-    alone = {metric.label: metric(MaskPair(*pair, SPACING)) for metric in METRICS}
+    alone = {metric.column_name: metric(MaskPair(*pair, SPACING)) for metric in METRICS}
 
     assert backwards == pytest.approx(alone, rel=0, abs=0, nan_ok=True)
 
@@ -155,8 +155,8 @@ WORDS = {  # in the table, for a mask of one voxel of 1.5 x 2 x 3 mm and an empt
     "-100": -100,
     "its volume": 0.009,
     "the prediction's volume": 0.009,
-    "minus the truth's volume": -0.009,
-    "the truth's whole contour": math.sqrt(1.5 * 2),
+    "minus the labels' volume": -0.009,
+    "the labels' whole contour": math.sqrt(1.5 * 2),
 }
 
 
@@ -175,7 +175,7 @@ def test_empty_masks_give_what_the_table_says(metric):
     empty, full = voxels(), voxels((1, 1, 1))
     pairs = [(empty, empty), (empty, full), (full, empty)]
     found = [metric(MaskPair(*pair, SPACING)) for pair in pairs]
-    label = "NSD" if isinstance(metric, SurfaceDice) else metric.label
+    label = "NSD" if isinstance(metric, SurfaceDice) else metric.column_name
 
     assert found == pytest.approx(table()[label], rel=1e-9, nan_ok=True)
     assert any(map(math.isinf, found)) == metric.unbounded
@@ -187,7 +187,7 @@ def test_distances_to_an_empty_mask_are_refused():
 
 
 def test_masks_of_two_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"truth is \(9, 9, 9\), prediction \(8, 9, 9\)"):
+    with pytest.raises(ValueError, match=r"labels are \(9, 9, 9\), prediction \(8, 9, 9\)"):
         MaskPair(voxels(), voxels(shape=(8, 9, 9)), SPACING)
 
 

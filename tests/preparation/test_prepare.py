@@ -770,7 +770,7 @@ def test_the_real_scans_have_their_known_grids_parts_and_numbers(real):
         "case41_day0": ("test", (360, 310, 78), (1.5, 1.5, 3.0), 32),
         "case139_day0": ("train", (234, 234, 108), (1.5, 1.5, 3.0), 27),
     }
-    assert real.of("case139")[0].slices == tuple(range(27, 135))
+    assert real.select_samples("case139")[0].slices == tuple(range(27, 135))
     for sample in real.samples:
         np.testing.assert_array_equal(real.image(sample).affine, np.diag([-1.5, -1.5, -3, 1]))
 
@@ -779,7 +779,7 @@ def test_the_real_scans_have_their_known_grids_parts_and_numbers(real):
 def test_the_real_voxels_equal_the_pngs_read_by_another_library(real, shared_data, name):
     import SimpleITK
 
-    (sample,) = real.of(name)
+    (sample,) = real.select_samples(name)
     voxels = real.image(sample).voxels
 
     folder = shared_data / "uwmgi" / sample.part / sample.case / name / "scans"
@@ -789,7 +789,7 @@ def test_the_real_voxels_equal_the_pngs_read_by_another_library(real, shared_dat
 
 
 def test_the_real_labels_equal_an_independent_decoding(real, shared_data):
-    (sample,) = real.of("case139_day0")
+    (sample,) = real.select_samples("case139_day0")
     labels = real.labels(sample)
 
     with (shared_data / "uwmgi" / "train.csv").open() as file:
@@ -800,13 +800,13 @@ def test_the_real_labels_equal_an_independent_decoding(real, shared_data):
         mask = labels[CLASSES.index(row["class"]), :, :, z].T
         np.testing.assert_array_equal(mask, row_major(row["segmentation"], 234, 234))
     assert sum(labels.any(axis=(1, 2)).sum(axis=0)) == len(drawn)
-    assert real.of("case41_day0")[0].labels is None
+    assert real.select_samples("case41_day0")[0].labels is None
 
 
 def test_a_volume_of_the_real_data_is_written_without_scaling(real):
     image = nibabel.load(real.folder / "images/case139_day0.nii.gz")
 
-    assert isinstance(real.image(real.of("case139")[0]), Volume)
+    assert isinstance(real.image(real.select_samples("case139")[0]), Volume)
     assert image.get_data_dtype() == np.uint16
     assert image.header.get_slope_inter() in ((None, None), (1.0, 0.0))
     assert image.header.get_xyzt_units()[0] == "mm"

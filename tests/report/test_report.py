@@ -48,7 +48,7 @@ def out(dataset) -> Path:
     """Predictions of all scans, the worse the later; the last one has no stomach."""
     folder = Path("predictions")
     for shift, scan in enumerate(SCANS):
-        masks = np.roll(dataset.labels(dataset.of(scan)[0]), shift, axis=1)
+        masks = np.roll(dataset.labels(dataset.select_samples(scan)[0]), shift, axis=1)
         masks[1] &= scan != SCANS[-1]
         predicted.write(folder, dataset, scan, masks=masks, seconds={"read": 0.1, "network": 2.0})
     return folder
@@ -173,7 +173,7 @@ def test_means_have_their_intervals_where_there_are_cases_enough(tmp_path):
     found = evaluate(Path("eight"), many.folder, workers=1).headline.intervals
     dice, score = found.mean["stomach"]["Dice"], found.kaggle
     assert f"<span>{dice.mean:.3f}<small>{dice.low:.3f}–{dice.high:.3f}</small></span>" in text
-    assert f"competition&#x27;s score {score.mean:.3f} ({score.low:.3f}–{score.high:.3f})" in text
+    assert f"competition's score {score.mean:.3f} ({score.low:.3f}–{score.high:.3f})" in text
 
 
 def test_without_cases_enough_there_is_no_interval(out):
@@ -236,7 +236,7 @@ def test_without_truth_there_are_volumes_and_pictures(dataset, out):
 
     assert titles(text) == ["Scans", "Volumes", "Volumes over days", "How it was made"]
     assert listed(text) == list(SCANS)
-    voxels = np.count_nonzero(dataset.label(dataset.of(SCANS[0])[0], "stomach"))
+    voxels = np.count_nonzero(dataset.label(dataset.select_samples(SCANS[0])[0], "stomach"))
     assert f"{SCANS[0]}: {voxels * 1.5 * 1.5 * 3 / 1000:.1f}" in text
     assert all(list(one["lines"]) == ["prediction"] for one in pictures(text).values())
     assert "case1_day0 is not scored: has no labels." in text

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -5,7 +6,7 @@ import pytest
 
 from volseg.errors import UserError
 from volseg.runs.run_files import NetworkFile
-from volseg.system.json_files import JsonFile
+from volseg.system.json_files import JsonFile, read_json, write_json
 
 
 class Colours(JsonFile):
@@ -38,6 +39,23 @@ def test_a_damaged_file_is_named_with_the_way_to_another(tmp_path: Path, text: s
     for line in str(error.value).splitlines():
         assert line.startswith(str(tmp_path / "colours.json"))
         assert line.endswith("; paint again")
+
+
+def test_a_file_that_cannot_be_read_is_told_as_a_users_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "colours.json"
+
+    with pytest.raises(
+        UserError, match=f"^{re.escape(str(path))}: can't be read: No such file or directory$"
+    ):
+        read_json(path, Colours)
+
+
+def test_plain_values_and_models_are_written_alike(tmp_path: Path) -> None:
+    for name, content in (("model", Colours(wall="green")), ("values", {"wall": "green"})):
+        write_json(tmp_path / name, content)
+        assert (tmp_path / name).read_text() == '{\n "wall": "green"\n}\n'
+    write_json(tmp_path / "short", Colours(wall="green"), indent=None)
+    assert (tmp_path / "short").read_text() == '{"wall":"green"}\n'
 
 
 def test_facts_of_networks_are_found_in_the_runs_folder_or_the_one_above(tmp_path: Path) -> None:

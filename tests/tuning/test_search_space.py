@@ -35,16 +35,16 @@ def test_only_settings_that_a_step_allows_are_tried() -> None:
 @given(pipelines, st.sampled_from(SEARCH_DIMENSIONS), st.data())
 def test_a_place_is_filled_and_no_other_changes(pipeline, slot, data) -> None:
     step = data.draw(st.sampled_from(slot.settings))
-    filled = slot.filled(pipeline, step)
+    filled = slot.with_step(pipeline, step)
 
-    assert slot.of(filled) == step
+    assert slot.step_in(filled) == step
     assert [(o.name, o.step_in(filled)) for o in SEARCH_DIMENSIONS if o != slot] == [
         (o.name, o.step_in(pipeline)) for o in SEARCH_DIMENSIONS if o != slot
     ]
     assert isinstance(filled[0], ThresholdingStep)
     if slot.name != START:
-        emptied = slot.filled(filled, None)
-        assert slot.of(emptied) is None
+        emptied = slot.with_step(filled, None)
+        assert slot.step_in(emptied) is None
         assert emptied == tuple(one for one in pipeline if one.name != step.name)
 
 
@@ -63,7 +63,7 @@ def test_what_is_there_is_the_first_choice_and_none_is_one_but_for_the_start(pip
 
     assert choices[0] == pipeline
     assert len(set(choices)) == len(choices)
-    without = [one for one in choices if slot.of(one) is None]
+    without = [one for one in choices if slot.step_in(one) is None]
     assert len(without) == (0 if slot.name == START else 1)
 
 

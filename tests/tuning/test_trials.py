@@ -32,7 +32,7 @@ class Known:
     probabilities: np.ndarray
     grid: NetworkGrid
 
-    def whole(self, number: int) -> np.ndarray:
+    def class_probability(self, number: int) -> np.ndarray:
         return self.probabilities[number]
 
 

@@ -54,7 +54,7 @@ def test_the_picture_does_not_depend_on_how_the_volume_is_stored(affine) -> None
 
 def test_truth_stands_above_the_prediction_with_a_legend_below() -> None:
     picture = overlay.draw_overlay(
-        IMAGE, boxes((2, 2)), truth=boxes((28, 2)), classes=["stomach"], numbers=range(27, 39)
+        IMAGE, boxes((2, 2)), labels=boxes((28, 2)), classes=["stomach"], numbers=range(27, 39)
     )
     height = PANEL * 30 // 40
 

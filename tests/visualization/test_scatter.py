@@ -7,7 +7,7 @@ from volseg.visualization.line_charts import ScatterGroup, scatter_plot
 
 def drawn(*points: tuple[float, float]) -> str:
     told = [(x, y, f"{x} {y}") for x, y in points]
-    return scatter_plot([ScatterGroup(told, "c0")], expected="confidence", found="Dice", label="Dice")
+    return scatter_plot([ScatterGroup(told, "c0")], expected="confidence", measured="Dice", label="Dice")
 
 
 def dots(plot: str) -> list[tuple[float, float]]:

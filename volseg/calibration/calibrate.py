@@ -1,4 +1,4 @@
-"""`volseg calibrate`: what a run's probabilities are worth, found on scans that it was not trained on."""
+"""`volseg calibrate`: calibration of a run's probabilities on scans that it was not trained on."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FEWEST = 3
-"""Masks that a rank correlation is told of."""
+"""With fewer masks there is no rank correlation."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassOutcome:
-    """One organ of one validation scan: its Dice, what its mask looks like, and voxels by level.
+    """One class of one validation scan: its Dice, the mask's features, and numbers of voxels by level.
 
-    Both counts are (2, 256), outside and inside: of the truth and of the mask.
+    Both counts are (2, 256), outside and inside: of the labels and of the mask.
     """
 
     scan: str
@@ -60,8 +60,11 @@ class ClassOutcome:
     mask_counts: Counts
 
     def dice_estimate(self, by: Calibration) -> float:
-        """The Dice that is expected; NaN of an empty mask."""
+        """The expected Dice; NaN of an empty mask."""
         return expected_dice(self.mask_counts, by.level_probabilities, by.missed)
+
+
+Calibrated = Sequence[tuple[ClassOutcome, Calibration]]
 
 
 def calibrate(
@@ -72,26 +75,26 @@ def calibrate(
     Raises:
         UserError: a package, another dataset, or no validation scan.
     """
-    new = OutOfFoldScans.of_run(name, data, "calibrate")
-    labels = training_label_features(new.members, new.dataset)
+    validation = OutOfFoldScans.of_run(name, data, "calibrate")
+    labels = training_label_features(validation.members, validation.dataset)
     outcomes = [
         outcome
-        for scan in new.predict_scans(how, "calibrating")
-        for outcome in _class_outcomes(scan, new.dataset)
+        for scan in validation.predict_scans(how, "calibrating")
+        for outcome in _class_outcomes(scan, validation.dataset)
     ]
-    found = build_calibration_file(outcomes, labels, new.weights_digests)
-    found.write(new.folder)
-    return new.folder / CALIBRATION, found
+    calibration = build_calibration_file(outcomes, labels, validation.weights_digests)
+    calibration.write(validation.folder)
+    return validation.folder / CALIBRATION, calibration
 
 
 def _class_outcomes(scan: OutOfFoldScan, dataset: Dataset) -> Iterator[ClassOutcome]:
-    """Each organ of a scan."""
+    """The outcome of each class of a scan."""
     sample, maps, first = scan.sample, scan.maps, scan.channels[0]
     settings = scan.predictor.members[0].data
     levels = intensity_levels(first.voxels, settings.intensity)
     ends = labelled_slices(dataset, sample, maps.grid, settings)
     for number, (name, mask) in enumerate(scan.predictor.postprocess_masks(maps, first, StepTimer())):
-        probability, truth, found = (
+        probability, label, prediction = (
             maps.grid.orient(voxels)[:, :, ends]
             for voxels in (maps.class_probability(number), dataset.label(sample, name), mask)
         )
@@ -99,16 +102,16 @@ def _class_outcomes(scan: OutOfFoldScan, dataset: Dataset) -> Iterator[ClassOutc
             scan=sample.name,
             case=sample.case,
             class_name=name,
-            dice=Dice()(MaskPair(truth, found, sample.spacing_mm)),
+            dice=Dice()(MaskPair(label, prediction, sample.spacing_mm)),
             features=scan_mask_features(mask, first, levels),
             voxel_mm3=math.prod(sample.spacing_mm),
-            label_counts=ProbabilityHistogram.from_probability(probability, truth).total_counts,
-            mask_counts=ProbabilityHistogram.from_probability(probability, found).total_counts,
+            label_counts=ProbabilityHistogram.from_probability(probability, label).total_counts,
+            mask_counts=ProbabilityHistogram.from_probability(probability, prediction).total_counts,
         )
 
 
 def labelled_slices(dataset: Dataset, sample: Sample, grid: NetworkGrid, data: Data) -> slice:
-    """The oriented slices whose labels are to be believed: as far as the loss believed them."""
+    """The oriented slices whose labels are reliable: those that the loss was computed on."""
     if data.below_cut == "background":
         return slice(None)
     masks = (grid.orient(dataset.label(sample, name)) for name in dataset.classes)
@@ -119,30 +122,30 @@ def labelled_slices(dataset: Dataset, sample: Sample, grid: NetworkGrid, data: D
 def build_calibration_file(
     outcomes: Sequence[ClassOutcome], labels: Mapping[str, Labels], weights: tuple[str, ...]
 ) -> CalibrationFile:
-    """What outcomes and training labels, by class, amount to.
+    """The calibration by outcomes on validation scans and the features of training labels by class.
 
-    Figures after calibration are honest: each case is judged by what the other cases gave, as far as
-    there are others.
+    Figures after calibration are honest: each case is calibrated by the other cases, as far as there
+    are others.
     """
-    plain = [Calibration()] * len(outcomes)
+    plain = [(outcome, Calibration()) for outcome in outcomes]
     scaled = _leave_one_out_calibrations(outcomes)
     organs = {}
-    for name in labels:
-        own = [one for one in outcomes if one.class_name == name]
+    for name, features in labels.items():
+        before, after = ([one for one in side if one[0].class_name == name] for side in (plain, scaled))
+        own = [outcome for outcome, _ in before]
         calibration = fit_calibration(_sum_label_counts(own))
-        which = [place for place, one in enumerate(outcomes) if one.class_name == name]
         organs[name] = Organ(
             calibration=calibration,
-            usual=class_ranges(labels[name], _largest_border_uncertainty(own, calibration)),
-            before=_calibration_figures(own, [plain[place] for place in which]),
-            after=_calibration_figures(own, [scaled[place] for place in which]),
+            usual=class_ranges(features, _largest_border_uncertainty(own, calibration)),
+            before=_calibration_figures(before),
+            after=_calibration_figures(after),
         )
     return CalibrationFile(
         weights=weights,
         scans=len({one.scan for one in outcomes}),
         cases=len({one.case for one in outcomes}),
-        before=_calibration_figures(outcomes, plain),
-        after=_calibration_figures(outcomes, scaled),
+        before=_calibration_figures(plain),
+        after=_calibration_figures(scaled),
         organs=organs,
     )
 
@@ -151,28 +154,27 @@ def _sum_label_counts(outcomes: Iterable[ClassOutcome]) -> Counts:
     return np.asarray(sum((one.label_counts for one in outcomes), np.zeros((2, LEVELS), np.int64)))
 
 
-def _leave_one_out_calibrations(outcomes: Sequence[ClassOutcome]) -> list[Calibration]:
-    """For each outcome the calibration by its class's other cases; by all where there is one case."""
-    found: dict[tuple[str, str], Calibration] = {}
+def _leave_one_out_calibrations(outcomes: Sequence[ClassOutcome]) -> Calibrated:
+    """Each outcome and the calibration by its class's other cases; by all where there is one case."""
+    fitted: dict[tuple[str, str], Calibration] = {}
     for one in outcomes:
-        if (one.class_name, one.case) not in found:
+        if (one.class_name, one.case) not in fitted:
             own = [other for other in outcomes if other.class_name == one.class_name]
             others = [other for other in own if other.case != one.case]
-            found[one.class_name, one.case] = fit_calibration(_sum_label_counts(others or own))
-    return [found[one.class_name, one.case] for one in outcomes]
+            fitted[one.class_name, one.case] = fit_calibration(_sum_label_counts(others or own))
+    return [(one, fitted[one.class_name, one.case]) for one in outcomes]
 
 
-def _calibration_figures(outcomes: Sequence[ClassOutcome], by: Sequence[Calibration]) -> Figures:
-    """How well outcomes were told, each by its calibration."""
+def _calibration_figures(calibrated: Calibrated) -> Figures:
+    """The agreement of confidence and Dice, and of probabilities and labels, for calibrated outcomes."""
     bins = np.zeros((3, BINS))
-    for one, calibration in zip(outcomes, by, strict=True):
-        bins += reliability_bins(one.label_counts, calibration.level_probabilities)
-    pairs = np.array([(o.dice_estimate(c), o.dice) for o, c in zip(outcomes, by, strict=True)])
-    pairs = pairs.reshape(-1, 2)
-    pairs = pairs[~np.isnan(pairs).any(axis=1)]
-    error = float(np.abs(pairs[:, 0] - pairs[:, 1]).mean()) if len(pairs) else math.nan
+    for outcome, by in calibrated:
+        bins += reliability_bins(outcome.label_counts, by.level_probabilities)
+    pairs = np.array([(outcome.dice_estimate(by), outcome.dice) for outcome, by in calibrated]).reshape(-1, 2)
+    estimates, dice = pairs[~np.isnan(pairs).any(axis=1)].T
+    error = float(np.abs(estimates - dice).mean()) if dice.size else math.nan
     return Figures(
-        spearman=_rounded_or_none(spearman_correlation(pairs[:, 0], pairs[:, 1])),
+        spearman=_rounded_or_none(spearman_correlation(estimates, dice)),
         dice_error=_rounded_or_none(error),
         ece=_rounded_or_none(expected_calibration_error(bins)),
     )
@@ -182,37 +184,37 @@ def _rounded_or_none(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 5)
 
 
-def spearman_correlation(told: Floats, true: Floats) -> float:
-    """The rank correlation; NaN of fewer than FEWEST pairs, or where one side is all the same."""
-    from scipy.stats import rankdata
+def spearman_correlation(estimates: Floats, dice: Floats) -> float:
+    """Spearman's rank correlation; NaN of fewer than FEWEST pairs, or where one side is all the same."""
+    from scipy.stats import spearmanr
 
-    if len(told) < FEWEST or not np.ptp(told) or not np.ptp(true):
+    if len(dice) < FEWEST or not np.ptp(estimates) or not np.ptp(dice):
         return math.nan
-    return float(np.corrcoef(rankdata(told), rankdata(true))[0, 1])
+    return float(spearmanr(estimates, dice).statistic)
 
 
 def _largest_border_uncertainty(outcomes: Iterable[ClassOutcome], by: Calibration) -> float | None:
-    """The most over which a border was unsure, in mm."""
-    unsure = (
+    """The largest width of an uncertain border in mm."""
+    widths = (
         border_uncertainty_mm(one.mask_counts, by.level_probabilities, one.features, one.voxel_mm3)
         for one in outcomes
     )
-    return max((mm for mm in unsure if mm is not None), default=None)
+    return max((mm for mm in widths if mm is not None), default=None)
 
 
-def calibration_table(found: CalibrationFile) -> "Table":
+def calibration_table(calibration: CalibrationFile) -> "Table":
     """A row a class and one of all together: each figure before and after calibration."""
     from rich.table import Table
 
-    shown = Table(caption="T: temperature   ECE: calibration error", caption_justify="left")
-    shown.add_column("", no_wrap=True)
+    table = Table(caption="T: temperature   ECE: calibration error", caption_justify="left")
+    table.add_column("", no_wrap=True)
     for header in ("T", "Spearman\nwith Dice", "error\nof Dice", "ECE"):
-        shown.add_column(header)
-    for name, organ in found.organs.items():
+        table.add_column(header)
+    for name, organ in calibration.organs.items():
         figures = _figure_cells(organ.before, organ.after)
-        shown.add_row(name, f"{organ.calibration.temperature:.2f}", *figures)
-    shown.add_row("all", "", *_figure_cells(found.before, found.after))
-    return shown
+        table.add_row(name, f"{organ.calibration.temperature:.2f}", *figures)
+    table.add_row("all", "", *_figure_cells(calibration.before, calibration.after))
+    return table
 
 
 def _figure_cells(before: Figures, after: Figures) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: what becomes of a command's errors.
+"""The command line: exit codes and messages for the errors of commands.
 
 Importing this loads nothing: worker processes import it again, since it is what they were started from.
 """
@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 from volseg.cli import output
 from volseg.cli.output import SOME_FAILED
-from volseg.errors import ElsewhereError, UserError
+from volseg.errors import UserError
 from volseg.system.hardware import spin_briefly
 
-SIGNALLED = 128
-"""Added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM."""
+SIGNALLED = 128  # added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM
 __all__ = ["SOME_FAILED", "main", "run_command"]
 
 
@@ -24,22 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The code is 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C, 143 SIGTERM.
     """
     spin_briefly()
-    # A name that the terminal can't show is no reason to fail.
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper):  # some terminals can't show all names
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run a command and return its exit code; a fault of ours keeps its traceback."""
+    """Run a command and return its exit code; an error in volseg itself keeps its traceback."""
     try:
         return _call_app(arguments)
-    except ElsewhereError as error:
-        if str(error):
-            output.message(f"volseg: {error}")
-        return 1
     except UserError as error:
-        output.message(f"volseg: {error}")
+        if str(error):  # else another process prints the reason
+            output.message(f"volseg: {error}")
         return 1
     except KeyboardInterrupt as stop:
         output.message("volseg: stopped; run the command again to go on (train with --resume)")

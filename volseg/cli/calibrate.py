@@ -7,20 +7,17 @@ from volseg.cli import output
 
 
 def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
-    """Find on a run's validation scans what its confidence is worth, and what its organs usually look like.
+    """Calibrate a run's confidence on its validation scans, and measure the usual features of its classes.
 
-    It writes calibration.json into the run; `volseg infer` then tells a calibrated confidence.
+    It writes calibration.json into the run; `volseg infer` then gives a calibrated confidence.
 
-    Parameters
-    ----------
-    run:
-        A run's name under runs/, or its path; by default the newest. Five folds are taken together.
-    data:
-        The prepared dataset that it was trained on.
+    Args:
+        run: A run's name under runs/, or its path; by default the newest. Five folds are taken together.
+        data: The prepared dataset that it was trained on.
     """
     output.configure_console()
     from volseg.calibration import calibrate as stage
 
-    path, found = stage.calibrate(run, data)
-    output.print_table(stage.calibration_table(found))
-    print(f"{path}: calibrated on {found.scans} scans of {found.cases} cases")
+    path, result = stage.calibrate(run, data)
+    output.print_table(stage.calibration_table(result))
+    print(f"{path}: calibrated on {result.scans} scans of {result.cases} cases")

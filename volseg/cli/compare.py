@@ -1,4 +1,4 @@
-"""The command that compares two predictions."""
+"""The command `volseg compare`."""
 
 from pathlib import Path
 
@@ -9,37 +9,29 @@ from volseg.cli import output
 def compare(
     a: Path, b: Path, /, *, data: Path = DATA, metric: str = "Dice", common: bool = False, json: bool = False
 ) -> None:
-    """Tell which of two predictions of the same scans is better, and whether chance could explain it.
+    """Compare two predictions of the same scans: which is better, and whether chance could explain it.
 
-    The difference has a 95 % interval, found by drawing cases. If it holds 0, or
-    there are fewer than eight cases, nothing can be told. Scans that either was
-    trained on are left out.
+    The difference has a 95 % bootstrap interval over cases. If it contains 0, or there are fewer than
+    eight cases, neither can be called better. Scans that either was trained on are left out.
 
-    Parameters
-    ----------
-    a:
-        A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
-    b:
-        The other one.
-    data:
-        The prepared dataset that holds the truth.
-    metric:
-        A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
-    common:
-        Go on with the scans in both where one lacks some of the other.
-    json:
-        Print everything, each scan too, as JSON on stdout.
+    Args:
+        a: A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
+        b: The other one.
+        data: The prepared dataset with the labels.
+        metric: A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
+        common: Go on with the scans in both where one lacks some of the other.
+        json: Print everything, each scan too, as JSON on stdout.
     """
     output.configure_console()
     from volseg.evaluation.comparison import compare as stage
     from volseg.evaluation.comparison import tables
 
-    found = stage.compare(a, b, data, metric=metric, common=common)
-    for note in tables.verdict_notes(found):
+    result = stage.compare(a, b, data, metric=metric, common=common)
+    for note in tables.verdict_notes(result):
         output.message(f"note: {note}")
     if json:
-        print(tables.result_json(found))
+        print(tables.result_json(result))
         return
-    output.print_table(tables.class_difference_table(found))
-    output.print_table(tables.scan_difference_table(found))
-    print(tables.verdict_sentence(found))
+    output.print_table(tables.class_difference_table(result))
+    output.print_table(tables.scan_difference_table(result))
+    print(tables.verdict_sentence(result))

@@ -8,17 +8,14 @@ from volseg.cli import output
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
     """Make a phantom dataset with case123 and run every stage on it, in about two minutes.
 
-    Parameters
-    ----------
-    out:
-        The folder for everything the demo writes.
-    seed:
-        Other seeds draw other patients and start from other weights.
+    Args:
+        out: The folder for everything the demo writes.
+        seed: Other seeds draw other patients and start from other weights.
     """
     output.configure_console()
     from volseg import demo as stage
 
-    done = stage.demo(out, seed=seed)
-    output.print_table(done.table)
-    for path, text in done.paths.items():
+    result = stage.demo(out, seed=seed)
+    output.print_table(result.table)
+    for path, text in result.paths.items():
         print(f"{path}  {text}")

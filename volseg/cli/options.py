@@ -4,10 +4,8 @@
 def options(kind: str | None = None, /) -> None:
     """List the components a config can name and their settings.
 
-    Parameters
-    ----------
-    kind:
-        One of network, loss, optimizer, intensity, step, layout, metric; all by default.
+    Args:
+        kind: One of network, loss, optimizer, intensity, step, layout, metric; all by default.
     """
     from volseg.components import component_lines
 

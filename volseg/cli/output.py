@@ -1,4 +1,4 @@
-"""How commands speak: results on stdout, everything else on stderr."""
+"""Output of commands: results on stdout, everything else on stderr."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -10,25 +10,21 @@ SOME_FAILED = 3
 
 
 def configure_console() -> "ModuleType":
-    """The module of progress bars, with volseg's log sent to stderr."""
-    from volseg import console as module
+    """The module of progress bars, after volseg's log is sent to stderr."""
+    from volseg import console
 
-    module.configure_logging()
-    return module
+    console.configure_logging()
+    return console
 
 
 def print_table(table: object, *, error: bool = False) -> None:
-    """A table on stdout, or on stderr where that is for something else.
-
-    It is not folded where there is no terminal, so that `grep` finds whole messages.
-    """
+    """Print a table on stdout or stderr; without a terminal its lines are not folded, for `grep`."""
     from rich.console import Console
 
-    shown = (sys.stderr if error else sys.stdout).isatty()
-    out = Console(stderr=error) if shown else Console(stderr=error, width=100_000)
-    out.print(table)
+    terminal = (sys.stderr if error else sys.stdout).isatty()
+    Console(stderr=error, width=None if terminal else 100_000).print(table)
 
 
 def message(text: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     print(text, file=sys.stderr)

@@ -17,26 +17,19 @@ def phantom(
 ) -> None:
     """Write a synthetic dataset in the raw layout, case123 among its cases.
 
-    Parameters
-    ----------
-    out:
-        A new or empty folder.
-    cases:
-        How many labelled patients.
-    days:
-        How many scans each has.
-    full_size:
-        Slices of the real sizes instead of small ones.
-    like_kaggle:
-        As many cases, days and slices as the competition's training set, in its sizes: 2.2 GB.
-    seed:
-        The same seed gives the same dataset.
+    Args:
+        out: A new or empty folder.
+        cases: How many labelled patients.
+        days: How many scans each has.
+        full_size: Slices of the real sizes instead of small ones.
+        like_kaggle: As many cases, days and slices as the competition's training set, in its sizes: 2.2 GB.
+        seed: The same seed gives the same dataset.
     """
     output.configure_console()
     from volseg.data.phantom import write_like_kaggle, write_phantom
 
     if like_kaggle:
-        facts = write_like_kaggle(out, seed=seed)
+        dataset = write_like_kaggle(out, seed=seed)
     else:
-        facts = write_phantom(out, cases=cases, days=days, full_size=full_size, seed=seed)
-    print(f"{out}: {facts.scans} labelled and {facts.test_scans} test scans, {facts.slices} slices")
+        dataset = write_phantom(out, cases=cases, days=days, full_size=full_size, seed=seed)
+    print(f"{out}: {dataset.scans} labelled and {dataset.test_scans} test scans, {dataset.slices} slices")

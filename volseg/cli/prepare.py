@@ -11,15 +11,13 @@ WORKERS_NEED = ("volseg.preparation.scan_writer", "volseg.data.layouts", "cv2", 
 
 
 def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = PrepareArguments()) -> int:
-    """Turn each raw scan into a NIfTI volume and one mask a class, and say what is wrong or odd in it.
+    """Turn each raw scan into a NIfTI volume and one mask for each class, and report what is wrong or odd.
 
-    What was prepared before from unchanged files is not done again.
+    Scans that were prepared before from unchanged files are left as they are.
 
-    Parameters
-    ----------
-    source:
-        The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
-        dataset.json, or a MONAI datalist.
+    Args:
+        source: The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
+            dataset.json, or a MONAI datalist.
     """
     processes.preload(WORKERS_NEED)
     console = output.configure_console()

@@ -1,4 +1,4 @@
-"""The command that writes a page about a run or predictions."""
+"""The command `volseg report`."""
 
 from pathlib import Path
 
@@ -11,23 +11,19 @@ def report(
 ) -> None:
     """Write one page of HTML about a run or predictions: scores, the worst scans to scroll through, curves.
 
-    Scores that are missing or out of date are made, as by `volseg evaluate`.
+    Scores that are missing or out of date are computed, as by `volseg evaluate`.
 
-    Parameters
-    ----------
-    source:
-        A folder that `volseg infer` wrote, or a run: its name under runs/ or its path.
-    data:
-        The prepared dataset that holds images and truth; by default data/prepared, if it has the scans.
-    out:
-        The file to write. It is less than 15 MB and loads nothing.
+    Args:
+        source: A folder that `volseg infer` wrote, or a run: its name under runs/ or its path.
+        data: The prepared dataset with images and labels; by default data/prepared, if it has the scans.
+        out: The file to write. It is less than 15 MB and loads nothing.
     """
     output.configure_console()
     from volseg.formatting import format_bytes
     from volseg.report import report as stage
 
-    done = stage.report(source, data=data, out=out)
-    for note in done.notes:
+    result = stage.report(source, data=data, out=out)
+    for note in result.notes:
         output.message(f"note: {note}")
-    left = f", {done.named} named only" if done.named else ""
-    print(f"{done.path}: {format_bytes(done.size)}, {done.drawn} scans to look at{left}")
+    left = f", {result.named} named only" if result.named else ""
+    print(f"{result.path}: {format_bytes(result.size)}, {result.drawn} scans to look at{left}")

@@ -8,26 +8,22 @@ from volseg.cli import output
 
 
 def stats(data: Path = DATA, /, *, out: Path | None = None, json: bool = False) -> None:
-    """Tell a prepared dataset in numbers, and draw them: sizes, intensities, volumes, where classes lie.
+    """Describe a prepared dataset by numbers and plots: sizes, intensities, volumes, places of classes.
 
-    Parameters
-    ----------
-    data:
-        The folder that `volseg prepare` wrote.
-    out:
-        The page of plots to write; by default stats.html in the dataset's folder.
-    json:
-        Print all numbers, those of each scan too, as JSON on stdout.
+    Args:
+        data: The folder that `volseg prepare` wrote.
+        out: The page of plots to write; by default stats.html in the dataset's folder.
+        json: Print all numbers, those of each scan too, as JSON on stdout.
     """
     output.configure_console()
     from volseg.stats import stats as stage
     from volseg.stats import tables
 
-    found = stage.stats(data)
+    result = stage.stats(data)
     path = out or data / stage.PAGE
-    stage.write_stats_page(found, path)
+    stage.write_stats_page(result, path)
     if json:
-        print(found.model_dump_json(indent=1))
+        print(result.model_dump_json(indent=1))
     else:
-        output.print_table(tables.overview_table(found))
+        output.print_table(tables.overview_table(result))
     print(f"{path}: the page of plots", file=sys.stderr if json else None)

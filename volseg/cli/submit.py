@@ -16,21 +16,16 @@ def submit(
 ) -> None:
     """Merge the scans' run-length codes into the competition's file.
 
-    Parameters
-    ----------
-    predictions:
-        The folder that `volseg infer` wrote.
-    data:
-        The prepared dataset.
-    sample:
-        The competition's sample_submission.csv; its rows give the order.
-    out:
-        The file to write.
+    Args:
+        predictions: The folder that `volseg infer` wrote.
+        data: The prepared dataset.
+        sample: The competition's sample_submission.csv; its rows give the order.
+        out: The file to write.
     """
     output.configure_console()
     from volseg.inference import submit as stage
 
-    done = stage.submit(predictions, data, sample=sample, out=out)
-    for warning in done.warnings:
+    result = stage.submit(predictions, data, sample=sample, out=out)
+    for warning in result.warnings:
         output.message(f"note: {warning}")
-    print(f"{out}: {done.rows} rows")
+    print(f"{out}: {result.rows} rows")

@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArguments()) -> int:
     """Train a network as a config says.
 
-    Parameters
-    ----------
-    config:
-        A YAML file; those that come with volseg are found by name, e.g. configs/unet.yaml.
-    overrides:
-        Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
+    Args:
+        config: A YAML file; those that come with volseg are found by name, e.g. configs/unet.yaml.
+        overrides: Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
     """
     from volseg.config import config as configs
 
@@ -46,13 +43,13 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
 
 def _train_each_fold(config: "Config", options: TrainArguments) -> int:
     """Train all folds, and print the scores of the scans that were not trained on."""
-    from volseg.evaluation import evaluate
+    from volseg.evaluation import tables
     from volseg.training import cross_validation
 
     result = cross_validation.train_each_fold(config, options)
     note_unscored(result.scores)
-    output.print_table(evaluate.metric_tables(result.scores))
-    output.print_table(evaluate.run_table(result.scores))
+    output.print_table(tables.metric_tables(result.scores))
+    output.print_table(tables.run_table(result.scores))
     print(f"{result.run}: {len(result.folds)} folds in {result.training_seconds / 60:.1f} min")
     headline = result.scores.headline
     print(f"out-of-fold {headline.line} ({len(headline.scans)} scans)")

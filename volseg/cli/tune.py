@@ -17,29 +17,24 @@ def tune(
     score: Literal["kaggle", "dice", "surface_dice"] = "kaggle",
     max_seconds: Annotated[float, MAX_TIME, Parameter(show_default=lambda _: "10m")] = 600.0,
 ) -> None:
-    """Find on a run's validation scans how its masks are best cleaned, class by class, and what that gains.
+    """Find the best post-processing of each class on a run's validation scans, and what it gains.
 
-    What helps goes into the run's postprocess.yaml, which `volseg infer` goes by. Settings are chosen on
-    some cases and judged on others, so the gain is what new cases can expect.
+    Steps that help are written to the run's postprocess.yaml, which `volseg infer` follows. They are
+    chosen on some cases and scored on others, so the gain is what new cases can expect.
 
-    Parameters
-    ----------
-    run:
-        A run's name under runs/, or its path; by default the newest. Five folds are tuned as one.
-    data:
-        The prepared dataset that it was trained on.
-    score:
-        What is to gain: the competition's score, Dice, or surface Dice at 2 mm.
-    max_seconds:
-        The most time to take, e.g. 90s or 1h; what could not be tried is told.
+    Args:
+        run: A run's name under runs/, or its path; by default the newest. Five folds are tuned as one.
+        data: The prepared dataset that it was trained on.
+        score: What to improve: the competition's score, Dice, or surface Dice at 2 mm.
+        max_seconds: The most time to take, e.g. 90s or 1h; settings that were not tried are listed.
     """
     output.configure_console()
     from volseg.tuning import tables
     from volseg.tuning import tune as stage
 
-    new, found = stage.tune(run, data, goal=score, max_seconds=max_seconds)
-    for note in found.notes:
+    scans, result = stage.tune(run, data, goal=score, max_seconds=max_seconds)
+    for note in result.notes:
         output.message(f"note: {note}")
-    output.print_table(tables.tuning_table(found))
-    for line in tables.closing_lines(new, found):
+    output.print_table(tables.tuning_table(result))
+    for line in tables.closing_lines(scans, result):
         print(line)

@@ -1,4 +1,4 @@
-"""A whole config as YAML, a comment behind each setting."""
+"""A config as YAML with a comment behind each setting."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,14 +33,14 @@ MEANINGS = {
     "inference.batch": "windows at a time; null: as many as suit the engine",
     "postprocess": "the order in which masks are cleaned; see `volseg options step`",
 }
-"""What settings are that no plan gives a reason for."""
+"""Comments of settings for which no reason is given."""
 
 
 def format_config(config: Config, reasons: Mapping[str, str], header: Sequence[str]) -> str:
-    """YAML that `config.load` reads back as this config; `reasons` are by dotted key.
+    """YAML that `config.load` reads back as this config, with `reasons` by dotted key as comments.
 
-    A setting without a reason is told what it is, or that it is the default. Indented lines of the
-    header are commands and stay whole.
+    A setting without a reason has its meaning, or `default`. Indented lines of the header are commands
+    and are not wrapped.
     """
     lines = [f"# {part}" for line in header for part in _wrap_header_line(line)]
     body = _section_lines(config.model_dump(mode="json"), reasons, "")
@@ -48,7 +48,7 @@ def format_config(config: Config, reasons: Mapping[str, str], header: Sequence[s
 
 
 def _wrap_header_line(line: str) -> list[str]:
-    """A line of the header, folded, but for a command, which is indented and stays whole."""
+    """A line of the header, wrapped if it is no command (indented)."""
     if line.startswith("  "):
         return ["  " + " ".join(line.split())]
     return textwrap.wrap(line, WIDTH - 2)
@@ -65,13 +65,13 @@ def _section_lines(values: Mapping[str, Any], reasons: Mapping[str, str], place:
             yield from _section_lines(value, reasons, dotted)
         elif _is_component_list(value):
             yield f"{indent}{key}:  {comment}"
-            yield from (f"{indent}  - {_flow_style(one)}" for one in value)
+            yield from (f"{indent}  - {_flow_style(component)}" for component in value)
         else:
             yield from _setting_lines(f"{indent}{key}: {_flow_style(value)}", comment)
 
 
 def _setting_lines(setting: str, comment: str) -> Iterator[str]:
-    """A setting with its comment behind it, or above it where the line would be too long."""
+    """A setting with its comment behind it, or above where the line would be too long."""
     if len(setting) + len(comment) + 2 <= WIDTH:
         yield f"{setting}  {comment}"
         return

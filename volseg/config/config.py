@@ -1,4 +1,4 @@
-"""The outline of a run: a flat YAML file, checked as a whole before anything heavy is loaded."""
+"""The config of a run: a YAML file, checked before anything heavy is loaded."""
 
 from collections.abc import Sequence
 from importlib import resources
@@ -18,7 +18,7 @@ from volseg.schema import Section, Size, explain_errors
 
 
 class Config(Section):
-    """A whole run. Classes and channels are facts of the data and never stand here."""
+    """The settings of a run; classes and channels are facts of the dataset instead."""
 
     data: Data = Data()
     augment: Augment = Augment()
@@ -34,9 +34,10 @@ class Config(Section):
         stride = self.network.stride
         for key, size in (("train.patch", self.train.patch), ("inference.window", self.window)):
             if any(n % s for n, s in zip(size, stride, strict=True)):
+                near = [max(s, round(n / s) * s) for n, s in zip(size, stride, strict=True)]
                 message = (
                     f"{key}: {list(size)} is not divisible by the stride {list(stride)} "
-                    f"of {self.network.name}; {_near_sizes(size, stride)} would be"
+                    f"of {self.network.name}; {near} would be"
                 )
                 raise ValueError(message)
             if tuple(size) == stride:
@@ -63,7 +64,7 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def validate_values(values: Any, where: str) -> Config:
-    """Values as a Config; `where` opens the message.
+    """The config with these values; `where` begins the message.
 
     Raises:
         UserError: wrong keys or values, one line each.
@@ -109,7 +110,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one dotted key; a bare name that is then given fields becomes a section with that name."""
+    """Set a dotted key; a component given by name alone becomes a section first."""
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise UserError(f"{override}: an override reads section.key=value, e.g. optimizer.lr=1e-4")
@@ -129,7 +130,3 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         section[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{override}: the value is not YAML") from error
-
-
-def _near_sizes(size: Size, stride: Sequence[int]) -> list[int]:
-    return [max(s, round(n / s) * s) for n, s in zip(size, stride, strict=True)]

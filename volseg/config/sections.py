@@ -1,4 +1,4 @@
-"""What a run's config says about its data: which scans, on which grid, and how they are varied."""
+"""The sections of a config for data, augmentation, training and inference."""
 
 from typing import Annotated, Literal, Self
 
@@ -12,12 +12,12 @@ Degrees = Annotated[float, Field(ge=0, le=180)]
 
 
 class Data(Section):
-    """Which scans are trained on and how they are brought to the network's grid.
+    """The scans of a run, the network's grid and the scaling of intensities.
 
     `below_cut`: contouring stops at a lower slice though the organs go on; slices below the last
     labelled one count as background (as the competition scores them) or are ignored by the loss.
-    `cache`: where scans are kept between patches: in memory, or in files under the dataset's folder
-    that all processes share and later runs find again; "auto" goes by the memory that is free.
+    `cache`: scans are kept in memory, or in files under the dataset's folder that all processes share
+    and later runs use again; "auto" goes by the free memory.
     """
 
     spacing_mm: Spacing | None = None
@@ -29,12 +29,12 @@ class Data(Section):
 
 
 class Augment(Section):
-    """How strongly training patches are varied; 0 or an empty list leaves a kind out.
+    """The strength of each augmentation of training patches; 0 or an empty list leaves it out.
 
     `rotate_degrees` is about the slices' axis z, or three numbers about x, y and z; `scale` a zoom
     along each axis; `elastic_mm` the standard deviation of a smooth displacement; each has the
     probability `spatial_probability`. Grey values are 0 to 1: `gamma` g raises them to a power of
-    exp(-g) to exp(g), `blur` is the largest Gaussian sigma in voxels, `low_resolution` 1 plays
+    exp(-g) to exp(g), `blur` is the largest Gaussian sigma in voxels, `low_resolution` 1 simulates
     voxels of up to twice the width, `noise` is the largest standard deviation; each has the
     probability `intensity_probability`.
     """
@@ -60,14 +60,14 @@ class Augment(Section):
 
 
 class Train(Section):
-    """The course of training. An epoch is `epoch_steps` steps: then come validation and a checkpoint.
+    """The schedule of training: epochs of `epoch_steps` steps, then validation and a checkpoint.
 
-    `patch` is in voxels (X, Y, Z); `foreground` the share of patches centred on an organ. `accumulate`
-    takes the batch in so many parts, which need less memory. `clip` is the largest norm of the
-    gradient; `ema` the decay of the moving average of the weights, which is what is validated and
-    kept (0: none). Training stops early after `patience` epochs without a better score (none: never).
-    `checkpoint_minutes` is how often an epoch saves its state; `workers` the processes that cut
-    patches (by default one a core but one for a GPU, none on a CPU).
+    `patch` is in voxels (X, Y, Z); `foreground` the share of patches centred on a class. The gradient of
+    a batch is accumulated over `accumulate` parts, which need less memory; `clip` is its largest norm.
+    `ema` is the decay of the moving average of the weights, which is validated and kept (0: none).
+    Training stops early after `patience` epochs without a better score (none: never). An epoch saves its
+    state every `checkpoint_minutes`; `workers` processes cut patches (by default one a core but one for a
+    GPU, none on a CPU).
     """
 
     patch: Size = (96, 96, 96)
@@ -95,10 +95,10 @@ class Train(Section):
 class Inference(Section):
     """The sliding window; `window` in voxels (X, Y, Z), by default the training patch.
 
-    Windows overlap by at least this share and cover the body, not the air around it; without `body_box`
-    they cover the whole scan, placed and weighted as by MONAI's sliding window.
-    The mean is taken over all mirrored views along the axes `flips`: two, four or eight. `batch`
-    windows are in work at a time (by default as many as suit the engine).
+    Windows overlap by at least the share `overlap` and cover the body, not the air around it; without
+    `body_box` they cover the full scan, placed and weighted as by MONAI's sliding window. The prediction
+    is the mean over all mirrored views along the axes `flips`: two, four or eight. `batch` windows are
+    predicted at a time (by default as many as suit the engine).
     """
 
     window: Size | None = None

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from volseg.data import volume_files
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest_hint
-from volseg.schema import Section, explain_errors
+from volseg.schema import Section
 from volseg.system.files import write_text
+from volseg.system.json_files import read_json
 
 FILE = "dataset.json"
 
@@ -69,12 +69,7 @@ class Dataset:
         path = folder / FILE
         if not path.is_file():
             raise UserError(f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`")
-        try:
-            return cls(folder, DatasetInfo.model_validate_json(path.read_bytes()))
-        except ValidationError as error:
-            raise UserError.from_problems(
-                f"{path}: {line}" for line in explain_errors(error, DatasetInfo)
-            ) from error
+        return cls(folder, read_json(path, DatasetInfo))
 
     def to_json(self) -> str:
         """What `dataset.json` holds."""

@@ -1,5 +1,6 @@
 """Folds that keep a patient on one side: wholly unseen cases, and later days of seen ones."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from volseg.errors import UserError, nearest_hint
 FOLDS = 5
 MIN_DAYS = 3
 """A case gives its last day to `later_days` only if at least two days are left for training."""
+_CASE_AND_DAY = re.compile(r"(.+)_day([0-9]+)")
 
 
 class Split(NamedTuple):
@@ -23,8 +25,14 @@ class Split(NamedTuple):
 
 
 def case_of(scan: str) -> str:
-    """The case of a scan by its name: all before the last `_day`."""
-    return scan.rsplit("_day", 1)[0]
+    """The case of a scan by its name: `case123` of `case123_day20`; a name without a day is its own case."""
+    return case_and_day(scan)[0]
+
+
+def case_and_day(scan: str) -> tuple[str, int]:
+    """Case and day by a scan's name; the day is 0 where the name does not end in one."""
+    named = _CASE_AND_DAY.fullmatch(scan)
+    return (named[1], int(named[2])) if named else (scan, 0)
 
 
 def split_samples(

@@ -1,9 +1,9 @@
-"""The cluster bootstrap: means over scans, with intervals that come from drawing whole cases.
+"""The cluster bootstrap: means over scans with confidence intervals, from resampling whole cases.
 
 A case's days resemble each other, and the slices of a scan still more, so they are no independent
 evidence: each resample draws as many cases as there are, with replacement, and takes every scan of
-those it drew (Davison and Hinkley 1997, section 3.8). The interval holds the population's mean 19
-times in 20 if the cases are a fair draw of it.
+them (Davison and Hinkley 1997, section 3.8). The interval holds the population's mean 19 times in 20
+if the cases are a random sample of it.
 
 It is the expanded percentile interval (Hesterberg 2015, "What Teachers Should Know About the
 Bootstrap", arXiv:1411.5279). A plain percentile interval of a few cases is too narrow, like a t
@@ -14,7 +14,7 @@ scans in about 70 (`benchmarks/intervals.py`).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from scipy.special import ndtr, stdtrit
 
 LEVEL = 0.95
 LEAST_CASES = 8
-"""With fewer cases there is no interval: what is drawn from so few says little of those not seen."""
+"""With fewer cases there is no interval: so few say little of those not seen."""
 RESAMPLES, SEED = 10_000, 0
 
 Array = npt.NDArray[np.float64]
@@ -35,13 +35,27 @@ left out, of means and of their counts."""
 
 
 class FiniteSums(NamedTuple):
-    """The sums of finite values and how many there are, each (cases, C)."""
+    """The sums of finite values and how many there are, each (C,) or (cases, C)."""
 
     sums: Array
     counts: Array
 
+    @classmethod
+    def of_rows(cls, rows: npt.ArrayLike) -> "FiniteSums":
+        """Over rows (S, C), or values (S,) as one column; each (C,)."""
+        table = np.asarray(rows, float)
+        table = table[:, None] if table.ndim == 1 else table
+        finite = np.isfinite(table)
+        return cls(np.where(finite, table, 0).sum(axis=0), finite.sum(axis=0).astype(float))
+
+    @classmethod
+    def of_cases(cls, cases: Collection["FiniteSums"]) -> "FiniteSums":
+        """A row for each case; no row and one column for no case."""
+        empty = cls(np.empty((0, 1)), np.empty((0, 1)))
+        return cls(*map(np.stack, zip(*cases, strict=True))) if cases else empty
+
     def resampled(self, times: Array) -> "FiniteSums":
-        """Those of R draws, in which each case is so often, (R, cases); each (R, C)."""
+        """The sums of R resamples that hold each case so many times, (R, cases); each (R, C)."""
         return FiniteSums(times @ self.sums, times @ self.counts)
 
 
@@ -61,7 +75,7 @@ class Estimate:
 
     @property
     def interval_basis(self) -> str:
-        """`12 cases`, or why there is no interval."""
+        """`12 cases`, or the reason why there is no interval."""
         counted = f"{self.cases} case{'s' * (self.cases != 1)}"
         return counted if self.has_interval else f"no interval: {counted}, {LEAST_CASES} are needed"
 
@@ -74,13 +88,12 @@ class Estimate:
 
 
 def mean(values: Values, *, weights: Sequence[float] | None = None) -> Estimate:
-    """The mean over scans; of several columns, the mean of theirs, equal or by `weights` (C,).
+    """The mean over scans; of several columns, the mean of their means, equal or by `weights` (C,).
 
-    A column without a value, in the data or in a resample, is left out of the latter.
+    A column without a value, in the data or in a resample, is left out of that mean.
     """
-    names = _measured_cases(values)
-    found = _sums_by_case(values, names)
-    return _estimate_interval(lambda drawn: mean_of_sums(found.resampled(drawn), weights), len(names))
+    sums = FiniteSums.of_cases(_sums_by_case(values).values())
+    return _estimate_interval(lambda times: mean_of_sums(sums.resampled(times), weights), len(sums.counts))
 
 
 def difference(values: Values, others: Values, *, weights: Sequence[float] | None = None) -> Estimate:
@@ -90,33 +103,35 @@ def difference(values: Values, others: Values, *, weights: Sequence[float] | Non
     other too, if the difference is to be one of pairs.
 
     Raises:
-        ValueError: they are of different cases.
+        ValueError: the two are of different cases.
     """
     if set(values) != set(others):
         raise ValueError("both sides need the same cases")
-    names = [name for name in _measured_cases(values) if name in set(_measured_cases(others))]
-    return difference_of_sums(_sums_by_case(values, names), _sums_by_case(others, names), weights=weights)
+    ours, theirs = _sums_by_case(values), _sums_by_case(others)
+    shared = [case for case in ours if case in theirs]
+    one, other = (FiniteSums.of_cases([side[case] for case in shared]) for side in (ours, theirs))
+    return difference_of_sums(one, other, weights=weights)
 
 
 def difference_of_sums(
     one: FiniteSums, other: FiniteSums, *, weights: Sequence[float] | None = None
 ) -> Estimate:
-    """The same from the sums of cases that both measure."""
+    """The difference of means from the sums (cases, C) of cases that both measure."""
 
-    def statistic(drawn: Array) -> Array:
-        return mean_of_sums(one.resampled(drawn), weights) - mean_of_sums(other.resampled(drawn), weights)
+    def statistic(times: Array) -> Array:
+        return mean_of_sums(one.resampled(times), weights) - mean_of_sums(other.resampled(times), weights)
 
     return _estimate_interval(statistic, len(one.counts))
 
 
 def _estimate_interval(statistic: Callable[[Array], Array], cases: int) -> Estimate:
     """A statistic (R,) of how often each case is drawn (R, cases), and its interval."""
-    found = float(statistic(np.ones((1, cases)))[0])
+    value = float(statistic(np.ones((1, cases)))[0])
     if cases < LEAST_CASES:
-        return Estimate(found, math.nan, math.nan, cases)
+        return Estimate(value, math.nan, math.nan, cases)
     outside = tail_share(cases)
     low, high = np.nanquantile(statistic(resample_counts(cases)), (outside, 1 - outside))
-    return Estimate(found, float(low), float(high), cases)
+    return Estimate(value, float(low), float(high), cases)
 
 
 def tail_share(cases: int) -> float:
@@ -134,32 +149,18 @@ def resample_counts(cases: int) -> Array:
     return times.reshape(drawn.shape)
 
 
-def _measured_cases(values: Values) -> list[str]:
-    """The cases with a value, in the order of their names, so that the draws are always the same."""
-    return [name for name in sorted(values) if np.isfinite(_as_rows(values[name])).any()]
-
-
-def _as_rows(values: npt.ArrayLike) -> Array:
-    """Values of one case as (S, C)."""
-    found = np.asarray(values, float)
-    return found[:, None] if found.ndim == 1 else found
-
-
-def _sums_by_case(values: Values, names: Sequence[str]) -> FiniteSums:
-    rows = [_as_rows(values[name]) for name in names] or [np.empty((0, 1))]
-    finite = [np.isfinite(one) for one in rows]
-    sums = [np.where(kept, one, 0).sum(axis=0) for one, kept in zip(rows, finite, strict=True)]
-    counts = [kept.sum(axis=0) for kept in finite]
-    return FiniteSums(np.array(sums)[: len(names)], np.array(counts, float)[: len(names)])
+def _sums_by_case(values: Values) -> dict[str, FiniteSums]:
+    """The sums of cases with a value, in the order of their names, so that draws are always the same."""
+    sums = {case: FiniteSums.of_rows(values[case]) for case in sorted(values)}
+    return {case: of for case, of in sums.items() if of.counts.any()}
 
 
 def mean_of_sums(of: FiniteSums, weights: Sequence[float] | None = None) -> Array:
-    """The weighted mean of the columns' means (R,), of R draws or cases."""
-    sums, counts = of
-    there = counts > 0
-    each = np.divide(sums, counts, out=np.zeros_like(sums), where=there)
-    shares = there * (np.ones(sums.shape[1]) if weights is None else np.asarray(weights, float))
+    """The weighted mean of the columns' means (R,), of R resamples or cases."""
+    there = of.counts > 0
+    means = np.divide(of.sums, of.counts, out=np.zeros_like(of.sums), where=there)
+    shares = there * (np.ones(of.sums.shape[1]) if weights is None else np.asarray(weights, float))
     total = shares.sum(axis=1)
-    found: Array = np.full(len(total), math.nan)
-    np.divide((shares * each).sum(axis=1), total, out=found, where=total > 0)
-    return found
+    result: Array = np.full(len(total), math.nan)
+    np.divide((shares * means).sum(axis=1), total, out=result, where=total > 0)
+    return result

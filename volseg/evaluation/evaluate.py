@@ -1,4 +1,4 @@
-"""`volseg evaluate`: from predicted masks and truth to scores."""
+"""`volseg evaluate`: scores of predicted masks against the labels of a dataset."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,26 +12,15 @@ from volseg.errors import UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan, source_hash
 from volseg.evaluation.summary import Scores
-from volseg.evaluation.tables import metric_tables, run_table, summary_table_by
 from volseg.inference.prediction_folder import Prediction, load_predictions
 from volseg.system import hardware, processes
 
-__all__ = [
-    "evaluate",
-    "find_scorable_scans",
-    "metric_tables",
-    "run_table",
-    "score_pairs",
-    "summary_table_by",
-    "why_unscored",
-]
-
-NOTHING: Mapping[str, ScanScores] = MappingProxyType({})
+NO_SCORES: Mapping[str, ScanScores] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ScorableScans:
-    """What a folder of predictions has: scans to score, and why others have no scores."""
+    """The scans of a folder of predictions that can be scored, and for the others the reason why not."""
 
     pairs: tuple[ScanFilePair, ...]
     skipped: Mapping[str, str]
@@ -39,26 +28,26 @@ class ScorableScans:
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """The runs that made the masks."""
+        """The runs that predicted the masks."""
         return tuple(dict.fromkeys(pair.origin.run for pair in self.pairs))
 
     def compute_scores(
-        self, *, known: Mapping[str, ScanScores] = NOTHING, workers: int | None = None
+        self, *, known: Mapping[str, ScanScores] = NO_SCORES, workers: int | None = None
     ) -> Scores:
-        """The scores of all of them, as `scored` finds them."""
+        """The scores of all of them, as `score_pairs` computes them."""
         scans = score_pairs(self.pairs, known=known, workers=workers)
         return Scores(tuple(scans), self.skipped, self.failed, self.runs)
 
 
 def evaluate(predictions: Path, data: Path, *, out: Path | None = None, workers: int | None = None) -> Scores:
-    """Score every predicted scan that has truth; write scores.csv and summary.json to `out`.
+    """Score every predicted scan that has labels; write scores.csv and summary.json to `out`.
 
-    `out` is by default the predictions' folder. Scans that are excluded, have no truth or failed
+    `out` is by default the predictions' folder. Scans that are excluded, have no labels or failed
     in inference are left out and named in the result. Several processes share the work.
 
     Raises:
         UserError: no or damaged predictions, other classes or grids than the dataset's, or no
-            scan with truth; all problems at once.
+            scan with labels; all problems at once.
     """
     scores = find_scorable_scans(predictions, data).compute_scores(workers=workers)
     score_files.write(scores, out or predictions)
@@ -66,48 +55,51 @@ def evaluate(predictions: Path, data: Path, *, out: Path | None = None, workers:
 
 
 def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
-    """The predicted scans that have truth, before a voxel is read.
+    """The predicted scans that have labels, before a voxel is read.
 
     Raises:
-        UserError: as `evaluate` does, but for what is in the masks.
+        UserError: as `evaluate` does, but for problems within the masks.
     """
     dataset = Dataset.load(data)
-    found = load_predictions(predictions)
-    failed = {one.scan: one.reason for one in found if one.status == "failed"}
-    done = [one for one in found if one.status == "done"]
-    skipped = {one.scan: why for one in done if (why := why_unscored(one, dataset))}
-    kept = [one for one in done if one.scan not in skipped]
-    problems = [problem for one in kept for problem in _scoring_problems(one, dataset)]
+    scans = load_predictions(predictions)
+    failed = {scan.scan: scan.reason for scan in scans if scan.status == "failed"}
+    done = [scan for scan in scans if scan.status == "done"]
+    skipped = {scan.scan: why for scan in done if (why := why_unscored(scan, dataset))}
+    scorable = [scan for scan in done if scan.scan not in skipped]
+    problems = [problem for scan in scorable for problem in _scoring_problems(scan, dataset)]
+    if not scorable:
+        problems = [
+            f"{predictions}: no scan can be scored against {data}; predict labelled scans",
+            *(f"{scan}: {why}" for scan, why in {**skipped, **failed}.items()),
+        ]
     if problems:
         raise UserError.from_problems(problems)
-    if not kept:
-        raise UserError.from_problems(_nothing_to_score(predictions, data, {**skipped, **failed}))
-    return ScorableScans(tuple(_build_file_pair(one, dataset) for one in kept), skipped, failed)
+    return ScorableScans(tuple(_build_file_pair(scan, dataset) for scan in scorable), skipped, failed)
 
 
 def score_pairs(
-    pairs: Sequence[ScanFilePair], *, known: Mapping[str, ScanScores] = NOTHING, workers: int | None = None
+    pairs: Sequence[ScanFilePair], *, known: Mapping[str, ScanScores] = NO_SCORES, workers: int | None = None
 ) -> list[ScanScores]:
-    """Scores in the order of the pairs; those `known` are taken if they are of the same files.
+    """Scores in the order of the pairs; `known` ones are taken if they are of the same files.
 
     Raises:
         UserError: other grids than the dataset's, or damaged files; all of them.
     """
-    held = {
+    scores = {
         pair.origin.scan: pair.origin.with_scores(old.values, old.part)
         for pair in pairs
         if (old := known.get(pair.origin.scan)) and old.made_from == pair.origin.made_from
     }
-    new = [pair for pair in pairs if pair.origin.scan not in held]
-    held.update(
-        (one.scan, score_files.as_read_back(one))
-        for one in _score_in_parallel(new, workers or hardware.available_cores())
+    new = [pair for pair in pairs if pair.origin.scan not in scores]
+    scores.update(
+        (scan.scan, score_files.as_read_back(scan))
+        for scan in _score_in_parallel(new, workers or hardware.available_cores())
     )
-    return [held[pair.origin.scan] for pair in pairs]
+    return [scores[pair.origin.scan] for pair in pairs]
 
 
 def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
-    """Why a scan can't be or isn't scored, or ''."""
+    """The reason why a scan can't be or isn't scored, or ''."""
     sample = dataset.find_sample(prediction.scan)
     if sample is None:
         return f"not in {dataset.folder}"
@@ -117,7 +109,7 @@ def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
 
 
 def _scoring_problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]:
-    """What stops a finished scan from being scored."""
+    """The problems of a finished scan that stop it from being scored."""
     if set(prediction.classes) != set(dataset.classes):
         yield (
             f"{prediction.folder}: has the classes {', '.join(prediction.classes)}; "
@@ -128,17 +120,12 @@ def _scoring_problems(prediction: Prediction, dataset: Dataset) -> Iterator[str]
         yield f"{prediction.folder}: {missing} missing; run `volseg infer` again"
 
 
-def _nothing_to_score(predictions: Path, data: Path, reasons: Mapping[str, str]) -> Iterator[str]:
-    yield f"{predictions}: no scan can be scored against {data}; predict labelled scans"
-    yield from (f"{scan}: {why}" for scan, why in reasons.items())
-
-
 def _build_file_pair(prediction: Prediction, dataset: Dataset) -> ScanFilePair:
     sample = dataset.select_samples(prediction.scan)[0]
-    labels = sample.labels or {}
-    truth = {name: dataset.folder / labels[name] for name in dataset.classes}
+    files = sample.labels or {}
+    labels = {name: dataset.folder / files[name] for name in dataset.classes}
     masks = {name: prediction.mask_file(name) for name in dataset.classes}
-    days = sorted(one.day for one in dataset.samples if one.case == sample.case)
+    days = sorted(other.day for other in dataset.samples if other.case == sample.case)
     origin = ScanInfo(
         scan=sample.name,
         case=sample.case,
@@ -147,10 +134,10 @@ def _build_file_pair(prediction: Prediction, dataset: Dataset) -> ScanFilePair:
         day=days.index(sample.day) + 1,
         matrix="x".join(map(str, sample.shape[:2])),
         prediction_folder=str(prediction.folder),
-        labels_folder=str(next(iter(truth.values())).parent),
-        made_from=source_hash(truth, masks, sample.spacing_mm),
+        labels_folder=str(next(iter(labels.values())).parent),
+        made_from=source_hash(labels, masks, sample.spacing_mm),
     )
-    return ScanFilePair(origin, truth, masks, sample.spacing_mm)
+    return ScanFilePair(origin, labels, masks, sample.spacing_mm)
 
 
 def _score_in_parallel(pairs: Sequence[ScanFilePair], workers: int) -> list[ScanScores]:

@@ -19,6 +19,7 @@ from volseg.evaluation.scan_scores import GROUPS, ScanScores
 from volseg.evaluation.summary import By, GroupSummary, Scores
 from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.system.files import write_text
+from volseg.system.json_files import write_json
 
 CSV, JSON = "scores.csv", "summary.json"
 METHOD = (
@@ -35,20 +36,17 @@ def write(scores: Scores, folder: Path) -> None:
     Raises:
         UserError: the disk is full or the folder can't be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("scan", "class", "metric", "value"))
-    writer.writerows((*row[:3], repr(float(row.value))) for row in scores.rows)
-    table = text.getvalue()
+    columns = scores.to_frame()[["scan", "class", "metric", "value"]]
+    table = columns.to_csv(index=False, lineterminator="\n", na_rep="nan")
     summary = {**_summary_json(scores), "scores_csv": _sha256(table.encode())}
     write_text(folder / CSV, table)
-    write_text(folder / JSON, json.dumps(to_json_value(summary), indent=1) + "\n")
+    write_json(folder / JSON, to_json_value(summary))
 
 
 def read(folder: Path) -> dict[str, ScanScores]:
-    """The scans of scores.csv and summary.json; none where they are missing, damaged or of two times.
+    """The stored scores by scan; none where the files are missing, damaged or of two times.
 
-    What the values are of is told by `made_from` only: nobody has looked at the masks yet.
+    Only `made_from` says which masks and labels the scores are of; the masks themselves are not read.
     """
     try:
         table = (folder / CSV).read_bytes()
@@ -59,15 +57,14 @@ def read(folder: Path) -> dict[str, ScanScores]:
         for row in csv.DictReader(io.StringIO(table.decode())):
             metrics = values.setdefault(row["scan"], {}).setdefault(row["class"], {})
             metrics[row["metric"]] = float(row["value"])
-        scans = [_parse_scan(one, values[one["scan"]]) for one in summary["metric_per_case"]]
+        return {scan["scan"]: _parse_scan(scan, values[scan["scan"]]) for scan in summary["metric_per_case"]}
     except (OSError, ValueError, KeyError, TypeError):  # missing, or of an earlier version
         return {}
-    return {one.scan: one for one in scans}
 
 
-def as_read_back(one: ScanScores) -> ScanScores:
-    """A scan's scores as they will be read again, so that kept and new ones can be compared."""
-    return dataclasses.replace(one, part=_parse_kaggle_part(to_json_value(_kaggle_part_json(one.part))))
+def as_read_back(scan: ScanScores) -> ScanScores:
+    """A scan's scores as `read` will return them, so that stored and new scores can be compared."""
+    return dataclasses.replace(scan, part=_parse_kaggle_part(to_json_value(_kaggle_part_json(scan.part))))
 
 
 def _sha256(content: bytes) -> str:
@@ -79,52 +76,50 @@ def _summary_json(scores: Scores) -> dict[str, Any]:
         "headline": scores.headline.name,
         **_group_json(scores.headline),
         "interval_method": METHOD,
-        "groups": {name: _group_json(summary) for name, summary in scores.groups.items()},
-        "by": {
-            what: {name: _group_json(summary) for name, summary in scores.summaries_by(what).items()}
-            for what in get_args(By)
-        },
-        "metric_per_case": [
-            {
-                "scan": one.scan,
-                "case": one.case,
-                "day": one.day,
-                "matrix": one.matrix,
-                "group": GROUPS[one.seen],
-                "run": one.run,
-                "prediction_file": one.prediction_folder,
-                "reference_file": one.labels_folder,
-                "metrics": one.values,
-                "kaggle": _kaggle_part_json(one.part),
-                "made_from": one.made_from,
-            }
-            for one in scores.scans
-        ],
+        "groups": _groups_json(scores.groups),
+        "by": {key: _groups_json(scores.summaries_by(key)) for key in get_args(By)},
+        "metric_per_case": [_scan_json(scan) for scan in scores.scans],
         "runs": scores.runs,
-        "by_run": {run: _group_json(summary) for run, summary in scores.by_run.items()},
+        "by_run": _groups_json(scores.by_run),
         "skipped": scores.skipped,
         "failed": scores.failed,
     }
 
 
-def _parse_scan(told: Mapping[str, Any], values: Mapping[str, Mapping[str, float]]) -> ScanScores:
+def _scan_json(scan: ScanScores) -> dict[str, Any]:
+    return {
+        "scan": scan.scan,
+        "case": scan.case,
+        "day": scan.day,
+        "matrix": scan.matrix,
+        "group": GROUPS[scan.seen],
+        "run": scan.run,
+        "prediction_file": scan.prediction_folder,
+        "reference_file": scan.labels_folder,
+        "metrics": scan.values,
+        "kaggle": _kaggle_part_json(scan.part),
+        "made_from": scan.made_from,
+    }
+
+
+def _parse_scan(scan: Mapping[str, Any], values: Mapping[str, Mapping[str, float]]) -> ScanScores:
     return ScanScores(
-        scan=told["scan"],
-        case=told["case"],
-        seen=next(seen for seen, name in GROUPS.items() if name == told["group"]),
+        scan=scan["scan"],
+        case=scan["case"],
+        seen=next(seen for seen, name in GROUPS.items() if name == scan["group"]),
         values=values,
-        part=_parse_kaggle_part(told["kaggle"]),
-        prediction_folder=told["prediction_file"],
-        labels_folder=told["reference_file"],
-        run=told["run"],
-        day=told["day"],
-        matrix=told["matrix"],
-        made_from=told["made_from"],
+        part=_parse_kaggle_part(scan["kaggle"]),
+        prediction_folder=scan["prediction_file"],
+        labels_folder=scan["reference_file"],
+        run=scan["run"],
+        day=scan["day"],
+        matrix=scan["matrix"],
+        made_from=scan["made_from"],
     )
 
 
 def _kaggle_part_json(part: KaggleTerms) -> dict[str, Any]:
-    """A scan's part of the competition's score: Dice as its mean over so many slices of each class."""
+    """A scan's terms of the competition's score: by class the mean Dice and the number of its slices."""
     counted = ~np.isnan(part.dice)
     total = np.where(counted, part.dice, 0).sum(axis=1)
     slices = counted.sum(axis=1)
@@ -136,14 +131,18 @@ def _kaggle_part_json(part: KaggleTerms) -> dict[str, Any]:
     }
 
 
-def _parse_kaggle_part(told: Mapping[str, Any]) -> KaggleTerms:
-    """A part with the same means over as many slices, so that it weighs the same in a score."""
-    slices = np.array(told["slices"])
+def _parse_kaggle_part(part: Mapping[str, Any]) -> KaggleTerms:
+    """Terms with the same mean Dice in as many slices, so that they have the same weight in a score."""
+    slices = np.array(part["slices"])
     dice = np.full((len(slices), max(slices.max(), 1)), math.nan)
-    for row, mean, count in zip(dice, told["dice"], slices, strict=True):
+    for row, mean, count in zip(dice, part["dice"], slices, strict=True):
         row[:count] = mean
-    joint = told["hd_joint"]
-    return KaggleTerms(dice, np.array(told["hd"], float), math.nan if joint is None else joint)
+    joint = part["hd_joint"]
+    return KaggleTerms(dice, np.array(part["hd"], float), math.nan if joint is None else joint)
+
+
+def _groups_json(summaries: Mapping[str, GroupSummary]) -> dict[str, Any]:
+    return {name: _group_json(summary) for name, summary in summaries.items()}
 
 
 def _group_json(summary: GroupSummary) -> dict[str, Any]:
@@ -162,21 +161,18 @@ def _intervals_json(intervals: ScoreIntervals) -> dict[str, Any] | None:
     if intervals.cases < bootstrap.LEAST_CASES:
         return None
     return {
-        "foreground_mean": {name: _interval_ends(one) for name, one in intervals.foreground_mean.items()},
-        "mean": {
-            organ: {name: _interval_ends(one) for name, one in metrics.items()}
-            for organ, metrics in intervals.mean.items()
-        },
-        "kaggle": _interval_ends(intervals.kaggle),
+        "foreground_mean": _interval_ends(intervals.foreground_mean),
+        "mean": {name: _interval_ends(metrics) for name, metrics in intervals.mean.items()},
+        **_interval_ends({"kaggle": intervals.kaggle}),
     }
 
 
-def _interval_ends(estimate: Estimate) -> tuple[float, float] | None:
-    return (estimate.low, estimate.high) if estimate.has_interval else None
+def _interval_ends(estimates: Mapping[str, Estimate]) -> dict[str, tuple[float, float] | None]:
+    return {name: (one.low, one.high) if one.has_interval else None for name, one in estimates.items()}
 
 
 def to_json_value(value: Any) -> Any:
-    """The same as JSON can hold it, floats to 7 decimals."""
+    """The same value as JSON can hold it, floats to 7 decimals."""
     if isinstance(value, Mapping):
         return {key: to_json_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,24 +1,40 @@
-"""Scores of many scans: their means, kept apart by what training saw."""
+"""Mean scores of many scans, by whether training saw them, by run, case, day and matrix size."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from volseg.evaluation.intervals import ScoreIntervals, estimate_intervals
-from volseg.evaluation.scan_scores import GROUPS, LABELLED, ScanScores, ScoreRow
+from volseg.evaluation.scan_scores import GROUPS, LABELLED, ScanScores, group_scans, score_frame
 from volseg.formatting import natural_key
 from volseg.metrics import DEFAULT, Metric, kaggle_score
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 By = Literal["case", "day", "matrix"]
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
 METRICS = {metric.column_name: metric for metric in DEFAULT}
+COLUMNS = {  # of tables; scores.csv and summary.json have all metrics
+    "Dice": "Dice",
+    "HD": "HD\nmm",
+    "HD95": "HD95\nmm",
+    "NSD2": "NSD\n2 mm",
+    "NSD3": "NSD\n3 mm",
+    "APL_mm": "APL\nmm",
+    "truth_ml": "true\nml",
+    "volume_difference_ml": "off by\nml",
+    "Dice_labelled": "Dice*",
+    "HD95_labelled": "HD95*\nmm",
+}
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """Means over a group of scans and their intervals; see `means` for how empty masks count."""
+    """Means over a group of scans and their intervals; see `metric_means` for how empty masks count."""
 
     name: str
     scans: tuple[str, ...]
@@ -37,9 +53,9 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of all scans, and the runs that made the masks.
+    """The scores of all scans, and the runs that predicted the masks.
 
-    `skipped` and `failed` say for a scan why it has no scores.
+    `skipped` and `failed` give for a scan the reason why it has no scores.
     """
 
     scans: tuple[ScanScores, ...]
@@ -47,115 +63,74 @@ class Scores:
     failed: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
 
-    @property
-    def rows(self) -> list[ScoreRow]:
-        """The lines of scores.csv."""
-        return [
-            ScoreRow(one.scan, organ, metric, value)
-            for one in self.scans
-            for organ, values in one.values.items()
-            for metric, value in values.items()
-        ]
+    def to_frame(self) -> "DataFrame":
+        """Table with the columns scan, case, class, metric, value and seen; see `score_frame`."""
+        return score_frame(self.scans)
 
     @cached_property
     def groups(self) -> dict[str, GroupSummary]:
-        """A summary for each group that has scans."""
-        found = {name: [one for one in self.scans if one.seen == seen] for seen, name in GROUPS.items()}
-        return {name: summarise_scans(name, scans) for name, scans in found.items() if scans}
+        """A summary for each group of `GROUPS` that has scans."""
+        groups = group_scans(self.scans, lambda scan: GROUPS[scan.seen])
+        return {name: summarise_scans(name, groups[name]) for name in GROUPS.values() if name in groups}
 
     @cached_property
     def by_run(self) -> dict[str, GroupSummary]:
-        """Where several runs made the masks, such as those of five folds, a summary of each one's."""
-        found = {run: [one for one in self.scans if one.run == run] for run in sorted(self.runs)}
-        several = len(self.runs) > 1
-        return {run: summarise_scans(run, scans) for run, scans in found.items() if several and scans}
+        """A summary for each run where several predicted the masks, such as those of five folds."""
+        groups = group_scans(self.scans, lambda scan: scan.run) if len(self.runs) > 1 else {}
+        return {run: summarise_scans(run, groups[run]) for run in sorted(self.runs) if run in groups}
 
     @property
     def unseen_or_all(self) -> list[ScanScores]:
         """The scans that training did not see; the seen ones only if there are no others."""
-        return [one for one in self.scans if one.seen != "scan"] or list(self.scans)
+        return [scan for scan in self.scans if scan.seen != "scan"] or list(self.scans)
 
     @cached_property
     def headline(self) -> GroupSummary:
-        """Over the telling scans."""
+        """The summary of `unseen_or_all`."""
         scans = self.unseen_or_all
         return summarise_scans(GROUPS["scan"] if scans[0].seen == "scan" else "unseen scans", scans)
 
-    def summaries_by(self, what: By) -> dict[str, GroupSummary]:
-        """The telling scans by case, by day (the first, second ... of a case) or by matrix size."""
-        found: dict[str, list[ScanScores]] = {}
-        for one in sorted(self.unseen_or_all, key=lambda one: natural_key(_KEYS[what](one))):
-            found.setdefault(_KEYS[what](one), []).append(one)
-        return {name: summarise_scans(name, scans) for name, scans in found.items()}
-
-
-_KEYS: dict[By, Callable[[ScanScores], str]] = {
-    "case": lambda one: one.case,
-    "day": lambda one: str(one.day),
-    "matrix": lambda one: one.matrix,
-}
+    def summaries_by(self, key: By) -> dict[str, GroupSummary]:
+        """Summaries of `unseen_or_all` by case, day (the first, second ... of a case) or matrix size."""
+        groups = group_scans(self.unseen_or_all, lambda scan: str(getattr(scan, key)))
+        return {name: summarise_scans(name, groups[name]) for name in sorted(groups, key=natural_key)}
 
 
 def summarise_scans(name: str, scans: Sequence[ScanScores]) -> GroupSummary:
-    """The means over some scans, at least one."""
-    mean = {organ: metric_means(scan.values[organ] for scan in scans) for organ in next(iter(scans)).values}
+    """The means over at least one scan."""
+    means = metric_means(score_frame(scans))
+    over_classes = means.groupby("metric", sort=False).agg({"mean": "mean", "missed": "sum"})
     return GroupSummary(
         name,
         tuple(scan.scan for scan in scans),
-        mean,
-        _mean_over_classes(mean),
+        {str(of): _by_metric(rows.droplevel("class")) for of, rows in means.groupby("class", sort=False)},
+        _by_metric(over_classes),
         kaggle_score.score_scans(scan.part for scan in scans),
         estimate_intervals(scans),
     )
 
 
-def metric_means(table: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each metric over scans.
+def metric_means(scores: "DataFrame") -> "DataFrame":
+    """The columns mean and missed by class and metric, over the scans of a `score_frame`.
 
     NaN (nothing to measure) is left out. Infinite values (one mask empty) can't be averaged: the mean
-    is over the finite ones, and the number of the others stands beside it, as `HD_missed`.
+    is over the finite ones, and `missed` is the number of the others.
     """
-    rows = list(table)
-    found: dict[str, float] = {}
-    for metric in rows[0]:
-        values = [row[metric] for row in rows]
-        found[metric] = _finite_mean(value for value in values if math.isfinite(value))
+    value = scores["value"]
+    columns = scores.assign(mean=value.where(np.isfinite(value)), missed=np.isinf(value))
+    return columns.groupby(["class", "metric"], sort=False).agg({"mean": "mean", "missed": "sum"})
+
+
+def _by_metric(means: "DataFrame") -> dict[str, float]:
+    """Means by metric; an unbounded one is followed by the number of its infinite values, `HD_missed`."""
+    values: dict[str, float] = {}
+    for metric, mean, missed in means.itertuples():
+        values[metric] = mean
         if metric_of(metric).unbounded:
-            found[metric + MISSED] = sum(map(math.isinf, values))
-    return found
-
-
-def _mean_over_classes(mean: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The mean of the classes' means, and the sum of what they missed."""
-    metrics = next(iter(mean.values()))
-    columns = {metric: [values[metric] for values in mean.values()] for metric in metrics}
-    return {
-        metric: sum(column)
-        if metric.endswith(MISSED)
-        else _finite_mean(value for value in column if math.isfinite(value))
-        for metric, column in columns.items()
-    }
+            values[metric + MISSED] = missed
+    return values
 
 
 def metric_of(name: str) -> Metric:
-    """The metric behind a name in scores.csv."""
+    """The metric with a name of scores.csv."""
     return METRICS[name.removesuffix(LABELLED)]
-
-
-def _finite_mean(values: Iterable[float]) -> float:
-    finite = list(values)
-    return sum(finite) / len(finite) if finite else math.nan
-
-
-COLUMNS = {  # what people look at first; scores.csv and summary.json have all
-    "Dice": "Dice",
-    "HD": "HD\nmm",
-    "HD95": "HD95\nmm",
-    "NSD2": "NSD\n2 mm",
-    "NSD3": "NSD\n3 mm",
-    "APL_mm": "APL\nmm",
-    "truth_ml": "true\nml",
-    "volume_difference_ml": "off by\nml",
-    "Dice_labelled": "Dice*",
-    "HD95_labelled": "HD95*\nmm",
-}

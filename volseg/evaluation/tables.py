@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ABREAST = 4
 """Classes side by side, their mean among them; more go into tables below."""
 LARGE = 1000
-"""From here on millimetres and millilitres are whole."""
+"""From here on millimetres and millilitres are whole numbers."""
 LEGEND = {
     "[": "[ ]: 95 % interval, from drawing cases",
     "*": "*: within the labelled slices",
@@ -23,45 +23,48 @@ LEGEND = {
 
 
 def metric_tables(scores: Scores) -> "Group":
-    """Metrics by classes with their intervals: a table for each group, that of the headline last."""
+    """Metrics by classes with their intervals: tables for each group, those of the headline last."""
     from rich.console import Group
 
     groups = list(scores.groups.values())
     if len(groups) > 1:
         groups.append(scores.headline)
-    return Group(*(part for group in groups for part in _group_tables(group)))
+    return Group(*(table for group in groups for table in _group_tables(group)))
 
 
 def run_table(scores: Scores) -> "Table":
-    """A line for each run: means over its own scans, and where there is one their 95 % interval."""
+    """A line for each run: means over its own scans, with their 95 % intervals."""
     return _summary_table("run", scores.by_run)
 
 
-def summary_table_by(scores: Scores, what: By) -> "Table":
-    """The same for each case, day or matrix size."""
-    return _summary_table(what, scores.summaries_by(what))
+def summary_table_by(scores: Scores, key: By) -> "Table":
+    """A line for each case, day or matrix size: means with their 95 % intervals."""
+    return _summary_table(key, scores.summaries_by(key))
 
 
 def _group_tables(group: GroupSummary) -> Iterator["Table"]:
-    """One group: a table for so many classes as stand side by side, what is told of it around them."""
+    """One group: a table for each `ABREAST` classes, with a title above the first and a legend at the end."""
     columns = _class_columns(group)
     names = list(columns)
-    blocks = [names[first : first + ABREAST] for first in range(0, len(names), ABREAST)]
-    for block in blocks:
-        shown = _block_table({name: columns[name] for name in block}, kaggle=block is blocks[-1])
-        if block is blocks[0]:
-            shown.title, shown.title_justify = f"{group.name}: {_count_text(group)}", "left"
-        if block is blocks[-1]:
-            shown.caption, shown.caption_justify = _legend_text(columns), "left"
-        yield shown
+    for first in range(0, len(names), ABREAST):
+        block = names[first : first + ABREAST]
+        is_last = block[-1] == names[-1]
+        table = _block_table({name: columns[name] for name in block}, kaggle=is_last)
+        if not first:
+            table.title, table.title_justify = f"{group.name}: {_count_text(group)}", "left"
+        if is_last:
+            table.caption, table.caption_justify = _legend_text(columns), "left"
+        yield table
 
 
 def _class_columns(group: GroupSummary) -> dict[str, list[str]]:
     """The cells of each class and of their mean, from Dice down to Kaggle's score."""
-    found = group.intervals
-    columns = {name: [*_metric_cells(values, found.mean[name]), ""] for name, values in group.mean.items()}
-    means = _metric_cells(group.foreground_mean, found.foreground_mean)
-    return {**columns, "mean": [*means, _on_two_lines(found.kaggle.to_text())]}
+    intervals = group.intervals
+    columns = {
+        name: [*_metric_cells(values, intervals.mean[name]), ""] for name, values in group.mean.items()
+    }
+    means = _metric_cells(group.foreground_mean, intervals.foreground_mean)
+    return {**columns, "mean": [*means, _on_two_lines(intervals.kaggle)]}
 
 
 def _block_table(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Table":
@@ -70,35 +73,36 @@ def _block_table(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Tabl
     from rich.table import Table
 
     high = any("\n" in cell for column in columns.values() for cell in column)
-    shown = Table("")
+    table = Table("")
     for name in columns:
         header = name.replace("_", "_\n") if high else name
-        shown.add_column(escape(header), justify="right", overflow="fold")
+        table.add_column(escape(header), justify="right", overflow="fold")
     for place, name in enumerate([*COLUMNS.values(), *(["Kaggle"] if kaggle else [])]):
         header = name if high else name.replace("\n", " ")
-        shown.add_row(header, *(escape(column[place]) for column in columns.values()))
-    return shown
+        table.add_row(header, *(escape(column[place]) for column in columns.values()))
+    return table
 
 
 def _summary_table(header: str, summaries: Mapping[str, GroupSummary]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table()
-    shown.add_column(header, no_wrap=True)
+    table = Table()
+    table.add_column(header, no_wrap=True)
     for name in ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle"):
-        shown.add_column(name, justify="right")
-    for name, one in summaries.items():
-        found = one.intervals
-        counts = (str(len(one.scans)), str(found.cases))
-        dice, kaggle = found.foreground_mean["Dice"], found.kaggle
-        told = (
-            _on_two_lines(dice.to_text()),
-            _metric_cell("HD95", one.foreground_mean),
-            _on_two_lines(kaggle.to_text()),
+        table.add_column(name, justify="right")
+    for name, summary in summaries.items():
+        intervals = summary.intervals
+        cells = (
+            name,
+            str(len(summary.scans)),
+            str(intervals.cases),
+            _on_two_lines(intervals.foreground_mean["Dice"]),
+            _metric_cell("HD95", summary.foreground_mean),
+            _on_two_lines(intervals.kaggle),
         )
-        shown.add_row(escape(name), *counts, *map(escape, told))
-    return shown
+        table.add_row(*map(escape, cells))
+    return table
 
 
 def _count_text(group: GroupSummary) -> str:
@@ -108,7 +112,7 @@ def _count_text(group: GroupSummary) -> str:
 
 
 def _legend_text(columns: Mapping[str, Sequence[str]]) -> str:
-    """What the signs in use mean, one a line."""
+    """The meaning of the signs in use, one a line."""
     used = "*" + "".join(cell for column in columns.values() for cell in column)
     return "\n".join(text for sign, text in LEGEND.items() if sign in used)
 
@@ -118,7 +122,7 @@ def _metric_cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]
 
 
 def _metric_cell(name: str, values: Mapping[str, float], interval: Estimate | None = None) -> str:
-    """A mean, what it misses, and below them its interval where there is one."""
+    """A mean, the number of missed organs, and below them the interval where there is one."""
     missed = values.get(name + MISSED, 0)
     text = _format_value(name, values[name]) + (f" +{missed:.0f}" if missed else "")
     if interval is None or not interval.has_interval:
@@ -132,6 +136,6 @@ def _format_value(name: str, value: float) -> str:
     return "-" if math.isnan(value) else f"{value:z.{digits}f}"
 
 
-def _on_two_lines(text: str) -> str:
+def _on_two_lines(estimate: Estimate) -> str:
     """`0.848 [0.810, 0.880]` in two lines."""
-    return text.replace(" [", "\n[")
+    return estimate.to_text().replace(" [", "\n[")

@@ -1,4 +1,4 @@
-"""Whether a package predicts what its run predicts: probabilities and masks of one scan, side by side."""
+"""Equivalence of a package and its run: the differences of probabilities and masks on one scan."""
 
 import math
 from collections.abc import Iterator
@@ -22,19 +22,18 @@ from volseg.system.hardware import available_cores
 from volseg.system.timing import StepTimer
 
 LEAST_DICE = 0.98
-"""Two arithmetics part where a probability is one half, and a strange scan has many such places."""
+"""Arithmetics differ where a probability is near one half, and an unfamiliar scan has many such voxels."""
 MOST_MEAN = 0.002
 MOST_FAR = 1 / 1000
 FAR = 0.05
 SMALL = 100
-"""The masks of both have no more voxels: Dice says little of them."""
+"""Voxels up to which Dice says little of masks."""
 SETS = ("unseen_cases", "later_days", "hold_out", "train")
-CASE, DAY = 123, 20
 
 
 @dataclass(frozen=True)
 class ExampleScan:
-    """A scan to compare on, its channels on their native grid, and what people call it."""
+    """A scan to compare on: its name for people, and its channels on the native grid."""
 
     name: str
     channels: tuple[Volume, ...]
@@ -42,10 +41,10 @@ class ExampleScan:
 
 @dataclass(frozen=True)
 class EquivalenceResult:
-    """How near two networks' predictions of one scan are, by class.
+    """The differences between a run's and a package's prediction of one scan, by class.
 
     Dice between the masks (NaN where both are small), the mean difference of probabilities, and the
-    share of voxels where it is more than FAR.
+    share of voxels where the difference is more than FAR.
     """
 
     network_name: str
@@ -56,17 +55,23 @@ class EquivalenceResult:
 
     @property
     def problems(self) -> list[str]:
-        """Where it is too little, a line each."""
+        """A line for each figure beyond its limit."""
         limits = (
-            ("Dice between the masks", {n: -d for n, d in self.dice.items()}, -LEAST_DICE),
             ("the mean difference of probabilities", self.mean_differences, MOST_MEAN),
             (f"the share of voxels that differ by more than {FAR}", self.far_shares, MOST_FAR),
         )
         return [
-            f"{name}: {what} is {abs(value):.5f}; expected {_format_limit(limit)}"
-            for what, values, limit in limits
-            for name, value in values.items()
-            if value > limit
+            *(
+                f"{name}: Dice between the masks is {dice:.5f}; expected at least {LEAST_DICE:g}"
+                for name, dice in self.dice.items()
+                if dice < LEAST_DICE
+            ),
+            *(
+                f"{name}: {figure} is {value:.5f}; expected at most {limit:g}"
+                for figure, values, limit in limits
+                for name, value in values.items()
+                if value > limit
+            ),
         ]
 
     def __str__(self) -> str:
@@ -81,7 +86,7 @@ class EquivalenceResult:
 
 
 def example_scan(run: Run, data: Path | None, dataset: Dataset | None) -> ExampleScan:
-    """The first scan of the run's that training did not see, else a phantom's."""
+    """The first scan of the dataset that the run was not trained on, else a phantom's."""
     scans = held_out_samples(run, dataset) if dataset else []
     if dataset and scans:
         return ExampleScan(f"{scans[0].name} of {dataset.folder}", dataset.channels(scans[0]))
@@ -93,72 +98,61 @@ def example_scan(run: Run, data: Path | None, dataset: Dataset | None) -> Exampl
 def _cropped_phantom(run: Run) -> Volume:
     """The middle of a phantom's scan, at most two of the run's windows long on each axis."""
     grid = phantom.SMALL[0]
-    image, _ = phantom.simulate_scan(CASE, DAY, grid=grid)
-    here = grid.spacing_mm
-    there = run.config.data.spacing_mm or here
-    most = [math.ceil(2 * n * t / h) for n, t, h in zip(run.config.window, there, here, strict=True)]
-    x, y, z = (
-        slice(max(0, (n - m) // 2), max(0, (n - m) // 2) + m) for n, m in zip(image.shape, most, strict=True)
-    )
-    return Volume(image[x, y, z], stack_affine(grid.pixel_mm, here[2]))
+    image, _ = phantom.simulate_scan(123, 20, grid=grid)
+    native_mm = grid.spacing_mm
+    network_mm = run.config.data.spacing_mm or native_mm
+    shape = [
+        math.ceil(2 * n * t / h) for n, t, h in zip(run.config.window, network_mm, native_mm, strict=True)
+    ]
+    starts = [max(0, (n - m) // 2) for n, m in zip(image.shape, shape, strict=True)]
+    x, y, z = (slice(start, start + m) for start, m in zip(starts, shape, strict=True))
+    return Volume(image[x, y, z], stack_affine(grid.pixel_mm, native_mm[2]))
 
 
 def held_out_samples(run: Run, dataset: Dataset) -> list[Sample]:
-    """The scans of the first of the run's sets that has any here, those of validation first."""
-    for name in SETS:
-        scans = [one for one in dataset.samples if one.name in getattr(run.facts, name)]
-        if scans:
-            return scans
-    return []
+    """The scans of the first of the run's sets that the dataset has scans of, validation's first."""
+    sets = ([s for s in dataset.samples if s.name in getattr(run.facts, name)] for name in SETS)
+    return next(filter(None, sets), [])
 
 
 def compare_predictions(run: Run, package: Run, scan: ExampleScan) -> EquivalenceResult:
-    """Predict a scan by a run, with torch, and by its package; torch's networks are let go first.
+    """Predict a scan by a run, with torch, and by its package; torch's network is freed in between.
 
     Raises:
         UserError: weights or files that can't be used, or output that is no finite number.
     """
-    own = list(_predict_classes(load_run_predictor(run, Torch()), scan))
-    by = choose_engine("auto", package.trained_model.formats).engine
-    other = load_run_predictor(package, by)
+    expected = list(_predict_classes(load_run_predictor(run, Torch()), scan))
+    predictor = load_run_predictor(package, choose_engine("auto", package.formats).engine)
     dice, mean, far = {}, {}, {}
-    for name, (probability, mask), (found, made) in zip(
-        run.facts.classes, own, _predict_classes(other, scan), strict=True
+    for name, (run_probability, run_mask), (probability, mask) in zip(
+        run.facts.classes, expected, _predict_classes(predictor, scan), strict=True
     ):
-        away = np.abs(probability.astype(np.int16) - found) / 255
-        large = max(np.count_nonzero(mask), np.count_nonzero(made)) > SMALL
-        pair = MaskPair(mask, made, scan.channels[0].spacing_mm)
-        dice[name] = Dice()(pair) if large else math.nan
-        mean[name] = float(away.mean())
-        far[name] = float(np.mean(away > FAR))
-    return EquivalenceResult(str(other.members[0].network), scan.name, dice, mean, far)
+        difference = np.abs(run_probability.astype(np.int16) - probability) / 255
+        is_large = max(np.count_nonzero(run_mask), np.count_nonzero(mask)) > SMALL
+        pair = MaskPair(run_mask, mask, scan.channels[0].spacing_mm)
+        dice[name] = Dice()(pair) if is_large else math.nan
+        mean[name] = float(difference.mean())
+        far[name] = float(np.mean(difference > FAR))
+    return EquivalenceResult(str(predictor.members[0].network), scan.name, dice, mean, far)
 
 
 def load_run_predictor(run: Run, engine: Engine) -> Predictor:
-    """A run alone, by an engine."""
+    """The predictor of a run or package by an engine."""
     network = engine.load(run.trained_model, EngineOptions(available_cores(), run.config.inference.batch))
     return build_predictor(run, ensemble_member(run, network))
 
 
-def require_equivalence(package: Path, found: EquivalenceResult) -> None:
-    """Raise where a package differs from its run.
-
-    Raises:
-        UserError: with the figures.
-    """
-    if found.problems:
+def require_equivalence(package: Path, result: EquivalenceResult) -> None:
+    """Raise a UserError with the figures where a package differs from its run."""
+    if result.problems:
         raise UserError.from_problems(
-            f"{package}: does not predict what the run predicts, so it was not kept: {line} ({found})"
-            for line in found.problems
+            f"{package}: does not predict what the run predicts, so it was not kept: {line} ({result})"
+            for line in result.problems
         )
 
 
-def _predict_classes(by: Predictor, scan: ExampleScan) -> Iterator[tuple[Bytes, Mask]]:
+def _predict_classes(predictor: Predictor, scan: ExampleScan) -> Iterator[tuple[Bytes, Mask]]:
     """Each class's probability in 255ths and its mask, (X, Y, Z) on the native grid."""
-    maps = by.predict_probabilities(scan.channels, StepTimer())
-    for number, (_, mask) in enumerate(by.postprocess_masks(maps, scan.channels[0], StepTimer())):
+    maps = predictor.predict_probabilities(scan.channels, StepTimer())
+    for number, (_, mask) in enumerate(predictor.postprocess_masks(maps, scan.channels[0], StepTimer())):
         yield maps.class_probability(number), mask
-
-
-def _format_limit(limit: float) -> str:
-    return f"at least {-limit:g}" if limit < 0 else f"at most {limit:g}"

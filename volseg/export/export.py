@@ -1,4 +1,4 @@
-"""`volseg export`: from a run to a package that predicts the same, without torch if so wished."""
+"""`volseg export`: from a run to a package that predicts the same, in most formats without torch."""
 
 import shutil
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ PACKAGES = Path("packages")
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The package, its bytes, and how near its predictions are to the run's."""
+    """The package, its size in bytes, and its comparison with the run."""
 
     folder: Path
     size: int
@@ -47,25 +47,22 @@ def export(name: str, options: ExportArguments) -> ExportResult:
     _check_target(out, force=options.force)
     dataset = _matching_dataset(run, options.data)
     scan = equivalence.example_scan(run, options.data, dataset)
-    judges = int8.comparison_samples(run, dataset) if options.int8 else []
+    samples = int8.comparison_samples(run, dataset) if options.int8 else []
     with atomic_folder(out) as folder:
-        for file in _copied_file_names(run):
-            shutil.copyfile(run.folder / file, folder / file)
+        for file in (CONFIG, SPLITS, *OPTIONAL):
+            if (run.folder / file).is_file():
+                shutil.copyfile(run.folder / file, folder / file)
         _write_model(run, options.format, folder)
         package = seal_package(folder, run, options.format)
-        found = equivalence.compare_predictions(run, package, scan)
-        equivalence.require_equivalence(out, found)
-        trial = int8.quantise_if_equivalent(run, package, dataset, judges) if dataset and judges else None
+        result = equivalence.compare_predictions(run, package, scan)
+        equivalence.require_equivalence(out, result)
+        trial = int8.quantise_if_equivalent(run, package, dataset, samples) if dataset and samples else None
         shutil.rmtree(folder / "compiled", ignore_errors=True)  # for this processor only
-    return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), found, trial)
+    return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), result, trial)
 
 
 def _check_installed(options: ExportArguments) -> None:
-    """Refuse what can't be done here before anything takes time.
-
-    Raises:
-        UserError: 8 bits of another format, or a library that is missing.
-    """
+    """Refuse 8 bits of another format and a library that is missing, before anything takes time."""
     if options.int8 and options.format != "openvino":
         raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {options.format} out")
     needed = {"openvino": ("openvino", *(("nncf",) if options.int8 else ())), "onnx": ("onnx",), "torch": ()}
@@ -89,11 +86,7 @@ def _open_exportable_run(name: str) -> Run:
 
 
 def _check_target(out: Path, *, force: bool) -> None:
-    """Refuse to write over anything, and ever over what isn't a package.
-
-    Raises:
-        UserError: it exists.
-    """
+    """Raise a UserError for a target that exists, unless it is a package and `force` is given."""
     if not out.exists():
         return
     if not (out / FILE).is_file():
@@ -103,22 +96,13 @@ def _check_target(out: Path, *, force: bool) -> None:
 
 
 def _matching_dataset(run: Run, data: Path | None) -> Dataset | None:
-    """The dataset, if it has the run's classes and channels.
-
-    Raises:
-        UserError: the folder that was named isn't one.
-    """
+    """The dataset, if it has the run's classes and channels."""
     if data is None and not (DATA / DATASET).is_file():
         return None
     dataset = Dataset.load(data or DATA)
     facts = run.facts
     same = (dataset.classes, dataset.facts.channels) == (facts.classes, facts.channels)
     return dataset if same else None
-
-
-def _copied_file_names(run: Run) -> list[str]:
-    """The files that go into a package as they are."""
-    return [n for n in (CONFIG, SPLITS, *OPTIONAL) if (run.folder / n).is_file()]
 
 
 def _write_model(run: Run, kind: Format, folder: Path) -> None:

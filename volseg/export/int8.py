@@ -1,4 +1,4 @@
-"""A package in 8 bits, kept only where the masks of scans that training did not see stay as good."""
+"""Quantisation of a package to 8 bits, accepted if the masks of scans not trained on stay as good."""
 
 import logging
 import math
@@ -30,13 +30,15 @@ from volseg.runs.run import Run
 from volseg.system import processes
 from volseg.system.timing import StepTimer
 
+log = logging.getLogger(__name__)
+MOST_LOST = 0.002
+"""The fall of the mean Dice from which 8 bits are not worth it."""
+SCANS, CENTRED, OTHERS = 10, 3, 2
+"""Training scans that give the ranges; windows of each around classes and elsewhere in the body."""
+
 
 def quantise_network(file: Path, windows: Sequence[Floats], out: Path) -> None:
-    """Write a network in 8 bits, whose ranges are those seen on windows (C, X, Y, Z).
-
-    Raises:
-        UserError: the network can't be quantised.
-    """
+    """Write a network in 8 bits, whose ranges are those on windows (C, X, Y, Z)."""
     library = import_openvino()  # before NNCF loads it
     import nncf
 
@@ -45,25 +47,17 @@ def quantise_network(file: Path, windows: Sequence[Floats], out: Path) -> None:
     try:
         model = openvino_core().read_model(file)
         with redirect_stdout(StringIO()):  # it draws progress bars there
-            made = nncf.quantize(
-                model, batches, preset=nncf.QuantizationPreset.MIXED, subset_size=len(windows)
-            )
+            preset = nncf.QuantizationPreset.MIXED
+            quantised = nncf.quantize(model, batches, preset=preset, subset_size=len(windows))
     except (RuntimeError, nncf.ValidationError, nncf.InternalError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"--int8: the network can't be quantised ({reason}); leave --int8 out") from error
-    library.save_model(made, out, compress_to_fp16=False)
-
-
-log = logging.getLogger(__name__)
-MOST_LOST = 0.002
-"""The fall of the mean Dice from which 8 bits are not worth it."""
-SCANS, ORGANS, OTHERS = 10, 3, 2
-"""Training scans that ranges are found on; windows of each about organs and elsewhere in the body."""
+    library.save_model(quantised, out, compress_to_fp16=False)
 
 
 @dataclass(frozen=True)
 class PackageScore:
-    """The mean Dice over classes and scans, and the median over scans of the seconds a window took."""
+    """The mean Dice over classes and scans, and the median over scans of the seconds a window."""
 
     dice: float
     seconds: float
@@ -71,7 +65,7 @@ class PackageScore:
 
 @dataclass(frozen=True)
 class Int8Result:
-    """What 8 bits cost and save, on so many scans; `seen` are those that the run was trained on."""
+    """The scores before and after quantisation, and the number of scans they were measured on."""
 
     scans: int
     before: PackageScore
@@ -84,7 +78,7 @@ class Int8Result:
         return self.after.dice > self.before.dice - MOST_LOST
 
     def __str__(self) -> str:
-        """Both figures, and what was decided."""
+        """Both scores and the decision."""
         verdict = "kept" if self.is_accepted else f"not kept: Dice falls by {MOST_LOST} or more"
         which = "training scans (the run has no others here)" if self.on_training_scans else "scans"
         return (
@@ -94,24 +88,24 @@ class Int8Result:
 
 
 def comparison_samples(run: Run, dataset: Dataset | None) -> list[Sample]:
-    """The labelled scans of the run's that 8 bits are judged on.
+    """The labelled scans on which 8 bits are compared with the run.
 
     Raises:
-        UserError: there are none, or none to find ranges on.
+        UserError: there are none, or no training scans that give the ranges.
     """
-    found = [one for one in held_out_samples(run, dataset) if one.labels] if dataset else []
-    if dataset is None or not found or not _training_samples(run, dataset):
+    samples = [sample for sample in held_out_samples(run, dataset) if sample.labels] if dataset else []
+    if dataset is None or not samples or not _training_samples(run, dataset):
         raise UserError(
             "--int8: needs the scans that the run was trained and validated on; name their dataset "
             "with --data"
         )
-    return found
+    return samples
 
 
 def quantise_if_equivalent(
     run: Run, package: Package, dataset: Dataset, scans: Sequence[Sample]
 ) -> Int8Result:
-    """Quantise a package in its place, if its masks stay as good.
+    """Quantise a package in place if its masks stay as good.
 
     Raises:
         UserError: the network can't be quantised, or scans that can't be read.
@@ -121,34 +115,28 @@ def quantise_if_equivalent(
     names = MODEL["openvino"]
     log.info("quantising the network")
     processes.run_in_subprocess(_quantise_package, (package, dataset, eight / names[0]))
-    before, after = _score_packages([package, _seal_int8(eight, run)], dataset, scans)
-    seen = scans[0].name in run.facts.train
-    trial = Int8Result(len(scans), before, after, seen)
-    if trial.is_accepted:
+    quantised = seal_package(eight, run, "openvino", "int8")
+    before, after = _score_packages([package, quantised], dataset, scans)
+    result = Int8Result(len(scans), before, after, scans[0].name in run.facts.train)
+    if result.is_accepted:
         for name in names:
             (eight / name).replace(package.folder / name)
-        _seal_int8(package.folder, run)
+        seal_package(package.folder, run, "openvino", "int8")
     shutil.rmtree(eight)
-    return trial
-
-
-def _seal_int8(folder: Path, run: Run) -> Run:
-    return seal_package(folder, run, "openvino", "int8")
+    return result
 
 
 def _quantise_package(order: tuple[Package, Dataset, Path]) -> None:
     package, dataset, out = order
-    windows = list(_sample_windows(package, dataset))
-    quantise_network(package.network_file, windows, out)
+    quantise_network(package.network_file(), list(_sample_windows(package, dataset)), out)
 
 
 def _sample_windows(run: Run, dataset: Dataset) -> Iterator[Floats]:
-    """Windows (C, X, Y, Z) of training scans that lie evenly in the list of them."""
-    samples = _training_samples(run, dataset)
-    places = np.linspace(0, len(samples) - 1, min(SCANS, len(samples))).round().astype(int)
+    """Windows (C, X, Y, Z) of training scans, which are taken evenly from the list."""
+    samples, data = _training_samples(run, dataset), run.config.data
+    positions = np.linspace(0, len(samples) - 1, min(SCANS, len(samples))).round().astype(int)
     rng = np.random.default_rng(0)
-    for sample in (samples[place] for place in places):
-        data = run.config.data
+    for sample in (samples[position] for position in positions):
         view = NetworkInput.from_channels(dataset.channels(sample), data.spacing_mm, data.intensity)
         for box in [*_class_centred_boxes(run, dataset, sample, view, rng), *_random_boxes(run, view, rng)]:
             yield padded_box(view, box)
@@ -158,7 +146,7 @@ def _class_centred_boxes(
     run: Run, dataset: Dataset, sample: Sample, view: NetworkInput, rng: np.random.Generator
 ) -> Iterator[Box]:
     """Boxes centred on random voxels of random classes that the scan has."""
-    for name in rng.permutation(dataset.classes)[:ORGANS]:
+    for name in rng.permutation(dataset.classes)[:CENTRED]:
         mask = view.grid.resample_mask(dataset.label(sample, name))
         voxels = np.flatnonzero(mask)
         if voxels.size:
@@ -167,7 +155,7 @@ def _class_centred_boxes(
 
 
 def _random_boxes(run: Run, view: NetworkInput, rng: np.random.Generator) -> Iterator[Box]:
-    """Random ones of the windows that inference lays over the body."""
+    """Random boxes among the sliding windows over the body."""
     sides = window_tiling(view, run.config.inference, run.config.window).axis_tilings
     for _ in range(OTHERS):
         yield _window_box([int(rng.choice(side.starts)) for side in sides], run)
@@ -179,41 +167,38 @@ def _window_box(starts: Sequence[int], run: Run) -> Box:
 
 
 def _training_samples(run: Run, dataset: Dataset) -> list[Sample]:
-    return [one for one in dataset.samples if one.name in run.facts.train and one.labels]
+    return [sample for sample in dataset.samples if sample.name in run.facts.train and sample.labels]
 
 
 def _score_packages(packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]) -> list[PackageScore]:
-    """Each package's score, all scan by scan, so that what else the machine does troubles all alike."""
-    loaded = [load_run_predictor(package, OpenVINO()) for package in packages]
-    dice: list[list[list[float]]] = [[] for _ in loaded]
-    seconds: list[list[float]] = [[] for _ in loaded]
+    """Each package's score; packages alternate scan by scan, so that other load affects all alike."""
+    predictors = [load_run_predictor(package, OpenVINO()) for package in packages]
+    scores: list[list[tuple[list[float], float]]] = [[] for _ in predictors]
     with console.progress_bar("comparing 8 bits") as report:
         for number, sample in enumerate(scans, start=1):
-            for which, by in enumerate(loaded):
-                values, took = _score_scan(by, dataset, sample)
-                dice[which].append(values)
-                seconds[which].append(took)
+            for predictor, scan_scores in zip(predictors, scores, strict=True):
+                scan_scores.append(_score_scan(predictor, dataset, sample))
             report(number, len(scans), sample.name)
     return [
-        PackageScore(_mean_over_classes(values), statistics.median(took))
-        for values, took in zip(dice, seconds, strict=True)
+        PackageScore(_mean_over_classes([d for d, _ in pairs]), statistics.median(s for _, s in pairs))
+        for pairs in scores
     ]
 
 
-def _score_scan(by: Predictor, dataset: Dataset, sample: Sample) -> tuple[list[float], float]:
-    """Each class's Dice, and the seconds that the network took for a window."""
-    image, spent = dataset.channels(sample), StepTimer()
-    values = [
+def _score_scan(predictor: Predictor, dataset: Dataset, sample: Sample) -> tuple[list[float], float]:
+    """Each class's Dice, and the network's seconds a window."""
+    channels, spent = dataset.channels(sample), StepTimer()
+    dice = [
         Dice()(MaskPair(dataset.label(sample, name), mask, sample.spacing_mm))
-        for name, mask in by.predict_masks(image, spent)
+        for name, mask in predictor.predict_masks(channels, spent)
     ]
-    member = by.members[0]
-    count = window_tiling(member.network_input(image), member.inference, member.window).window_count
-    return values, spent.by_step["network"] / (count * len(member.tta_networks))
+    member = predictor.members[0]
+    count = window_tiling(member.network_input(channels), member.inference, member.window).window_count
+    return dice, spent.by_step["network"] / (count * len(member.tta_networks))
 
 
 def _mean_over_classes(values: Sequence[Sequence[float]]) -> float:
-    """The mean over classes of the means over scans; a class that no scan has counts for nothing."""
+    """The mean over classes of the means over scans, of those that have the class."""
     by_class = [[v for v in column if not math.isnan(v)] for column in zip(*values, strict=True)]
     means = [statistics.fmean(column) for column in by_class if column]
     return statistics.fmean(means) if means else math.nan

@@ -79,11 +79,7 @@ class Ensemble:
 
     @property
     def weights_digest(self) -> str:
-        """SHA-256 of the weights of all networks.
-
-        Raises:
-            UserError: training has not written any yet.
-        """
+        """SHA-256 of the weights of all networks."""
         hashes = [run.weights_digest for run in self.runs]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
@@ -129,14 +125,8 @@ class Ensemble:
 
 
 def configure_run(run: Run, options: InferArguments) -> Run:
-    """A run whose config has the options in place of its own settings of inference.
-
-    Raises:
-        UserError: flips of a run that was trained without.
-    """
-    changes: dict[str, object] = {}
-    if options.fast:
-        changes = {"overlap": FAST_OVERLAP, "flips": ()}
+    """A run whose config has the options in place of its own settings of inference."""
+    changes: dict[str, object] = {"overlap": FAST_OVERLAP, "flips": ()} if options.fast else {}
     if options.overlap is not None:
         changes["overlap"] = options.overlap
     if options.tta == "flips":
@@ -174,22 +164,18 @@ def _mask_settings(run: Run, kind: str) -> list[object]:
 
 
 def _duplicate_problems(members: Sequence[Path]) -> Iterator[str]:
-    seen: set[Path] = set()
-    for member in members:
-        if member.resolve() in seen:
+    paths = [member.resolve() for member in members]
+    for position, member in enumerate(members):
+        if paths[position] in paths[:position]:
             yield f"{member}: named twice; name each run once, it would count double"
-        seen.add(member.resolve())
 
 
 def _mismatch_problems(runs: Sequence[Run]) -> Iterator[str]:
     """A line for each run that can't be averaged with the first."""
     first = _run_traits(runs[0])
     for run in runs[1:]:
-        differences = [
-            f"{trait} {value} (there {first[trait]})"
-            for trait, value in _run_traits(run).items()
-            if value != first[trait]
-        ]
+        traits = _run_traits(run).items()
+        differences = [f"{t} {value} (there {first[t]})" for t, value in traits if value != first[t]]
         if differences:
             yield (
                 f"{run.folder}: can't be averaged with {runs[0].folder}: {'; '.join(differences)}; "

@@ -77,10 +77,8 @@ def _compare_with_other_days(
 
 def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensemble) -> Iterator[str]:
     """Warnings of scans that training saw: their masks say nothing about new patients."""
-    for seen, text in (
-        ("scan", "was itself trained on"),
-        ("case", "is another day of a case that was trained on"),
-    ):
+    texts = {"scan": "was itself trained on", "case": "is another day of a case that was trained on"}
+    for seen, text in texts.items():
         names = [record.scan for record in records if record.seen == seen]
         if names:
             runs = ensemble.name if len(ensemble.runs) == 1 else f"one or more of {ensemble.name}"

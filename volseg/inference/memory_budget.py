@@ -1,4 +1,4 @@
-"""What predicting takes of the memory: told beforehand, and kept within a limit."""
+"""The memory that inference takes: an estimate for each scan, and the limit of --max-memory."""
 
 import logging
 import math
@@ -21,25 +21,25 @@ from volseg.system.hardware import free_memory
 
 log = logging.getLogger(__name__)
 ROOM = 1.25
-"""What the system's allocator holds for each byte that is used."""
+"""Bytes that the system's allocator holds for each byte in use."""
 AHEAD, ALONE = 8, 4
-"""Bytes a voxel of probabilities and masks while one class is cleaned and another reviewed, or one by one."""
+"""Bytes a voxel of probabilities and masks: one class cleaned while another is reviewed, or one by one."""
 CLEANING = 8
-"""Bytes that cleaning takes for each voxel of the box around an organ."""
-ORGANS = 0.25
-"""The share of a scan within a box around one organ, which is what cleaning works on."""
+"""Bytes that post-processing takes for each voxel of the box around a class."""
+BOX_SHARE = 0.25
+"""The share of a scan within the box around one class, on which post-processing works."""
 
 
 def resident_bytes() -> int:
-    """Bytes of memory that this process holds now."""
+    """Bytes of memory that this process holds (its resident set)."""
     return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """What the networks of a predictor hold, and what all may hold together, in bytes.
+    """The bytes that a predictor's loaded networks hold, and the limit for all of inference.
 
-    `told` says whether the user set the limit; else it is what was free.
+    The limit is --max-memory where it is `set_by_user`, else the memory that was free.
     """
 
     predictor: Predictor
@@ -49,32 +49,28 @@ class MemoryBudget:
 
     @classmethod
     def for_predictor(cls, predictor: Predictor, channels: int, limit: int | None) -> "MemoryBudget":
-        """The budget of networks that were just loaded; within a limit they are tried first."""
+        """The budget of networks that were just loaded; under a limit they are run once to measure them."""
         if limit is not None:
             warm_up_networks(predictor.members, channels)
         loaded = resident_bytes()
         return cls(predictor, loaded, limit or loaded + free_memory(), limit is not None)
 
     def peak_bytes(self, channels: Sequence[Volume], *, beside: bool) -> int:
-        """Bytes at the peak of predicting a scan; `beside` it the next is read and the last one written."""
+        """Bytes at the peak of predicting a scan, the next being read and the last written `beside` it."""
         first, classes = channels[0], len(self.predictor.classes)
         image = sum(channel.voxels.nbytes for channel in channels)
         predicting = max(_prediction_bytes(m, first, len(channels), classes) for m in self.predictor.members)
-        each = (AHEAD if beside else ALONE) + CLEANING * ORGANS + 4 * self.predictor.exclusive
+        each = (AHEAD if beside else ALONE) + CLEANING * BOX_SHARE + 4 * self.predictor.exclusive
         finishing = round(each * first.voxels.size)
         together = 3 * image + predicting + finishing if beside else image + max(predicting, finishing)
         return self.loaded + round(ROOM * together)
 
     def has_room_beside(self, channels: Sequence[Volume]) -> bool:
-        """Whether the next scan may be read, and the last one written, while one is predicted."""
+        """Whether the next scan may be read, and the last one written, while this one is predicted."""
         return self.peak_bytes(channels, beside=True) <= self.limit
 
     def check_scan(self, channels: Sequence[Volume]) -> None:
-        """Tell what a scan takes, if a limit was set.
-
-        Raises:
-            UserError: more than is allowed.
-        """
+        """Log the memory that a scan takes if the user set a limit, and refuse a scan above it."""
         peak = self.peak_bytes(channels, beside=self.has_room_beside(channels))
         shape, networks = "x".join(map(str, channels[0].voxels.shape)), format_bytes(self.loaded)
         memory = (
@@ -86,23 +82,22 @@ class MemoryBudget:
             log.info("%s", memory)
 
     def largest_box_voxels(self, channels: Sequence[Volume]) -> int | None:
-        """Voxels of the largest box that can be cleaned within a limit that was set."""
+        """Voxels of the largest box that can be post-processed within the user's limit; None without."""
         if not self.set_by_user:
             return None
-        beside = self.has_room_beside(channels)
-        left = self.limit - self.peak_bytes(channels, beside=beside)
-        return round(ORGANS * channels[0].voxels.size + max(0, left) / (ROOM * CLEANING))
+        left = self.limit - self.peak_bytes(channels, beside=self.has_room_beside(channels))
+        return round(BOX_SHARE * channels[0].voxels.size + max(0, left) / (ROOM * CLEANING))
 
 
 def warm_up_networks(members: Sequence[EnsembleMember], channels: int) -> None:
-    """Let each network take the memory that it needs: it predicts windows of zeros."""
+    """Run each network on windows of zeros, so that it takes the memory that it needs."""
     for member in members:
         image = np.zeros((channels, *member.window), np.float32)
         deque(member.network.parts(iter([WeightedWindow(image, image[0])] * 4)), maxlen=0)
 
 
 def _prediction_bytes(member: EnsembleMember, first: Volume, channels: int, classes: int) -> int:
-    """Bytes of a layer of windows: the image twice, the sums and what of them is moved; and the way back."""
+    """Bytes of a layer of windows (the image twice, the sums and a copy of a part) and of resampling back."""
     grid = NetworkGrid.from_volume(first, member.data.spacing_mm)
     overlap = member.inference.overlap
     x, y, z = (

@@ -1,4 +1,4 @@
-"""The scans that a run did not train on, each as the network sees it that they are new to."""
+"""Out-of-fold prediction: each validation scan by the network of the fold that has not seen its case."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class OutOfFoldScan:
-    """A scan, its channels, and the probabilities that the network gives which it is new to."""
+    """A scan, its channels, and its probabilities by the predictor of a run that has not seen it."""
 
     sample: Sample
     channels: tuple[Volume, ...]
@@ -36,9 +36,9 @@ class OutOfFoldScan:
 
 @dataclass(frozen=True)
 class OutOfFoldScans:
-    """A run, or the five folds of one, and its labelled validation scans, each with its network's run.
+    """A run, or the five folds of one, and its labelled validation scans, each paired with a run.
 
-    Each scan is there once: with the run that saw nothing of its case, where there is one.
+    Each scan occurs once: with the run that has not seen its case, where there is such a run.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class OutOfFoldScans:
 
     @classmethod
     def of_run(cls, name: str | None, data: Path, verb: str) -> "OutOfFoldScans":
-        """That of a run by its name, or of the newest; `verb` is what one wants to do with it.
+        """The validation scans of a run by its name, or of the newest; `verb` is for messages.
 
         Raises:
             UserError: a package, another dataset, or no validation scan.
@@ -57,9 +57,9 @@ class OutOfFoldScans:
         members = tuple(_refuse_package(open_run(member), verb) for member in runs.member_folders(folder))
         dataset = Dataset.load(data)
         members[0].check_classes(dataset.classes, data)
-        by = _least_exposed_runs(members)
-        _refuse_other_dataset(folder, dataset, by)
-        scans = _ordered_scans(members, dataset, by)
+        run_by_scan = _least_exposed_runs(members)
+        _refuse_other_dataset(folder, dataset, run_by_scan)
+        scans = _ordered_scans(members, dataset, run_by_scan)
         if not scans:
             raise UserError(
                 f"{folder}: has no labelled validation scan in {data}, so nothing to {verb} by; train "
@@ -70,30 +70,29 @@ class OutOfFoldScans:
 
     @property
     def weights_digests(self) -> tuple[str, ...]:
-        """The hashes of its networks."""
+        """SHA-256 of the weights of each run."""
         return tuple(run.weights_digest for run in self.members)
 
     def predict_scans(
         self, options: InferArguments, doing: str, seconds: float | None = None
     ) -> Iterator[OutOfFoldScan]:
-        """Each scan, its network loaded once; in so much time, so many of each run's as there is time for.
+        """Predict the scans run by run, the first days of all cases before the second.
 
-        The first days of all cases come before the second.
+        With `seconds`, each run has an equal share of this time, and its last scans are left out.
         """
         done = 0
         share = seconds and seconds / len(self.members)
         with console.progress_bar(doing) as report:
             for run, pairs in groupby(self.scans, key=lambda pair: pair[0]):
-                until = share and time.monotonic() + share
+                deadline = share and time.monotonic() + share
                 predictor = Ensemble((run.folder,), (run,)).load(options).predictor
                 for _, sample in pairs:
-                    image = self.dataset.channels(sample)
-                    yield OutOfFoldScan(
-                        sample, image, predictor.predict_probabilities(image, StepTimer()), predictor
-                    )
+                    channels = self.dataset.channels(sample)
+                    maps = predictor.predict_probabilities(channels, StepTimer())
+                    yield OutOfFoldScan(sample, channels, maps, predictor)
                     done += 1
                     report(done, len(self.scans), sample.name)
-                    if until and time.monotonic() > until:
+                    if deadline and time.monotonic() > deadline:
                         break
 
 
@@ -108,17 +107,17 @@ def _refuse_package(run: Run, verb: str) -> Run:
 
 def _least_exposed_runs(members: Sequence[Run]) -> dict[str, Run]:
     """For each validation scan the run that saw the least of its case."""
-    by: dict[str, Run] = {}
-    for kept_apart in ("unseen_cases", "later_days"):
+    runs: dict[str, Run] = {}
+    for split in ("unseen_cases", "later_days"):
         for run in members:
-            for name in getattr(run.facts, kept_apart):
-                by.setdefault(name, run)
-    return by
+            for name in getattr(run.facts, split):
+                runs.setdefault(name, run)
+    return runs
 
 
 def _refuse_other_dataset(folder: Path, dataset: Dataset, names: Collection[str]) -> None:
-    """Raise where most validation scans are not in a dataset: scans of the same name are others then."""
-    lacking = sorted(set(names) - {one.name for one in dataset.samples}, key=natural_key)
+    """Raise where most validation scans are missing: then scans of the same name may be other scans."""
+    lacking = sorted(set(names) - {sample.name for sample in dataset.samples}, key=natural_key)
     if 2 * len(lacking) > len(names):
         raise UserError(
             f"{dataset.folder}: lacks {len(lacking)} of the {len(names)} validation scans of {folder} "
@@ -129,12 +128,12 @@ def _refuse_other_dataset(folder: Path, dataset: Dataset, names: Collection[str]
 
 
 def _ordered_scans(
-    members: Sequence[Run], dataset: Dataset, by: Mapping[str, Run]
+    members: Sequence[Run], dataset: Dataset, run_by_scan: Mapping[str, Run]
 ) -> tuple[tuple[Run, Sample], ...]:
-    """By run, the first days of its cases first."""
-    labelled = [one for one in dataset.samples if one.labels and one.name in by]
+    """The labelled scans with their runs, run by run, the first days of cases before the second."""
+    labelled = [sample for sample in dataset.samples if sample.labels and sample.name in run_by_scan]
     days: dict[str, list[str]] = {}
-    for one in labelled:
-        days.setdefault(one.case, []).append(one.name)
-    in_turn = sorted(labelled, key=lambda one: days[one.case].index(one.name))
-    return tuple((run, one) for run in members for one in in_turn if by[one.name] is run)
+    for sample in labelled:
+        days.setdefault(sample.case, []).append(sample.name)
+    ordered = sorted(labelled, key=lambda sample: days[sample.case].index(sample.name))
+    return tuple((run, sample) for run in members for sample in ordered if run_by_scan[sample.name] is run)

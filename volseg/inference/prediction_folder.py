@@ -1,4 +1,4 @@
-"""The folder that `volseg infer` writes, as the stages after it read it."""
+"""The folder that `volseg infer` writes: a folder of masks and `record.json` for each scan."""
 
 import json
 from collections.abc import Iterator
@@ -11,30 +11,32 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
-from volseg.system.files import write_text
+from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
 
 
-class Flag(BaseModel):
-    """Something unusual about one organ: which sign it is, and a sentence for people."""
+class _RecordPart(BaseModel):
+    """A frozen part of a record; keys of later versions are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Flag(_RecordPart):
+    """Something unusual about one class: the sign by which it shows, and a sentence for people."""
 
     sign: str
     text: str
 
 
-class Confidence(BaseModel):
-    """How far one organ's mask is to be trusted, and where to look.
+class Confidence(_RecordPart):
+    """The confidence in the mask of one class, and the slices to check.
 
-    `dice` is the Dice that the probabilities expect of the mask (None: nothing was found), as they are
-    where they are not `calibrated`. `agreement` is the mean Dice between two passes, None for one.
-    `slices` are ranges, the worst first, by source numbers; where there are none, from 0 along the file's
-    axis from head to feet or back.
+    `dice` is the Dice that the probabilities expect of the mask (None: it is empty); `calibrated` says
+    whether they were calibrated first. `agreement` is the mean Dice between two passes, None of a single
+    one. `slices` are ranges, the worst first, by source numbers; of scans that did not come from slices
+    from 0 along the axis of the file from head to feet or back.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     dice: float | None
     calibrated: bool
@@ -44,17 +46,15 @@ class Confidence(BaseModel):
     slices: tuple[tuple[int, int], ...] = ()
 
 
-class PredictionRecord(BaseModel):
-    """What `record.json` says of one scan; keys of later versions are passed over.
+class PredictionRecord(_RecordPart):
+    """The content of `record.json`, one scan's.
 
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
-    several runs, the most that any saw. `fold_set` is the run's set the scan was in. `key` is the
-    hash of all that the masks were made from: image, weights and settings. `changes` tells by class what
-    each step of cleaning did (records of earlier versions lack it), `confidence` how far to trust it;
-    `check` are the slices to look at first, all organs together.
+    several runs, the most that any saw. `fold_set` is the run's set that the scan was in. `key` is the
+    hash of all that the masks were made from: image, weights and settings. `changes` are those by each
+    step of post-processing, by class (records of earlier versions lack it); `check` are the slices to
+    look at first, all classes together.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     scan: str
     status: Literal["done", "failed"]
@@ -73,56 +73,56 @@ class PredictionRecord(BaseModel):
 
 
 def read_record(folder: Path) -> PredictionRecord | None:
-    """The record of a scan's folder; None where it has none that this version can read."""
+    """The record of a scan's folder; None where there is none that this version can read."""
     path = folder / RECORD
     try:
-        return PredictionRecord.model_validate_json(path.read_bytes()) if path.is_file() else None
-    except ValidationError:
+        return read_json(path, PredictionRecord) if path.is_file() else None
+    except UserError:
         return None
 
 
 def write_record(record: PredictionRecord, folder: Path) -> None:
     """Write a scan's record into its folder."""
-    write_text(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+    write_json(folder / RECORD, record)
 
 
 def read_records(out: Path) -> list[PredictionRecord]:
-    """All records below a folder that can be read, in order of their names."""
-    found = [read_record(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
-    return [record for record in found if record]
+    """All readable records below a folder, in order of their folders' names."""
+    records = [read_record(path.parent) for path in sorted(out.glob(f"*/{RECORD}"))]
+    return [record for record in records if record]
 
 
 def gather_records(out: Path) -> None:
     """Collect all records below `out` into `predictions.json`."""
     values = [record.model_dump() for record in read_records(out)]
-    write_text(out / RECORDS, json.dumps(values, indent=1) + "\n")
+    write_json(out / RECORDS, values)
 
 
 class Prediction(PredictionRecord):
-    """A record and the folder it lies in."""
+    """A record with the folder of its masks."""
 
     folder: Path
 
     def mask_file(self, name: str) -> Path:
-        """The file of one class's mask."""
+        """The file of a class's mask."""
         return self.folder / f"{name}.nii.gz"
 
     @property
     def missing_classes(self) -> list[str]:
-        """The classes without a file, although the record names them."""
+        """The record's classes without a file."""
         return [name for name in self.classes if not self.mask_file(name).is_file()]
 
 
 def load_predictions(folder: Path) -> list[Prediction]:
-    """All predicted scans, in natural order; a failed scan is one of them.
+    """All predicted scans in natural order, failed ones included.
 
     Raises:
         UserError: no folder of predictions, or scans that are gone or without a readable record: all
             of them.
     """
     _check_folder(folder)
-    found = [_read_prediction(scan) for scan in _scan_folders(folder)]
-    problems = [problem for problem in found if isinstance(problem, str)]
+    results = [_read_prediction(scan) for scan in _scan_folders(folder)]
+    problems = [result for result in results if isinstance(result, str)]
     gone = [scan for scan in _gathered_scans(folder) if not (folder / scan).is_dir()]
     if gone:
         problems.append(
@@ -131,9 +131,9 @@ def load_predictions(folder: Path) -> list[Prediction]:
         )
     if problems:
         raise UserError.from_problems(problems)
-    if not found:
+    if not results:
         raise UserError(f"{folder}: no predicted scan in it; expected <scan>/{RECORD}")
-    return [prediction for prediction in found if isinstance(prediction, Prediction)]
+    return [result for result in results if isinstance(result, Prediction)]
 
 
 def _check_folder(folder: Path) -> None:
@@ -148,40 +148,36 @@ def _check_folder(folder: Path) -> None:
 def _gathered_scans(folder: Path) -> list[str]:
     """The scans that predictions.json names; none where it is missing or damaged."""
     try:
-        return [str(one["scan"]) for one in json.loads((folder / RECORDS).read_bytes())]
+        return [str(record["scan"]) for record in json.loads((folder / RECORDS).read_bytes())]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
 def holds_scans(folder: Path) -> bool:
-    """Whether there are predicted scans in it, finished or not."""
+    """Whether a folder holds predicted scans, finished or not."""
     return folder.is_dir() and any(_scan_folders(folder))
 
 
 def _scan_folders(folder: Path) -> Iterator[Path]:
-    """The folders of scans: those with a record or masks. Others, such as scores/, may lie there."""
-    for path in sorted(folder.iterdir(), key=lambda one: natural_key(one.name)):
-        known = (path / RECORD).is_file() or any(path.glob("*.nii.gz"))
-        if known and not path.name.startswith("."):
+    """The folders with a record or masks; others, such as scores/, may lie beside them."""
+    for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+        is_scan = (path / RECORD).is_file() or any(path.glob("*.nii.gz"))
+        if is_scan and not path.name.startswith("."):
             yield path
 
 
 def _read_prediction(folder: Path) -> Prediction | str:
-    """The record of one scan, or what is wrong with it."""
+    """The prediction of one scan, or a sentence of what is wrong with it."""
     path = folder / RECORD
     if not path.is_file():
         return f"{folder}: masks without {RECORD}: inference was stopped; run `volseg infer` again"
     try:
-        values = json.loads(path.read_bytes())
-        record = Prediction.model_validate({**values, "folder": folder})
-    except (ValidationError, ValueError, TypeError) as error:
-        return f"{path}: not a record of `volseg infer` ({_error_text(error)})"
+        record = Prediction.model_validate({**json.loads(path.read_bytes()), "folder": folder})
+    except ValidationError as error:
+        reason = "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+        return f"{path}: not a record of `volseg infer` ({reason})"
+    except (ValueError, TypeError) as error:
+        return f"{path}: not a record of `volseg infer` ({error})"
     if record.scan != folder.name:
         return f"{path}: is the record of {record.scan}; expected one of {folder.name}"
     return record
-
-
-def _error_text(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
-    return str(error)

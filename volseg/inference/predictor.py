@@ -1,4 +1,4 @@
-"""From native volumes to masks: the one path of validation and of inference. Needs no torch."""
+"""Prediction of probabilities and masks of native volumes, in validation as in inference; needs no torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ from volseg.system.timing import StepTimer
 
 Mask = npt.NDArray[np.bool_]
 Changes = dict[str, list[StepChange]]
-"""What each step of cleaning changed, by class."""
+"""The changes by each step of post-processing, by class."""
 
 
 @dataclass(frozen=True)
 class EnsembleMember:
-    """A network and how it wants a scan: its grid and intensities, its windows (X, Y, Z) and flips."""
+    """A network and its run's settings: grid and intensities, overlap and flips, windows (X, Y, Z)."""
 
     network: WindowNetwork
     data: Data
@@ -38,22 +38,18 @@ class EnsembleMember:
 
     @property
     def tta_networks(self) -> list[WindowNetwork]:
-        """One a pass over a scan: the network itself, and mirrored along each choice of its axes."""
+        """The network of each pass over a scan: itself, and mirrored along each subset of the flip axes."""
         axes = ["xyz".index(name) for name in self.inference.flips]
-        mirrored = [c for count in range(1, len(axes) + 1) for c in combinations(axes, count)]
-        return [self.network, *(MirroredNetwork(self.network, chosen) for chosen in mirrored)]
+        subsets = [subset for n in range(1, len(axes) + 1) for subset in combinations(axes, n)]
+        return [self.network, *(MirroredNetwork(self.network, subset) for subset in subsets)]
 
     def network_input(self, channels: Sequence[Volume]) -> NetworkInput:
-        """A scan as this network sees it.
-
-        Raises:
-            UserError: channels on different grids.
-        """
+        """A scan in the network's orientation, spacing and intensities, (C, X, Y, Z)."""
         return NetworkInput.from_channels(channels, self.data.spacing_mm, self.data.intensity)
 
 
 def window_tiling(view: NetworkInput, inference: Inference, window: Size) -> Tiling:
-    """The windows over a view's body, evenly placed, or over all of it as MONAI places them."""
+    """Evenly placed windows over the body in a scan or, without `body_box`, MONAI's over the whole scan."""
     box = view.full_box
     if inference.body_box:
         box = view.grid.covering_box(body_box(view.channels, view.grid.oriented_mm))
@@ -62,16 +58,16 @@ def window_tiling(view: NetworkInput, inference: Inference, window: Size) -> Til
 
 @dataclass(frozen=True)
 class MirroredNetwork:
-    """A network that sees each window mirrored along these axes of X, Y, Z."""
+    """A network that is given each window mirrored along some of the axes 0, 1, 2."""
 
     network: WindowNetwork
     axes: tuple[int, ...]
 
     def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
-        """What its logits add, mirrored back."""
+        """The weighted logits of each window (K, X, Y, Z), mirrored back."""
         axes = tuple(axis + 1 for axis in self.axes)
         mirrored = (
-            WeightedWindow(np.flip(one.image, axes), np.flip(one.weight, self.axes)) for one in windows
+            WeightedWindow(np.flip(image, axes), np.flip(weight, self.axes)) for image, weight in windows
         )
         for part in self.network.parts(mirrored):
             yield np.flip(part, axes)
@@ -82,9 +78,9 @@ class MirroredNetwork:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Trained networks with all it takes to apply them to a native volume.
+    """Trained networks with all that applying them to a native volume takes.
 
-    Several members, and mirrored views, are averaged: their probabilities, on the native grid.
+    The probabilities of all members and mirrored passes are averaged on the native grid.
     """
 
     members: tuple[EnsembleMember, ...]
@@ -95,7 +91,7 @@ class Predictor:
     def predict_masks(
         self, channels: Sequence[Volume], seconds: StepTimer | None = None
     ) -> Iterator[tuple[str, Mask]]:
-        """Each class and its cleaned mask (X, Y, Z) on the native grid of the first channel."""
+        """Each class and its post-processed mask (X, Y, Z) on the native grid of the first channel."""
         spent = seconds or StepTimer()
         yield from self.postprocess_masks(self.predict_probabilities(channels, spent), channels[0], spent)
 
@@ -108,18 +104,18 @@ class Predictor:
         passes = sum(len(member.tta_networks) for member in self.members)
         grid = NetworkGrid.from_volume(channels[0], None)
         maps = ProbabilityMaps(grid, exclusive=self.exclusive, passes=passes)
-        views: dict[tuple[object, object], NetworkInput] = {}
+        inputs: dict[tuple[object, object], NetworkInput] = {}
         for member in self.members:
             with spent.step("normalise"):
-                sees = member.data.spacing_mm, member.data.intensity
-                if sees not in views:
-                    views = {sees: member.network_input(channels)}
-                view = views[sees]
-                windows = window_tiling(view, member.inference, member.window)
+                settings = member.data.spacing_mm, member.data.intensity
+                if settings not in inputs:
+                    inputs = {settings: member.network_input(channels)}
+                view = inputs[settings]
+                tiling = window_tiling(view, member.inference, member.window)
             for network in member.tta_networks:
-                layers = spent.time_items("blend", accumulate_windows(view, windows, network, spent))
+                layers = spent.time_items("blend", accumulate_windows(view, tiling, network, spent))
                 with spent.step("restore"):
-                    maps.add_pass(layers, view.grid, windows.box)
+                    maps.add_pass(layers, view.grid, tiling.box)
         return maps
 
     def postprocess_masks(
@@ -131,16 +127,16 @@ class Predictor:
         most: int | None = None,
         changes: Changes | None = None,
     ) -> Iterator[tuple[str, Mask]]:
-        """Each class and its mask, cleaned; those of exclusive classes never overlap.
+        """Each class and its post-processed mask (X, Y, Z); masks of exclusive classes are disjoint.
 
-        What each step changed is added to `changes` where it is asked for.
+        The changes by each step are added to `changes`, if there is such a dict.
 
         Raises:
             UserError: a class fills a box of more than `most` voxels, too many to be cleaned.
         """
         claims = self._postprocess_classes(maps, first, spent, most, changes)
-        apart = resolve_overlaps(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
-        yield from zip(self.classes, apart, strict=True)
+        masks = resolve_overlaps(claims, first.voxels.shape) if self.exclusive else (m for _, m in claims)
+        yield from zip(self.classes, masks, strict=True)
 
     def _postprocess_classes(
         self,
@@ -150,42 +146,37 @@ class Predictor:
         most: int | None,
         changes: Changes | None,
     ) -> Iterator[tuple[Bytes, Mask]]:
-        """Each class's evidence in 8 bits and its cleaned mask, both (X, Y, Z) on the native grid."""
+        """Each class's probability in 255ths and its mask, both (X, Y, Z) on the native grid."""
         for number, name in enumerate(self.classes):
             with spent.step("restore"):
                 probability = maps.class_probability(number)
             with spent.step("postprocess"):
                 if most is not None:
                     self._refuse_too_large(name, probability, most)
-                told = None if changes is None else changes.setdefault(name, [])
-                mask = apply_steps(
-                    StepInput.from_probability(
-                        probability,
-                        image=first.voxels,
-                        spacing_mm=first.spacing_mm,
-                        slice_axis=maps.grid.slice_axis,
-                    ),
-                    self.postprocess,
-                    name,
-                    told,
+                step_input = StepInput.from_probability(
+                    probability,
+                    image=first.voxels,
+                    spacing_mm=first.spacing_mm,
+                    slice_axis=maps.grid.slice_axis,
                 )
+                class_changes = None if changes is None else changes.setdefault(name, [])
+                mask = apply_steps(step_input, self.postprocess, name, class_changes)
             yield probability, mask
 
     def _refuse_too_large(self, name: str, probability: Bytes, most: int) -> None:
-        found = at_least(probability, lowest_threshold(self.postprocess, name))
-        if found[bounding_box(found)].size > most:
+        candidate = at_least(probability, lowest_threshold(self.postprocess, name))
+        if candidate[bounding_box(candidate)].size > most:
             raise UserError(
                 f"{name} is found all over the scan; cleaning it takes more memory than --max-memory allows"
             )
 
 
 def ensemble_member(run: Run, network: WindowNetwork) -> EnsembleMember:
-    """A network of a run, with all that the run's config says of how it sees a scan."""
+    """A network with the settings of its run's config."""
     config = run.config
     return EnsembleMember(network, config.data, config.inference, config.window)
 
 
 def build_predictor(run: Run, *members: EnsembleMember) -> Predictor:
-    """Members with a run's classes and post-processing, to be applied to a native volume."""
-    facts = run.facts
-    return Predictor(members, facts.classes, run.config.postprocess, facts.exclusive)
+    """A predictor of a run's classes, with its post-processing."""
+    return Predictor(members, run.facts.classes, run.config.postprocess, run.facts.exclusive)

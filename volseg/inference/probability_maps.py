@@ -1,7 +1,7 @@
-"""What sums of logits say: for each class a probability in 8 bits on the native grid, kept compressed.
+"""Class probabilities in 8 bits on the native grid, compressed, from sums of logits.
 
-Overlapping classes are judged each by itself, by a sigmoid. Exclusive ones share a softmax with the
-background, whose logit is always 0 (`volseg.model.logits`).
+Each overlapping class has a sigmoid of its own. Exclusive classes share a softmax with the background,
+whose logit is always 0 (`volseg.model.losses.terms`).
 """
 
 import math
@@ -17,25 +17,25 @@ from volseg.data.preprocessing.grid import InverseResampling, NetworkGrid
 from volseg.model.engines.interface import STEPS, Sums
 
 Bytes = npt.NDArray[np.uint8]
-Kept = npt.NDArray[np.uint8 | np.uint16]
+Levels = npt.NDArray[np.uint8 | np.uint16]
 Number = TypeVar("Number", bound=np.generic)
 AT_ONCE = 1 << 21
-"""Voxels that are brought back together, or one plane: what that takes does not grow with the scan."""
+"""Voxels that are resampled together, at least one plane: so memory does not grow with the scan."""
 
 
 @lru_cache(maxsize=8)
 def sigmoid_table(scale: int) -> npt.NDArray[np.float32]:
-    """`scale` times the sigmoid of every sum, to be taken by the sum's bits as an unsigned number."""
+    """`scale` times the sigmoid of every sum of logits, (65536,), by the sum's bits as an unsigned number."""
     sums = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     return (scale / (1 + np.exp(-sums.astype(np.float64) / STEPS))).astype(np.float32)
 
 
 def decision_margins(sums: Sums, *, exclusive: bool) -> Iterator[Sums]:
-    """What speaks for each class in turn, (X, Y, Z), from the sums of all, (K, X, Y, Z).
+    """The logit margin of each class in turn, (X, Y, Z), from the sums of all classes, (K, X, Y, Z).
 
-    At least 0 says that a class is there. Of exclusive classes it is the class's logit less that of its
-    strongest rival, so 0 is where it becomes the likeliest; a softmax has no such place, since the
-    likeliest of many may stay below one half.
+    A class is present where its margin is at least 0. Of exclusive classes the margin is the logit less
+    that of the strongest rival, so 0 is where a class becomes the likeliest; its softmax says nothing of
+    that, since the likeliest of many classes may stay below one half.
     """
     if not exclusive:
         yield from sums
@@ -57,16 +57,16 @@ def _two_largest(sums: Sums) -> tuple[Sums, Sums]:
 
 
 class ProbabilityMaps:
-    """The probability of each class on the native grid: the mean of so many passes over the scan.
+    """The probability of each class on the native grid, the mean of several passes over the scan.
 
-    Planes are kept compressed. Organs fill little of a scan, so memory hardly grows with the classes.
+    Planes are compressed. Classes fill little of a scan, so memory hardly grows with their number.
     """
 
     def __init__(self, grid: NetworkGrid, *, exclusive: bool, passes: int = 1) -> None:
         self.grid = grid
         self.exclusive = exclusive
         self.scale = 255 if passes == 1 else 65535 // passes
-        """What certainty adds in one pass: more than 255, lest rounding each pass add up."""
+        """The level of probability 1 in one pass; above 255 of several, whose rounding adds up."""
         self.most = self.scale * passes
         self._kind = np.uint8 if passes == 1 else np.uint16
         self._rounded = np.rint(sigmoid_table(self.scale)).astype(self._kind)
@@ -75,39 +75,41 @@ class ProbabilityMaps:
         self._squares: dict[int, float] = {}
 
     def add_pass(self, layers: Iterable[tuple[int, Sums]], grid: NetworkGrid, box: Box) -> None:
-        """Add a pass over a box of a network's grid over the same volume, as `blended` yields it."""
-        back = InverseResampling(grid, box)
-        carried: Sums | None = None
-        done = back.box[2].start
+        """Add a pass over a box of a network's grid, in layers as `accumulate_windows` yields them."""
+        inverse = InverseResampling(grid, box)
+        last: Sums | None = None
+        finished = inverse.box[2].start
         native_plane = math.prod(grid.oriented_shape) // grid.shape[2]
-        for begun, sums in _split_layers(layers, native_plane):
-            first, planes = begun, sums
-            if carried is not None:
-                first, planes = begun - 1, np.concatenate([carried, sums], axis=3)
-            native = slice(done, back.finished_planes(begun + sums.shape[3]))
-            if back.reaches_any and native.stop > native.start:
-                self._add_native_planes(planes, first, back, native)
-            done = native.stop
-            if not back.changes_nothing:  # else a plane depends on no other
-                carried = sums[..., -1:].copy()
+        for begin, sums in _split_layers(layers, native_plane):
+            first, planes = begin, sums
+            if last is not None:
+                first, planes = begin - 1, np.concatenate([last, sums], axis=3)
+            native = slice(finished, inverse.finished_planes(begin + sums.shape[3]))
+            if inverse.reaches_any and native.stop > native.start:
+                self._add_native_planes(planes, first, inverse, native)
+            finished = native.stop
+            if not inverse.changes_nothing:  # else a plane depends on no other
+                last = sums[..., -1:].copy()
 
-    def _add_native_planes(self, sums: Sums, begun: int, back: InverseResampling, native: slice) -> None:
+    def _add_native_planes(self, sums: Sums, begin: int, inverse: InverseResampling, native: slice) -> None:
         """Add native planes, from the planes of the box that they depend on."""
-        if back.changes_nothing:
-            sums = back.to_native(sums, begun, native)
+        if inverse.changes_nothing:
+            sums = inverse.to_native(sums, begin, native)
         for number, margin in enumerate(decision_margins(sums, exclusive=self.exclusive)):
-            if back.changes_nothing:  # a table of what is kept is as good as one of probabilities
-                planes = _planes_first(self._rounded.take(margin.view(np.uint16), mode="clip"))
+            if inverse.changes_nothing:  # a table of rounded levels is as good as one of probabilities
+                levels = self._rounded.take(margin.view(np.uint16), mode="clip")
             else:
-                there = sigmoid_table(self.scale).take(margin.view(np.uint16), mode="clip")
-                found = back.to_native(there, begun, native)
-                found += 0.5  # the nearest, once it is cut
-                planes = _planes_first(found.astype(self._kind))
-            for z, values in zip(range(native.start, native.stop), planes, strict=True):
-                self._add_to_plane(number, z, values, back.box)
+                probability = sigmoid_table(self.scale).take(margin.view(np.uint16), mode="clip")
+                resampled = inverse.to_native(probability, begin, native)
+                resampled += 0.5  # the nearest, once it is cut
+                levels = resampled.astype(self._kind)
+            for z, values in zip(range(native.start, native.stop), _planes_first(levels), strict=True):
+                self._add_to_plane(number, z, values, inverse.box)
 
-    def _add_to_plane(self, number: int, z: int, values: Kept, box: Box) -> None:
-        """Add to a class's plane, within the box's sides."""
+    def _add_to_plane(self, number: int, z: int, values: Levels, box: Box) -> None:
+        """Add levels to a class's plane, within the sides of the box."""
+        from isal import isal_zlib
+
         plane = self._stored_plane(number, z)
         if plane is None:
             plane = np.zeros(self.grid.oriented_shape[:2], self._kind)
@@ -115,10 +117,10 @@ class ProbabilityMaps:
             flat = values.astype(np.float32).ravel() / self.scale
             self._squares[number] = self._squares.get(number, 0.0) + float(flat @ flat)
         plane[box[0], box[1]] += values
-        self._planes[number, z] = _compress_plane(plane)
+        self._planes[number, z] = isal_zlib.compress(plane.data, 0)
 
     def class_probability(self, number: int) -> Bytes:
-        """A class's probability in 255ths, native (X, Y, Z), in the order in which NIfTI keeps voxels."""
+        """A class's probability in 255ths, native (X, Y, Z), in Fortran order as NIfTI stores voxels."""
         native = np.zeros(self.grid.native_shape, np.uint8, order="F")
         oriented = self.grid.orient(native)
         for z in range(oriented.shape[2]):
@@ -128,44 +130,33 @@ class ProbabilityMaps:
         return native
 
     def dice_between_passes(self, number: int, squares: float) -> float | None:
-        """The Dice between two of the passes, over all pairs; None of a single pass, or of nothing.
+        """The soft Dice between two passes, over all pairs; None of a single pass, or of no probability.
 
-        Of probabilities p and q it is 2 sum(pq) / (sum(p²) + sum(q²)), which needs no more memory:
-        beside what is kept, only the sum over voxels of each pass's p². `squares` is that of the mean.
+        Of probabilities p and q it is 2 sum(pq) / (sum(p²) + sum(q²)), to which each pass's sum of p² is
+        enough beside the mean. `squares` is the sum of squares of the mean.
         """
         each = self._squares.get(number, 0.0)
-        if not each:
-            return None
-        return min(1.0, (self._passes**2 * squares - each) / ((self._passes - 1) * each))
+        return min(1.0, (self._passes**2 * squares - each) / ((self._passes - 1) * each)) if each else None
 
-    def _stored_plane(self, number: int, z: int) -> Kept | None:
+    def _stored_plane(self, number: int, z: int) -> Levels | None:
+        from isal import isal_zlib
+
         packed = self._planes.get((number, z))
         if packed is None:
             return None
-        return _decompress_plane(packed, self._kind).reshape(self.grid.oriented_shape[:2])
+        levels: Levels = np.frombuffer(bytearray(isal_zlib.decompress(packed)), self._kind)
+        return levels.reshape(self.grid.oriented_shape[:2])
 
 
 def _split_layers(layers: Iterable[tuple[int, Sums]], native: int) -> Iterator[tuple[int, Sums]]:
-    """The same planes, few at a time, where each becomes so many native voxels."""
-    for begun, sums in layers:
+    """The same planes, few at a time; each becomes `native` voxels of the native grid."""
+    for begin, sums in layers:
         planes = max(1, AT_ONCE // max(native, sums.shape[1] * sums.shape[2]))
         for first in range(0, sums.shape[3], planes):
-            yield begun + first, sums[..., first : first + planes]
+            yield begin + first, sums[..., first : first + planes]
 
 
 def _planes_first(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """(X, Y, Z), in one piece, as (Z, X, Y), each plane in one piece: as one matrix that is turned."""
+    """A contiguous (X, Y, Z) as a contiguous (Z, X, Y), by the transposition of one matrix."""
     x, y, z = values.shape
     return values.reshape(x * y, z).T.copy().reshape(z, x, y)
-
-
-def _compress_plane(plane: Kept) -> bytes:
-    from isal import isal_zlib
-
-    return isal_zlib.compress(plane.data, 0)
-
-
-def _decompress_plane(packed: bytes, kind: type[np.generic]) -> Kept:
-    from isal import isal_zlib
-
-    return np.frombuffer(bytearray(isal_zlib.decompress(packed)), kind)

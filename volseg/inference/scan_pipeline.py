@@ -107,11 +107,10 @@ class ScanPipeline:
     def _read_channels(self, scan: ScanState) -> None:
         with scan.seconds.step("read"):
             scan.channels = scan.source.read_channels()
-            wanted = self.ensemble.facts.channels
-            if len(scan.channels) != len(wanted):
+            names = self.ensemble.facts.channels
+            if len(scan.channels) != len(names):
                 raise UserError(
-                    f"{scan.source.name}: has {len(scan.channels)} channels; "
-                    f"the run needs {', '.join(wanted)}"
+                    f"{scan.source.name}: has {len(scan.channels)} channels; the run needs {', '.join(names)}"
                 )
             scan.key = self._prediction_key(scan)
         old = _reusable_record(scan.folder, scan.key)
@@ -126,14 +125,14 @@ class ScanPipeline:
 
     def _prediction_key(self, scan: ScanState) -> str:
         """SHA-256 of the JSON of all that a scan's masks and record depend on."""
-        known = self.calibrated_classes
-        sources = {
+        classes = self.calibrated_classes
+        inputs = {
             "image": scan.source.digest(scan.channels),
             "settings": self.loaded.settings,
             "probabilities": self.options.save_probabilities,
-            "calibration": None if known is None else {n: one.model_dump() for n, one in known.items()},
+            "calibration": None if classes is None else {n: c.model_dump() for n, c in classes.items()},
         }
-        return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def _predict_maps(self, scan: ScanState) -> None:
         self.budget.check_scan(scan.channels)
@@ -141,31 +140,21 @@ class ScanPipeline:
 
     def _write_outputs(self, scan: ScanState) -> None:
         """Write a scan's masks and run-length codes, and make its record."""
-        source, classes = scan.source, self.ensemble.facts.classes
-        review = self._start_review(scan)
+        source, first, run = scan.source, scan.channels[0], self.ensemble.runs[0]
+        with scan.seconds.step("review"):
+            levels = intensity_levels(first.voxels, run.config.data.intensity)
+        review = ScanReview(self.calibrated_classes, first, levels, source.slices)
         masks = self._write_masks(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:
+                classes = self.ensemble.facts.classes
                 rows = rle_csv.scan_rows(source.name, source.slices, classes=classes, masks=masks)
                 rle_csv.write(scan.folder / RLE, rows)
             else:
                 deque(masks, maxlen=0)
-        spent = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
-        scan.record = self._make_record(
-            scan,
-            status="done",
-            key=scan.key,
-            seconds=spent,
-            changes=scan.changes,
-            confidence=review.confidence,
-            check=review.slices_to_check,
-        )
-
-    def _start_review(self, scan: ScanState) -> ScanReview:
-        first, intensity = scan.channels[0], self.ensemble.runs[0].config.data.intensity
-        with scan.seconds.step("review"):
-            levels = intensity_levels(first.voxels, intensity)
-        return ScanReview(self.calibrated_classes, first, levels, scan.source.slices)
+        seconds = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
+        fields = {"changes": scan.changes, "confidence": review.confidence, "check": review.slices_to_check}
+        scan.record = self._make_record(scan, status="done", key=scan.key, seconds=seconds, **fields)
 
     def _write_masks(self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview) -> Iterator[Mask]:
         """Each class's mask (X, Y, Z), as soon as its files are written."""
@@ -205,8 +194,8 @@ def _reusable_record(folder: Path, key: str) -> PredictionRecord | None:
     record = prediction_folder.read_record(folder)
     if record is None or (record.key, record.status) != (key, "done"):
         return None
-    whole = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
-    return record if whole else None
+    complete = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
+    return record if complete else None
 
 
 def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
-"""`volseg submit`: the scans' run-length codes as the competition's one file; no row is ever lost."""
+"""`volseg submit`: the run-length codes of all scans in the competition's one file."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Submission:
-    """What was written: rows, how many of them have a mask, the scans they tell of, and warnings."""
+    """The file, its rows, those of them with a mask, the scans, and warnings for the user."""
 
     path: Path
     rows: int
@@ -41,18 +41,23 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
             columns than expected; all problems at once.
     """
     dataset = Dataset.load(data)
-    found = {one.scan: one for one in load_predictions(predictions)}
-    wanted = _sample_keys(sample) if sample else []
-    scans = _scan_names(wanted) or _test_scans(dataset) or sorted(found, key=natural_key)
-    _refuse_unpredicted(scans, found, predictions)
-    table = {
-        (row.id, row.class_name): row for row in _submission_rows([found[scan] for scan in scans], dataset)
-    }
-    _refuse_missing(wanted, table, sample)
-    rows = [table[key] for key in wanted or table]
+    predicted = {prediction.scan: prediction for prediction in load_predictions(predictions)}
+    keys = _sample_keys(sample) if sample else []
+    test_scans = sorted((s.name for s in dataset.samples if s.part == "test"), key=natural_key)
+    sample_scans = list(dict.fromkeys(slice_id.rpartition("_slice_")[0] for slice_id, _ in keys))
+    scans = sample_scans or test_scans or sorted(predicted, key=natural_key)
+    _refuse_unpredicted(scans, predicted, predictions)
+    all_rows = _submission_rows([predicted[scan] for scan in scans], dataset)
+    table = {(row.id, row.class_name): row for row in all_rows}
+    missing = [key for key in keys if key not in table]
+    if missing:
+        raise UserError(
+            f"{sample}: {len(missing)} of {len(keys)} rows have no prediction: {_shorten_names(missing)}"
+        )
+    rows = [table[key] for key in keys or table]
     rle_csv.write(out, rows)
     warnings = []
-    if not wanted and not _test_scans(dataset):
+    if not keys and not test_scans:
         warnings.append(f"{data} has no test part: all {len(scans)} predicted scans are used")
     if len(rows) < len(table):
         warnings.append(f"{sample}: has no row for {len(table) - len(rows)} predicted ones")
@@ -61,7 +66,7 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
 
 
 def _sample_keys(path: Path) -> list[Key]:
-    """The rows a sample asks for, in order; none if it holds only its header."""
+    """The rows of a sample submission in order; none if it holds only its header."""
     keys = [(row.id, row.class_name) for row in rle_csv.read(path)]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
@@ -72,21 +77,13 @@ def _sample_keys(path: Path) -> list[Key]:
     return keys
 
 
-def _scan_names(keys: Iterable[Key]) -> list[str]:
-    return list(dict.fromkeys(name.rpartition("_slice_")[0] for name, _ in keys))
-
-
-def _test_scans(dataset: Dataset) -> list[str]:
-    return sorted((one.name for one in dataset.samples if one.part == "test"), key=natural_key)
-
-
-def _refuse_unpredicted(scans: Sequence[str], found: dict[str, Prediction], predictions: Path) -> None:
+def _refuse_unpredicted(scans: Sequence[str], predicted: dict[str, Prediction], predictions: Path) -> None:
     """Raise for scans that have no masks."""
-    missing = [scan for scan in scans if scan not in found]
+    missing = [scan for scan in scans if scan not in predicted]
     problems = [
-        f"{found[scan].folder}: inference failed: {found[scan].reason}"
+        f"{predicted[scan].folder}: inference failed: {predicted[scan].reason}"
         for scan in scans
-        if scan in found and found[scan].status == "failed"
+        if scan in predicted and predicted[scan].status == "failed"
     ]
     if missing:
         problems.append(
@@ -97,25 +94,16 @@ def _refuse_unpredicted(scans: Sequence[str], found: dict[str, Prediction], pred
         raise UserError.from_problems(problems)
 
 
-def _refuse_missing(keys: Sequence[Key], table: dict[Key, RleRow], sample: Path | None) -> None:
-    """Raise for rows of the sample that no scan has."""
-    missing = [key for key in keys if key not in table]
-    if missing:
-        raise UserError(
-            f"{sample}: {len(missing)} of {len(keys)} rows have no prediction: {_shorten_names(missing)}"
-        )
-
-
 def _shorten_names(names: Sequence[str | Key], count: int = 3) -> str:
     """The first few names."""
     shown = [name if isinstance(name, str) else " ".join(name) for name in names[:count]]
     return ", ".join(shown) + (", ..." if len(names) > count else "")
 
 
-def _submission_rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[RleRow]:
+def _submission_rows(predictions: Sequence[Prediction], dataset: Dataset) -> Iterator[RleRow]:
     """The rows of all scans, slice by slice, classes in the dataset's order."""
     problems = []
-    for prediction in found:
+    for prediction in predictions:
         try:
             yield from _scan_rows(prediction, dataset)
         except UserError as error:
@@ -126,14 +114,14 @@ def _submission_rows(found: Sequence[Prediction], dataset: Dataset) -> Iterator[
 
 def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[RleRow]:
     """One scan's rows from its rle.csv, or from its masks where it has none."""
-    sample = next((one for one in dataset.samples if one.name == prediction.scan), None)
+    sample = dataset.find_sample(prediction.scan)
     path = prediction.folder / RLE
     rows = rle_csv.read(path) if path.is_file() else _encode_masks(prediction, sample, dataset)
     if sample and sample.slices:
         expected = [
-            (rle_csv.slice_id(sample.name, number), organ)
+            (rle_csv.slice_id(sample.name, number), class_name)
             for number in sample.slices
-            for organ in dataset.classes
+            for class_name in dataset.classes
         ]
         by_key = {(row.id, row.class_name): row for row in rows}
         if set(by_key) != set(expected) or len(rows) != len(expected):

@@ -1,4 +1,4 @@
-"""Where to look: the predicted organs, those that are trusted least first, as a table and in words."""
+"""Tables of `volseg infer`: predicted classes in order of rising confidence, and seconds by step."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,11 @@ from volseg.inference.prediction_folder import Confidence, PredictionRecord
 
 SHOWN = 20
 NOT_CALIBRATED = "confidence is not calibrated; run `volseg calibrate RUN`, then infer again"
+STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
 
 
 class ConfidenceRow(NamedTuple):
-    """One organ of one scan."""
+    """The confidence in one class of one scan."""
 
     scan: str
     class_name: str
@@ -22,46 +23,45 @@ class ConfidenceRow(NamedTuple):
 
 
 def confidence_rows(records: Sequence[PredictionRecord]) -> list[ConfidenceRow]:
-    """The organs of all scans that are done, those with the least confidence first.
+    """The classes of all scans in order of rising confidence.
 
-    Organs that were not found come last, before them only those that ought to have been.
+    Classes with an empty mask come last, unless a flag says that they ought to be there: these come first.
     """
-    found = [ConfidenceRow(r.scan, n, c) for r in records for n, c in r.confidence.items()]
-    return sorted(found, key=lambda row: _review_priority(row.confidence))
+    rows = [ConfidenceRow(r.scan, name, c) for r in records for name, c in r.confidence.items()]
+    return sorted(rows, key=lambda row: _review_priority(row.confidence))
 
 
 def lowest_confidence(record: PredictionRecord) -> float:
-    """The lowest confidence of a scan's organs, 0 of one that ought to be there; infinite if none is told."""
-    return min((_review_priority(told)[0] for told in record.confidence.values()), default=math.inf)
+    """The lowest confidence of a scan's classes, 0 of a missing one; infinite where the record has none."""
+    return min((_review_priority(c)[0] for c in record.confidence.values()), default=math.inf)
 
 
 def _review_priority(confidence: Confidence) -> tuple[float, int]:
-    """Sorts by what a person ought to see first."""
+    """The sort key of what a person should check first: Dice, then the number of flags."""
     if confidence.dice is None:
         return (0.0 if confidence.flags else 2.0, 0)
     return confidence.dice, -len(confidence.flags)
 
 
 def confidence_table(records: Sequence[PredictionRecord], most: int = SHOWN) -> Table:
-    """A row an organ, `most` at most: its confidence, the slices to look at first, and why.
+    """A row a class, at most `most`: its confidence, the slices to check first, and why.
 
-    Where columns are narrow, lines are folded and no name is cut.
+    In narrow columns lines are folded, so that no name is cut.
     """
-    found = confidence_rows(records)
-    left = f"{len(found) - most} more in predictions.json" if len(found) > most else None
-    shown = Table(caption=left, caption_justify="left")
+    rows = confidence_rows(records)
+    caption = f"{len(rows) - most} more in predictions.json" if len(rows) > most else None
+    table = Table(caption=caption, caption_justify="left")
     for header in ("organ", "confi-\ndence", "slices to\ncheck first", "why"):
-        shown.add_column(header, overflow="fold")
-    for row in found[:most]:
-        told = row.confidence
-        why = "; ".join(flag.text for flag in told.flags)
-        dice = "not found" if told.dice is None else f"{told.dice:.2f}"
-        shown.add_row(escape(f"{row.scan} {row.class_name}"), dice, _format_ranges(told.slices), why)
-    return shown
+        table.add_column(header, overflow="fold")
+    for scan, class_name, confidence in rows[:most]:
+        why = "; ".join(flag.text for flag in confidence.flags)
+        dice = "not found" if confidence.dice is None else f"{confidence.dice:.2f}"
+        table.add_row(escape(f"{scan} {class_name}"), dice, _format_ranges(confidence.slices), why)
+    return table
 
 
 def confidence_notes(records: Sequence[PredictionRecord]) -> Iterator[str]:
-    """What a reader of the table has to know."""
+    """Notes to the table of confidence."""
     if any(not row.confidence.calibrated for row in confidence_rows(records)):
         yield NOT_CALIBRATED
 
@@ -70,19 +70,16 @@ def _format_ranges(slices: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in slices)
 
 
-STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
-
-
 def timing_table(records: Sequence[PredictionRecord]) -> Table:
     """Seconds by step and scan, and their sum; of several scans the mean in the last row."""
-    shown = Table("scan", *(f"{step} s" for step in STEPS), "all s")
+    table = Table("scan", *(f"{step} s" for step in STEPS), "all s")
     done = [record for record in records if record.seconds]
     for record in done:
-        shown.add_row(record.scan, *_timing_cells(record.seconds))
+        table.add_row(record.scan, *_timing_cells(record.seconds))
     if len(done) > 1:
         mean = {s: sum(r.seconds.get(s, 0.0) for r in done) / len(done) for s in STEPS}
-        shown.add_row("mean", *_timing_cells(mean))
-    return shown
+        table.add_row("mean", *_timing_cells(mean))
+    return table
 
 
 def _timing_cells(seconds: dict[str, float]) -> list[str]:

@@ -1,15 +1,15 @@
-"""Metrics: each looks at a `Comparison` of one class of one scan and gives a number.
+"""Metrics of a predicted mask beside the labels of one class of one scan (`MaskPair`).
 
-What they give where a mask is empty (never a silent 0):
+Their values where a mask is empty (never a silent 0):
 
-| metric | both empty | only truth empty | only prediction empty |
+| metric | both empty | only labels empty | only prediction empty |
 |---|---|---|---|
 | Dice, IoU, NSD | NaN | 0 | 0 |
 | HD, HD95, ASSD | NaN | infinity | infinity |
-| APL_mm | NaN | NaN | the truth's whole contour |
+| APL_mm | NaN | NaN | the labels' whole contour |
 | volume_ml | 0 | its volume | 0 |
 | truth_ml | 0 | 0 | its volume |
-| volume_difference_ml | 0 | the prediction's volume | minus the truth's volume |
+| volume_difference_ml | 0 | the prediction's volume | minus the labels' volume |
 | volume_difference_percent | NaN | infinity | -100 |
 
 NaN is "nothing to measure" and leaves a mean; infinity is "missed" or "invented" and must be counted
@@ -47,6 +47,6 @@ DEFAULT: tuple[Metric, ...] = (
 )
 
 
-def compute_metrics(comparison: MaskPair, metrics: Sequence[Metric] = DEFAULT) -> dict[str, float]:
+def compute_metrics(pair: MaskPair, metrics: Sequence[Metric] = DEFAULT) -> dict[str, float]:
     """The value of each metric by its name in scores.csv."""
-    return {metric.column_name: metric(comparison) for metric in metrics}
+    return {metric.column_name: metric(pair) for metric in metrics}

@@ -14,13 +14,11 @@ class DistanceMetric(BaseMetric):
     unit: ClassVar[Unit] = "mm"
     unbounded: ClassVar[bool] = True
 
-    def __call__(self, comparison: MaskPair) -> float:
+    def __call__(self, pair: MaskPair) -> float:
         """The distance in mm; infinite where one mask is empty."""
-        if not comparison.has_distances:
-            return comparison.distance_if_empty
-        return self.distance_mm(comparison)
+        return self.distance_mm(pair) if pair.has_distances else pair.distance_if_empty
 
-    def distance_mm(self, comparison: MaskPair) -> float:
+    def distance_mm(self, pair: MaskPair) -> float:
         """The distance in mm of masks of which neither is empty."""
         raise NotImplementedError
 
@@ -28,14 +26,14 @@ class DistanceMetric(BaseMetric):
 class HD(DistanceMetric):
     """The exact symmetric Hausdorff distance between voxel centres, over all voxels of both masks.
 
-    As found by brute force over all pairs of voxels.
+    The value is that of brute force over all pairs of voxels.
     """
 
     name: Literal["hd"] = "hd"
 
-    def distance_mm(self, comparison: MaskPair) -> float:
+    def distance_mm(self, pair: MaskPair) -> float:
         """The distance in mm."""
-        return comparison.hausdorff_mm
+        return pair.hausdorff_mm
 
 
 class HD95(DistanceMetric):
@@ -47,20 +45,20 @@ class HD95(DistanceMetric):
 
     name: Literal["hd95"] = "hd95"
 
-    def distance_mm(self, comparison: MaskPair) -> float:
+    def distance_mm(self, pair: MaskPair) -> float:
         """The distance in mm."""
-        return max(float(np.quantile(ways, 0.95)) for ways in comparison.surface_distances_mm)
+        return max(float(np.quantile(distances, 0.95)) for distances in pair.surface_distances_mm)
 
 
 class ASSD(DistanceMetric):
     """Average symmetric surface distance: the mean way from the surface voxels of both to the other.
 
     As MONAI's `compute_average_surface_distance(symmetric=True)`: each surface voxel counts alike,
-    whichever mask it is of. Surface voxels are those of HD95.
+    whichever mask it belongs to. Surface voxels are those of HD95.
     """
 
     name: Literal["assd"] = "assd"
 
-    def distance_mm(self, comparison: MaskPair) -> float:
+    def distance_mm(self, pair: MaskPair) -> float:
         """The distance in mm."""
-        return float(np.concatenate(comparison.surface_distances_mm).mean())
+        return float(np.concatenate(pair.surface_distances_mm).mean())

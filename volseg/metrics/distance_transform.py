@@ -1,9 +1,9 @@
 """Exact distances from voxels to the nearest voxel of a mask, in numpy alone.
 
-A box consists of columns along X. Two sweeps tell for each voxel how many steps along its own column
-it is from the mask; the nearest voxel of the mask is as far along that column or along another. Near
-columns are looked through in order, until the next is farther away than what was found; the voxels
-that are still open then look at all columns, those of one plane (Y, Z) together.
+A box consists of columns along X. Two sweeps give each voxel's steps along its own column to the mask;
+the nearest voxel of the mask is as far along that column or along another. Near columns are searched in
+order, until the next is farther away than the nearest voxel so far; the voxels that are still open then
+search all columns, those of one plane (Y, Z) together.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ Places = npt.NDArray[np.intp]
 Spacing = tuple[float, float, float]
 MARGIN = 5  # near columns: so many to each side
 COARSE = 3  # in a plane, every third line both ways mostly tells enough
-SAMPLE = 32  # places that tell how far the farthest is at least
+SAMPLE = 32  # places whose farthest is a lower bound of the longest distance
 INNER = (slice(None), slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 
 
 @dataclass(frozen=True, eq=False)
 class DistanceTransform:
-    """A mask, bool (X, Y, Z), to which distances are asked, with what they share computed once.
+    """Distances to a mask, bool (X, Y, Z), with the arrays that all of them share computed once.
 
-    Voxels are named by their places in C order, ascending. Distances have the unit of the spacing.
+    Places are indices of voxels in C order, ascending. Distances have the unit of the spacing.
     """
 
     mask: Mask
@@ -46,7 +46,7 @@ class DistanceTransform:
     ) -> Floats:
         """The distance from each place to the nearest voxel of the mask (N,).
 
-        Those up to `enough` and those from `most` on may be told too long, but stay on their side of
+        Distances up to `enough` and those from `most` on may be too long, but stay on their side of
         these limits: to leave them open is faster.
         """
         squares = self._by_near_columns(places, spacing, enough**2, most**2)
@@ -88,41 +88,41 @@ class DistanceTransform:
         x, y, z = np.unravel_index(places, self.mask.shape)
         here = np.ravel_multi_index((x, y + MARGIN, z + MARGIN), self._column_steps.shape)
         best = by_steps.take(steps.take(here))
-        found, rest = best.copy(), np.arange(len(places))
+        squares, rest = best.copy(), np.arange(len(places))
         for away, offsets in _column_rings(spacing, self._column_steps.shape[2]):
             if away >= most:
                 break
-            still = best > max(away, enough)
-            if not still.all():
-                found[rest] = best
-                rest, here, best = rest[still], here[still], best[still]
+            open_ = best > max(away, enough)
+            if not open_.all():
+                squares[rest] = best
+                rest, here, best = rest[open_], here[open_], best[open_]
             for offset in offsets:
                 np.minimum(best, by_steps.take(steps.take(here + offset)) + away, out=best)
-        found[rest] = best
-        return found
+        squares[rest] = best
+        return squares
 
     def _by_all_columns(self, places: Places, spacing: Spacing, enough: float) -> Floats:
         """Squares of the distances; those up to `enough` may be too long."""
         x, y, z = np.unravel_index(places, self.mask.shape)
         by_steps, steps = self._squared_lengths(spacing[0]), self._column_steps[INNER]
         planes, first = np.unique(x, return_index=True)
-        found = np.empty(len(places))
+        squares = np.empty(len(places))
         for number, (begin, end) in zip(planes, pairwise([*first, len(x)]), strict=True):
             plane, rest = by_steps.take(steps[number].T), np.arange(begin, end)
             for stride in (COARSE, 1) if enough else (1,):
-                found[rest] = _lowest_sums(plane, y[rest], z[rest], spacing, stride)
-                rest = rest[found[rest] > enough]
-        return found
+                squares[rest] = _lowest_sums(plane, y[rest], z[rest], spacing, stride)
+                rest = rest[squares[rest] > enough]
+        return squares
 
 
 def _near_radius(spacing: Spacing) -> float:
-    """The distance from which on a column may be none of the near ones."""
+    """The distance to the nearest column that is none of the near ones, at least."""
     return (MARGIN + 1) * min(spacing[1:])
 
 
 @lru_cache(maxsize=64)
 def _column_rings(spacing: Spacing, depth: int) -> tuple[tuple[float, tuple[int, ...]], ...]:
-    """The near columns but the own, nearest first: the square of the way, and the ways in places."""
+    """The near columns but the own, nearest first: the square of the distance, and offsets in places."""
     steps = range(-MARGIN, MARGIN + 1)
     rings: dict[float, list[int]] = {}
     for y, z in product(steps, steps):
@@ -133,15 +133,15 @@ def _column_rings(spacing: Spacing, depth: int) -> tuple[tuple[float, tuple[int,
 
 
 def _lowest_sums(plane: Floats, y: Places, z: Places, spacing: Spacing, stride: int) -> Floats:
-    """For each (y, z) the lowest sum of a square in the plane (Z, Y) and the square of the way there.
+    """For each (y, z) the lowest sum of a square in the plane (Z, Y) and the square of the distance to it.
 
-    Only every `stride`-th line of the plane is looked at, in both directions.
+    Only every `stride`-th line of the plane is read, in both directions.
     """
     z_lines, y_lines = (np.arange(0, length, stride) for length in plane.shape)
-    some = np.ascontiguousarray(plane[::stride, ::stride])
+    coarse = np.ascontiguousarray(plane[::stride, ::stride])
     along = np.empty((len(plane), len(y_lines)))  # rows that no z asks for stay empty
     for line in np.flatnonzero(np.bincount(z)):
         away = ((z_lines - line) * spacing[2]) ** 2
-        (some + away[:, None]).min(axis=0, out=along[line])
+        (coarse + away[:, None]).min(axis=0, out=along[line])
     across = ((y[:, None] - y_lines) * spacing[1]) ** 2
     return np.asarray((along[z] + across).min(axis=1))

@@ -1,4 +1,4 @@
-"""Truth and prediction of one class of one scan, with what metrics share computed once."""
+"""Labels and prediction of one class of one scan, with the arrays that metrics share computed once."""
 
 import math
 from dataclasses import dataclass
@@ -27,10 +27,11 @@ class SurfaceElements(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MaskPair:
-    """Truth and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
+    """Labels and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
 
     Everything is computed on the smallest box that holds both masks, at most once, on first use.
-    Pairs are of truth and prediction. Distances are undefined (ValueError) while `comparable` is false.
+    Pairs of results are of labels and prediction. Distances are undefined (ValueError) unless
+    `has_distances`.
     """
 
     label: Mask
@@ -44,42 +45,36 @@ class MaskPair:
             ValueError: the shapes differ.
         """
         if self.label.shape != self.prediction.shape:
-            raise ValueError(f"truth is {self.label.shape}, prediction {self.prediction.shape}")
+            raise ValueError(f"labels are {self.label.shape}, prediction {self.prediction.shape}")
 
     @cached_property
     def box(self) -> Box:
         """The smallest box that holds both masks."""
-        boxes = [bounding_box(mask) for mask in (self.label, self.prediction)]
-        full = [box for box in boxes if box[0].stop]
+        boxes = [box for mask in (self.label, self.prediction) if (box := bounding_box(mask))[0].stop]
         x, y, z = (
-            slice(
-                min((box[axis].start for box in full), default=0),
-                max((box[axis].stop for box in full), default=0),
-            )
-            for axis in range(3)
+            slice(min((one.start for one in sides), default=0), max((one.stop for one in sides), default=0))
+            for sides in ([box[axis] for box in boxes] for axis in range(3))
         )
         return x, y, z
 
     @cached_property
     def cropped_masks(self) -> tuple[Mask, Mask]:
-        """Both within the box, in C order."""
-        both = (self.label, self.prediction)
-        truth, prediction = (np.ascontiguousarray(mask[self.box]) for mask in both)
-        return truth, prediction
+        """Both masks within the box, in C order."""
+        return np.ascontiguousarray(self.label[self.box]), np.ascontiguousarray(self.prediction[self.box])
 
     @cached_property
     def label_voxels(self) -> int:
-        """Voxels of the truth."""
+        """Number of voxels of the labels."""
         return int(np.count_nonzero(self.cropped_masks[0]))
 
     @cached_property
     def prediction_voxels(self) -> int:
-        """Voxels of the prediction."""
+        """Number of voxels of the prediction."""
         return int(np.count_nonzero(self.cropped_masks[1]))
 
     @cached_property
     def shared_voxels(self) -> int:
-        """Voxels of both."""
+        """Number of voxels in both masks."""
         return int(np.count_nonzero(self.cropped_masks[0] & self.cropped_masks[1]))
 
     @property
@@ -99,9 +94,9 @@ class MaskPair:
 
     @cached_property
     def slice_contours(self) -> tuple[Mask, Mask]:
-        """Of each slice, the pixels that have an edge towards the outside, within the box."""
-        truth, prediction = (surface_voxels(mask, axes=(0, 1)) for mask in self.cropped_masks)
-        return truth, prediction
+        """In each slice, the pixels that have an edge towards the outside, within the box."""
+        label, prediction = (surface_voxels(mask, axes=(0, 1)) for mask in self.cropped_masks)
+        return label, prediction
 
     @cached_property
     def hausdorff_mm(self) -> float:
@@ -113,36 +108,36 @@ class MaskPair:
 
         Voxels deep inside count as well as the surface: the middle of a ball is far from its shell.
         """
-        truth, prediction = self.cropped_masks
-        to_truth, to_prediction = self._shell_transforms  # from outside a mask its shell is what is nearest
+        label, prediction = self.cropped_masks
+        to_label, to_prediction = self._shell_transforms  # from outside a mask its shell is what is nearest
         return max(
-            to_prediction.max_distance(np.flatnonzero(truth & ~prediction), spacing),
-            to_truth.max_distance(np.flatnonzero(prediction & ~truth), spacing),
+            to_prediction.max_distance(np.flatnonzero(label & ~prediction), spacing),
+            to_label.max_distance(np.flatnonzero(prediction & ~label), spacing),
         )
 
     @cached_property
     def surface_distances_mm(self) -> tuple[Floats, Floats]:
-        """For each surface voxel, one with a face towards the outside, the way to the other's surface."""
+        """For each surface voxel (with a face towards the outside) the distance to the other surface."""
         return _mutual_distances(*self._shell_transforms, self.spacing_mm)
 
     def surface_elements(self, within_mm: float) -> tuple[SurfaceElements, SurfaceElements]:
-        """The elements of both surfaces (see `surface`); distances beyond `within_mm` may be too long."""
+        """The elements of both surfaces; distances beyond `within_mm` may be too long."""
         return self._near_elements if within_mm < NEAR_MM else self._all_elements
 
     @cached_property
     def _shell_transforms(self) -> tuple[DistanceTransform, DistanceTransform]:
-        truth, prediction = (DistanceTransform(surface_voxels(mask)) for mask in self.cropped_masks)
-        return truth, prediction
+        label, prediction = (DistanceTransform(surface_voxels(mask)) for mask in self.cropped_masks)
+        return label, prediction
 
     @cached_property
     def _surface_cells(self) -> tuple[tuple[DistanceTransform, DistanceTransform], tuple[Floats, Floats]]:
         """The cells that hold elements of either surface, and the elements' areas in mm²."""
         table = element_areas(self.spacing_mm)
-        truth, prediction = (cell_codes(mask) for mask in self.cropped_masks)
+        label, prediction = (cell_codes(mask) for mask in self.cropped_masks)
         # neither code 0 nor 255, to which 1 added is 0 again
-        on_truth, on_prediction = ((codes + np.uint8(1)) > 1 for codes in (truth, prediction))
-        areas = table.take(truth[on_truth]), table.take(prediction[on_prediction])
-        return (DistanceTransform(on_truth), DistanceTransform(on_prediction)), areas
+        on_label, on_prediction = ((codes + np.uint8(1)) > 1 for codes in (label, prediction))
+        areas = table.take(label[on_label]), table.take(prediction[on_prediction])
+        return (DistanceTransform(on_label), DistanceTransform(on_prediction)), areas
 
     @cached_property
     def _near_elements(self) -> tuple[SurfaceElements, SurfaceElements]:
@@ -155,15 +150,15 @@ class MaskPair:
     def _elements_within(self, most_mm: float) -> tuple[SurfaceElements, SurfaceElements]:
         cells, areas = self._surface_cells
         distances = _mutual_distances(*cells, self.spacing_mm, most=most_mm)
-        truth, prediction = map(SurfaceElements, areas, distances)
-        return truth, prediction
+        label, prediction = map(SurfaceElements, areas, distances)
+        return label, prediction
 
 
 def _mutual_distances(
-    one: DistanceTransform, other: DistanceTransform, spacing: Spacing, most: float = np.inf
+    first: DistanceTransform, second: DistanceTransform, spacing: Spacing, most: float = np.inf
 ) -> tuple[Floats, Floats]:
-    """The distances from each to the other."""
+    """The distances from each mask to the other, each (N,)."""
     return (
-        other.distances_from(np.flatnonzero(one.mask), spacing, most=most),
-        one.distances_from(np.flatnonzero(other.mask), spacing, most=most),
+        second.distances_from(np.flatnonzero(first.mask), spacing, most=most),
+        first.distances_from(np.flatnonzero(second.mask), spacing, most=most),
     )

@@ -12,10 +12,10 @@ class Dice(BaseMetric):
 
     name: Literal["dice"] = "dice"
 
-    def __call__(self, comparison: MaskPair) -> float:
-        """The value, 0 to 1."""
-        total = comparison.label_voxels + comparison.prediction_voxels
-        return 2 * comparison.shared_voxels / total if total else math.nan
+    def __call__(self, pair: MaskPair) -> float:
+        """The coefficient, 0 to 1."""
+        total = pair.label_voxels + pair.prediction_voxels
+        return 2 * pair.shared_voxels / total if total else math.nan
 
 
 class IoU(BaseMetric):
@@ -23,8 +23,7 @@ class IoU(BaseMetric):
 
     name: Literal["iou"] = "iou"
 
-    def __call__(self, comparison: MaskPair) -> float:
-        """The value, 0 to 1."""
-        shared = comparison.shared_voxels
-        union = comparison.label_voxels + comparison.prediction_voxels - shared
-        return shared / union if union else math.nan
+    def __call__(self, pair: MaskPair) -> float:
+        """The share, 0 to 1."""
+        union = pair.label_voxels + pair.prediction_voxels - pair.shared_voxels
+        return pair.shared_voxels / union if union else math.nan

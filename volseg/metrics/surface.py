@@ -1,4 +1,4 @@
-"""Agreement of two masks' surfaces: surface Dice, and the added path length."""
+"""Agreement of two masks' surfaces: surface Dice and added path length."""
 
 import math
 from typing import ClassVar, Literal
@@ -21,25 +21,23 @@ class SurfaceDice(BaseMetric):
 
     @property
     def column_name(self) -> str:
-        """Its name in scores.csv: `NSD2` at 2 mm."""
+        """The metric's name in scores.csv: `NSD2` at 2 mm."""
         return f"NSD{self.tolerance_mm:g}"
 
-    def __call__(self, comparison: MaskPair) -> float:
-        """The value, 0 to 1."""
-        if not comparison.has_distances:
-            return 0.0 if comparison.label_voxels or comparison.prediction_voxels else math.nan
-        near = whole = 0.0
+    def __call__(self, pair: MaskPair) -> float:
+        """The share, 0 to 1."""
+        if not pair.has_distances:
+            return 0.0 if pair.label_voxels or pair.prediction_voxels else math.nan
         tolerance_mm = self.tolerance_mm + ROUNDING_MM
-        for areas, distances in comparison.surface_elements(tolerance_mm):
-            near += float(areas[distances <= tolerance_mm].sum())
-            whole += float(areas.sum())
-        return near / whole
+        surfaces = pair.surface_elements(tolerance_mm)
+        near = sum(float(areas[distances <= tolerance_mm].sum()) for areas, distances in surfaces)
+        return near / sum(float(areas.sum()) for areas, _ in surfaces)
 
 
 class APL(BaseMetric):
     """Added path length: how much of the truth's contours must be drawn anew, in mm; 0 is best.
 
-    Vaassen et al. 2020: slice by slice, the pixels of the truth's contour that are none of the
+    Vaassen et al. 2020: slice by slice, the pixels of the labels' contour that are none of the
     prediction's, times the size of a pixel. A contour's pixels are those of the mask that share an edge
     with a pixel outside it in the same slice. A pixel that is not square has the size of the square of
     its area. What must only be deleted costs nothing.
@@ -49,15 +47,11 @@ class APL(BaseMetric):
     unit: ClassVar[Unit] = "mm"
     symmetric: ClassVar[bool] = False
     slicewise: ClassVar[bool] = True
+    column: ClassVar[str] = "APL_mm"
 
-    @property
-    def column_name(self) -> str:
-        """Its name in scores.csv."""
-        return "APL_mm"
-
-    def __call__(self, comparison: MaskPair) -> float:
+    def __call__(self, pair: MaskPair) -> float:
         """The length in mm."""
-        if not comparison.label_voxels:
+        if not pair.label_voxels:
             return math.nan
-        truth, prediction = comparison.slice_contours
-        return np.count_nonzero(truth & ~prediction) * math.sqrt(math.prod(comparison.spacing_mm[:2]))
+        label, prediction = pair.slice_contours
+        return np.count_nonzero(label & ~prediction) * math.sqrt(math.prod(pair.spacing_mm[:2]))

@@ -19,13 +19,13 @@ DIAGONALS = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
 
 
 def surface_voxels(mask: npt.NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[np.bool_]:
-    """The voxels of a mask that have a face across one of these axes towards the outside."""
+    """The voxels of a bool (X, Y, Z) mask with a face across one of these axes towards the outside."""
     inner = mask.copy()
     for axis in axes:
-        left, whole = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
-        left[1:] &= whole[:-1]
-        left[:-1] &= whole[1:]
-        left[[0, -1]] = False  # around the mask is outside
+        eroded, source = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
+        eroded[1:] &= source[:-1]
+        eroded[:-1] &= source[1:]
+        eroded[[0, -1]] = False  # around the mask is outside
     return mask & ~inner
 
 
@@ -52,7 +52,7 @@ def element_areas(spacing_mm: Spacing) -> Floats:
 
 @lru_cache(maxsize=1)
 def _cell_facets() -> tuple[Floats, ...]:
-    """The facets of the surface in a unit cell as vectors of their area (F, 3), by the cell's code."""
+    """The area vectors of the surface's facets in a unit cell (F, 3), by the cell's code."""
     codes = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(bool)
     few = np.where(codes.sum(axis=1, keepdims=True) <= 4, codes, ~codes)
     return tuple(
@@ -68,14 +68,14 @@ def _cell_facets() -> tuple[Floats, ...]:
 
 
 def _corner_groups(bits: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:
-    """The set corners (8,), group by group."""
-    left = set(np.flatnonzero(bits).tolist())
-    while left:
-        group, new = set[int](), {left.pop()}
+    """The groups of set corners that edges connect, each (8,)."""
+    rest = set(np.flatnonzero(bits).tolist())
+    while rest:
+        group, new = set[int](), {rest.pop()}
         while new:
             group |= new
-            new = {corner ^ edge for corner in new for edge in (1, 2, 4)} & left
-            left -= new
+            new = {corner ^ edge for corner in new for edge in (1, 2, 4)} & rest
+            rest -= new
         yield np.isin(np.arange(8), list(group))
 
 
@@ -86,16 +86,16 @@ def _group_outline(group: npt.NDArray[np.bool_]) -> Floats:
     corners has never more than two there.
     """
     inside, outside = CORNERS[group], CORNERS[~group]
-    left = [(a + b) / 2 for a in inside for b in outside if abs(a - b).sum() == 1]
-    loop = [left.pop()]
-    while left:
-        on_a_side = [bool(((loop[-1] == at) & (at != 0.5)).any()) for at in left]
-        loop.append(left.pop(on_a_side.index(True)))
+    rest = [(a + b) / 2 for a in inside for b in outside if abs(a - b).sum() == 1]
+    loop = [rest.pop()]
+    while rest:
+        on_a_side = [bool(((loop[-1] == at) & (at != 0.5)).any()) for at in rest]
+        loop.append(rest.pop(on_a_side.index(True)))
     return np.array(loop)
 
 
 def _plane_polygons(loop: Floats) -> list[Floats]:
-    """An outline as plane polygons: what lies in a plane through the cell's centre, and ears beside it.
+    """An outline as plane polygons: one in a plane through the cell's centre, and triangles beside it.
 
     Outlines of three or four points are plane. Of five or six, at least four lie in a plane through the
     centre and across a diagonal of the cell; the others are cut off as triangles.
@@ -108,6 +108,6 @@ def _plane_polygons(loop: Floats) -> list[Floats]:
 
 
 def _area_vector(polygon: Floats) -> Floats:
-    """The vector of a plane polygon's area: its normal, as long as the area is large (3,)."""
+    """The area vector (3,) of a plane polygon: its normal, whose length is the area."""
     spokes = polygon - polygon[0]
     return np.asarray(np.cross(spokes[:-1], spokes[1:]).sum(axis=0) / 2)

@@ -1,4 +1,4 @@
-"""Volumes in ml, and how far they are apart."""
+"""Volumes in ml, and differences of volumes."""
 
 import math
 from typing import ClassVar, Literal
@@ -17,14 +17,12 @@ class Volume(BaseMetric):
 
     @property
     def column_name(self) -> str:
-        """Its name in scores.csv."""
+        """The metric's name in scores.csv."""
         return "volume_ml" if self.of == "prediction" else "truth_ml"
 
-    def __call__(self, comparison: MaskPair) -> float:
+    def __call__(self, pair: MaskPair) -> float:
         """The volume in ml."""
-        predicted = self.of == "prediction"
-        voxels = comparison.prediction_voxels if predicted else comparison.label_voxels
-        return voxels * comparison.voxel_ml
+        return pair.voxel_ml * (pair.prediction_voxels if self.of == "prediction" else pair.label_voxels)
 
 
 class VolumeDifference(BaseMetric):
@@ -33,15 +31,11 @@ class VolumeDifference(BaseMetric):
     name: Literal["volume_difference"] = "volume_difference"
     unit: ClassVar[Unit] = "ml"
     symmetric: ClassVar[bool] = False
+    column: ClassVar[str] = "volume_difference_ml"
 
-    @property
-    def column_name(self) -> str:
-        """Its name in scores.csv."""
-        return "volume_difference_ml"
-
-    def __call__(self, comparison: MaskPair) -> float:
+    def __call__(self, pair: MaskPair) -> float:
         """The difference in ml."""
-        return (comparison.prediction_voxels - comparison.label_voxels) * comparison.voxel_ml
+        return (pair.prediction_voxels - pair.label_voxels) * pair.voxel_ml
 
 
 class RelativeVolumeDifference(BaseMetric):
@@ -51,14 +45,10 @@ class RelativeVolumeDifference(BaseMetric):
     unit: ClassVar[Unit] = "%"
     symmetric: ClassVar[bool] = False
     unbounded: ClassVar[bool] = True
+    column: ClassVar[str] = "volume_difference_percent"
 
-    @property
-    def column_name(self) -> str:
-        """Its name in scores.csv."""
-        return "volume_difference_percent"
-
-    def __call__(self, comparison: MaskPair) -> float:
+    def __call__(self, pair: MaskPair) -> float:
         """The difference in percent, from -100."""
-        if not comparison.label_voxels:
-            return math.inf if comparison.prediction_voxels else math.nan
-        return 100 * (comparison.prediction_voxels / comparison.label_voxels - 1)
+        if not pair.label_voxels:
+            return math.inf if pair.prediction_voxels else math.nan
+        return 100 * (pair.prediction_voxels / pair.label_voxels - 1)

@@ -1,1 +1,1 @@
-"""What is trained and how it is applied: networks, losses, optimizers, runs and prediction."""
+"""Networks, losses, optimizers, engines, and training by several processes."""

@@ -1,4 +1,4 @@
-"""The optimizer and the course of its learning rate over a run."""
+"""The optimizer and its learning-rate schedule."""
 
 import math
 from collections.abc import Iterable
@@ -32,13 +32,15 @@ class AdamW(Section):
         return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def rate(self, progress: float) -> float:
-        """The learning rate at a share (0..1) of the run."""
-        if progress < self.warmup:
-            return self.lr * max(progress / self.warmup, 1e-3)
+        """The learning rate at a share (0 to 1) of the run."""
         share = min(1.0, (progress - self.warmup) / (1 - self.warmup))
-        if self.decay == "cosine":
-            return self.lr * max(0.5 * (1 + math.cos(math.pi * share)), 1e-3)
-        return self.lr * max(math.pow(1 - share, 0.9), 1e-3)
+        if progress < self.warmup:
+            factor = progress / self.warmup
+        elif self.decay == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * share))
+        else:
+            factor = math.pow(1 - share, 0.9)
+        return self.lr * max(factor, 1e-3)
 
 
 OptimizerChoice = Annotated[AdamW, NamedUnion()]

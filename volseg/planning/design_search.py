@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-ENOUGH = 0.8
-"""Share of the memory or time from which on no larger design is tried."""
-AIM = 0.95
-"""Share of the memory or time that the next design to be tried should use."""
+ENOUGH = 0.8  # share of the memory or time from which on no larger design is tried
+AIM = 0.95  # share of the memory or time that the next design to be tried should use
 TRIALS = 7
 FIRST_VOXELS = 2 * 48**3
 """Voxels of the first batch that is tried: it fits into any machine that trains at all."""

@@ -5,22 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from volseg.arguments import NetworkName
+from volseg.formatting import format_size
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
 from volseg.model.networks.strides import Stride
 from volseg.schema import Size, Spacing
 
-HALVED = 8
-"""Voxels of the shortest axis that is halved."""
-ALIKE = 2.0
-"""Ratio of spacings below which axes are halved together."""
-DEEPEST = 5
-"""Halvings at most."""
-WIDEST = 10
-"""Channels double from level to level up to this multiple of the first (320 of 32 in nnU-Net)."""
+HALVED = 8  # voxels of the shortest axis that is halved
+ALIKE = 2.0  # ratio of spacings below which axes are halved together
+DEEPEST = 5  # halvings at most
+WIDEST = 10  # channels double from level to level up to this multiple of the first (320 of 32 in nnU-Net)
 BATCH, LARGEST_BATCH = 2, 16
 """Patches in a batch at least and at most: patches shrink before a batch has less than BATCH."""
-SMALLEST = 16
-"""Voxels of a patch's shortest axis at least."""
+SMALLEST = 16  # voxels of a patch's shortest axis at least
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,9 @@ class NetworkDesign:
     def batch_voxels(self) -> int:
         """The voxels of a batch."""
         return self.batch * math.prod(self.patch)
+
+    def __str__(self) -> str:
+        return f"{self.batch} x {format_size(self.patch)}"
 
 
 def level_strides(patch: Sequence[int], spacing_mm: Spacing) -> tuple[Stride, ...]:
@@ -64,7 +63,7 @@ def design_network(
 
     `narrow` halves the channels.
     """
-    network = _NETWORKS[kind](size, spacing_mm, narrow)
+    network = _build_network(kind, size, spacing_mm, narrow=narrow)
     x, y, z = (-(-n // s) * s for n, s in zip(size, network.stride, strict=True))
     patch = (x, y, z)
     if patch == network.stride:  # one voxel would be left at the deepest level
@@ -105,36 +104,18 @@ def _next_smaller(
     return None
 
 
-def _design_unet(patch: Sequence[int], spacing_mm: Spacing, narrow: bool) -> UNet:
-    strides = level_strides(patch, spacing_mm) or ((1, 1, 1),)
-    return UNet(channels=_channels_per_level(len(strides), narrow), strides=strides)
-
-
-def _design_dynunet(patch: Sequence[int], spacing_mm: Spacing, narrow: bool) -> DynUNet:
+def _build_network(kind: NetworkName, patch: Sequence[int], spacing_mm: Spacing, *, narrow: bool) -> Network:
+    """The network for a patch: UNet and DynUNet by `level_strides`, the others halve all axes together."""
+    width = 1 if narrow else 2
     strides = level_strides(patch, spacing_mm)
-    strides += ((1, 1, 1),) * (2 - len(strides))
-    return DynUNet(filters=_channels_per_level(len(strides), narrow), strides=strides)
-
-
-def _design_segresnet(patch: Sequence[int], _: Spacing, narrow: bool) -> SegResNet:
-    """A SegResNet that halves all axes together, as often as the shortest can be."""
+    strides += ((1, 1, 1),) * ((2 if kind == "dynunet" else 1) - len(strides))
+    channels = tuple(16 * width * min(2**level, WIDEST) for level in range(len(strides) + 1))
+    if kind == "unet":
+        return UNet(channels=channels, strides=strides)
+    if kind == "dynunet":
+        return DynUNet(filters=channels, strides=strides)
+    if kind == "swinunetr":
+        return SwinUNETR(feature_size=12 * width)
     blocks = (1, 2, 2, 4)
     halvings = max(1, min(len(blocks) - 1, int(math.log2(max(2, min(patch) * 2 / HALVED)))))
-    return SegResNet(filters=8 if narrow else 16, blocks_down=blocks[: halvings + 1])
-
-
-def _design_swinunetr(_patch: Sequence[int], _: Spacing, narrow: bool) -> SwinUNETR:
-    return SwinUNETR(feature_size=12 if narrow else 24)
-
-
-def _channels_per_level(halvings: int, narrow: bool) -> tuple[int, ...]:
-    first = 16 if narrow else 32
-    return tuple(min(first * 2**level, WIDEST * first) for level in range(halvings + 1))
-
-
-_NETWORKS: dict[NetworkName, Callable[[Sequence[int], Spacing, bool], Network]] = {
-    "unet": _design_unet,
-    "dynunet": _design_dynunet,
-    "segresnet": _design_segresnet,
-    "swinunetr": _design_swinunetr,
-}
+    return SegResNet(filters=8 * width, blocks_down=blocks[: halvings + 1])

@@ -29,12 +29,10 @@ from volseg.stats.stats import stats
 from volseg.system.hardware import free_memory
 
 log = logging.getLogger(__name__)
-ROOM = 0.9
-"""Share of the memory that a trial may use; training may need more than its first few steps."""
+ROOM = 0.9  # share of the memory that a trial may use; training may need more than its first few steps
 STEP_SECONDS = 1.0
 """Seconds of a step at most on an idle CPU, where more steps are worth more than a larger patch."""
-BATCH_SHARE = 0.05
-"""Share of all voxels that a batch has at most (nnU-Net's rule)."""
+BATCH_SHARE = 0.05  # share of all voxels that a batch has at most (nnU-Net's rule)
 VALIDATION_SHARE = 0.2
 """Share of an epoch's time that validation takes at most; it sets the length of an epoch."""
 
@@ -107,10 +105,10 @@ def _try_design(
     try:
         estimate = estimate_resources(_design_config(base, design), data, limit=limit)
     except TrialTooLargeError:
-        log.info("%s: more than %s", _format_batch(design), format_bytes(budget.memory))
+        log.info("%s: more than %s", design, format_bytes(budget.memory))
         return None
     memory, seconds = format_bytes(estimate.budgeted_memory), estimate.measurements.step_seconds
-    log.info("%s: %s, %.2g s a step", _format_batch(design), memory, seconds)
+    log.info("%s: %s, %.2g s a step", design, memory, seconds)
     return estimate
 
 
@@ -225,10 +223,6 @@ def _nothing_fits_message(
         )
         least = f"allow {format_bytes(estimate.budgeted_memory / ROOM)}"
     return (
-        f"--max-memory: {format_bytes(budget.memory)} is too little: even {_format_batch(smallest)} "
+        f"--max-memory: {format_bytes(budget.memory)} is too little: even {smallest} "
         f"{needs}; {least} or choose another --network"
     )
-
-
-def _format_batch(design: NetworkDesign) -> str:
-    return f"{design.batch} x {format_size(design.patch)}"

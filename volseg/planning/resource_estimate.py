@@ -24,8 +24,7 @@ from volseg.system.hardware import available_cores, free_memory, spin_briefly
 from volseg.training import train
 from volseg.training.loading.scan_cache import SHARE, packed_bytes
 
-EVERY = 0.2
-"""Seconds between two measurements of a trial's memory."""
+EVERY = 0.2  # seconds between two measurements of a trial's memory
 
 
 class TrialTooLargeError(Exception):

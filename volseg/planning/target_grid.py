@@ -18,10 +18,8 @@ from volseg.stats.scan_stats import ScanStats
 
 COARSE = 3.0
 """Ratio of spacings, and of numbers of voxels, from which on an axis is much coarser than the others."""
-AIR_HU = -500.0
-"""A value in HU that no MR scan has; in a CT, air is near -1000."""
-SCANS = 10
-"""Scans whose labelled voxels give the window of a CT."""
+AIR_HU = -500.0  # a value in HU that no MR scan has; in a CT, air is near -1000
+SCANS = 10  # scans whose labelled voxels give the window of a CT
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,8 @@ from volseg.training import loop, train
 from volseg.training.loop import Training
 
 ORDER, MEASUREMENTS, MISTAKE = "order.json", "measurements.json", "mistake.txt"
-WARM_UP, FEWEST, MOST = 2, 3, 40
-"""Steps that are not measured, and the least and most that are."""
-SECONDS = 5.0
-"""Seconds after which enough steps are measured."""
+WARM_UP, FEWEST, MOST = 2, 3, 40  # steps that are not measured, and the least and most that are
+SECONDS = 5.0  # seconds after which enough steps are measured
 
 
 class TrialOrder(Section):
@@ -53,7 +51,7 @@ class TrialMeasurements(Section):
 
     device: str
     parameters: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     steps: int
     step_seconds: float
     processor_seconds: float
@@ -94,10 +92,12 @@ def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
     end, peak = time.monotonic(), peak_memory()
     (first, cpu_first), (last, cpu_last) = recorder.steps[WARM_UP - 1], recorder.steps[-1]
     steps = len(recorder.steps) - WARM_UP
+    scan = dataset.image(dataset.select_samples(order.scan)[0])
+    grid = NetworkGrid.from_volume(scan, order.config.data.spacing_mm)
     return TrialMeasurements(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
-        shape=_grid_shape(dataset, order.scan, order.config),
+        shape=grid.shape,
         steps=steps,
         step_seconds=(last - first) / steps,
         processor_seconds=(cpu_last - cpu_first) / steps,
@@ -184,14 +184,6 @@ def _loading_seconds(run: Run, dataset: Dataset) -> float:
     began = time.monotonic()
     train.cached_patches(run, dataset)
     return time.monotonic() - began
-
-
-def _grid_shape(dataset: Dataset, name: str, config: Config) -> tuple[int, int, int]:
-    """The shape (X, Y, Z) of a scan on the network's grid."""
-    x, y, z = NetworkGrid.from_volume(
-        dataset.image(dataset.select_samples(name)[0]), config.data.spacing_mm
-    ).shape
-    return x, y, z
 
 
 def _exit_with_parent() -> None:

@@ -20,6 +20,7 @@ from volseg.data.layouts.findings import (
     scan_failures,
 )
 from volseg.data.layouts.raw_dataset import RawScan
+from volseg.data.splits import case_of
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import first_few, natural_key
 from volseg.preparation import checks, records, scan_writer
@@ -140,7 +141,7 @@ def _excluded_scans(found: RawDataset, wanted: Sequence[str]) -> tuple[frozenset
     """
     names = {scan.name: scan.case for scan in found.scans}
     failed = [failure.name for failure in scan_failures(found.findings)]
-    names |= {name: name.partition("_day")[0] for name in failed}
+    names |= {name: case_of(name) for name in failed}
     known = dict.fromkeys([*names.values(), *names])
     unknown = [
         f"--exclude {name}: no such case or scan{nearest_hint(name, known)}"

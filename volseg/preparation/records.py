@@ -8,15 +8,13 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from volseg.data.dataset import FILE, Dataset, Sample
 from volseg.data.layouts.findings import Finding
 from volseg.errors import OutputError, UserError
 from volseg.preparation.fingerprint import Fingerprint
 from volseg.schema import Section
 from volseg.system import files as atomic
-from volseg.system.files import write_text
+from volseg.system.json_files import read_json, write_json
 
 FOLDER = "records"
 LOCK = ".prepare.lock"
@@ -36,7 +34,7 @@ class ScanRecord(Section):
 
     def write(self, out: Path) -> None:
         """Write it, once all of its files are there."""
-        write_text(_record_path(out, self.sample.name), self.model_dump_json() + "\n")
+        write_json(_record_path(out, self.sample.name), self, indent=None)
 
     def is_current(self, out: Path, key: str) -> bool:
         """Whether the files are there, as large as they were, and made from what `key` stands for."""
@@ -46,8 +44,8 @@ class ScanRecord(Section):
 def read(out: Path, name: str) -> ScanRecord | None:
     """The record of a scan, or None where there is none that this version can read."""
     try:
-        return ScanRecord.model_validate_json(_record_path(out, name).read_bytes())
-    except (OSError, ValidationError):
+        return read_json(_record_path(out, name), ScanRecord)
+    except UserError:
         return None
 
 

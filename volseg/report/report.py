@@ -11,7 +11,7 @@ from volseg import console
 from volseg.arguments import DATA
 from volseg.data import volume_files
 from volseg.data.dataset import FILE, Dataset
-from volseg.data.preprocessing.intensity_scaling import Intensity, Percentiles
+from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.errors import UserError
 from volseg.evaluation import evaluate, score_files
 from volseg.evaluation.scan_scores import ScanScores
@@ -26,14 +26,11 @@ from volseg.report.run_info import find_prediction_runs, load_runs
 from volseg.report.scan_images import load_scan_images
 from volseg.runs import locate, run_files
 from volseg.runs.folds import NAMES, OUT_OF_FOLD
-from volseg.visualization import html_page
+from volseg.visualization.html_page import write_page
 
 PAGE = Path("report.html")
-LIMIT = 15_000_000
-"""Bytes of the page: what can still be sent by mail."""
-NO_MASKS = "There are no masks here: volseg infer makes them, and its folder can be reported too."
-SPARE = 1000
-"""Bytes by which what is told of pictures may vary with their number."""
+LIMIT = 15_000_000  # bytes of the page: a file of this size can still be sent by mail
+SPARE = 1000  # bytes by which the page's text may vary with the number of pictures
 
 
 @dataclass(frozen=True)
@@ -49,24 +46,24 @@ class ReportOutcome:
 
 @dataclass(frozen=True)
 class ReportSource:
-    """What is reported: where its scores lie, its predictions, and the run that was named."""
+    """The folders of a report: its scores, its predictions, and the run that was named."""
 
     scores: Path
     predictions: Path | None
     run: Path | None = None
 
     def display_name(self, records: Sequence[Prediction]) -> str:
-        """The run's, also where its masks were named; where several made these, the folder's."""
-        made = dict.fromkeys(record.run for record in records)
-        if self.run or len(made) != 1:
+        """The label of the run, or of the folder of masks by several runs."""
+        runs = {record.run for record in records}
+        if self.run or len(runs) != 1:
             return locate.run_label((self.run or self.predictions or self.scores).resolve())
-        return next(iter(made))
+        return next(iter(runs))
 
 
 def report(
     what: str, *, data: Path | None = None, out: Path = PAGE, scores: Path | None = None
 ) -> ReportOutcome:
-    """Write the page of a run or of predictions; scores that are missing or out of date are made.
+    """Write the page of a run or of predictions; scores that are missing or out of date are computed.
 
     `data` is by default data/prepared, if it holds any of the scans; `scores` the folder of scores.csv,
     by default where `volseg evaluate` leaves it.
@@ -74,145 +71,145 @@ def report(
     Raises:
         UserError: neither a run nor predictions, or masks that don't fit the dataset.
     """
-    subject = find_source(what)
-    subject = replace(subject, scores=scores) if scores else subject
-    records = load_predictions(subject.predictions) if subject.predictions else []
+    source = find_source(what)
+    source = replace(source, scores=scores) if scores else source
+    records = load_predictions(source.predictions) if source.predictions else []
     dataset, notes = _load_dataset(data, records)
-    facts, more = _build_content(subject, records, dataset)
-    shown = _with_pictures(replace(facts, notes=(*notes, *more)), dataset)
-    text = render_report(shown)
-    html_page.write_page(text, out, usual=PAGE)
-    drawn = sum(bool(scan.picture) for scan in shown.scans)
-    return ReportOutcome(out, len(text.encode()), drawn, len(shown.scans) - drawn, shown.notes)
+    content = _with_pictures(_build_content(source, records, dataset, notes), dataset)
+    text = render_report(content)
+    write_page(text, out, usual=PAGE)
+    drawn = sum(bool(scan.picture) for scan in content.scans)
+    return ReportOutcome(out, len(text.encode()), drawn, len(content.scans) - drawn, content.notes)
 
 
 def find_source(what: str) -> ReportSource:
-    """What a name or path means: predictions, else a run and, where it has five folds, their predictions.
+    """The folders that a name or path stands for: predictions, else a run with those of its five folds.
 
     Raises:
-        UserError: neither.
+        UserError: neither predictions nor a run.
     """
     folder = Path(what)
     if holds_scans(folder):
         return ReportSource(folder, folder)
-    wanted = "name a folder that `volseg infer` or `volseg train` wrote"
+    advice = "name a folder that `volseg infer` or `volseg train` wrote"
     try:
         run = locate.find_run(what)
     except UserError as error:
-        raise UserError(f"{error}; {wanted}") from error
+        raise UserError(f"{error}; {advice}") from error
     if not any((run / name).exists() for name in (run_files.CONFIG, NAMES[0])):
-        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {run_files.CONFIG}; {wanted}")
+        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {run_files.CONFIG}; {advice}")
     inner = run / OUT_OF_FOLD
     return ReportSource(run, inner if inner.is_dir() else None, run)
 
 
 def _load_dataset(data: Path | None, records: Sequence[Prediction]) -> tuple[Dataset | None, list[str]]:
-    """The dataset that holds the scans, and what to say where the usual one does not.
+    """The dataset that holds the scans, and a note where data/prepared does not.
 
     Raises:
-        UserError: one that was named and holds none of them.
+        UserError: a dataset that was named and holds none of the scans.
     """
-    if not records or (data is None and not (DATA / FILE).is_file()):
-        return None, [f"{DATA} is no dataset, so there is no truth and no image."] if records else []
+    if not records:
+        return None, []
+    if data is None and not (DATA / FILE).is_file():
+        return None, [f"{DATA} is no dataset, so there is no truth and no image."]
     dataset = Dataset.load(data or DATA)
-    if {sample.name for sample in dataset.samples} & {record.scan for record in records}:
+    if any(dataset.find_sample(record.scan) for record in records):
         return dataset, []
-    told = f"{dataset.folder}: holds none of the predicted scans ({records[0].scan} ...)"
+    problem = f"{dataset.folder}: holds none of the predicted scans ({records[0].scan} ...)"
     if data is not None:
-        raise UserError(f"{told}; name the dataset that they were predicted from")
-    return None, [f"{told}, so there is no truth and no image."]
+        raise UserError(f"{problem}; name the dataset that they were predicted from")
+    return None, [f"{problem}, so there is no truth and no image."]
 
 
 def _build_content(
-    subject: ReportSource, records: Sequence[Prediction], dataset: Dataset | None
-) -> tuple[ReportContent, list[str]]:
-    """All but the pictures, and what is to be noted."""
-    made, notes = (
-        load_runs(subject.run)
-        if subject.run
-        else find_prediction_runs(records, subject.predictions or Path())
-    )
-    if subject.predictions is None:
-        notes.append(NO_MASKS)
+    source: ReportSource, records: Sequence[Prediction], dataset: Dataset | None, notes: Sequence[str]
+) -> ReportContent:
+    """All but the pictures."""
+    if source.run:
+        runs, run_notes = load_runs(source.run)
+    else:
+        runs, run_notes = find_prediction_runs(records, source.predictions or Path())
+    if source.predictions is None:
+        run_notes.append(
+            "There are no masks here: volseg infer makes them, and its folder can be reported too."
+        )
     done = [record for record in records if record.status == "done"]
-    found = _current_scores(subject, done, dataset)
-    by_scan = {one.scan: one for one in found.scans} if found else {}
+    scores = _current_scores(source, done, dataset)
+    by_scan = {entry.scan: entry for entry in scores.scans} if scores else {}
     scans = [_report_scan(record, dataset, by_scan.get(record.scan)) for record in done]
-    names = [*(dataset.classes if dataset else ()), *(name for one in done for name in one.classes)]
-    facts = ReportContent(
-        name=subject.display_name(records),
-        source=str(subject.run or subject.predictions),
+    names = [*(dataset.classes if dataset else ()), *(name for record in done for name in record.classes)]
+    reasons = {r.scan: evaluate.why_unscored(r, dataset) for r in done} if dataset else {}
+    return ReportContent(
+        name=source.display_name(records),
+        source=str(source.run or source.predictions),
         dataset=dataset.facts.name if dataset else "",
         classes=tuple(dict.fromkeys(names)),
-        trained=made,
+        trained=runs,
         scans=tuple(sorted(scans, key=_worst_first_key)),
-        scores=found,
-        unscored={one.scan: why for one in done if dataset and (why := evaluate.why_unscored(one, dataset))},
+        scores=scores,
+        unscored={scan: reason for scan, reason in reasons.items() if reason},
         failed={record.scan: record.reason for record in records if record.status == "failed"},
+        notes=(*notes, *run_notes),
     )
-    return facts, notes
 
 
 def _current_scores(
-    subject: ReportSource, records: Sequence[Prediction], dataset: Dataset | None
+    source: ReportSource, records: Sequence[Prediction], dataset: Dataset | None
 ) -> Scores | None:
-    """The scores of these scans, found anew where they are not of the files that lie there."""
-    known = score_files.read(subject.scores)
-    if dataset is None:  # as they were left
-        kept = tuple(known[one.scan] for one in records if one.scan in known)
-        return Scores(kept) if kept else None
-    if subject.predictions is None or all(evaluate.why_unscored(one, dataset) for one in records):
+    """The scores of these scans, computed anew if scores.csv is of other files; without data as written."""
+    known = score_files.read(source.scores)
+    if dataset is None:
+        written = tuple(known[record.scan] for record in records if record.scan in known)
+        return Scores(written) if written else None
+    if source.predictions is None or all(evaluate.why_unscored(record, dataset) for record in records):
         return None
-    found = evaluate.find_scorable_scans(subject.predictions, dataset.folder).compute_scores(known=known)
-    if _score_keys(found.scans) != _score_keys(known.values()):
-        score_files.write(found, subject.scores)
-    return found
+    scores = evaluate.find_scorable_scans(source.predictions, dataset.folder).compute_scores(known=known)
+    if _score_keys(scores.scans) != _score_keys(known.values()):
+        score_files.write(scores, source.scores)
+    return scores
 
 
 def _score_keys(scans: Iterable[ScanScores]) -> list[tuple[str, ...]]:
-    """What scores are of: the same for scores that need not be written again."""
-    return [(one.scan, one.seen, one.run, one.made_from) for one in scans]
+    """The origins of scores: the same for scores that need not be written again."""
+    return [(scan.scan, scan.seen, scan.run, scan.made_from) for scan in scans]
 
 
 def _report_scan(record: Prediction, dataset: Dataset | None, scores: ScanScores | None) -> ReportScan:
     sample = dataset.find_sample(record.scan) if dataset else None
     case, day = (sample.case, sample.day) if sample else (record.scan, None)
     if scores:
-        volumes = {organ: values["volume_ml"] for organ, values in scores.values.items()}
+        volumes = {name: values["volume_ml"] for name, values in scores.values.items()}
     else:
         volumes = {name: _mask_volume_ml(record.mask_file(name)) for name in record.classes}
     return ReportScan(record, case, day, volumes, scores)
 
 
-def _mask_volume_ml(mask: Path) -> float:
-    found = volume_files.read(mask)
-    return np.count_nonzero(found.voxels) * math.prod(found.spacing_mm) / 1000
+def _mask_volume_ml(path: Path) -> float:
+    mask = volume_files.read(path)
+    return np.count_nonzero(mask.voxels) * math.prod(mask.spacing_mm) / 1000
 
 
 def _worst_first_key(scan: ReportScan) -> tuple[bool, float, object]:
-    """By Dice; without one by the lowest confidence, so that what is doubtful has a picture."""
+    """By Dice; without Dice by the lowest confidence, so that doubtful scans have a picture."""
     unknown = math.isnan(scan.dice)
     return (unknown, tables.lowest_confidence(scan.record) if unknown else scan.dice, natural_key(scan.name))
 
 
-def _with_pictures(facts: ReportContent, dataset: Dataset | None) -> ReportContent:
-    """The same, with pictures from the worst scan on as long as there is room."""
-    marked = tuple(replace(scan, picture="[]") for scan in facts.scans)
-    room = LIMIT - SPARE - len(render_report(replace(facts, scans=marked)).encode())
+def _with_pictures(content: ReportContent, dataset: Dataset | None) -> ReportContent:
+    """The same content, with pictures from the worst scan on as long as there is room.
+
+    Black and white are as for the network of the first run, where a run is known.
+    """
+    intensity = content.trained[0].run.config.data.intensity if content.trained else Percentiles()
+    empty = tuple(replace(scan, picture="[]") for scan in content.scans)
+    room = LIMIT - SPARE - len(render_report(replace(content, scans=empty)).encode())
     drawn: list[ReportScan] = []
-    with console.progress_bar("drawing") as told:
-        for scan in facts.scans:
-            shown = encode_scan(
-                load_scan_images(scan.record, dataset, facts.classes), _display_intensity(facts)
-            )
-            room -= len(shown)
+    with console.progress_bar("drawing") as advance:
+        for scan in content.scans:
+            picture = encode_scan(load_scan_images(scan.record, dataset, content.classes), intensity)
+            room -= len(picture)
             if room < 0:
                 break
-            drawn.append(replace(scan, picture=shown))
-            told(len(drawn), len(facts.scans), scan.name)
-    return replace(facts, scans=(*drawn, *facts.scans[len(drawn) :]))
-
-
-def _display_intensity(facts: ReportContent) -> Intensity:
-    """What is black and what is white: as for the network, where it is known."""
-    return facts.trained[0].run.config.data.intensity if facts.trained else Percentiles()
+            drawn.append(replace(scan, picture=picture))
+            advance(len(drawn), len(content.scans), scan.name)
+    return replace(content, scans=(*drawn, *content.scans[len(drawn) :]))

@@ -1,1 +1,1 @@
-"""A trained run on disk: its files, its config, its folds, its packages."""
+"""Trained runs on disk: files, configs, folds and packages."""

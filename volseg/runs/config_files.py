@@ -1,7 +1,7 @@
-"""A run's config, in two files of its folder: the steps of post-processing in one, the rest in the other.
+"""The two files of a run's config: `postprocess.yaml` lists its steps, `config.yaml` holds the rest.
 
-Before there was `postprocess.yaml`, volseg wrote the steps into `config.yaml` too. Where both tell steps,
-`postprocess.yaml` goes before.
+Older versions of volseg wrote the steps into `config.yaml` too. Where both list steps, those of
+`postprocess.yaml` hold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,9 @@ from volseg.errors import UserError, short_repr
 from volseg.postprocessing import Step, ineffective_steps, unknown_classes
 from volseg.system.files import write_text
 
-POSTPROCESS = "postprocess.yaml"
+CONFIG: str = "config.yaml"
+POSTPROCESS: str = "postprocess.yaml"
+SECTION = "postprocess"
 Steps = tuple[Step, ...]
 HEADER = (
     "How this run's masks are cleaned: steps, in order, as in the section `postprocess` of a config.",
@@ -29,11 +31,9 @@ HEADER = (
 def read_steps(folder: Path, classes: Sequence[str]) -> Steps | None:
     """The steps that `postprocess.yaml` lists for these classes; None where there is no such file.
 
-    An empty list means no steps; an empty file, as a stopped editor may leave, means nothing.
-
     Raises:
-        UserError: not readable, no list of steps, wrong names, keys or values, a step for another class,
-            or one that does nothing.
+        UserError: not readable, no list of steps (an empty file is none), wrong names, keys or values, a
+            step for another class, or one that does nothing.
     """
     path = folder / POSTPROCESS
     if not path.exists():
@@ -46,28 +46,20 @@ def read_steps(folder: Path, classes: Sequence[str]) -> Steps | None:
 def write_steps(folder: Path, steps: Sequence[Step], comments: Sequence[str] = ()) -> None:
     """Write `postprocess.yaml`, atomically: the header, then lines of comment, then a line a step."""
     lines = [line for text in (*HEADER, *comments) for line in text.splitlines() or [""]]
-    plain = ("".join(one if one.isprintable() else " " for one in line) for line in lines)
-    commented = (f"# {line}".rstrip() for line in plain)  # YAML has no control characters
+    printable = ("".join(c if c.isprintable() else " " for c in line) for line in lines)
+    commented = (f"# {line}".rstrip() for line in printable)  # YAML has no control characters
     write_text(folder / POSTPROCESS, "\n".join([*commented, *_step_lines(steps), ""]))
 
 
 def refuse_unfit_steps(steps: Sequence[Step], classes: Sequence[str], path: Path) -> None:
-    """Refuse steps that can't do anything in a run of these classes.
-
-    Raises:
-        UserError: names `path` and each such step.
-    """
+    """Raise a UserError that names `path` and each step that has no effect in a run of these classes."""
     problems = [*unknown_classes(steps, classes), *ineffective_steps(steps, classes)]
     if problems:
         raise UserError.from_problems([f"{path}:", *(f"  {problem}" for problem in problems)])
 
 
 def _read_step_list(path: Path) -> list[object]:
-    """What stands in the list, yet to be checked.
-
-    Raises:
-        UserError: not YAML, or no list.
-    """
+    """The content of the list, which is yet to be checked."""
     try:
         values = yaml.safe_load(path.read_bytes())
     except OSError as error:
@@ -87,18 +79,14 @@ def _read_step_list(path: Path) -> list[object]:
 
 
 def _step_lines(steps: Sequence[Step]) -> Iterator[str]:
-    """A line a step, with every setting but the classes of a step that is for all."""
+    """A line a step, with all its settings; `only` is left out of a step for all classes."""
     if not steps:
         yield "[]"
     for step in steps:
         values = step.model_dump(mode="json", exclude=None if step.only else {"only"})
-        told = values if len(values) > 1 else step.name
-        flow = yaml.safe_dump(told, default_flow_style=True, width=10**6, sort_keys=False)
+        entry = values if len(values) > 1 else step.name
+        flow = yaml.safe_dump(entry, default_flow_style=True, width=10**6, sort_keys=False)
         yield "- " + flow.removesuffix("\n").removesuffix("\n...")
-
-
-CONFIG = "config.yaml"
-SECTION = "postprocess"
 
 
 def write_config(folder: Path, config: Config) -> None:
@@ -113,7 +101,7 @@ def read_config(folder: Path, classes: Sequence[str]) -> Config:
     """The config of a run of these classes.
 
     Raises:
-        UserError: wrong keys or values, or steps that don't fit the classes or are told nowhere.
+        UserError: wrong keys or values, or steps that don't fit the classes or are nowhere listed.
     """
     values = _config_values(folder)
     version = values.pop("version", "unknown")
@@ -130,7 +118,7 @@ def read_config(folder: Path, classes: Sequence[str]) -> Config:
 
 
 def steps_file(folder: Path) -> Path:
-    """The file that tells the steps."""
+    """The file that lists the steps."""
     own = folder / POSTPROCESS
     return own if own.is_file() else folder / CONFIG
 
@@ -138,14 +126,13 @@ def steps_file(folder: Path) -> Path:
 def replace_steps(
     folder: Path, classes: Sequence[str], steps: Sequence[Step], comments: Sequence[str]
 ) -> None:
-    """Write other steps, with lines of comment above them; an old config loses those that it has.
+    """Write other steps, with lines of comment above them, and remove those of an old config.
 
     Raises:
         UserError: a step for another class, or one that does nothing.
     """
     refuse_unfit_steps(steps, classes, folder / POSTPROCESS)
-    # first: it goes before, should the rest not be done
-    write_steps(folder, steps, comments)
+    write_steps(folder, steps, comments)  # first: it holds, even if the config is not rewritten
     values = _config_values(folder)
     if SECTION in values:
         del values[SECTION]

@@ -1,4 +1,4 @@
-"""A run that holds five: a folder with a whole run for each fold, and which of them are finished."""
+"""A run of five folds: a folder with a run for each fold, and `folds.json` of the finished ones."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ NAMES = tuple(f"fold{number}" for number in range(FOLDS))
 
 
 class FoldOutcome(Section):
-    """How the training of a fold ended, and the time limit that it had, in seconds."""
+    """The outcome of training a fold, and its time limit in seconds."""
 
     steps: int
     best: float | None
@@ -23,9 +23,9 @@ class FoldOutcome(Section):
 
 
 class FinishedFolds(JsonFile):
-    """What `folds.json` says: how each fold that is finished ended, by the name of its folder.
+    """The content of `folds.json`: the outcome of each finished fold, by its folder's name.
 
-    The file is written when the first is finished.
+    The file is written when the first fold is finished.
     """
 
     file: ClassVar[str] = FILE
@@ -33,5 +33,5 @@ class FinishedFolds(JsonFile):
 
     @property
     def unfinished_folds(self) -> tuple[str, ...]:
-        """The folds that are yet to be trained, or trained further."""
+        """The folds whose training has not begun or not ended."""
         return tuple(name for name in NAMES if name not in self.finished)

@@ -1,6 +1,6 @@
 """A package: a trained network in one format with all that inference needs, sealed by checksums.
 
-It is used in a run's place, without torch where the format is another's. No file of it is a pickle.
+It replaces a run, and needs torch only in torch's format. None of its files is a pickle.
 """
 
 import hashlib
@@ -8,24 +8,21 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from volseg import __version__
 from volseg.config.config import Config
 from volseg.errors import UserError
-from volseg.model.engines import Format, TrainedModel
+from volseg.model.engines import Format
 from volseg.postprocessing import Step
 from volseg.runs import locate as runs
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
 from volseg.schema import Section, explain_errors
-from volseg.system.files import write_text
-
-if TYPE_CHECKING:
-    from torch import nn
+from volseg.system.json_files import write_json
 
 FILE = "package.json"
 VERSION = 1
@@ -34,7 +31,7 @@ MODEL: dict[Format, tuple[str, ...]] = {
     "onnx": ("model.onnx",),
     "torch": (BEST,),
 }
-"""The files that hold a network, by format; engines are given the first."""
+"""The files of a network by format; engines read the first."""
 OPTIONAL = (POSTPROCESS, CALIBRATION)
 """Files that a package has where its run has them, beside config, splits and network."""
 Bits = Literal["fp32", "int8"]
@@ -42,9 +39,9 @@ AGAIN = "copy the package again, or make it anew with `volseg export`"
 
 
 class PackageContents(Section):
-    """What `package.json` says: the format, by which volseg and from which run; SHA-256 of each file.
+    """The content of `package.json`: format, version and run, and SHA-256 of each file.
 
-    `weights` is that of the run's own weights, `precision` how the package stores them.
+    `weights` is the SHA-256 of the run's own weights, `precision` that of the package's network.
     """
 
     package: Literal[1]
@@ -62,62 +59,33 @@ class Package(Run):
     def __init__(self, folder: Path, config: Config, facts: RunSplits, contents: PackageContents) -> None:
         super().__init__(folder, config, facts)
         self.contents = contents
+        self.formats = (contents.format,)
 
     def with_config(self, config: Config) -> "Package":
-        """This package under another config."""
+        """This package with another config."""
         return Package(self.folder, config, self.facts, self.contents)
 
     def replace_postprocess(self, steps: Sequence[Step], comments: Sequence[str] = ()) -> "Run":
-        """Not of a package, which is sealed.
-
-        Raises:
-            UserError: always.
-        """
+        """Raises a UserError: a package is sealed."""
         del steps, comments
         raise UserError(
             f"{self.folder}: is a package, which is sealed; change the steps of the run it was made "
             f"from, {self.contents.run}, and export that again"
         )
 
-    @property
-    def network_file(self) -> Path:
-        """The file that an engine is given."""
-        return self.folder / MODEL[self.contents.format][0]
-
-    @property
-    def trained_model(self) -> TrainedModel:
-        """The network as engines find it: in the package's one format."""
-        return TrainedModel(
-            formats=(self.contents.format,),
-            window=self.config.window,
-            inputs=len(self.facts.channels),
-            precision=self.config.train.precision,
-            network=self.load_network,
-            file=lambda _: self.network_file,
-        )
+    def network_file(self, kind: Format | None = None) -> Path:
+        """The network's file in the package's only format."""
+        return self.folder / MODEL[kind or self.contents.format][0]
 
     @property
     def weights_file(self) -> Path:
-        """The weights.
-
-        Raises:
-            UserError: a package of another format than torch's.
-        """
+        """The weights, which only a package for torch has."""
         if self.contents.format != "torch":
             raise UserError(
                 f"{self.folder}: is a package for {self.contents.format}, without weights for torch; "
                 f"use the run {self.contents.run} itself, or a package made with --format torch"
             )
         return self.folder / BEST
-
-    def load_network(self) -> "nn.Module":
-        """The network with these weights.
-
-        Raises:
-            UserError: a package of another format than torch's, or weights of another network.
-        """
-        _ = self.weights_file  # refused before torch is loaded
-        return super().load_network()
 
     @cached_property
     def weights_digest(self) -> str:
@@ -126,20 +94,22 @@ class Package(Run):
 
     @property
     def network_identity(self) -> str:
-        """What the network's numbers depend on; those in 8 bits on the scans they were fitted to too."""
+        """What the network's output depends on; in 8 bits it is the file, as ranges come from scans."""
         if self.contents.precision == "fp32":
             return self.weights_digest
-        return f"{self.weights_digest} {sorted(self.contents.files.items())}"
+        return f"{self.weights_digest} {json.dumps(self.contents.files, sort_keys=True)}"
 
 
 def open_run(folder: Path) -> Run:
-    """A run, or a package that is whole.
+    """A run, or a package whose files match their checksums.
 
     Raises:
         UserError: neither is there, or a package that is damaged, incomplete or of a later version.
     """
     if not (folder / FILE).is_file():
-        _refuse_unsealed_package(folder)
+        for name in (MODEL["openvino"][0], MODEL["onnx"][0]):
+            if (folder / name).is_file():
+                raise UserError(f"{folder / FILE}: missing, although {name} is there; {AGAIN}")
         return Run.open(folder)
     contents = _read_contents(folder / FILE)
     problems = list(_file_problems(folder, contents))
@@ -150,9 +120,8 @@ def open_run(folder: Path) -> Run:
 
 
 def seal_package(folder: Path, run: Run, kind: Format, precision: Bits = "fp32") -> Package:
-    """Write `package.json` over the files of a folder, which are then a package."""
-    there = [name for name in OPTIONAL if (folder / name).is_file()]
-    names = [CONFIG, SPLITS, *MODEL[kind], *there]
+    """Write `package.json` over the files of a folder, which makes it a package."""
+    names = [CONFIG, SPLITS, *MODEL[kind], *(name for name in OPTIONAL if (folder / name).is_file())]
     contents = PackageContents(
         package=1,
         format=kind,
@@ -162,16 +131,12 @@ def seal_package(folder: Path, run: Run, kind: Format, precision: Bits = "fp32")
         precision=precision,
         files={name: _file_sha256(folder / name) for name in names},
     )
-    write_text(folder / FILE, contents.model_dump_json(indent=1) + "\n")
+    write_json(folder / FILE, contents)
     return Package(folder, run.config, run.facts, contents)
 
 
 def _read_contents(path: Path) -> PackageContents:
-    """What `package.json` says.
-
-    Raises:
-        UserError: not JSON, of a later version, or not a package's.
-    """
+    """The checked content of `package.json`."""
     try:
         values: Any = json.loads(path.read_bytes())
     except ValueError as error:
@@ -192,12 +157,11 @@ def _read_contents(path: Path) -> PackageContents:
 
 
 def _file_problems(folder: Path, contents: PackageContents) -> Iterator[str]:
-    """What is wrong with a package's files, a line each."""
+    """A line for each problem with a package's files."""
     expected = {CONFIG, SPLITS, *MODEL[contents.format]}
-    if strange := sorted(expected ^ (contents.files.keys() - {*OPTIONAL})):
+    if odd := sorted(expected ^ (contents.files.keys() - {*OPTIONAL})):
         yield (
-            f"{folder / FILE}: lists other files than a package for {contents.format} has "
-            f"({strange[0]}); {AGAIN}"
+            f"{folder / FILE}: lists other files than a package for {contents.format} has ({odd[0]}); {AGAIN}"
         )
         return
     for name in OPTIONAL:
@@ -209,13 +173,6 @@ def _file_problems(folder: Path, contents: PackageContents) -> Iterator[str]:
             yield f"{path}: missing, although {FILE} lists it; {AGAIN}"
         elif _file_sha256(path) != sha256:
             yield f"{path}: damaged or changed: its checksum is not that in {FILE}; {AGAIN}"
-
-
-def _refuse_unsealed_package(folder: Path) -> None:
-    """Raise where a package lies whose `package.json` is gone; nothing vouches for its files."""
-    for name in (MODEL["openvino"][0], MODEL["onnx"][0]):
-        if (folder / name).is_file():
-            raise UserError(f"{folder / FILE}: missing, although {name} is there; {AGAIN}")
 
 
 def _file_sha256(path: Path) -> str:

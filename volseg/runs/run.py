@@ -1,4 +1,4 @@
-"""A run: the folder that training leaves and inference needs, and nothing beside it."""
+"""A run: the folder that training writes and inference reads, which needs nothing beside it."""
 
 import csv
 import hashlib
@@ -10,25 +10,24 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.postprocessing import Step
 from volseg.runs import config_files
 from volseg.runs.folds import NAMES, FinishedFolds
 from volseg.runs.run_files import BEST, CONFIG, METRICS, SPLITS, RunSplits
-from volseg.schema import explain_errors
 from volseg.system.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from volseg.model.engines import TrainedModel
+    from volseg.model.engines import Format, TrainedModel
 
 
 class Run:
-    """A run folder whose config and facts were read and checked."""
+    """A run's folder with its config and splits, read and checked."""
+
+    formats: tuple["Format", ...] = ("torch", "openvino", "onnx")
 
     def __init__(self, folder: Path, config: Config, facts: RunSplits) -> None:
         self.folder = folder
@@ -37,9 +36,9 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: Config, facts: RunSplits) -> "Run":
-        """Write the resolved config, the steps of post-processing in a file of their own, and the facts."""
+        """Write the resolved config, the steps of post-processing in a file of their own, and the splits."""
         config_files.write_config(folder, config)
-        write_text(folder / SPLITS, facts.model_dump_json(indent=1) + "\n")
+        facts.write(folder)
         return cls(folder, config, facts)
 
     @classmethod
@@ -47,18 +46,14 @@ class Run:
         """Read a run.
 
         Raises:
-            UserError: no run there, or its config, steps or facts don't fit this version.
+            UserError: no run there, or its config, steps or splits don't fit this version.
         """
         if FinishedFolds.read(folder):
             raise UserError(f"{folder}: holds {len(NAMES)} runs; name one, e.g. {folder / NAMES[0]}")
-        for name in (CONFIG, SPLITS):
-            if not (folder / name).is_file():
-                raise UserError(f"{folder}: not a run, {name} is missing; make one with `volseg train`")
-        try:
-            facts = RunSplits.model_validate_json((folder / SPLITS).read_bytes())
-        except ValidationError as error:
-            lines = explain_errors(error, RunSplits)
-            raise UserError.from_problems(f"{folder / SPLITS}: {line}" for line in lines) from error
+        missing = next((name for name in (CONFIG, SPLITS) if not (folder / name).is_file()), "")
+        facts = RunSplits.read(folder)
+        if missing or facts is None:
+            raise UserError(f"{folder}: not a run, {missing} is missing; make one with `volseg train`")
         return cls(folder, config_files.read_config(folder, facts.classes), facts)
 
     @property
@@ -76,7 +71,7 @@ class Run:
         return path
 
     def save_best_weights(self, network: "nn.Module") -> None:
-        """Write the network's weights, atomically and without pickle."""
+        """Write a network's weights, atomically and without pickle."""
         from safetensors.torch import save
 
         tensors = {name: tensor.contiguous() for name, tensor in _stored_tensors(network).items()}
@@ -89,34 +84,33 @@ class Run:
         Raises:
             UserError: no weights, a damaged file, or weights of another network.
         """
+        file = self.weights_file  # refused before torch is loaded
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         network = self.build_network()
         try:
-            tensors = load(self.weights_file.read_bytes())
-            strange = sorted(tensors.keys() ^ _stored_tensors(network).keys())
-            if strange:
-                raise UserError(
-                    f"{self.weights_file}: not the weights of this run ({strange[0]} on one side only)"
-                )
+            tensors = load(file.read_bytes())
+            unmatched = sorted(tensors.keys() ^ _stored_tensors(network).keys())
+            if unmatched:
+                raise UserError(f"{file}: not the weights of this run ({unmatched[0]} on one side only)")
             network.load_state_dict(tensors, strict=False)  # shared tensors are stored once
         except (SafetensorError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise UserError(f"{self.weights_file}: not the weights of this run ({first})") from error
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{file}: not the weights of this run ({reason})") from error
         return network
 
     def with_config(self, config: Config) -> "Run":
-        """This run under another config."""
+        """This run with another config."""
         return Run(self.folder, config, self.facts)
 
     @property
     def steps_file(self) -> Path:
-        """The file that tells the steps of post-processing."""
+        """The file that lists the steps of post-processing."""
         return config_files.steps_file(self.folder)
 
     def replace_postprocess(self, steps: Sequence[Step], comments: Sequence[str] = ()) -> "Run":
-        """Write other steps, with lines of comment above them, and give the run that goes by them.
+        """Write other steps, with lines of comment above them; returns the run with these steps.
 
         Raises:
             UserError: a step for a class that the run doesn't have, or one that does nothing.
@@ -126,49 +120,46 @@ class Run:
 
     @property
     def trained_model(self) -> "TrainedModel":
-        """The network as engines find it."""
+        """The network as engines load it."""
         from volseg.model.engines import TrainedModel
-        from volseg.model.engines.conversion import converted_file
 
         return TrainedModel(
-            formats=("torch", "openvino", "onnx"),
+            formats=self.formats,
             window=self.config.window,
             inputs=len(self.facts.channels),
             precision=self.config.train.precision,
             network=self.load_network,
-            file=lambda kind: converted_file(
-                self.folder,
-                kind,
-                digest=self.weights_digest,
-                network=self.load_network,
-                shape=(len(self.facts.channels), *self.config.window),
-            ),
+            file=self.network_file,
+        )
+
+    def network_file(self, kind: "Format") -> Path:
+        """The network's file in an engine's format, converted first where there is none."""
+        from volseg.model.engines.conversion import converted_file
+
+        return converted_file(
+            self.folder,
+            kind,
+            digest=self.weights_digest,
+            network=self.load_network,
+            shape=(len(self.facts.channels), *self.config.window),
         )
 
     @cached_property
     def weights_digest(self) -> str:
-        """The SHA-256 of the weights' file.
-
-        Raises:
-            UserError: training has not written any yet.
-        """
+        """The SHA-256 of the weights' file."""
         return hashlib.sha256(self.weights_file.read_bytes()).hexdigest()
 
     @property
     def network_identity(self) -> str:
-        """What the network's numbers depend on beside its settings and its engine, as text to hash."""
+        """What the network's output depends on beside settings and engine, as text to hash."""
         return self.weights_digest
 
     def build_network(self) -> "nn.Module":
-        """The network with fresh weights."""
+        """The network with random weights."""
         return self.config.network.build(len(self.facts.channels), len(self.facts.classes))
 
     def check_classes(self, classes: Sequence[str], where: Path) -> None:
-        """Refuse a dataset whose classes are others.
-
-        Raises:
-            UserError: names both lists.
-        """
+        """Raise a UserError for a dataset of other classes."""
         if tuple(classes) != self.facts.classes:
             raise UserError(
                 f"{self.folder}: was trained on the classes {', '.join(self.facts.classes)}, "
@@ -188,5 +179,5 @@ class Run:
 def _stored_tensors(network: "nn.Module") -> "dict[str, Tensor]":
     """A network's weights by name, those that two names share only once."""
     stored = network.state_dict()
-    found = chain(network.named_parameters(), network.named_buffers())
-    return {name: tensor.detach() for name, tensor in found if name in stored}
+    tensors = chain(network.named_parameters(), network.named_buffers())
+    return {name: tensor.detach() for name, tensor in tensors if name in stored}

@@ -1,27 +1,23 @@
-"""The files of a run's folder, and the facts they hold."""
+"""The files of a run's folder, and the content of those that hold for all its stages."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from volseg.data.splits import case_of
 from volseg.runs import config_files
-from volseg.schema import Section
 from volseg.system.json_files import JsonFile
 
 
 class NetworkFile(JsonFile):
-    """Facts that hold for networks with these hashes of weights."""
+    """A file that holds for networks with these SHA-256 of weights."""
 
     weights: tuple[str, ...]
 
     @classmethod
     def read_for_run(cls, folder: Path, weights: str) -> Self | None:
-        """Those of a run with these weights, from its folder or that of the five folds it is one of."""
-        for place in (folder, folder.parent):
-            found = cls.read(place)
-            if found and weights in found.weights:
-                return found
-        return None
+        """The file for a run with these weights, in its folder or in that of the run it is a fold of."""
+        files = (cls.read(place) for place in (folder, folder.parent))
+        return next((file for file in files if file and weights in file.weights), None)
 
 
 BEST, LAST = "best.safetensors", "last.pt"
@@ -30,9 +26,10 @@ CALIBRATION = "calibration.json"
 TUNE = "tune.json"
 
 
-class RunSplits(Section):
-    """What `splits.json` holds: the dataset's facts and the names of the scans in each set."""
+class RunSplits(JsonFile):
+    """The content of `splits.json`: the dataset's name, classes and channels, and the scans of each set."""
 
+    file: ClassVar[str] = SPLITS
     dataset: str
     classes: tuple[str, ...]
     exclusive: bool
@@ -44,14 +41,12 @@ class RunSplits(Section):
     hold_out: tuple[str, ...] = ()
 
     def split_name(self, scan: str) -> str:
-        """The set a scan was in, or "other"."""
-        for name in ("train", "unseen_cases", "later_days", "hold_out"):
-            if scan in getattr(self, name):
-                return name
-        return "other"
+        """The set of a scan, or "other"."""
+        names = ("train", "unseen_cases", "later_days", "hold_out")
+        return next((name for name in names if scan in getattr(self, name)), "other")
 
     def seen_in_training(self, scan: str, case: str) -> str:
-        """What training saw: this very "scan", its "case" on another day, or "none" of it."""
+        """What training saw: this very "scan", another day of its "case", or "none" of it."""
         if scan in self.train:
             return "scan"
         cases = {case_of(name) for name in self.train}

@@ -1,14 +1,15 @@
 """From the fingerprints of a dataset's scans to its statistics, without reading a voxel."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from volseg.data.dataset import DatasetInfo
 from volseg.data.distribution import Spread
-from volseg.preparation.fingerprint import Fingerprint, Point
+from volseg.preparation.fingerprint import Fingerprint
 from volseg.stats.dataset_stats import (
     Along,
     ClassStats,
@@ -21,70 +22,59 @@ from volseg.stats.dataset_stats import (
     OverlapStats,
     SliceStats,
 )
-from volseg.stats.scan_stats import AXES, LEVELS, ScanStats, pair_name, summarise_scan
+from volseg.stats.scan_stats import LEVELS, ClassExtent, ScanStats, pair_name, summarise_scan
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-def aggregate_fingerprints(facts: DatasetInfo, prints: Sequence[Fingerprint]) -> DatasetStats:
+def aggregate_fingerprints(info: DatasetInfo, fingerprints: Sequence[Fingerprint]) -> DatasetStats:
     """The statistics of a dataset of one scan at least; a fingerprint a sample, in their order."""
-    pairs = zip(facts.samples, prints, strict=True)
-    scans = tuple(summarise_scan(sample, one, facts) for sample, one in pairs)
-    kept = [scan for scan in scans if not scan.excluded]
+    pairs = zip(info.samples, fingerprints, strict=True)
+    scans = tuple(summarise_scan(sample, fingerprint, info) for sample, fingerprint in pairs)
+    included = [scan for scan in scans if not scan.excluded]
     labelled = [scan for scan in scans if scan.in_class_stats]
+    boxes = [scan.extent_mm for scan in labelled if scan.extent_mm]
     return DatasetStats(
-        name=facts.name,
-        layout=facts.layout,
-        classes=facts.classes,
-        exclusive=facts.exclusive,
-        channels=facts.channels,
+        **info.model_dump(include={"name", "layout", "classes", "exclusive", "channels"}),
         cases=len({scan.case for scan in scans}),
         train=sum(scan.part == "train" for scan in scans),
         test=sum(scan.part == "test" for scan in scans),
         labelled=len(labelled),
         excluded=tuple(scan.name for scan in scans if scan.excluded),
         sizes=_grid_stats(scans),
-        intensities={name: _intensity_stats(name, kept) for name in facts.channels if kept},
-        organs={name: _class_stats(name, labelled) for name in facts.classes if labelled},
-        extent_mm=_spread_or_none([scan.extent_mm for scan in labelled if scan.extent_mm]),
-        slices=_slice_stats(labelled),
-        overlaps=tuple(_overlap_stats(facts.classes, labelled)),
+        intensities={name: _intensity_stats(name, included) for name in info.channels if included},
+        organs=_class_stats(labelled) if labelled else {},
+        extent_mm=_spread_by_axis(boxes) if boxes else None,
+        slices=_slice_stats(labelled) if labelled else None,
+        overlaps=tuple(_overlap_stats(info.classes, labelled)),
         scans=scans,
     )
 
 
 def _grid_stats(scans: Sequence[ScanStats]) -> GridStats:
     grids = Counter((scan.shape, scan.spacing_mm) for scan in scans)
-    by_case = defaultdict(set)
-    for scan in scans:
-        by_case[scan.case].add((scan.shape, scan.spacing_mm))
-    voxels = [_along_patient_axes(scan, scan.shape) for scan in scans]
-    spacings = [_along_patient_axes(scan, scan.spacing_mm) for scan in scans]
-    sizes = np.multiply(voxels, spacings).tolist()
+    by_case = Counter(case for case, *_ in dict.fromkeys((s.case, s.shape, s.spacing_mm) for s in scans))
+    voxels = [[scan.shape[axis] for axis in scan.axis_order] for scan in scans]
+    spacings = [[scan.spacing_mm[axis] for axis in scan.axis_order] for scan in scans]
     return GridStats(
         grids=tuple(
             GridCount(shape=shape, spacing_mm=spacing, scans=count)
-            for (shape, spacing), count in sorted(grids.items(), key=lambda one: (-one[1], one[0]))
+            for (shape, spacing), count in sorted(grids.items(), key=lambda item: (-item[1], item[0]))
         ),
-        changing=tuple(case for case, kinds in by_case.items() if len(kinds) > 1),
+        changing=tuple(case for case, kinds in by_case.items() if kinds > 1),
         voxels=_spread_by_axis(voxels),
         spacing_mm=_spread_by_axis(spacings),
-        size_mm=_spread_by_axis(sizes),
+        size_mm=_spread_by_axis(np.multiply(voxels, spacings).tolist()),
         dtypes=dict(Counter(scan.dtype for scan in scans).most_common()),
         axes=dict(Counter(scan.axes for scan in scans).most_common()),
     )
 
 
-def _along_patient_axes(scan: ScanStats, values: Sequence[float]) -> list[float]:
-    """What stands along the voxel axes, along the patient's AXES."""
-    return [values[axis] for axis in scan.axis_order]
-
-
 def _spread_by_axis(rows: Sequence[Sequence[float]]) -> Along:
-    x, y, z = (Spread.from_values(row[axis] for row in rows) for axis in range(len(AXES)))
+    """Spreads of three columns, a row a scan."""
+    x, y, z = map(Spread.from_values, zip(*rows, strict=True))
     return x, y, z
-
-
-def _spread_or_none(rows: Sequence[Point]) -> Along | None:
-    return _spread_by_axis(rows) if rows else None
 
 
 def _intensity_stats(name: str, scans: Sequence[ScanStats]) -> IntensityStats:
@@ -96,55 +86,62 @@ def _intensity_stats(name: str, scans: Sequence[ScanStats]) -> IntensityStats:
     )
 
 
-def _class_stats(name: str, scans: Sequence[ScanStats]) -> ClassStats:
-    places = [place for scan in scans if (place := scan.class_extent(name))]
-    return ClassStats(
-        scans=len(places),
-        slice_share=sum(place.slices for place in places) / sum(scan.slice_count for scan in scans),
-        where=ExtentStats(
-            volume_ml=Spread.from_values(place.volume_ml for place in places),
-            top_mm=Spread.from_values(place.top_mm for place in places),
-            bottom_mm=Spread.from_values(place.bottom_mm for place in places),
-            extent_mm=_spread_by_axis([place.extent_mm for place in places]),
+def _class_stats(scans: Sequence[ScanStats]) -> dict[str, ClassStats]:
+    """Statistics of each class over labelled scans."""
+    import pandas as pd
+
+    rows = [
+        {"class_name": name, "case": scan.case, **(extent.model_dump() if extent else {})}
+        for scan in scans
+        for name, extent in (scan.organs or {}).items()
+    ]
+    table = pd.DataFrame(rows, columns=["class_name", "case", *ClassExtent.model_fields])
+    slices = sum(scan.slice_count for scan in scans)
+    return {
+        str(name): ClassStats(
+            scans=int(extents["volume_ml"].count()),
+            slice_share=extents["slices"].sum() / slices,
+            where=_extent_stats(extents.dropna()),
+            days=_day_volume_stats(extents),
         )
-        if places
-        else None,
-        days=_day_volume_stats(name, scans),
+        for name, extents in table.groupby("class_name", sort=False)
+    }
+
+
+def _extent_stats(extents: "DataFrame") -> ExtentStats | None:
+    """Spreads over the rows of one class, a row a scan that has it; None without any."""
+    if extents.empty:
+        return None
+    return ExtentStats(
+        volume_ml=Spread.from_values(extents["volume_ml"]),
+        top_mm=Spread.from_values(extents["top_mm"]),
+        bottom_mm=Spread.from_values(extents["bottom_mm"]),
+        extent_mm=_spread_by_axis(extents["extent_mm"].tolist()),
     )
 
 
-def _day_volume_stats(name: str, scans: Sequence[ScanStats]) -> DayVolumeStats | None:
-    by_case = _volumes_by_case(name, scans)
-    some = [[one for one in volumes if one] for volumes in by_case.values()]
-    several = [np.array(volumes) for volumes in some if len(volumes) > 1]
-    if not several:
+def _day_volume_stats(extents: "DataFrame") -> DayVolumeStats | None:
+    """Spreads over cases of the rows of one class, a row a scan (NaN: the class is not in it)."""
+    cases = extents.groupby("case")["volume_ml"].agg(
+        scans="size",
+        present="count",
+        ratio=lambda volumes: volumes.max() / volumes.min(),
+        variation=lambda volumes: volumes.std() / volumes.mean(),
+    )
+    several = cases[cases["present"] > 1]
+    if several.empty:
         return None
     return DayVolumeStats(
-        ratio=Spread.from_values(one.max() / one.min() for one in several),
-        variation=Spread.from_values(one.std(ddof=1) / one.mean() for one in several),
-        on_some_days=sum(any(one) and not all(one) for one in by_case.values()),
+        ratio=Spread.from_values(several["ratio"]),
+        variation=Spread.from_values(several["variation"]),
+        on_some_days=int(cases["present"].between(1, cases["scans"] - 1).sum()),
     )
 
 
-def _volumes_by_case(name: str, scans: Iterable[ScanStats]) -> dict[str, list[float]]:
-    """The volume of a class in ml on each labelled day of each case, 0 where it is not there."""
-    found = defaultdict(list)
-    for scan in scans:
-        if scan.in_class_stats:
-            place = scan.class_extent(name)
-            found[scan.case].append(place.volume_ml if place else 0.0)
-    return found
-
-
-def _slice_stats(scans: Sequence[ScanStats]) -> SliceStats | None:
-    if not scans:
-        return None
-    empty = [scan.empty_slices or 0 for scan in scans]
-    shares = (none / scan.slice_count for none, scan in zip(empty, scans, strict=True))
+def _slice_stats(scans: Sequence[ScanStats]) -> SliceStats:
+    empty, slices = ([scan.empty_slices or 0 for scan in scans], [scan.slice_count for scan in scans])
     return SliceStats(
-        count=sum(scan.slice_count for scan in scans),
-        empty=sum(empty),
-        empty_share=Spread.from_values(shares),
+        count=sum(slices), empty=sum(empty), empty_share=Spread.from_values(np.divide(empty, slices))
     )
 
 

@@ -1,6 +1,6 @@
-"""What a dataset's statistics are; `summary.py` makes them.
+"""The statistics of a dataset, as `volseg stats --json` writes them; `aggregation.py` computes them.
 
-Sizes are of all scans, intensities of all that are not excluded, organs of those that have labels too.
+Sizes are of all scans, intensities of all that are not excluded, classes of those that have labels too.
 """
 
 from volseg.data.distribution import Spread
@@ -60,7 +60,7 @@ class DayVolumeStats(Section):
 
 
 class ExtentStats(Section):
-    """How large a class is and where it lies, over the scans that have it; see Place."""
+    """How large a class is and where it lies, over the scans that have it; see ClassExtent."""
 
     volume_ml: Spread
     top_mm: Spread
@@ -81,7 +81,7 @@ class ClassStats(Section):
 
 
 class OverlapStats(Section):
-    """What two classes share, as a share of the smaller one, over the scans that have both."""
+    """The part that two classes share, as a share of the smaller one, over the scans that have both."""
 
     one: str
     other: str
@@ -99,8 +99,8 @@ class SliceStats(Section):
 class DatasetStats(Section):
     """A dataset. `labelled` counts the scans with labels that are not excluded.
 
-    What there is nothing to say of is empty or None: overlaps of exclusive classes, organs without
-    labels. `extent_mm` is of the box around all organs of a scan.
+    Fields without figures are empty or None: overlaps of exclusive classes, `organs` (the classes)
+    without labels. `extent_mm` is of the box around all classes of a scan.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""One scan in the numbers that people ask for: its grid, intensities, organs, and where they lie."""
+"""One scan in the numbers that people ask for: its grid, intensities, classes, and where they lie."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Literal
 
@@ -18,7 +18,7 @@ AXES = ("left-right", "front-back", "head-foot")
 """The patient's axes, in the order in which the network's grid has them."""
 _ENDS = ("LR", "AP", "SI")
 LEVELS = ("low", *(f"p{level:g}" for level in PERCENTILES), "high")
-"""What is known of a scan's intensities: the ends of all its voxels, percentiles of the body's."""
+"""Levels of a scan's intensities: the ends of all its voxels, percentiles of the body's."""
 
 
 class ClassExtent(Section):
@@ -40,8 +40,8 @@ class ScanStats(Section):
 
     `intensities` has a value for each of LEVELS by channel; `blank_share` is the share of voxels in the
     blank around the body. `organs` is None for a scan without labels, and None for a class that is not
-    in it. `extent_mm` is the size of the box around all organs, `empty_slices` counts the slices that
-    show none. `overlaps` is what two classes share, as a share of the smaller one.
+    in it. `extent_mm` is the size of the box around all classes, `empty_slices` counts the slices that
+    show none. `overlaps` is the part that two classes share, as a share of the smaller one.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ScanStats(Section):
 
     @property
     def in_class_stats(self) -> bool:
-        """Whether it has a say in the statistics of organs."""
+        """Whether the statistics of classes include it: it has labels and is not excluded."""
         return not self.excluded and self.organs is not None
 
     @property
@@ -77,32 +77,24 @@ class ScanStats(Section):
         return x, y, z
 
     def class_extent(self, name: str) -> ClassExtent | None:
-        """A class of this scan, where it has it."""
+        """A class of this scan; None where the scan does not have it."""
         return (self.organs or {}).get(name)
 
 
-def summarise_scan(sample: Sample, print_: Fingerprint, facts: DatasetInfo) -> ScanStats:
-    """The facts of one scan; whether it is excluded is the dataset's to say."""
-    organs = print_.organs
-    named = dict(zip(facts.channels, print_.channels, strict=True))
+def summarise_scan(sample: Sample, fingerprint: Fingerprint, info: DatasetInfo) -> ScanStats:
+    """The statistics of a scan; whether it is excluded is the dataset's to say."""
+    classes = fingerprint.organs and {name: fingerprint.organs[name] for name in info.classes}
+    head_mm = fingerprint.box_mm[1][2]
+    channels = dict(zip(info.channels, fingerprint.channels, strict=True))
     return ScanStats(
-        name=sample.name,
-        case=sample.case,
-        day=sample.day,
-        part=sample.part,
-        excluded=sample.excluded,
-        shape=print_.shape,
-        spacing_mm=print_.spacing_mm,
-        axes=print_.axes,
-        dtype=print_.dtype,
-        intensities={name: _intensity_levels(channel) for name, channel in named.items()},
-        blank_share={name: channel.blank_share for name, channel in named.items()},
-        organs=None
-        if organs is None
-        else {name: _measure_extent(organs[name], print_.box_mm[1][2]) for name in facts.classes},
-        extent_mm=_box_size(organs.values() if organs else ()),
-        empty_slices=None if organs is None else _count_empty_slices(organs, print_.shape[2]),
-        overlaps=dict(_overlap_shares(print_, facts.classes)),
+        **sample.model_dump(include={"name", "case", "day", "part", "excluded"}),
+        **fingerprint.model_dump(include={"shape", "spacing_mm", "axes", "dtype"}),
+        intensities={name: _intensity_levels(channel) for name, channel in channels.items()},
+        blank_share={name: channel.blank_share for name, channel in channels.items()},
+        organs=classes and {name: _measure_extent(class_, head_mm) for name, class_ in classes.items()},
+        extent_mm=_box_size((classes or {}).values()),
+        empty_slices=None if classes is None else _count_empty_slices(classes, fingerprint.shape[2]),
+        overlaps=dict(_overlap_shares(fingerprint.overlaps, classes or {})),
     )
 
 
@@ -116,27 +108,26 @@ def _intensity_levels(channel: ChannelFingerprint) -> dict[str, float]:
     return dict(zip(LEVELS, values, strict=True))
 
 
-def _measure_extent(organ: ClassFingerprint, head_mm: float) -> ClassExtent | None:
-    """Where a class lies in a scan whose head end is at this height; None where it has no voxel."""
-    if organ.low_mm is None or organ.high_mm is None:
+def _measure_extent(class_: ClassFingerprint, head_mm: float) -> ClassExtent | None:
+    """The extent of a class in a scan whose head end is at this height; None where it has no voxel."""
+    if class_.low_mm is None or class_.high_mm is None:
         return None
     return ClassExtent(
-        volume_ml=organ.volume_ml,
-        slices=sum(area > 0 for area in organ.areas),
-        top_mm=round(head_mm - organ.high_mm[2], 3),
-        bottom_mm=round(head_mm - organ.low_mm[2], 3),
-        extent_mm=_size_mm(organ.low_mm, organ.high_mm),
+        volume_ml=class_.volume_ml,
+        slices=sum(area > 0 for area in class_.areas),
+        top_mm=round(head_mm - class_.high_mm[2], 3),
+        bottom_mm=round(head_mm - class_.low_mm[2], 3),
+        extent_mm=_size_mm(class_.low_mm, class_.high_mm),
     )
 
 
-def _box_size(organs: Iterable[ClassFingerprint]) -> Point | None:
-    """The size in mm of the box around all organs."""
-    ends = [(one.low_mm, one.high_mm) for one in organs if one.low_mm and one.high_mm]
+def _box_size(classes: Iterable[ClassFingerprint]) -> Point | None:
+    """The size in mm of the box around all classes."""
+    ends = [(class_.low_mm, class_.high_mm) for class_ in classes if class_.low_mm and class_.high_mm]
     if not ends:
         return None
-    lows, highs = zip(*ends, strict=True)
-    low, high = (map(end, zip(*rows, strict=True)) for end, rows in ((min, lows), (max, highs)))
-    return _size_mm(low, high)
+    lows, highs = (zip(*corners, strict=True) for corners in zip(*ends, strict=True))
+    return _size_mm(map(min, lows), map(max, highs))
 
 
 def _size_mm(low: Iterable[float], high: Iterable[float]) -> Point:
@@ -144,15 +135,15 @@ def _size_mm(low: Iterable[float], high: Iterable[float]) -> Point:
     return x, y, z
 
 
-def _count_empty_slices(organs: Mapping[str, ClassFingerprint], slices: int) -> int:
-    return slices - sum(any(areas) for areas in zip(*(one.areas for one in organs.values()), strict=True))
+def _count_empty_slices(classes: Mapping[str, ClassFingerprint], slices: int) -> int:
+    return slices - sum(map(any, zip(*(class_.areas for class_ in classes.values()), strict=True)))
 
 
-def _overlap_shares(print_: Fingerprint, classes: Iterable[str]) -> Iterable[tuple[str, float]]:
-    """Of each two classes that a scan has both, what they share, as a share of the smaller one."""
+def _overlap_shares(
+    shared: Mapping[str, int], classes: Mapping[str, ClassFingerprint]
+) -> Iterator[tuple[str, float]]:
+    """The voxels that two classes share, as a share of the smaller one, of each two that a scan has."""
     for one, other in combinations(classes, 2):
-        shared = print_.overlaps.get(pair_name(one, other))
-        if shared is not None and print_.organs:
-            smaller = min(print_.organs[one].voxels, print_.organs[other].voxels)
-            if smaller:
-                yield pair_name(one, other), shared / smaller
+        name, smaller = pair_name(one, other), min(classes[one].voxels, classes[other].voxels)
+        if name in shared and smaller:
+            yield name, shared[name] / smaller

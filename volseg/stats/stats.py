@@ -1,6 +1,6 @@
-"""`volseg stats`: a prepared dataset in numbers, as a table, as JSON and as a page of plots.
+"""`volseg stats`: a prepared dataset in numbers, as a table, as JSON and as a page of charts.
 
-All of it comes from what `volseg prepare` measured, so no voxel is read.
+All of it comes from the records of `volseg prepare`, so no voxel is read.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from volseg.preparation import records
 from volseg.stats.aggregation import aggregate_fingerprints
 from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.page import render_statistics
-from volseg.visualization import html_page
+from volseg.visualization.html_page import write_page
 
 PAGE = "stats.html"
 
@@ -22,17 +22,17 @@ def stats(data: Path) -> DatasetStats:
     Raises:
         UserError: no dataset, none of its scans, or a scan without a record.
     """
-    facts = Dataset.load(data).facts
-    if not facts.samples:
+    info = Dataset.load(data).facts
+    if not info.samples:
         raise UserError(f"{data / FILE}: names no scan; run `volseg prepare` again")
-    found = records.read_all(data, [sample.name for sample in facts.samples])
-    return aggregate_fingerprints(facts, [record.fingerprint for record in found])
+    scans = records.read_all(data, [sample.name for sample in info.samples])
+    return aggregate_fingerprints(info, [record.fingerprint for record in scans])
 
 
-def write_stats_page(found: DatasetStats, path: Path) -> None:
-    """Write the page of plots.
+def write_stats_page(stats: DatasetStats, path: Path) -> None:
+    """Write the page of charts.
 
     Raises:
         UserError: the path is a folder, or can't be written.
     """
-    html_page.write_page(render_statistics(found), path, usual=Path(PAGE))
+    write_page(render_statistics(stats), path, usual=Path(PAGE))

@@ -1,9 +1,11 @@
-"""Files appear whole or not at all: write to a temporary neighbour, then rename."""
+"""Atomic writing: a file or folder is whole under its name, or not there."""
 
+import csv
 import errno
+import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def readable_write_errors(path: Path) -> Iterator[None]:
-    """Say of a path that can't be written why, where the user can do something about it.
+    """Turn errors of writing a path that the user can mend into an OutputError.
 
     Raises:
         OutputError: the disk is full or the folder can't be written.
@@ -77,6 +79,13 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with plain newlines, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV with plain newlines, atomically."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((header, *rows))
+    write_text(path, text.getvalue())
 
 
 _REASONS = {

@@ -1,39 +1,63 @@
-"""What is kept of something as one JSON file in a folder, such as a run's."""
+"""JSON files: written whole or not at all, read with errors that name the file and the key."""
 
+import json
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from volseg.errors import UserError
 from volseg.schema import Section, explain_errors
 from volseg.system.files import write_text
 
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def read_json(path: Path, kind: type[Kind], *, again: str = "") -> Kind:
+    """A model from a JSON file; `again` says at the end of each error how to get another file.
+
+    Raises:
+        UserError: an unreadable file, or every value that is missing, wrong or unknown: a line each.
+    """
+    cure = f"; {again}" if again else ""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}{cure}") from error
+    except ValidationError as error:
+        lines = explain_errors(error, kind)
+        raise UserError.from_problems(f"{path}: {line}{cure}" for line in lines) from error
+
+
+def write_json(path: Path, content: BaseModel | object, *, indent: int | None = 1) -> None:
+    """Write a model or plain values as JSON, atomically.
+
+    Raises:
+        OutputError: the disk is full or the folder can't be written.
+    """
+    if isinstance(content, BaseModel):
+        text = content.model_dump_json(indent=indent)
+    else:
+        text = json.dumps(content, indent=indent)
+    write_text(path, text + "\n")
+
 
 class JsonFile(Section):
-    """Facts in a file of this name; `again` says after an error how to get another."""
+    """A model in a file of a fixed name in a folder, such as a run's; `again` as for `read_json`."""
 
     file: ClassVar[str]
     again: ClassVar[str] = ""
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Those of a folder; None where it has none.
+        """The content of the folder's file; None where there is none.
 
         Raises:
             UserError: a damaged file.
         """
         path = folder / cls.file
-        if not path.is_file():
-            return None
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            again = f"; {cls.again}" if cls.again else ""
-            raise UserError.from_problems(
-                f"{path}: {line}{again}" for line in explain_errors(error, cls)
-            ) from error
+        return read_json(path, cls, again=cls.again) if path.is_file() else None
 
     def write(self, folder: Path) -> None:
-        """Write the file, whole or not at all."""
-        write_text(folder / self.file, self.model_dump_json(indent=1) + "\n")
+        """Write the folder's file, atomically."""
+        write_json(folder / self.file, self)

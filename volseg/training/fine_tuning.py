@@ -6,12 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from torch import nn
 
 from volseg.arguments import RUNS
-from volseg.config.config import Config
-from volseg.data.dataset import Dataset
 from volseg.data.splits import case_of
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import LISTED, join_names
@@ -19,13 +16,11 @@ from volseg.model.distributed import process_group
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, SPLITS, RunSplits
-from volseg.schema import explain_errors
-from volseg.system.files import write_text
+from volseg.system.json_files import read_json, write_json
 from volseg.training.pretrained_weights import (
     LoadResult,
     PretrainedWeights,
     load_weights,
-    match_tensors,
     read_weights,
     shape_mismatch_text,
 )
@@ -81,17 +76,6 @@ def resolve_start(source: str | None, run: Path, *, resume: bool) -> StartWeight
     return StartWeights(record.source, weights)
 
 
-def check_fit(start: StartWeights | None, config: Config, dataset: Dataset) -> None:
-    """Refuse weights of which nothing fits before anything is written.
-
-    Raises:
-        UserError: nothing fits.
-    """
-    if start:
-        network = config.network.build(len(dataset.facts.channels), len(dataset.classes))
-        match_tensors(network, start.weights)
-
-
 def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None:
     """Copy the weights that fit into the run's fresh network; write `weights.json`, and log a summary."""
     if start is None:
@@ -105,7 +89,7 @@ def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None
         **load_weights(network, weights).model_dump(),
     )
     if process_group.rank() == 0:
-        write_text(run.folder / RECORD, record.model_dump_json(indent=1) + "\n")
+        write_json(run.folder / RECORD, record)
     for line in summary_lines(record):
         log.info(line)
 
@@ -142,18 +126,15 @@ def summary_lines(record: WeightsRecord) -> Iterator[str]:
         f"{100 * record.parameters / record.parameters_in_all:.1f} % of the parameters"
     )
     shapes = [f"{mismatch.name} ({shape_mismatch_text(mismatch)})" for mismatch in record.wrong_shape]
-    for reason, count, names in (
-        ("stay fresh, other shapes", len(shapes), shapes),
-        ("stay fresh, not in the file", len(record.missing), group_by_prefix(record.missing)),
-        ("of the file have no place here", len(record.extra), group_by_prefix(record.extra)),
-        (
-            "scans that validate this run trained these weights, so its scores are too good",
-            len(record.seen),
-            record.seen,
-        ),
+    leak = "scans that validate this run trained these weights, so its scores are too good"
+    for reason, names, shown in (
+        ("stay fresh, other shapes", shapes, shapes),
+        ("stay fresh, not in the file", record.missing, group_by_prefix(record.missing)),
+        ("of the file have no place here", record.extra, group_by_prefix(record.extra)),
+        (leak, record.seen, record.seen),
     ):
-        if count:
-            yield f"  {count} {reason}: {join_names(names)}"
+        if names:
+            yield f"  {len(names)} {reason}: {join_names(shown)}"
 
 
 def group_by_prefix(names: Sequence[str]) -> list[str]:
@@ -174,9 +155,9 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     if not splits.is_file():
         return
     try:
-        theirs, ours = RunSplits.model_validate_json(splits.read_bytes()), run.facts
-    except ValidationError:
-        log.info("%s: not readable, so nobody knows which scans the weights have seen", splits)
+        theirs, ours = read_json(splits, RunSplits), run.facts
+    except UserError:
+        log.info("%s: not readable, so it is unknown which scans the weights have seen", splits)
         return
     if theirs.dataset != ours.dataset:
         return
@@ -188,14 +169,7 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
 
 
 def _read_record(path: Path) -> WeightsRecord | None:
-    if not path.is_file():
-        return None
-    try:
-        return WeightsRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError.from_problems(
-            f"{path}: {line}" for line in explain_errors(error, WeightsRecord)
-        ) from error
+    return read_json(path, WeightsRecord) if path.is_file() else None
 
 
 def _check_same_weights(weights: PretrainedWeights, record: WeightsRecord, run: Path) -> None:

@@ -34,10 +34,8 @@ from volseg.training import train as stage
 from volseg.training.train import TrainingResult
 
 ORDER, NUMBER = "order.json", "pid"
-FAILED = "failed.txt"
-"""File of the run with the traceback of a rank that failed by an error in volseg."""
-WATCH = 0.2
-"""Seconds between two checks of the ranks."""
+FAILED = "failed.txt"  # file of the run with the traceback of a rank that failed by an error in volseg
+WATCH = 0.2  # seconds between two checks of the ranks
 
 
 class LaunchOrder(BaseModel):

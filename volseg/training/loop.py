@@ -18,7 +18,7 @@ from volseg.model.distributed import process_group
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST
 from volseg.system import signals
-from volseg.training.loading.loader import BatchLoader, TrainingPatches, build_loader, default_workers
+from volseg.training.loading.loader import Batch, TrainingPatches, default_workers, load_batches
 from volseg.training.loading.workers import user_errors
 from volseg.training.state import TrainingState, write_torch_file
 from volseg.training.step import NotFiniteError, Stepper
@@ -121,7 +121,7 @@ def _train_epoch(training: Training, agreement: StopAgreement) -> dict[str, Any]
     began, first, waited = time.monotonic(), state.step, 0.0
     saved = began
     state.network.train()
-    batches = iter(_batch_loader(training, until))
+    batches = _batches(training, until)
     with console.progress_bar("training") as report:
         while state.step < until and not (state.step and clock.is_over()):
             before = time.monotonic()
@@ -149,13 +149,14 @@ def _train_epoch(training: Training, agreement: StopAgreement) -> dict[str, Any]
     }
 
 
-def _batch_loader(training: Training, until: int) -> BatchLoader:
+def _batches(training: Training, until: int) -> Iterator[Batch]:
+    """This rank's batches from the next step until the end of the epoch."""
     settings = training.run.config.train
     workers = settings.workers
     if workers is None:
         gpu = training.stepper.device.device.type == "cuda"
         workers = default_workers(process_group.rank_cores(), gpu=gpu)
-    return build_loader(
+    return load_batches(
         training.patches,
         batch=settings.batch,
         steps=range(training.state.step, until),

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -24,10 +24,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "network", "mod
 """Keys of the weights in checkpoints: Lightning, PyTorch's tutorials, nnU-Net, volseg, MONAI."""
 ADDED = ("", "swinViT.")
 """Prefixes that the file's names may lack: MONAI's self-supervised encoders have no `swinViT.`."""
-DEPTH = 4
-"""Parts of a name that are tried as a wrapper's prefix: `model._orig_mod.module.` has three."""
-LEAST = 0.01
-"""Share of the parameters that must fit at least: small tensors fit by chance."""
+DEPTH = 4  # parts of a name that are tried as a wrapper's prefix: `model._orig_mod.module.` has three
+LEAST = 0.01  # share of the parameters that must fit at least: small tensors fit by chance
 RIGHT = "expected a state dict saved by torch.save, or .safetensors"
 
 
@@ -109,7 +107,7 @@ def match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[
     stored = network.state_dict(keep_vars=True)
     first: dict[int, str] = {}
     ours = {name: first.setdefault(id(tensor), name) for name, tensor in stored.items()}
-    mapping = _NameMapping.best_match(weights.tensors, ours)
+    mapping = _map_names(weights.tensors, ours)
     known = {theirs: ours[name] for theirs, name in mapping.names.items()}
     names, wrong = {}, {}
     for theirs, name in known.items():
@@ -119,9 +117,9 @@ def match_tensors(network: nn.Module, weights: PretrainedWeights) -> tuple[dict[
         else:
             wrong[name] = ShapeMismatch(name=name, there=there, here=here)
     fitting = set(names.values())
-    sizes = {name: _parameter_count(stored[name]) for name in first.values()}
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     result = LoadResult(
-        parameters=sum(sizes[name] for name in fitting),
+        parameters=sum(sizes.get(name, 0) for name in fitting),
         parameters_in_all=sum(sizes.values()),
         loaded=tuple(name for name in first.values() if name in fitting),
         missing=tuple(name for name in first.values() if name not in fitting | wrong.keys()),
@@ -151,50 +149,37 @@ def _refuse_poor_match(weights: PretrainedWeights, result: LoadResult) -> None:
     raise UserError(f"{weights.file}: {why}; give weights of such a network, or set network: to theirs")
 
 
-def _parameter_count(tensor: Tensor) -> int:
-    return tensor.numel() if isinstance(tensor, nn.Parameter) else 0
-
-
 def shape_mismatch_text(tensor: ShapeMismatch) -> str:
     """Both shapes, e.g. `3x16x1 there, 2x16x1 here`."""
     there, here = ("x".join(map(str, shape)) or "one number" for shape in (tensor.there, tensor.here))
     return f"{there} there, {here} here"
 
 
-@dataclass(frozen=True)
-class _NameMapping:
+class _NameMapping(NamedTuple):
     """The network's name for each known name of the file, and the change of prefixes between the two."""
 
     names: dict[str, str]
-    dropped: str = ""
-    added: str = ""
+    dropped: str
+    added: str
 
-    @classmethod
-    def best_match(cls, theirs: Iterable[str], ours: Collection[str]) -> "_NameMapping":
-        """The mapping with the most known names, of equals the one that changes least.
 
-        Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, the
-        attribute of a Lightning module), so all are tried.
-        """
-        theirs = list(theirs)
-        parts = [name.split(".")[:-1] for name in theirs]
-        prefixes = [
-            ".".join(part[:depth]) + "."
-            for depth in range(1, DEPTH + 1)
-            for part in parts
-            if len(part) >= depth
-        ]
-        best = cls({})
-        for dropped, added in itertools.product(dict.fromkeys(["", *prefixes]), ADDED):
-            pairs = (
-                (name, _swin_vit_name(added + name.removeprefix(dropped), ours))
-                for name in theirs
-                if name.startswith(dropped)
-            )
-            names = {name: here for name, here in pairs if here in ours}
-            if len(names) > len(best.names):
-                best = cls(names, dropped, added)
-        return best
+def _map_names(theirs: Collection[str], ours: Collection[str]) -> _NameMapping:
+    """The mapping with the most known names, of equals the one that changes least.
+
+    Any leading part may be a wrapper's (`module.` of DDP, `_orig_mod.` of torch.compile, the attribute
+    of a Lightning module), so all are tried.
+    """
+    parts = [name.split(".")[:-1] for name in theirs]
+    depths = range(1, DEPTH + 1)
+    prefixes = [".".join(part[:depth]) + "." for depth in depths for part in parts if len(part) >= depth]
+
+    def mapping(dropped: str, added: str) -> _NameMapping:
+        rest = {name: name.removeprefix(dropped) for name in theirs if name.startswith(dropped)}
+        names = {name: _swin_vit_name(added + inner, ours) for name, inner in rest.items()}
+        return _NameMapping({name: here for name, here in names.items() if here in ours}, dropped, added)
+
+    changes = itertools.product(dict.fromkeys(["", *prefixes]), ADDED)
+    return max((mapping(*change) for change in changes), key=lambda mapped: len(mapped.names))
 
 
 def _swin_vit_name(name: str, ours: Collection[str]) -> str:

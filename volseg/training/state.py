@@ -1,4 +1,4 @@
-"""All that changes while a network trains, and how it is saved and taken up again."""
+"""The state of a training, its checkpoint, and the moving average of the weights."""
 
 import io
 import math
@@ -17,10 +17,10 @@ from volseg.system.files import atomic_path
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy that follows `network` with each `update_parameters`, buffers included.
+    """The exponential moving average of a network's weights and buffers, by `update_parameters`.
 
-    At first it follows faster, by (1 + n) / (10 + n) after n updates (as in Abadi et al. 2016,
-    TensorFlow's moving averages), so that a short run's average does not remember its random start.
+    The decay after n updates is at most (1 + n) / (10 + n) (as in TensorFlow's moving averages, Abadi et
+    al. 2016), so that the average of a short run forgets its random start.
     """
 
     @torch.no_grad()
@@ -35,16 +35,15 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
 
 
-PLAIN = ("step", "elapsed", "best", "rows", "losses")
-"""What of a State is neither weights nor a random state."""
+PLAIN = ("step", "elapsed", "best", "rows", "losses")  # fields of a state that are saved as they are
 
 
 @dataclass
 class TrainingState:
-    """All that changes while training; `save` and `restore` carry a resume, bit for bit on CPU.
+    """All that changes in a training; after `save` and `restore` it goes on bit for bit on a CPU.
 
-    `average` follows the weights (None: it is not wanted). `rows` are those of metrics.csv, one an
-    epoch that is done; `losses` are of the steps since.
+    `average` is the moving average of the weights (None: without). `rows` are those of metrics.csv, one
+    for each finished epoch; `losses` are of the steps since.
     """
 
     network: nn.Module
@@ -59,18 +58,18 @@ class TrainingState:
 
     @property
     def validated_network(self) -> nn.Module:
-        """The network that is validated and kept: the averaged one where there is one."""
-        shown: nn.Module = self.network if self.average is None else self.average.module
-        return shown
+        """The network to validate and keep: the average where there is one."""
+        network: nn.Module = self.network if self.average is None else self.average.module
+        return network
 
     @property
     def epoch(self) -> int:
-        """The epochs that are done."""
+        """The number of finished epochs."""
         return int(self.rows[-1]["epoch"]) if self.rows else 0
 
     @property
     def epochs_since_best(self) -> int:
-        """The epochs that are done since the one with the best score."""
+        """The number of finished epochs since the one with the best score."""
         scores = [row.get("score", -math.inf) for row in self.rows]
         return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
@@ -88,7 +87,7 @@ class TrainingState:
         write_torch_file(values, path)
 
     def restore(self, path: Path) -> None:
-        """Take up a checkpoint.
+        """Read a checkpoint.
 
         Raises:
             UserError: missing or damaged.
@@ -113,7 +112,7 @@ class TrainingState:
 
 def write_torch_file(values: dict[str, Any], path: Path) -> None:
     """Write a file for `torch.load`, atomically."""
-    file = io.BytesIO()  # torch's own writer turns a full disk into a riddle
+    file = io.BytesIO()  # torch's own writer hides that the disk is full
     torch.save(values, file)
     with atomic_path(path) as temporary:
         temporary.write_bytes(file.getbuffer())

@@ -1,4 +1,4 @@
-"""One step of training: a batch forward and back, and the weights moved."""
+"""A training step: loss and gradient of a batch, and the update of the weights."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from volseg.training.state import TrainingState
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss or gradient that is no number. `what` names it; the weights are those it came from."""
+    """A loss or gradient (`what`) that is no number; the weights are those before the step."""
 
     def __init__(self, what: str, value: float) -> None:
         super().__init__(f"the {what} is {value}")
@@ -25,12 +25,12 @@ class NotFiniteError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Stepper:
-    """How a batch moves the weights.
+    """The update of the weights by a batch.
 
-    `parts`: the batch is taken in parts of so many patches, whose gradients add up, so that a large
-    batch fits into little memory; None takes it whole. `clip` is the largest norm of the gradient.
-    With several ranks, `shared` is the state's network whose gradients are the mean over the ranks.
-    A batch is then this rank's share of it, and loss and gradient are those of the whole one.
+    `parts`: numbers of patches in the parts of the batch, whose gradients are accumulated, so that a
+    large batch fits into little memory (None: one part). `clip` is the largest norm of the gradient.
+    With several ranks, `shared` is the state's network with gradients averaged over the ranks; a batch
+    is then this rank's share, and loss and gradient are those of all shares together.
     """
 
     loss: Loss
@@ -41,10 +41,10 @@ class Stepper:
     shared: DistributedDataParallel | None = None
 
     def step(self, state: TrainingState, batch: dict[str, Any], rate: float) -> float:
-        """Move the weights by a batch (`image` (B, C, X, Y, Z), `label` (B, K, X, Y, Z)); its loss.
+        """Update the weights by a batch: `image` (B, C, X, Y, Z), `label` (B, K, X, Y, Z); return the loss.
 
         Raises:
-            NotFiniteError: the loss or its gradient is no number; the weights have not moved.
+            NotFiniteError: the loss or its gradient is no number; the weights are not changed.
         """
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -73,12 +73,12 @@ class Stepper:
         return value
 
     def _gradient_sync(self, *, last: bool) -> AbstractContextManager[None]:
-        """Ranks exchange gradients once a step, with those of the last part."""
+        """The context in which ranks exchange gradients only with the last part."""
         return nullcontext() if last or self.shared is None else self.shared.no_sync()
 
     def _compute_loss(self, state: TrainingState, image: Tensor, label: Tensor) -> Tensor:
         network = state.network if self.shared is None else self.shared
         with self.device.autocast():
             logits = network(self.device.send_batch(image))
-        truth = label.to(self.device.device, non_blocking=True)
-        return self.loss(logits, truth, exclusive=self.exclusive)
+        labels = label.to(self.device.device, non_blocking=True)
+        return self.loss(logits, labels, exclusive=self.exclusive)

@@ -12,7 +12,7 @@ from volseg import console
 from volseg.arguments import Fold, TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
-from volseg.data.splits import Split, split_samples
+from volseg.data.splits import split_samples
 from volseg.errors import UserError
 from volseg.inference.predictor import build_predictor, ensemble_member
 from volseg.model.distributed import process_group
@@ -29,6 +29,7 @@ from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.loading.loader import TrainingPatches
 from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.loop import Training
+from volseg.training.pretrained_weights import match_tensors
 from volseg.training.state import TrainingState, moving_average
 from volseg.training.step import Stepper
 from volseg.training.stopping import TrainingClock
@@ -63,9 +64,7 @@ def train(config: Config, options: TrainArguments) -> TrainingResult:
         log_file = console.log_to(run.folder / "log.txt")
         with log_file if process_group.rank() == 0 else nullcontext():
             _log_excluded(dataset)
-            training = build_training(
-                run, dataset, start, resume=options.resume, max_seconds=options.max_seconds
-            )
+            training = build_training(run, dataset, options, start)
             loop.train_until_done(training)
             state = training.state
             return TrainingResult(run.folder, state.step, state.best, state.elapsed, process_group.rank())
@@ -102,10 +101,8 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
 def build_training(
     run: Run,
     dataset: Dataset,
+    options: TrainArguments = TrainArguments(),
     start: fine_tuning.StartWeights | None = None,
-    *,
-    resume: bool = False,
-    max_seconds: float | None = None,
 ) -> Training:
     """The parts of a training: the network, its scans in memory, and the state, fresh or resumed."""
     config, facts = run.config, run.facts
@@ -113,9 +110,9 @@ def build_training(
     torch.manual_seed(config.train.seed)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     state = _initial_state(run, device, start)
-    if resume and has_checkpoint(run.folder):  # else it was stopped before its first checkpoint
+    if options.resume and has_checkpoint(run.folder):  # else it was stopped before its first checkpoint
         state.restore(run.folder / LAST)
-    clock = TrainingClock(max_seconds, before=state.elapsed)
+    clock = TrainingClock(options.max_seconds, before=state.elapsed)
     patches = cached_patches(run, dataset)
     _log_start(run, state, device)
     stepper = Stepper(
@@ -127,8 +124,7 @@ def build_training(
         shared=process_group.wrap_distributed(state.network),
     )
     member = ensemble_member(run, TorchNetwork(state.validated_network, device))
-    sets = Split(facts.train, facts.unseen_cases, facts.later_days, facts.hold_out)
-    validation = Validation(dataset, sets, build_predictor(run, member))
+    validation = Validation(dataset, facts, build_predictor(run, member))
     return Training(run, state, patches, stepper, validation, clock)
 
 
@@ -160,17 +156,10 @@ def _initial_state(run: Run, device: Device, start: fine_tuning.StartWeights | N
 
 
 def _log_start(run: Run, state: TrainingState, device: Device) -> None:
+    name, train = run.config.network.name, run.config.train
     ranks = f"{process_group.world_size()} x " if process_group.world_size() > 1 else ""
-    log.info(
-        "training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done",
-        run.config.network.name,
-        ranks,
-        device,
-        len(run.facts.train),
-        run.config.train.batch,
-        state.step,
-        run.config.train.steps,
-    )
+    values = (name, ranks, device, len(run.facts.train), train.batch, state.step, train.steps)
+    log.info("training %s on %s%s: %d scans, %d patches a batch, %d of %d steps done", *values)
 
 
 def _open_run_and_dataset(
@@ -180,7 +169,9 @@ def _open_run_and_dataset(
     process_group.rank_part_sizes(config.train.batch, config.train.accumulate)
     dataset, facts = load_and_split(config, options.data, options.first_fold)
     start = fine_tuning.resolve_start(options.weights, options.run, resume=options.resume)
-    fine_tuning.check_fit(start, config, dataset)
+    if start:  # weights of which nothing fits are refused before anything is written
+        network = config.network.build(len(facts.channels), len(facts.classes))
+        match_tensors(network, start.weights)
     return _open_run(config, options, facts), dataset, start
 
 

@@ -1,62 +1,52 @@
-"""What post-processing can be tuned for: what one class of one scan adds to a score, higher is better."""
+"""Scores that post-processing can be tuned for: the values of one class of one scan, higher is better."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from volseg.evaluation.bootstrap import FiniteSums
-from volseg.metrics import Metric, kaggle_score
-from volseg.metrics.kaggle_score import KAGGLE
+from volseg.metrics import Metric
+from volseg.metrics.kaggle_score import KAGGLE, normalised_hd, score_rows, slice_dice
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.metrics.surface import SurfaceDice
 
-Array = npt.NDArray[np.float64]
 ObjectiveName = Literal["kaggle", "dice", "surface_dice"]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A score: its name for people, how its columns are weighed, and what one comparison adds to them.
+    """A score: its title, the weights of its C columns, and the rows (S, C) that a mask adds to them.
 
-    `values` gives rows of C columns, of which what is not finite is left out.
+    Values that are not finite are left out.
     """
 
     title: str
     weights: tuple[float, ...] | None
-    values: Callable[[MaskPair], Array]
+    values: Callable[[MaskPair], npt.ArrayLike]
 
-    def sums(self, comparison: MaskPair) -> FiniteSums:
-        """What one class of one scan adds, each (C,)."""
-        rows = self.values(comparison)
-        there = np.isfinite(rows)
-        return FiniteSums(np.where(there, rows, 0).sum(axis=0), there.sum(axis=0).astype(float))
+    def sums(self, pair: MaskPair) -> FiniteSums:
+        """The sums and counts of one class of one scan, each (C,)."""
+        return FiniteSums.of_rows(self.values(pair))
 
 
-def _kaggle_rows(comparison: MaskPair) -> Array:
-    """Dice of each slice and 1 - HD of the scan, as the competition counts them."""
-    dice = kaggle_score.slice_dice(comparison)
-    rows = np.full((len(dice) + 1, 2), np.nan)
-    rows[:-1, 0], rows[-1, 1] = dice, 1 - kaggle_score.normalised_hd(comparison)
-    return rows
+def _metric_values(metric: Metric) -> Callable[[MaskPair], npt.ArrayLike]:
+    """A metric, but 1 where it is NaN: both masks are empty there, and no mask could be better."""
 
-
-def _metric_values(metric: Metric) -> Callable[[MaskPair], Array]:
-    """A metric that is NaN where both masks are empty: there a mask could not be better, so that is 1."""
-
-    def values(comparison: MaskPair) -> Array:
-        found = metric(comparison)
-        return np.array([[1.0 if math.isnan(found) else found]])
+    def values(pair: MaskPair) -> npt.ArrayLike:
+        value = metric(pair)
+        return [1.0 if math.isnan(value) else value]
 
     return values
 
 
 OBJECTIVES: dict[ObjectiveName, Objective] = {
-    "kaggle": Objective("the competition's score", KAGGLE, _kaggle_rows),
+    "kaggle": Objective(
+        "the competition's score", KAGGLE, lambda pair: score_rows(slice_dice(pair), normalised_hd(pair))
+    ),
     "dice": Objective("Dice", None, _metric_values(Dice())),
     "surface_dice": Objective("surface Dice at 2 mm", None, _metric_values(SurfaceDice(tolerance_mm=2))),
 }

@@ -1,7 +1,7 @@
-"""What there is to try for one class: the places that steps have in its post-processing, and settings.
+"""The search space of one class's post-processing: dimensions, each with the settings of its step.
 
-A place is that of one kind of step, but for steps that start anew, which share the first: only one of
-them can count. What is worth trying is what the settings themselves give as `examples`.
+A dimension is one kind of step; but all thresholding steps, which make a mask of probabilities, share
+the first: only one of them can count. The settings to try are the `examples` of the step's fields.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from volseg.postprocessing.thresholding import ThresholdingStep
 from volseg.schema import Section, union_members
 
 Pipeline = tuple[Step, ...]
-"""The steps of one class, none of which has `only`; the first starts anew."""
+"""The steps of one class, none of which has `only`; the first is a thresholding step."""
 START, NONE = "start", "none"
 
 
@@ -29,33 +29,33 @@ class SearchDimension:
     rank: int
 
     def step_in(self, pipeline: Pipeline) -> Step | None:
-        """The step that stands there."""
+        """The pipeline's step of this dimension."""
         return next((step for step in pipeline if _dimension_name(step) == self.name), None)
 
     def with_step(self, pipeline: Pipeline, step: Step | None) -> Pipeline:
-        """The pipeline with another step there, or with none.
+        """The pipeline with another step of this dimension, or with none.
 
         A step takes the place of the old one; a new one goes before the first that belongs after it.
         """
         if self.step_in(pipeline) is not None:
-            changed = (step if _dimension_name(one) == self.name else one for one in pipeline)
+            changed = (step if _dimension_name(old) == self.name else old for old in pipeline)
             return tuple(one for one in changed if one is not None)
         if step is None:
             return pipeline
         later = (n for n, one in enumerate(pipeline) if RANKS[_dimension_name(one)] > self.rank)
-        where = next(later, len(pipeline))
-        return (*pipeline[:where], step, *pipeline[where:])
+        position = next(later, len(pipeline))
+        return (*pipeline[:position], step, *pipeline[position:])
 
     def choices(self, pipeline: Pipeline) -> tuple[Pipeline, ...]:
-        """The pipeline as it is, and with every other setting there; but for the first place, with none."""
+        """The pipeline as it is, then with every other setting; but for the first dimension, with none."""
         steps = self.settings if self.name == START else (None, *self.settings)
         return tuple(dict.fromkeys([pipeline, *(self.with_step(pipeline, step) for step in steps)]))
 
 
 def class_pipeline(steps: Sequence[Step], class_name: str) -> Pipeline:
-    """One class's steps out of those of all: from the one that starts last, without `only`.
+    """The steps that count for one class, from its last thresholding step on, without `only`.
 
-    Without such a step the mask starts where the probability is one half, so that is put first. Of
+    Without a thresholding step the mask is where the probability is one half, so that is put first. Of
     several steps of one kind, each counts.
     """
     own = [one.model_copy(update={"only": ()}) for one in steps if applies_to(one, class_name)]
@@ -65,14 +65,14 @@ def class_pipeline(steps: Sequence[Step], class_name: str) -> Pipeline:
 
 def merge_pipelines(pipelines: dict[str, Pipeline]) -> tuple[Step, ...]:
     """The steps of all classes in one list: classes with the same pipeline share its steps."""
-    alike: dict[Pipeline, list[str]] = {}
+    classes: dict[Pipeline, list[str]] = {}
     for name, pipeline in pipelines.items():
-        alike.setdefault(pipeline, []).append(name)
-    if len(alike) == 1:
-        return next(iter(alike))
+        classes.setdefault(pipeline, []).append(name)
+    if len(classes) == 1:
+        return next(iter(classes))
     return tuple(
         step.model_copy(update={"only": tuple(names)})
-        for pipeline, names in alike.items()
+        for pipeline, names in classes.items()
         for step in pipeline
     )
 
@@ -90,11 +90,11 @@ def _dimension_name(step: Step) -> str:
 
 
 def _example_steps(kind: type[Section]) -> Iterator[Step]:
-    """A step with each combination of the values worth trying that it allows; it alone if it has none."""
-    tried = {key: field.examples for key, field in kind.model_fields.items() if field.examples}
-    for values in product(*tried.values()):
+    """A step with each allowed combination of its fields' examples; the default step if it has none."""
+    examples = {key: field.examples for key, field in kind.model_fields.items() if field.examples}
+    for values in product(*examples.values()):
         try:
-            yield cast("Step", kind(**dict(zip(tried, values, strict=True))))
+            yield cast("Step", kind(**dict(zip(examples, values, strict=True))))
         except ValidationError:  # such as a low that is not below the high
             continue
 
@@ -109,5 +109,5 @@ def _search_dimensions() -> Iterator[SearchDimension]:
 
 
 SEARCH_DIMENSIONS = tuple(_search_dimensions())
-"""All of them, in the order in which they are tried."""
-RANKS = {slot.name: slot.rank for slot in SEARCH_DIMENSIONS}
+"""All dimensions, in the order of the search."""
+RANKS = {dimension.name: dimension.rank for dimension in SEARCH_DIMENSIONS}

@@ -1,11 +1,12 @@
-"""Trying pipelines on scans whose probabilities are known: what each would score. Needs no torch."""
+"""Scores of post-processing pipelines on scans with known probabilities. Needs no torch."""
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 
 import numpy as np
 
@@ -23,35 +24,26 @@ from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
 from volseg.tuning.search_space import Pipeline, class_pipeline
 
 Wanted = Mapping[str, Sequence[Pipeline]]
-"""By class, the pipelines to try."""
-ROUNDS = 4
-"""How many times as long as the first place all of them take, where it has the most settings by far."""
+"""By class, the pipelines to score."""
+ScanSums = Mapping[str, Sequence[FiniteSums]]
+"""By class, the sums (C,) of one scan for each pipeline, in their order."""
 Tables = dict[str, dict[Pipeline, FiniteSums]]
-"""By class and pipeline, what each case's scans add up to, (cases, C)."""
+"""By class and pipeline, the sums over each case's scans, (cases, C)."""
+ROUNDS = 4
+"""The time of all dimensions over that of the first, which has the most settings by far."""
 
 
 @dataclass(frozen=True)
 class PredictedScan:
-    """A scan and the probabilities that were found for it."""
+    """A scan and its predicted probabilities."""
 
     sample: Sample
     maps: ProbabilityMaps
 
 
 @dataclass(frozen=True)
-class PipelineTrial:
-    """All that it takes to try pipelines on one scan; `steps` are those that are in use."""
-
-    dataset: Dataset
-    scan: PredictedScan
-    steps: tuple[Step, ...]
-    goal: ObjectiveName
-    wanted: Wanted
-
-
-@dataclass(frozen=True)
 class TrialRunner:
-    """The scans to try pipelines on, and when to stop, by `time.monotonic`."""
+    """The scans to score pipelines on, the steps in use, and the time to stop, by `time.monotonic`."""
 
     dataset: Dataset
     scans: Sequence[PredictedScan]
@@ -61,60 +53,53 @@ class TrialRunner:
 
     @property
     def cases(self) -> list[str]:
-        """The scans' cases, in the order of the rows of what is found."""
+        """The scans' cases, in the order of the rows of `Tables`."""
         return sorted({scan.sample.case for scan in self.scans}, key=natural_key)
 
     def thin_to_time(self, wanted: Wanted) -> "TrialRunner":
-        """As many of the scans as time is left for, by how long these pipelines, the first, take for one.
+        """As many of the scans as time is left for, judging by the time that these pipelines take for one.
 
         The first days of all cases come before the second.
         """
         begun = time.monotonic()
-        _score_trial(self._make_trial(self.scans[0], wanted))
+        self._scorer(wanted)(self.scans[0])
         now = time.monotonic()
         most = int((self.until - now) * hardware.available_cores() / (ROUNDS * (now - begun)))
-        seen: Counter[str] = Counter()
-        turns = []
-        for scan in self.scans:
-            turns.append(seen[scan.sample.case])
-            seen[scan.sample.case] += 1
-        in_turn = sorted(range(len(turns)), key=turns.__getitem__)
-        return replace(self, scans=[self.scans[number] for number in sorted(in_turn[:most])])
+        cases = [scan.sample.case for scan in self.scans]
+        days = [cases[:number].count(case) for number, case in enumerate(cases)]
+        by_day = sorted(range(len(days)), key=days.__getitem__)
+        return replace(self, scans=[self.scans[number] for number in sorted(by_day[:most])])
 
     def score_pipelines(self, wanted: Wanted, what: str) -> Tables | None:
-        """What the pipelines score, several processes sharing the scans; None if the time is over.
+        """The scores of pipelines, several processes sharing the scans; None if the time is over.
 
         Raises:
             UserError: a scan's files can't be read, or a process was killed.
         """
-        trials = [self._make_trial(one, wanted) for one in self.scans]
-        found: dict[int, dict[str, list[FiniteSums]]] = {}
+        sums: dict[int, ScanSums] = {}
         work = processes.map_unordered(
-            _score_trial, trials, workers=hardware.available_cores(), died=_worker_died_message
+            self._scorer(wanted), self.scans, workers=hardware.available_cores(), died=_worker_died_message
         )
         with console.progress_bar(f"trying {what}") as report, closing(work):
             for position, outcome in work:
                 if isinstance(outcome, str):
                     raise UserError(outcome)
-                found[position] = outcome
-                report(len(found), len(trials), self.scans[position].sample.name)
-                if time.monotonic() > self.until and len(found) < len(trials):
+                sums[position] = outcome
+                report(len(sums), len(self.scans), self.scans[position].sample.name)
+                if time.monotonic() > self.until and len(sums) < len(self.scans):
                     return None
-        return self._sum_by_case(wanted, [found[number] for number in range(len(trials))])
+        return self._sum_by_case(wanted, [sums[number] for number in range(len(self.scans))])
 
-    def _make_trial(self, scan: PredictedScan, wanted: Wanted) -> PipelineTrial:
-        return PipelineTrial(self.dataset, scan, self.steps, self.goal, wanted)
+    def _scorer(self, wanted: Wanted) -> Callable[[PredictedScan], ScanSums | str]:
+        return partial(_score_scan, self.dataset, self.steps, self.goal, wanted)
 
-    def _sum_by_case(self, wanted: Wanted, found: Sequence[Mapping[str, Sequence[FiniteSums]]]) -> Tables:
+    def _sum_by_case(self, wanted: Wanted, sums: Sequence[ScanSums]) -> Tables:
         rows = {case: number for number, case in enumerate(self.cases)}
-        where = np.array([rows[scan.sample.case] for scan in self.scans])
-        belongs = (np.arange(len(rows))[:, None] == where).astype(float)
+        row_of_scan = np.array([rows[scan.sample.case] for scan in self.scans])
+        belongs = (np.arange(len(rows))[:, None] == row_of_scan).astype(float)
         return {
             name: {
-                pipeline: FiniteSums(
-                    belongs @ np.array([one[name][number].sums for one in found]),
-                    belongs @ np.array([one[name][number].counts for one in found]),
-                )
+                pipeline: FiniteSums.of_cases([scan[name][number] for scan in sums]).resampled(belongs)
                 for number, pipeline in enumerate(pipelines)
             }
             for name, pipelines in wanted.items()
@@ -122,17 +107,14 @@ class TrialRunner:
 
 
 def pipeline_masks(start: StepInput, pipelines: Iterable[Pipeline]) -> Iterator[tuple[Pipeline, Mask]]:
-    """Each pipeline and its mask, in another order: steps that pipelines begin with alike are done once.
+    """Each pipeline and its mask, in another order: first steps that pipelines share are applied once.
 
     Memory grows with the length of a pipeline, not with their number.
     """
     path: list[tuple[Step | None, StepInput]] = [(None, start)]
     for pipeline in sorted(set(pipelines), key=repr):
-        shared = 0
-        for (done, _), step in zip(path[1:], pipeline, strict=False):
-            if done != step:
-                break
-            shared += 1
+        both = zip((step for step, _ in path[1:]), pipeline, strict=False)
+        shared = sum(1 for _ in takewhile(lambda steps: steps[0] == steps[1], both))
         del path[shared + 1 :]
         for step in pipeline[shared:]:
             before = path[-1][1]
@@ -140,33 +122,43 @@ def pipeline_masks(start: StepInput, pipelines: Iterable[Pipeline]) -> Iterator[
         yield pipeline, path[-1][1].mask
 
 
-def _score_trial(trial: PipelineTrial) -> dict[str, list[FiniteSums]] | str:
-    """By class, what each pipeline's mask scores, in the order in which they are wanted."""
+def _score_scan(
+    dataset: Dataset, steps: Sequence[Step], goal: ObjectiveName, wanted: Wanted, scan: PredictedScan
+) -> ScanSums | str:
+    """The sums of one scan, or the problem of its files."""
     try:
-        return dict(_score_classes(trial))
+        inputs = _step_inputs(dataset, scan)
+        labels = {name: dataset.label(scan.sample, name).astype(bool) for name in wanted}
     except UserError as error:
         return str(error)
+    lost = _lost_voxels(inputs, steps) if dataset.facts.exclusive else {}
+
+    def score(name: str, mask: Mask) -> FiniteSums:
+        own = mask & ~lost[name] if name in lost else mask
+        return OBJECTIVES[goal].sums(MaskPair(labels[name], own, scan.sample.spacing_mm))
+
+    return {
+        name: _score_pipelines(inputs[name], pipelines, partial(score, name))
+        for name, pipelines in wanted.items()
+    }
 
 
-def _score_classes(trial: PipelineTrial) -> Iterator[tuple[str, list[FiniteSums]]]:
-    goal, sample = OBJECTIVES[trial.goal], trial.scan.sample
-    evidence = _step_inputs(trial)
-    lost = _lost_voxels(evidence, trial.steps) if trial.dataset.facts.exclusive else {}
-    for name, pipelines in trial.wanted.items():
-        truth = trial.dataset.label(sample, name).astype(bool)
-        known: dict[bytes, FiniteSums] = {}
-        found: dict[Pipeline, FiniteSums] = {}
-        for pipeline, mask in pipeline_masks(evidence[name], pipelines):
-            own = mask & ~lost[name] if name in lost else mask
-            key = hashlib.blake2b(np.packbits(own.T).tobytes()).digest()
-            if key not in known:
-                known[key] = goal.sums(MaskPair(truth, own, sample.spacing_mm))
-            found[pipeline] = known[key]
-        yield name, [found[pipeline] for pipeline in pipelines]
+def _score_pipelines(
+    start: StepInput, pipelines: Sequence[Pipeline], score: Callable[[Mask], FiniteSums]
+) -> list[FiniteSums]:
+    """The sums of each pipeline's mask; those of equal masks are computed once."""
+    by_mask: dict[bytes, FiniteSums] = {}
+    sums: dict[Pipeline, FiniteSums] = {}
+    for pipeline, mask in pipeline_masks(start, pipelines):
+        key = hashlib.blake2b(np.packbits(mask.T).tobytes()).digest()
+        if key not in by_mask:
+            by_mask[key] = score(mask)
+        sums[pipeline] = by_mask[key]
+    return [sums[pipeline] for pipeline in pipelines]
 
 
-def _step_inputs(trial: PipelineTrial) -> dict[str, StepInput]:
-    image, maps = trial.dataset.image(trial.scan.sample), trial.scan.maps
+def _step_inputs(dataset: Dataset, scan: PredictedScan) -> dict[str, StepInput]:
+    image, maps = dataset.image(scan.sample), scan.maps
     return {
         name: StepInput.from_probability(
             maps.class_probability(number),
@@ -174,27 +166,25 @@ def _step_inputs(trial: PipelineTrial) -> dict[str, StepInput]:
             spacing_mm=image.spacing_mm,
             slice_axis=maps.grid.slice_axis,
         )
-        for number, name in enumerate(trial.dataset.classes)
+        for number, name in enumerate(dataset.classes)
     }
 
 
-def _lost_voxels(evidence: Mapping[str, StepInput], steps: Sequence[Step]) -> dict[str, Mask]:
-    """Of exclusive classes, where the others' present masks win: by probability, of equals the first."""
-    names = list(evidence)
+def _lost_voxels(inputs: Mapping[str, StepInput], steps: Sequence[Step]) -> dict[str, Mask]:
+    """By exclusive class, the voxels that other classes' masks win: by probability, of equals the first."""
     strength = np.stack(
         [
             np.where(apply_steps(one, class_pipeline(steps, name), name), one.probability, np.uint8(0))
-            for name, one in evidence.items()
+            for name, one in inputs.items()
         ]
     )
     lost = {}
-    for number, name in enumerate(names):
-        own = evidence[name].probability
+    for number, (name, own) in enumerate(inputs.items()):
         earlier = strength[:number].max(axis=0, initial=0)
         later = strength[number + 1 :].max(axis=0, initial=0)
-        lost[name] = ((earlier >= own) & (earlier > 0)) | (later > own)
+        lost[name] = ((earlier >= own.probability) & (earlier > 0)) | (later > own.probability)
     return lost
 
 
-def _worker_died_message(trial: PipelineTrial) -> str:
-    return f"{trial.scan.sample.name}: the process that tried steps on it was killed (out of memory?)"
+def _worker_died_message(scan: PredictedScan) -> str:
+    return f"{scan.sample.name}: the process that tried steps on it was killed (out of memory?)"

@@ -1,4 +1,4 @@
-"""`volseg tune`: the post-processing that suits a run, found on scans it was not trained on, and its gain."""
+"""`volseg tune`: post-processing for a run, searched on scans that it was not trained on, and its gain."""
 
 import math
 import time
@@ -13,8 +13,14 @@ from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run_files import CALIBRATION
-from volseg.tuning import nested_cross_validation
-from volseg.tuning.nested_cross_validation import ClassSearch, SearchResult
+from volseg.tuning.nested_cross_validation import (
+    LEAST_CASES,
+    ClassSearch,
+    SearchResult,
+    estimate_gain,
+    mean_score,
+    pool_sums,
+)
 from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
 from volseg.tuning.search_space import (
     SEARCH_DIMENSIONS,
@@ -27,7 +33,7 @@ from volseg.tuning.tables import gain_sentence
 from volseg.tuning.trials import PredictedScan, TrialRunner
 from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
 
-Courses = Mapping[str, ClassSearch]
+Searches = Mapping[str, ClassSearch]
 
 
 def tune(
@@ -38,160 +44,152 @@ def tune(
     max_seconds: float = 600,
     how: InferArguments = InferArguments(),
 ) -> tuple[OutOfFoldScans, TuningFile]:
-    """Find each class's steps by a run's validation scans; write tune.json, and what helps into the run.
+    """Search each class's steps on a run's validation scans; write tune.json, and improvements into the run.
 
-    What a step is set to is chosen on some cases; whether it is kept, and what it gains, is told by
-    others (`crossfit`). At most a quarter of the time goes into predicting; scans for which there is no
-    time take no part. A run of five folds is tuned as one, each scan predicted by the fold that is new
-    to it.
+    A step's settings are chosen on some cases; whether the step is kept, and its gain, follow from
+    others (`nested_cross_validation`). At most a quarter of the time is spent on predicting; scans for
+    which there is no time are left out. A run of five folds is tuned as one, each scan predicted by the
+    fold that was not trained on it.
 
     Raises:
         UserError: a package, another dataset, too few cases, or too little time for a single step.
     """
     begun = time.monotonic()
-    new = OutOfFoldScans.of_run(name, data, "tune")
+    validation = OutOfFoldScans.of_run(name, data, "tune")
     _require_enough_cases(
-        {sample.case for _, sample in new.scans},
-        f"{new.folder}: was validated on",
+        {sample.case for _, sample in validation.scans},
+        f"{validation.folder}: was validated on",
         "train with --fold each, which makes every case one",
     )
-    steps = new.members[0].config.postprocess
+    steps = validation.members[0].config.postprocess
     predicted = [
-        PredictedScan(one.sample, one.maps) for one in new.predict_scans(how, "predicting", max_seconds / 4)
+        PredictedScan(one.sample, one.maps)
+        for one in validation.predict_scans(how, "predicting", max_seconds / 4)
     ]
-    bench = TrialRunner(new.dataset, predicted, steps, goal, begun + max_seconds)
-    starts = {organ: class_pipeline(steps, organ) for organ in new.dataset.classes}
-    bench = bench.thin_to_time(
-        {organ: SEARCH_DIMENSIONS[0].choices(start) for organ, start in starts.items()}
+    starts = {class_name: class_pipeline(steps, class_name) for class_name in validation.dataset.classes}
+    runner = TrialRunner(validation.dataset, predicted, steps, goal, begun + max_seconds).thin_to_time(
+        {class_name: SEARCH_DIMENSIONS[0].choices(start) for class_name, start in starts.items()}
     )
-    _require_enough_cases(bench.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
-    courses = {
-        organ: ClassSearch(start, len(bench.cases), OBJECTIVES[goal].weights)
-        for organ, start in starts.items()
+    _require_enough_cases(runner.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
+    searches = {
+        class_name: ClassSearch(start, len(runner.cases), OBJECTIVES[goal].weights)
+        for class_name, start in starts.items()
     }
-    untried = _search_classes(bench, courses)
-    found = _build_tuning_file(new, bench, courses, untried, time.monotonic() - begun)
-    if found.has_improvements:
-        pipelines = {organ: course.pipeline for organ, course in courses.items()}
-        for run in new.members:
-            run.replace_postprocess(merge_pipelines(pipelines), list(_provenance_comment(found)))
-    found.write(new.folder)
-    return new, found
+    untried = _search_classes(runner, searches)
+    tuning = _build_tuning_file(validation, runner, searches, untried, time.monotonic() - begun)
+    if tuning.has_improvements:
+        merged = merge_pipelines({class_name: search.pipeline for class_name, search in searches.items()})
+        provenance = [f"By volseg tune {tuning.version} on {tuning.date}:", gain_sentence(tuning)]
+        for run in validation.members:
+            run.replace_postprocess(merged, provenance)
+    tuning.write(validation.folder)
+    return validation, tuning
 
 
-def _require_enough_cases(cases: Collection[str], where: str, instead: str) -> None:
-    if len(cases) < nested_cross_validation.LEAST_CASES:
+def _require_enough_cases(cases: Collection[str], where: str, remedy: str) -> None:
+    if len(cases) < LEAST_CASES:
         raise UserError(
             f"{where} scans of {len(cases)} case{'s' * (len(cases) != 1)}; choosing and judging apart "
-            f"takes {nested_cross_validation.LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an interval; {instead}"
+            f"takes {LEAST_CASES} at least, and {bootstrap.LEAST_CASES} for an interval; {remedy}"
         )
 
 
-def _search_classes(bench: TrialRunner, courses: Courses) -> list[SearchDimension]:
-    """Take every class through the places; those for which no time was left.
+def _search_classes(runner: TrialRunner, searches: Searches) -> Sequence[SearchDimension]:
+    """Search every class along the dimensions; return those for which no time was left.
 
     Raises:
         UserError: not even the first could be tried.
     """
-    for number, slot in enumerate(SEARCH_DIMENSIONS):
-        wanted = {organ: course.pipelines_to_score(slot) for organ, course in courses.items()}
-        tables = bench.score_pipelines(wanted, slot.name)
+    for number, dimension in enumerate(SEARCH_DIMENSIONS):
+        wanted = {name: search.pipelines_to_score(dimension) for name, search in searches.items()}
+        tables = runner.score_pipelines(wanted, dimension.name)
         if tables is None and not number:
             raise UserError(
-                f"--max-time: too short to try a single step on {len(bench.scans)} scans; give more"
+                f"--max-time: too short to try a single step on {len(runner.scans)} scans; give more"
             )
         if tables is None:
-            return list(SEARCH_DIMENSIONS[number:])
-        for organ, course in courses.items():
-            course.choose(slot, tables[organ])
-    return []
+            return SEARCH_DIMENSIONS[number:]
+        for name, search in searches.items():
+            search.choose(dimension, tables[name])
+    return ()
 
 
 def _build_tuning_file(
-    new: OutOfFoldScans,
-    bench: TrialRunner,
-    courses: Courses,
+    validation: OutOfFoldScans,
+    runner: TrialRunner,
+    searches: Searches,
     untried: Sequence[SearchDimension],
     seconds: float,
 ) -> TuningFile:
-    """What was found.
+    """The result of the search as tune.json holds it.
 
     Raises:
         UserError: nothing that could be measured.
     """
-    weights = OBJECTIVES[bench.goal].weights
-    before, after = (
-        nested_cross_validation.pool_sums([getattr(course, side) for course in courses.values()])
-        for side in ("before", "after")
-    )
-    if math.isnan(nested_cross_validation.mean_score(before, weights)):
+    weights = OBJECTIVES[runner.goal].weights
+    before = pool_sums([search.before for search in searches.values()])
+    after = pool_sums([search.after for search in searches.values()])
+    if math.isnan(mean_score(before, weights)):
         raise UserError(
-            f"{new.folder}: no validation scan has any of {', '.join(courses)}, in truth or prediction"
+            f"{validation.folder}: no validation scan has any of {', '.join(searches)}, labelled or predicted"
         )
     return TuningFile(
-        score=bench.goal,
-        scans=len(bench.scans),
-        cases=len(bench.cases),
+        score=runner.goal,
+        scans=len(runner.scans),
+        cases=len(runner.cases),
         version=__version__,
         date=date.today().isoformat(),
         seconds=round(seconds, 1),
-        weights=new.weights_digests,
-        before=nested_cross_validation.mean_score(before, weights),
-        after=nested_cross_validation.mean_score(after, weights),
-        gain=_gain_from_estimate(nested_cross_validation.estimate_gain(after, before, weights)),
-        organs={name: _class_tuning(course) for name, course in courses.items()},
-        rows=tuple(_tuning_row(name, one) for name, course in courses.items() for one in course.results),
-        untried=tuple(slot.name for slot in untried),
-        notes=tuple(_tuning_notes(new, bench, courses)),
+        weights=validation.weights_digests,
+        before=mean_score(before, weights),
+        after=mean_score(after, weights),
+        gain=_gain_from_estimate(estimate_gain(after, before, weights)),
+        organs={name: _class_tuning(search) for name, search in searches.items()},
+        rows=tuple(
+            _tuning_row(name, result) for name, search in searches.items() for result in search.results
+        ),
+        untried=tuple(dimension.name for dimension in untried),
+        notes=tuple(_tuning_notes(validation, runner, searches)),
     )
 
 
-def _class_tuning(course: ClassSearch) -> ClassTuning:
+def _class_tuning(search: ClassSearch) -> ClassTuning:
     return ClassTuning(
-        before=_none_if_nan(nested_cross_validation.mean_score(course.before, course.weights)),
-        after=_none_if_nan(nested_cross_validation.mean_score(course.after, course.weights)),
-        gain=_gain_from_estimate(course.gain),
-        steps_before=tuple(map(format_step, course.start)),
-        steps_after=tuple(map(format_step, course.pipeline)),
+        before=_none_if_nan(mean_score(search.before, search.weights)),
+        after=_none_if_nan(mean_score(search.after, search.weights)),
+        gain=_gain_from_estimate(search.gain),
+        steps_before=tuple(map(format_step, search.start)),
+        steps_after=tuple(map(format_step, search.pipeline)),
     )
 
 
-def _tuning_row(organ: str, one: SearchResult) -> TuningRow:
+def _tuning_row(class_name: str, result: SearchResult) -> TuningRow:
     return TuningRow(
-        organ=organ,
-        slot=one.dimension.name,
-        was=format_step(one.dimension.step_in(one.before)),
-        chosen=format_step(one.dimension.step_in(one.after)),
-        gain=_gain_from_estimate(one.gain),
-        kept=one.is_improvement,
+        organ=class_name,
+        slot=result.dimension.name,
+        was=format_step(result.dimension.step_in(result.before)),
+        chosen=format_step(result.dimension.step_in(result.after)),
+        gain=_gain_from_estimate(result.gain),
+        kept=result.is_improvement,
     )
 
 
 def _gain_from_estimate(of: Estimate) -> Gain:
-    return Gain(
-        mean=_none_if_nan(of.mean), low=_none_if_nan(of.low), high=_none_if_nan(of.high), cases=of.cases
-    )
+    mean, low, high = map(_none_if_nan, (of.mean, of.low, of.high))
+    return Gain(mean=mean, low=low, high=high, cases=of.cases)
 
 
 def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _tuning_notes(new: OutOfFoldScans, bench: TrialRunner, courses: Courses) -> Iterator[str]:
-    if len(bench.scans) < len(new.scans):
-        yield (
-            f"there was time for {len(bench.scans)} of {len(new.scans)} validation scans; --max-time gives "
-            "more"
-        )
-    first = new.members[0]
-    if any(run.config.postprocess != first.config.postprocess for run in new.members):
+def _tuning_notes(validation: OutOfFoldScans, runner: TrialRunner, searches: Searches) -> Iterator[str]:
+    tried, known = len(runner.scans), len(validation.scans)
+    if tried < known:
+        yield f"there was time for {tried} of {known} validation scans; --max-time gives more"
+    first = validation.members[0]
+    if any(run.config.postprocess != first.config.postprocess for run in validation.members):
         yield f"the folds had several post-processings; gains are over that of {first.folder}"
-    changed = any(one.is_improvement for course in courses.values() for one in course.results)
-    if changed and (new.folder / CALIBRATION).is_file():
+    changed = any(result.is_improvement for search in searches.values() for result in search.results)
+    if changed and (validation.folder / CALIBRATION).is_file():
         yield f"{CALIBRATION} was found with other masks: run `volseg calibrate` again"
-
-
-def _provenance_comment(found: TuningFile) -> Iterator[str]:
-    """What postprocess.yaml says of where its steps come from."""
-    yield f"By volseg tune {found.version} on {found.date}:"
-    yield gain_sentence(found)

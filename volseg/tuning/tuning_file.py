@@ -1,4 +1,4 @@
-"""What tuning found: `tune.json`, which `volseg tune` leaves in a run's folder, or that of its five folds."""
+"""`tune.json`, which `volseg tune` writes into a run's folder, or that of its five folds."""
 
 import math
 from typing import ClassVar, Literal
@@ -9,7 +9,7 @@ from volseg.schema import Section
 
 
 class Gain(Section):
-    """By how much a score rose, a mean over scans, and its 95 % interval over cases, if it has one.
+    """The rise of a score, a mean over scans, and its 95 % interval over cases, if it has one.
 
     `mean` is None where there was nothing to measure.
     """
@@ -21,7 +21,7 @@ class Gain(Section):
 
     @property
     def estimate(self) -> Estimate:
-        """The same as other means are told."""
+        """The gain as an `Estimate`, with NaN for None."""
         mean, low, high = (math.nan if one is None else one for one in (self.mean, self.low, self.high))
         return Estimate(mean, low, high, self.cases)
 
@@ -42,7 +42,7 @@ class ClassTuning(Section):
 
 
 class TuningRow(Section):
-    """One slot of one class: the step in it, the one that was best, and whether that was kept.
+    """One search dimension of one class: the step in use, the best one, and whether that is kept.
 
     Both are one line such as `drop_small min_mm3=500`, or "none".
     """
@@ -56,15 +56,15 @@ class TuningRow(Section):
 
     @property
     def had_alternatives(self) -> bool:
-        """Whether there was anything to choose: on all cases, or on some of them."""
+        """Whether another step was better, on all cases or on some of them."""
         return self.was != self.chosen or bool(self.gain.mean)
 
 
 class TuningFile(NetworkFile):
-    """What `tune.json` says; `weights` are the hashes of the networks that it holds for.
+    """The content of `tune.json`; `weights` are the hashes of the networks that it holds for.
 
-    `before` and `after` are mean scores of all classes: with the old steps, and of cases that the steps
-    they are judged by were not chosen on. `untried` are the slots for which no time was left.
+    `before` and `after` are mean scores of all classes: with the old steps, and with steps that were
+    chosen on other cases than those scored. `untried` are the dimensions for which no time was left.
     """
 
     file: ClassVar[str] = TUNE
@@ -85,5 +85,5 @@ class TuningFile(NetworkFile):
 
     @property
     def has_improvements(self) -> bool:
-        """Whether any step helped."""
+        """Whether any step is kept."""
         return any(row.kept for row in self.rows)

@@ -1,28 +1,30 @@
-"""Plots of lines: how values change over steps or days."""
+"""Charts over two axes: lines over steps or days, and pairs of values."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from volseg import formatting
+from markupsafe import Markup
+
+from volseg.formatting import format_number
 from volseg.visualization import svg
-from volseg.visualization.row_charts import ticks_below
+from volseg.visualization.row_charts import axis_below
 from volseg.visualization.scan_charts import FOOT, RIGHT, TOP, axis_left, left_margin
 from volseg.visualization.svg import Scale
 
-END = 14
-"""Room for the half of the last tick's words."""
+END = 14  # room for the half of the last tick's words
+MANY = 24  # of longer lines the points have no dots
 
 
 class ScatterGroup(NamedTuple):
-    """A dot a pair: (expected, found, what is told when a reader points at it), and their colour."""
+    """Pairs as dots (expected, measured, tooltip), and their colour."""
 
     points: Sequence[tuple[float, float, str]]
     kind: str
 
 
-def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, found: str, label: str) -> str:
-    """What was found, upwards, against what was expected; on the line both are the same.
+def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, measured: str, label: str) -> Markup:
+    """Measured values, upwards, against expected ones; on the line both are the same.
 
     Raises:
         ValueError: no pair at all.
@@ -31,25 +33,12 @@ def scatter_plot(groups: Sequence[ScatterGroup], *, expected: str, found: str, l
     high = Scale.from_values(values, start=FOOT, end=TOP)
     left = left_margin(high)
     wide = Scale(high.low, high.high, left, RIGHT - END)
-    same = svg.line(wide(high.low), high(high.low), wide(high.high), high(high.high), kind="axis")
-    clouds = (
-        svg.dots([(wide(x), high(y), told) for x, y, told in group.points], kind=f"dots {group.kind}")
+    clouds = [
+        svg.dots([(wide(x), high(y), hint) for x, y, hint in group.points], kind=f"dots {group.kind}")
         for group in groups
-    )
-    return svg.drawing(
-        FOOT + 38,
-        *axis_left(high, left, unit=found),
-        *ticks_below(wide, FOOT, unit=expected, top=TOP),
-        same,
-        *clouds,
-        label=label,
-    )
-
-
-MANY = 24
-"""Of longer lines the points have no dots."""
-END = 14
-"""Room for the half of the last tick's words."""
+    ]
+    diagonal = svg.line(wide(high.low), high(high.low), wide(high.high), high(high.high), kind="axis")
+    return _draw_axes(wide, high, [diagonal, *clouds], across=expected, unit=measured, label=label)
 
 
 class LineSeries(NamedTuple):
@@ -65,56 +54,55 @@ class LineSeries(NamedTuple):
         """The points whose values are numbers."""
         return [(x, y) for x, y in self.points if math.isfinite(y)]
 
+    @property
+    def css_classes(self) -> str:
+        """Its classes of the style sheet, such as `c0 dashed`."""
+        return f"{self.kind} dashed" if self.dashed else self.kind
+
 
 def line_chart(lines: Sequence[LineSeries], *, across: str, unit: str, label: str, zero: bool = False) -> str:
     """Lines over one axis, which counts `across`; "" where no value is a number.
 
-    Dashed and plain lines differ by more than their colours; the plain ones lie below.
+    The lines that come first lie below.
     """
     points = [point for line in lines for point in line.finite_points]
     if not points:
         return ""
     high = Scale.from_values([y for _, y in points], start=FOOT, end=TOP, zero=zero)
-    left = left_margin(high)
-    wide = Scale.from_values([x for x, _ in points], start=left, end=RIGHT - END)
+    wide = Scale.from_values([x for x, _ in points], start=left_margin(high), end=RIGHT - END)
     drawn = [mark for line in lines for mark in _series_marks(line, wide, high)]
-    return svg.drawing(
-        FOOT + 38,
-        *axis_left(high, left, unit=unit),
-        *ticks_below(wide, FOOT, unit=across, top=TOP),
-        *drawn,
-        label=f"{label}. {describe_lines(lines, across)}",
-    )
+    words = [
+        f"{line.name}: {_describe_points(line.finite_points, across)}" for line in lines if line.finite_points
+    ]
+    return _draw_axes(wide, high, drawn, across=across, unit=unit, label=f"{label}. {'; '.join(words)}")
+
+
+def _draw_axes(
+    wide: Scale, high: Scale, marks: Sequence[str], *, across: str, unit: str, label: str
+) -> Markup:
+    """Marks over an axis below (`across`) and one at the left (`unit`)."""
+    left = axis_left(high, wide.start, unit=unit)
+    return svg.drawing(FOOT + 38, *left, *axis_below(wide, FOOT, unit=across, top=TOP), *marks, label=label)
 
 
 def _series_marks(line: LineSeries, wide: Scale, high: Scale) -> list[str]:
-    placed = [(wide(x), high(y)) for x, y in line.finite_points]
-    if not placed:
-        return []
-    kind = f"curve {line.kind}{' dashed' if line.dashed else ''}"
-    hints = [
-        f"{line.name}, {formatting.format_number(x)}: {formatting.format_number(y)}"
+    marks = [
+        (wide(x), high(y), f"{line.name}, {format_number(x)}: {format_number(y)}")
         for x, y in line.finite_points
     ]
-    marks = [(x, y, hint) for (x, y), hint in zip(placed, hints, strict=True)]
-    few = len(placed) <= MANY
+    if not marks:
+        return []
+    few = len(marks) <= MANY
     dots = svg.dots(marks, kind=f"{'dots' if few else 'unseen'} {line.kind}", radius=3 if few else 5)
-    return [svg.tag("path", *svg.tooltip(line.name), d=svg.path(placed), class_=kind), dots]
-
-
-def describe_lines(lines: Sequence[LineSeries], across: str) -> str:
-    """All lines in words, for those who can't see the plot."""
-    return "; ".join(
-        f"{line.name}: {_describe_points(line.finite_points, across)}" for line in lines if line.finite_points
-    )
+    stroke = svg.path((x, y) for x, y, _ in marks)
+    return [svg.tag("path", *svg.tooltip(line.name), d=stroke, class_=f"curve {line.css_classes}"), dots]
 
 
 def _describe_points(points: Sequence[tuple[float, float]], across: str) -> str:
-    (first, begun), (last, ended) = points[0], points[-1]
-    if len(points) == 1:
-        return f"{formatting.format_number(begun)} at {across} {formatting.format_number(first)}"
+    """A line in words, for those who can't see the chart."""
     values = [y for _, y in points]
-    return (
-        f"from {formatting.format_number(begun)} at {across} {formatting.format_number(first)} to {formatting.format_number(ended)} at "
-        f"{formatting.format_number(last)}, between {formatting.format_number(min(values))} and {formatting.format_number(max(values))}"
-    )
+    (x, y), (last_x, last_y) = (tuple(map(format_number, point)) for point in (points[0], points[-1]))
+    if len(points) == 1:
+        return f"{y} at {across} {x}"
+    low, high = format_number(min(values)), format_number(max(values))
+    return f"from {y} at {across} {x} to {last_y} at {last_x}, between {low} and {high}"

@@ -1,6 +1,7 @@
-"""A picture of a scan with its masks, for people: slices side by side, organs in outline."""
+"""A picture of a scan with its masks: slices side by side, classes in outline."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,20 @@ Picture = npt.NDArray[np.uint8]
 COLOURS = ((230, 159, 0), (86, 180, 233), (240, 228, 66), (0, 158, 115), (213, 94, 0), (204, 121, 167))
 """Red, green, blue of each class in turn: Okabe and Ito's palette, safe for the colour-blind."""
 WHITE = (255, 255, 255)
-PANEL = 360
-"""Width of one slice's panel in pixels."""
+PANEL = 360  # width of one slice's panel in pixels
 SLICES = 4
-BAR = 28
-"""Height of the bar of text in pixels."""
+BAR = 28  # height of the bar of text in pixels
 
 
 def draw_overlay(
     image: Volume,
     masks: Array,
     *,
-    truth: Array | None = None,
+    labels: Array | None = None,
     classes: Sequence[str] = (),
     numbers: Sequence[int] = (),
 ) -> Picture:
-    """Slices spread over the organs, (H, W, 3): the truth's row (if any) above the prediction's.
+    """Slices spread over the masks, (H, W, 3): the row of the labels (if any) above the prediction's.
 
     Each slice is shown as a reader sees it: the patient's left on the right, the front on top.
     Masks are bool (C, X, Y, Z) on the image's native grid; `numbers` are the slices' source numbers
@@ -39,18 +38,18 @@ def draw_overlay(
     grid = NetworkGrid.from_volume(image, None)
     voxels = grid.orient(image.voxels)
     grey = scale_intensities(voxels, Percentiles().levels(voxels))
-    rows = [("truth, ", truth), ("prediction, ", masks)] if truth is not None else [("", masks)]
-    turned = [(name, np.stack([grid.orient(m) for m in found])) for name, found in rows]
-    chosen = _choose_slices(np.any([found.any(axis=0) for _, found in turned], axis=0))
-    lines = []
-    for name, found in turned:
-        panels = [
-            _draw_panel(grey[..., z], found[..., z], f"{name}slice {numbers[z] if numbers else z + 1}")
-            for z in chosen
+    rows = {"": masks} if labels is None else {"truth, ": labels, "prediction, ": masks}
+    oriented = {title: np.stack([grid.orient(mask) for mask in row]) for title, row in rows.items()}
+    slices = _choose_slices(np.any([row.any(axis=0) for row in oriented.values()], axis=0))
+    panels = [
+        [
+            _draw_panel(grey[..., z], row[..., z], f"{title}slice {numbers[z] if numbers else z + 1}")
+            for z in slices
         ]
-        lines.append(np.concatenate(panels, axis=1))
-    legend = _draw_legend(classes, lines[0].shape[1])
-    return np.concatenate([*lines, *([legend] if classes else [])], axis=0)
+        for title, row in oriented.items()
+    ]
+    picture = np.concatenate([np.concatenate(row, axis=1) for row in panels])
+    return np.concatenate([picture, _draw_legend(classes, picture.shape[1])]) if classes else picture
 
 
 def write(path: Path, picture: Picture) -> None:
@@ -63,21 +62,21 @@ def write(path: Path, picture: Picture) -> None:
 
 
 def _choose_slices(any_mask: Array) -> list[int]:
-    """Slices at even steps over the labelled range (or the whole scan where nothing is)."""
-    found = np.flatnonzero(any_mask.any(axis=(0, 1)))
-    first, last = (found[0], found[-1]) if found.size else (0, any_mask.shape[2] - 1)
+    """Slices at even steps over those with a mask (X, Y, Z), or over the scan where there is none."""
+    marked = np.flatnonzero(any_mask.any(axis=(0, 1)))
+    first, last = (marked[0], marked[-1]) if marked.size else (0, any_mask.shape[2] - 1)
     places = np.linspace(first, last, SLICES + 2)[1:-1]
     return [round(float(place)) for place in places]
 
 
 def _draw_panel(grey: Array, masks: Array, text: str) -> Picture:
-    """One slice (X, Y) with outlines, PANEL pixels wide, rows downwards."""
+    """A slice (X, Y) with the outlines of its masks (C, X, Y), PANEL pixels wide, rows downwards."""
     import cv2
 
     height = round(PANEL * grey.shape[1] / grey.shape[0])
-    shown = cv2.resize(np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR)
-    picture = np.repeat((shown * 255).astype(np.uint8)[..., None], 3, axis=2)
-    for colour, mask in zip(_class_colours(len(masks)), masks, strict=True):
+    enlarged = cv2.resize(np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR)
+    picture = np.repeat((enlarged * 255).astype(np.uint8)[..., None], 3, axis=2)
+    for colour, mask in zip(cycle(COLOURS), masks, strict=False):
         large = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), (PANEL, height))
         outline, _ = cv2.findContours((large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 2, cv2.LINE_AA)
@@ -91,7 +90,7 @@ def _draw_legend(classes: Sequence[str], width: int) -> Picture:
 
     bar = np.zeros((BAR, width, 3), np.uint8)
     left = 10
-    for colour, name in zip(_class_colours(len(classes)), classes, strict=True):
+    for colour, name in zip(cycle(COLOURS), classes, strict=False):
         cv2.rectangle(bar, (left, 9), (left + 12, 21), colour, cv2.FILLED)
         text = name.replace("_", " ")
         _draw_text(bar, text, (left + 18, 20))
@@ -103,7 +102,3 @@ def _draw_text(picture: Picture, text: str, place: tuple[int, int]) -> None:
     import cv2
 
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
-
-
-def _class_colours(count: int) -> list[tuple[int, int, int]]:
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]

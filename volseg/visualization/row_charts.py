@@ -1,33 +1,28 @@
-"""Plots with one row for each class or axis, all on one scale below them."""
+"""Charts with one row for each class or axis, all on one scale below them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from volseg import formatting
+from markupsafe import Markup
+
 from volseg.data.distribution import Spread
+from volseg.formatting import format_count, format_number
 from volseg.visualization import svg
 from volseg.visualization.svg import Scale
 
 LEFT, RIGHT = 12.0, 384.0
 HEAD, BODY, GAP = 19.0, 34.0, 13.0
 """Heights in pixels: the words above a row, its marks, and what is left below."""
-FEW = 6
-"""So many values are shown as they are, with no box around them."""
-CLOUD, RULE = 24.0, 29.0
-"""Height of a cloud of dots, and where the line of its percentiles lies below."""
-BOXES = "A dot a scan. Below: 25–75 % as a box, 5–95 % as a line, median as a tick."
-FIGURES = "Figures: median (5–95 %)."
-EXACT, APART = 12, 20.0
-"""So many different values have a bar each; pixels between two numbers above bars."""
-CROWD = 120
-"""Dots are smaller where there are more than this."""
-CHARACTER = 8.4
-"""Width of a character in pixels, at the size for phones."""
+FEW = 6  # so many values are shown as they are, with no box around them
+CLOUD, RULE = 24.0, 29.0  # height of a cloud of dots, and where the line of its percentiles lies below
+EXACT, APART = 12, 20.0  # so many different values have a bar each; pixels between two numbers above bars
+CROWD = 120  # dots are smaller where there are more than this
+CHARACTER = 8.4  # width of a character in pixels, at the size for phones
 
 
 class ChartRow(NamedTuple):
-    """A row: its name, what stands at its right, its values, what is told of each, and its colour."""
+    """A row: its name, what stands at its right, its values, a tooltip for each, and its colour."""
 
     name: str
     value_text: str
@@ -35,9 +30,17 @@ class ChartRow(NamedTuple):
     hints: Sequence[str] = ()
     kind: str = ""
 
+    @classmethod
+    def by_scan(
+        cls, name: str, text: str, values: Mapping[str, float], show: Callable[[float], str], kind: str
+    ) -> "ChartRow":
+        """A row of values by scan, whose tooltips tell scan and value."""
+        hints = [f"{scan}: {show(value)}" for scan, value in values.items()]
+        return cls(name, text, list(values.values()), hints, kind)
+
 
 class Span(NamedTuple):
-    """From where to where a class reaches in one scan."""
+    """From where to where a class reaches in a scan."""
 
     start: float
     end: float
@@ -45,23 +48,23 @@ class Span(NamedTuple):
 
 def strip_plots(
     rows: Sequence[ChartRow], *, unit: str, label: str, zero: bool = True, scale: Scale | None = None
-) -> str:
+) -> Markup:
     """A dot a value, with quartiles, 5th and 95th percentile below; on a scale over all if none is given."""
     values = [value for row in rows for value in row.values]
     scale = scale or Scale.from_values(values, start=LEFT, end=RIGHT, zero=zero)
     return _draw_rows(rows, scale, lambda i, top: _strip_marks(rows[i], top, scale), unit=unit, label=label)
 
 
-def histograms(rows: Sequence[ChartRow], *, unit: str, label: str, zero: bool = False) -> str:
+def histograms(rows: Sequence[ChartRow], *, unit: str, label: str) -> Markup:
     """How many values lie where; numbers above bars where there are few."""
     values = [value for row in rows for value in row.values]
-    scale = Scale.from_values(values, start=LEFT, end=RIGHT, zero=zero).with_margin(0.04)
+    scale = Scale.from_values(values, start=LEFT, end=RIGHT).with_margin(0.04)
     return _draw_rows(
-        rows, scale, lambda i, top: _histogram_bars(rows[i], top, scale), unit=unit, label=label
+        rows, scale, lambda i, top: _histogram_bars(rows[i].values, top, scale), unit=unit, label=label
     )
 
 
-def share_bars(rows: Sequence[ChartRow], spreads: Sequence[Spread], *, unit: str, label: str) -> str:
+def share_bars(rows: Sequence[ChartRow], spreads: Sequence[Spread], *, unit: str, label: str) -> Markup:
     """A bar from 0 to 100 % for each row's one value, and a line from the 5th to the 95th percentile."""
     scale = Scale(0, 100, LEFT, RIGHT)
 
@@ -80,7 +83,7 @@ def share_bars(rows: Sequence[ChartRow], spreads: Sequence[Spread], *, unit: str
 
 def presence_profiles(
     rows: Sequence[ChartRow], spans: Sequence[Sequence[Span]], *, unit: str, label: str
-) -> str:
+) -> Markup:
     """In how many scans a class is at each place: full height in all of them."""
     ends = [end for row in spans for span in row for end in span]
     scale = Scale.from_values(ends, start=LEFT, end=RIGHT, zero=True)
@@ -99,7 +102,8 @@ def _draw_rows(
     unit: str,
     label: str,
     body: float = BODY,
-) -> str:
+) -> Markup:
+    """Rows of marks over one axis; the label ends with all rows in words."""
     step = HEAD + body + GAP
     foot = step * len(rows) - GAP + 7
     drawn = []
@@ -110,19 +114,18 @@ def _draw_rows(
             svg.text(svg.WIDTH, top + 12, row.value_text, anchor="end", kind="small"),
             *marks(index, top + HEAD),
         ]
-    return svg.drawing(foot + 38, *ticks_below(scale, foot, unit=unit, top=HEAD), *drawn, label=label)
+    words = "; ".join(f"{row.name}: {row.value_text}" for row in rows)
+    axis = axis_below(scale, foot, unit=unit, top=HEAD)
+    return svg.drawing(foot + 38, *axis, *drawn, label=f"{label}. {words}")
 
 
-def ticks_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str]:
-    """The axis below a plot, with a hair line up to `top` at each tick."""
-    ticks = scale.ticks(58)
+def axis_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str]:
+    """The axis below a chart, with a hair line up to `top` at each tick."""
+    ticks = [(scale(tick), format_number(tick)) for tick in scale.ticks(58)]
     return [
-        *(svg.line(scale(tick), top, scale(tick), foot, kind="grid") for tick in ticks),
+        *(svg.line(x, top, x, foot, kind="grid") for x, _ in ticks),
         svg.line(scale.start, foot, scale.end, foot, kind="axis"),
-        *(
-            svg.text(scale(tick), foot + 15, formatting.format_number(tick), anchor="middle")
-            for tick in ticks
-        ),
+        *(svg.text(x, foot + 15, number, anchor="middle") for x, number in ticks),
         svg.text((scale.start + scale.end) / 2, foot + 33, unit, anchor="middle"),
     ]
 
@@ -130,21 +133,18 @@ def ticks_below(scale: Scale, foot: float, *, unit: str, top: float) -> list[str
 def _strip_marks(row: ChartRow, top: float, scale: Scale) -> list[str]:
     if not row.values:
         return []
-    cloud = svg.dots(_jittered_dots(row, top, scale), kind=f"dots {row.kind}", radius=_dot_radius(row))
+    radius = 2.0 if len(row.values) > CROWD else 2.7
+    cloud = svg.dots(_jittered_dots(row, top, scale), kind=f"dots {row.kind}", radius=radius)
     if len(row.values) < FEW:
         return [cloud]
-    found, y = Spread.from_values(row.values), top + RULE
-    first, last, middle = scale(found.p25), scale(found.p75), scale(found.median)
+    spread, y = Spread.from_values(row.values), top + RULE
+    left, right, middle = scale(spread.p25), scale(spread.p75), scale(spread.median)
     return [
         cloud,
-        svg.line(scale(found.p5), y, scale(found.p95), y, kind="whisker"),
-        svg.box(first, y - 2.5, last - first, 5, kind="box"),
+        svg.line(scale(spread.p5), y, scale(spread.p95), y, kind="whisker"),
+        svg.box(left, y - 2.5, right - left, 5, kind="box"),
         svg.line(middle, y - 5, middle, y + 5, kind="median"),
     ]
-
-
-def _dot_radius(row: ChartRow) -> float:
-    return 2.0 if len(row.values) > CROWD else 2.7
 
 
 def _jittered_dots(row: ChartRow, top: float, scale: Scale) -> list[tuple[float, float, str]]:
@@ -154,30 +154,30 @@ def _jittered_dots(row: ChartRow, top: float, scale: Scale) -> list[tuple[float,
     near = Counter(round(x / 5) for x, _ in placed)
     most, middle = max(near.values()), top + CLOUD / 2
     return [
-        (x, middle + (_van_der_corput(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most, told)
-        for i, (x, told) in enumerate(placed, start=1)
+        (x, middle + (_van_der_corput(i) - 0.5) * (CLOUD - 4) * (near[round(x / 5)] - 1) / most, hint)
+        for i, (x, hint) in enumerate(placed, start=1)
     ]
 
 
 def _van_der_corput(index: int) -> float:
-    """Van der Corput's sequence: evenly between 0 and 1, with no number generator."""
+    """Van der Corput's sequence in base 2: evenly between 0 and 1, with no number generator."""
     share, part = 0.0, 0.5
     while index:
         share, index, part = share + part * (index % 2), index // 2, part / 2
     return share
 
 
-def _histogram_bars(row: ChartRow, top: float, scale: Scale) -> list[str]:
-    bins = _bin_counts(row.values, scale)
+def _histogram_bars(values: Sequence[float], top: float, scale: Scale) -> list[str]:
+    bins = _bin_counts(values, scale)
     room = BODY - 14 if len(bins) <= FEW else BODY
-    wide = 5.0 if len(bins) <= EXACT else max(scale(svg.nice_step(scale.span / 60)) - scale(0.0) - 1, 3.0)
+    width = 5.0 if len(bins) <= EXACT else max(scale(svg.nice_step(scale.span / 60)) - scale(0.0) - 1, 3.0)
     most, base = max(bins.values()), top + BODY
     drawn = [svg.line(LEFT, base, RIGHT, base, kind="hair")]
     numbered: list[float] = []
-    for value, count in sorted(bins.items(), key=lambda one: (-one[1], one[0])):
+    for value, count in sorted(bins.items(), key=lambda pair: (-pair[1], pair[0])):
         x, high = scale(value), max(room * count / most, 1.5)
-        told = f"{formatting.format_number(value)}: {formatting.format_count(count, 'scan')}"
-        drawn.append(svg.box(x - wide / 2, base - high, wide, high, kind="bar accent", told=told))
+        hint = f"{format_number(value)}: {format_count(count, 'scan')}"
+        drawn.append(svg.box(x - width / 2, base - high, width, high, kind="bar accent", hint=hint))
         if len(bins) <= FEW and all(abs(x - other) > APART for other in numbered):
             numbered.append(x)
             drawn.append(svg.text(x, base - high - 3, str(count), anchor="middle", kind="small"))
@@ -196,9 +196,9 @@ def _bin_counts(values: Sequence[float], scale: Scale) -> Counter[float]:
 def _presence_area(kind: str, spans: Sequence[Span], top: float, scale: Scale) -> list[str]:
     base = top + BODY
     outline = [(scale.start, base)]
-    a_pixel = scale.span / (scale.end - scale.start)
+    per_pixel = scale.span / (scale.end - scale.start)
     for pixel in range(round(scale.start), round(scale.end) + 1, 2):
-        place = scale.low + (pixel - scale.start) * a_pixel
+        place = scale.low + (pixel - scale.start) * per_pixel
         share = sum(span.start <= place <= span.end for span in spans) / len(spans)
         outline.append((pixel, base - BODY * share))
     outline.append((scale.end, base))
@@ -215,8 +215,3 @@ def shorten_name(name: str, *, beside: str) -> str:
         return name
     half = (longest - 1) // 2
     return f"{name[:half]}…{name[-half:]}"
-
-
-def describe_rows(rows: Sequence[ChartRow]) -> str:
-    """All rows in words, for those who can't see the plot."""
-    return "; ".join(f"{row.name}: {row.value_text}" for row in rows)

@@ -1,6 +1,6 @@
-"""What plots are drawn with: elements of SVG, scales with round ticks, numbers as people read them.
+"""SVG: elements, scales with round ticks, and drawings made of both.
 
-Colours and fonts are left to the page's style sheet, so that a plot follows its light and dark theme.
+Colours and fonts are left to the page's style sheet, so that a chart follows its light and dark theme.
 """
 
 import math
@@ -8,22 +8,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
+from typing import NamedTuple
 
-WIDTH = 400
-"""Width of a plot in its own units; it is shown at about that many pixels, on a phone too."""
-LOG_RATIO = 100
-"""Values that differ by more than this stand on a logarithmic scale."""
+from markupsafe import Markup
+
+WIDTH = 400  # width of a chart in its own units; it is shown at about that many pixels, on a phone too
+LOG_RATIO = 100  # values that differ by more than this stand on a logarithmic scale
+
+
+class Figure(NamedTuple):
+    """A chart with its title, how to read it, and what its colours mean: (name, CSS classes) of each."""
+
+    title: str
+    chart: str
+    caption: str = ""
+    keys: Sequence[tuple[str, str]] = ()
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
-    """One element. In the names of attributes `_` stands for `-`, and a last one is dropped."""
-    told = "".join(
+    """An element. In the names of attributes `_` stands for `-`, and a last one is dropped."""
+    pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_format_value(value)}"'
         for key, value in attributes.items()
         if value not in (None, "")
     )
     inner = "".join(children)
-    return f"<{name}{told}>{inner}</{name}>" if inner else f"<{name}{told}/>"
+    return f"<{name}{pairs}>{inner}</{name}>" if inner else f"<{name}{pairs}/>"
 
 
 def _format_value(value: object) -> str:
@@ -41,24 +51,23 @@ def line(x1: float, y1: float, x2: float, y2: float, *, kind: str) -> str:
     return tag("path", d=path([(x1, y1), (x2, y2)]), class_=kind)
 
 
-def box(x: float, y: float, width: float, height: float, *, kind: str, told: str = "") -> str:
-    """A rectangle, with what is told when a reader points at it."""
+def box(x: float, y: float, width: float, height: float, *, kind: str, hint: str = "") -> str:
+    """A rectangle."""
     sizes = {"x": float(x), "y": float(y), "width": float(width), "height": float(height)}
-    return tag("rect", *tooltip(told), **sizes, class_=kind)
+    return tag("rect", *tooltip(hint), **sizes, class_=kind)
 
 
 def dots(points: Sequence[tuple[float, float, str]], *, kind: str, radius: float = 2.6) -> str:
-    """Dots (x, y, what is told when a reader points at it)."""
-    return tag(
-        "g",
-        *(tag("circle", *tooltip(told), cx=float(x), cy=float(y), r=float(radius)) for x, y, told in points),
-        class_=kind,
+    """Dots (x, y, tooltip)."""
+    circles = (
+        tag("circle", *tooltip(hint), cx=float(x), cy=float(y), r=float(radius)) for x, y, hint in points
     )
+    return tag("g", *circles, class_=kind)
 
 
-def tooltip(told: str) -> list[str]:
+def tooltip(hint: str) -> list[str]:
     """What browsers show when a reader points at an element."""
-    return [tag("title", escape(told))] if told else []
+    return [tag("title", escape(hint))] if hint else []
 
 
 def path(points: Iterable[tuple[float, float]], *, closed: bool = False) -> str:
@@ -67,10 +76,10 @@ def path(points: Iterable[tuple[float, float]], *, closed: bool = False) -> str:
     return f"M{steps}{'Z' if closed else ''}"
 
 
-def drawing(height: float, *marks: str, label: str) -> str:
-    """A plot of the usual width; `label` says to those who can't see it what it shows."""
+def drawing(height: float, *marks: str, label: str) -> Markup:
+    """A chart of the usual width; `label` says to those who can't see it what it shows."""
     size = f"0 0 {WIDTH} {math.ceil(height)}"
-    return tag("svg", *marks, viewBox=size, role="img", aria_label=label)
+    return Markup(tag("svg", *marks, viewBox=size, role="img", aria_label=label))  # noqa: S704  tag escapes
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class Scale:
 
     @classmethod
     def from_values(cls, values: Iterable[float], *, start: float, end: float, zero: bool = False) -> "Scale":
-        """A scale with round ends over these values; from zero if asked and if it is linear."""
+        """A scale with round ends over these values; a linear one from zero if asked."""
         some = list(values)
         low, high = min(some), max(some)
         if low > 0 and high / low > LOG_RATIO:
@@ -97,11 +106,11 @@ class Scale:
 
     @property
     def span(self) -> float:
-        """From end to end."""
+        """The difference of both ends' values."""
         return self.high - self.low
 
     def with_margin(self, share: float) -> "Scale":
-        """With a margin at both ends; a logarithmic scale stays as it is."""
+        """A scale that is longer by a share at both ends; a logarithmic scale stays as it is."""
         more = 0.0 if self.log else share * self.span
         return replace(self, low=self.low - more, high=self.high + more)
 
@@ -122,17 +131,17 @@ class Scale:
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             return [round(i * step, 10) for i in range(first, last + 1)]
         for factors in ((1, 2, 5), (1, 3), (1,)):
-            found = self._log_ticks(factors)
-            pixels = [self(one) for one in found]
+            ticks = self._log_ticks(factors)
+            pixels = [self(tick) for tick in ticks]
             if all(abs(b - a) >= apart for a, b in pairwise(pixels)):
-                return found
-        return found[:: math.ceil(apart / abs(pixels[1] - pixels[0]))]
+                return ticks
+        return ticks[:: math.ceil(apart / abs(pixels[1] - pixels[0]))]
 
     def _log_ticks(self, factors: Sequence[int]) -> list[float]:
-        """What lies on the scale of these multiples of powers of ten."""
+        """These multiples of powers of ten, as far as they lie on the scale."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        found = [factor * 10.0**power for power in powers for factor in factors]
-        return [one for one in found if self.low * 0.999 <= one <= self.high * 1.001]
+        values = [factor * 10.0**power for power in powers for factor in factors]
+        return [value for value in values if self.low * 0.999 <= value <= self.high * 1.001]
 
 
 def nice_step(step: float) -> float:

@@ -14,7 +14,8 @@ from volseg.data import volume_files
 from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.layouts.gi_tract.slice_scan import read_folder
 from volseg.data.phantom import FULL, SMALL, simulate_scan
-from volseg.data.preprocessing.body_box import FEWER, SAMPLES, _sample_positions, body_box
+from volseg.data.preprocessing.body_box import body_box
+from volseg.postprocessing.body_mask import FEWER, SAMPLES, sample_positions
 
 MM = (1.5, 1.5, 3.0)
 SIZE = (70, 60, 40)
@@ -203,7 +204,7 @@ class TestLaws:
 
     @given(st.integers(1, 3000), st.sampled_from([FEWER, SAMPLES]))
     def test_samples_are_few_mirrored_and_never_further_apart_than_a_step(self, length, most):
-        places = [i for half in _sample_positions(length, most) for i in range(length)[half]]
+        places = [i for half in sample_positions(length, most) for i in range(length)[half]]
         step = -(-length // most)
         assert 0 < len(places) <= most + 1
         assert places == sorted({length - 1 - i for i in places})

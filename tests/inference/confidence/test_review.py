@@ -24,7 +24,7 @@ SHAPE = (20, 18, 12)
 
 
 def signs_of(look: MaskFeatures, unsure: float = 1.0, agreement: float | None = 0.95) -> list[str]:
-    return [flag.sign for flag in mask_flags(look, unsure, agreement, USUAL)]
+    return [sign for sign, _ in mask_flags(look, unsure, agreement, USUAL)]
 
 
 def maps_of(*passes: np.ndarray) -> ProbabilityMaps:
@@ -86,7 +86,7 @@ def test_an_end_of_the_scan_that_the_organ_often_touches_is_not_told() -> None:
     usual = USUAL.model_copy(update={"cut": ("the last slice",)})
     look = MaskFeatures(**{**vars(GOOD), "cut": ("the first slice", "the last slice")})
 
-    assert [f.text for f in mask_flags(look, 1.0, None, usual)] == [
+    assert [text for _, text in mask_flags(look, 1.0, None, usual)] == [
         "touches the first slice: the field of view may cut it"
     ]
 
@@ -95,13 +95,13 @@ def test_an_organ_that_some_training_scans_lack_may_be_missing() -> None:
     gone = MaskFeatures(0.0, 0.0, 0, None, ())
     some = USUAL.model_copy(update={"scans": 4})
 
-    assert [f.sign for f in mask_flags(gone, None, None, some)] == []
+    assert [sign for sign, _ in mask_flags(gone, None, None, some)] == []
 
 
 def test_without_a_calibration_only_the_scan_speaks() -> None:
     look = MaskFeatures(volume_ml=9e9, border_mm2=1.0, parts=99, intensity=-5, cut=("the first slice",))
 
-    assert [flag.sign for flag in mask_flags(look, 99.0, 0.5, None)] == ["cut", "agreement"]
+    assert [sign for sign, _ in mask_flags(look, 99.0, 0.5, None)] == ["cut", "agreement"]
 
 
 def test_a_sure_network_expects_its_mask_to_be_right() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from volseg.errors import UserError
-from volseg.model.engines import OnnxRuntime, OpenVINO, Torch, selection
+from volseg.model.engines import OnnxRuntime, OpenVINO, Torch, interface, selection
 from volseg.model.engines.selection import choose_engine
 
 EVERY = ("torch", "openvino", "onnx")
@@ -12,11 +12,7 @@ def installed(monkeypatch):
     """What is installed here and whether there is a GPU, for one test."""
 
     def only(*names: str, gpu: bool = False) -> None:
-        for module in ("torch", "openvino", "onnxruntime"):
-            there = module in names
-            monkeypatch.setattr(
-                f"volseg.model.engines.{module}.find_spec", lambda _, there=there: there or None
-            )
+        monkeypatch.setattr(interface, "find_spec", lambda name: name in names or None)
         monkeypatch.setattr(selection, "_torch_has_a_gpu", lambda: gpu)
 
     return only

@@ -24,7 +24,7 @@ def sides(**changes) -> ScanImages:
     found[0, 12:16, 6:10, 5:9] = True
     found[1, 14:18, 6:10, 7] = True
     place = Volume(image, AFFINE)
-    values = {"prediction": found, "truth": truth, "place": place, "image": place, **changes}
+    values = {"prediction": found, "labels": truth, "geometry": place, "image": place, **changes}
     return ScanImages(**values)
 
 
@@ -53,7 +53,7 @@ def test_slices_have_their_source_numbers() -> None:
 
 
 def test_slices_to_check_are_shown_even_where_there_is_no_organ() -> None:
-    told = drawn(sides(check=[(6, 7)], also=[(13, 14)]))
+    told = drawn(sides(check=[(6, 7)], must_show=[(13, 14)]))
 
     assert told["check"] == [[6, 7]]
     assert told["numbers"] == list(range(5 - BESIDE, SHAPE[2]))
@@ -68,8 +68,8 @@ def test_slices_to_check_are_those_of_the_file(to_the_head) -> None:
         affine[:3, 3] += AFFINE[:3, 2] * (SHAPE[2] - 1)
         affine[:3, 2] *= -1
         image, last = Volume(found.image.voxels[..., ::-1], affine), SHAPE[2] - 1 - 8
-        masks = {"prediction": found.prediction[..., ::-1], "truth": found.labels[..., ::-1]}
-        found = replace(found, place=image, image=image, **masks, check=[(last, last)])
+        masks = {"prediction": found.prediction[..., ::-1], "labels": found.labels[..., ::-1]}
+        found = replace(found, geometry=image, image=image, **masks, check=[(last, last)])
 
     told = drawn(found)
 
@@ -81,10 +81,10 @@ def test_slices_to_check_are_those_of_the_file(to_the_head) -> None:
 def test_slices_are_the_same_in_a_file_that_stores_its_axes_in_another_order() -> None:
     found = sides(check=[(6, 7)])
     image = Volume(found.image.voxels.transpose(2, 1, 0), AFFINE[:, [2, 1, 0, 3]])
-    masks = {"prediction": found.prediction, "truth": found.labels}
+    masks = {"prediction": found.prediction, "labels": found.labels}
     turned = {name: mask.transpose(0, 3, 2, 1) for name, mask in masks.items()}
 
-    told = drawn(replace(found, **turned, image=image, place=image))
+    told = drawn(replace(found, **turned, image=image, geometry=image))
 
     for name in ("check", "numbers", "lines"):
         assert told[name] == drawn(found)[name]
@@ -155,7 +155,7 @@ def test_large_slices_are_made_smaller_and_keep_their_millimetres() -> None:
 
 
 def test_without_truth_and_image_there_are_the_predictions_outlines() -> None:
-    told = drawn(sides(truth=None, image=None))
+    told = drawn(sides(labels=None, image=None))
 
     assert (list(told["lines"]), told["images"]) == (["prediction"], [])
     assert told["numbers"][told["first"]] == 7
@@ -164,6 +164,6 @@ def test_without_truth_and_image_there_are_the_predictions_outlines() -> None:
 def test_a_scan_with_nothing_in_it_is_shown_whole() -> None:
     empty = np.zeros((2, *SHAPE), bool)
 
-    told = drawn(sides(prediction=empty, truth=empty))
+    told = drawn(sides(prediction=empty, labels=empty))
 
     assert (told["numbers"], told["most_cm2"]) == (list(range(SHAPE[2])), 0.0)

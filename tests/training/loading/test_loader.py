@@ -6,7 +6,7 @@ from tests import tiny
 from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
 from volseg.training.augmentation.pipeline import build_augmentation
-from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.loader import TrainingPatches, load_batches
 from volseg.training.loading.scan_cache import ScanCache
 
 STRONG = Augment(
@@ -34,7 +34,7 @@ def made(
 
 
 def batches(row: TrainingPatches, steps: range = range(5), *, workers: int = 0) -> list[torch.Tensor]:
-    found = build_loader(row, batch=2, steps=steps, workers=workers)
+    found = load_batches(row, batch=2, steps=steps, workers=workers)
     return [torch.cat([b["image"], b["label"]], dim=1) for b in found]
 
 
@@ -84,9 +84,9 @@ def test_the_cached_scan_is_never_changed(dataset) -> None:
 def test_ranks_together_have_exactly_the_batches_of_one(dataset, workers: int) -> None:
     row = made(dataset)
     steps = range(2, 5)
-    whole = list(build_loader(row, batch=5, steps=steps, workers=workers))
+    whole = list(load_batches(row, batch=5, steps=steps, workers=workers))
     shares = [
-        list(build_loader(row, batch=5, steps=steps, workers=workers, rank=rank, ranks=3))
+        list(load_batches(row, batch=5, steps=steps, workers=workers, rank=rank, ranks=3))
         for rank in range(3)
     ]
 
@@ -135,7 +135,7 @@ def test_every_kind_of_augmentation_can_be_left_out(dataset) -> None:
 
 
 def test_batches_are_plain_tensors(dataset) -> None:
-    batch = next(iter(build_loader(made(dataset), batch=3, steps=range(1), workers=0)))
+    batch = next(iter(load_batches(made(dataset), batch=3, steps=range(1), workers=0)))
 
     assert type(batch["image"]) is torch.Tensor
     assert batch["image"].shape == (3, 1, 8, 12, 16)

@@ -11,7 +11,7 @@ from volseg.config.sections import Augment, Data
 from volseg.errors import UserError
 from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.loading import workers
-from volseg.training.loading.loader import TrainingPatches, build_loader
+from volseg.training.loading.loader import TrainingPatches, load_batches
 from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.loading.workers import WorkerTable, user_errors
 
@@ -48,7 +48,7 @@ def first_step(patches: TrainingPatches) -> int:
 
 def run(patches: TrainingPatches, count: int) -> None:
     with user_errors(patches.table, patches.scans.names):
-        for _ in build_loader(patches, batch=2, steps=range(9), workers=count):
+        for _ in load_batches(patches, batch=2, steps=range(9), workers=count):
             pass
 
 

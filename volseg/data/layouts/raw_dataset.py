@@ -1,10 +1,11 @@
-"""What `prepare` asks of a raw scan, whatever the layout it comes from."""
+"""Raw scans and raw datasets as `prepare` reads them, whatever their layout."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,41 +19,36 @@ Masks = Mapping[str, Mask]
 """A bool mask (X, Y, Z) for each class; one may be made only when it is asked for."""
 
 
-class RawScan(Protocol):
-    """One scan as it lies on disk: names and texts have been read, pixels not yet."""
+@dataclass(frozen=True)
+class RawScan(ABC):
+    """A scan as it lies on disk: names and texts are read, pixels are not.
+
+    `case` is the patient, `day` the day of treatment or 0; `name` is unique in the dataset. `numbers` are the
+    source numbers of the slices along Z, empty where the scan did not come from slices.
+    """
+
+    case: str
+    day: int
+    name: str
+    part: Part
+    numbers: tuple[int, ...] = field(default=(), kw_only=True)
 
     @property
-    def case(self) -> str:
-        """The patient."""
-
-    @property
-    def day(self) -> int:
-        """The day of treatment, or 0."""
-
-    @property
-    def name(self) -> str:
-        """The scan's name, the only one in its dataset."""
-
-    @property
-    def part(self) -> Part:
-        """Whether it belongs to the training or the test part."""
-
-    @property
+    @abstractmethod
     def source(self) -> Path:
-        """Where it lies, for messages."""
+        """The file or folder that messages name."""
 
     @property
+    @abstractmethod
     def files(self) -> tuple[Path, ...]:
-        """All files it is read from."""
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The source number of each slice along Z; empty where it did not come from slices."""
+        """All files that the scan is read from."""
 
     @property
     def stamp(self) -> tuple[str, ...]:
-        """What its result depends on beside the code, as texts: files (size and time), rows, settings."""
+        """All that the prepared scan depends on beside the code: files with size and time, rows, settings."""
+        return file_stamps(self.files, self.source.parent)
 
+    @abstractmethod
     def channels(self) -> Sequence[Volume]:
         """The image, a volume a channel, all on one grid.
 
@@ -60,19 +56,21 @@ class RawScan(Protocol):
             UserError: damaged, missing or inconsistent files; all of them.
         """
 
+    @abstractmethod
     def labels(self, classes: Sequence[str], image: Volume | None) -> Masks | None:
-        """The truth on the grid of the first channel (`image`; None: unreadable), or None without any.
+        """Masks (X, Y, Z) of the classes on the grid of `image` (None: unreadable); None without labels.
 
         Raises:
-            UserError: truth that is damaged or does not fit the image.
+            UserError: labels that are damaged or do not fit the image; all faults.
         """
 
     def remarks(self) -> Sequence[Finding]:
-        """What there is to say of its files, beside what is in them."""
+        """Findings on the scan's files, beside those on their content."""
+        return ()
 
 
 def file_stamps(paths: Sequence[Path], root: Path) -> tuple[str, ...]:
-    """Name, size and time of files as texts; a file that can't be read is told later, by its reader."""
+    """Name, size and time of files; of an unreadable file the error, as its reader tells more."""
     return tuple(f"{_relative_path(path, root)} {_size_and_time(path)}" for path in paths)
 
 
@@ -82,17 +80,17 @@ def _relative_path(path: Path, root: Path) -> str:
 
 def _size_and_time(path: Path) -> str:
     try:
-        facts = path.stat()
+        status = path.stat()
     except OSError as error:
         return str(error.strerror)
-    return f"{facts.st_size} {facts.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """The facts of a dataset, its scans to use, and all that names and texts tell about it.
+    """A dataset's classes and channels, its usable scans, and the findings of names and texts.
 
-    `exclusive` says that classes never overlap; `bad_scans` are those with labels known to be bad.
+    Classes that are `exclusive` never overlap; `bad_scans` have labels that are known to be bad.
     """
 
     classes: tuple[str, ...]

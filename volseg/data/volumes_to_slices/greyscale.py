@@ -1,4 +1,4 @@
-"""Voxels of any type as the 16-bit grey values of a PNG, and the way back."""
+"""Voxels of any type as the 16-bit grey values of a PNG, with scale and offset back."""
 
 import math
 from typing import NamedTuple
@@ -13,10 +13,7 @@ MOST = 65_535
 
 
 class GreyImage(NamedTuple):
-    """Grey values (X, Y, Z) such that `voxel = grey * scale + offset`.
-
-    `rounded` says that this holds only to half of `scale`; else it is exact.
-    """
+    """Grey values (X, Y, Z) such that `voxel = grey * scale + offset`, to half a `scale` if `rounded`."""
 
     values: npt.NDArray[np.uint16]
     scale: float = 1
@@ -25,9 +22,9 @@ class GreyImage(NamedTuple):
 
 
 def to_grey(voxels: Array, *, rescale: bool = False) -> GreyImage:
-    """Whole numbers as they are, or less an offset where some are negative or too large.
+    """Grey values of voxels (X, Y, Z): whole numbers, less an offset where some are negative or too large.
 
-    What does not fit is mapped linearly from its range to 0 ... 65,535 with `rescale`.
+    With `rescale` all other voxels are mapped linearly from their range to 0 ... 65,535.
 
     Raises:
         UserError: voxels that are no numbers, or without `rescale` fractions or too wide a range.
@@ -51,11 +48,10 @@ def _subtract_offset(voxels: Array, offset: int) -> GreyImage:
     if voxels.dtype.kind == "f":
         return GreyImage((voxels.astype(np.float64) - offset).astype(np.uint16), 1, offset)
     # The difference fits 16 bits, so it is right though both terms are cut to 16 bits.
-    cut = voxels.astype(np.uint16)
-    return GreyImage(cut - np.uint16(offset % (MOST + 1)), 1, offset)
+    return GreyImage(voxels.astype(np.uint16) - np.uint16(offset % (MOST + 1)), 1, offset)
 
 
 def _rescale_range(voxels: Array, low: float, high: float) -> GreyImage:
-    scale = high / MOST - low / MOST or 1.0  # one value only: it is the offset
+    scale = high / MOST - low / MOST or 1.0  # a single value is the offset
     values = np.rint((voxels.astype(np.float64) - low) / scale)
     return GreyImage(np.clip(values, 0, MOST).astype(np.uint16), scale, low, rounded=True)

@@ -1,4 +1,4 @@
-"""One scan of volumes, turned as slices run and with grey values that a PNG holds."""
+"""A scan with its axes turned as slices run, and the grey values of a PNG."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,15 +16,14 @@ from volseg.data.volume import Volume
 from volseg.data.volumes_to_slices.greyscale import GreyImage, to_grey
 from volseg.errors import UserError
 
-ASKEW_DEGREES = 0.05
-"""Less than this is what a header's 32 bits make of straight axes."""
+ASKEW_DEGREES = 0.05  # straight axes differ by less, as a header has 32 bits
 
 
 @dataclass(frozen=True)
 class OrientedScan:
-    """A scan whose axes run to the left, the back and the feet, ready to be written.
+    """A scan whose axes run to the left, the back and the feet.
 
-    `name` is the raw layout's; `numbers` are those of its slices from head to feet.
+    `name` is the one in the raw layout; `numbers` are those of its slices from head to feet.
     """
 
     scan: RawScan
@@ -42,12 +41,12 @@ class OrientedScan:
         return float(np.rad2deg(obliquity(self.grid.affine)).max())
 
     def loss_messages(self) -> Iterator[str]:
-        """A line for each thing that is not as it was."""
-        yield from (one.message for one in self.scan.remarks())
+        """A line for each loss."""
+        yield from (finding.message for finding in self.scan.remarks())
         if self.obliquity_degrees > ASKEW_DEGREES:
             yield (
-                f"{self.scan.source}: lies oblique by {self.obliquity_degrees:.1f} degrees; its slices follow its "
-                "own axes, and the angle to the patient's is lost"
+                f"{self.scan.source}: lies oblique by {self.obliquity_degrees:.1f} degrees; its slices "
+                "follow its own axes, and the angle to the patient's is lost"
             )
         if self.grey.rounded:
             yield f"{self.scan.source}: its voxels are rounded to steps of {self.grey.scale:g}"
@@ -56,27 +55,17 @@ class OrientedScan:
         """A row a slice and class, none without labels; one mask at a time is in memory."""
         if self.masks is None:
             return []
-        of_classes = [
-            rle_csv.scan_rows(
-                self.name, self.numbers, classes=[organ], masks=self.grid.orient(self.masks[organ])[None]
-            )
-            for organ in classes
-        ]
-        return [row for of_slice in zip(*of_classes, strict=True) for row in of_slice]
+        masks = (self.grid.orient(self.masks[class_name]) for class_name in classes)
+        return rle_csv.scan_rows(self.name, self.numbers, classes=classes, masks=masks)
 
     def write_pngs(self, root: Path) -> None:
-        """Write its slices below the root.
+        """Write the slices below the root.
 
         Raises:
             UserError: the disk is full or the folder can't be written.
         """
-        width, height, _ = self.grid.oriented_mm
-        writer.write_slices(
-            writer.scan_folder(root, self.scan.part, self.name),
-            self.grey.values,
-            self.numbers,
-            pixel_mm=(width, height),
-        )
+        folder = writer.scan_folder(root, self.scan.part, self.name)
+        writer.write_slices(folder, self.grey.values, self.numbers, pixel_mm=self.grid.oriented_mm[:2])
 
 
 def read_channel(scan: RawScan, channel: int, classes: Sequence[str]) -> Volume:
@@ -97,7 +86,7 @@ def read_channel(scan: RawScan, channel: int, classes: Sequence[str]) -> Volume:
 def orient_scan(
     scan: RawScan, image: Volume, *, name: str, classes: Sequence[str], rescale: bool
 ) -> OrientedScan:
-    """A scan's image and masks, turned.
+    """A scan's image and masks, their axes turned.
 
     Raises:
         UserError: labels that are damaged or do not fit, voxels that no PNG holds; all of it.
@@ -117,11 +106,7 @@ def orient_scan(
 
 
 def _slice_numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
-    """The slices' source numbers; from 1 where there are none, or where they count along another axis.
-
-    Raises:
-        UserError: another number of them than of slices.
-    """
+    """The source numbers of slices; from 1 where there are none, or where they count along another axis."""
     import nibabel
 
     if not scan.numbers or nibabel.aff2axcodes(image.affine) != ("L", "P", "I"):
@@ -133,7 +118,7 @@ def _slice_numbers(scan: RawScan, image: Volume, count: int) -> Sequence[int]:
 
 @contextmanager
 def _collect_problems(where: str, problems: list[str]) -> Iterator[None]:
-    """Note what is wrong, and go on."""
+    """Add the UserError of the body to a list instead of raising it."""
     try:
         yield
     except UserError as error:

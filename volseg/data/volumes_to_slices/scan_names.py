@@ -1,4 +1,4 @@
-"""What scans of any name are called in the raw layout."""
+"""Names in the raw layout for scans of any name."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from itertools import count
 from volseg.data.layouts import GITract
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.data.layouts.raw_dataset import RawScan
+from volseg.data.splits import case_of
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 
@@ -14,13 +15,13 @@ _CASE = re.compile(r"case([0-9]+)")
 
 
 def raw_names(scans: Sequence[RawScan]) -> dict[str, str]:
-    """For each scan's name the one like `case123_day20`: its own if it is like that.
+    """For each scan's name one like `case123_day20`, its own if it is like that.
 
-    Other cases are numbered in their order; no number is one that a case has, or of a scan whose labels
-    are known to be bad, since `prepare` would exclude its namesake.
+    Other cases are numbered in their order, without the numbers of cases and of scans whose labels are known
+    to be bad, as `prepare` would exclude their namesakes.
 
     Raises:
-        UserError: two scans that would have one name, all of them.
+        UserError: scans that would have one name, all of them.
     """
     cases = _case_names(scan.case for scan in scans)
     names = {scan.name: _scan_name(scan, cases[scan.case]) for scan in scans}
@@ -30,10 +31,10 @@ def raw_names(scans: Sequence[RawScan]) -> dict[str, str]:
     return names
 
 
-def _case_names(found: Iterable[str]) -> dict[str, str]:
-    """What each case is called."""
-    cases = sorted(dict.fromkeys(found), key=natural_key)
-    bad = (name.partition("_day")[0] for name in GITract.bad_scans)
+def _case_names(cases: Iterable[str]) -> dict[str, str]:
+    """The name in the raw layout of each case."""
+    cases = sorted(dict.fromkeys(cases), key=natural_key)
+    bad = map(case_of, GITract.bad_scans)
     taken = {int(named[1]) for named in map(_CASE.fullmatch, (*cases, *bad)) if named}
     free = (number for number in count(1) if number not in taken)
     return {case: case if _CASE.fullmatch(case) else f"case{next(free)}" for case in cases}
@@ -49,8 +50,8 @@ def _scan_name(scan: RawScan, case: str) -> str:
 def _name_clashes(names: Mapping[str, str]) -> Iterator[str]:
     """A line for each name that several scans would have."""
     sharing: dict[str, list[str]] = {}
-    for own, new in names.items():
-        sharing.setdefault(new, []).append(own)
-    for new, several in sharing.items():
+    for name, raw_name in names.items():
+        sharing.setdefault(raw_name, []).append(name)
+    for raw_name, several in sharing.items():
         if len(several) > 1:
-            yield f"{' and '.join(several)}: would all be called {new}; rename all but one"
+            yield f"{' and '.join(several)}: would all be called {raw_name}; rename all but one"

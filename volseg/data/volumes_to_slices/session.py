@@ -1,4 +1,4 @@
-"""What has been sliced of a dataset so far, and what is wrong with it."""
+"""The written scans of a dataset and the faults of its scans, one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,7 @@ from volseg.data.volumes_to_slices.oriented_scan import OrientedScan, orient_sca
 from volseg.errors import UserError
 from volseg.formatting import first_few
 
-SAME_MM = 1e-4
-"""Distances of slices that differ by less are one."""
+SAME_MM = 1e-4  # distances of slices that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class SlicingOptions:
     """How to slice.
 
     Attributes:
-        channel: The channel to write, counted from 1; None: the first, and what is left out is told.
+        channel: The channel to write, counted from 1; None: the first, with a warning of the others.
         slice_mm: Take only scans of this distance of slices.
         rescale: Round voxels that no PNG holds to 65,536 steps.
     """
@@ -35,10 +34,7 @@ class SlicingOptions:
 
 
 class SlicedScan(NamedTuple):
-    """What is kept of a written scan: its line of the mapping, its rows, and what was lost.
-
-    `offset` is the voxel that became 0.
-    """
+    """A written scan: its line of the mapping, its rows and losses; `offset` is the value that became 0."""
 
     name: str
     mapping: tuple[str, ...]
@@ -50,9 +46,9 @@ class SlicedScan(NamedTuple):
 
 @dataclass
 class SlicingSession:
-    """What was written and what is wrong; `distances` are those of slices in mm, with their scans.
+    """Entries and faults so far; `distances` are those of slices in mm, with the names of their scans.
 
-    `names` are the raw layout's for those of the scans.
+    `names` has each scan's name in the raw layout.
     """
 
     out: Path
@@ -64,7 +60,7 @@ class SlicingSession:
     distances: dict[float, list[str]] = field(default_factory=dict)
 
     def add_scan(self, scan: RawScan) -> None:
-        """Write a scan, or after a fault just see whether it has one too.
+        """Write a scan, or after a fault only check it.
 
         Raises:
             OutputError: the disk is full or the folder can't be written.
@@ -75,30 +71,32 @@ class SlicingSession:
             image = read_channel(scan, channel, classes)
             if not self._accepts_distance(scan, NetworkGrid.from_volume(image, None).oriented_mm[2]):
                 return
-            read = orient_scan(scan, image, name=name, classes=classes, rescale=rescale)
+            oriented = orient_scan(scan, image, name=name, classes=classes, rescale=rescale)
         except UserError as error:
             self.faults.append(str(error))
             return
         if not self.faults and not self._has_mixed_distances:
-            read.write_pngs(self.out)
-            self.entries.append(_sliced_scan(read, self.raw_dataset.channels[channel], classes))
+            oriented.write_pngs(self.out)
+            self.entries.append(_sliced_scan(oriented, self.raw_dataset.channels[channel], classes))
 
     def check_faults(self) -> None:
-        """See that all is well.
+        """Check that no scan had a fault and that slices have one distance.
 
         Raises:
             UserError: the faults of all scans, or distances of slices that one raw dataset can't have.
         """
         if self._has_mixed_distances:
-            options = " or ".join(f"--slice-mm {_format_mm(one)}" for one in self.distances)
+            options = " or ".join(f"--slice-mm {_format_mm(slice_mm)}" for slice_mm in self.distances)
             self.faults.append(
                 f"slices are {self._distances_text()} apart, but a raw dataset is read with one distance; "
                 f"pass {options}, each with a folder of its own"
             )
         if not self.faults and not self.entries:
             asked = self.options.slice_mm
-            told = f"--slice-mm {asked:g}: slices are {self._distances_text()} apart" if asked else "no scans"
-            self.faults.append(f"{told}; name a dataset or a distance that has some")
+            fault = (
+                f"--slice-mm {asked:g}: slices are {self._distances_text()} apart" if asked else "no scans"
+            )
+            self.faults.append(f"{fault}; name a dataset or a distance that has some")
         if self.faults:
             raise UserError.from_problems(first_few(self.faults, "scans with faults"))
 
@@ -109,13 +107,12 @@ class SlicingSession:
         return [name for names in others for name in names]
 
     def prepare_arguments(self, bad_scans: Sequence[str]) -> list[str]:
-        """What `prepare` has to be told to read this as it was, beside the folder."""
+        """The arguments, beside the folder, by which `prepare` reads the dataset as it was."""
         excluded = {self.names[name] for name in self.raw_dataset.bad_scans}.difference(bad_scans)
         written = [entry.name for entry in self.entries if entry.name in excluded]
         gaps = any(slice_files.describe_gaps(entry.numbers) for entry in self.entries)
         slice_mm = next(mm for mm in self.distances if _same_distance(self.options.slice_mm or mm, mm))
-        words = ["--slice-mm", _format_mm(slice_mm)]
-        words += ["--allow-gaps"] if gaps else []
+        words = ["--slice-mm", _format_mm(slice_mm), *(["--allow-gaps"] if gaps else [])]
         return words + (["--exclude", *written] if written else [])
 
     @property
@@ -123,7 +120,7 @@ class SlicingSession:
         return self.options.slice_mm is None and len(self.distances) > 1
 
     def _accepts_distance(self, scan: RawScan, slice_mm: float) -> bool:
-        known = (one for one in self.distances if _same_distance(one, slice_mm))
+        known = (mm for mm in self.distances if _same_distance(mm, slice_mm))
         self.distances.setdefault(next(known, slice_mm), []).append(scan.name)
         return _same_distance(self.options.slice_mm or slice_mm, slice_mm)
 
@@ -135,15 +132,15 @@ class SlicingSession:
         return ", ".join(first_few(kinds, "distances"))
 
 
-def _sliced_scan(read: OrientedScan, channel: str, classes: Sequence[str]) -> SlicedScan:
-    scan, (scale, offset) = read.scan, (read.grey.scale, read.grey.offset)
-    own = (scan.name, scan.case, str(scan.day), scan.source.as_posix(), channel)
+def _sliced_scan(oriented: OrientedScan, channel: str, classes: Sequence[str]) -> SlicedScan:
+    scan, (scale, offset) = oriented.scan, (oriented.grey.scale, oriented.grey.offset)
+    source = (scan.name, scan.case, str(scan.day), scan.source.as_posix(), channel)
     return SlicedScan(
-        name=read.name,
-        mapping=(read.name, *own, _format_exact(scale), _format_exact(offset)),
-        rows=read.rle_rows(classes),
-        numbers=read.numbers,
-        losses=tuple(read.loss_messages()),
+        name=oriented.name,
+        mapping=(oriented.name, *source, _format_exact(scale), _format_exact(offset)),
+        rows=oriented.rle_rows(classes),
+        numbers=oriented.numbers,
+        losses=tuple(oriented.loss_messages()),
         offset=offset,
     )
 
@@ -157,5 +154,5 @@ def _format_mm(slice_mm: float) -> str:
     return format_millimetres(slice_mm, decimals=0)
 
 
-def _same_distance(one: float, other: float) -> bool:
-    return abs(one - other) <= SAME_MM
+def _same_distance(slice_mm: float, other_mm: float) -> bool:
+    return abs(slice_mm - other_mm) <= SAME_MM

@@ -1,4 +1,4 @@
-"""Datasets that can be sliced: prepared ones, and whatever the layout `nifti` reads."""
+"""Datasets that can be written as slices: prepared ones, and those of the layout `nifti`."""
 
 import json
 from collections.abc import Sequence
@@ -8,48 +8,27 @@ from pathlib import Path
 from volseg.data import dataset, volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts import Nifti, RawDataset
-from volseg.data.layouts.findings import Finding
-from volseg.data.layouts.raw_dataset import Masks, Part, file_stamps
+from volseg.data.layouts.raw_dataset import Masks, RawScan
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 
 
 @dataclass(frozen=True)
-class PreparedScan:
-    """A scan of a prepared dataset, read as if it were a raw one."""
+class PreparedScan(RawScan):
+    """A scan of a prepared dataset, read like a raw one."""
 
     dataset: Dataset
     sample: Sample
 
-    @property
-    def case(self) -> str:
-        """The patient."""
-        return self.sample.case
-
-    @property
-    def day(self) -> int:
-        """The day of treatment, or 0."""
-        return self.sample.day
-
-    @property
-    def name(self) -> str:
-        """The scan's name."""
-        return self.sample.name
-
-    @property
-    def part(self) -> Part:
-        """Whether it belongs to the training or the test part."""
-        return self.sample.part
+    @classmethod
+    def from_sample(cls, dataset: Dataset, sample: Sample) -> "PreparedScan":
+        """The scan of a dataset's sample."""
+        return cls(sample.case, sample.day, sample.name, sample.part, dataset, sample, numbers=sample.slices)
 
     @property
     def source(self) -> Path:
         """The first channel's file."""
-        return self.dataset.folder / self.sample.images[0]
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The source numbers of its slices."""
-        return self.sample.slices
+        return self.files[0]
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -57,21 +36,16 @@ class PreparedScan:
         names = [*self.sample.images, *(self.sample.labels or {}).values()]
         return tuple(self.dataset.folder / name for name in names)
 
-    @property
-    def stamp(self) -> tuple[str, ...]:
-        """Its files with size and time."""
-        return file_stamps(self.files, self.dataset.folder)
-
-    def channels(self) -> list[Volume]:
+    def channels(self) -> tuple[Volume, ...]:
         """The image, a volume a channel.
 
         Raises:
             UserError: missing or damaged files.
         """
-        return [volume_files.read(self.dataset.folder / file) for file in self.sample.images]
+        return self.dataset.channels(self.sample)
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> Masks | None:
-        """The truth, a bool mask (X, Y, Z) a class, or None without any.
+        """Masks (X, Y, Z) of the classes, or None without labels.
 
         Raises:
             UserError: missing or damaged files, or another grid than the image's.
@@ -79,8 +53,8 @@ class PreparedScan:
         if self.sample.labels is None:
             return None
         masks, problems = {}, []
-        for organ in classes:
-            path = self.dataset.folder / self.sample.labels[organ]
+        for class_name in classes:
+            path = self.dataset.folder / self.sample.labels[class_name]
             try:
                 label = volume_files.read(path)
             except UserError as error:
@@ -88,20 +62,14 @@ class PreparedScan:
                 continue
             if image is not None and not label.same_grid(image):
                 problems.append(f"{path}: lies on another grid than {self.source}; prepare it again")
-            masks[organ] = label.voxels.astype(bool, copy=False)
+            masks[class_name] = label.voxels.astype(bool, copy=False)
         if problems:
             raise UserError.from_problems(problems)
         return masks
 
-    def remarks(self) -> list[Finding]:
-        """Nothing; `prepare` told it."""
-        return []
-
 
 def find_raw_dataset(root: Path) -> RawDataset:
-    """The scans of a prepared dataset, or of a folder or file that the layout `nifti` reads.
-
-    `bad_scans` are those that the dataset flags as excluded.
+    """A prepared dataset, whose excluded scans are `bad_scans`, or a folder or file of the layout `nifti`.
 
     Raises:
         UserError: neither.
@@ -114,14 +82,14 @@ def find_raw_dataset(root: Path) -> RawDataset:
         classes=read.classes,
         channels=read.facts.channels,
         exclusive=read.facts.exclusive,
-        scans=tuple(PreparedScan(read, sample) for sample in read.samples),
+        scans=tuple(PreparedScan.from_sample(read, sample) for sample in read.samples),
         bad_scans=tuple(sample.name for sample in read.samples if sample.excluded),
     )
 
 
 def _is_prepared(path: Path) -> bool:
     try:
-        told = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return False  # what it is instead is told by who reads it
-    return isinstance(told, dict) and "samples" in told
+        return False  # the layout's reader tells what is wrong
+    return isinstance(content, dict) and "samples" in content

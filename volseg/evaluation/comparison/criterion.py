@@ -1,4 +1,4 @@
-"""What two predictions are compared by: a metric of scores.csv, or the competition's score."""
+"""The criterion of a comparison: a metric of scores.csv, or the competition's score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SHARES, DISTANCES, SIGNED = (("Dice", "IoU", "NSD"), ("HD", "ASD", "ASSD", "APL"
 
 @dataclass(frozen=True)
 class Criterion:
-    """A metric and its better side; of signed differences the size is compared."""
+    """A metric and its better side; signed differences are compared by their size."""
 
     name: str
     better: Literal["higher", "lower"]
@@ -29,43 +29,43 @@ class Criterion:
 
     @property
     def title(self) -> str:
-        """Its name in a sentence."""
+        """The metric's name in a sentence."""
         return f"|{self.name}|" if self.name.startswith(SIGNED) else self.name
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """How the columns of `values` are weighed in a mean; None: alike."""
+        """The weights of the columns of `paired_values` in a mean; None for equal ones."""
         return KAGGLE if self.name == SCORE else None
 
-    def paired_values(self, pairs: Pairs, organs: Sequence[str]) -> tuple[Values, Values]:
-        """What A and B have by case, (rows, columns), as the bootstrap takes it.
+    def paired_values(self, pairs: Pairs, classes: Sequence[str]) -> tuple[Values, Values]:
+        """The values of A and of B by case, (rows, columns), as the bootstrap takes them.
 
-        Of a metric both are NaN where one can't be averaged. Where one rightly leaves a class empty and
-        the other invents it (0 of a share), there is nothing to measure but the former is perfect: 1.
+        A metric is NaN on both sides where one can't be averaged. Where one side rightly leaves a class
+        empty and the other invents it (0 of a share), there is nothing to measure but the former is
+        perfect: 1.
         """
         one, other = ([pair[side] for pair in pairs] for side in (0, 1))
         if self.name == SCORE:
-            places = [list(one[0].values).index(organ) for organ in organs]
+            places = [list(one[0].values).index(name) for name in classes]
             return kaggle_by_case(one, places), kaggle_by_case(other, places)
-        left, right = (values_by_case(scans, organs, self.name) for scans in (one, other))
-        both = {case: self._comparable_values(left[case], right[case]) for case in left}
-        return {case: two[0] for case, two in both.items()}, {case: two[1] for case, two in both.items()}
+        left, right = (values_by_case(scans, classes, self.name) for scans in (one, other))
+        for case in left:
+            left[case], right[case] = self._comparable_values(left[case], right[case])
+        return left, right
 
-    def missed(self, pairs: Pairs, organs: Sequence[str]) -> tuple[int, int]:
-        """How often A and B missed or invented an organ, so that the metric is infinite."""
+    def missed(self, pairs: Pairs, classes: Sequence[str]) -> tuple[int, int]:
+        """How often A and B missed or invented a class, so that the metric is infinite."""
         if self.name == SCORE:
             return 0, 0
-        one, other = (
-            sum(bool(np.isinf(pair[side].values[organ][self.name])) for pair in pairs for organ in organs)
-            for side in (0, 1)
-        )
+        values = [[[scan.values[name][self.name] for name in classes] for scan in pair] for pair in pairs]
+        one, other = np.isinf(values).sum(axis=(0, 2)).tolist()
         return one, other
 
     def _comparable_values(self, one: Array, other: Array) -> tuple[Array, Array]:
         if self.name.startswith(SHARES):
             one, other = (
-                np.where(np.isnan(mine) & np.isfinite(theirs), 1, mine)
-                for mine, theirs in ((one, other), (other, one))
+                np.where(np.isnan(ours) & np.isfinite(theirs), 1, ours)
+                for ours, theirs in ((one, other), (other, one))
             )
         if self.name.startswith(SIGNED):
             one, other = abs(one), abs(other)
@@ -74,29 +74,25 @@ class Criterion:
 
 
 def find_criterion(name: str) -> Criterion:
-    """The one of that name, upper or lower case.
+    """The criterion with a name, upper or lower case.
 
     Raises:
         UserError: no such metric, or one of which neither more nor less is better.
     """
     known = {one.lower(): one for one in (*NAMES, SCORE)}
-    found = known.get(name.lower())
-    if found is None:
+    metric = known.get(name.lower())
+    names = ", ".join(comparable_metrics())
+    if metric is None:
         meant = did_you_mean(known.get(closest_name(name.lower(), known) or ""))
-        raise UserError(
-            f"--metric {name}: no such metric; there are {', '.join(comparable_metrics())}{meant}"
-        )
-    made = _criterion_or_none(found)
-    if made is None:
-        raise UserError(
-            f"--metric {found}: neither more nor less of it is better; "
-            f"choose one of {', '.join(comparable_metrics())}"
-        )
-    return made
+        raise UserError(f"--metric {name}: no such metric; there are {names}{meant}")
+    criterion = _criterion_or_none(metric)
+    if criterion is None:
+        raise UserError(f"--metric {metric}: neither more nor less of it is better; choose one of {names}")
+    return criterion
 
 
 def comparable_metrics() -> list[str]:
-    """The names that `yardstick` takes."""
+    """The names that `find_criterion` accepts."""
     return [name for name in (*NAMES, SCORE) if _criterion_or_none(name)]
 
 

@@ -1,4 +1,4 @@
-"""Two predictions of the same scans: how far apart they are, and what can be told of it."""
+"""Differences between two predictions of the same scans, and the verdict on each."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from volseg.evaluation.comparison.criterion import Criterion, Pairs
 from volseg.evaluation.scan_scores import GROUPS, ScanScores
 
 Verdict = Literal["A", "B", "open", "few", "same"]
-"""Which is better; "open" if the interval holds 0, "few" if there are too few cases for one."""
+"""The better one; "open" if the interval holds 0, "few" if there are too few cases for an interval."""
 
 
 @dataclass(frozen=True)
 class DifferenceRow:
     """A class, a group of scans or all: the means of A and B over the same scans, and B - A.
 
-    `missed` counts the organs that A and B missed or invented, which are in neither mean.
+    `missed` counts the classes that A and B missed or invented, which are in neither mean.
     """
 
     name: str
@@ -44,10 +44,10 @@ class ScanDifference:
     most_difference: float
 
 
-def difference_row(name: str, pairs: Pairs, organs: Sequence[str], by: Criterion) -> DifferenceRow:
-    """The means over some scans and classes."""
-    one, other = by.paired_values(pairs, organs)
-    missed = by.missed(pairs, organs)
+def difference_row(name: str, pairs: Pairs, classes: Sequence[str], by: Criterion) -> DifferenceRow:
+    """The means over some scans and classes, their difference and the verdict."""
+    one, other = by.paired_values(pairs, classes)
+    missed = by.missed(pairs, classes)
     difference = bootstrap.difference(other, one, weights=by.weights)
     same = missed[0] == missed[1] and all(
         np.array_equal(one[case], other[case], equal_nan=True) for case in one
@@ -74,33 +74,32 @@ def _decide_verdict(difference: Estimate, by: Criterion) -> Verdict:
 def group_by_training_exposure(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
     """The pairs by what the training that saw more of them had seen; {} if there is one such group."""
     order = list(GROUPS)
-    found = {
-        name: [pair for pair in pairs if max(pair, key=lambda one: order.index(one.seen)).seen == seen]
+    groups = {
+        name: [pair for pair in pairs if max((scan.seen for scan in pair), key=order.index) == seen]
         for seen, name in GROUPS.items()
     }
-    kept = {name: some for name, some in found.items() if some}
-    return kept if len(kept) > 1 else {}
+    groups = {name: some for name, some in groups.items() if some}
+    return groups if len(groups) > 1 else {}
 
 
-def scan_differences(pairs: Pairs, organs: Sequence[str], by: Criterion) -> list[ScanDifference]:
-    """The scans that both measure, from the best for A to the best for B."""
-    found = []
+def scan_differences(pairs: Pairs, classes: Sequence[str], by: Criterion) -> list[ScanDifference]:
+    """The scans that both sides measure, from the best for A to the best for B."""
+    scans = []
     for pair in pairs:
-        a, b = _pair_means(pair, organs, by)
-        means = {organ: _pair_means(pair, [organ], by) for organ in organs}
-        apart = {organ: theirs - mine for organ, (mine, theirs) in means.items()}
-        most = max(apart, key=lambda organ: np.nan_to_num(abs(apart[organ]), nan=-1.0))
-        found.append(ScanDifference(pair[0].scan, a, b, b - a, most, apart[most]))
+        a, b = _pair_means(pair, classes, by)
+        means = [_pair_means(pair, [name], by) for name in classes]
+        differences = [of_b - of_a for of_a, of_b in means]
+        most = int(np.argmax(np.nan_to_num(np.abs(differences), nan=-1.0)))
+        scans.append(ScanDifference(pair[0].scan, a, b, b - a, classes[most], differences[most]))
     sign = 1 if by.better == "higher" else -1
-    return sorted(
-        (one for one in found if not math.isnan(one.difference)), key=lambda one: sign * one.difference
-    )
+    measured = (scan for scan in scans if not math.isnan(scan.difference))
+    return sorted(measured, key=lambda scan: sign * scan.difference)
 
 
 def _pair_means(
-    pair: tuple[ScanScores, ScanScores], organs: Sequence[str], by: Criterion
+    pair: tuple[ScanScores, ScanScores], classes: Sequence[str], by: Criterion
 ) -> tuple[float, float]:
     one, other = (
-        bootstrap.mean(values, weights=by.weights).mean for values in by.paired_values([pair], organs)
+        bootstrap.mean(values, weights=by.weights).mean for values in by.paired_values([pair], classes)
     )
     return one, other

@@ -1,7 +1,7 @@
-"""What a run knows of itself: `calibration.json`, which `volseg calibrate` leaves in its folder.
+"""`calibration.json`, which `volseg calibrate` writes into a run's folder.
 
-How its probabilities are to be taken, and what its organs looked like in training: by the one a
-confidence is told, by the other what is unusual.
+For each class it holds the calibration of probabilities, from which confidence is computed, and the
+ranges of the training labels, outside which a mask is unusual.
 """
 
 import statistics
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Usual(Section):
-    """One class in the labels of the training scans: those that have it, by name, and its ranges.
+    """One class in the labels of the training scans: the volumes of those that have it, and its ranges.
 
-    `scans` counts all that are labelled. `intensity` is the range of the organ's median, 0 and 1 being
-    the levels of the image. `cut` are the ends of the scan that it often touches. `border_mm` is the
-    most over which its border was unsure on validation scans.
+    `scans` counts all that are labelled. `intensity` is the range of the median, 0 and 1 being the
+    levels of the image. `cut` are the ends of the scan that the class often touches. `border_mm` is the
+    largest border uncertainty on validation scans.
     """
 
     scans: int
@@ -34,7 +34,7 @@ class Usual(Section):
 
     @property
     def largest_volume_ratio(self) -> float | None:
-        """By how many times a volume changed at most between two days of one case; None if none has two."""
+        """The largest ratio of volumes of two days of one case; None if no case has two."""
         by_case: dict[str, list[float]] = {}
         for scan, volume in self.volume_ml.items():
             by_case.setdefault(case_of(scan), []).append(volume)
@@ -42,10 +42,10 @@ class Usual(Section):
 
 
 class Figures(Section):
-    """How well confidence tells the true Dice of validation scans, and probabilities the truth.
+    """The agreement of confidence with the actual Dice on validation scans, and of probabilities with labels.
 
-    `spearman` ranks confidence with Dice, `dice_error` is their mean distance, `ece` the expected
-    calibration error of voxels. None where it can't be said.
+    `spearman` is the rank correlation of confidence and Dice, `dice_error` their mean distance, `ece` the
+    expected calibration error of voxels. None where they are undefined.
     """
 
     spearman: float | None
@@ -54,9 +54,9 @@ class Figures(Section):
 
 
 class Organ(Section):
-    """One class: how its probabilities are to be taken, what is usual, and what calibration changed.
+    """One class: its calibration, its usual ranges, and the figures before and after calibration.
 
-    `after` is of cases that the calibration it was judged by did not see.
+    `after` is of cases that had no part in the calibration applied to them.
     """
 
     calibration: Calibration
@@ -66,7 +66,7 @@ class Organ(Section):
 
 
 class CalibrationFile(NetworkFile):
-    """What `calibration.json` says; `weights` are the hashes of the networks that it holds for.
+    """The content of `calibration.json`; `weights` are the hashes of the networks that it holds for.
 
     `before` and `after` are of all classes together.
     """
@@ -81,15 +81,15 @@ class CalibrationFile(NetworkFile):
 
 
 def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
-    """What is known of the classes of runs that predict together; None unless all are calibrated.
+    """The calibration of each class for runs that predict together; None unless all are calibrated.
 
-    Of several calibrations the temperatures' geometric mean is taken, and the first's other facts.
+    Of several calibrations the temperatures' geometric mean is taken, and the first's other values.
     """
-    found = [CalibrationFile.read_for_run(run.folder, run.weights_digest) for run in by.runs]
-    known = [one.organs for one in found if one is not None]
-    if len(known) < len(found):
+    files = [CalibrationFile.read_for_run(run.folder, run.weights_digest) for run in by.runs]
+    known = [one.organs for one in files if one is not None]
+    if len(known) < len(files):
         return None
-    return {name: _merge_calibrations([organs[name] for organs in known]) for name in by.facts.classes}
+    return {name: _merge_calibrations([classes[name] for classes in known]) for name in by.facts.classes}
 
 
 def _merge_calibrations(organs: Sequence[Organ]) -> Organ:

@@ -1,4 +1,4 @@
-"""An organ's volume against the same case's other days: judged once all scans of a case are predicted."""
+"""Flags for a class whose volume differs from that on the same case's other days."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ SIGN = "days"
 def flag_day_changes(
     records: Sequence[PredictionRecord], others: Iterable[PredictionRecord], known: dict[str, Organ] | None
 ) -> list[PredictionRecord]:
-    """The records, judged beside those of their cases' other days (`others`) and training's.
+    """The records with flags where a volume changes more between days than it did for any training case.
 
-    What training never saw is a larger change between two days than any case of its own had, so
-    without a calibration, or cases of several days, nothing is said.
+    Other days are those among the records, `others` and the training labels. Without a calibration, or
+    training cases of several days, there are no flags.
     """
     if known is None:
         return list(records)
@@ -28,39 +28,39 @@ def flag_day_changes(
 def _flag_record(
     record: PredictionRecord, days: Sequence[PredictionRecord], known: dict[str, Organ]
 ) -> PredictionRecord:
-    found = {
-        name: _flag_class(confidence, _other_day_volumes(record.scan, name, days, known[name]), known[name])
-        for name, confidence in record.confidence.items()
+    confidence = {
+        name: _flag_class(own, _other_day_volumes(record.scan, name, days, known[name]), known[name])
+        for name, own in record.confidence.items()
     }
-    return record.model_copy(update={"confidence": found})
+    return record.model_copy(update={"confidence": confidence})
 
 
 def _other_day_volumes(
     scan: str, name: str, days: Sequence[PredictionRecord], organ: Organ
 ) -> dict[str, float]:
-    """The organ's volume in ml on the case's other days, by scan; an approved label's before a mask's."""
-    found = {
+    """A class's volume in ml on the case's other days, by scan; a training label's before a mask's."""
+    predicted = {
         day.scan: day.confidence[name].volume_ml
         for day in days
         if name in day.confidence and day.status == "done"
     }
     return {
         other: volume
-        for other, volume in {**found, **organ.usual.volume_ml}.items()
+        for other, volume in {**predicted, **organ.usual.volume_ml}.items()
         if other != scan and case_of(other) == case_of(scan) and volume > 0
     }
 
 
-def _flag_class(told: Confidence, volumes: dict[str, float], organ: Organ) -> Confidence:
-    flags = [flag for flag in told.flags if flag.sign != SIGN]
-    most = organ.usual.largest_volume_ratio
-    if volumes and most is not None and told.volume_ml:
+def _flag_class(confidence: Confidence, volumes: dict[str, float], organ: Organ) -> Confidence:
+    flags = [flag for flag in confidence.flags if flag.sign != SIGN]
+    own, most = confidence.volume_ml, organ.usual.largest_volume_ratio
+    if volumes and most is not None and own:
         mean = math.exp(sum(map(math.log, volumes.values())) / len(volumes))
-        times = max(told.volume_ml / mean, mean / told.volume_ml)
-        if times > most:
+        ratio = max(own / mean, mean / own)
+        if ratio > most:
             text = (
-                f"{format_ml(told.volume_ml)}, on other days {format_ml(mean)}: {times:.1f} times "
+                f"{format_ml(own)}, on other days {format_ml(mean)}: {ratio:.1f} times "
                 f"(training: at most {most:.1f} between two days)"
             )
             flags.append(Flag(sign=SIGN, text=text))
-    return told.model_copy(update={"flags": tuple(flags)})
+    return confidence.model_copy(update={"flags": tuple(flags)})

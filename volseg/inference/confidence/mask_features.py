@@ -1,4 +1,4 @@
-"""What one organ of one scan looks like in a few numbers, of a truth as of a prediction."""
+"""Features of one class's mask in one scan, labels or prediction: volume, border, parts and intensity."""
 
 import math
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from volseg.arrays import bounding_box
 
 Mask = npt.NDArray[np.bool_]
 SPECK = 0.01
-"""A part counts from this share of the organ on."""
+"""A part counts from this share of the mask on."""
 
 
 @dataclass(frozen=True)
 class MaskFeatures:
     """`intensity` is the median, 0 and 1 being the image's levels (None of an empty mask).
 
-    `parts` are 26-connected; `cut` names the ends of the scan that the organ touches.
+    `parts` are 26-connected; `cut` names the ends of the scan that the mask touches.
     """
 
     volume_ml: float
@@ -32,38 +32,37 @@ class MaskFeatures:
 def compute_features(
     mask: Mask, image: npt.NDArray[Any], spacing_mm: tuple[float, float, float], levels: tuple[float, float]
 ) -> MaskFeatures:
-    """Look at a mask and its image, both (X, Y, Z)."""
+    """The features of a mask and its image, both (X, Y, Z), whose `levels` count as 0 and 1."""
     box = bounding_box(mask)
-    organ = mask[box]
-    if not organ.size:
+    cropped = mask[box]
+    if not cropped.size:
         return MaskFeatures(0.0, 0.0, 0, None, ())
     low, high = levels
-    median = float(np.median(image[box][organ]))
+    median = float(np.median(image[box][cropped]))
     return MaskFeatures(
-        volume_ml=np.count_nonzero(organ) * math.prod(spacing_mm) / 1000,
-        border_mm2=_border_mm2(organ, spacing_mm),
-        parts=_count_components(organ),
+        volume_ml=np.count_nonzero(cropped) * math.prod(spacing_mm) / 1000,
+        border_mm2=_border_mm2(cropped, spacing_mm),
+        parts=_count_components(cropped),
         intensity=(median - low) / ((high - low) or 1.0),
         cut=tuple(_touched_ends(mask)),
     )
 
 
-def _border_mm2(organ: Mask, spacing_mm: tuple[float, float, float]) -> float:
-    """The area of the voxels' faces between organ and no organ."""
-    padded = np.pad(organ, 1)
+def _border_mm2(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
+    """The area in mm² of the voxels' faces between inside and outside."""
+    padded = np.pad(mask, 1)
     area = 0.0
-    for axis, thick in enumerate(spacing_mm):
-        face = math.prod(spacing_mm) / thick
-        one, next_one = (np.moveaxis(padded, axis, 0)[end] for end in (slice(1, None), slice(-1)))
-        area += face * np.count_nonzero(one != next_one)
+    for axis, thickness in enumerate(spacing_mm):
+        face = math.prod(spacing_mm) / thickness
+        area += face * np.count_nonzero(np.diff(padded, axis=axis))
     return area
 
 
-def _count_components(organ: Mask) -> int:
+def _count_components(mask: Mask) -> int:
     import cc3d
 
-    parts = cc3d.connected_components(np.pad(organ, 1), connectivity=26)
-    sizes = np.bincount(parts[1:-1, 1:-1, 1:-1][organ])[1:]
+    parts = cc3d.connected_components(np.pad(mask, 1), connectivity=26)
+    sizes = np.bincount(parts[1:-1, 1:-1, 1:-1][mask])[1:]
     return int(np.count_nonzero(sizes >= SPECK * sizes.sum()))
 
 

@@ -1,4 +1,4 @@
-"""How far each organ's mask is to be trusted, what is unusual about it, and which slices to look at first."""
+"""Confidence in each class's mask, flags for what is unusual about it, and the slices to check first."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -30,17 +30,17 @@ Mask = npt.NDArray[np.bool_]
 Kind = TypeVar("Kind", bound=np.generic)
 LEAST_AGREEMENT = 0.8
 BEYOND = 1.25
-"""Volumes are unusual from so many times the most that training saw, or less than the least."""
+"""Volumes are unusual from so many times the largest of training, or less than the smallest."""
 UNSURE_BEYOND = 1.1
-"""A border is unusually unsure from so many times the most of validation scans."""
+"""A border is unusually uncertain from so many times the largest uncertainty on validation scans."""
 GREY_BEYOND = 0.25
 """Intensities are unusual from this share of training's range beyond its ends."""
 STEP = 3
-"""The levels of an image are taken from every third row and column, which is enough."""
+"""The levels of an image are computed from every third row and column, which is enough."""
 
 
 def scan_mask_features(mask: Mask, first: Volume, levels: tuple[float, float]) -> MaskFeatures:
-    """What an organ looks like in the first channel, whose levels these are; ends are those of slices."""
+    """The features of a mask (X, Y, Z) by the first channel and its levels; ends are those of slices."""
     axis = NetworkGrid.from_volume(first, None).slice_axis
     x, y, z = np.roll(first.spacing_mm, 2 - axis)
     return compute_features(slices_last(mask, axis), slices_last(first.voxels, axis), (x, y, z), levels)
@@ -58,9 +58,9 @@ def intensity_levels(voxels: Array, intensity: Intensity) -> tuple[float, float]
 
 @dataclass
 class ScanReview:
-    """One scan under review: each organ is added as soon as its mask is known.
+    """The review of one scan, to which each class is added as soon as its mask is known.
 
-    `known` is what the run knows of itself (None: it is not calibrated), `numbers` are the source's of
+    `known` is the run's calibration (None: it is not calibrated), `numbers` are the source's numbers of
     the slices, if it has any.
     """
 
@@ -69,36 +69,36 @@ class ScanReview:
     levels: tuple[float, float]
     numbers: Sequence[int] = ()
     confidence: dict[str, Confidence] = field(default_factory=dict)
-    _wrong: Floats = field(default_factory=lambda: np.zeros(1))
+    _errors: Floats = field(default_factory=lambda: np.zeros(1))
 
     def add_class(self, name: str, mask: Mask, maps: ProbabilityMaps, number: int) -> None:
-        """Judge an organ by its mask (X, Y, Z) and its class's number in the maps."""
+        """Review a class by its mask (X, Y, Z) and its number in the maps."""
         organ = self.known[name] if self.known else None
         calibration = organ.calibration if organ else Calibration()
-        table = calibration.level_probabilities
-        axis = maps.grid.slice_axis
-        tally = ProbabilityHistogram.from_probability(
+        table, axis = calibration.level_probabilities, maps.grid.slice_axis
+        histogram = ProbabilityHistogram.from_probability(
             slices_last(maps.class_probability(number), axis), slices_last(mask, axis)
         )
-        wrong = tally.expected_errors(table)
-        self._wrong = self._wrong + wrong
-        look = scan_mask_features(mask, self.first, self.levels)
-        dice = expected_dice(tally.total_counts, table, calibration.missed)
-        agreement = maps.dice_between_passes(number, tally.squared_sum)
-        unsure = border_uncertainty_mm(tally.total_counts, table, look, math.prod(self.first.spacing_mm))
+        counts, errors = histogram.total_counts, histogram.expected_errors(table)
+        self._errors = self._errors + errors
+        features = scan_mask_features(mask, self.first, self.levels)
+        dice = expected_dice(counts, table, calibration.missed)
+        agreement = maps.dice_between_passes(number, histogram.squared_sum)
+        border_mm = border_uncertainty_mm(counts, table, features, math.prod(self.first.spacing_mm))
+        flags = mask_flags(features, border_mm, agreement, organ.usual if organ else None)
         self.confidence[name] = Confidence(
             dice=None if math.isnan(dice) else round(dice, 4),
             calibrated=organ is not None,
-            volume_ml=round(look.volume_ml, 3),
+            volume_ml=round(features.volume_ml, 3),
             agreement=agreement and round(agreement, 4),
-            flags=tuple(mask_flags(look, unsure, agreement, organ.usual if organ else None)),
-            slices=self._slice_numbers(worst_slices(wrong)),
+            flags=tuple(Flag(sign=sign, text=text) for sign, text in flags),
+            slices=self._slice_numbers(worst_slices(errors)),
         )
 
     @property
     def slices_to_check(self) -> tuple[tuple[int, int], ...]:
-        """The slices to look at first, all organs together."""
-        return self._slice_numbers(worst_slices(self._wrong))
+        """The slices to check first, all classes together."""
+        return self._slice_numbers(worst_slices(self._errors))
 
     def _slice_numbers(self, ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         numbers = self.numbers or range(max(self.first.voxels.shape))
@@ -106,51 +106,45 @@ class ScanReview:
 
 
 def border_uncertainty_mm(
-    counts: Counts, table: Floats, look: MaskFeatures, voxel_mm3: float
+    counts: Counts, table: Floats, features: MaskFeatures, voxel_mm3: float
 ) -> float | None:
-    """Over how many mm the border is unsure: the entropy in bits, a voxel's volume each, by its area."""
-    return total_entropy(counts, table) * voxel_mm3 / look.border_mm2 if look.border_mm2 else None
+    """The width of the uncertain border in mm: the entropy in bits, a voxel's volume each, over its area."""
+    return total_entropy(counts, table) * voxel_mm3 / features.border_mm2 if features.border_mm2 else None
 
 
 def mask_flags(
-    look: MaskFeatures, unsure: float | None, agreement: float | None, usual: Usual | None
-) -> Iterator[Flag]:
-    """What is unusual about an organ; less is known of it where the run is not calibrated."""
-    ends = [end for end in look.cut if usual is None or end not in usual.cut]
+    features: MaskFeatures, border_mm: float | None, agreement: float | None, usual: Usual | None
+) -> Iterator[tuple[str, str]]:
+    """Sign and text of each unusual feature of a mask; fewer signs exist where the run is not calibrated."""
+    ends = [end for end in features.cut if usual is None or end not in usual.cut]
     if ends:
-        text = f"touches {' and '.join(ends)}: the field of view may cut it"
-        yield Flag(sign="cut", text=text)
+        yield "cut", f"touches {' and '.join(ends)}: the field of view may cut it"
     if agreement is not None and agreement < LEAST_AGREEMENT:
-        yield Flag(
-            sign="agreement",
-            text=f"networks or mirrored views agree with each other only to Dice {agreement:.2f}",
-        )
+        yield "agreement", f"networks or mirrored views agree with each other only to Dice {agreement:.2f}"
     if usual is None:
         return
-    if unsure is not None and unsure > UNSURE_BEYOND * (usual.border_mm or math.inf):
-        yield Flag(
-            sign="border",
-            text=f"border unsure over {unsure:.1f} mm (at most {usual.border_mm:.1f} on validation scans)",
+    if border_mm is not None and border_mm > UNSURE_BEYOND * (usual.border_mm or math.inf):
+        yield (
+            "border",
+            f"border unsure over {border_mm:.1f} mm (at most {usual.border_mm:.1f} on validation scans)",
         )
-    yield from _training_range_flags(look, usual)
+    yield from _training_range_flags(features, usual)
 
 
-def _training_range_flags(look: MaskFeatures, usual: Usual) -> Iterator[Flag]:
-    """What differs from the training scans."""
-    if not look.volume_ml:
+def _training_range_flags(features: MaskFeatures, usual: Usual) -> Iterator[tuple[str, str]]:
+    """The features outside the ranges of the training labels."""
+    volume, grey = features.volume_ml, features.intensity
+    if not volume:
         if usual.volume_ml and len(usual.volume_ml) == usual.scans:
-            yield Flag(sign="missing", text="not found, though every training scan has it")
+            yield "missing", "not found, though every training scan has it"
         return
-    volumes = usual.volume_ml.values()
-    low, high = min(volumes, default=0.0), max(volumes, default=math.inf)
-    if not low / BEYOND <= look.volume_ml <= high * BEYOND:
-        text = f"{format_ml(look.volume_ml)} (training: {format_ml(low)} to {format_ml(high)})"
-        yield Flag(sign="volume", text=text)
-    if usual.volume_ml and look.parts > usual.most_parts:
-        yield Flag(sign="parts", text=f"{look.parts} parts (training: at most {usual.most_parts})")
-    if usual.intensity and look.intensity is not None:
+    low, high = min(usual.volume_ml.values(), default=0.0), max(usual.volume_ml.values(), default=math.inf)
+    if not low / BEYOND <= volume <= high * BEYOND:
+        yield "volume", f"{format_ml(volume)} (training: {format_ml(low)} to {format_ml(high)})"
+    if usual.volume_ml and features.parts > usual.most_parts:
+        yield "parts", f"{features.parts} parts (training: at most {usual.most_parts})"
+    if usual.intensity and grey is not None:
         darkest, brightest = usual.intensity
         room = GREY_BEYOND * (brightest - darkest)
-        if not darkest - room <= look.intensity <= brightest + room:
-            text = f"grey {look.intensity:.2f} (training: {darkest:.2f} to {brightest:.2f})"
-            yield Flag(sign="intensity", text=text)
+        if not darkest - room <= grey <= brightest + room:
+            yield "intensity", f"grey {grey:.2f} (training: {darkest:.2f} to {brightest:.2f})"

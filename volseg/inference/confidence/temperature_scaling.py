@@ -1,4 +1,4 @@
-"""What a network's probabilities are worth: temperature scaling, fitted on counts of 256 levels.
+"""Calibration of a network's probabilities: temperature scaling, fitted on counts of 256 levels.
 
 A temperature (Guo et al. 2017, On Calibration of Modern Neural Networks) divides logits. The two ends of
 8 bits have no logit, so how often they are right is measured: a miss that the network is sure of is what
@@ -17,13 +17,15 @@ from volseg.schema import Section
 BINS = 15
 """Of equal width, as in Guo et al."""
 COLDEST, HOTTEST = 0.05, 20.0
+LOGITS = np.log(np.arange(1, LEVELS - 1) / np.arange(LEVELS - 2, 0, -1))
+"""Of levels 1 to 254, (254,)."""
 
 
 class Calibration(Section):
-    """One class; the defaults take the network at its word.
+    """One class; the defaults leave probabilities as the network gives them.
 
-    `certain` is how often a voxel of level 255 is the organ's, `missed` the share of the organ's voxels
-    that have level 0.
+    `certain` is the share of the voxels of level 255 that belong to the class, `missed` the share of the
+    class's voxels that have level 0.
     """
 
     temperature: float = Field(default=1.0, gt=0)
@@ -33,35 +35,29 @@ class Calibration(Section):
     @property
     def level_probabilities(self) -> Floats:
         """The probability that each level stands for, (256,)."""
-        table = np.zeros(LEVELS)
-        table[1:-1] = 1 / (1 + np.exp(-_level_logits() / self.temperature))
-        table[-1] = self.certain
-        return table
+        return np.array([0, *(1 / (1 + np.exp(-LOGITS / self.temperature))), self.certain])
 
 
 def fit_calibration(counts: Counts) -> Calibration:
-    """What suits voxels that are counted by level outside and inside the truth, (2, 256), best.
+    """The calibration that fits voxels best, counted by level outside and inside the labels, (2, 256).
 
     The temperature has the least negative log-likelihood of levels 1 to 254; 1 where they are all of
     one kind.
     """
-    outside, inside = counts
-    temperature = 1.0
-    if outside[1:-1].any() and inside[1:-1].any():
-        temperature = _fit_temperature(counts[:, 1:-1])
-    full = counts[:, -1].sum()
-    organ = inside.sum()
+    inside, between = counts[1], counts[:, 1:-1]
+    full, total = counts[:, -1].sum(), inside.sum()
     return Calibration(
-        temperature=temperature,
+        temperature=_fit_temperature(between) if between.any(axis=1).all() else 1.0,
         certain=float(inside[-1] / full) if full else 1.0,
-        missed=float(inside[0] / organ) if organ > inside[0] else 0.0,
+        missed=float(inside[0] / total) if total > inside[0] else 0.0,
     )
 
 
 def reliability_bins(counts: Counts, table: Floats) -> Floats:
-    """Voxels, the sum of their probabilities and those of the organ by BINS of probability, (3, BINS).
+    """By BINS of probability the voxels, the sum of their probabilities and those of the class, (3, BINS).
 
-    Voxels of level 0 are left out: most of a scan, of which nobody doubts that there is no organ.
+    `counts` are (2, 256), `table` the levels' probabilities (256,). Voxels of level 0 are left out: most
+    of a scan, and surely not of the class.
     """
     place = np.minimum((table * BINS).astype(int), BINS - 1)[1:]
     voxels = counts[:, 1:].sum(axis=0)
@@ -70,22 +66,17 @@ def reliability_bins(counts: Counts, table: Floats) -> Floats:
 
 
 def expected_calibration_error(bins: npt.ArrayLike) -> float:
-    """The expected calibration error of (3, BINS): how far probability and truth are apart on average."""
-    voxels, told, true = np.asarray(bins, np.float64)
-    return float(np.abs(told - true).sum() / voxels.sum()) if voxels.any() else math.nan
-
-
-def _level_logits() -> Floats:
-    levels = np.arange(1, LEVELS - 1)
-    return np.asarray(np.log(levels / (LEVELS - 1 - levels)))
+    """The mean distance of probability and share of the class over bins (3, BINS) (Guo et al. 2017)."""
+    voxels, expected, actual = np.asarray(bins, np.float64)
+    return float(np.abs(expected - actual).sum() / voxels.sum()) if voxels.any() else math.nan
 
 
 def _fit_temperature(counts: Counts) -> float:
-    """By bisection: the likelihood has one peak over the inverse of the temperature."""
-    logits, voxels = _level_logits(), counts.sum(axis=0)
+    """By bisection over the inverse of the temperature, of which the likelihood is concave."""
+    voxels = counts.sum(axis=0)
     low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(50):
         middle = math.sqrt(low * high)
-        slope = logits @ (counts[1] - voxels / (1 + np.exp(-middle * logits)))
+        slope = LOGITS @ (counts[1] - voxels / (1 + np.exp(-middle * LOGITS)))
         low, high = (middle, high) if slope > 0 else (low, middle)
     return 1 / math.sqrt(low * high)

@@ -1,6 +1,6 @@
-"""Processes that train one network together (ranks): how they meet, what each takes, what they sum.
+"""The process group of training: ranks, their devices and parts of a batch, and collective operations.
 
-A process alone is rank 0 of 1, and nothing here makes it wait or send.
+A single process is rank 0 of 1 and neither waits nor sends.
 """
 
 import os
@@ -26,15 +26,15 @@ from volseg.system import hardware
 
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 PATIENCE = timedelta(minutes=30)
-"""How long a rank waits for another that lives; one that is dead is noticed at once."""
+"""How long a rank waits for another that runs; one that has ended is noticed at once."""
 LINGER = 3.0
-"""Seconds that a rank which lost another goes on to live, so that the other's end is seen first."""
+"""Seconds before a rank that lost another ends, so that the end of the other is reported first."""
 Value = TypeVar("Value")
 
 
 @dataclass
 class _GroupState:
-    """How many ranks share this process's cores, and what they train."""
+    """The number of ranks that share this process's cores, and the networks in training."""
 
     ranks_sharing_cores: int = 1
     networks: list[DistributedDataParallel] = field(default_factory=list)
@@ -44,18 +44,18 @@ _sharing = _GroupState()
 
 
 def announced_world_size() -> int:
-    """How many ranks the environment tells of, by torchrun or by SLURM; 1 for a process alone."""
-    found = {**slurm.rank_environment(os.environ), **os.environ}
-    return int(found.get("WORLD_SIZE", 1)) if "RANK" in found else 1
+    """The number of ranks by the environment of torchrun or SLURM; 1 for a single process."""
+    environment = {**slurm.rank_environment(os.environ), **os.environ}
+    return int(environment.get("WORLD_SIZE", 1)) if "RANK" in environment else 1
 
 
 @contextmanager
 def join_ranks() -> Iterator[None]:
-    """Meet the other ranks that the environment tells of, for as long as the body lasts.
+    """Join the process group that the environment describes, for as long as the body lasts.
 
     Raises:
-        UserError: they can't be reached.
-        ElsewhereError: one of them has ended.
+        UserError: the other ranks can't be reached.
+        ElsewhereError: another rank has ended.
     """
     count = announced_world_size()
     if count == 1:
@@ -74,19 +74,20 @@ def join_ranks() -> Iterator[None]:
         if not _is_peer_failure(error):
             raise
         time.sleep(LINGER)
-        told = f"rank {rank()} of {count} ends because another rank has ended; go on with --resume"
-        raise ElsewhereError(told) from error
+        raise ElsewhereError(
+            f"rank {rank()} of {count} ends because another rank has ended; go on with --resume"
+        ) from error
     finally:
         _destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number; rank 0 is the one that writes and talks."""
+    """The number of this process; rank 0 writes and prints."""
     return distributed.get_rank() if _is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many there are."""
+    """The number of ranks."""
     return distributed.get_world_size() if _is_initialized() else 1
 
 
@@ -96,89 +97,89 @@ def rank_cores() -> int:
 
 
 def rank_gpu() -> torch.device:
-    """The GPU of this rank: its number among the ranks of this machine."""
+    """The GPU of this rank, by its number among the ranks of this machine."""
     number = int(os.environ["LOCAL_RANK"]) if announced_world_size() > 1 else 0
     return torch.device("cuda", number % torch.cuda.device_count())
 
 
 def on_first_rank(work: Callable[[], Value]) -> Value:
-    """What rank 0 returns from `work`, on every rank; the others only wait for it.
+    """The result of `work` on rank 0, returned on every rank.
 
     Raises:
         ElsewhereError: it failed on rank 0, where its own error is raised.
     """
     if world_size() == 1:
         return work()
-    parcel: list[Any] = [None, False]
+    message: list[Any] = [None, False]
     try:
         if rank() == 0:
-            parcel = [work(), True]
+            message = [work(), True]
     finally:
-        distributed.broadcast_object_list(parcel)
-    if not parcel[1]:
+        distributed.broadcast_object_list(message)
+    if not message[1]:
         raise ElsewhereError
-    value: Value = parcel[0]
+    value: Value = message[0]
     return value
 
 
 def all_gather(own: Value) -> list[Value]:
-    """What each rank has, in their order, on every rank."""
+    """The values of all ranks in their order, returned on every rank."""
     if world_size() == 1:
         return [own]
-    found: list[Any] = [None] * world_size()
-    distributed.all_gather_object(found, own)
-    return found
+    values: list[Any] = [None] * world_size()
+    distributed.all_gather_object(values, own)
+    return values
 
 
 def all_reduce_max(values: Sequence[float]) -> list[float]:
-    """The largest of each of some numbers over all ranks: the same decision on each follows from it."""
+    """The maximum over all ranks of each of some numbers, so that all ranks decide alike."""
     if world_size() == 1:
         return list(values)
-    found = torch.tensor(values, dtype=torch.float64)
-    distributed.all_reduce(found, distributed.ReduceOp.MAX)
-    return [float(value) for value in found]
+    largest = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return [float(value) for value in largest]
 
 
 def rank_positions(count: int) -> range:
-    """The positions among `count` things that are this rank's: every so many-th."""
+    """The positions among `count` items that are this rank's: every `world_size()`-th."""
     return range(rank(), count, world_size())
 
 
 def rank_part_sizes(batch: int, parts: int) -> tuple[int, ...]:
-    """Of each of `parts` equal parts of a batch that is `dealt` out, how many patches are this rank's.
+    """The number of this rank's patches in each of `parts` equal parts of a batch.
 
     Raises:
         UserError: a part has fewer patches than there are ranks.
     """
     size = batch // parts
     if size < world_size():
-        told = f"train.batch: {batch}" + (f" in {parts} parts" if parts > 1 else "")
+        setting = f"train.batch: {batch}" + (f" in {parts} parts" if parts > 1 else "")
         raise UserError(
-            f"{told} is too little for {world_size()} ranks; make it at least {world_size() * parts} "
+            f"{setting} is too little for {world_size()} ranks; make it at least {world_size() * parts} "
             f"or take at most {size} devices"
         )
-    mine = np.asarray(rank_positions(batch))
-    return tuple(int(count) for count in np.bincount(mine // size, minlength=parts))
+    positions = np.asarray(rank_positions(batch))
+    return tuple(int(count) for count in np.bincount(positions // size, minlength=parts))
 
 
 def seed_other_ranks(seed: int, step: int) -> None:
-    """Have ranks beside the first draw (dropout) by seed, rank and step; the first goes on as it was.
+    """Seed torch (dropout) by seed, rank and step on all ranks but the first, whose state stays.
 
-    So what they draw differs, and a resume with as many ranks draws the same again.
+    So the ranks draw different numbers, and a resume with as many ranks draws the same ones again.
     """
     if rank():
-        drawn = np.random.SeedSequence([seed, rank(), step]).generate_state(1, np.uint64)
-        torch.manual_seed(int(drawn[0] >> 1))
+        state = np.random.SeedSequence([seed, rank(), step]).generate_state(1, np.uint64)
+        torch.manual_seed(int(state[0] >> 1))
 
 
 def wrap_distributed(network: nn.Module) -> DistributedDataParallel | None:
-    """A network such that all ranks begin with rank 0's weights and get the mean of the gradients.
+    """A network in DDP: all ranks begin with rank 0's weights and get the mean of the gradients.
 
-    It works until the ranks part; None for a process alone.
+    It is valid as long as the process group; None for a single process.
     """
     if world_size() == 1:
         return None
-    # An axis of one voxel has no stride to speak of.
+    # The stride of an axis of one voxel has no meaning.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     wrapped = DistributedDataParallel(network)
     _sharing.networks.append(wrapped)
@@ -186,12 +187,12 @@ def wrap_distributed(network: nn.Module) -> DistributedDataParallel | None:
 
 
 def all_reduce_sum(total: Tensor) -> Tensor:
-    """The sum of a tensor over all ranks, the same on each; the tensor itself where there is only one.
+    """The sum of a tensor over all ranks, returned on every rank; the tensor itself of a single process.
 
-    The gradient of a rank's own part is the sum of all ranks' gradients of the whole. If all compute
-    the same scalar from the sum, that is the number of ranks times the gradient of the part, and the
+    The gradient of a rank's part is the sum of all ranks' gradients of the total. If all ranks compute
+    the same scalar from the total, that is the number of ranks times the gradient of the part, and the
     mean over ranks, which DDP takes of the weights' gradients, is exactly that of the global batch.
-    All ranks must call it equally often, forwards and backwards, also one that has nothing to add.
+    All ranks must call it equally often, forwards and backwards, also a rank with nothing to add.
     """
     if world_size() == 1:
         return total
@@ -203,18 +204,12 @@ class _AllReduceSum(torch.autograd.Function):
     """torch.distributed's all_reduce with its gradient, without the class that torch deprecates."""
 
     @staticmethod
-    def forward(_context: Any, total: Tensor) -> Tensor:
-        return _sum_over_group(total)
+    def forward(_context: Any, part: Tensor) -> Tensor:
+        total = part.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
 
-    @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:
-        return _sum_over_group(gradient)
-
-
-def _sum_over_group(part: Tensor) -> Tensor:
-    whole = part.clone(memory_format=torch.contiguous_format)
-    distributed.all_reduce(whole)
-    return whole
+    backward = forward  # type: ignore[assignment]
 
 
 def _is_initialized() -> bool:
@@ -239,8 +234,8 @@ def _init_process_group(count: int) -> None:
 
 def _destroy_process_group() -> None:
     for network in _sharing.networks:
-        # A reducer that outlives the group ends the group's threads while it holds Python's lock, for
-        # which one of them may be waiting: then the process hangs (torch 2.13).
+        # A reducer that outlives the group ends the group's threads while it holds Python's lock; a thread
+        # that waits for this lock then hangs the process (torch 2.13).
         del network.reducer, network.logger
     _sharing.networks.clear()
     distributed.destroy_process_group()
@@ -248,12 +243,12 @@ def _destroy_process_group() -> None:
 
 
 def _host_and_cores() -> tuple[str, list[int]]:
-    """This machine, and the cores that this process may use on it."""
+    """The name of this machine, and the cores on it that this process may use."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return socket.gethostname(), allowed
 
 
 def _is_peer_failure(error: RuntimeError) -> bool:
-    """Whether it tells that another rank is gone; torch has no class of its own for it with gloo."""
-    told = re.search(r"gloo|nccl|c10d|connection (closed|reset)", str(error), re.IGNORECASE)
-    return bool(told) or isinstance(error, distributed.DistError)
+    """Whether an error means that another rank is gone; torch has no class for it with gloo."""
+    named = re.search(r"gloo|nccl|c10d|connection (closed|reset)", str(error), re.IGNORECASE)
+    return bool(named) or isinstance(error, distributed.DistError)

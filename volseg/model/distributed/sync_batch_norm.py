@@ -1,4 +1,4 @@
-"""Batch normalisation over the patches of all ranks, so that each sees the statistics of the whole batch."""
+"""Batch normalisation with the statistics of the global batch, over all ranks."""
 
 import torch
 from torch import Tensor, nn
@@ -7,17 +7,17 @@ from volseg.model.distributed.process_group import all_reduce_sum
 
 
 def convert_sync_batch_norm(network: nn.Module) -> None:
-    """Have a network's batch norms normalise by the batch of all ranks; their weights stay theirs."""
+    """Make a network's batch norms normalise by the batch of all ranks; their weights stay."""
     for module in network.modules():
         if type(module) is nn.BatchNorm3d:
             module.__class__ = _SyncBatchNorm
 
 
 class _SyncBatchNorm(nn.BatchNorm3d):
-    """As torch's SyncBatchNorm, which knows no CPU; a rank may hold any number of patches."""
+    """torch's SyncBatchNorm, but on CPUs too; ranks may hold different numbers of patches."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, X, Y, Z), normalised in float32."""
+        """The image (B, C, X, Y, Z), normalised in float32."""
         if not self.training:
             return super().forward(image)
         values = image.float()
@@ -28,12 +28,11 @@ class _SyncBatchNorm(nn.BatchNorm3d):
         variance = all_reduce_sum((centred**2).sum(axes)) / count
         self._update_running_stats(mean.detach(), (variance * count / (count - 1)).detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        normal = centred * scale.view(-1, 1, 1, 1) + self.bias.view(-1, 1, 1, 1)
-        return normal.to(image.dtype)
+        return (centred * scale.view(-1, 1, 1, 1) + self.bias.view(-1, 1, 1, 1)).to(image.dtype)
 
     @torch.no_grad()
     def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
-        """Let the running statistics, which validation and inference use, follow."""
+        """Update the running statistics, which validation and inference use."""
         if self.running_mean is None or self.running_var is None:
             return
         if self.num_batches_tracked is not None:

@@ -1,4 +1,4 @@
-"""The engines: each applies a trained network to windows, by its own library and from its own format."""
+"""Engines: each applies a trained network to windows by one library, from that library's file format."""
 
 from typing import Annotated
 
@@ -15,15 +15,8 @@ from volseg.model.engines.torch import Torch
 from volseg.schema import NamedUnion
 
 __all__ = [
-    "ConversionError",
-    "Engine",
-    "EngineOptions",
-    "Format",
-    "OnnxRuntime",
-    "OpenVINO",
-    "RunningNetwork",
-    "Torch",
-    "TrainedModel",
-]
+    "ConversionError", "Engine", "EngineOptions", "Format", "OnnxRuntime", "OpenVINO", "RunningNetwork",
+    "Torch", "TrainedModel",
+]  # fmt: skip
 
 Engine = Annotated[Torch | OpenVINO | OnnxRuntime, NamedUnion()]

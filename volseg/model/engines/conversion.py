@@ -1,4 +1,4 @@
-"""From a torch network to the files that the other engines read."""
+"""Conversion of torch networks to the files of the other engines."""
 
 import hashlib
 import logging
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Networks = Callable[[], "nn.Module"]
-"""Gives a network with its weights; can be pickled."""
+"""A function that gives a network with its weights; it can be pickled."""
 SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
 
 
@@ -29,7 +29,7 @@ def convert_network(network: "nn.Module", shape: Sequence[int], kind: Format, fi
     """Write a network for windows of this shape (C, X, Y, Z) as an OpenVINO or ONNX file.
 
     Raises:
-        ConversionError: the converter knows no way to say what the network does.
+        ConversionError: the network does what the converter can't express.
     """
     import torch
 
@@ -73,7 +73,7 @@ def _write_onnx(network: "nn.Module", example: "Tensor", file: Path) -> None:
 
 @contextmanager
 def _quiet_tracing() -> Iterator[None]:
-    """Keep tracing from warning of what depends on the window's size: that is given."""
+    """No warnings that a trace depends on the size of its windows: that is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("nncf").setLevel(logging.ERROR)
@@ -83,25 +83,18 @@ def _quiet_tracing() -> Iterator[None]:
 def converted_file(
     folder: Path, kind: Format, *, digest: str, network: Networks, shape: Sequence[int]
 ) -> Path:
-    """A run's network as a file that an engine reads; this process never holds torch.
+    """The file of a run's network in an engine's format, converted first where there is none.
 
-    It is kept in the run's folder, or in the user's cache where that can't be written.
-
-    Args:
-        folder: the run's folder.
-        kind: the engine's format.
-        digest: the hash of the weights.
-        network: gives the network; called in another process.
-        shape: of its windows, (C, X, Y, Z).
+    It lies in the run's folder, or in the user's cache where that is read-only. `digest` is the hash of
+    the weights, `shape` that of the windows (C, X, Y, Z); torch is loaded in another process only.
 
     Raises:
         UserError: no weights, or a network that can't be converted.
     """
-    told = f"{digest} {tuple(shape[1:])} {__version__}"
-    name = hashlib.sha256(told.encode()).hexdigest()[:16]
-    writable = os.access(folder, os.W_OK)
-    kept = folder if writable else Path.home() / ".cache" / "volseg" / digest[:16]
-    file = kept / kind / f"{name}{SUFFIXES[kind]}"
+    key = f"{digest} {tuple(shape[1:])} {__version__}"
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    cache = folder if os.access(folder, os.W_OK) else Path.home() / ".cache" / "volseg" / digest[:16]
+    file = cache / kind / f"{name}{SUFFIXES[kind]}"
     if not file.is_file():
         log.info("%s: converting the network for %s, once", folder, kind)
         shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
@@ -112,12 +105,7 @@ def converted_file(
 def convert_in_subprocess(
     folder: Path, kind: Format, file: Path, *, network: Networks, shape: Sequence[int]
 ) -> None:
-    """Write a run's network as a file that an engine reads, in a process of its own.
-
-    Raises:
-        UserError: no weights.
-        ConversionError: a network that can't be converted.
-    """
+    """Write a run's network in an engine's format, in a process of its own."""
     try:
         processes.run_in_subprocess(_build_and_convert, (network, shape, kind, file))
     except BrokenProcessPool as error:

@@ -1,42 +1,45 @@
-"""What every engine starts from."""
+"""The interface of engines: windows in, weighted logits out."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import UserError
-from volseg.schema import Size
+from volseg.schema import Section, Size
 
 if TYPE_CHECKING:
     from torch import nn
 
 Floats = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.int16]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Format = Literal["torch", "openvino", "onnx"]
 STEPS = 1024
 """Steps of a sum in one logit."""
 LARGEST = 31.5
-"""Logits beyond it count as this, so sums stay within 16 bits; it is within 1e-13 of certainty."""
+"""Logits are clamped to it, so that sums fit into 16 bits; its sigmoid is within 1e-13 of 1."""
 
 
 class WeightedWindow(NamedTuple):
-    """An image (C, X, Y, Z) in a window, and what each of its voxels counts, in STEPS, (X, Y, Z)."""
+    """The image (C, X, Y, Z) in a window, and the weights (X, Y, Z) of its voxels, in STEPS."""
 
     image: Floats
     weight: Floats
 
 
 class WindowNetwork(Protocol):
-    """What is slid over a scan."""
+    """A network for the sliding window."""
 
     def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
-        """What each window adds to the sums (K, X, Y, Z), in order: its logits, `counted`.
+        """The weighted logits (K, X, Y, Z) of each window, in order, as `weighted_logits` defines them.
 
-        Windows are asked for as they are needed; what is returned is valid until the next is asked for.
+        Windows are read as they are needed; an array that was yielded is valid until the next one.
 
         Raises:
             UserError: logits that are no finite numbers.
@@ -44,47 +47,36 @@ class WindowNetwork(Protocol):
         ...
 
     def __str__(self) -> str:
-        """By what, on what and in which arithmetic: `torch, cpu (2 threads), bfloat16`."""
+        """Library, device and arithmetic: `torch, cpu (2 threads), bfloat16`."""
         ...
 
 
-def weighted_logits(logits: Floats, weight: Floats, by: WindowNetwork) -> Sums:
-    """What logits (K, X, Y, Z) add, by what their voxels count (X, Y, Z): every engine's reference.
-
-    Raises:
-        UserError: they are no finite numbers.
-    """
-    check_finite(float(logits.sum()), by)
+def weighted_logits(logits: Floats, weight: Floats, network: WindowNetwork) -> Sums:
+    """Finite logits (K, X, Y, Z) times weights (X, Y, Z), rounded: the reference of every engine."""
+    check_finite(float(logits.sum()), network)
     part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
     return part
 
 
-def check_finite(total: float, by: WindowNetwork) -> None:
-    """Judge a network's logits by their sum.
-
-    Raises:
-        UserError: one of them is no finite number.
-    """
+def check_finite(total: float, network: WindowNetwork) -> None:
+    """Raise a UserError unless the sum of a network's logits is finite."""
     if not math.isfinite(total):
         raise UserError(
-            f"the network's output is not finite by {by}; set train.precision: fp32 in the run's config.yaml"
+            f"the network's output is not finite by {network}; set train.precision: fp32 in the run's "
+            "config.yaml"
         )
 
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Format = Literal["torch", "openvino", "onnx"]
-
-
 class ConversionError(UserError):
-    """A network that can't be had in an engine's format."""
+    """A network that can't be converted to an engine's format."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained network, to be had in these formats.
+    """A trained network for windows (inputs, X, Y, Z), available in some formats.
 
-    `network` builds it in torch; `file` is its OpenVINO or ONNX file, made first where there is none.
-    Both may raise a UserError. It maps windows (C, X, Y, Z) of this size, with `inputs` channels.
+    `network` builds it in torch; `file` gives its OpenVINO or ONNX file, converted first where there is
+    none. Both may raise a UserError.
     """
 
     formats: tuple[Format, ...]
@@ -96,18 +88,27 @@ class TrainedModel:
 
 
 class RunningNetwork(WindowNetwork, Protocol):
-    """A network ready to be slid over scans; `kind` is its library and arithmetic."""
+    """A network that an engine has loaded; `kind` is its library and arithmetic."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine works: on so many cores, on so many windows at a time (None: as it thinks best).
-
-    `compiled` asks torch to compile the network first.
-    """
+    """Processor cores, windows at a time (None: the engine's default), and whether torch compiles first."""
 
     cores: int
     at_once: int | None = None
     compiled: bool = False
+
+
+class LibraryEngine(Section):
+    """An engine, named as its library; `load` raises a UserError for a network or file it can't use."""
+
+    name: str
+    reads: ClassVar[tuple[Format, ...]]
+
+    @property
+    def missing(self) -> str:
+        """The library, if it is not installed; else empty."""
+        return "" if find_spec(self.name) else self.name

@@ -1,7 +1,6 @@
-"""PyTorch: the one engine for GPUs, and the one that training validates with."""
+"""The engine PyTorch: the only one for GPUs, and the one of validation in training."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,12 +11,12 @@ from volseg.model.engines.interface import (
     EngineOptions,
     Floats,
     Format,
+    LibraryEngine,
     Sums,
     TrainedModel,
     WeightedWindow,
     check_finite,
 )
-from volseg.schema import Section
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,26 +24,17 @@ if TYPE_CHECKING:
     from volseg.model.engines.torch_device import Device
 
 BATCH, BATCH_OF_A_GPU = 1, 4
-"""Windows at a time: on a CPU more do not fit its cache, a GPU wants work for all its cores."""
+"""Windows at a time: more do not fit a CPU's cache, and fewer leave cores of a GPU idle."""
 
 
-class Torch(Section):
+class Torch(LibraryEngine):
     """PyTorch: on a GPU if there is one, else in bf16 where the processor has it."""
 
     name: Literal["torch"] = "torch"
     reads: ClassVar[tuple[Format, ...]] = ("torch",)
 
-    @property
-    def missing(self) -> str:
-        """What must be installed first; empty if nothing."""
-        return "" if find_spec("torch") else "torch"
-
     def load(self, model: TrainedModel, work: EngineOptions) -> "TorchNetwork":
-        """The network on the best device.
-
-        Raises:
-            UserError: weights that are missing or damaged.
-        """
+        """The network on the best device."""
         from volseg.model.engines.torch_device import Device
 
         device = Device.best_available(model.precision)
@@ -66,25 +56,25 @@ class TorchNetwork:
         self.batch = batch or (BATCH if device.device.type == "cpu" else BATCH_OF_A_GPU)
 
     def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
-        """What each window adds to the sums (K, X, Y, Z), in order."""
+        """The weighted logits (K, X, Y, Z) of each window, in order."""
         self.network.eval()
-        before: tuple[Tensor, Tensor] | None = None
+        last: tuple[Tensor, Tensor] | None = None
         while batch := list(islice(windows, self.batch)):
-            now = self._run_batch(*map(np.stack, zip(*batch, strict=True)))
-            if before is not None:  # on a GPU the next goes on while those before are used
-                yield from self._checked_sums(*before)
-            before = now
-        if before is not None:
-            yield from self._checked_sums(*before)
+            current = self._run_batch(*map(np.stack, zip(*batch, strict=True)))
+            if last is not None:  # used while a GPU computes the current batch
+                yield from self._checked_sums(*last)
+            last = current
+        if last is not None:
+            yield from self._checked_sums(*last)
 
     def _run_batch(self, images: Floats, weights: Floats) -> "tuple[Tensor, Tensor]":
-        """What windows (B, C, X, Y, Z) add (B, K, X, Y, Z), and the sum of their logits."""
+        """Weighted logits (B, K, X, Y, Z) of windows (B, C, X, Y, Z), and the sum of the logits."""
         import torch
 
         with torch.inference_mode():
             with self.device.autocast():
-                found = self.network(self.device.send_batch(torch.from_numpy(images)))
-            logits = found.float()
+                output = self.network(self.device.send_batch(torch.from_numpy(images)))
+            logits = output.float()
             weight = torch.from_numpy(weights)[:, None].to(logits.device, non_blocking=True)
             part = logits.clamp(-LARGEST, LARGEST).mul_(weight).round_()
             return part.to(torch.int16), logits.sum()

@@ -1,4 +1,4 @@
-"""Where the network runs and in which arithmetic."""
+"""The torch device of a network, and the arithmetic of its convolutions."""
 
 import os
 from dataclasses import dataclass
@@ -22,24 +22,17 @@ class Device:
 
     @classmethod
     def best_available(cls, precision: Precision) -> "Device":
-        """This rank's GPU (the first, for one alone), else the CPU.
-
-        "auto" is bf16 where the hardware has it, on old GPUs fp16.
-        """
+        """This rank's GPU, else the CPU; "auto" is bf16 where the hardware has it, fp16 on old GPUs."""
         torch.set_num_threads(process_group.rank_cores())
-        # Pages of 2 MB for large tensors: each step frees and takes them anew, and the system must clear
-        # every page. torch reads this at its first tensor.
+        # Pages of 2 MB for large tensors, which each step allocates anew: the system must clear every page.
+        # torch reads this at its first tensor.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         cuda = torch.cuda.is_available()
         device = process_group.rank_gpu() if cuda else torch.device("cpu")
-        if precision != "auto":
-            return cls(device, TYPES[precision])
-        if cuda:
-            return cls(
-                device,
-                torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16,
-            )
-        return cls(device, torch.bfloat16 if has_bfloat16() else torch.float32)
+        if precision == "auto":
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else has_bfloat16()
+            precision = "bf16" if has_bf16 else "fp16" if cuda else "fp32"
+        return cls(device, TYPES[precision])
 
     def __str__(self) -> str:
         """E.g. `cpu (2 threads), bfloat16`."""

@@ -1,7 +1,7 @@
-"""The losses: each compares logits (B, K, X, Y, Z) with labels of the same shape (0, 1 or IGNORE).
+"""Losses of logits (B, K, X, Y, Z) and labels of the same shape (0, 1 or IGNORE).
 
-Each is the loss of the global batch: where several processes train together, all sums that it is
-made of are taken over all of them, so that it does not depend on how the batch is shared out.
+Each is the loss of the global batch: where several processes train together, its sums are taken over
+all of them, so that it does not depend on how the batch is distributed.
 """
 
 from typing import Annotated

@@ -25,12 +25,11 @@ class DiceCE(Section):
     @model_validator(mode="after")
     def _check_weights(self) -> "DiceCE":
         if self.dice + self.ce == 0:
-            message = "dice and ce can't both be 0"
-            raise ValueError(message)
+            raise ValueError("dice and ce can't both be 0")
         return self
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
-        """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
+        """The loss, a scalar in float32; voxels labelled IGNORE have no weight and no gradient."""
         from volseg.model.losses.terms import LossTerms, dice_loss, mean_over_valid, sum_over_ranks
 
         batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TINY = 1e-12
-"""Below it (1 - p)^gamma counts as flat: for gamma < 1 its slope at 0 is infinite."""
+"""Below it (1 - p)^gamma is constant, since for gamma < 1 its slope at 0 is infinite."""
 
 
 class DiceFocal(Section):
@@ -29,17 +29,16 @@ class DiceFocal(Section):
     @model_validator(mode="after")
     def _check_weights(self) -> "DiceFocal":
         if self.dice + self.focal == 0:
-            message = "dice and focal can't both be 0"
-            raise ValueError(message)
+            raise ValueError("dice and focal can't both be 0")
         return self
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
-        """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
+        """The loss, a scalar in float32; voxels labelled IGNORE have no weight and no gradient."""
         from volseg.model.losses.terms import LossTerms, dice_loss, mean_over_valid, sum_over_ranks
 
         batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
         entropy = batch.cross_entropy()
-        missing = -(-entropy).expm1()  # 1 - p, exact where p is close to 1
-        focal = entropy * missing.clamp(min=TINY) ** self.gamma
+        complement = -(-entropy).expm1()  # 1 - p, exact where p is close to 1
+        focal = entropy * complement.clamp(min=TINY) ** self.gamma
         *counts, total, valid = sum_over_ranks((*batch.dice_sums(), focal.sum(), batch.valid.sum()))
         return self.dice * dice_loss(*counts) + self.focal * mean_over_valid(total, valid)

@@ -1,4 +1,4 @@
-"""What the losses are made of: how logits and labels compare voxel by voxel, and sums of that."""
+"""The terms of the losses: probabilities and valid labels voxel by voxel, and their sums over the batch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -10,9 +10,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from volseg.arrays import IGNORE
 from volseg.model.distributed.process_group import all_reduce_sum
 
+SMOOTH = 1.0
+"""Added to numerator and denominator, in voxels, so that a class that is nowhere costs nothing."""
+AXES = (0, 2, 3, 4)
+"""All axes but the class: sums over the batch, so that a patch without a class does not dominate."""
+
 
 def class_probabilities(logits: Tensor, *, exclusive: bool) -> Tensor:
-    """Logits (B, K, X, Y, Z) as the probability of each class, of the same shape."""
+    """The probability of each class, (B, K, X, Y, Z), of logits of that shape."""
     return torch.exp(logits - log_denominator(logits)) if exclusive else torch.sigmoid(logits)
 
 
@@ -21,17 +26,11 @@ def log_denominator(logits: Tensor) -> Tensor:
     return softplus(torch.logsumexp(logits, dim=1, keepdim=True))
 
 
-SMOOTH = 1.0
-"""Added to both sides of a fraction of voxel counts: a class that is nowhere costs nothing."""
-AXES = (0, 2, 3, 4)
-"""All but the class: a patch without an organ does not dominate what is summed over the batch."""
-
-
 class LossTerms(NamedTuple):
-    """A batch, all float32: `probability` and `truth` (B, K, X, Y, Z) are 0 where voxels are ignored.
+    """A batch in float32; `probability` and `valid_labels` (B, K, X, Y, Z) are 0 in ignored voxels.
 
-    `valid` is 1 where they are not: for each class by itself or, of exclusive classes, for the whole
-    voxel, (B, 1, X, Y, Z), since there the ignored one could be any of them.
+    `valid` is 0 in ignored voxels and 1 elsewhere: (B, K, X, Y, Z) or, of exclusive classes, of which an
+    ignored voxel may hold any, (B, 1, X, Y, Z).
     """
 
     logits: Tensor
@@ -48,19 +47,20 @@ class LossTerms(NamedTuple):
         if exclusive:
             known = known.all(dim=1, keepdim=True)
         valid = known.float()
-        truth = (known & (labels == 1)).float()
-        return cls(logits, class_probabilities(logits, exclusive=exclusive) * valid, truth, valid, exclusive)
+        valid_labels = (known & (labels == 1)).float()
+        probability = class_probabilities(logits, exclusive=exclusive) * valid
+        return cls(logits, probability, valid_labels, valid, exclusive)
 
     def true_positives(self) -> Tensor:
-        """Of each class, the sum of its probability where it truly is: (K,)."""
+        """The sum of each class's probability within its labels, (K,)."""
         return (self.probability * self.valid_labels).sum(AXES)
 
     def dice_sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What `dice_loss` takes, each (K,): the overlap and both sums of squares."""
+        """The arguments of `dice_loss`, each (K,): the overlap and both sums of squares."""
         return self.true_positives(), (self.probability**2).sum(AXES), self.valid_labels.sum(AXES)
 
     def cross_entropy(self) -> Tensor:
-        """Of each valid voxel, 0 elsewhere: binary (B, K, X, Y, Z), or categorical (B, 1, X, Y, Z)."""
+        """Binary (B, K, X, Y, Z) or categorical (B, 1, X, Y, Z) cross-entropy, 0 in ignored voxels."""
         if not self.exclusive:
             return binary_cross_entropy_with_logits(
                 self.logits, self.valid_labels, weight=self.valid, reduction="none"
@@ -70,17 +70,17 @@ class LossTerms(NamedTuple):
 
 
 def sum_over_ranks(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Sums (K,) or () over this rank's part of the batch as those of the whole, in one reduction."""
+    """Sums (K,) or () over the global batch of those over this rank's part, in one reduction."""
     flat = all_reduce_sum(torch.cat([part.reshape(-1) for part in parts]))
-    pieces = torch.split(flat, [part.numel() for part in parts])
-    return [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
+    sums = torch.split(flat, [part.numel() for part in parts])
+    return [total.reshape(part.shape) for total, part in zip(sums, parts, strict=True)]
 
 
-def dice_loss(overlap: Tensor, squares: Tensor, truth: Tensor) -> Tensor:
+def dice_loss(overlap: Tensor, squares: Tensor, labelled: Tensor) -> Tensor:
     """The mean over classes of 1 - Dice, with squares in the denominator (Milletari et al. 2016)."""
-    return 1 - ((2 * overlap + SMOOTH) / (squares + truth + SMOOTH)).mean()
+    return 1 - ((2 * overlap + SMOOTH) / (squares + labelled + SMOOTH)).mean()
 
 
 def mean_over_valid(total: Tensor, count: Tensor) -> Tensor:
-    """The mean of what was summed over this many valid voxels; 0 for none."""
+    """The mean of a total over `count` valid voxels; 0 of none."""
     return total / count.clamp(min=1)

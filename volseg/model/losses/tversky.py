@@ -24,13 +24,13 @@ class Tversky(Section):
     ce: NonNegativeFloat = 0.0
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
-        """The loss, a scalar in float32; what is labelled IGNORE has no weight and no gradient."""
+        """The loss, a scalar in float32; voxels labelled IGNORE have no weight and no gradient."""
         from volseg.model.losses.terms import AXES, SMOOTH, LossTerms, mean_over_valid, sum_over_ranks
 
         batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
         sums = (batch.true_positives(), batch.probability.sum(AXES), batch.valid_labels.sum(AXES))
         entropy = batch.cross_entropy().sum()
-        found, claimed, there, entropy, valid = sum_over_ranks((*sums, entropy, batch.valid.sum()))
-        wrong = self.alpha * (claimed - found) + self.beta * (there - found)
-        index = (found + SMOOTH) / (found + wrong + SMOOTH)
+        tp, predicted, labelled, entropy, valid = sum_over_ranks((*sums, entropy, batch.valid.sum()))
+        errors = self.alpha * (predicted - tp) + self.beta * (labelled - tp)
+        index = (tp + SMOOTH) / (tp + errors + SMOOTH)
         return 1 - index.mean() + self.ce * mean_over_valid(entropy, valid)

@@ -1,4 +1,4 @@
-"""The networks: each maps (B, C, X, Y, Z) to logits (B, K, X, Y, Z) and states its stride."""
+"""Networks from (B, C, X, Y, Z) to logits (B, K, X, Y, Z); each states the stride of its input."""
 
 import math
 from typing import TYPE_CHECKING, Annotated
@@ -16,19 +16,17 @@ __all__ = ["PRIOR", "DynUNet", "Network", "SegResNet", "SwinUNETR", "UNet", "ini
 
 Network = Annotated[UNet | SegResNet | DynUNet | SwinUNETR, NamedUnion()]
 PRIOR = 0.1
-"""The probability an untrained network gives every voxel and class."""
+"""The probability of every voxel and class in an untrained network."""
 
 
 def init_prior_bias(network: "nn.Module", outputs: int, *, exclusive: bool) -> None:
-    """Set the bias of the last layer so that every class starts at PRIOR.
+    """Set the bias of the last layer so that every class starts at PRIOR (Lin et al. 2017, section 4.1).
 
-    Organs fill few voxels; without this the first hundreds of steps only learn that (Lin et al.
-    2017, section 4.1). Exclusive classes share PRIOR, lest many of them leave the background none.
+    Classes fill few voxels; without this the first hundreds of steps learn nothing else. Exclusive
+    classes share PRIOR, lest many of them leave the background none.
     """
-    share = PRIOR / outputs if exclusive else PRIOR
-    rest = 1 - PRIOR  # of the class itself, or of the background
-    layers = [m for m in network.modules() if getattr(m, "out_channels", None) == outputs]
-    for layer in reversed(layers):
-        if getattr(layer, "bias", None) is not None:
-            layer.bias.data.fill_(math.log(share / rest))  # type: ignore[operator]
+    probability = PRIOR / outputs if exclusive else PRIOR
+    for layer in reversed(list(network.modules())):
+        if getattr(layer, "out_channels", None) == outputs and getattr(layer, "bias", None) is not None:
+            layer.bias.data.fill_(math.log(probability / (1 - PRIOR)))  # type: ignore[operator]
             return

@@ -1,4 +1,4 @@
-"""nnU-Net's U-Net."""
+"""DynUNet, nnU-Net's U-Net."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -30,7 +30,7 @@ class DynUNet(Section):
         return total_stride(self._level_strides)
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
-        """The network for this many channels in and classes out."""
+        """A network from `inputs` channels to `outputs` classes."""
         from monai.networks.nets import DynUNet
 
         from volseg.model.networks.instance_norm import use_channels_last_norms

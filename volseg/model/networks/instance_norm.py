@@ -1,4 +1,4 @@
-"""Instance norm that keeps channels-last data channels-last on a CPU, and has the right gradient there."""
+"""Instance norm of channels-last data on a CPU, without copies and with the right gradient."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ LAST = torch.channels_last_3d
 
 
 class ChannelsLastInstanceNorm(nn.InstanceNorm3d):
-    """torch's, with the same weights, but on a CPU of and for channels-last data.
+    """torch's InstanceNorm3d with the same weights, whose input and output on a CPU are channels-last.
 
-    torch copies such data to channels-first, and the convolution that follows copies them back. Worse,
-    with one item in the batch torch 2.13 reads a channels-last gradient as if it were channels-first.
+    torch's copies such data to channels-first, and the next convolution copies them back. Worse, with
+    one item in the batch torch 2.13 reads a channels-last gradient as if it were channels-first.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each channel of each item of (B, C, X, Y, Z) with mean 0 and deviation 1, then the weights."""
+        """Each channel of each item of (B, C, X, Y, Z) at mean 0 and deviation 1, then scale and bias."""
         if x.device.type != "cpu" or x[0, 0].numel() == 1:  # torch's refuses one voxel
             return super().forward(x)
         normal: Tensor = _Normalize.apply(x, self.eps)  # type: ignore[no-untyped-call]
@@ -28,7 +28,7 @@ class ChannelsLastInstanceNorm(nn.InstanceNorm3d):
 
 
 def use_channels_last_norms(network: nn.Module) -> nn.Module:
-    """The network, its instance norms turned into these; weights and their names stay."""
+    """A network with its instance norms replaced by channels-last ones; names and weights stay."""
     for module in network.modules():
         if type(module) is nn.InstanceNorm3d and not module.track_running_stats:
             module.__class__ = ChannelsLastInstanceNorm

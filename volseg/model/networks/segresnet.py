@@ -1,4 +1,4 @@
-"""The residual encoder-decoder with group norms."""
+"""SegResNet, a residual encoder-decoder with group norms."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +25,7 @@ class SegResNet(Section):
         return total_stride([(2, 2, 2)] * (len(self.blocks_down) - 1))
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
-        """The network for this many channels in and classes out."""
+        """A network from `inputs` channels to `outputs` classes."""
         from monai.networks.nets import SegResNet
 
         network: nn.Module = SegResNet(

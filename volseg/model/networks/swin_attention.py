@@ -1,4 +1,4 @@
-"""Attention within windows, so many windows at a time as the processor's cache holds."""
+"""Attention within windows, in chunks of windows that fit the processor's cache."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 Size = tuple[int, ...]
 APART = -100.0
-"""What attention between voxels that only the shift made neighbours gets added, as in MONAI."""
+"""Added to the attention between voxels that only the shift made neighbours, as in MONAI."""
+CACHED = 1 << 20
+"""Attention values of one core's chunk."""
 
 
 @dataclass(frozen=True)
 class WindowKinds:
-    """The windows of a batch, sorted into at most eight kinds, each with one mask.
+    """The windows of a batch, sorted into at most eight kinds with a mask each.
 
-    Only the last window of a shifted axis holds voxels from both ends of the image. So a window's mask
-    depends on nothing but the axes on which it is the last.
+    Only the last window of a shifted axis holds voxels from both ends of the image, so a window's mask
+    depends only on the axes on which it is the last.
     """
 
     order: Tensor
@@ -29,7 +31,7 @@ class WindowKinds:
     counts: tuple[int, ...]
     """The number of windows of each kind."""
     masks: tuple[Tensor | None, ...]
-    """For each kind what is added to its attention, (N, N), or None."""
+    """Added to the attention of each kind, (N, N), or None."""
 
 
 @lru_cache(maxsize=64)
@@ -45,8 +47,8 @@ def window_kinds(grid: Size, window: Size, shift: Size, *, batch: int, device: t
     return WindowKinds(
         order=order.to(device),
         back=order.argsort().to(device),
-        counts=tuple(int((kind == one).sum()) for one in present),
-        masks=tuple(_attention_mask(one, window, shift, device) for one in present),
+        counts=tuple(int((kind == number).sum()) for number in present),
+        masks=tuple(_attention_mask(number, window, shift, device) for number in present),
     )
 
 
@@ -63,12 +65,8 @@ def _attention_mask(kind: int, window: Size, shift: Size, device: torch.device) 
     return torch.where(apart, APART, 0.0).to(device)
 
 
-CACHED = 1 << 20
-"""As many attention values as a core handles at once."""
-
-
 class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
-    """MONAI's, with the same weights; its values stay in the type of the data, and its mask is one a kind."""
+    """MONAI's attention with the same weights, values in the type of the data, and one mask a kind."""
 
     def forward(self, x: Tensor, mask: WindowKinds | None) -> Tensor:
         """Windows (B * W, N, C) after attention among the N voxels of each."""
@@ -89,7 +87,7 @@ class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
         return out
 
     def _position_bias(self, n: int) -> Tensor:
-        """What each head adds for the relative position of two voxels, (H, N, N)."""
+        """The bias of each head by the relative position of two voxels, (H, N, N)."""
         index = self.relative_position_index[:n, :n].reshape(-1)
         rows: Tensor = self.relative_position_bias_table.index_select(0, index)
         return rows.t().reshape(self.num_heads, n, n)
@@ -100,14 +98,16 @@ class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
         if q.device.type == "cpu":
             most = max(1, CACHED * torch.get_num_threads() // added.numel())
         mixed = []
-        for some in zip(*(torch.split(part, most) for part in (q * self.scale, k, v)), strict=True):
-            scores = some[0] @ some[1].transpose(-2, -1) + added.to(q.dtype)
-            mixed.append(self.attn_drop(scores.softmax(dim=-1)) @ some[2])
+        for query, key, value in zip(
+            *(torch.split(part, most) for part in (q * self.scale, k, v)), strict=True
+        ):
+            scores = query @ key.transpose(-2, -1) + added.to(q.dtype)
+            mixed.append(self.attn_drop(scores.softmax(dim=-1)) @ value)
         return torch.cat(mixed)
 
 
 class SwinStage(BasicLayer):  # type: ignore[misc]
-    """MONAI's stage; masks are made once for each size."""
+    """MONAI's stage, which makes its masks once for each size."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, X, Y, Z) after the blocks of the stage and half as large on each axis."""
@@ -126,7 +126,7 @@ class SwinStage(BasicLayer):  # type: ignore[misc]
 
 
 def attend_in_cache(network: nn.Module) -> nn.Module:
-    """The network, with MONAI's Swin stages turned into these; its weights stay as they are."""
+    """A network with MONAI's Swin stages replaced by these; its weights stay."""
     for module in network.modules():
         if type(module) is BasicLayer:
             module.__class__ = SwinStage

@@ -1,4 +1,4 @@
-"""The transformer among the networks."""
+"""SwinUNETR, a transformer with a convolutional decoder."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -27,7 +27,7 @@ class SwinUNETR(Section):
         return (32, 32, 32)
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
-        """The network for this many channels in and classes out."""
+        """A network from `inputs` channels to `outputs` classes."""
         from monai.networks.nets import SwinUNETR
 
         from volseg.model.networks.instance_norm import use_channels_last_norms

@@ -42,7 +42,7 @@ class UNet(Section):
         return total_stride(self._level_strides)
 
     def build(self, inputs: int, outputs: int) -> "nn.Module":
-        """The network for this many channels in and classes out."""
+        """A network from `inputs` channels to `outputs` classes."""
         from monai.networks.nets import UNet
 
         from volseg.model.networks.instance_norm import use_channels_last_norms

@@ -1,52 +1,33 @@
-"""What calibration changed: how well confidence tells the true Dice, and probabilities the truth."""
+"""What calibration changed: how well confidence tells Dice, and probabilities the labels."""
 
 from collections.abc import Iterator
 
-from volseg import formatting
 from volseg.inference.confidence.calibration_file import CalibrationFile, Figures
 from volseg.report.page.content import ReportContent, distinct_run_values
-from volseg.visualization import html_page
-
-HEADER = ("class", "temperature", "Spearman", "error of Dice", "ECE")
-CAPTION = (
-    "Temperature: below 1 probabilities were too near to one half, above 1 too sure. Spearman: how well "
-    "confidence ranks masks by their true Dice; 1 is best. Error of Dice: the mean distance of confidence "
-    "from it. ECE, the expected calibration error: the mean distance of voxels' probabilities from how "
-    "often they hold."
-)
+from volseg.visualization.html_page import render
 
 
-def calibration_changes(facts: ReportContent) -> str:
+def calibration_changes(content: ReportContent) -> str:
     """A table for each calibration of the runs: before, and after."""
-    cards = [html_page.card(_card_title(names, one), _class_table(one, facts), CAPTION)
-             for names, one in distinct_run_values(facts, lambda run: run.calibrated)]  # fmt: skip
-    lead = "Before → after, on validation scans; after is told of cases that the calibration did not see."
-    return html_page.section("Calibration", lead, *cards, kind="stack")
-
-
-def _card_title(names: str, one: CalibrationFile) -> str:
-    of = f"{formatting.format_count(one.scans, 'scan')} of {formatting.format_count(one.cases, 'case')}"
-    return f"{names}: {of}" if names else of.capitalize()
-
-
-def _class_table(one: CalibrationFile, facts: ReportContent) -> str:
-    rows = [
-        (name, f"{organ.calibration.temperature:.2f}", *_before_after_cells(organ.before, organ.after))
-        for name, organ in one.organs.items()
+    calibrations = [
+        (names, file, _class_rows(file), [content.colour(name) for name in file.organs])
+        for names, file in distinct_run_values(content, lambda run: run.calibrated)
     ]
-    rows.append(("all", "–", *_before_after_cells(one.before, one.after)))
-    swatches = [facts.swatch_index(name) for name in one.organs]
-    return html_page.table(HEADER, rows, kind="wide", swatches=swatches)
+    return render("report/page/calibration.html.j2", calibrations=calibrations) if calibrations else ""
+
+
+def _class_rows(file: CalibrationFile) -> list[tuple[str, ...]]:
+    rows = [
+        (name, f"{entry.calibration.temperature:.2f}", *_before_after_cells(entry.before, entry.after))
+        for name, entry in file.organs.items()
+    ]
+    return [*rows, ("all", "–", *_before_after_cells(file.before, file.after))]
 
 
 def _before_after_cells(before: Figures, after: Figures) -> Iterator[str]:
-    pairs = (
-        (before.spearman, after.spearman, 2),
-        (before.dice_error, after.dice_error, 3),
-        (before.ece, after.ece, 3),
-    )
-    for was, now, digits in pairs:
-        yield f"{_format_figure(was, digits)} → {_format_figure(now, digits)}"
+    for name, digits in {"spearman": 2, "dice_error": 3, "ece": 3}.items():
+        was, now = (_format_figure(getattr(figures, name), digits) for figures in (before, after))
+        yield f"{was} → {now}"
 
 
 def _format_figure(value: float | None, digits: int) -> str:

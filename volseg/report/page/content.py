@@ -5,22 +5,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from volseg import formatting
 from volseg.evaluation.scan_scores import LABELLED, ScanScores
 from volseg.evaluation.summary import COLUMNS, METRICS, Scores
+from volseg.formatting import abbreviate_names
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.prediction_folder import Prediction
 from volseg.runs.run import Run
 from volseg.tuning.tuning_file import TuningFile
+from volseg.visualization.html_page import css_colour
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run: its name, by which version it was made, its config and steps as they are written, its epochs.
+    """A run: its name, the version that made it, its config and steps as written, the rows of its epochs.
 
-    `calibrated` and `tuned` are what was found for its present weights.
+    `calibrated` and `tuned` are the calibration and the tuning of its present weights.
     """
 
     name: str
@@ -34,7 +35,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class ReportScan:
-    """A predicted scan; `picture` is what the page's script shows, "" where it has none."""
+    """A predicted scan; `picture` is the JSON that the page's script shows, "" where it has none."""
 
     record: Prediction
     case: str
@@ -55,9 +56,13 @@ class ReportScan:
 
     @property
     def dice(self) -> float:
-        """The mean over the classes that are in it, on either side; NaN without any."""
-        some = [one["Dice"] for one in self.values.values() if not math.isnan(one["Dice"])]
-        return sum(some) / len(some) if some else math.nan
+        """The mean Dice of the classes that labels or prediction have; NaN without any."""
+        dice = [values["Dice"] for values in self.values.values() if not math.isnan(values["Dice"])]
+        return sum(dice) / len(dice) if dice else math.nan
+
+    def metric(self, class_name: str, metric: str) -> float:
+        """A metric of a class; NaN without scores."""
+        return self.values.get(class_name, {}).get(metric, math.nan)
 
 
 @dataclass(frozen=True)
@@ -79,33 +84,34 @@ class ReportContent:
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def colour_index(self, name: str) -> int:
-        """Which colour a class has."""
-        return self.classes.index(name)
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any scan has a picture."""
+        return any(scan.picture for scan in self.scans)
 
-    def swatch_index(self, name: str) -> int | None:
-        """The same, or None of a class that no scan here has."""
-        return self.colour_index(name) if name in self.classes else None
+    def colour(self, class_name: str) -> str:
+        """The CSS class of the colour of a class; "" of a class that no scan here has."""
+        return css_colour(self.classes.index(class_name)) if class_name in self.classes else ""
 
 
-def distinct_run_values(facts: ReportContent, told: Callable[[RunInfo], T | None]) -> list[tuple[str, T]]:
-    """What is told of runs, each once, and of which it is told; no names where it is of all."""
-    by_fact: list[tuple[list[str], T]] = []
-    for one in facts.trained:
-        found = told(one)
-        same = next((names for names, other in by_fact if other == found), None)
-        if same is not None:
-            same.append(one.name)
-        elif found is not None:
-            by_fact.append(([one.name], found))
+def distinct_run_values(
+    content: ReportContent, value_of: Callable[[RunInfo], T | None]
+) -> list[tuple[str, T]]:
+    """Each value of the runs once, with the names of its runs; no names where it is that of all."""
+    values = [value_of(run) for run in content.trained]
+    distinct = [value for i, value in enumerate(values) if value is not None and value not in values[:i]]
+    names = [
+        [run.name for run, other in zip(content.trained, values, strict=True) if other == value]
+        for value in distinct
+    ]
     return [
-        ("" if len(names) == len(facts.trained) else formatting.abbreviate_names(names), found)
-        for names, found in by_fact
+        ("" if len(runs) == len(values) else abbreviate_names(runs), value)
+        for runs, value in zip(names, distinct, strict=True)
     ]
 
 
 def metric_heading(metric: str) -> str:
-    """What a metric is called, with its unit."""
+    """The name of a metric with its unit."""
     if metric in COLUMNS:
         return COLUMNS[metric].replace("\n", " ")
     name, unit = metric.replace("_", " "), _metric_unit(metric)
@@ -113,7 +119,7 @@ def metric_heading(metric: str) -> str:
 
 
 def format_metric(metric: str, value: float) -> str:
-    """A value of a metric as people read it; a distance from nothing is infinite."""
+    """A metric's value with three decimals, one if it has a unit; `–` for NaN, `∞` for infinity."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -122,10 +128,10 @@ def format_metric(metric: str, value: float) -> str:
 
 
 def format_metric_range(metric: str, low: float, high: float) -> str:
-    """From a value of a metric to another."""
+    """An interval of a metric's values."""
     return f"{format_metric(metric, low)}{' to ' if low < 0 else '–'}{format_metric(metric, high)}"
 
 
 def _metric_unit(metric: str) -> str:
-    known = METRICS.get(metric.removesuffix(LABELLED))
-    return known.unit if known else ""
+    measure = METRICS.get(metric.removesuffix(LABELLED))
+    return measure.unit if measure else ""

@@ -8,10 +8,8 @@ import numpy.typing as npt
 from volseg.data.volume import Array
 from volseg.visualization import svg
 
-PARTS = 4
-"""Units of a path in a pixel: outlines lie between the voxels' centres and turn smoothly."""
-EXACT = 1.0
-"""How far, in units, an outline may be moved to save corners: a quarter of a pixel."""
+PARTS = 4  # units of a path in a pixel: outlines lie between the voxels' centres and turn smoothly
+EXACT = 1.0  # how far, in units, an outline may be moved to save corners: a quarter of a pixel
 
 
 def mask_outline(mask: Array, size: tuple[int, int]) -> str:
@@ -26,12 +24,12 @@ def mask_outline(mask: Array, size: tuple[int, int]) -> str:
     larger = (size[0] * PARTS, size[1] * PARTS)
     smooth = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), larger)
     solid = np.pad((smooth >= 0.5).astype(np.uint8), 1)
-    found, _ = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return "".join(_contour_path(cv2.approxPolyDP(one, EXACT, True)[:, 0] - 1) for one in found)
+    contours, _ = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return "".join(_contour_path(cv2.approxPolyDP(line, EXACT, True)[:, 0] - 1) for line in contours)
 
 
 def _contour_path(corners: npt.NDArray[np.int32]) -> str:
-    """A closed line: its first corner, then the steps to the others."""
+    """A closed line through corners (N, 2): the first, then the steps to the others."""
     (x, y), steps = corners[0], np.diff(corners, axis=0)
     line = " ".join(f"{across} {down}" for across, down in steps.tolist()).replace(" -", "-")
     return f"M{x} {y}l{line or '0 0'}z"

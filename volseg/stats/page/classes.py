@@ -1,226 +1,165 @@
-"""What the page tells of classes: how large they are, where they lie, and how both change."""
+"""Classes: how large they are, where they lie, and how both change."""
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from volseg import formatting
-from volseg.data import distribution
-from volseg.data.distribution import Spread
-from volseg.stats.dataset_stats import DatasetStats, DayVolumeStats, ExtentStats, OverlapStats
-from volseg.stats.scan_stats import AXES, ClassExtent, ScanStats, pair_name
-from volseg.visualization import html_page, row_charts, scan_charts
-from volseg.visualization.row_charts import ChartRow, Span
-from volseg.visualization.stylesheet import css_colour
+from markupsafe import Markup
 
-PLOTTED = 6
-"""Classes whose days are plotted; all are in the table."""
-SQUARE = 6
-"""Classes whose overlaps are shown as a matrix too."""
+from volseg.data.distribution import Spread, format_spread
+from volseg.formatting import format_number, format_percent
+from volseg.stats.dataset_stats import DatasetStats, ExtentStats, OverlapStats
+from volseg.stats.scan_stats import AXES, ClassExtent, ScanStats, pair_name
+from volseg.visualization import row_charts
+from volseg.visualization.html_page import css_colour, render
+from volseg.visualization.row_charts import ChartRow, Span
+from volseg.visualization.scan_charts import CaseValues, case_ranges
+from volseg.visualization.svg import Figure
+
+PLOTTED = 6  # classes whose days are plotted; all are in the table
+SQUARE = 6  # classes whose overlaps are shown as a matrix too
 PAIRS = 12
 
 
 class PresentClass(NamedTuple):
-    """A class that some scan has: its name and colour, and each scan that has it with its place."""
+    """A class that some scan has: its name and colour, and each scan that has it with its extent."""
 
     name: str
     kind: str
     where: ExtentStats
-    places: Sequence[tuple[ScanStats, ClassExtent]]
+    extents: Sequence[tuple[ScanStats, ClassExtent]]
+
+    def row(self, spread: Spread, unit: str, value: Callable[[ClassExtent], float]) -> ChartRow:
+        """A row of one quantity, by scan."""
+        values = {scan.name: value(extent) for scan, extent in self.extents}
+        text = format_spread(spread, unit)
+        return ChartRow.by_scan(self.name, text, values, lambda v: f"{format_number(v)} {unit}", self.kind)
+
+    @property
+    def volume_row(self) -> ChartRow:
+        """Its volumes in ml, by scan."""
+        return self.row(self.where.volume_ml, "ml", lambda extent: extent.volume_ml)
 
 
-def sizes_and_positions(found: DatasetStats) -> str:
+def sizes_and_positions(stats: DatasetStats) -> str:
     """How large classes are, how many slices show them, and where they lie from head to foot."""
-    seen = list(_present_classes(found))
-    if not found.labelled:
+    if not stats.labelled:
         return ""
-    lead = f"Over {formatting.format_count(found.labelled, 'scan')} with labels."
-    return html_page.section(
-        "Classes", lead, _volume_chart(seen), _slice_chart(found), _head_foot_chart(seen)
+    present = list(_present_classes(stats))
+    rows = [class_.volume_row for class_ in present]
+    return render(
+        "stats/page/classes.html.j2",
+        stats=stats,
+        volumes=row_charts.strip_plots(rows, unit="ml", label="Volumes over scans") if rows else "",
+        slices=_slice_chart(stats, stats.slices.empty_share) if stats.slices else "",
+        profiles=_head_foot_chart(present) if present else "",
     )
 
 
-def _present_classes(found: DatasetStats) -> Iterator[PresentClass]:
-    for index, (name, one) in enumerate(found.organs.items()):
-        if one.where:
-            counted = [scan for scan in found.scans if scan.in_class_stats]
-            places = [(scan, place) for scan in counted if (place := scan.class_extent(name))]
-            yield PresentClass(name, css_colour(index), one.where, places)
+def _present_classes(stats: DatasetStats) -> Iterator[PresentClass]:
+    scans = [scan for scan in stats.scans if scan.in_class_stats]
+    for index, (name, entry) in enumerate(stats.organs.items()):
+        if entry.where:
+            extents = [(scan, extent) for scan in scans if (extent := scan.class_extent(name))]
+            yield PresentClass(name, css_colour(index), entry.where, extents)
 
 
-def _volume_chart(seen: Sequence[PresentClass]) -> str:
-    lines = [
-        ChartRow(
-            name,
-            distribution.format_spread(where.volume_ml, "ml"),
-            [place.volume_ml for _, place in places],
-            [f"{scan.name}: {formatting.format_number(place.volume_ml)} ml" for scan, place in places],
-            kind,
-        )
-        for name, kind, where, places in seen
-    ]
-    if not lines:
-        return ""
-    plot = row_charts.strip_plots(
-        lines, unit="ml", label=f"Volumes over scans. {row_charts.describe_rows(lines)}"
-    )
-    return html_page.figure("Volume", plot, f"{row_charts.BOXES} {row_charts.FIGURES}")
+def _slice_chart(stats: DatasetStats, empty_share: Spread) -> Markup:
+    """The share of all slices that show no class, and each class."""
+    scans = [scan for scan in stats.scans if scan.in_class_stats]
+    slices = sum(scan.slice_count for scan in scans)
+    share = sum(scan.empty_slices or 0 for scan in scans) / slices
+    rows = [ChartRow("no class", format_percent(share), [share], kind="none")]
+    spreads = [empty_share]
+    for index, (name, entry) in enumerate(stats.organs.items()):
+        shares = [(e.slices if (e := scan.class_extent(name)) else 0) / scan.slice_count for scan in scans]
+        spreads.append(Spread.from_values(shares))
+        text = format_percent(entry.slice_share)
+        rows.append(ChartRow(name, text, [entry.slice_share], kind=css_colour(index)))
+    return row_charts.share_bars(rows, spreads, unit="% of slices", label="Slices")
 
 
-def _slice_chart(found: DatasetStats) -> str:
-    counted = [scan for scan in found.scans if scan.in_class_stats]
-    if not found.slices:
-        return ""
-    share = found.slices.empty / found.slices.count
-    lines = [ChartRow("no class", formatting.format_percent(share), [share], kind="none")]
-    spreads = [found.slices.empty_share]
-    for index, (name, one) in enumerate(found.organs.items()):
-        shown = [(scan, scan.class_extent(name)) for scan in counted]
-        spreads.append(Spread.from_values(p.slices / scan.slice_count if p else 0.0 for scan, p in shown))
-        told = formatting.format_percent(one.slice_share)
-        lines.append(ChartRow(name, told, [one.slice_share], kind=css_colour(index)))
-    plot = row_charts.share_bars(
-        lines, spreads, unit="% of slices", label=f"Slices. {row_charts.describe_rows(lines)}"
-    )
-    caption = f"Of {formatting.format_number(found.slices.count)} slices. Line: 5–95 % of scans."
-    return html_page.figure("Slices that show a class", plot, caption)
+def _head_foot_chart(present: Sequence[PresentClass]) -> Markup:
+    rows, spans = [], []
+    for name, kind, where, extents in present:
+        top, bottom = (format_number(spread.median) for spread in (where.top_mm, where.bottom_mm))
+        rows.append(ChartRow(name, f"{top} to {bottom} mm", [], kind=kind))
+        spans.append([Span(extent.top_mm, extent.bottom_mm) for _, extent in extents])
+    unit, label = "mm below the head end of the scan", "Where classes lie from head to foot"
+    return row_charts.presence_profiles(rows, spans, unit=unit, label=label)
 
 
-def _head_foot_chart(seen: Sequence[PresentClass]) -> str:
-    lines, spans = [], []
-    for name, kind, where, places in seen:
-        top, bottom = (
-            formatting.format_number(where.top_mm.median),
-            formatting.format_number(where.bottom_mm.median),
-        )
-        lines.append(ChartRow(name, f"{top} to {bottom} mm", [], kind=kind))
-        spans.append([Span(place.top_mm, place.bottom_mm) for _, place in places])
-    if not lines:
-        return ""
-    label = f"Where classes lie from head to foot. {row_charts.describe_rows(lines)}"
-    plot = row_charts.presence_profiles(lines, spans, unit="mm below the head end of the scan", label=label)
-    caption = "Height: share of scans in which a class reaches over a place. Figures: median top and bottom."
-    return html_page.figure("From head to foot", plot, caption)
-
-
-def volumes_by_day(found: DatasetStats) -> str:
+def volumes_by_day(stats: DatasetStats) -> str:
     """How volumes change over the days of a case; of many classes the most variable are plotted."""
-    some = [(one, days) for one in _present_classes(found) if (days := found.organs[one.name].days)]
-    if not some:
+    present = [(class_, stats.organs[class_.name].days) for class_ in _present_classes(stats)]
+    varying = [(class_, days) for class_, days in present if days]
+    if not varying:
         return ""
-    most = sorted(some, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
-    plots = [
-        html_page.figure(one.name, _day_range_chart(one), _day_change_text(days))
-        for one, days in some
-        if (one, days) in most
-    ]
-    left = f" The {PLOTTED} classes that vary most." if len(some) > PLOTTED else ""
-    lead = (
-        "Of cases that have the class on two days or more: a line a case from its smallest to its "
-        f"largest day, a dot a day.{left}"
+    most = sorted(varying, key=lambda pair: -pair[1].ratio.median)[:PLOTTED]
+    return render(
+        "stats/page/day_volumes.html.j2",
+        classes=[(item[0].name, item[1], _day_range_chart(item[0])) for item in varying if item in most],
+        hidden=len(varying) - len(most),
     )
-    return html_page.section("Volumes over a case's days", lead, *plots)
 
 
-def _day_change_text(days: DayVolumeStats) -> str:
-    ratio, variation = days.ratio, days.variation
-    told = (
-        f"Largest by smallest day: median {ratio.median:.2f}, at most {ratio.high:.3g}. "
-        f"Standard deviation by mean: median {formatting.format_percent(variation.median)}, "
-        f"at most {formatting.format_percent(variation.high)}."
-    )
-    some = formatting.format_count(days.on_some_days, "case")
-    return f"{told} {some} without it on other days." if days.on_some_days else told
+def _day_range_chart(class_: PresentClass) -> Markup:
+    days_by_case: dict[str, list[tuple[float, str]]] = {}
+    for (scan, extent), hint in zip(class_.extents, class_.volume_row.hints, strict=True):
+        days_by_case.setdefault(scan.case, []).append((extent.volume_ml, hint))
+    cases = [CaseValues(case, days) for case, days in days_by_case.items() if len(days) > 1]
+    return case_ranges(cases, kind=class_.kind, label=f"Volume of {class_.name} on each day, by case")
 
 
-def _day_range_chart(one: PresentClass) -> str:
-    by_case: dict[str, list[tuple[float, str]]] = {}
-    for scan, place in one.places:
-        told = f"{scan.name}: {formatting.format_number(place.volume_ml)} ml"
-        by_case.setdefault(scan.case, []).append((place.volume_ml, told))
-    cases = [scan_charts.CaseValues(case, seen) for case, seen in by_case.items() if seen[1:]]
-    return scan_charts.case_ranges(cases, kind=one.kind, label=f"Volume of {one.name} on each day, by case")
-
-
-def extents(found: DatasetStats) -> str:
+def extents(stats: DatasetStats) -> str:
     """How large the boxes around classes are: what a patch should hold."""
-    seen = list(_present_classes(found))
-    if not seen or not found.extent_mm:
+    present = list(_present_classes(stats))
+    if not present or not stats.extent_mm:
         return ""
-    boxes = [scan.extent_mm for scan in found.scans if scan.in_class_stats and scan.extent_mm]
-    parts = []
-    for axis, axis_name in enumerate(AXES):
-        lines = [_extent_row(one, axis) for one in seen]
-        if len(seen) > 1:
-            told = distribution.format_spread(found.extent_mm[axis], "mm")
-            lines.append(ChartRow("all classes", told, [box[axis] for box in boxes], kind="none"))
-        plot = row_charts.strip_plots(
-            lines, unit="mm", zero=False, label=f"Extent {axis_name}. {row_charts.describe_rows(lines)}"
-        )
-        parts.append(html_page.figure(axis_name.capitalize(), plot))
-    lead = (
-        "The box around a class, by scan, along the patient's axes: a patch that is larger sees it whole. "
-        f"{row_charts.BOXES} {row_charts.FIGURES}"
-    )
-    return html_page.section("Extent", lead, *parts)
+    boxes = [scan.extent_mm for scan in stats.scans if scan.in_class_stats and scan.extent_mm]
+    charts = []
+    for axis, name in enumerate(AXES):
+        rows = [_extent_row(class_, axis) for class_ in present]
+        if len(present) > 1:
+            text = format_spread(stats.extent_mm[axis], "mm")
+            rows.append(ChartRow("all classes", text, [box[axis] for box in boxes], kind="none"))
+        chart = row_charts.strip_plots(rows, unit="mm", zero=False, label=f"Extent {name}")
+        charts.append(Figure(name.capitalize(), chart))
+    return render("stats/page/extents.html.j2", charts=charts)
 
 
-def _extent_row(one: PresentClass, axis: int) -> ChartRow:
-    values = [place.extent_mm[axis] for _, place in one.places]
-    hints = [
-        f"{scan.name}: {formatting.format_number(place.extent_mm[axis])} mm" for scan, place in one.places
-    ]
-    told = distribution.format_spread(one.where.extent_mm[axis], "mm")
-    return ChartRow(one.name, told, values, hints, one.kind)
+def _extent_row(class_: PresentClass, axis: int) -> ChartRow:
+    return class_.row(class_.where.extent_mm[axis], "mm", lambda extent: extent.extent_mm[axis])
 
 
-def overlaps(found: DatasetStats) -> str:
+def overlaps(stats: DatasetStats) -> str:
     """What classes share, where they may share anything; of many pairs those that share most."""
-    if not found.overlaps:
+    if not stats.overlaps:
         return ""
-    most = sorted(found.overlaps, key=lambda one: -one.share.high)[:PAIRS]
-    lines = [_overlap_row(one, found) for one in found.overlaps if one in most]
-    plot = row_charts.strip_plots(
-        lines, unit="%", label=f"Overlaps over scans. {row_charts.describe_rows(lines)}"
-    )
-    left = f" The {PAIRS} pairs that share most." if len(found.overlaps) > PAIRS else ""
-    matrix = ""
-    if len(found.classes) <= SQUARE:
-        matrix = html_page.card("Median over scans", _overlap_matrix(found.classes, found.overlaps))
-    return html_page.section(
-        "Overlap between classes",
-        f"Voxels that two classes share, as a share of the smaller one in the scan.{left}",
-        html_page.figure("By scan", plot, f"{row_charts.BOXES} {row_charts.FIGURES}"),
-        matrix,
+    most = sorted(stats.overlaps, key=lambda pair: -pair.share.high)[:PAIRS]
+    rows = [_overlap_row(pair, stats) for pair in stats.overlaps if pair in most]
+    names = [name.replace("_", " ") for name in stats.classes]
+    return render(
+        "stats/page/overlaps.html.j2",
+        chart=row_charts.strip_plots(rows, unit="%", label="Overlaps over scans"),
+        drawn=PAIRS,
+        hidden=len(stats.overlaps) > PAIRS,
+        columns=names[1:],
+        matrix=list(zip(names, _overlap_matrix(stats), strict=False)) if len(names) <= SQUARE else [],
     )
 
 
-def _overlap_row(one: OverlapStats, found: DatasetStats) -> ChartRow:
-    name = pair_name(one.one, one.other)
-    shared = [
-        (scan, scan.overlaps[name]) for scan in found.scans if scan.in_class_stats and name in scan.overlaps
-    ]
-    low, middle, high = map(formatting.format_percent, (one.share.p5, one.share.median, one.share.p95))
-    hints = [f"{scan.name}: {formatting.format_percent(share)}" for scan, share in shared]
-    values = [100 * share for _, share in shared]
+def _overlap_row(pair: OverlapStats, stats: DatasetStats) -> ChartRow:
+    name = pair_name(pair.one, pair.other)
+    shares = {s.name: s.overlaps[name] for s in stats.scans if s.in_class_stats and name in s.overlaps}
+    low, middle, high = map(format_percent, (pair.share.p5, pair.share.median, pair.share.p95))
+    hints = [f"{scan}: {format_percent(share)}" for scan, share in shares.items()]
+    values = [100 * share for share in shares.values()]
     return ChartRow(name, f"{middle} ({low}–{high})", values, hints, "plain")
 
 
-def _overlap_matrix(classes: Sequence[str], overlaps: Sequence[OverlapStats]) -> str:
-    """Medians over scans, and the largest below; the more two classes share, the deeper the colour."""
-    known = {frozenset((one.one, one.other)): one.share for one in overlaps}
+def _overlap_matrix(stats: DatasetStats) -> list[list[tuple[Spread | None, float]]]:
+    """The upper triangle of shares and how deep their colours are, a row a class but for the last."""
+    known = {(pair.one, pair.other): pair.share for pair in stats.overlaps}
     most = max(share.high for share in known.values()) or 1.0
-    heads = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in classes[1:])
-    body = ""
-    for row, name in enumerate(classes[:-1]):
-        body += f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
-        for column, other in enumerate(classes[1:], start=1):
-            share = known.get(frozenset((name, other)))
-            if column <= row or share is None:
-                body += "<td></td>"
-                continue
-            heat = 0.06 + 0.5 * share.median / most
-            body += f'<td style="background:rgba(var(--heat),{heat:.2f})">{formatting.format_percent(share.median)}'
-            body += f"<small>up to {formatting.format_percent(share.high)}</small></td>"
-        body += "</tr>"
-    return f'<table class="heat"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    shares = [[known.get((one, other)) for other in stats.classes[1:]] for one in stats.classes[:-1]]
+    return [[(share, 0.06 + 0.5 * share.median / most if share else 0) for share in row] for row in shares]

@@ -1,7 +1,4 @@
-"""Random changes of a patch's grey values, each in place and with its own probability.
-
-A patch's values are 0 to 1 before them.
-"""
+"""Random changes of a patch's grey values, which are 0 to 1 before them, each with its own probability."""
 
 from abc import abstractmethod
 from typing import Any
@@ -17,7 +14,7 @@ Item = dict[str, Any]
 
 
 class IntensityTransform(Randomizable, Transform):  # type: ignore[misc]
-    """A change whose strength is drawn from 0 to `most`, made with the probability `often`."""
+    """A change of up to the strength `most`, made with the probability `often`."""
 
     def __init__(self, most: float, often: float) -> None:
         self.most = most
@@ -26,12 +23,12 @@ class IntensityTransform(Randomizable, Transform):  # type: ignore[misc]
     def __call__(self, item: Item) -> Item:
         """The item; its `image`, float32 (C, X, Y, Z), may have been changed in place."""
         if self.R.random_sample() < self.often:
-            self.vary(item["image"])
+            self._vary(item["image"])
         return item
 
     @abstractmethod
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
+        """Change the image (C, X, Y, Z) in place."""
 
     def _draw_symmetric(self) -> float:
         return float(self.R.uniform(-self.most, self.most))
@@ -40,16 +37,14 @@ class IntensityTransform(Randomizable, Transform):  # type: ignore[misc]
 class Gamma(IntensityTransform):
     """Raise to a power between exp(-most) and exp(most); needs values of at least 0."""
 
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
         np.power(image, np.float32(np.exp(self._draw_symmetric())), out=image)
 
 
 class Blur(IntensityTransform):
     """Smooth by a Gaussian of up to `most` voxels."""
 
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
         from scipy.ndimage import gaussian_filter
 
         sigma = self.R.uniform(0, self.most)
@@ -58,10 +53,9 @@ class Blur(IntensityTransform):
 
 
 class LowResolution(IntensityTransform):
-    """As if voxels had been up to `1 + most` times as wide: thinned out, and filled in linearly."""
+    """Resample to voxels of up to `1 + most` times the width, and back, linearly."""
 
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
         wider = 1 + self.R.uniform(0, self.most)
         fine = torch.from_numpy(image)[None]
         size = [max(1, round(n / wider)) for n in image.shape[1:]]
@@ -72,24 +66,21 @@ class LowResolution(IntensityTransform):
 class Contrast(IntensityTransform):
     """Multiply by 1 - most to 1 + most."""
 
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
         image *= np.float32(1 + self._draw_symmetric())
 
 
 class Brightness(IntensityTransform):
     """Add -most to most."""
 
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
         image += np.float32(self._draw_symmetric())
 
 
 class Noise(IntensityTransform):
     """Add Gaussian noise with a standard deviation of up to `most`."""
 
-    def vary(self, image: Array) -> None:
-        """Change the image in place."""
+    def _vary(self, image: Array) -> None:
         deviation = self.R.uniform(0, self.most)
         seed = int(self.R.randint(2**31))
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))

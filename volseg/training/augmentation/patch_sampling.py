@@ -1,6 +1,6 @@
-"""Where a patch's voxels lie in a scan, and the one cut or resampling that fetches them.
+"""The place of a patch's voxels in a scan, and the single copy or resampling that fetches them.
 
-Beyond the scan there is nothing: image 0, no class.
+Beyond the scan the image is 0 and no class is there.
 """
 
 import math
@@ -17,7 +17,7 @@ from volseg.training.loading.packed_scan import PackedScan, first_wins, mark_ign
 
 @dataclass(frozen=True)
 class PatchFrame:
-    """A patch of `size` voxels (X, Y, Z) in a scan, whose first voxel is `start` before it is varied.
+    """A patch of `size` voxels (X, Y, Z), whose first voxel is `start` in the scan before augmentation.
 
     Patch voxel p lies at start + centre + matrix @ (p - centre) + bend(p), in voxels of the scan.
     `bend` holds control points (3, I, J, K), spread evenly from corner to corner.
@@ -29,12 +29,12 @@ class PatchFrame:
     bend: Array | None = None
 
     def with_matrix(self, matrix: Array) -> "PatchFrame":
-        """The frame varied by a matrix (3, 3) about its centre."""
+        """The frame transformed by a matrix (3, 3) about its centre."""
         return replace(self, matrix=matrix if self.matrix is None else self.matrix @ matrix)
 
     @property
     def flipped_axes(self) -> tuple[int, ...] | None:
-        """The axes that are turned over, if nothing else is done."""
+        """The flipped axes; None where the frame is rotated, zoomed or bent as well."""
         if self.bend is not None:
             return None
         if self.matrix is None:
@@ -44,28 +44,25 @@ class PatchFrame:
         return tuple(np.flatnonzero(self.matrix.diagonal() < 0).tolist())
 
     def voxel_positions(self) -> Array:
-        """Where each voxel lies in the scan: float32 (X, Y, Z, 3), the last axis as Z, Y, X.
-
-        That is the order in which torch wants it.
-        """
+        """The place of each voxel in the scan: float32 (X, Y, Z, 3), the last axis as (z, y, x) for torch."""
         matrix = np.eye(3) if self.matrix is None else self.matrix
         centre = (np.array(self.size) - 1) / 2
         x, y, z = (np.arange(n) - c for n, c in zip(self.size, centre, strict=True))
-        places = np.empty((*self.size, 3), np.float32)
+        positions = np.empty((*self.size, 3), np.float32)
         for axis, (row, middle) in enumerate(zip(matrix, self.start + centre, strict=True)):
             of_x, of_y, of_z = (row[0] * x + middle, row[1] * y, row[2] * z)
             plane = (of_x[:, None, None] + of_y[None, :, None]).astype(np.float32)
-            np.add(plane, of_z.astype(np.float32), out=places[..., 2 - axis])
+            np.add(plane, of_z.astype(np.float32), out=positions[..., 2 - axis])
         if self.bend is not None:
             for axis, field in enumerate(smooth_field(self.bend, self.size)):
-                places[..., 2 - axis] += field
-        return places
+                positions[..., 2 - axis] += field
+        return positions
 
 
 def cut_patch(scan: PackedScan, frame: PatchFrame) -> tuple[Array, Array]:
     """The patch: image float32 (C, X, Y, Z) and label uint8 (K, X, Y, Z) with 0, 1 or IGNORE.
 
-    Without a rotation, zoom or bend it is the scan's own voxels. Else both are resampled linearly,
+    Without a rotation, zoom or bend these are the scan's own voxels. Else both are resampled linearly,
     once, and classes cut at one half.
     """
     flips = frame.flipped_axes
@@ -73,25 +70,25 @@ def cut_patch(scan: PackedScan, frame: PatchFrame) -> tuple[Array, Array]:
 
 
 def smooth_field(controls: Array, size: Sequence[int]) -> Array:
-    """Control points (3, I, J, K) as a smooth field (3, X, Y, Z), float32, by cubic B-splines.
+    """A smooth field (3, X, Y, Z), float32, by cubic B-splines through control points (3, I, J, K).
 
     Independent control points of variance 1 give a field of variance 1 everywhere.
     """
     along_x, along_y, along_z = (  # torch's: numpy's threads would fight with those of the network
         torch.from_numpy(_spline_weights(n, count)) for n, count in zip(size, controls.shape[1:], strict=True)
     )
-    field = along_y @ (torch.from_numpy(controls.astype(np.float32)) @ along_z.T)
-    flat = along_x @ field.flatten(2)
-    smoothed: Array = flat.reshape(len(controls), *size).numpy()
-    return smoothed
+    planes = along_y @ (torch.from_numpy(controls.astype(np.float32)) @ along_z.T)
+    flat = along_x @ planes.flatten(2)
+    field: Array = flat.reshape(len(controls), *size).numpy()
+    return field
 
 
 def _spline_weights(size: int, controls: int) -> Array:
-    """How much of each control point is in each voxel: float32 (size, controls)."""
-    place = np.linspace(0, controls - 1, size)[:, None]
-    away = np.abs(place - np.arange(controls))
-    near, far = 2 / 3 - away**2 + away**3 / 2, np.clip(2 - away, 0, None) ** 3 / 6
-    weights = np.where(away < 1, near, far)
+    """The cubic B-spline weight of each control point in each voxel: float32 (size, controls)."""
+    position = np.linspace(0, controls - 1, size)[:, None]
+    distance = np.abs(position - np.arange(controls))
+    near, far = 2 / 3 - distance**2 + distance**3 / 2, np.clip(2 - distance, 0, None) ** 3 / 6
+    weights = np.where(distance < 1, near, far)
     scaled: Array = (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
     return scaled
 
@@ -103,19 +100,18 @@ def _copy_patch(scan: PackedScan, frame: PatchFrame, flips: tuple[int, ...]) -> 
         low, high = max(start, 0), max(min(start + size, length), start, 0)
         window.append(slice(low, high))
         inside.append(slice(low - start, high - start))
-    along = tuple(axis + 1 for axis in flips)
-    place = (slice(None), *inside)
-    np.flip(image, along)[place] = scan.image[(slice(None), *window)]
-    into = np.flip(label, along)[place]
-    for number, plane in enumerate(into):
+    axes = tuple(axis + 1 for axis in flips)
+    np.flip(image, axes)[:, *inside] = scan.image[:, *window]
+    target = np.flip(label, axes)[:, *inside]
+    for number, plane in enumerate(target):
         plane[...] = scan.label_plane(number, tuple(window))
-    mark_ignored(into, scan.label_plane(scan.class_count, tuple(window)))
+    mark_ignored(target, scan.label_plane(scan.class_count, tuple(window)))
     return image, label
 
 
 def _resample_patch(scan: PackedScan, frame: PatchFrame) -> tuple[Array, Array]:
-    places = frame.voxel_positions()
-    low, high = _source_box(places, scan.shape)
+    positions = frame.voxel_positions()
+    low, high = _source_box(positions, scan.shape)
     image, label = _empty_patch(scan, frame.size)
     if (low >= high).any():
         return image, label
@@ -123,45 +119,45 @@ def _resample_patch(scan: PackedScan, frame: PatchFrame) -> tuple[Array, Array]:
     planes = {n: scan.label_plane(n, window) for n in range(scan.class_count + 1)}
     planes = {n: plane for n, plane in planes.items() if plane.any()}
     source = np.empty((len(image) + len(planes), *(high - low)), np.float32)
-    source[: len(image)] = scan.image[(slice(None), *window)]
-    for into, plane in zip(source[len(image) :], planes.values(), strict=True):
-        into[...] = plane
-    found = _sample_box(source, places, low)
-    masks = dict(zip(planes, found[len(image) :] >= 0.5, strict=True))
-    nowhere = masks.pop(scan.class_count, None)
+    source[: len(image)] = scan.image[:, *window]
+    for target, plane in zip(source[len(image) :], planes.values(), strict=True):
+        target[...] = plane
+    sampled = _sample_box(source, positions, low)
+    masks = dict(zip(planes, sampled[len(image) :] >= 0.5, strict=True))
+    ignored = masks.pop(scan.class_count, None)
     for number, mask in masks.items():
         label[number] = mask
     if scan.exclusive and len(masks) > 1:
         label = first_wins(label)
-    return found[: len(image)], label if nowhere is None else mark_ignored(label, nowhere)
+    return sampled[: len(image)], label if ignored is None else mark_ignored(label, ignored)
 
 
-def _source_box(places: Array, shape: Sequence[int]) -> tuple[Array, Array]:
-    """The box of the scan, from `low` up to before `high`, that these places lie in or between."""
-    axes = [places[..., 2 - axis] for axis in range(3)]  # many times as fast as all at once
+def _source_box(positions: Array, shape: Sequence[int]) -> tuple[Array, Array]:
+    """The box of the scan, from `low` to before `high`, around these positions and their neighbours."""
+    axes = [positions[..., 2 - axis] for axis in range(3)]  # many times as fast as all at once
     low = np.array([max(0, math.floor(along.min())) for along in axes])
     beyond = [math.floor(along.max()) + 2 for along in axes]
     return low, np.minimum(beyond, shape)
 
 
-def _sample_box(source: Array, places: Array, low: Array) -> Array:
-    """A box (C, X, Y, Z) that begins at the voxel `low`, at places in the scan; changes `places`."""
+def _sample_box(source: Array, positions: Array, low: Array) -> Array:
+    """The values of a box (C, X, Y, Z), whose first voxel is `low`, at `positions`, which are changed."""
     length = np.array(source.shape[1:])
-    grid = torch.from_numpy(places)
+    grid = torch.from_numpy(positions)
     grid *= torch.from_numpy((2 / length)[::-1].astype(np.float32))
     grid += torch.from_numpy(((1 - 2 * low) / length - 1)[::-1].astype(np.float32))
     slabs = math.gcd(len(grid), torch.get_num_threads())  # torch spreads items, not voxels, over threads
-    found = grid_sample(
+    sampled = grid_sample(
         torch.from_numpy(source)[None].expand(slabs, -1, -1, -1, -1),
         grid.unflatten(0, (slabs, -1)),  # type: ignore[no-untyped-call]
         padding_mode="zeros",
         align_corners=False,
     )
-    joined: Array = found.transpose(0, 1).flatten(1, 2).numpy()
+    joined: Array = sampled.transpose(0, 1).flatten(1, 2).numpy()
     return joined
 
 
 def _empty_patch(scan: PackedScan, size: Sequence[int]) -> tuple[Array, Array]:
-    """A patch that lies beyond the scan."""
+    """An image (C, X, Y, Z) and a label (K, X, Y, Z) of zeros, as beyond the scan."""
     image = np.zeros((len(scan.image), *size), np.float32)
     return image, np.zeros((scan.class_count, *size), np.uint8)

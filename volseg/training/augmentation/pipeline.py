@@ -1,7 +1,6 @@
-"""From a scan to an augmented training patch, as MONAI transforms.
+"""From a packed scan to an augmented training patch, as MONAI transforms.
 
-The order stands here and nowhere else; to change it, edit `augmentation`. A training item is a dict:
-`image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE.
+A training item is a dict: `image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE.
 """
 
 from collections.abc import Sequence
@@ -14,20 +13,20 @@ from volseg.training.augmentation.spatial import CutPatch, ElasticDeformation, F
 
 
 def build_augmentation(augment: Augment, *, patch: Sequence[int], foreground: float) -> Compose:
-    """All that is drawn for a patch, in order: its place, its shape, then its grey values."""
-    sometimes, often = augment.spatial_probability, augment.intensity_probability
-    turned = augment.scale or any(augment.degrees)
+    """The random transforms of a patch in their order: place, shape, then grey values."""
+    spatial, intensity = augment.spatial_probability, augment.intensity_probability
+    rotate_zoom = augment.scale or any(augment.degrees)
     steps: list[tuple[object, Transform]] = [
         (True, PlacePatch(patch, foreground)),
         (augment.flip, Flip(augment.flip)),
-        (turned, RotateZoom(augment.degrees, augment.scale, sometimes)),
-        (augment.elastic_mm, ElasticDeformation(augment.elastic_mm, sometimes)),
+        (rotate_zoom, RotateZoom(augment.degrees, augment.scale, spatial)),
+        (augment.elastic_mm, ElasticDeformation(augment.elastic_mm, spatial)),
         (True, CutPatch()),
-        (augment.gamma, Gamma(augment.gamma, often)),
-        (augment.blur, Blur(augment.blur, often)),
-        (augment.low_resolution, LowResolution(augment.low_resolution, often)),
-        (augment.contrast, Contrast(augment.contrast, often)),
-        (augment.brightness, Brightness(augment.brightness, often)),
-        (augment.noise, Noise(augment.noise, often)),
+        (augment.gamma, Gamma(augment.gamma, intensity)),
+        (augment.blur, Blur(augment.blur, intensity)),
+        (augment.low_resolution, LowResolution(augment.low_resolution, intensity)),
+        (augment.contrast, Contrast(augment.contrast, intensity)),
+        (augment.brightness, Brightness(augment.brightness, intensity)),
+        (augment.noise, Noise(augment.noise, intensity)),
     ]
     return Compose([step for wanted, step in steps if wanted])

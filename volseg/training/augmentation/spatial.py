@@ -1,4 +1,4 @@
-"""Random choices of where a patch lies and how it is turned; the voxels are fetched once, at the end."""
+"""Random place, flip, rotation, zoom and deformation of a patch; its voxels are fetched once, at the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,20 +11,19 @@ from volseg.training.augmentation.intensity import Item
 from volseg.training.augmentation.patch_sampling import PatchFrame, cut_patch
 from volseg.training.loading.packed_scan import PackedScan
 
-CONTROLS = 7
-"""Control points of an elastic displacement along each axis of the patch."""
+CONTROLS = 7  # control points of an elastic displacement along each axis of the patch
 
 
 @dataclass(frozen=True)
 class PatchView:
-    """A scan, and where in it the patch lies."""
+    """A scan, and the frame of a patch in it."""
 
     scan: PackedScan
     frame: PatchFrame
 
 
 class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
-    """Choose a place: with the probability `foreground` around a voxel of a class drawn at random."""
+    """Draw a place, with the probability `foreground` around a voxel of a random class."""
 
     def __init__(self, patch: Sequence[int], foreground: float) -> None:
         self.patch = tuple(patch)
@@ -32,11 +31,11 @@ class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
 
     def __call__(self, scan: PackedScan) -> PatchView:
         """The patch inside the scan, or around it where the scan is smaller."""
-        wanted = self._draw_start(scan)
+        drawn = self._draw_start(scan)
         room = [n - size for n, size in zip(scan.shape, self.patch, strict=True)]
         start = (
-            min(max(w, 0), spare) if spare >= 0 else -(-spare // 2)
-            for w, spare in zip(wanted, room, strict=True)
+            min(max(first, 0), spare) if spare >= 0 else -(-spare // 2)
+            for first, spare in zip(drawn, room, strict=True)
         )
         return PatchView(scan, PatchFrame(tuple(start), self.patch))
 
@@ -45,14 +44,14 @@ class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
         if not (points and self.R.random_sample() < self.foreground):
             sizes = zip(scan.shape, self.patch, strict=True)
             return [self.R.randint(max(1, n - size + 1)) for n, size in sizes]
-        of_class = points[self.R.randint(len(points))]
-        centre = of_class[self.R.randint(len(of_class))]
+        class_points = points[self.R.randint(len(points))]
+        centre = class_points[self.R.randint(len(class_points))]
         jitter = [self.R.randint(-(size // 4), size // 4 + 1) for size in self.patch]
         return [int(c) + j - size // 2 for c, j, size in zip(centre, jitter, self.patch, strict=True)]
 
 
 class Flip(Randomizable, Transform):  # type: ignore[misc]
-    """Turn each of these axes over, every other time."""
+    """Flip along each of these axes, each with the probability one half."""
 
     def __init__(self, axes: Sequence[str]) -> None:
         self.axes = ["xyz".index(axis) for axis in axes]
@@ -73,7 +72,7 @@ class RotateZoom(Randomizable, Transform):  # type: ignore[misc]
         self.often = often
 
     def __call__(self, view: PatchView) -> PatchView:
-        """The view, turned about the patch's centre or as it was."""
+        """The view, rotated and zoomed about the patch's centre, or unchanged."""
         if self.R.random_sample() >= self.often:
             return view
         angles = np.deg2rad([self.R.uniform(-most, most) for most in self.degrees])
@@ -83,14 +82,14 @@ class RotateZoom(Randomizable, Transform):  # type: ignore[misc]
 
 
 class ElasticDeformation(Randomizable, Transform):  # type: ignore[misc]
-    """Displace smoothly by so many mm (a standard deviation along each axis)."""
+    """Deform by a smooth field with a standard deviation in mm along each axis."""
 
     def __init__(self, deviation_mm: float, often: float) -> None:
         self.deviation_mm = deviation_mm
         self.often = often
 
     def __call__(self, view: PatchView) -> PatchView:
-        """The view, bent or as it was."""
+        """The view, deformed or unchanged."""
         if self.R.random_sample() >= self.often:
             return view
         controls = self.R.normal(0, self.deviation_mm, (3, CONTROLS, CONTROLS, CONTROLS))
@@ -99,7 +98,7 @@ class ElasticDeformation(Randomizable, Transform):  # type: ignore[misc]
 
 
 class CutPatch(Transform):  # type: ignore[misc]
-    """Fetch the patch's voxels: one copy, or one resampling."""
+    """Fetch the patch's voxels by one copy or one resampling."""
 
     def __call__(self, view: PatchView) -> Item:
         """`image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE."""
@@ -108,19 +107,19 @@ class CutPatch(Transform):  # type: ignore[misc]
 
 
 def rotation_matrix(radians: Sequence[float] | Array) -> Array:
-    """The matrix (3, 3) that turns about x, then y, then z."""
-    turned = np.eye(3)
+    """The matrix (3, 3) of rotations about x, then y, then z."""
+    matrix = np.eye(3)
     for axis, angle in enumerate(radians):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        one = np.eye(3)
-        one[i, i] = one[j, j] = np.cos(angle)
-        one[j, i], one[i, j] = np.sin(angle), -np.sin(angle)
-        turned = one @ turned
-    return turned
+        about_axis = np.eye(3)
+        about_axis[i, i] = about_axis[j, j] = np.cos(angle)
+        about_axis[j, i], about_axis[i, j] = np.sin(angle), -np.sin(angle)
+        matrix = about_axis @ matrix
+    return matrix
 
 
 def voxel_matrix(matrix: Array, spacing_mm: Sequence[float]) -> Array:
-    """A matrix (3, 3) in millimetres as one between voxels."""
+    """A matrix (3, 3) between millimetres as a matrix between voxels."""
     mm = np.asarray(spacing_mm)
     scaled: Array = matrix * mm / mm[:, None]
     return scaled

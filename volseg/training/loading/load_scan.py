@@ -1,7 +1,8 @@
-"""Loads a scan for training: on the network's grid, with the points that patches are drawn around."""
+"""Loading of a scan onto the network's grid, with voxels for patches to be centred on."""
+
+from dataclasses import dataclass
 
 import numpy as np
-from monai.transforms import Transform
 
 from volseg.arrays import IGNORE
 from volseg.config.sections import Data
@@ -11,27 +12,25 @@ from volseg.data.volume import Array
 from volseg.errors import UserError
 from volseg.training.loading.packed_scan import PackedScan, first_wins, pack_labels
 
-POINTS = 4096
-"""Voxels remembered for each class of a scan; patches are centred on one of them."""
+POINTS = 4096  # voxels of each class of a scan that a patch may be centred on, at most
 
 
-class LoadScan(Transform):  # type: ignore[misc]
-    """Read a scan and its labels onto the network's grid: the part that is the same every time."""
+@dataclass(frozen=True)
+class LoadScan:
+    """Read a scan and its labels onto the network's grid."""
 
-    def __init__(self, dataset: Dataset, data: Data) -> None:
-        self.dataset = dataset
-        self.data = data
+    dataset: Dataset
+    data: Data
 
     def __call__(self, sample: Sample) -> PackedScan:
-        """The whole scan, packed."""
+        """The packed scan."""
         channels = self.dataset.channels(sample)
         try:
             grid, image = stack_channels(channels, self.data.spacing_mm, self.data.intensity)
         except UserError as error:
             raise UserError(f"{sample.name}: {error}") from error
         label = np.stack([grid.resample_mask(self.dataset.label(sample, c)) for c in self.dataset.classes])
-        exclusive = self.dataset.facts.exclusive
-        if exclusive:
+        if exclusive := self.dataset.facts.exclusive:
             label = first_wins(label)
         points = tuple(_sample_points(mask) for mask in label)
         if self.data.below_cut == "ignore":
@@ -41,7 +40,7 @@ class LoadScan(Transform):  # type: ignore[misc]
 
 
 def ignore_below_cut(label: Array) -> Array:
-    """Mark the slices below the last labelled one (towards the feet: larger Z) as IGNORE."""
+    """Labels (K, X, Y, Z) with IGNORE in the slices below the last labelled one (feet: larger Z)."""
     labelled = np.flatnonzero(label.any(axis=(0, 1, 2)))
     marked = label.copy()
     if labelled.size:
@@ -50,7 +49,7 @@ def ignore_below_cut(label: Array) -> Array:
 
 
 def _sample_points(mask: Array) -> Array:
-    """At most POINTS voxels of a mask, spread evenly over it, as int16 (N, 3)."""
-    found = np.flatnonzero(mask)
-    chosen = found[:: max(1, -(-found.size // POINTS))]
-    return np.stack(np.unravel_index(chosen, mask.shape), axis=1).astype(np.int16)
+    """At most POINTS voxels of a mask (X, Y, Z), spread evenly over it, as int16 (N, 3)."""
+    inside = np.flatnonzero(mask)
+    sample = inside[:: max(1, -(-inside.size // POINTS))]
+    return np.stack(np.unravel_index(sample, mask.shape), axis=1).astype(np.int16)

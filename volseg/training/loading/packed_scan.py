@@ -13,16 +13,15 @@ from volseg.data.volume import Array
 from volseg.schema import Spacing
 from volseg.system.files import atomic_path
 
-ALIGNED = 64
-"""Bytes; each array of a file begins at a multiple of it."""
+ALIGNED = 64  # bytes; each array of a file begins at a multiple of it
 
 
 @dataclass(frozen=True)
 class PackedScan:
-    """A scan: `image` float16 (C, X, Y, Z), `bits` uint8 (B, X, Y, Z), `points` int16 (N, 3) a class.
+    """A scan: `image` float16 (C, X, Y, Z), `bits` uint8 (B, X, Y, Z), `points` int16 (N, 3) of each class.
 
-    Bit k of the bytes is class k, and the bit behind the last class says that the voxel is ignored.
-    `points` are some of each class's voxels; patches are centred on them.
+    Bit k of the bytes is class k, and the bit behind the last class marks ignored voxels. `points` are
+    some voxels of the class; patches are centred on them.
     """
 
     image: Array
@@ -34,21 +33,20 @@ class PackedScan:
     @property
     def shape(self) -> tuple[int, ...]:
         """(X, Y, Z)."""
-        shape: tuple[int, ...] = self.image.shape[1:]
-        return shape
+        return self.image.shape[1:]
 
     @property
     def class_count(self) -> int:
-        """How many classes are labelled."""
+        """The number of classes."""
         return len(self.points)
 
     def label_plane(self, number: int, window: tuple[slice, ...]) -> Array:
-        """Whether each voxel of a window is of a class, or ignored (the plane behind the last class)."""
+        """The mask of a class, or of ignored voxels (behind the last class), in a window of the scan."""
         plane: Array = (self.bits[number // 8][window] & np.uint8(1 << number % 8)) != 0
         return plane
 
     def write(self, path: Path, source: Any) -> None:
-        """Write to one file, atomically; `source` is JSON that says what the scan was made from."""
+        """Write to one file, atomically; `source` is JSON that identifies the scan's own files."""
         arrays = [self.image, self.bits, *self.points]
         facts = {
             "source": source,
@@ -65,14 +63,14 @@ class PackedScan:
 
     @classmethod
     def read_mapped(cls, path: Path, source: Any) -> "PackedScan | None":
-        """The scan in a file, its voxels mapped from it; None if it was made from something else."""
+        """The scan in a file, memory-mapped; None if the file is damaged or of another `source`."""
         if not path.is_file() or path.stat().st_size < ALIGNED:
             return None
         voxels = np.memmap(path, np.uint8, mode="r")
         start = 8 + int.from_bytes(voxels[:8].tobytes(), "little")
         try:
             facts = json.loads(voxels[8:start].tobytes())
-        except ValueError:  # no file of ours, or one that a crash of the machine has emptied
+        except ValueError:  # another kind of file, or one that a crash of the machine has emptied
             return None
         if facts["source"] != source:
             return None
@@ -90,24 +88,24 @@ class PackedScan:
 
 
 def pack_labels(label: Array) -> Array:
-    """Labels (K, X, Y, Z) of 0, 1 or IGNORE as bits (B, X, Y, Z); ignored is a voxel, not a class."""
+    """Labels (K, X, Y, Z) of 0, 1 or IGNORE as bits (B, X, Y, Z); a voxel is ignored for all classes."""
     planes = np.concatenate([label == 1, (label == IGNORE).any(axis=0, keepdims=True)])
     return np.packbits(planes, axis=0, bitorder="little")
 
 
 def bytes_per_voxel(channels: int, classes: int) -> int:
-    """What a voxel takes of memory or disk."""
+    """Bytes of a packed voxel."""
     return 2 * channels + -(-(classes + 1) // 8)
 
 
 def first_wins(label: Array) -> Array:
-    """Labels (K, X, Y, Z) of 0 and 1 made disjoint: resampling may cut two at exactly one half."""
+    """Labels (K, X, Y, Z) of 0 and 1 made disjoint: the first class keeps a voxel that several have."""
     taken = np.zeros(label.shape[1:], bool)
-    marked = np.zeros_like(label)
-    for mask, kept in zip(label, marked, strict=True):
-        kept[...] = np.where(taken, 0, mask)
+    disjoint = np.zeros_like(label)
+    for mask, target in zip(label, disjoint, strict=True):
+        target[...] = np.where(taken, 0, mask)
         taken |= mask == 1
-    return marked
+    return disjoint
 
 
 def mark_ignored(label: Array, voxels: Array) -> Array:

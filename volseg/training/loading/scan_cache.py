@@ -1,4 +1,4 @@
-"""Where the training scans are kept between patches: in memory, or in files that processes share."""
+"""The cache of training scans: in memory, or in files that processes share."""
 
 import hashlib
 import math
@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
-from monai.data import CacheDataset
-from monai.transforms import Compose, Transform
 
 from volseg import console
 from volseg.config.sections import Data
@@ -25,14 +24,13 @@ from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.packed_scan import PackedScan, bytes_per_voxel
 
 FORMAT = 1
-"""Raised when LoadScan or Packed change, so that files of an earlier version are not read."""
+"""To be raised when LoadScan or PackedScan change, so that files of an earlier version are not read."""
 FOLDER = "cache"
-SHARE = 0.5
-"""Share of the free memory that cached scans may take."""
+SHARE = 0.5  # share of the free memory that cached scans may take
 
 
 class CachePlacement(NamedTuple):
-    """What was chosen: a folder or memory, the share of scans that has room there, and why."""
+    """A folder (None: memory), the share of scans that it has room for, and the reason."""
 
     folder: Path | None
     rate: float
@@ -40,10 +38,10 @@ class CachePlacement(NamedTuple):
 
 
 class ScanCache:
-    """Training scans in packed form; `description` says where they are kept, why, and their size."""
+    """Training scans in packed form; `description` has their size, their place and its reason."""
 
     def __init__(self, dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1) -> None:
-        """Load all that there is room for, on all cores.
+        """Load the scans that there is room for, on all cores.
 
         Raises:
             UserError: a damaged file, or no room where the config wants the scans.
@@ -51,50 +49,45 @@ class ScanCache:
         place = choose_placement(dataset, samples, data, ranks=ranks)
         self.names = [sample.name for sample in samples]
         self.description = f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
-        load: Transform = LoadScan(dataset, data)
-        if place.folder:
-            load = DiskCache(load, dataset, place.folder)
+        load = LoadScan(dataset, data)
+        self._samples = samples
+        self._load = DiskCache(load, dataset, place.folder) if place.folder else load
         with _exclusive_lock(place.folder):
-            kept = _load_scans(load, samples[: math.floor(place.rate * len(samples))])
-        self._cached = CacheDataset(
-            samples, Compose([load]), cache_num=len(kept), runtime_cache=kept, copy_cache=False
-        )
+            self._cached = _load_scans(self._load, samples[: math.floor(place.rate * len(samples))])
 
     def __len__(self) -> int:
-        """How many."""
+        """The number of scans."""
         return len(self.names)
 
     def __getitem__(self, number: int) -> PackedScan:
-        """A scan: kept, or read anew where there was no room for it."""
-        scan: PackedScan = self._cached[number]
-        return scan
+        """A scan of the cache, or read anew where there was no room for it."""
+        return self._cached[number] if number < len(self._cached) else self._load(self._samples[number])
 
 
-class DiskCache(Transform):  # type: ignore[misc]
-    """What `load` returns, kept in a file that is made again when the scan's own files change."""
+@dataclass(frozen=True)
+class DiskCache:
+    """Packed scans in files, each written again when the scan's own files change."""
 
-    def __init__(self, load: Callable[[Sample], PackedScan], dataset: Dataset, folder: Path) -> None:
-        self.load = load
-        self.dataset = dataset
-        self.folder = folder
+    load: LoadScan
+    dataset: Dataset
+    folder: Path
 
     def __call__(self, sample: Sample) -> PackedScan:
-        """The scan, mapped from its file."""
+        """The scan, memory-mapped from its file."""
         path, source = self.folder / f"{sample.name}.scan", _source_state(self.dataset, sample)
-        there = PackedScan.read_mapped(path, source)
-        if there is not None:
-            return there
-        self.load(sample).write(path, source)
-        made = PackedScan.read_mapped(path, source)
-        if made is None:
+        scan = PackedScan.read_mapped(path, source)
+        if scan is None:
+            self.load(sample).write(path, source)
+            scan = PackedScan.read_mapped(path, source)
+        if scan is None:
             raise UserError(f"{path}: was changed while it was written; train again")
-        return made
+        return scan
 
 
 def choose_placement(
     dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1
 ) -> CachePlacement:
-    """Where scans are kept, as `data.cache` says or as there is room.
+    """The place of the cache, by `data.cache` and the free memory and disk.
 
     Raises:
         UserError: `data.cache` is "disk" and the disk has no room.
@@ -105,41 +98,33 @@ def choose_placement(
     if data.cache == "memory" or (data.cache == "auto" and ranks == 1 and need <= spare):
         return memory
     folder = dataset.folder / FOLDER / cache_key(dataset, data)
-    missing = packed_bytes([one for one in samples if not (folder / f"{one.name}.scan").exists()], data)
+    missing = packed_bytes([s for s in samples if not (folder / f"{s.name}.scan").exists()], data)
     free = shutil.disk_usage(dataset.folder).free
     if missing < free and os.access(dataset.folder, os.W_OK):
         return CachePlacement(folder, 1.0, _disk_reason(folder, spare, ranks))
     if data.cache == "disk":
         raise UserError(
-            f"{folder}: no room for {format_bytes(missing)} ({format_bytes(free)} free, or no permission to write); "
-            "free some space or set data.cache=memory"
+            f"{folder}: no room for {format_bytes(missing)} ({format_bytes(free)} free, or no permission to "
+            "write); free some space or set data.cache=memory"
         )
     return memory._replace(why=f"{memory.why}; {dataset.folder} has no room for them either")
 
 
 def packed_bytes(samples: Sequence[Sample], data: Data) -> int:
     """Bytes of these scans in packed form."""
-    return sum(
-        round(
-            math.prod(one.shape)
-            * math.prod(one.spacing_mm)
-            / math.prod(data.spacing_mm or one.spacing_mm)
-            * bytes_per_voxel(len(one.images), len(one.labels or ()))
-        )
-        for one in samples
-    )
+
+    def size(sample: Sample) -> int:
+        voxels = math.prod(sample.shape) * math.prod(sample.spacing_mm)
+        voxels /= math.prod(data.spacing_mm or sample.spacing_mm)
+        return round(voxels * bytes_per_voxel(len(sample.images), len(sample.labels or ())))
+
+    return sum(map(size, samples))
 
 
 def cache_key(dataset: Dataset, data: Data) -> str:
-    """A name for all that the packed form depends on, but for the scans' own files."""
-    facts = (
-        FORMAT,
-        data.spacing_mm,
-        data.intensity.model_dump(),
-        data.below_cut,
-        dataset.classes,
-        dataset.facts.exclusive,
-    )
+    """A hash of all that the packed form depends on, but for the scans' own files."""
+    settings = (FORMAT, data.spacing_mm, data.intensity.model_dump(), data.below_cut)
+    facts = (*settings, dataset.classes, dataset.facts.exclusive)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
@@ -156,30 +141,30 @@ def _disk_reason(folder: Path, spare: int, ranks: int) -> str:
     why = f"half of the free memory is {format_bytes(spare)}"
     if ranks > 1:
         why = f"shared by {ranks} processes"
-    told = f"kept in {folder} ({why}), also for later runs"
-    others = [one for one in folder.parent.glob("*") if one.is_dir() and one != folder]
+    text = f"kept in {folder} ({why}), also for later runs"
+    others = [other for other in folder.parent.glob("*") if other.is_dir() and other != folder]
     if others:
-        held = sum(path.stat().st_size for one in others for path in one.iterdir())
-        told += f"; caches of other settings beside it hold {format_bytes(held)} and can be removed"
-    return told
+        size = sum(path.stat().st_size for other in others for path in other.iterdir())
+        text += f"; caches of other settings beside it hold {format_bytes(size)} and can be removed"
+    return text
 
 
 def _load_scans(load: Callable[[Sample], PackedScan], samples: Sequence[Sample]) -> list[PackedScan]:
-    """The scans, loaded on all cores."""
-    kept = []
+    """The packed scans, loaded on all cores."""
+    scans = []
     with console.progress_bar("loading scans") as report, ThreadPoolExecutor(available_cores()) as pool:
         try:
             for scan in pool.map(load, samples):
-                kept.append(scan)
-                report(len(kept), len(samples))
+                scans.append(scan)
+                report(len(scans), len(samples))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return kept
+    return scans
 
 
 def _exclusive_lock(folder: Path | None) -> Any:
-    """Let one process at a time fill a folder; the others then find it filled."""
+    """A lock with which one process at a time fills a folder."""
     if folder is None:
         return nullcontext()
     with readable_write_errors(folder):
@@ -188,7 +173,7 @@ def _exclusive_lock(folder: Path | None) -> Any:
 
 
 def _source_state(dataset: Dataset, sample: Sample) -> list[list[Any]]:
-    """The scan's files as they are now: path, bytes and time of the last change."""
+    """Path, bytes and time of the last change of the scan's files."""
     files = [*sample.images, *(sample.labels or {}).values()]
     states = [(dataset.folder / file).stat() for file in files]
     return [[f, s.st_size, s.st_mtime_ns] for f, s in zip(files, states, strict=True)]

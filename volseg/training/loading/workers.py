@@ -1,42 +1,42 @@
-"""Data workers that say what they work on, so that the end of one is told with scan, step and reason."""
+"""Data workers whose death is reported with the scan, the step and the reason."""
 
 import re
 import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import RawArray
 
 from volseg.errors import UserError
 from volseg.system.hardware import out_of_memory_kills
 
-ROWS = 256
-"""Of the table; as many workers can be told apart."""
-SEEN = re.compile(r"DataLoader worker \(pid(?:\(s\))? (\d+)[^)]*\)(?: is killed by signal: ([^.]*))?")
+ROWS = 256  # rows of the table: the workers that it can tell apart
+DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? (\d+)[^)]*\)(?: is killed by signal: ([^.]*))?")
+LESS = "set data.cache=disk or train.workers=0, or make train.patch or train.batch smaller"
+SHARED = (
+    "the shared memory of /dev/shm is full; make it larger (docker run --shm-size=2g) or set train.workers=0"
+)
 
 
 class WorkerTable:
-    """What each worker is doing, in memory that all share: process, step, and place in the batch."""
+    """The process, step and scan of each worker, in memory that all processes share."""
 
     def __init__(self) -> None:
         self._rows = RawArray("q", 3 * ROWS)
         self._kills = out_of_memory_kills()
 
     def enter(self, worker: int, *, process: int, step: int, scan: int) -> None:
-        """Say what a worker begins."""
+        """Record the work that a worker begins."""
         row = 3 * (worker % ROWS)
         self._rows[row : row + 3] = [process, step, scan]
 
     def work_of(self, process: int) -> tuple[int, int] | None:
-        """The step and the number of the scan that a process has begun last."""
-        for row in range(0, len(self._rows), 3):
-            if self._rows[row] == process:
-                return self._rows[row + 1], self._rows[row + 2]
-        return None
+        """The step and the index of the scan that a process has begun last."""
+        rows = zip(self._rows[::3], self._rows[1::3], self._rows[2::3], strict=True)
+        return next(((step, scan) for owner, step, scan in rows if owner == process), None)
 
     def dead_processes(self) -> list[int]:
-        """The processes of the table that are no more."""
+        """The processes of the table that have ended."""
         import psutil
 
         gone = []
@@ -54,42 +54,24 @@ class WorkerTable:
         return None if now is None or self._kills is None else now > self._kills
 
 
-@dataclass(frozen=True)
-class WorkerFailure:
-    """An exception of a worker, sent instead of a batch; `is_user_error` says that it is a UserError."""
-
-    text: str
-    is_user_error: bool
-
-    @classmethod
-    def from_exception(cls, error: Exception, where: str) -> "WorkerFailure":
-        """An exception and where it was raised, with the cause that MONAI may have wrapped."""
-        for cause in _exception_chain(error):
-            if isinstance(cause, UserError):
-                return cls(f"{where}: {cause}", is_user_error=True)
-            if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
-                return cls(f"{where}: memory ran out; {LESS}", is_user_error=True)
-            if "shared memory" in str(cause) or "No space left" in str(cause):
-                return cls(f"{where}: {SHARED}", is_user_error=True)
-        return cls(f"{where}: {''.join(traceback.format_exception(error))}", is_user_error=False)
-
-    def to_exception(self) -> Exception:
-        """What the parent raises."""
-        return UserError(self.text) if self.is_user_error else RuntimeError(self.text)
-
-
-LESS = "set data.cache=disk or train.workers=0, or make train.patch or train.batch smaller"
-SHARED = (
-    "the shared memory of /dev/shm is full; make it larger (docker run --shm-size=2g) or set train.workers=0"
-)
+def portable_error(error: Exception, where: str) -> UserError | RuntimeError:
+    """The exception that a worker sends for its own: a UserError where MONAI or torch has wrapped one."""
+    for cause in _exception_chain(error):
+        if isinstance(cause, UserError):
+            return UserError(f"{where}: {cause}")
+        if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
+            return UserError(f"{where}: memory ran out; {LESS}")
+        if "shared memory" in str(cause) or "No space left" in str(cause):
+            return UserError(f"{where}: {SHARED}")
+    return RuntimeError(f"{where}: {''.join(traceback.format_exception(error))}")
 
 
 @contextmanager
 def user_errors(table: WorkerTable | None = None, names: list[str] | None = None) -> Iterator[None]:
-    """Bring out the UserError that others have wrapped, and say of a dead worker what it worked on.
+    """Raise the UserError that other exceptions wrap, and one that names the work of a dead worker.
 
     Raises:
-        UserError: the body failed by one, or a worker died.
+        UserError: raised within the body, or a worker died.
     """
     try:
         yield
@@ -97,9 +79,9 @@ def user_errors(table: WorkerTable | None = None, names: list[str] | None = None
         for cause in _exception_chain(error):
             if isinstance(cause, UserError):
                 raise cause from error
-        told = [seen for cause in _exception_chain(error) if (seen := SEEN.search(str(cause)))]
-        if told:
-            process, ended = int(told[0][1]), next((s[2] for s in told if s[2]), None)
+        matches = [match for cause in _exception_chain(error) if (match := DIED.search(str(cause)))]
+        if matches:
+            process, ended = int(matches[0][1]), next((match[2] for match in matches if match[2]), None)
             raise UserError(_death_message(process, ended, table, names or [])) from error
         if not isinstance(error, RuntimeError) and table and (dead := table.dead_processes()):
             raise UserError(_death_message(dead[0], None, table, names or [])) from error
@@ -107,33 +89,32 @@ def user_errors(table: WorkerTable | None = None, names: list[str] | None = None
 
 
 def _death_message(process: int, ended: str | None, table: WorkerTable | None, names: list[str]) -> str:
-    begun = table.work_of(process) if table else None
-    where = f"{names[begun[1]]}, step {begun[0]}" if begun else "before its first patch"
-    number = next((one for one in signal.Signals if signal.strsignal(one) == ended), None)
-    told = f" ({number.name})" if number else ""
-    return f"{where}: the data worker (process {process}) {_death_reason(number, told, table)}"
+    work = table.work_of(process) if table else None
+    where = f"{names[work[1]]}, step {work[0]}" if work else "before its first patch"
+    number = next((number for number in signal.Signals if signal.strsignal(number) == ended), None)
+    return f"{where}: the data worker (process {process}) {_death_reason(number, table)}"
 
 
-def _death_reason(number: signal.Signals | None, told: str, table: WorkerTable | None) -> str:
+def _death_reason(number: signal.Signals | None, table: WorkerTable | None) -> str:
+    if number is None:
+        return f"ended without a word; {LESS}, or see with train.workers=0 whether it happens there"
     if number == signal.SIGBUS:
-        return f"was ended{told}: {SHARED}"
+        return f"was ended (SIGBUS): {SHARED}"
     if number == signal.SIGKILL:
         ran_out = table.memory_ran_out() if table else None
         if ran_out:
-            return f"was killed{told}: the system's memory ran out; {LESS}"
+            return f"was killed (SIGKILL): the system's memory ran out; {LESS}"
         if ran_out is None:
-            return f"was killed{told}, most likely since the system's memory ran out; {LESS}"
-        return f"was killed{told} from outside, memory had not run out; go on with --resume"
-    if number is None:
-        return f"ended without a word; {LESS}, or see with train.workers=0 whether it happens there"
+            return f"was killed (SIGKILL), most likely since the system's memory ran out; {LESS}"
+        return "was killed (SIGKILL) from outside, memory had not run out; go on with --resume"
     return (
-        f"crashed{told}; a file of this scan may be bad: run `volseg prepare` again, "
+        f"crashed ({number.name}); a file of this scan may be bad: run `volseg prepare` again, "
         "or see with train.workers=0 where it crashes"
     )
 
 
 def _exception_chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those behind it."""
+    """An exception and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -141,6 +122,6 @@ def _exception_chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def init_worker(_worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM to the parent, which saves what it has before it ends its workers."""
+    """Ignore Ctrl-C and SIGTERM: the parent saves its state and then ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

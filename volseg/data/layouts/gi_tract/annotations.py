@@ -1,7 +1,7 @@
-"""The masks of `train.csv` (id,class,segmentation): where each scan's rows are, and what is wrong with them.
+"""The rows of `train.csv` (id,class,segmentation) by scan: their places in the file, and their faults.
 
-The file is read once to see which rows belong to which scan; their texts are read again when the scan is.
-So the memory needed does not grow with the number of masks, and a scan's rows travel to no other process.
+The file is read once to see which rows belong to which scan; their texts are read again with the scan.
+So memory does not grow with the number of masks, and no rows travel to another process.
 """
 
 import csv
@@ -29,10 +29,7 @@ Span = tuple[int, int]  # first byte and the byte after the last
 
 @dataclass(frozen=True)
 class ScanRows:
-    """The rows of one scan: where they are in the file, and their hash.
-
-    `places` are the columns of id, class and text.
-    """
+    """The bytes of a scan's rows in the file, their hash, and the columns of id, class and text."""
 
     path: Path
     columns: tuple[int, int, int]
@@ -42,32 +39,32 @@ class ScanRows:
     def rle_texts(
         self, scan: str, numbers: Sequence[int], classes: Sequence[str], *, allow_gaps: bool
     ) -> dict[str, tuple[str, ...]]:
-        """For each class one text a slice, '' for no organ.
+        """For each class the run-length text of each slice, '' for an empty mask.
 
         With `allow_gaps`, rows of slices missing in the middle are left out.
 
         Raises:
-            UserError: rows twice, rows without an image, images without a row; each is named.
+            UserError: rows twice, rows without an image, images without a row; all.
         """
         rows = self._read_rows()
         problems = [*_row_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)]
         if problems:
             raise UserError.from_problems(problems)
-        return {organ: tuple(rows[number, organ][0] for number in numbers) for organ in classes}
+        return {name: tuple(rows[number, name][0] for number in numbers) for name in classes}
 
     def _read_rows(self) -> dict[SliceClass, list[str]]:
-        rows: dict[SliceClass, list[str]] = {}
         try:
             with self.path.open("rb") as file:
-                parts = _read_spans(file, self.spans)
+                parts = [_read_span(file, span) for span in self.spans]
         except OSError as error:
             raise UserError(f"{self.path}: can't be read: {error.strerror}; run it again") from error
         if _hash_rows(self.columns, parts).hexdigest() != self.digest:
             raise UserError(f"{self.path}: changed while it was read; run it again")
-        for line in csv.reader(_decode_spans(parts), strict=True):
-            name, organ, text = (line[place].strip() for place in self.columns)
-            number = int(name.rpartition("_")[2])
-            rows.setdefault((number, organ), []).append(text)
+        rows: dict[SliceClass, list[str]] = {}
+        lines = (line for part in parts for line in io.StringIO(part.decode("utf-8"), newline=""))
+        for line in csv.reader(lines, strict=True):
+            name, class_name, text = (line[column].strip() for column in self.columns)
+            rows.setdefault((int(name.rpartition("_")[2]), class_name), []).append(text)
         return rows
 
 
@@ -81,7 +78,7 @@ class Annotations:
 
 
 def read(path: Path, classes: Sequence[str]) -> Annotations:
-    """Find all rows. Faults of the whole file are in `problems`, all at once.
+    """The places of all rows by scan, and all faults of the whole file.
 
     Raises:
         UserError: not a text table with the columns id, class and segmentation.
@@ -95,7 +92,7 @@ def read(path: Path, classes: Sequence[str]) -> Annotations:
 
 
 class _LineReader:
-    """The lines of a CSV file with the bytes each was read from; a quoted field may hold line breaks."""
+    """The lines of a CSV file, each with its bytes; a quoted field may hold line breaks."""
 
     def __init__(self, file: Iterable[bytes]) -> None:
         self.file = file
@@ -119,7 +116,7 @@ class _LineReader:
 
 @dataclass
 class _RowSpans:
-    """Where rows of one scan are, growing."""
+    """The growing spans and hash of a scan's rows."""
 
     hash: Any
     spans: list[Span] = field(default_factory=list)
@@ -142,7 +139,7 @@ class _UnusableRows:
     classes: Counter[str] = field(default_factory=Counter)
 
     def messages(self, path: Path, classes: Sequence[str]) -> Iterator[str]:
-        """A line for each, the first ten of a kind."""
+        """A line for each, at most ten of a kind."""
         yield from first_few([f"{path}: {line}" for line in self.ragged], "such lines")
         ids = [
             f"{path}: id {short_repr(name)} on {count} rows is none; expected one like "
@@ -162,57 +159,52 @@ def _group_by_scan(path: Path, lines: _LineReader, classes: Sequence[str]) -> An
     """The rows by scan. `lines` starts with the header."""
     rows = iter(lines)
     header, raw = next(rows, ([], b""))
-    places = _column_indices(path, header)
-    found: dict[str, _RowSpans] = {}
-    odd = _UnusableRows()
-    at = len(raw)
+    columns = _column_indices(path, header)
+    spans: dict[str, _RowSpans] = {}
+    unusable = _UnusableRows()
+    start = len(raw)
     for position, (line, raw) in enumerate(rows, start=2):
         if len(line) == len(header):
-            name, organ = line[places[0]].strip(), line[places[1]].strip()
+            name, class_name = line[columns[0]].strip(), line[columns[1]].strip()
             parts = _ID.fullmatch(name)
-            if organ not in classes:
-                odd.classes[organ] += 1
+            if class_name not in classes:
+                unusable.classes[class_name] += 1
             if parts is None:
-                odd.ids[name] += 1
+                unusable.ids[name] += 1
             else:
-                found.setdefault(parts[1], _RowSpans(_hash_rows(places, ()))).add(at, raw)
+                spans.setdefault(parts[1], _RowSpans(_hash_rows(columns, ()))).add(start, raw)
         elif line:  # an empty line is none
-            odd.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
-        at += len(raw)
+            unusable.ragged.append(f"line {position} has {len(line)} fields; expected {len(header)}")
+        start += len(raw)
     scans = {
-        name: ScanRows(path, places, tuple(one.spans), one.hash.hexdigest()) for name, one in found.items()
+        name: ScanRows(path, columns, tuple(of_scan.spans), of_scan.hash.hexdigest())
+        for name, of_scan in spans.items()
     }
-    return Annotations(path, scans, tuple(odd.messages(path, classes)))
+    return Annotations(path, scans, tuple(unusable.messages(path, classes)))
 
 
 def _column_indices(path: Path, header: list[str]) -> tuple[int, int, int]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        told = ",".join(header) or "nothing"
-        raise UserError(f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {told}")
-    ident, organ, text = (header.index(name) for name in COLUMNS)
-    return ident, organ, text
+        found = ",".join(header) or "nothing"
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {found}"
+        )
+    ident, class_name, text = (header.index(name) for name in COLUMNS)
+    return ident, class_name, text
 
 
-def _read_spans(file: BinaryIO, spans: Sequence[Span]) -> list[bytes]:
-    parts = []
-    for start, end in spans:
-        file.seek(start)
-        parts.append(file.read(end - start))
-    return parts
+def _read_span(file: BinaryIO, span: Span) -> bytes:
+    file.seek(span[0])
+    return file.read(span[1] - span[0])
 
 
-def _hash_rows(places: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
-    """The hash of rows and of which columns mean what."""
-    digest = hashlib.blake2b(repr(places).encode(), digest_size=16)
+def _hash_rows(columns: tuple[int, int, int], parts: Sequence[bytes]) -> Any:
+    """The hash of rows and of the meaning of their columns."""
+    digest = hashlib.blake2b(repr(columns).encode(), digest_size=16)
     for part in parts:
         digest.update(part)
     return digest
-
-
-def _decode_spans(parts: Sequence[bytes]) -> Iterator[str]:
-    for part in parts:
-        yield from io.StringIO(part.decode("utf-8"), newline="")
 
 
 def _row_mismatches(
@@ -225,16 +217,15 @@ def _row_mismatches(
     allow_gaps: bool,
 ) -> Iterator[str]:
     """A line for each way in which rows and slices are not one to one."""
-    here = set(numbers)
     span = range(numbers[0], numbers[-1] + 1) if allow_gaps else ()
     twice = [row for row, texts in rows.items() if len(texts) > 1]
-    orphans = {number for number, _ in rows if number not in here and number not in span}
-    bare = [(n, organ) for n in numbers for organ in classes if (n, organ) not in rows]
+    orphans = {number for number, _ in rows}.difference(numbers, span)
+    missing = [(number, name) for number in numbers for name in classes if (number, name) not in rows]
     ids = [slice_id(scan, number) for number in sorted(orphans)]
     yield from _problem_line(path, "id without image", ids, "re-download the scan or remove the rows")
-    labels = [f"{slice_id(scan, number)} {organ}" for number, organ in twice]
+    labels = [f"{slice_id(scan, number)} {name}" for number, name in twice]
     yield from _problem_line(path, "row twice", labels, "keep one")
-    labels = [f"{slice_id(scan, number)} {organ}" for number, organ in bare]
+    labels = [f"{slice_id(scan, number)} {name}" for number, name in missing]
     yield from _problem_line(path, "image without row", labels, "expected a row a slice and class")
 
 

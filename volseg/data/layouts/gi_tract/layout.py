@@ -14,6 +14,7 @@ from volseg.data.layouts.gi_tract.annotations import Annotations
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
 from volseg.data.layouts.raw_dataset import Part, RawDataset, duplicate_names
+from volseg.data.splits import case_of
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
 from volseg.formatting import first_few, natural_key
@@ -52,34 +53,32 @@ class GITract(Section):
         return classes
 
     def scans(self, root: Path) -> RawDataset:
-        """All scans below a root, by case and day, with the rows of their masks where train.csv has them.
-
-        Only names and texts are read here, no pixels.
+        """The dataset below a root: scans by case and day, with their rows of train.csv; no pixels are read.
 
         Raises:
             UserError: no such folder, or no cases in it.
         """
         read, failed, remarks = self._read_cases(_find_cases(root))
-        truth, notes, problems = _read_annotations(root, self.classes)
+        labels, notes, problems = _read_annotations(root, self.classes)
         known = {scan.name for scan in read} | {finding.scan for finding in failed}
-        problems += [*duplicate_names(read), *(_rows_without_folder(truth, known) if truth else ())]
-        rows = truth.rows if truth else {}
+        problems += [*duplicate_names(read), *(_rows_without_folder(labels, known) if labels else ())]
+        rows = labels.rows if labels else {}
         scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
-        whole = [Finding(scan="", severity="error", kind="dataset", message=told) for told in problems]
-        remarks = [*notes, *_left_out(root), *remarks, *_scans_without_rows(scans, truth)]
+        faults = [Finding(scan="", severity="error", kind="dataset", message=line) for line in problems]
+        remarks = [*notes, *_left_out(root), *remarks, *_scans_without_rows(scans, labels)]
         return RawDataset(
             classes=self.classes,
             channels=("mr",),
             exclusive=False,  # organs overlap in the real labels
             scans=tuple(scans),
-            findings=(*whole, *failed, *(note_finding(told, kind="dataset") for told in remarks)),
+            findings=(*faults, *failed, *(note_finding(note, kind="dataset") for note in remarks)),
             bad_scans=self.bad_scans,
         )
 
     def _read_cases(
         self, cases: Sequence[tuple[Part, Path]]
     ) -> tuple[list[SliceScan], list[Finding], list[str]]:
-        """The scans in these case folders, those that are none, and remarks on other folders."""
+        """The scans in case folders, errors of those that can't be read, and notes on other folders."""
         scans, failed, notes = [], [], []
         for part, case in cases:
             days = [day for day in visible_folders(case) if NAME.fullmatch(day.name)]
@@ -104,11 +103,7 @@ class GITract(Section):
 
 
 def _find_cases(root: Path) -> list[tuple[Part, Path]]:
-    """The case folders below a root that holds `train`, `test` or the cases themselves.
-
-    Raises:
-        UserError: no such folder, or no cases in it.
-    """
+    """The case folders below a root that holds `train`, `test` or the cases themselves."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "no such folder"
         hint = ", did you mean --layout nifti?" if root.is_file() and root.suffix == ".json" else ""
@@ -117,24 +112,19 @@ def _find_cases(root: Path) -> list[tuple[Part, Path]]:
     if not any(folder.is_dir() for _, folder in parts):
         labelled = root.name == "train" or (root / CSV).is_file()
         parts = [("train" if labelled else "test", root)]
-    found = [
-        (part, case)
-        for part, folder in parts
-        if folder.is_dir()
-        for case in visible_folders(folder)
-        if NAME.fullmatch(f"{case.name}_day0")
-    ]
-    if not found:
-        inner = [one for one in visible_folders(root) if (one / "train").is_dir()]
+    folders = [(part, one) for part, folder in parts if folder.is_dir() for one in visible_folders(folder)]
+    cases = [(part, folder) for part, folder in folders if NAME.fullmatch(f"{folder.name}_day0")]
+    if not cases:
+        inner = [folder for folder in visible_folders(root) if (folder / "train").is_dir()]
         hint = f", did you mean {inner[0]}?" if len(inner) == 1 else ""
         if any(root.glob("*.json")) or (root / "imagesTr").is_dir():
             hint = ", did you mean --layout nifti?"
         raise UserError(f"{root}: no cases; {EXPECTED}{hint}")
-    return found
+    return cases
 
 
 def _left_out(root: Path) -> Iterator[str]:
-    """A remark on each folder beside the cases that is none."""
+    """A note on each folder beside the cases that is no case."""
     for part in ("train", "test"):
         for folder in visible_folders(root / part) if (root / part).is_dir() else ():
             if not NAME.fullmatch(f"{folder.name}_day0"):
@@ -142,7 +132,7 @@ def _left_out(root: Path) -> Iterator[str]:
 
 
 def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
-    """The masks if there are any, remarks, and faults of the whole file."""
+    """The rows of train.csv or None, notes, and faults of the whole file."""
     path = root / CSV
     if os.path.lexists(path) and not path.is_file():
         return None, [], [f"{path}: is no file, or a link to none; expected id,class,segmentation"]
@@ -151,34 +141,30 @@ def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations |
         hint = f" (there is one in {above.parent}: did you mean that?)" if above.is_file() else ""
         return None, [f"{root}: no {CSV}, so the scans are prepared without labels{hint}"], []
     try:
-        truth = annotations.read(path, classes)
+        labels = annotations.read(path, classes)
     except UserError as error:
         return None, [], [str(error)]
-    return truth, [], list(truth.problems)
+    return labels, [], list(labels.problems)
 
 
-def _rows_without_folder(truth: Annotations, known: set[str]) -> Iterator[str]:
-    """Rows of cases and scans that have no folder; a case without scans is told elsewhere."""
-    cases = {_case_name(name) for name in known}
-    missing = [name for name in sorted(truth.rows, key=natural_key) if name not in known]
+def _rows_without_folder(labels: Annotations, known: set[str]) -> Iterator[str]:
+    """A line on rows of cases and one on rows of scans without a folder; cases without scans are errors."""
+    cases = {case_of(name) for name in known}
+    missing = [name for name in sorted(labels.rows, key=natural_key) if name not in known]
     unknown = {
-        "case": dict.fromkeys(_case_name(name) for name in missing if _case_name(name) not in cases),
-        "scan": [name for name in missing if _case_name(name) in cases and _case_name(name) not in known],
+        "case": dict.fromkeys(case_of(name) for name in missing if case_of(name) not in cases),
+        "scan": [name for name in missing if case_of(name) in cases and case_of(name) not in known],
     }
     for what, names in unknown.items():
         if names:
             listed = ", ".join(first_few(list(names), f"{what}s"))
             cure = f"re-download the {what} or remove its rows"
-            yield f"{truth.path}: ids without image: unknown {what} {listed}; {cure}"
+            yield f"{labels.path}: ids without image: unknown {what} {listed}; {cure}"
 
 
-def _case_name(scan: str) -> str:
-    return scan.partition("_day")[0]
-
-
-def _scans_without_rows(scans: Sequence[SliceScan], truth: Annotations | None) -> Iterator[str]:
-    """A remark on training scans that the file of masks does not know."""
+def _scans_without_rows(scans: Sequence[SliceScan], labels: Annotations | None) -> Iterator[str]:
+    """A note on training scans without rows in train.csv."""
     bare = [scan.name for scan in scans if scan.part == "train" and scan.rows is None]
-    if bare and truth is not None:
+    if bare and labels is not None:
         listed = ", ".join(first_few(bare, "scans"))
-        yield f"{truth.path}: no rows for {listed}; prepared without labels"
+        yield f"{labels.path}: no rows for {listed}; prepared without labels"

@@ -1,7 +1,7 @@
-"""One 16-bit greyscale PNG: written as it is, read exactly as it is stored or refused by name.
+"""Reading and writing 16-bit greyscale PNG files, values as they are stored.
 
-The file's structure is checked here, not left to OpenCV: what OpenCV does with a damaged file (an
-error, a line on stderr, half an image) depends on its version.
+The file's structure is checked here, as OpenCV's way with a damaged file (an error, a line on stderr, half
+an image) depends on its version.
 """
 
 import struct
@@ -34,10 +34,7 @@ def read(path: Path) -> Pixels:
     if bits != 16 or colour != _GREYSCALE:
         kind = _COLOURS.get(colour, f"colour type {colour}")
         raise UserError(f"{path}: {bits}-bit {kind}; expected 16-bit greyscale")
-    pixels = _decode_differences(data)
-    if pixels is None:
-        pixels = _decode_by_opencv(data)
-    if pixels is None:
+    if (pixels := _decode_differences(data)) is None and (pixels := _decode_by_opencv(data)) is None:
         raise UserError(f"{path}: its pixels can't be decoded; copy or download the file again")
     return pixels
 
@@ -58,10 +55,9 @@ def write(path: Path, pixels: Pixels) -> None:
 
 
 def _decode_differences(data: bytes) -> Pixels | None:
-    """The pixels, if every row is stored as differences to the left, as OpenCV and others write it.
+    """The pixels of a PNG whose rows are all differences to the left, as OpenCV writes it; else None.
 
-    In half of OpenCV's time (benchmarks/prepare.py): isal unpacks faster, and numpy sums all rows at
-    once. None for every other PNG, faulty ones included: those are OpenCV's to judge.
+    It takes half of OpenCV's time (benchmarks/prepare.py): isal unpacks faster, numpy sums all rows at once.
     """
     from isal import isal_zlib
 
@@ -87,9 +83,9 @@ def _decode_differences(data: bytes) -> Pixels | None:
 
 
 def _image_data(data: bytes) -> bytes:
-    """The contents of all IDAT chunks, joined."""
+    """The joined contents of all IDAT chunks."""
     parts, at, kind = [], len(_SIGNATURE), b""
-    while kind != b"IEND":  # what lies behind it is no part of the picture
+    while kind != b"IEND":  # bytes behind it are no part of the picture
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"IDAT":
             parts.append(data[at + 8 : at + 8 + length])
@@ -127,7 +123,7 @@ def _read_intact(path: Path) -> bytes:
 
 
 def _chunk_fault(data: bytes) -> str:
-    """What is wrong with the chunks (length, kind, content, checksum) of a PNG, or ''."""
+    """The fault of a PNG's chunks (length, kind, content, checksum), or ''."""
     view, at, kind = memoryview(data), len(_SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(data):

@@ -16,10 +16,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 def encode(mask: Mask) -> str:
-    """The runs of a bool (X, Y) mask, each as long as it can be; '' for an empty mask.
+    """The text of a bool (X, Y) mask, its runs as long as they can be; '' for an empty mask.
 
-    A run goes on from the end of a row to the start of the next where both are set. Fastest where
-    neighbours along X lie together in memory, as in the masks that `decode` and `planes` make.
+    A run goes on from the end of a row to the start of the next where both are set. Fastest where neighbours
+    along X lie together in memory, as in the masks of `decode` and `slice_planes`.
     """
     pixels = np.asarray(mask, dtype=bool).tobytes(order="F")  # bytes find pixels in no time
     first, end = pixels.find(1), pixels.rfind(1) + 1
@@ -33,11 +33,10 @@ def encode(mask: Mask) -> str:
 
 
 def slice_planes(volume: Mask) -> Mask:
-    """A volume (X, Y, Z) slice by slice, bool (Z, X, Y), to be encoded quickly.
+    """The slices of a mask (X, Y, Z), bool (Z, X, Y), laid out for `encode`.
 
-    Where neighbours along Z lie together, as in most volumes, a slice is spread over all of the
-    memory, and reading it costs many times as much as encoding it. So the volume is read once, row
-    by row, as a row of all slices fits the processor's cache.
+    Where neighbours along Z lie together, as in most volumes, reading a slice costs many times as much as
+    encoding it. So the volume is read once, row by row, as a row of all slices fits the processor's cache.
     """
     columns, rows, slices = volume.shape
     stack = np.empty((slices, rows, columns), dtype=bool)
@@ -47,14 +46,11 @@ def slice_planes(volume: Mask) -> Mask:
 
 
 def decode(text: str, shape: tuple[int, int]) -> Mask:
-    """The bool (X, Y) mask of a text, for an image of X columns and Y rows.
-
-    Runs that touch are allowed and become one, so a text encodes back to itself if its runs are as
-    long as they can be and one space apart; every text of the real data is.
+    """The bool (X, Y) mask of a text, for an image of X columns and Y rows; runs may touch.
 
     Raises:
-        UserError: an odd count, something that is no number, a start or a length below 1, a run
-            past the end, over another or out of order; the text names the run.
+        UserError: an odd count, a word that is no number, a start or a length below 1, a run past the end,
+            over another or out of order; the text names the run.
     """
     words = text.split()
     if not words:
@@ -66,11 +62,11 @@ def decode(text: str, shape: tuple[int, int]) -> Mask:
 
 
 def _run_edges(words: Sequence[str], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """0, then first pixel and pixel after the last of each run counted from 0, then the size."""
+    """First pixel and pixel after the last of each run counted from 0, between 0 and the image's size."""
     digits = "".join(words)
     if len(words) % 2 or not (digits.isascii() and digits.isdigit()):
         raise UserError(_first_fault(words, shape))
-    # reads text three times as fast as int() and makes of what is too large the largest int64
+    # three times as fast as int(); too large a number becomes the largest int64
     numbers = np.fromstring(" ".join(words), dtype=np.int64, count=len(words), sep=" ")
     starts, lengths = numbers[::2] - 1, numbers[1::2]
     edges = np.empty(len(words) + 2, dtype=np.int64)
@@ -82,7 +78,7 @@ def _run_edges(words: Sequence[str], shape: tuple[int, int]) -> npt.NDArray[np.i
 
 
 def _first_fault(words: Sequence[str], shape: tuple[int, int]) -> str:
-    """What is wrong with the first bad run; slow and only called for bad text."""
+    """The fault of the first bad run; slow, for bad texts only."""
     end = 0
     for position in range(0, len(words), 2):
         run = words[position : position + 2]
@@ -95,7 +91,7 @@ def _first_fault(words: Sequence[str], shape: tuple[int, int]) -> str:
 
 
 def _run_fault(run: Sequence[str], end: int, shape: tuple[int, int]) -> str:
-    """What is wrong with one run after a run that ended before pixel `end`, or ''."""
+    """The fault of a run after one that ended before pixel `end`, or ''."""
     size = shape[0] * shape[1]
     if len(run) < 2:
         return "has no length; expected pairs of start and length"

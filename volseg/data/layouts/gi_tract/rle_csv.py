@@ -1,7 +1,6 @@
 """Rows of the competition's csv: one for each slice and class, `id,class,predicted`."""
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from volseg.data.layouts.gi_tract.rle import encode, slice_planes
 from volseg.errors import UserError
-from volseg.system.files import write_text
+from volseg.system.files import write_csv
 
 Mask = npt.NDArray[np.bool_]
 HEADER = ("id", "class", "predicted")
@@ -35,35 +34,31 @@ def scan_rows(
 ) -> list[RleRow]:
     """A scan's rows, slice by slice, classes in the order given.
 
-    `slices` are the source numbers along Z, `masks` bool (X, Y, Z) on the native grid, one a class; no
-    two are needed at a time.
+    `slices` are the source numbers along Z, `masks` bool (X, Y, Z) on the native grid, one a class; one
+    is in memory at a time.
     """
     texts = [[encode(plane) for plane in slice_planes(mask)] for mask in masks]
     if len(texts) != len(classes) or any(len(text) != len(slices) for text in texts):
         found = f"{len(texts)} masks of {[len(text) for text in texts]} slices"
         raise ValueError(f"{found} for {len(classes)} classes and {len(slices)} slices")
     return [
-        RleRow(slice_id(scan, number), organ, text)
+        RleRow(slice_id(scan, number), class_name, text)
         for number, *of_classes in zip(slices, *texts, strict=True)
-        for organ, text in zip(classes, of_classes, strict=True)
+        for class_name, text in zip(classes, of_classes, strict=True)
     ]
 
 
 def write(path: Path, table: Iterable[RleRow], *, header: Sequence[str] = HEADER) -> None:
-    """Write the rows below a header, atomically, with plain newlines.
+    """Write rows below a header, atomically.
 
     Raises:
         UserError: the disk is full or the folder can't be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(table)
-    write_text(path, text.getvalue())
+    write_csv(path, header, table)
 
 
 def read(path: Path) -> list[RleRow]:
-    """Read rows as `write` writes them; further rules about their order belong to the caller.
+    """The rows of a file that `write` wrote, in any order.
 
     Raises:
         UserError: missing, not text, other columns, or a row with too few or too many fields.

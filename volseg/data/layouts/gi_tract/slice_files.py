@@ -1,4 +1,4 @@
-"""What the names of a folder's slices tell, and the reasons why they may not be one stack."""
+"""Names of slice files: number, size and pixel size, and the faults of a folder that is no stack."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,12 @@ from volseg.formatting import first_few, natural_key
 
 EXAMPLE = "slice_0001_266_266_1.50_1.50.png"
 MOST_DECIMALS = 20  # of a length in a name
-
-MOST_PIXELS = 16_384  # a slice that is wider is a slip of the pen
-
+MOST_PIXELS = 16_384  # a wider slice is a slip of the pen
 _NAME = re.compile(r"slice_([0-9]+)_([0-9]+)_([0-9]+)_([0-9]*\.?[0-9]+)_([0-9]*\.?[0-9]+)\.png")
 
 
 class SliceFile(NamedTuple):
-    """The name of a slice, read: `size` is (columns, rows)."""
+    """A slice by its name; `size` is (columns, rows)."""
 
     number: int
     size: tuple[int, int]
@@ -28,13 +26,13 @@ class SliceFile(NamedTuple):
 
 
 def file_name(number: int, size: tuple[int, int], pixel_mm: tuple[float, float]) -> str:
-    """The name of a slice, which `found` reads again; `size` is (columns, rows)."""
+    """The name of a slice, which `find_slices` reads; `size` is (columns, rows)."""
     width, height = (format_millimetres(side, decimals=2) for side in pixel_mm)
     return f"slice_{number:04d}_{size[0]}_{size[1]}_{width}_{height}.png"
 
 
 def format_millimetres(length: float, *, decimals: int) -> str:
-    """A length without an exponent: so many decimals, and more where a millionth would be lost."""
+    """A length without an exponent: with these decimals, and more where a millionth would be lost."""
     texts = (f"{length:.{count}f}" for count in range(decimals, MOST_DECIMALS))
     close = (text for text in texts if abs(float(text) - length) <= 1e-6 * min(1, length))
     return next(close, f"{length:.{MOST_DECIMALS}f}")
@@ -65,18 +63,18 @@ def _sizes_plausible(named: "re.Match[str]") -> bool:
 def stack_problems(folder: Path, slices: Sequence[SliceFile]) -> Iterator[str]:
     """A line for each reason why the slices are not one stack."""
     twice = [
-        f"{folder}: slice number {one.number} twice ({one.path.name} and {other.path.name}); keep one of them"
-        for one, other in pairwise(slices)
-        if one.number == other.number
+        f"{folder}: slice number {a.number} twice ({a.path.name} and {b.path.name}); keep one of them"
+        for a, b in pairwise(slices)
+        if a.number == b.number
     ]
     yield from first_few(twice, "slice numbers twice")
-    sizes = [(f"{one.size[0]}x{one.size[1]}", one.path) for one in slices]
-    pixels = [(f"{one.pixel_mm[0]}x{one.pixel_mm[1]} mm", one.path) for one in slices]
+    sizes = [(f"{file.size[0]}x{file.size[1]}", file.path) for file in slices]
+    pixels = [(f"{file.pixel_mm[0]}x{file.pixel_mm[1]} mm", file.path) for file in slices]
     for what, pairs in (("sizes", sizes), ("pixel sizes", pixels)):
-        kinds = dict(reversed(pairs))  # the first slice of each kind
-        told = [f"{kind} ({path.name})" for kind, path in pairs if kinds[kind] == path]
-        if len(told) > 1:
-            yield f"{folder}: slices of different {what}: {', '.join(first_few(told, what))}; a scan has one"
+        first_paths = dict(reversed(pairs))  # the first slice of each size
+        texts = [f"{size} ({path.name})" for size, path in pairs if first_paths[size] == path]
+        if len(texts) > 1:
+            yield f"{folder}: slices of different {what}: {', '.join(first_few(texts, what))}; a scan has one"
 
 
 def describe_gaps(numbers: Sequence[int]) -> str:
@@ -92,13 +90,13 @@ def describe_gaps(numbers: Sequence[int]) -> str:
 
 def visible_folders(path: Path) -> list[Path]:
     """The visible folders in a folder, `case9` before `case10`."""
-    inner = [one for one in _visible_entries(path) if one.is_dir()]
-    return sorted(inner, key=lambda one: natural_key(one.name))
+    folders = [entry for entry in _visible_entries(path) if entry.is_dir()]
+    return sorted(folders, key=lambda folder: natural_key(folder.name))
 
 
 def _visible_entries(folder: Path) -> list[Path]:
-    """What is in a folder, but for hidden files such as macOS's `._slice_0001...png`."""
+    """The entries of a folder without hidden files such as macOS's `._slice_0001...png`."""
     try:
-        return sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise UserError(f"{folder}: can't be read: {error.strerror}; expected a folder") from error

@@ -1,4 +1,4 @@
-"""One raw scan: a folder of slices, read as a volume with the masks that somebody drew on it.
+"""A raw scan of PNG slices, read as a volume with its masks.
 
 PNG rows and columns are turned into (X, Y, Z) = (column, row, slice) here and nowhere else.
 """
@@ -16,7 +16,7 @@ from volseg.data.layouts.gi_tract import png, rle, slice_files
 from volseg.data.layouts.gi_tract.annotations import ScanRows
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
-from volseg.data.layouts.raw_dataset import Mask, Part, file_stamps
+from volseg.data.layouts.raw_dataset import Mask, RawScan, file_stamps
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 from volseg.formatting import first_few
@@ -26,20 +26,15 @@ SLICE_MM = 3.0  # not in the file names; the data's documentation gives it
 
 
 @dataclass(frozen=True)
-class SliceScan:
-    """One scan as it lies on disk; `rows` is None where nobody has labelled it.
+class SliceScan(RawScan):
+    """A scan of slices; `rows` is None without labels.
 
     `paths` and `numbers` go from head to feet; `size` is (columns, rows); with `allow_gaps` numbers
-    may be missing in the middle; `notes` tells what was let through on demand.
+    may be missing in the middle, of which `notes` tell.
     """
 
-    case: str
-    day: int
-    name: str
-    part: Part
     folder: Path
     paths: tuple[Path, ...] = ()
-    numbers: tuple[int, ...] = ()
     size: tuple[int, int] = (0, 0)
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rows: ScanRows | None = None
@@ -63,77 +58,74 @@ class SliceScan:
 
     @property
     def stamp(self) -> tuple[str, ...]:
-        """Files with size and time, the hash of the rows, and the settings that the result depends on."""
+        """Files with size and time, the hash of the rows, and the settings."""
         rows = self.rows.digest if self.rows else "no rows"
         settings = f"{self.spacing_mm} {self.allow_gaps}"
         return (*file_stamps(self.paths, self.folder), rows, settings)
 
     def image(self) -> Volume:
-        """The slices stacked, uint16 (X, Y, Z), values as they are stored.
+        """The stack of slices, uint16 (X, Y, Z), values as they are stored.
 
         Raises:
-            UserError: slices that are damaged, not 16-bit greyscale or not of the size their name
-                tells; each is named.
+            UserError: slices that are damaged, not 16-bit greyscale or not of the size in their name; all.
         """
         stack = np.empty(0, dtype=np.uint16)
         problems = []
         for position, path in enumerate(self.paths):
             try:
-                plane = _check_size(png.read(path), path, self.size)
+                plane = _read_slice(path, self.size)
             except UserError as error:
                 problems.append(str(error))
                 continue
-            if not stack.size:  # a name may tell any size: believe it once a slice has it
+            if not stack.size:  # a name may state any size: memory is taken once a slice has it
                 stack = np.empty((len(self.paths), *plane.shape), dtype=np.uint16)
             stack[position] = plane
         if problems:
             raise UserError.from_problems(first_few(problems, "slices"))
-        affine = stack_affine(self.spacing_mm[:2], self.spacing_mm[2])
-        return Volume(stack.transpose(2, 1, 0), affine)
+        return Volume(stack.transpose(2, 1, 0), stack_affine(self.spacing_mm[:2], self.spacing_mm[2]))
 
     def channels(self) -> tuple[Volume]:
-        """The image, as the one channel there is."""
+        """The image as the only channel."""
         return (self.image(),)
 
     def remarks(self) -> list[Finding]:
-        """The slices that are missing, where that was allowed."""
-        return [note_finding(told, kind="gap", scan=self.name) for told in self.notes]
+        """A note on missing slices that are allowed."""
+        return [note_finding(note, kind="gap", scan=self.name) for note in self.notes]
 
     def labels(
         self,
         classes: Sequence[str],
         image: Volume | None = None,  # noqa: ARG002 - names tell the size
     ) -> dict[str, Mask] | None:
-        """The truth, a bool mask (X, Y, Z) a class in the order given; they may overlap. None without rows.
+        """A bool mask (X, Y, Z) for each class, which may overlap; None without rows.
 
         Raises:
-            UserError: rows that do not fit the slices, or texts that are no masks of this size; each
-                is named.
+            UserError: rows that do not fit the slices, or texts that are no masks of this size; all.
         """
         if self.rows is None:
             return None
         texts = self.rows.rle_texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)
         columns, rows = self.size
         masks, problems = {}, []
-        for organ in classes:
+        for class_name in classes:
             stack = np.zeros((len(self.paths), rows, columns), dtype=bool)
-            for number, text, plane in zip(self.numbers, texts[organ], stack, strict=True):
+            for number, text, plane in zip(self.numbers, texts[class_name], stack, strict=True):
                 try:
                     if text:
                         plane[:] = rle.decode(text, self.size).T
                 except UserError as error:
-                    row = f"{slice_id(self.name, number)}, {organ}"
+                    row = f"{slice_id(self.name, number)}, {class_name}"
                     problems.append(f"{self.rows.path}: {row}: {error}")
-            masks[organ] = stack.transpose(2, 1, 0)
+            masks[class_name] = stack.transpose(2, 1, 0)
         if problems:
             raise UserError.from_problems(first_few(problems, "masks"))
         return masks
 
 
 def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> SliceScan:
-    """The scan in one folder: `case123_day20`, its `scans`, a case of one day, or any with slices.
+    """The scan of a folder: `case123_day20`, its `scans`, a case of one day, or any with slices.
 
-    A folder that is not named after a case and a day gives its own name to both case and scan.
+    Of a folder that is not named after a case and a day, case and scan bear the folder's name.
 
     Raises:
         UserError: no such folder, no slices, several days, or names that make no stack.
@@ -145,23 +137,23 @@ def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = Fa
     name = folder.resolve().name
     named = NAME.fullmatch(name)
     case, day = (named[1], int(named[2])) if named else (name, 0)
-    return with_slice_files(
-        SliceScan(case, day, name, "test", folder), slice_mm=slice_mm, allow_gaps=allow_gaps
-    )
+    scan = SliceScan(case, day, name, "test", folder)
+    return with_slice_files(scan, slice_mm=slice_mm, allow_gaps=allow_gaps)
 
 
 def with_slice_files(scan: SliceScan, *, slice_mm: float, allow_gaps: bool) -> SliceScan:
-    """The scan of `scan.folder`, with what the names of its slices tell.
+    """The scan with paths, numbers, size and spacing by the names of the slices in its folder.
 
     Raises:
         UserError: no slices, or names that make no stack; all problems, each with its place.
     """
     inner = scan.folder / "scans"
-    found, problems = slice_files.find_slices(inner if inner.is_dir() else scan.folder)
-    if not found and not problems:
+    slices, problems = slice_files.find_slices(inner if inner.is_dir() else scan.folder)
+    if not slices and not problems:
         raise UserError(f"{scan.folder}: no slices; expected scans/{EXAMPLE}")
-    gaps = slice_files.describe_gaps([one.number for one in found])
-    problems += slice_files.stack_problems(scan.folder, found)
+    numbers = tuple(file.number for file in slices)
+    gaps = slice_files.describe_gaps(numbers)
+    problems += slice_files.stack_problems(scan.folder, slices)
     if gaps and not allow_gaps:
         problems.append(f"{scan.folder}: {gaps}; re-download the scan or pass --allow-gaps")
     if problems:
@@ -169,33 +161,31 @@ def with_slice_files(scan: SliceScan, *, slice_mm: float, allow_gaps: bool) -> S
     note = f"{scan.folder}: {gaps}; the other slices are stacked as if they touched"
     return replace(
         scan,
-        paths=tuple(one.path for one in found),
-        numbers=tuple(one.number for one in found),
-        size=found[0].size,
-        spacing_mm=(*found[0].pixel_mm, slice_mm),
+        paths=tuple(file.path for file in slices),
+        numbers=numbers,
+        size=slices[0].size,
+        spacing_mm=(*slices[0].pixel_mm, slice_mm),
         allow_gaps=allow_gaps,
         notes=(note,) if gaps else (),
     )
 
 
 def _scan_folder(path: Path) -> Path:
-    """The folder that is named after the scan, wherever near it the user pointed.
-
-    Raises:
-        UserError: a case of several days.
-    """
+    """The folder that is named after the scan: the path, its parent or the only day of a case."""
     if path.resolve().name == "scans":
         return path.parent if path.name == "scans" else path.resolve().parent
     if (path / "scans").is_dir() or any(path.glob("*.png")):
         return path
-    days = [one for one in visible_folders(path) if NAME.fullmatch(one.name)]
+    days = [folder for folder in visible_folders(path) if NAME.fullmatch(folder.name)]
     if len(days) > 1:
         named = ", ".join(first_few([day.name for day in days], "days"))
         raise UserError(f"{path}: holds {len(days)} days ({named}); give the folder of one day")
     return days[0] if days else path
 
 
-def _check_size(pixels: npt.NDArray[np.uint16], path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
+def _read_slice(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
+    """The pixels (rows, columns) of a slice whose name states this size (columns, rows)."""
+    pixels = png.read(path)
     rows, columns = pixels.shape
     if (columns, rows) != size:
         raise UserError(

@@ -10,13 +10,14 @@ import numpy.typing as npt
 from volseg.data.layouts.gi_tract import annotations, png, rle_csv, slice_files
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.raw_dataset import Part
+from volseg.data.splits import case_of
 from volseg.errors import UserError
 
 SAMPLE = "sample_submission.csv"
 
 
 def check_new(root: Path) -> None:
-    """See that a dataset can be written to a folder without touching another.
+    """Check that a dataset can be written to a folder without touching another.
 
     Raises:
         UserError: it exists and isn't an empty folder.
@@ -25,20 +26,20 @@ def check_new(root: Path) -> None:
         return
     cut_off = root.is_dir() and not (root / annotations.FILE).exists()
     if cut_off and any((root / part).is_dir() for part in get_args(Part)):
-        told = f"holds slices but no {annotations.FILE}: it was cut off as it was written"
-        raise UserError(f"{root}: {told}; remove it or name a new folder")
+        fault = f"holds slices but no {annotations.FILE}: it was cut off as it was written"
+        raise UserError(f"{root}: {fault}; remove it or name a new folder")
     raise UserError(f"{root}: exists and isn't an empty folder; name a new one")
 
 
 def scan_folder(root: Path, part: Part, name: str) -> Path:
-    """Where the slices of `case123_day20` lie below the root."""
-    return root / part / name.partition("_day")[0] / name / "scans"
+    """The folder of the slices of `case123_day20` below the root."""
+    return root / part / case_of(name) / name / "scans"
 
 
 def write_slices(
     folder: Path, voxels: npt.NDArray[np.uint16], numbers: Sequence[int], *, pixel_mm: tuple[float, float]
 ) -> None:
-    """One PNG a slice of voxels (X, Y, Z) that run to the left, the back and the feet.
+    """Write a PNG for each slice of voxels (X, Y, Z) that run to the left, the back and the feet.
 
     Raises:
         UserError: the disk is full or the folder can't be written.
@@ -49,7 +50,7 @@ def write_slices(
 
 
 def write_tables(root: Path, labelled: Iterable[RleRow]) -> None:
-    """An empty sample submission, then `train.csv`: where that is, the dataset is whole.
+    """Write an empty sample submission, then `train.csv`, which only a whole dataset has.
 
     Raises:
         UserError: the disk is full or the folder can't be written.

@@ -1,9 +1,8 @@
-"""Data that lies in volumes already: Decathlon, nnU-Net, MONAI datalists."""
+"""The layout of volumes with label maps: Decathlon, nnU-Net, MONAI datalists."""
 
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +11,10 @@ from volseg.data.layouts.nifti import datalist, file_names
 from volseg.data.layouts.nifti.datalist import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.volume_scan import ClassValues, VolumeScan, label_values
 from volseg.data.layouts.raw_dataset import RawDataset
+from volseg.data.splits import case_and_day
 from volseg.errors import UserError
 from volseg.formatting import first_few, natural_key
 from volseg.schema import Section
-
-_DAY = re.compile(r"(.+)_day([0-9]+)")
 
 
 class Nifti(Section):
@@ -29,72 +27,68 @@ class Nifti(Section):
     name: Literal["nifti"] = "nifti"
 
     def scans(self, root: Path) -> RawDataset:
-        """All scans that the listing names. Volumes are read only where it does not name their labels.
+        """The dataset that a listing names; volumes are read only where their labels have no names.
 
         Raises:
             UserError: no listing, or one of an unknown form.
         """
-        listed = datalist.read(root)
-        values = _named_values(listed)
-        found, missing = [], []
-        for entry in sorted(listed.entries, key=lambda entry: natural_key(entry.name)):
-            faults = list(_missing_files(entry))
-            if faults:
-                told = UserError.from_problems(first_few(faults, "files"))
-                missing += error_findings(entry.name, "missing file", told)
+        listing = datalist.read(root)
+        values = _named_values(listing)
+        scans, missing = [], []
+        for entry in sorted(listing.entries, key=lambda entry: natural_key(entry.name)):
+            if absent := list(_missing_files(entry)):
+                error = UserError.from_problems(first_few(absent, "files"))
+                missing += error_findings(entry.name, "missing file", error)
             else:
-                found.append(_scan_of_entry(entry, listed, values))
-        whole = [Finding(scan="", severity="error", kind="dataset", message=told) for told in listed.problems]
-        notes = [note_finding(told, kind="dataset") for told in (*listed.notes, *_unlisted_volumes(listed))]
+                scans.append(_scan_of_entry(entry, listing, values))
+        faults = [
+            Finding(scan="", severity="error", kind="dataset", message=line) for line in listing.problems
+        ]
+        notes = [note_finding(line, kind="dataset") for line in (*listing.notes, *_unlisted_volumes(listing))]
+        counts = Counter(value for _, numbers in values for value in numbers)
         return RawDataset(
             classes=tuple(name for name, _ in values),
-            channels=listed.channels,
-            exclusive=_are_exclusive(values),
-            scans=tuple(found),
-            findings=(*whole, *missing, *notes),
+            channels=listing.channels,
+            exclusive=all(count == 1 for count in counts.values()),  # no label value belongs to two classes
+            scans=tuple(scans),
+            findings=(*faults, *missing, *notes),
         )
 
 
-def _scan_of_entry(entry: DatalistEntry, listed: Datalist, values: ClassValues) -> VolumeScan:
-    named = _DAY.fullmatch(entry.name)
+def _scan_of_entry(entry: DatalistEntry, listing: Datalist, values: ClassValues) -> VolumeScan:
+    case, day = case_and_day(entry.name)
     return VolumeScan(
-        case=named[1] if named else entry.name,
-        day=int(named[2]) if named else 0,
+        case=case,
+        day=day,
         name=entry.name,
         part=entry.part,
         images=entry.images,
         label=entry.label,
         values=values,
-        channel_names=listed.channels,
-        named_in=listed.path,
+        channel_names=listing.channels,
+        named_in=listing.path,
     )
 
 
-def _named_values(listed: Datalist) -> ClassValues:
-    """The classes that the listing names, or numbered ones for the values that its labels hold."""
-    if listed.values is not None or listed.problems:
-        return listed.values or ()
-    files = [entry.label for entry in listed.entries if entry.label]
-    found = sorted({value for file in files for value in label_values(file)})
-    class_names = [f"label_{value}" for value in found]
-    if class_names:
-        told = ", ".join(first_few(class_names, "classes"))
-        listed.notes.append(
-            f'{listed.path}: has no "labels"; by the values in the files the classes are {told}'
+def _named_values(listing: Datalist) -> ClassValues:
+    """The classes of the listing, or where it has none, numbered ones for the values of the labels."""
+    if listing.values is not None or listing.problems:
+        return listing.values or ()
+    files = [entry.label for entry in listing.entries if entry.label]
+    values = sorted({value for file in files for value in label_values(file)})
+    classes = tuple((f"label_{value}", (value,)) for value in values)
+    if classes:
+        names = ", ".join(first_few([name for name, _ in classes], "classes"))
+        listing.notes.append(
+            f'{listing.path}: has no "labels"; by the values in the files the classes are {names}'
         )
     else:
-        listed.problems.append(f'{listed.path}: no "labels", and no file of labels to find them in')
-    return tuple((name, (value,)) for name, value in zip(class_names, found, strict=True))
-
-
-def _are_exclusive(values: ClassValues) -> bool:
-    """Whether no label value belongs to two classes."""
-    counted = Counter(value for _, some in values for value in some)
-    return all(count == 1 for count in counted.values())
+        listing.problems.append(f'{listing.path}: no "labels", and no file of labels to find them in')
+    return classes
 
 
 def _missing_files(entry: DatalistEntry) -> Iterator[str]:
-    """A line for each file that is not there."""
+    """A line for each missing file."""
     for path in entry.images:
         if not path.is_file():
             yield f"{path}: no such file; expected an image of {entry.name}"
@@ -102,18 +96,12 @@ def _missing_files(entry: DatalistEntry) -> Iterator[str]:
         yield f"{entry.label}: no such file; expected the label of {entry.name}"
 
 
-def _unlisted_volumes(listed: Datalist) -> Iterator[str]:
-    """A remark on volumes beside the listed ones that no entry names."""
-    named = {os.path.realpath(path) for entry in listed.entries for path in entry.images}
-    folder = listed.path.parent / "imagesTr"
-    left = [path.name for path in _list_volumes(folder) if os.path.realpath(path) not in named]
-    if left:
-        told = ", ".join(first_few(left, "files"))
-        yield f"{folder}: {len(left)} files that {listed.path.name} does not name are left out: {told}"
-
-
-def _list_volumes(folder: Path) -> Sequence[Path]:
-    files = sorted(folder.glob("*")) if folder.is_dir() else []
-    return [
-        path for path in files if path.name.endswith(file_names.ENDINGS) and not path.name.startswith(".")
-    ]
+def _unlisted_volumes(listing: Datalist) -> Iterator[str]:
+    """A note on volumes in imagesTr that no entry names."""
+    listed = {os.path.realpath(path) for entry in listing.entries for path in entry.images}
+    folder = listing.path.parent / "imagesTr"
+    paths = (path for path in sorted(folder.glob("[!.]*")) if path.name.endswith(file_names.ENDINGS))
+    others = [path.name for path in paths if os.path.realpath(path) not in listed]
+    if others:
+        names = ", ".join(first_few(others, "files"))
+        yield f"{folder}: {len(others)} files that {listing.path.name} does not name are left out: {names}"

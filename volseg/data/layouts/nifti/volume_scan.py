@@ -1,4 +1,4 @@
-"""One raw scan that lies on disk as volumes already: an image a channel and a map of integer labels."""
+"""A raw scan of volumes: image files of one or more channels, and a map of integer labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,29 +8,29 @@ import numpy as np
 
 from volseg.data import volume_files
 from volseg.data.layouts.findings import Finding
-from volseg.data.layouts.raw_dataset import Mask, Part, file_stamps
+from volseg.data.layouts.raw_dataset import Mask, RawScan, file_stamps
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
-from volseg.formatting import first_few
+from volseg.formatting import first_few, format_size
 
 ClassValues = tuple[tuple[str, tuple[int, ...]], ...]
-"""Each class and the label values that belong to it: one, or several for a region."""
+"""Each class and its label values: one, or several for a region."""
 BEYOND = 1e30  # no scanner's value, and its square still is a number
 MOST_VALUES = 65_536  # a map with a wider range is an image, not a map of labels
 
 
 @dataclass(frozen=True)
 class LabelMap(Mapping[str, Mask]):
-    """A map of integers (X, Y, Z) as one mask a class, made when it is asked for."""
+    """A map of integers (X, Y, Z) as a mask for each class, made when it is asked for."""
 
     voxels: Array
     meaning: ClassValues
 
     def __getitem__(self, name: str) -> Mask:
         """The mask of one class, bool (X, Y, Z)."""
-        wanted = dict(self.meaning)[name]
-        mask: Mask = self.voxels == wanted[0]
-        for value in wanted[1:]:
+        first, *others = dict(self.meaning)[name]
+        mask: Mask = self.voxels == first
+        for value in others:
             mask |= self.voxels == value
         return mask
 
@@ -42,16 +42,12 @@ class LabelMap(Mapping[str, Mask]):
 
 
 @dataclass(frozen=True)
-class VolumeScan:
-    """A scan of image files, one or more channels in each, and (or None) the file of its labels.
+class VolumeScan(RawScan):
+    """A scan of image files with one or more channels each, and the file of its labels or None.
 
-    `channel_names` are those that the dataset states; `named_in` is the file that states them.
+    The file `named_in` states the `channel_names`.
     """
 
-    case: str
-    day: int
-    name: str
-    part: Part
     images: tuple[Path, ...]
     label: Path | None
     values: ClassValues
@@ -64,18 +60,13 @@ class VolumeScan:
         return self.images[0]
 
     @property
-    def numbers(self) -> tuple[int, ...]:
-        """None: it did not come from slices."""
-        return ()
-
-    @property
     def files(self) -> tuple[Path, ...]:
-        """Images and label."""
+        """Images and labels."""
         return (*self.images, *([self.label] if self.label else []))
 
     @property
     def stamp(self) -> tuple[str, ...]:
-        """Files with size and time, and what their values mean."""
+        """Files with size and time, and the meaning of their values."""
         files = [part for path in self.files for part in (path, *volume_files.detached_files(path))]
         meaning = f"{self.values if self.label else 'no label'} {self.channel_names}"
         return (*file_stamps(files, self.named_in.parent), meaning)
@@ -87,33 +78,32 @@ class VolumeScan:
             UserError: files that are damaged or hold NaN, another number of channels than stated, or
                 channels on different grids; all of them.
         """
-        found: list[tuple[Path, Volume]] = []
+        read: list[tuple[Path, Volume]] = []
         problems: list[str] = []
         for path in self.images:
             try:
                 channels = volume_files.read_channels(path)
                 problems += _not_finite(path, channels)
-                found += [(path, channel) for channel in channels]
+                read += [(path, channel) for channel in channels]
             except UserError as error:
                 problems.append(str(error))
-        if not problems and len(found) != len(self.channel_names):
+        if not problems and len(read) != len(self.channel_names):
             problems.append(
-                f"{self.source}: {len(found)} channels; "
+                f"{self.source}: {len(read)} channels; "
                 f"{self.named_in} names {len(self.channel_names)}: {', '.join(self.channel_names)}"
             )
-        for path, channel in found[1:]:
-            if not channel.same_grid(found[0][1]):
-                problems.append(_grid_mismatch(path, channel, self.source, found[0][1]))
+        different = [pair for pair in read if not pair[1].same_grid(read[0][1])]
+        problems += [_grid_mismatch(*pair, self.source, read[0][1]) for pair in different]
         if problems:
             raise UserError.from_problems(problems)
-        return [channel for _, channel in found]
+        return [channel for _, channel in read]
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> LabelMap | None:
-        """The truth on the image's grid, a mask a class; None without a file of labels.
+        """Masks of the classes on the image's grid; None without a file of labels.
 
         Raises:
-            UserError: a damaged file, values that are no whole numbers or that nobody named, or
-                another grid than the image's.
+            UserError: a damaged file, values that are no whole numbers or have no name, or another grid
+                than the image's.
         """
         if self.label is None:
             return None
@@ -123,20 +113,20 @@ class VolumeScan:
             problems.append(_grid_mismatch(self.label, read, self.source, image))
         if problems:
             raise UserError.from_problems(problems)
-        named = dict(self.values)
-        return LabelMap(read.voxels, tuple((name, named[name]) for name in classes))
+        values = dict(self.values)
+        return LabelMap(read.voxels, tuple((name, values[name]) for name in classes))
 
     def remarks(self) -> list[Finding]:
-        """A warning for each thing that is odd in a file's header."""
+        """A warning for each oddity in a file's header."""
         return [
-            Finding(scan=self.name, severity="warning", kind="header", message=f"{path}: {told}")
+            Finding(scan=self.name, severity="warning", kind="header", message=f"{path}: {oddity}")
             for path in self.files
-            for told in volume_files.header_oddities(path)
+            for oddity in volume_files.header_oddities(path)
         ]
 
 
 def label_values(path: Path) -> list[int]:
-    """The label values above 0 in a file; none where it can't be read, which is told later."""
+    """The label values above 0 in a file; none of an unreadable file, of which its reader tells."""
     try:
         voxels = volume_files.read(path).voxels
     except UserError:
@@ -145,9 +135,8 @@ def label_values(path: Path) -> list[int]:
 
 
 def _not_finite(path: Path, channels: Sequence[Volume]) -> Iterator[str]:
-    count = sum(
-        int((~(np.abs(one.voxels) < BEYOND)).sum()) for one in channels if one.voxels.dtype.kind == "f"
-    )
+    floats = (channel.voxels for channel in channels if channel.voxels.dtype.kind == "f")
+    count = sum(int((~(np.abs(voxels) < BEYOND)).sum()) for voxels in floats)
     if count:
         yield (
             f"{path}: {count} voxels are NaN, infinite or beyond {BEYOND:g}; "
@@ -156,7 +145,7 @@ def _not_finite(path: Path, channels: Sequence[Volume]) -> Iterator[str]:
 
 
 def _label_map_fault(voxels: Array) -> str:
-    """Why this is no map of integers, or ''."""
+    """The reason why voxels are no map of integers, or ''."""
     if voxels.dtype.kind == "f" and not (voxels == np.floor(voxels)).all():  # NaN is not either
         return "holds values that are no whole numbers"
     low, high = voxels.min(), voxels.max()
@@ -177,26 +166,25 @@ def _foreign_values(path: Path, voxels: Array, values: ClassValues, named_in: Pa
         yield f"{path}: {fault}; expected a map of labels, whole numbers from 0"
         return
     if not values:
-        return  # what is wrong with the names is told
-    known = {0, *(value for _, some in values for value in some)}
-    strange = [str(value) for value in _distinct_values(voxels) if value not in known]
-    if strange:
-        named = ", ".join(f"{'+'.join(map(str, some))} {name}" for name, some in values)
-        told = ", ".join(first_few(strange, "values"))
+        return  # the listing's faults are told with it
+    known = {0, *(value for _, numbers in values for value in numbers)}
+    unknown = [str(value) for value in _distinct_values(voxels) if value not in known]
+    if unknown:
+        named = ", ".join(f"{'+'.join(map(str, numbers))} {name}" for name, numbers in values)
         yield (
-            f"{path}: holds the label values {told}, which {named_in} does not name "
-            f"(it names 0 background, {named}); name them there"
+            f"{path}: holds the label values {', '.join(first_few(unknown, 'values'))}, which {named_in} "
+            f"does not name (it names 0 background, {named}); name them there"
         )
 
 
-def _grid_mismatch(path: Path, one: Volume, other_path: Path, other: Volume) -> str:
-    """That two files do not lie on one grid, and what each says."""
+def _grid_mismatch(path: Path, volume: Volume, reference_path: Path, reference: Volume) -> str:
+    """The error of a file on another grid than the reference file, with shape and affine of both."""
     return (
-        f"{path}: lies on another grid ({_grid_text(one)}) than {other_path} ({_grid_text(other)}); "
-        "resample it to that grid"
+        f"{path}: lies on another grid ({_grid_text(volume)}) than {reference_path} "
+        f"({_grid_text(reference)}); resample it to that grid"
     )
 
 
-def _grid_text(one: Volume) -> str:
-    rows = ", ".join(f"[{' '.join(f'{n:.6g}' for n in row)}]" for row in one.affine[:3])
-    return f"shape {'x'.join(map(str, one.voxels.shape))}, affine {rows}"
+def _grid_text(volume: Volume) -> str:
+    rows = ", ".join(f"[{' '.join(f'{n:.6g}' for n in row)}]" for row in volume.affine[:3])
+    return f"shape {format_size(volume.voxels.shape)}, affine {rows}"

@@ -1,4 +1,4 @@
-"""Convolutions of a fine grid computed on a coarse one, whose channels are the voxels of a block."""
+"""Convolutions of a fine grid computed on a coarse grid, whose channels are the voxels of a block."""
 
 from collections.abc import Sequence
 from math import prod
@@ -13,52 +13,51 @@ from volseg.model.networks.strides import Stride
 ONE = (1, 1, 1)
 
 
-def block_taps(offsets: Sequence[int], size: int, given: int, made: int) -> tuple[Tensor, int]:
-    """Where the taps of a kernel lie between blocks, for one axis.
+def block_taps(offsets: Sequence[int], size: int, inputs: int, outputs: int) -> tuple[Tensor, int]:
+    """The taps of a kernel between blocks, along one axis.
 
-    Tap j of the fine kernel reads `offsets[j]` voxels past the voxel it makes. Blocks are `size` voxels
-    long, of which the first `given` hold data and the first `made` are wanted: all of them in a
-    convolution of stride 1; in a transposed one only the first holds data, in a strided one only the
-    first is wanted.
+    Tap j of the fine kernel reads the voxel `offsets[j]` past the output voxel. Of the `size` voxels of a
+    block the first `inputs` hold data and the first `outputs` are computed: all of them in a convolution
+    of stride 1; in a transposed one only the first holds data.
 
     Returns:
-        (made, given, D, J), 1 where voxel r of a block gets voxel q of the d-th block by tap j; and how
-        many blocks the 0th of these D lies past the block it makes.
+        (outputs, inputs, D, J), 1 where output voxel r reads voxel q of the d-th block by tap j; and the
+        offset in blocks of the 0th of these D from the output's block.
     """
-    found = [
+    taps = [
         (r, q, (r + offset - q) // size, j)
-        for r in range(made)
-        for q in range(given)
+        for r in range(outputs)
+        for q in range(inputs)
         for j, offset in enumerate(offsets)
         if (r + offset - q) % size == 0
     ]
-    steps = [d for _, _, d, _ in found] or [0]  # a kernel shorter than its stride may reach no voxel
-    where = torch.zeros(made, given, max(steps) - min(steps) + 1, len(offsets))
-    for r, q, d, j in found:
-        where[r, q, d - min(steps), j] = 1
-    return where, min(steps)
+    blocks = [d for _, _, d, _ in taps] or [0]  # a kernel shorter than its stride may reach no voxel
+    table = torch.zeros(outputs, inputs, max(blocks) - min(blocks) + 1, len(offsets))
+    for r, q, d, j in taps:
+        table[r, q, d - min(blocks), j] = 1
+    return table, min(blocks)
 
 
 class BlockConv(nn.Module):
-    """A convolution between the blocks of two grids: (B, I * given, X, Y, Z) to (B, O * made, X, Y, Z)."""
+    """A convolution between the blocks of two grids: (B, I * p, X, Y, Z) to (B, O * q, X, Y, Z)."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, axes: Sequence[tuple[Tensor, int]], *, more: Stride
     ) -> None:
-        """From a fine kernel (O, I, kx, ky, kz), the taps of each axis, and blocks wanted past the end."""
+        """From a fine kernel (O, I, kx, ky, kz), the taps of each axis, and `more` blocks past the end."""
         super().__init__()
-        where, first = zip(*axes, strict=True)
+        taps, first = zip(*axes, strict=True)
         blocks = torch.einsum(
-            "oixyz,aAdx,bBey,cCfz->oabciABCdef", weight.detach(), *(w.to(weight) for w in where)
+            "oixyz,aAdx,bBey,cCfz->oabciABCdef", weight.detach(), *(table.to(weight) for table in taps)
         )
-        made, given = blocks.shape[1:4], blocks.shape[5:8]
+        outputs, inputs = blocks.shape[1:4], blocks.shape[5:8]
         kernel = (blocks.shape[8], blocks.shape[9], blocks.shape[10])
         self.conv = nn.Conv3d(
-            weight.shape[1] * prod(given), weight.shape[0] * prod(made), kernel, bias=bias is not None
+            weight.shape[1] * prod(inputs), weight.shape[0] * prod(outputs), kernel, bias=bias is not None
         )
         self.conv.weight = nn.Parameter(blocks.reshape(self.conv.weight.shape), requires_grad=False)
         if bias is not None:
-            bias = bias.detach().repeat_interleave(prod(made))
+            bias = bias.detach().repeat_interleave(prod(outputs))
             self.conv.bias = nn.Parameter(bias, requires_grad=False)
         before = [-d for d in first]
         after = [n - 1 + d + extra for n, d, extra in zip(kernel, first, more, strict=True)]
@@ -67,29 +66,30 @@ class BlockConv(nn.Module):
         self.pad = [] if before == after else _innermost_first(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Blocks from blocks."""
-        made: Tensor = self.conv(F.pad(x, self.pad) if self.pad else x)
-        return made
+        """Blocks (B, O * q, X', Y', Z') from blocks (B, I * p, X, Y, Z)."""
+        blocks: Tensor = self.conv(F.pad(x, self.pad) if self.pad else x)
+        return blocks
 
 
 def same_size_block_conv(conv: nn.Conv3d, size: Stride) -> BlockConv:
-    """A convolution of stride 1, odd kernel and full padding, from blocks of that size to such blocks."""
-    axes = [block_taps(_kernel_offsets(k), n, n, n) for k, n in zip(conv.kernel_size, size, strict=True)]
+    """A convolution of stride 1, odd kernel and full padding, between blocks of this size."""
+    kernels = zip(conv.kernel_size, size, strict=True)
+    axes = [block_taps([j - k // 2 for j in range(k)], n, n, n) for k, n in kernels]
     return BlockConv(conv.weight, conv.bias, axes, more=(0, 0, 0))
 
 
 def transposed_block_conv(conv: nn.ConvTranspose3d) -> BlockConv:
     """A transposed convolution, as blocks of its stride."""
-    shape = list(zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), strict=True))
+    shape = zip(conv.kernel_size, conv.stride, [int(p) for p in conv.padding], strict=True)
     axes = [block_taps([p - j for j in range(k)], s, 1, s) for k, s, p in shape]
-    more = [max(0, -(-extra // s)) for extra, (_, s, _) in zip(_extra_voxels(conv), shape, strict=True)]
-    return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(more[0], more[1], more[2]))
+    x, y, z = (max(0, -(-n // s)) for n, s in zip(_extra_voxels(conv), conv.stride, strict=True))
+    return BlockConv(conv.weight.transpose(0, 1), conv.bias, axes, more=(x, y, z))
 
 
 class BlockConvTranspose(nn.Module):
-    """A transposed convolution, computed as blocks of its stride and then spread out.
+    """A transposed convolution, computed as blocks of its stride that are then rearranged into voxels.
 
-    The channels of a voxel stay together, so that channels-last data, OpenVINO's, are moved in one step.
+    The channels of a voxel stay together, so that channels-last data, as OpenVINO has, move in one step.
     """
 
     def __init__(self, conv: nn.ConvTranspose3d) -> None:
@@ -120,7 +120,7 @@ def depth_to_space(blocks: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _depth_to_space_last(blocks: Tensor, size: Sequence[int]) -> Tensor:
-    """As `spread`, but of (B, sx * sy * sz * C, X, Y, Z)."""
+    """As `depth_to_space`, but of (B, sx * sy * sz * C, X, Y, Z)."""
     if tuple(size) == ONE:
         return blocks
     a, b, c = size
@@ -133,7 +133,7 @@ def _depth_to_space_last(blocks: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def is_block_convertible(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
-    """Whether it is a transposed convolution that blocks can be made of."""
+    """Whether a module is a transposed convolution that blocks can compute."""
     return (
         type(conv) is nn.ConvTranspose3d
         and conv.groups == 1
@@ -142,21 +142,13 @@ def is_block_convertible(conv: nn.Module) -> TypeGuard[nn.ConvTranspose3d]:
     )
 
 
-def _kernel_offsets(kernel: int) -> list[int]:
-    return [j - kernel // 2 for j in range(kernel)]
-
-
-def _padding_per_axis(conv: nn.ConvTranspose3d) -> list[int]:
-    return [int(p) for p in conv.padding]
-
-
 def _extra_voxels(conv: nn.ConvTranspose3d) -> list[int]:
-    """How many voxels longer than stride times its input the result is, for each axis."""
-    rows = zip(conv.kernel_size, conv.stride, _padding_per_axis(conv), conv.output_padding, strict=True)
+    """The voxels of the output beyond stride times input, along each axis."""
+    padding = [int(p) for p in conv.padding]
+    rows = zip(conv.kernel_size, conv.stride, padding, conv.output_padding, strict=True)
     return [k - s - 2 * p + int(more) for k, s, p, more in rows]
 
 
 def _innermost_first(before: Sequence[int], after: Sequence[int]) -> list[int]:
-    """Padding as torch's `pad` takes it."""
-    pairs = list(zip(before, after, strict=True))[::-1]
-    return [n for pair in pairs for n in pair]
+    """Padding in the order of torch.nn.functional.pad."""
+    return [n for pair in reversed(list(zip(before, after, strict=True))) for n in pair]

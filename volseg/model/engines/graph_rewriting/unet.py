@@ -1,4 +1,4 @@
-"""The parts of MONAI's UNet that have cheaper forms."""
+"""The last level and the residual units of MONAI's UNet, rewritten."""
 
 from copy import deepcopy
 from math import prod
@@ -16,11 +16,11 @@ from volseg.model.engines.graph_rewriting.block_convolution import (
 )
 
 MOST = 32
-"""As many channels as blocks of the last level may have to be quicker than voxels are (measured)."""
+"""Channels of blocks up to which the last level is faster in blocks than in voxels (measured)."""
 
 
 def rewrite_unet(network: nn.Module) -> None:
-    """Replace the parts of a UNet; other networks stay as they are."""
+    """Rewrite the last level and the residual units of a UNet; other networks stay as they are."""
     if not isinstance(network, UNet):
         return
     last = network.model[2]
@@ -30,7 +30,7 @@ def rewrite_unet(network: nn.Module) -> None:
 
 
 class BlockLastLevel(nn.Module):
-    """The last level in blocks of its stride: at full resolution it has too few channels to be quick."""
+    """The last level in blocks of its stride: at full resolution it has too few channels to be fast."""
 
     def __init__(self, up: Convolution, unit: ResidualUnit) -> None:
         super().__init__()
@@ -46,22 +46,22 @@ class BlockLastLevel(nn.Module):
 
 
 class BlockInstanceNorm(nn.Module):
-    """An instance norm of channels in blocks of n voxels, (B, C * n, X, Y, Z)."""
+    """An instance norm of blocks of n voxels, (B, C * n, X, Y, Z)."""
 
     def __init__(self, norm: nn.InstanceNorm3d, voxels: int) -> None:
         super().__init__()
         self.norm, self.voxels = norm, voxels
 
     def forward(self, blocks: Tensor) -> Tensor:
-        """The blocks, each channel normalised over the voxels of all of them."""
+        """The blocks, each channel normalised over the voxels of all blocks."""
         batch, channels, x, y, z = blocks.shape
-        whole = blocks.reshape(batch, channels // self.voxels, self.voxels * x, y, z)
-        normal: Tensor = self.norm(whole)
+        voxels = blocks.reshape(batch, channels // self.voxels, self.voxels * x, y, z)
+        normal: Tensor = self.norm(voxels)
         return normal.reshape(batch, channels, x, y, z)
 
 
 class MergedResidualUnit(nn.Module):
-    """A residual unit whose first convolution and residual one, which read the same, are one."""
+    """A residual unit whose first and residual convolutions, of the same input, are merged into one."""
 
     def __init__(self, unit: ResidualUnit) -> None:
         super().__init__()
@@ -70,14 +70,14 @@ class MergedResidualUnit(nn.Module):
         self.rest = nn.Sequential(*list(first)[1:], *list(unit.conv)[1:])
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the unit does."""
+        """The output of the residual unit for (B, C, X, Y, Z)."""
         inner, residual = self.both(x).chunk(2, dim=1)
         out: Tensor = self.rest(inner) + residual
         return out
 
 
 def _is_small_last_level(last: nn.Module) -> bool:
-    """Whether it is a transposed convolution and a residual unit of few channels."""
+    """Whether a level is a transposed convolution and a residual unit of few channels."""
     if type(last) is not nn.Sequential or len(last) != 2 or not isinstance(last[1], ResidualUnit):
         return False
     up: nn.ConvTranspose3d = last[0].conv  # type: ignore[assignment]
@@ -85,7 +85,7 @@ def _is_small_last_level(last: nn.Module) -> bool:
 
 
 def _on_blocks(part: nn.Module, voxels: int) -> nn.Module:
-    """A norm, dropout or activation as it is on blocks of n voxels."""
+    """A norm, dropout or activation for blocks of n voxels."""
     if isinstance(part, nn.InstanceNorm3d):
         return BlockInstanceNorm(part, voxels)
     if isinstance(part, nn.BatchNorm3d):
@@ -99,7 +99,7 @@ def _on_blocks(part: nn.Module, voxels: int) -> nn.Module:
 
 
 def _merge_residual_units(network: nn.Module) -> None:
-    """Make one of the first two convolutions of each residual unit where that is possible."""
+    """Merge the first and the residual convolution of each residual unit where that is possible."""
     for parent in list(network.modules()):
         for name, unit in list(parent.named_children()):
             if isinstance(unit, ResidualUnit) and _reads_same_voxels(unit.conv.unit0.conv, unit.residual):
@@ -107,17 +107,14 @@ def _merge_residual_units(network: nn.Module) -> None:
 
 
 def _reads_same_voxels(first: nn.Module, second: nn.Module) -> bool:
-    """Whether both are convolutions that read the same voxels."""
-    if type(first) is not nn.Conv3d or type(second) is not nn.Conv3d:
-        return False
-    return all(
-        getattr(first, name) == getattr(second, name)
-        for name in ("kernel_size", "stride", "padding", "dilation", "groups")
-    )
+    """Whether both modules are convolutions that read the same voxels."""
+    names = ("kernel_size", "stride", "padding", "dilation", "groups")
+    convolutions = type(first) is type(second) is nn.Conv3d
+    return convolutions and all(getattr(first, name) == getattr(second, name) for name in names)
 
 
 def _merge_convolutions(first: nn.Conv3d, second: nn.Conv3d) -> nn.Conv3d:
-    """One convolution that gives the channels of the first, then those of the second."""
+    """One convolution whose output is the channels of the first, then those of the second."""
     both = deepcopy(first)
     both.out_channels += second.out_channels
     both.weight = nn.Parameter(torch.cat([first.weight, second.weight]).detach())

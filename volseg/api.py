@@ -1,0 +1,219 @@
+"""The Python API: prepare, train, predict and evaluate from a script or a notebook.
+
+Each function does what the command of its name does. Mistakes are raised as `UserError`, with the
+message that the command would print; nothing exits, and progress bars are drawn only with `progress=True`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg import console
+from volseg.arguments import DATA, PrepareArguments, TrainArguments, run_folder
+from volseg.config.config import Config
+from volseg.config.config import load as load_config
+from volseg.data import volume_files
+from volseg.data.dataset import Dataset
+from volseg.data.volume import Volume
+from volseg.errors import UserError
+from volseg.inference.predict import Image, PredictedMasks, predict_image
+from volseg.runs.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Dataset",
+    "PredictedMasks",
+    "Run",
+    "UserError",
+    "Volume",
+    "evaluate",
+    "predict",
+    "prepare",
+    "train",
+]
+
+log = logging.getLogger(__name__)
+Mask = npt.NDArray[Any] | Volume | Path | str
+
+
+def prepare(source: Path | str, out: Path | str = DATA, *, progress: bool = False, **options: Any) -> Dataset:
+    """Write each raw scan as a NIfTI volume and one mask a class, as `volseg prepare` does.
+
+    Args:
+        source: the raw dataset's folder, or a MONAI datalist.
+        out: the folder for the prepared dataset.
+        progress: draw a bar.
+        options: fields of `volseg.arguments.PrepareArguments`, e.g. `layout="nifti"` or `slice_mm=3.0`.
+
+    Returns:
+        The prepared dataset. What is wrong or odd in single scans is logged as warnings.
+
+    Raises:
+        UserError: a fault of the whole dataset, or no scan without a fault.
+    """
+    from volseg.preparation import prepare as preparation
+
+    arguments = PrepareArguments(out=Path(out), **options)
+    with console.bars(shown=progress), console.progress_bar("preparing") as report:
+        result = preparation.prepare(Path(source), options=arguments, on_scan=report)
+    for finding in result.findings:
+        if finding.severity != "note":
+            log.warning("%s", finding.message)
+    return Dataset.load(result.out)
+
+
+def train(
+    config: Config | Path | str,
+    data: Dataset | Path | str = DATA,
+    run: Path | str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    progress: bool = False,
+    **options: Any,
+) -> Run:
+    """Train a network as a config says, as `volseg train` does, in this process.
+
+    Args:
+        config: a `Config`, a YAML file, or the name of one that comes with volseg (`configs/unet.yaml`).
+        data: the prepared dataset.
+        run: the run's name under `runs/`, or its path; by default the config's name.
+        overrides: settings in place of the file's, e.g. `["optimizer.lr=1e-4", "train.steps=200"]`.
+        progress: draw a bar.
+        options: fields of `volseg.arguments.TrainArguments`, e.g. `fold=1`, `max_seconds=600`, `resume=True`.
+
+    Returns:
+        The run, with the best weights.
+
+    Raises:
+        UserError: a config, dataset or run that doesn't fit; five folds, which the command alone trains.
+    """
+    from volseg.training import train as training
+
+    if options.get("fold") == "each" or options.get("devices", 1) != 1 or options.get("dry_run"):
+        raise UserError(
+            "train: fold='each', devices and dry_run are options of the command `volseg train` only"
+        )
+    if run is None and isinstance(config, Config):
+        raise UserError("train: a Config has no name; pass the run's name or path as `run`")
+    settings = config if isinstance(config, Config) else load_config(Path(config), overrides)
+    if isinstance(config, Config) and overrides:
+        raise UserError("train: overrides belong to a config's file; change the Config by model_copy")
+    arguments = TrainArguments(
+        data=data.folder if isinstance(data, Dataset) else Path(data),
+        run=run_folder(str(run or Path(str(config)).stem)),
+        **options,
+    )
+    with console.bars(shown=progress):
+        return Run.open(training.train(settings, arguments).run)
+
+
+def predict(image: Image, run: Path | str | Sequence[Path | str] = ()) -> PredictedMasks:
+    """Predict one image in memory: the masks and the confidence of each class.
+
+    Args:
+        image: a volume's file, a folder of slices, or a `Volume` (voxels (X, Y, Z) and their affine); a list
+            of them where the run wants several channels.
+        run: a run's name under `runs/`, or the path of a run or package; several are averaged; by default
+            the newest run.
+
+    Returns:
+        The masks, bool arrays (X, Y, Z) on the image's own grid, and the confidence, both by class.
+
+    Raises:
+        UserError: an image that can't be read or has other channels than the run, or no such run.
+    """
+    names = [run] if isinstance(run, Path | str) else run
+    return predict_image(image, names)
+
+
+def evaluate(
+    prediction: Path | str | Mask | Mapping[str, Mask],
+    reference: Dataset | Path | str | Mask | Mapping[str, Mask],
+    *,
+    spacing_mm: Sequence[float] | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+) -> "pd.DataFrame":
+    """Score predictions against labels: overlap, distances in mm and volumes in ml; nothing is written.
+
+    Args:
+        prediction: the folder that `volseg infer` wrote; or one mask, or a mapping of class to mask. A mask
+            is a bool array (X, Y, Z), a `Volume` or a file.
+        reference: for a folder of predictions the prepared dataset; else the labels, like the prediction.
+        spacing_mm: the size of a voxel along X, Y and Z in mm, for arrays; volumes and files hold it.
+        workers: processes that share a folder's scans; by default one a core.
+        progress: draw a bar.
+
+    Returns:
+        A row a class and metric: `class`, `metric` (named as in scores.csv) and `value`; for a folder also
+        `scan`, `case` and `seen` (what training saw: "scan", "case" or "none"). NaN means nothing to measure,
+        infinity that one of the masks is empty.
+
+    Raises:
+        UserError: no predictions, or other classes or grids than the labels'.
+    """
+    if isinstance(prediction, str | Path) and Path(prediction).is_dir():
+        from volseg.evaluation.evaluate import find_scorable_scans
+
+        folder = reference.folder if isinstance(reference, Dataset) else Path(str(reference))
+        with console.bars(shown=progress):
+            return find_scorable_scans(Path(prediction), folder).compute_scores(workers=workers).to_frame()
+    if isinstance(reference, Dataset):
+        raise UserError(
+            f"evaluate: {prediction!s:.60}: no folder of predictions, as `volseg infer` writes it"
+        )
+    return _score_masks(prediction, reference, spacing_mm)
+
+
+def _score_masks(
+    prediction: Mask | Mapping[str, Mask],
+    labels: Mask | Mapping[str, Mask],
+    spacing_mm: Sequence[float] | None,
+) -> "pd.DataFrame":
+    """The metrics of masks in memory or files, by class."""
+    import pandas as pd
+
+    from volseg.metrics import compute_metrics
+    from volseg.metrics.mask_pair import MaskPair
+
+    predicted = prediction if isinstance(prediction, Mapping) else {"mask": prediction}
+    labelled = labels if isinstance(labels, Mapping) else {"mask": labels}
+    if predicted.keys() != labelled.keys():
+        raise UserError(
+            f"evaluate: the prediction has the classes {', '.join(predicted)}; "
+            f"the labels have {', '.join(labelled)}"
+        )
+    rows = []
+    for name in predicted:
+        mask, mask_grid = _read_mask(predicted[name], f"prediction of {name}")
+        label, label_grid = _read_mask(labelled[name], f"labels of {name}")
+        if mask.shape != label.shape or (mask_grid and label_grid and not mask_grid.same_grid(label_grid)):
+            raise UserError(
+                f"evaluate: {name}: the prediction {mask.shape} lies on another grid than the labels "
+                f"{label.shape}"
+            )
+        grid = label_grid or mask_grid
+        spacing = spacing_mm or (grid.spacing_mm if grid else None)
+        if spacing is None or len(spacing) != 3:
+            raise UserError("evaluate: arrays have no size of a voxel; pass spacing_mm=(x, y, z) in mm")
+        x, y, z = spacing
+        values = compute_metrics(MaskPair(label, mask, (x, y, z)))
+        rows += [(name, metric, value) for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=["class", "metric", "value"])
+
+
+def _read_mask(mask: Mask, what: str) -> tuple[npt.NDArray[np.bool_], Volume | None]:
+    """A mask as a bool array (X, Y, Z), and its volume where it has one."""
+    volume = volume_files.read(Path(mask)) if isinstance(mask, str | Path) else mask
+    voxels = np.asarray(volume.voxels if isinstance(volume, Volume) else volume)
+    if voxels.ndim != 3 or not ((voxels == 0) | (voxels == 1)).all():
+        raise UserError(
+            f"evaluate: {what}: expected a mask (X, Y, Z) of 0 and 1, got {voxels.dtype} {voxels.shape}"
+        )
+    return voxels.astype(bool), volume if isinstance(volume, Volume) else None

@@ -1,0 +1,93 @@
+"""Prediction of one image in memory: the masks and the confidence of each class, nothing written."""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.arguments import InferArguments
+from volseg.data.layouts.gi_tract.slice_scan import read_folder
+from volseg.data.volume import Volume
+from volseg.data.volume_files import read_channels
+from volseg.errors import UserError
+from volseg.inference.confidence.calibration_file import combined_calibration
+from volseg.inference.confidence.review import ScanReview, intensity_levels
+from volseg.inference.ensemble import Ensemble, LoadedEnsemble
+from volseg.inference.prediction_folder import Confidence
+from volseg.system.timing import StepTimer
+
+Image = Path | str | Volume | Sequence[Path | str | Volume]
+
+
+class PredictedMasks(NamedTuple):
+    """The masks of one image and how far each can be trusted, by class.
+
+    Attributes:
+        masks: a bool array (X, Y, Z) a class, on the image's own grid.
+        confidence: a class's expected Dice (`dice`), volume in ml, unusual signs (`flags`) and the slices to
+            check first (`slices`).
+    """
+
+    masks: dict[str, npt.NDArray[np.bool_]]
+    confidence: dict[str, Confidence]
+
+
+def predict_image(image: Image, runs: Sequence[str | Path] = ()) -> PredictedMasks:
+    """Predict one image by the mean of some runs' networks; by default the newest run's.
+
+    Raises:
+        UserError: an image that can't be read or has other channels than the runs, or no such run.
+    """
+    channels = _read_image(image)
+    names = tuple(map(str, runs))
+    ensemble = Ensemble.open(names)
+    wanted = ensemble.facts.channels
+    if len(channels) != len(wanted):
+        raise UserError(f"image: has {len(channels)} channels; the run needs {', '.join(wanted)}")
+    predictor = _load_cached(_identity(ensemble), names).predictor
+    timer, first = StepTimer(), channels[0]
+    maps = predictor.predict_probabilities(channels, timer)
+    levels = intensity_levels(first.voxels, ensemble.runs[0].config.data.intensity)
+    review, masks = ScanReview(combined_calibration(ensemble), first, levels), {}
+    cleaned = predictor.postprocess_masks(maps, first, timer)
+    for number, (name, mask) in enumerate(cleaned):
+        review.add_class(name, mask, maps, number)
+        masks[name] = mask
+    return PredictedMasks(masks, review.confidence)
+
+
+def _identity(ensemble: Ensemble) -> str:
+    """What loaded networks depend on: weights and configs."""
+    return json.dumps([ensemble.weights_digest, *(run.config.model_dump_json() for run in ensemble.runs)])
+
+
+@lru_cache(maxsize=1)
+def _load_cached(identity: str, runs: tuple[str, ...]) -> LoadedEnsemble:  # noqa: ARG001  it is the key
+    """The networks in their engines, kept for the next image by the same runs."""
+    return Ensemble.open(runs).load(InferArguments())
+
+
+def _read_image(image: Image) -> list[Volume]:
+    """An image's channels: read from files or a folder of slices, or as given."""
+    if isinstance(image, Volume | str | Path):
+        image = [image]
+    return [channel for part in image for channel in _read_part(part)]
+
+
+def _read_part(part: Volume | str | Path) -> list[Volume]:
+    """The channels of one volume, file or folder of slices."""
+    if isinstance(part, Volume):
+        return [part]
+    if not isinstance(part, str | Path):
+        raise UserError(
+            f"image: a {type(part).__name__} has no place in the patient; pass a path, or an array with its "
+            "affine as volseg.Volume(array, affine)"
+        )
+    path = Path(part)
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; expected a volume or a folder of slices")
+    return read_channels(path) if path.is_file() else [read_folder(path).image()]
