@@ -13,9 +13,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Processes that tests start are forked from one that has loaded what they need: once, not each of them anew.
 if "forkserver" in multiprocessing.get_all_start_methods():
-    multiprocessing.set_forkserver_preload(
-        ["torch", "volseg.model.networks", "volseg.model.engines.conversion", "cv2"]
-    )
+    multiprocessing.set_forkserver_preload(["torch", "monai.networks.nets", "cv2", "nibabel"])
 
 settings.register_profile(
     "repeatable",
@@ -27,8 +25,13 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that no process is left alone with them at the end."""
+    items.sort(key=lambda item: "end_to_end" not in item.nodeid)
+
+
 def pytest_configure() -> None:
-    """Each of several processes that share the tests keeps to its own cores: their threads don't fight for them."""
+    """Each of several processes that share the tests keeps to its own cores: their threads don't collide."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if worker and hasattr(os, "sched_setaffinity"):
