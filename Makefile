@@ -1,9 +1,13 @@
 # make demo: set up and run the demo.  make test: set up, lint, type-check, run all tests.
+# make fast: the tests that train no network and start no command, between two edits.
 # make docs: build the site, docs/_build/html/index.html.
 # PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--extra-index-url ..." for a CUDA build of torch.
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
+# So many processes share the tests, each with cores of its own.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 .PHONY: demo test check fast docs clean
 
@@ -11,7 +15,7 @@ demo: .venv/installed
 	$(BIN)/volseg demo
 
 test: .venv/installed-dev check
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -19,7 +23,7 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 
 fast: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -1,5 +1,6 @@
 """What every test may use: the real data where it is, and quiet, repeatable property tests."""
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Processes that tests start are forked from one that has loaded what they need: once, not each of them anew.
+if "forkserver" in multiprocessing.get_all_start_methods():
+    multiprocessing.set_forkserver_preload(["torch", "monai.networks.nets", "cv2", "nibabel"])
+
 settings.register_profile(
     "repeatable",
     derandomize=True,
@@ -18,6 +23,22 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that no process is left alone with them at the end."""
+    items.sort(key=lambda item: "end_to_end" not in item.nodeid)
+
+
+def pytest_configure() -> None:
+    """Each of several processes that share the tests keeps to its own cores: their threads don't collide."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        own = cores[int(worker.removeprefix("gw")) :: workers]
+        os.sched_setaffinity(0, own or cores)
+
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -15,6 +15,8 @@ from tests import tiny
 from volseg import api, cli
 from volseg.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> volseg.Dataset:

@@ -36,6 +36,8 @@ from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 TORCH = InferArguments(engine="torch")
 
 

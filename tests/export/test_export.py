@@ -30,6 +30,8 @@ from volseg.runs.run import Run
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 FORMATS = list(MODEL)
 
 
@@ -80,7 +82,6 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_packages_masks_are_the_runs(
     trained: dict[str, Path], packages: dict[str, Path], data: Path, tmp_path: Path, kind
@@ -97,7 +98,6 @@ def test_a_packages_masks_are_the_runs(
         assert (one.weights, one.seen, one.fold_set) == (other.weights, other.seen, other.fold_set)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "engine"), [("openvino", "auto"), ("onnx", "auto"), ("onnx", "onnxruntime")]
 )
@@ -119,7 +119,6 @@ def test_neither_torch_nor_monai_is_loaded(
     assert not {"torch", "monai"} & set(told.stdout.split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_package_holds_its_files_and_nothing_else(
     trained: dict[str, Path], packages: dict[str, Path], kind, tmp_path: Path, data: Path
@@ -137,7 +136,6 @@ def test_a_package_holds_its_files_and_nothing_else(
         assert (folder / name).read_bytes() == (trained["a"] / name).read_bytes()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "engine"), [("openvino", "auto"), ("onnx", "auto"), ("onnx", "onnxruntime")]
 )
@@ -153,7 +151,6 @@ def test_a_truncated_network_is_refused_even_where_its_checksum_is_right(
         infer(wanted(folder, data, tmp_path / "out", engine=engine))
 
 
-@pytest.mark.slow
 def test_an_engine_that_does_not_read_the_package_is_refused(
     packages: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -161,7 +158,6 @@ def test_an_engine_that_does_not_read_the_package_is_refused(
         infer(wanted(packages["openvino"], data, tmp_path / "out", engine="torch"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
     trained: dict[str, Path], run: str, options: ExportArguments, monkeypatch, kind
@@ -175,7 +171,6 @@ def test_a_package_of_other_weights_is_refused_and_leaves_nothing(
     assert leftovers(options.out.parent) == []
 
 
-@pytest.mark.slow
 def test_exclusive_classes_stay_exclusive(tmp_path: Path) -> None:
     data = tiny.write(tmp_path / "data", exclusive=True).folder
     run = train(tiny.config(train={"steps": 8}), TrainArguments(data=data, run=tmp_path / "r")).run
@@ -347,7 +342,6 @@ def test_scans_that_training_saw_are_called_so() -> None:
     assert "on 5 scans" in str(Int8Result(5, score, score))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("most_lost", [1.0, -1.0])
 def test_8_bits_are_kept_or_the_network_stays_as_it_was(
     run: str, options: ExportArguments, packages: dict[str, Path], tmp_path: Path, monkeypatch, most_lost

@@ -13,6 +13,8 @@ from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:

@@ -28,6 +28,8 @@ from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:

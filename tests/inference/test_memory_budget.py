@@ -18,6 +18,8 @@ from volseg.inference.memory_budget import MemoryBudget, warm_up_networks
 from volseg.inference.predictor import EnsembleMember, Predictor
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 PREDICT = """
 import sys
 if __name__ == "__main__":
@@ -98,7 +100,6 @@ def test_within_a_limit_the_networks_are_tried_first() -> None:
     assert tried.members[0].network.windows == 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_the_memory_that_is_allowed_is_kept(tmp_path: Path, engine: str) -> None:
     """A volume of 26 million voxels, whose float map of both classes alone would be 208 MB."""

@@ -14,6 +14,8 @@ from volseg.planning.network_design import (
     level_strides,
 )
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["unet", "dynunet", "segresnet", "swinunetr"]
 SHAPES = st.tuples(*[st.integers(3, 300)] * 3)
 SPACINGS = st.tuples(*[st.sampled_from([0.5, 0.7, 1.0, 1.5, 3.0, 5.0])] * 3)

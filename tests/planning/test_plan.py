@@ -18,6 +18,8 @@ from volseg.planning.resource_estimate import ResourceEstimate, TrialAndTotal, T
 from volseg.planning.trial_training import TrialMeasurements
 from volseg.training import train
 
+pytestmark = pytest.mark.slow
+
 FIXED, EACH = 10**8, 30_000
 """Bytes of the made-up machine: before the first step, and for each voxel of a batch."""
 
@@ -171,7 +173,6 @@ def test_without_a_file_stdout_is_the_config_alone(data, tmp_path, monkeypatch, 
     assert out.startswith("# unet for tiny")
 
 
-@pytest.mark.slow
 def test_a_plan_trains_as_it_is(data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 

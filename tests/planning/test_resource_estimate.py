@@ -22,6 +22,8 @@ from volseg.planning.trial_training import FEWEST, MOST, TrialMeasurements, Tria
 from volseg.training import train
 from volseg.training.loading.scan_cache import packed_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def made_up(**changes) -> ResourceEstimate:
     """A forecast of round numbers, by hand."""
@@ -82,7 +84,6 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
 
@@ -107,7 +108,6 @@ def test_a_trial_ends_as_soon_as_enough_steps_are_measured(here: Path, monkeypat
     assert measured.saving_seconds > 0
 
 
-@pytest.mark.slow
 def test_a_trial_takes_few_scans_and_more_memory_for_a_larger_patch(here: Path):
     small = estimate_resources(tiny.config(), here / "data/prepared")
     larger = {"patch": [96, 96, 48], "workers": 0}
@@ -123,7 +123,6 @@ def test_a_trial_takes_few_scans_and_more_memory_for_a_larger_patch(here: Path):
     assert large.measurements.step_seconds > small.measurements.step_seconds
 
 
-@pytest.mark.slow
 def test_what_training_would_refuse_is_refused_and_too_much_memory_ends_the_trial(here: Path):
     data = here / "data/prepared"
     with pytest.raises(TrialTooLargeError):

@@ -23,6 +23,8 @@ from volseg.training import cross_validation as stage
 from volseg.training.cross_validation import CrossValidationResult, train_each_fold
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:

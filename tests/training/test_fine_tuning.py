@@ -20,6 +20,8 @@ from volseg.training import loop
 from volseg.training.fine_tuning import RECORD, find_weights_file, group_by_prefix
 from volseg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 STILL = {"optimizer": {"lr": 1e-12}}
 """A rate at which no weight moves by as much as float32 tells."""
 

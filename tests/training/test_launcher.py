@@ -21,6 +21,8 @@ from volseg.training import launcher as devices
 from volseg.training.launcher import RankOutcome, launch
 from volseg.training.train import TrainingResult
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ["volseg", "train", "tiny.yaml", "--data", "data"]
 ENDLESS = ["train.steps=1000000", "train.epoch_steps=50"]
 MODULES = Path(__file__).resolve().parents[2]
@@ -71,7 +73,6 @@ def options(folder: Path, count: int) -> TrainArguments:
 needs_two_cores = pytest.mark.skipif(hardware.available_cores() < 2, reason="needs two cores")
 
 
-@pytest.mark.slow
 @needs_two_cores
 def test_two_devices_by_the_command_line(here: Path) -> None:
     process = start(here, [*TRAIN, "--devices", "2"])
@@ -90,7 +91,6 @@ def test_two_devices_by_the_command_line(here: Path) -> None:
     assert (again.returncode, err.strip()) == (1, told)
 
 
-@pytest.mark.slow
 @needs_two_cores
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_rank_that_is_killed_ends_the_run_and_another_number_of_devices_goes_on(
@@ -111,7 +111,6 @@ def test_a_rank_that_is_killed_ends_the_run_and_another_number_of_devices_goes_o
     assert "0 of 1000000 steps done" in err
 
 
-@pytest.mark.slow
 @needs_two_cores
 @pytest.mark.parametrize("to_rank", [None, 1])
 def test_a_signal_to_the_command_or_a_rank_ends_all_with_everything_saved(
@@ -127,7 +126,6 @@ def test_a_signal_to_the_command_or_a_rank_ends_all_with_everything_saved(
     assert err.splitlines()[-1].startswith("volseg: stopped; run the command again to go on")
 
 
-@pytest.mark.slow
 @needs_two_cores
 def test_ranks_end_when_the_command_is_killed(here: Path) -> None:
     process = begun(here, "r")
@@ -139,7 +137,6 @@ def test_ranks_end_when_the_command_is_killed(here: Path) -> None:
     assert not alive
 
 
-@pytest.mark.slow
 def test_torchrun_has_it_join(here: Path) -> None:
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
     process = start(here, [*torchrun, *TRAIN])
@@ -150,7 +147,6 @@ def test_torchrun_has_it_join(here: Path) -> None:
     assert "training unet on 2 x " in err
 
 
-@pytest.mark.slow
 def test_the_tasks_of_a_slurm_step_join(here: Path) -> None:
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]

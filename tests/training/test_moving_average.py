@@ -4,6 +4,8 @@ from torch import nn
 
 from volseg.training.state import moving_average
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_is_the_weighted_mean_of_all_weights_so_far() -> None:
     """Against the recursion in plain Python: a' = d a + (1 - d) w, d = min(decay, (1 + n) / (10 + n))."""

@@ -14,6 +14,8 @@ from volseg.errors import UserError
 from volseg.model.networks import PRIOR, SwinUNETR, UNet, init_prior_bias
 from volseg.training.pretrained_weights import PretrainedWeights, ShapeMismatch, load_weights, read_weights
 
+pytestmark = pytest.mark.slow
+
 UNET = UNet(channels=(4, 8))
 
 

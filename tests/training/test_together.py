@@ -29,6 +29,8 @@ from volseg.training.stopping import StopAgreement
 from volseg.training.train import train
 from volseg.training.validation import Validation
 
+pytestmark = pytest.mark.slow
+
 RANKS, STEPS = 2, 20
 CASES = {
     "one patch each": {},

@@ -34,6 +34,8 @@ from volseg.training.stopping import TrainingClock
 from volseg.training.train import build_training, load_and_split, train
 from volseg.training.validation import Validation
 
+pytestmark = pytest.mark.slow
+
 TIMES = {"seconds", "steps_per_second", "waiting"}
 
 
@@ -138,7 +140,6 @@ def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
     assert train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True)).steps == 12
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_any_moment_leaves_a_loadable_checkpoint(data: Path, tmp_path: Path) -> None:
     """SIGKILL and SIGTERM at random moments of a run that does little but save."""
     (tmp_path / "c.yaml").write_text(
@@ -442,7 +443,6 @@ def test_the_averaged_weights_are_kept_and_validated(data: Path, tmp_path: Path)
     assert any(not torch.equal(v, state["network"][k]) for k, v in kept.items())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_it_learns(tmp_path: Path, exclusive: bool) -> None:
     data = tiny.write(tmp_path / "data", exclusive=exclusive).folder

@@ -25,6 +25,8 @@ from volseg.tuning.tables import closing_lines
 from volseg.tuning.tune import tune
 from volseg.tuning.tuning_file import TuningFile
 
+pytestmark = pytest.mark.slow
+
 TORCH = InferArguments(engine="torch")
 TOO_HIGH = (Threshold(value=0.95),)
 

@@ -8,6 +8,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.model.losses.test_losses import LOSSES, case
 from volseg.model.distributed.process_group import all_reduce_sum
 
+pytestmark = pytest.mark.slow
+
 RANKS = 2
 SHARES = {"evenly": [(0, 2), (2, 4)], "one more": [(0, 3), (3, 4)], "all": [(0, 4), (4, 4)]}
 """Which of four patches each rank holds."""

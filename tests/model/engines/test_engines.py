@@ -14,6 +14,8 @@ from volseg.model.engines.interface import LARGEST, STEPS, WeightedWindow
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
 from volseg.schema import union_members
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "unet": UNet(channels=(4, 8, 16), strides=(2, (2, 2, 1))),
     "segresnet": SegResNet(filters=8, blocks_down=(1, 1)),
@@ -46,7 +48,6 @@ def model(name: str, folder: Path) -> TrainedModel:
     return TrainedModel(("torch", "openvino", "onnx"), window, 2, "fp32", network, file)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", union_members(Network))
 def test_all_engines_count_the_same_logits(name: str, tmp_path: Path) -> None:
     given = model(name, tmp_path)

@@ -19,6 +19,8 @@ from volseg.model.engines.graph_rewriting.unet import BlockLastLevel, MergedResi
 from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
 from volseg.schema import union_members
 
+pytestmark = pytest.mark.slow
+
 UNETS = {
     "unet": UNet(channels=(4, 8, 16)),
     "unet-anisotropic": UNet(channels=(4, 8, 8), strides=((2, 2, 1), (2, 1, 2))),

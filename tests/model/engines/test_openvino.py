@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_telemetry_is_out_of_reach_of_conversion_and_of_quantisation() -> None:
     code = (

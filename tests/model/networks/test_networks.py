@@ -6,6 +6,8 @@ from volseg.model.losses.terms import class_probabilities
 from volseg.model.networks import PRIOR, DynUNet, Network, SegResNet, SwinUNETR, UNet, init_prior_bias
 from volseg.schema import union_members
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "unet": UNet(channels=(4, 8, 16), strides=(2, (2, 2, 1))),
     "segresnet": SegResNet(filters=8, blocks_down=(1, 1)),

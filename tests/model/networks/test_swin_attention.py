@@ -10,6 +10,8 @@ from volseg.model.networks import SwinUNETR
 from volseg.model.networks.instance_norm import ChannelsLastInstanceNorm
 from volseg.model.networks.swin_attention import ChunkedWindowAttention, SwinStage, window_kinds
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
