@@ -187,3 +187,17 @@ def test_bars_are_drawn_only_when_asked_for(
 
     volseg.train(tiny.config(), dataset, tmp_path / "shown", progress=True)
     assert any("training" in text for text in shown)
+
+
+def test_the_code_of_the_how_to_page_runs_as_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    page = Path(__file__).parents[1] / "docs" / "howto" / "python_api.md"
+    code = page.read_text().partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    assert cli.run_command(["phantom", "data/raw", "--cases", "6", "--days", "1"]) == 0
+    capsys.readouterr()
+
+    exec(code, {"__name__": "__main__"})  # noqa: S102
+
+    printed = capsys.readouterr().out
+    assert "Dice" in printed
+    assert all(name in printed for name in ("large_bowel", "small_bowel", "stomach"))
