@@ -151,9 +151,9 @@ def evaluate(
         progress: draw a bar.
 
     Returns:
-        A row a class and metric: `class`, `metric` (named as in scores.csv) and `value`; for a folder also
-        `scan`, `case` and `seen` (what training saw: "scan", "case" or "none"). NaN means nothing to measure,
-        infinity that one of the masks is empty.
+        A row for each class and metric, with the columns `class`, `metric` (named as in scores.csv) and
+        `value`; for a folder also `scan`, `case` and `seen` (what training saw: "scan", "case" or "none").
+        NaN means nothing to measure, infinity that one of the masks is empty.
 
     Raises:
         UserError: no predictions, or other classes or grids than the labels'.
