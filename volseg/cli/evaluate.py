@@ -1,11 +1,13 @@
 """The command `volseg evaluate`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from volseg.arguments import DATA, PREDICTIONS
 from volseg.cli import output
-from volseg.evaluation.summary import Scores
+
+if TYPE_CHECKING:
+    from volseg.evaluation.summary import Scores
 
 
 def evaluate(
