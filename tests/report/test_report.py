@@ -19,8 +19,13 @@ from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.evaluate import evaluate
-from volseg.inference.confidence.calibration_file import CalibrationFile, Figures, Organ, Usual
-from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.confidence.calibration_file import (
+    CalibrationFigures,
+    CalibrationFile,
+    ClassCalibration,
+    ReferenceRanges,
+)
+from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.postprocessing import Threshold
 from volseg.report import report as stage
 from volseg.report.report import report
@@ -429,10 +434,12 @@ def five_folds(dataset: Dataset) -> tuple[Path, tuple[str, ...]]:
 
 
 def calibrated(weights: tuple[str, ...]) -> CalibrationFile:
-    usual = Usual(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
-    before = Figures(spearman=-0.25, dice_error=0.125, ece=0.0625)
-    after = Figures(spearman=None, dice_error=0.03125, ece=0.015625)
-    organ = Organ(calibration=Calibration(temperature=0.75), usual=usual, before=before, after=after)
+    usual = ReferenceRanges(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
+    before = CalibrationFigures(spearman=-0.25, dice_error=0.125, ece=0.0625)
+    after = CalibrationFigures(spearman=None, dice_error=0.03125, ece=0.015625)
+    organ = ClassCalibration(
+        calibration=TemperatureScaling(temperature=0.75), usual=usual, before=before, after=after
+    )
     organs = dict.fromkeys(tiny.CLASSES, organ)
     return CalibrationFile(weights=weights, scans=9, cases=3, before=before, after=after, organs=organs)
 

@@ -13,7 +13,7 @@ from volseg.calibration.reference_ranges import Labels, class_ranges, training_l
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.preprocessing.grid import NetworkGrid
-from volseg.inference.confidence.calibration_file import CalibrationFile, Figures, Organ
+from volseg.inference.confidence.calibration_file import CalibrationFigures, CalibrationFile, ClassCalibration
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import (
     Counts,
@@ -24,7 +24,7 @@ from volseg.inference.confidence.probability_histogram import (
 from volseg.inference.confidence.review import border_uncertainty_mm, intensity_levels, scan_mask_features
 from volseg.inference.confidence.temperature_scaling import (
     BINS,
-    Calibration,
+    TemperatureScaling,
     expected_calibration_error,
     fit_calibration,
     reliability_bins,
@@ -56,7 +56,7 @@ class ClassOutcome:
     mask_counts: Counts
 
 
-Calibrated = Sequence[tuple[ClassOutcome, Calibration]]
+Calibrated = Sequence[tuple[ClassOutcome, TemperatureScaling]]
 
 
 def calibrate(
@@ -118,14 +118,14 @@ def build_calibration_file(
 
     In figures after calibration each case is calibrated by the other cases, as far as there are others.
     """
-    plain = [(outcome, Calibration()) for outcome in outcomes]
+    plain = [(outcome, TemperatureScaling()) for outcome in outcomes]
     scaled = _leave_one_out_calibrations(outcomes)
     organs = {}
     for name, features in labels.items():
         before, after = ([one for one in side if one[0].class_name == name] for side in (plain, scaled))
         own = [outcome for outcome, _ in before]
         calibration = _fit(own)
-        organs[name] = Organ(
+        organs[name] = ClassCalibration(
             calibration=calibration,
             usual=class_ranges(features, _largest_border_uncertainty(own, calibration.level_probabilities)),
             before=_calibration_figures(before),
@@ -141,13 +141,13 @@ def build_calibration_file(
     )
 
 
-def _fit(outcomes: Sequence[ClassOutcome]) -> Calibration:
+def _fit(outcomes: Sequence[ClassOutcome]) -> TemperatureScaling:
     return fit_calibration(np.sum([outcome.label_counts for outcome in outcomes], axis=0))
 
 
 def _leave_one_out_calibrations(outcomes: Sequence[ClassOutcome]) -> Calibrated:
     """Each outcome and the calibration by its class's other cases; by all where there is one case."""
-    fitted: dict[tuple[str, str], Calibration] = {}
+    fitted: dict[tuple[str, str], TemperatureScaling] = {}
     for one in outcomes:
         if (one.class_name, one.case) not in fitted:
             own = [other for other in outcomes if other.class_name == one.class_name]
@@ -156,7 +156,7 @@ def _leave_one_out_calibrations(outcomes: Sequence[ClassOutcome]) -> Calibrated:
     return [(one, fitted[one.class_name, one.case]) for one in outcomes]
 
 
-def _calibration_figures(calibrated: Calibrated) -> Figures:
+def _calibration_figures(calibrated: Calibrated) -> CalibrationFigures:
     """The agreement of confidence and Dice, and of probabilities and labels, for calibrated outcomes."""
     bins, pairs = np.zeros((3, BINS)), np.empty((len(calibrated), 2))
     for row, (outcome, by) in enumerate(calibrated):
@@ -164,7 +164,7 @@ def _calibration_figures(calibrated: Calibrated) -> Figures:
         pairs[row] = expected_dice(outcome.mask_counts, by.level_probabilities, by.missed), outcome.dice
     estimates, dice = pairs[~np.isnan(pairs).any(axis=1)].T
     error = float(np.abs(estimates - dice).mean()) if dice.size else math.nan
-    return Figures(
+    return CalibrationFigures(
         spearman=_rounded_or_none(spearman_correlation(estimates, dice)),
         dice_error=_rounded_or_none(error),
         ece=_rounded_or_none(expected_calibration_error(bins)),
@@ -203,6 +203,6 @@ def calibration_table(calibration: CalibrationFile) -> "Table":
     return table
 
 
-def _figure_cells(before: Figures, after: Figures) -> list[str]:
+def _figure_cells(before: CalibrationFigures, after: CalibrationFigures) -> list[str]:
     pairs = [(getattr(before, n), getattr(after, n)) for n in ("spearman", "dice_error", "ece")]
     return [" -> ".join("-" if v is None else f"{v:.3f}" for v in pair) for pair in pairs]

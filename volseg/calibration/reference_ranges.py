@@ -9,7 +9,7 @@ from volseg import console
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.errors import UserError
-from volseg.inference.confidence.calibration_file import Usual
+from volseg.inference.confidence.calibration_file import ReferenceRanges
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.review import intensity_levels, scan_mask_features
 from volseg.runs.run import Run
@@ -21,12 +21,12 @@ OFTEN = 0.25
 """From this share of the scans on, touching an end of the scan is usual."""
 
 
-def class_ranges(labels: Labels, border_mm: float | None) -> Usual:
+def class_ranges(labels: Labels, border_mm: float | None) -> ReferenceRanges:
     """The ranges of a class's labels; `border_mm` is the largest border uncertainty on validation scans."""
     there = {scan: features for scan, features in labels.items() if features.volume_ml}
     grey = [features.intensity for features in there.values() if features.intensity is not None]
     touched = Counter(end for features in there.values() for end in features.cut)
-    return Usual(
+    return ReferenceRanges(
         scans=len(labels),
         volume_ml={scan: round(features.volume_ml, 3) for scan, features in there.items()},
         most_parts=max((features.parts for features in there.values()), default=0),

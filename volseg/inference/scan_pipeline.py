@@ -15,7 +15,7 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import prediction_folder
-from volseg.inference.confidence.calibration_file import Organ, combined_calibration
+from volseg.inference.confidence.calibration_file import ClassCalibration, combined_calibration
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 from volseg.inference.memory_budget import MemoryBudget, resident_bytes
@@ -53,7 +53,7 @@ class ScanPipeline:
     loaded: LoadedEnsemble
     budget: MemoryBudget
     options: InferArguments
-    calibrated_classes: dict[str, Organ] | None = None
+    calibrated_classes: dict[str, ClassCalibration] | None = None
 
     @classmethod
     def with_loaded_networks(cls, ensemble: Ensemble, options: InferArguments) -> "ScanPipeline":

@@ -1,14 +1,14 @@
-from volseg.inference.confidence.calibration_file import Figures, Organ, Usual
+from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
 from volseg.inference.confidence.day_changes import flag_day_changes
-from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.inference.prediction_folder import Confidence, PredictionRecord
 
-NOTHING = Figures(spearman=None, dice_error=None, ece=None)
+NOTHING = CalibrationFigures(spearman=None, dice_error=None, ece=None)
 
 
-def known(**volumes: float) -> dict[str, Organ]:
-    usual = Usual(scans=9, volume_ml=volumes, most_parts=1, intensity=None, border_mm=None)
-    organ = Organ(calibration=Calibration(), usual=usual, before=NOTHING, after=NOTHING)
+def known(**volumes: float) -> dict[str, ClassCalibration]:
+    usual = ReferenceRanges(scans=9, volume_ml=volumes, most_parts=1, intensity=None, border_mm=None)
+    organ = ClassCalibration(calibration=TemperatureScaling(), usual=usual, before=NOTHING, after=NOTHING)
     return {"stomach": organ}
 
 

@@ -4,16 +4,16 @@ import pytest
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
-from volseg.inference.confidence.calibration_file import Figures, Organ, Usual
+from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.review import ScanReview, intensity_levels, mask_flags
-from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.inference.probability_maps import ProbabilityMaps, sigmoid_table
 from volseg.model.engines.interface import STEPS
 
-NOTHING = Figures(spearman=None, dice_error=None, ece=None)
+NOTHING = CalibrationFigures(spearman=None, dice_error=None, ece=None)
 GOOD = MaskFeatures(volume_ml=100.0, border_mm2=9000.0, parts=1, intensity=0.5, cut=())
-USUAL = Usual(
+USUAL = ReferenceRanges(
     scans=3,
     volume_ml={"case1_day0": 80.0, "case1_day1": 120.0, "case2_day0": 150.0},
     most_parts=2,
@@ -43,7 +43,7 @@ def soft_box(left: int = 6, certainty: float = 8.0) -> np.ndarray:
     return logits
 
 
-def reviewed(maps: ProbabilityMaps, known: dict[str, Organ] | None = None, **told) -> ScanReview:
+def reviewed(maps: ProbabilityMaps, known: dict[str, ClassCalibration] | None = None, **told) -> ScanReview:
     first = Volume(np.full(SHAPE, 500, np.uint16), stack_affine((1.5, 1.5), 3.0))
     review = ScanReview(known, first, (0.0, 1000.0), **told)
     review.add_class("stomach", maps.class_probability(0) >= 128, maps, 0)
@@ -113,8 +113,8 @@ def test_a_sure_network_expects_its_mask_to_be_right() -> None:
 
 
 def test_a_calibration_lowers_what_too_sure_a_network_says() -> None:
-    known = Organ(
-        calibration=Calibration(temperature=3, certain=0.9, missed=0.1),
+    known = ClassCalibration(
+        calibration=TemperatureScaling(temperature=3, certain=0.9, missed=0.1),
         usual=USUAL,
         before=NOTHING,
         after=NOTHING,

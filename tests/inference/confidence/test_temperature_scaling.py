@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 from volseg.inference.confidence.probability_histogram import LEVELS
 from volseg.inference.confidence.temperature_scaling import (
     BINS,
-    Calibration,
+    TemperatureScaling,
     expected_calibration_error,
     fit_calibration,
     reliability_bins,
@@ -62,8 +62,8 @@ def test_voxels_of_one_kind_say_nothing_of_a_temperature(side: int) -> None:
 
 
 def test_without_calibration_levels_are_taken_at_their_word() -> None:
-    assert Calibration().level_probabilities == pytest.approx(np.arange(LEVELS) / 255)
-    assert np.all(np.diff(Calibration(temperature=3).level_probabilities) > 0)
+    assert TemperatureScaling().level_probabilities == pytest.approx(np.arange(LEVELS) / 255)
+    assert np.all(np.diff(TemperatureScaling(temperature=3).level_probabilities) > 0)
 
 
 def test_the_calibration_error_of_single_voxels_by_the_textbook() -> None:
@@ -72,7 +72,7 @@ def test_the_calibration_error_of_single_voxels_by_the_textbook() -> None:
     level, true = rng.integers(0, 256, 5000), rng.integers(0, 2, 5000)
     counts = np.zeros((2, LEVELS), np.int64)
     np.add.at(counts, (true, level), 1)
-    table = Calibration(temperature=2).level_probabilities
+    table = TemperatureScaling(temperature=2).level_probabilities
 
     seen = level > 0
     p, true = table[level[seen]], true[seen]
@@ -86,7 +86,7 @@ def test_the_calibration_error_of_single_voxels_by_the_textbook() -> None:
 def test_scaling_by_the_right_temperature_leaves_hardly_an_error() -> None:
     counts = distorted(2.5)
 
-    before = expected_calibration_error(reliability_bins(counts, Calibration().level_probabilities))
+    before = expected_calibration_error(reliability_bins(counts, TemperatureScaling().level_probabilities))
     after = expected_calibration_error(reliability_bins(counts, fit_calibration(counts).level_probabilities))
     assert after < 0.005
     assert before > 0.1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from volseg.data.splits import case_of
-from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.runs.run_files import CALIBRATION, NetworkFile
 from volseg.schema import Section
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from volseg.inference.ensemble import Ensemble
 
 
-class Usual(Section):
+class ReferenceRanges(Section):
     """One class in the labels of the training scans: the volumes of those that have it, and its ranges.
 
     `scans` counts all that are labelled. `intensity` is the range of the median, 0 and 1 being the
@@ -41,7 +41,7 @@ class Usual(Section):
         return max((max(v) / min(v) for v in by_case.values() if len(v) > 1), default=None)
 
 
-class Figures(Section):
+class CalibrationFigures(Section):
     """The agreement of confidence with the actual Dice on validation scans, and of probabilities with labels.
 
     `spearman` is the rank correlation of confidence and Dice, `dice_error` their mean distance, `ece` the
@@ -53,16 +53,16 @@ class Figures(Section):
     ece: float | None
 
 
-class Organ(Section):
+class ClassCalibration(Section):
     """One class: its calibration, its usual ranges, and the figures before and after calibration.
 
     `after` is of cases that had no part in the calibration applied to them.
     """
 
-    calibration: Calibration
-    usual: Usual
-    before: Figures
-    after: Figures
+    calibration: TemperatureScaling
+    usual: ReferenceRanges
+    before: CalibrationFigures
+    after: CalibrationFigures
 
 
 class CalibrationFile(NetworkFile):
@@ -72,12 +72,12 @@ class CalibrationFile(NetworkFile):
     again: ClassVar[str] = "make it anew with `volseg calibrate`"
     scans: int
     cases: int
-    before: Figures
-    after: Figures
-    organs: dict[str, Organ]
+    before: CalibrationFigures
+    after: CalibrationFigures
+    organs: dict[str, ClassCalibration]
 
 
-def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
+def combined_calibration(by: "Ensemble") -> dict[str, ClassCalibration] | None:
     """The calibration of each class for runs that predict together; None unless all are calibrated."""
     files = [CalibrationFile.read_for_run(run.folder, run.weights_digest) for run in by.runs]
     known = [one.organs for one in files if one is not None]
@@ -86,10 +86,10 @@ def combined_calibration(by: "Ensemble") -> dict[str, Organ] | None:
     return {name: _merge_calibrations([classes[name] for classes in known]) for name in by.facts.classes}
 
 
-def _merge_calibrations(organs: Sequence[Organ]) -> Organ:
+def _merge_calibrations(organs: Sequence[ClassCalibration]) -> ClassCalibration:
     """The mean calibration, geometric for temperatures, with the first run's other values."""
     each = [organ.calibration for organ in organs]
-    mean = Calibration(
+    mean = TemperatureScaling(
         temperature=statistics.geometric_mean(one.temperature for one in each),
         certain=statistics.fmean(one.certain for one in each),
         missed=statistics.fmean(one.missed for one in each),

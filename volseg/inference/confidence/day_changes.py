@@ -5,14 +5,16 @@ from collections.abc import Iterable, Sequence
 
 from volseg.data.splits import case_of
 from volseg.formatting import format_ml
-from volseg.inference.confidence.calibration_file import Organ
+from volseg.inference.confidence.calibration_file import ClassCalibration
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
 
 SIGN = "days"
 
 
 def flag_day_changes(
-    records: Sequence[PredictionRecord], others: Iterable[PredictionRecord], known: dict[str, Organ] | None
+    records: Sequence[PredictionRecord],
+    others: Iterable[PredictionRecord],
+    known: dict[str, ClassCalibration] | None,
 ) -> list[PredictionRecord]:
     """The records with flags where a volume changes more between days than it did for any training case.
 
@@ -33,7 +35,7 @@ def flag_day_changes(
 
 
 def _other_day_volumes(
-    scan: str, name: str, days: Iterable[PredictionRecord], organ: Organ
+    scan: str, name: str, days: Iterable[PredictionRecord], organ: ClassCalibration
 ) -> dict[str, float]:
     """A class's volume in ml on the case's other days, by scan; a training label's before a mask's."""
     predicted = {
@@ -48,7 +50,7 @@ def _other_day_volumes(
     }
 
 
-def _flag_class(confidence: Confidence, volumes: dict[str, float], organ: Organ) -> Confidence:
+def _flag_class(confidence: Confidence, volumes: dict[str, float], organ: ClassCalibration) -> Confidence:
     flags = [flag for flag in confidence.flags if flag.sign != SIGN]
     own, most = confidence.volume_ml, organ.usual.largest_volume_ratio
     if volumes and most is not None and own:

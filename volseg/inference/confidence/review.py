@@ -12,7 +12,7 @@ from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.data.volume import Array, Volume
 from volseg.formatting import format_ml
-from volseg.inference.confidence.calibration_file import Organ, Usual
+from volseg.inference.confidence.calibration_file import ClassCalibration, ReferenceRanges
 from volseg.inference.confidence.mask_features import MaskFeatures, compute_features
 from volseg.inference.confidence.probability_histogram import (
     Counts,
@@ -22,7 +22,7 @@ from volseg.inference.confidence.probability_histogram import (
     total_entropy,
     worst_slices,
 )
-from volseg.inference.confidence.temperature_scaling import Calibration
+from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.inference.prediction_folder import Confidence, Flag
 from volseg.inference.probability_maps import ProbabilityMaps
 
@@ -63,7 +63,7 @@ class ScanReview:
     `known` is the run's calibration, if any, `numbers` are the source's numbers of the slices, if any.
     """
 
-    known: dict[str, Organ] | None
+    known: dict[str, ClassCalibration] | None
     first: Volume
     levels: tuple[float, float]
     numbers: Sequence[int] = ()
@@ -73,7 +73,7 @@ class ScanReview:
     def add_class(self, name: str, mask: Mask, maps: ProbabilityMaps, number: int) -> None:
         """Review a class by its mask (X, Y, Z) and its number in the maps."""
         organ = self.known[name] if self.known else None
-        calibration = organ.calibration if organ else Calibration()
+        calibration = organ.calibration if organ else TemperatureScaling()
         table, axis = calibration.level_probabilities, maps.grid.slice_axis
         histogram = ProbabilityHistogram.from_probability(
             slices_last(maps.class_probability(number), axis), slices_last(mask, axis)
@@ -112,7 +112,7 @@ def border_uncertainty_mm(
 
 
 def mask_flags(
-    features: MaskFeatures, border_mm: float | None, agreement: float | None, usual: Usual | None
+    features: MaskFeatures, border_mm: float | None, agreement: float | None, usual: ReferenceRanges | None
 ) -> Iterator[tuple[str, str]]:
     """Sign and text of each unusual feature of a mask; fewer signs exist where the run is not calibrated."""
     ends = [end for end in features.cut if usual is None or end not in usual.cut]
@@ -130,7 +130,7 @@ def mask_flags(
     yield from _training_range_flags(features, usual)
 
 
-def _training_range_flags(features: MaskFeatures, usual: Usual) -> Iterator[tuple[str, str]]:
+def _training_range_flags(features: MaskFeatures, usual: ReferenceRanges) -> Iterator[tuple[str, str]]:
     """The features outside the ranges of the training labels."""
     volume, grey = features.volume_ml, features.intensity
     if not volume:

@@ -21,7 +21,7 @@ LOGITS = np.log(np.arange(1, LEVELS - 1) / np.arange(LEVELS - 2, 0, -1))
 """Of levels 1 to 254, (254,)."""
 
 
-class Calibration(Section):
+class TemperatureScaling(Section):
     """One class; the defaults leave probabilities as the network gives them.
 
     `certain` is the share of the voxels of level 255 that belong to the class, `missed` the share of the
@@ -38,7 +38,7 @@ class Calibration(Section):
         return np.array([0, *(1 / (1 + np.exp(-LOGITS / self.temperature))), self.certain])
 
 
-def fit_calibration(counts: Counts) -> Calibration:
+def fit_calibration(counts: Counts) -> TemperatureScaling:
     """The calibration that fits voxels best, counted by level outside and inside the labels, (2, 256).
 
     The temperature has the least negative log-likelihood of levels 1 to 254; 1 where they are all of
@@ -46,7 +46,7 @@ def fit_calibration(counts: Counts) -> Calibration:
     """
     inside, between = counts[1], counts[:, 1:-1]
     full, total = counts[:, -1].sum(), inside.sum()
-    return Calibration(
+    return TemperatureScaling(
         temperature=_fit_temperature(between) if between.any(axis=1).all() else 1.0,
         certain=float(inside[-1] / full) if full else 1.0,
         missed=float(inside[0] / total) if total > inside[0] else 0.0,

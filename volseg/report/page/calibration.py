@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from volseg.inference.confidence.calibration_file import CalibrationFile, Figures
+from volseg.inference.confidence.calibration_file import CalibrationFigures, CalibrationFile
 from volseg.report.page.content import ReportContent, distinct_run_values
 from volseg.visualization.html_page import render
 
@@ -24,7 +24,7 @@ def _class_rows(file: CalibrationFile) -> list[tuple[str, ...]]:
     return [*rows, ("all", "–", *_before_after_cells(file.before, file.after))]
 
 
-def _before_after_cells(before: Figures, after: Figures) -> Iterator[str]:
+def _before_after_cells(before: CalibrationFigures, after: CalibrationFigures) -> Iterator[str]:
     for name, digits in {"spearman": 2, "dice_error": 3, "ece": 3}.items():
         was, now = (_format_figure(getattr(figures, name), digits) for figures in (before, after))
         yield f"{was} → {now}"
