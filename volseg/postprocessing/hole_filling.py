@@ -1,4 +1,4 @@
-"""Steps that fill: what they leave is a superset of the mask."""
+"""Filling steps: their mask is a superset of the one before."""
 
 from typing import Literal
 
