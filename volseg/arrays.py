@@ -25,5 +25,4 @@ def _nonzero_range(line: npt.ArrayLike) -> slice:
     return slice(int(indices[0]), int(indices[-1]) + 1)
 
 
-IGNORE = 255
-"""The label of voxels without a say in losses and metrics: below the cut with `data.below_cut: ignore`."""
+IGNORE = 255  # the label of voxels without a say in losses and metrics, by `data.below_cut: ignore`

@@ -26,7 +26,7 @@ class DropSmall(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         smallest = self.min_mm3 * (1 - ROUNDING) / evidence.voxel_mm3
         return evidence.components.selected_mask(evidence.components.sizes >= smallest)
 
@@ -39,7 +39,7 @@ class DropSmallInSlices(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         smallest = self.min_mm2 * (1 - ROUNDING) / evidence.pixel_mm2
         components = ConnectedComponents.from_mask(evidence.slices_last.mask, in_slices=True)
         return evidence.to_native_axes(components.selected_mask(components.sizes >= smallest))
@@ -56,7 +56,7 @@ class KeepLargest(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         sizes = evidence.components.sizes
         last = np.sort(sizes)[-self.k :][:1]  # empty for an empty mask
         return evidence.components.selected_mask(sizes >= last)
@@ -74,7 +74,7 @@ class EmptyWeakSlices(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         here = evidence.slices_last
         mask = here.mask.copy(order="K")
         x, y, z = bounding_box(mask)
@@ -99,7 +99,7 @@ class LimitToBody(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         here = evidence.slices_last
         mask = here.mask.copy(order="K")
         body = Body(here.image, here.spacing_mm, self.margin_mm)

@@ -40,7 +40,7 @@ class Threshold(ThresholdingStep):
         return self.value
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         return at_least(evidence.probability, self.value)
 
 
@@ -67,7 +67,7 @@ class Hysteresis(ThresholdingStep):
         return self.low
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         components = ConnectedComponents.from_mask(at_least(evidence.probability, self.low))
         seeds = at_least(evidence.probability, self.high)
         return components.selected_mask(components.containing_seeds(seeds))
@@ -91,7 +91,7 @@ class SmoothAcrossSlices(ThresholdingStep):
         return self.value
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         here = evidence.slices_last
         probability = here.probability
         # a mean is at least `value` only near a voxel that is
@@ -100,8 +100,8 @@ class SmoothAcrossSlices(ThresholdingStep):
         mask: Mask = np.zeros(probability.shape, dtype=bool, order="F")
         reach = len(weights) // 2 if near.stop else 0
         for z in range(max(0, near.start - reach), min(near.stop + reach, probability.shape[2])):
-            total, whole = _weighted_slice_sum(probability[x, y], z, weights)
-            mask[x, y, z] = total >= math.ceil(self.value * 255 * whole - ROUNDING)
+            total, weight = _weighted_slice_sum(probability[x, y], z, weights)
+            mask[x, y, z] = total >= math.ceil(self.value * 255 * weight - ROUNDING)
         return evidence.to_native_axes(mask)
 
 

@@ -24,11 +24,7 @@ class StopRequest:
         self.number: int | None = None
 
     def check(self) -> None:
-        """Stop here, where work is saved, if a signal has come.
-
-        Raises:
-            Stopped: a signal has come.
-        """
+        """Raise Stopped here, where work is saved, if a signal has come."""
         if self.number is not None:
             raise Stopped(self.number)
 

@@ -49,9 +49,9 @@ def dataset_faults(findings: Iterable[Finding]) -> tuple[str, ...]:
 def scan_failures(findings: Iterable[Finding]) -> tuple[ScanFailure, ...]:
     """The scans with errors, each with all its reasons, in the order of the findings."""
     reasons: dict[str, list[str]] = {}
-    for one in findings:
-        if one.severity == "error" and one.scan:
-            reasons.setdefault(one.scan, []).append(one.message)
+    for finding in findings:
+        if finding.severity == "error" and finding.scan:
+            reasons.setdefault(finding.scan, []).append(finding.message)
     return tuple(ScanFailure(name, "\n".join(lines)) for name, lines in reasons.items())
 
 

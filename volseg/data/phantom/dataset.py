@@ -51,8 +51,7 @@ def write_phantom(
     The result does not depend on `workers` (default: all cores).
 
     Raises:
-        UserError: `out` exists and isn't an empty folder, an argument is out of range, or the
-            disk is full.
+        UserError: `out` exists and isn't an empty folder, or an argument is out of range.
     """
     _check_arguments(out, cases, days, workers)
     orders = regular_schedule(cases, days, full_size=full_size, rng=np.random.default_rng(seed))
@@ -65,7 +64,7 @@ def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -
     85 labelled cases, 274 scans and 38,496 slices of about 58 kB.
 
     Raises:
-        UserError: `out` exists and isn't an empty folder, or the disk is full.
+        UserError: `out` exists and isn't an empty folder.
     """
     _check_arguments(out, 1, 1, workers)
     orders = kaggle_schedule(np.random.default_rng(seed))
@@ -92,10 +91,9 @@ def _write_scans(out: Path, orders: list[ScheduledScan], *, seed: int, workers: 
 
 def _check_arguments(out: Path, cases: int, days: int, workers: int | None) -> None:
     writer.check_new(out)
-    if not 1 <= cases < LAST_CASE:
-        raise UserError(f"cases: {cases} is out of range; expected 1 to {LAST_CASE - 1}")
-    if not 1 <= days <= LAST_DAY:
-        raise UserError(f"days: {days} is out of range; expected 1 to {LAST_DAY}")
+    for name, count, most in (("cases", cases, LAST_CASE - 1), ("days", days, LAST_DAY)):
+        if not 1 <= count <= most:
+            raise UserError(f"{name}: {count} is out of range; expected 1 to {most}")
     if workers is not None and workers < 1:
         raise UserError(f"workers: {workers} is out of range; expected 1 or more")
 
