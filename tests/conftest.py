@@ -57,6 +57,25 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny prepared dataset, to be read only."""
+    from tests import tiny
+
+    return tiny.write(tmp_path_factory.mktemp("data")).folder
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of a few steps on the tiny dataset; a test that changes it takes a copy."""
+    from tests import tiny
+    from volseg.arguments import TrainArguments
+    from volseg.training.train import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests had no real data to run on."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -1,4 +1,4 @@
-"""The smallest box around a mask, so that work goes with the organ and not with the scan."""
+"""Boxes around masks, and the label value that losses and metrics ignore."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,8 +7,8 @@ Box = tuple[slice, slice, slice]
 
 
 def bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
-    """The smallest box that holds every set voxel of a bool (X, Y, Z) mask; empty for an empty mask."""
-    if mask.strides[0] < mask.strides[2]:  # whole planes are read as they lie in memory
+    """The smallest box around the voxels of a bool (X, Y, Z) mask; empty for an empty mask."""
+    if mask.strides[0] < mask.strides[2]:  # planes are read as they lie in memory
         x, y, z = reversed(bounding_box(mask.T))
         return x, y, z
     along = np.asarray(mask.any(axis=(1, 2)))
@@ -20,10 +20,9 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
 
 
 def _nonzero_range(line: npt.ArrayLike) -> slice:
-    """From the first set element to the last."""
-    places = np.flatnonzero(line)
-    return slice(int(places[0]), int(places[-1]) + 1)
+    """The range from the first nonzero element to the last."""
+    indices = np.flatnonzero(line)
+    return slice(int(indices[0]), int(indices[-1]) + 1)
 
 
-IGNORE = 255
-"""Counts neither for nor against: below the cut where `data.below_cut: ignore`."""
+IGNORE = 255  # the label of voxels without a say in losses and metrics, by `data.below_cut: ignore`

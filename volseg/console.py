@@ -1,4 +1,4 @@
-"""What the user sees while a command works: log lines and progress bars, all on stderr."""
+"""Log lines and progress bars on stderr."""
 
 import logging
 import sys
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 FORMAT = "%(asctime)s %(message)s"
-CLOCK = "%H:%M:%S"
 QUIET = logging.CRITICAL
 _BARS_SHOWN: ContextVar[bool] = ContextVar("bars", default=True)
 
@@ -17,7 +16,7 @@ _BARS_SHOWN: ContextVar[bool] = ContextVar("bars", default=True)
 def configure_logging() -> None:
     """Send volseg's log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT, CLOCK))
+    handler.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
     log = logging.getLogger("volseg")
     log.handlers = [handler]
     log.propagate = False
@@ -42,7 +41,7 @@ def log_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def suppress_output(*, unless: bool = False) -> Iterator[None]:
-    """Neither log nor progress bar while the body runs: another process tells the same."""
+    """No log lines and no progress bar while the body runs, as another process shows the same."""
     log = logging.getLogger("volseg")
     before = log.level
     if not unless:
@@ -64,17 +63,17 @@ def bars(*, shown: bool) -> Iterator[None]:
 
 
 class ProgressCallback(Protocol):
-    """Tells a progress bar how much is done."""
+    """A function that moves a progress bar."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total`, and a short text to show behind the bar."""
+        """Show `done` of `total`, and a short text behind the bar."""
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[ProgressCallback]:
-    """A bar with the time left; nothing where stderr is no terminal, bars are off, or in a quiet process."""
+    """A bar with the time left; none where stderr is no terminal, bars are off, or in a quiet process."""
     if not sys.stderr.isatty() or not _BARS_SHOWN.get() or logging.getLogger("volseg").level == QUIET:
-        yield _ignore_progress
+        yield lambda done, total, note="": None  # noqa: ARG005
         return
     from rich import progress as bars
     from rich.console import Console
@@ -89,12 +88,8 @@ def progress_bar(label: str) -> Iterator[ProgressCallback]:
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
         def report(done: int, total: int, note: str = "") -> None:
-            if not bar.tasks:  # what was done before counts for nothing in the time left
+            if not bar.tasks:  # items of before do not count in the time left
                 bar.add_task(label, total=total, completed=done, note=note)
             bar.update(bar.tasks[0].id, completed=done, total=total, note=note)
 
         yield report
-
-
-def _ignore_progress(done: int, total: int, note: str = "") -> None:
-    """The report where no bar is shown."""

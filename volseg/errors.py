@@ -1,45 +1,45 @@
-"""The one exception a user meets, and the hint that goes with a mistyped name."""
+"""Errors of users, and hints for mistyped names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake the user can mend; the text reads `where: what is wrong; what would be right`.
+    """A mistake that the user can mend: `where: what is wrong; what would be right`.
 
-    Several problems of one dataset or config are one error with one line each.
+    Several problems of a dataset or config are one error with a line each.
     """
 
     @classmethod
     def from_problems(cls, problems: Iterable[str]) -> "UserError":
-        """Join all problems into one error, one line each."""
+        """One error of all problems, a line each."""
         return cls("\n".join(problems))
 
 
 class OutputError(UserError):
-    """The output can't be written (a full disk, no permission): a fault of the whole command."""
+    """The output can't be written (a full disk, no permission), so the command ends."""
 
 
 class ElsewhereError(UserError):
-    """This process ends because of another one that works with it; that one tells the reason.
+    """This process ends because another one that works with it has ended.
 
-    The text is empty where the other is known to tell it.
+    The text is empty where the other process tells the reason.
     """
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """The hint to append to a message about an unknown name: `, did you mean ...?` or nothing."""
+    """`, did you mean ...?` with the known name of the closest spelling, or nothing."""
     return did_you_mean(closest_name(name, known))
 
 
 def short_repr(value: object) -> str:
-    """A value of the user's as Python would write it, so that it can't hide, cut to 60 characters."""
+    """A value's repr, cut to 60 characters, which shows blanks and control characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is spelt most like this one, if any is."""
+    """The known name of the closest spelling, or None."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -1,23 +1,22 @@
-"""Numbers as people read them."""
+"""Numbers, sizes and lists of names as text."""
 
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 THIN = "\u202f"  # a narrow space that does not break
-NAMED = 6
-"""So many names are told; of more, how many there are."""
+NAMED = 6  # names that a list has at most; the others are counted
 
 
 def format_number(value: float) -> str:
-    """Three digits, more for large numbers: 1 234, 56.7, 0.891."""
+    """Three digits, or all of whole numbers: 1 234, 56.7, 0.891."""
     if abs(value) >= 99.95:
         return f"{value:,.0f}".replace(",", THIN)
     return f"{value:.3g}"
 
 
 def format_percent(share: float) -> str:
-    """A share of one: 57 %, 3.1 %, <0.1 %."""
+    """A share in [0, 1]: 57 %, 3.1 %, <0.1 %."""
     if 0 < share < 0.001:
         return f"<0.1{THIN}%"
     digits = 1 if 0 < share < 0.0995 else 0
@@ -25,53 +24,53 @@ def format_percent(share: float) -> str:
 
 
 def format_dimensions(values: Iterable[float]) -> str:
-    """266 × 266 × 144."""
+    """A size: 266 × 266 × 144."""
     return f"{THIN}×{THIN}".join(f"{value:.5g}" for value in values)
 
 
 def format_count(count: int, noun: str) -> str:
-    """1 scan, 2 scans."""
+    """A number with a noun: 1 scan, 2 scans."""
     ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
     return f"{format_number(count)} {noun}{ending}"
 
 
 def format_frequencies(counts: Mapping[str, int]) -> str:
-    """What there is, with numbers where it is more than one kind: float32 (154), uint8 (41)."""
+    """Names with their numbers, a single name alone: float32 (154), uint8 (41)."""
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{name} ({format_number(count)})" for name, count in counts.items())
 
 
 def abbreviate_names(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
+    """The first six names, and the number of the others."""
     left = f" and {format_number(len(names) - NAMED)} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + left
 
 
-AT_MOST = 10  # problems of one kind that a message names; the rest are counted
+AT_MOST = 10  # problems of one kind in a message; the others are counted
 _PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
 
 
 def first_few(problems: Sequence[str], what: str) -> Iterator[str]:
-    """The first ten problems, and one that counts the others."""
+    """The first ten problems, and the number of the others."""
     yield from problems[:AT_MOST]
     if len(problems) > AT_MOST:
         yield f"... and {len(problems) - AT_MOST} more {what}"
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts the numbers in names as numbers, however long they are."""
+    """A sort key by which numbers in names count as numbers, of any length."""
     parts = ((digits.lstrip("0"), digits, text) for digits, text in _PARTS.findall(name))
     return tuple((len(number) if digits else -1, number or text) for number, digits, text in parts)
 
 
 def format_bytes(count: float) -> str:
-    """Bytes for people: `45 MB`, `1.2 GB`."""
+    """A size in bytes: `45 MB`, `1.2 GB`."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people: `0.8 s`, `12 min`, `3.5 h`."""
+    """A time in seconds: `0.8 s`, `12 min`, `3.5 h`."""
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = seconds / 60
@@ -84,7 +83,7 @@ def format_size(size: Sequence[int]) -> str:
 
 
 def format_ml(volume: float) -> str:
-    """A volume in ml for people, to three digits and never to more than whole ml."""
+    """A volume in ml, three digits or whole ml."""
     return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
 
 

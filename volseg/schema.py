@@ -1,4 +1,4 @@
-"""Settings as frozen, strict classes: `Section`, unions by name, and errors people can read."""
+"""Settings as frozen, strict classes: `Section`, unions by name, and readable errors."""
 
 import types
 import typing
@@ -20,14 +20,14 @@ from volseg.errors import closest_name, did_you_mean, nearest_hint
 
 
 class Section(BaseModel):
-    """A group of settings: immutable, and an unknown key is an error."""
+    """A group of settings, immutable; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _yes_is_no_number(cls, values: Any) -> Any:
-        """YAML reads yes and no as booleans, which pydantic would take for 1 and 0."""
+        """Refuse yes and no for numbers: YAML reads them as booleans, and pydantic those as 1 and 0."""
         if not isinstance(values, dict):
             return values
         numbers = {key for key, field in cls.model_fields.items() if field.annotation is not bool}
@@ -38,9 +38,9 @@ class Section(BaseModel):
 
 
 class NamedUnion:
-    """Marks a union of Sections told apart by `name`; in YAML a bare name stands for its defaults.
+    """Mark of a union of Sections with different `name`s; in YAML a bare name stands for its defaults.
 
-    Written `Network = Annotated[UNet | SegResNet, Choice()]`, so that type checkers see the union.
+    Written `Network = Annotated[UNet | SegResNet, NamedUnion()]`, so that type checkers see the union.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -57,24 +57,22 @@ def _expand_bare_name(value: Any) -> Any:
 
 
 def union_members(kind: Any) -> dict[str, type[Section]]:
-    """The classes of a union marked with Choice, by name."""
+    """The classes of a union marked with NamedUnion, by name."""
     union = get_args(kind)[0]
     classes = get_args(union) or (union,)
     return {member.model_fields["name"].default: member for member in classes}
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """One line a mistake: `dotted.key: what is wrong`, with the nearest known key for unknown ones."""
+    """A line for each mistake: `dotted.key: what is wrong`, with the nearest known key of an unknown one."""
     known = dict.fromkeys(dotted_keys(model))
     for mistake in error.errors():
         place = _dotted_place(mistake["loc"], known)
         if mistake["type"] == "extra_forbidden":
             yield f"{place}: unknown key{_nearest_key(place, known)}"
         elif mistake["type"] == "union_tag_invalid":
-            context = mistake["ctx"]
-            names = context["expected_tags"].replace("'", "")
-            close = nearest_hint(str(context["tag"]), names.split(", "))
-            yield f"{place}: unknown name '{context['tag']}'{close} (known: {names})"
+            tag, names = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
+            yield f"{place}: unknown name '{tag}'{nearest_hint(str(tag), names.split(', '))} (known: {names})"
         elif mistake["type"] == "union_tag_not_found":
             yield f"{place}: has no name; expected a bare name, or {{name: ...}} with its settings"
         elif mistake["type"] == "missing":
@@ -85,7 +83,7 @@ def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[s
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every dotted key below a Section, the members of unions included."""
+    """Every dotted key below a model, the members of unions included."""
     for name, field in model.model_fields.items():
         yield prefix + name
         for section in _nested_sections(field.annotation):
@@ -102,7 +100,7 @@ def _nested_sections(annotation: Any) -> Iterator[type[Section]]:
 
 
 def _dotted_place(location: tuple[int | str, ...], known: Mapping[str, None]) -> str:
-    """The dotted place of a mistake, without the union's tags that pydantic puts into it."""
+    """The dotted place of a mistake, without the tags of unions that pydantic adds."""
     place, key = "", ""  # `key` is the place without positions in lists
     for position, part in enumerate(location):
         longer = key if isinstance(part, int) else f"{key}.{part}".lstrip(".")
@@ -113,10 +111,7 @@ def _dotted_place(location: tuple[int | str, ...], known: Mapping[str, None]) ->
 
 
 def _nearest_key(place: str, known: Mapping[str, None]) -> str:
-    """A hint by the last word: the same word in its right section, else the closest spelling.
-
-    Keys beside the unknown one come before those of other sections.
-    """
+    """A hint by the last word: the same word in another section, else the closest spelling, best nearby."""
     section, _, word = place.rpartition(".")
     words: dict[str, str] = {}
     for key in sorted(known, key=lambda key: key.rpartition(".")[0] != section):

@@ -48,17 +48,6 @@ def of_run(run: Run) -> CalibrationFile | None:
 LOOK = MaskFeatures(volume_ml=10.0, border_mm2=500.0, parts=1, intensity=0.5, cut=())
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
-@pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
-
-
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "tiny"))

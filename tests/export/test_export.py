@@ -36,11 +36,6 @@ FORMATS = list(MODEL)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
-@pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     other = tiny.config(train={"seed": 5})

@@ -17,11 +17,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
-@pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory) -> dict[str, Path]:
     """Runs of two folds, and one on another grid."""
     folder = tmp_path_factory.mktemp("runs")

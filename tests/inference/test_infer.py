@@ -31,15 +31,9 @@ from volseg.training.train import train
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny.config(), TrainArguments(data=data, run=folder)).run
+@pytest.fixture
+def run(trained: Path) -> Path:
+    return trained
 
 
 @pytest.fixture

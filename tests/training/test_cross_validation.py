@@ -27,11 +27,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
-@pytest.fixture(scope="module")
 def done(data: Path, tmp_path_factory) -> CrossValidationResult:
     folder = tmp_path_factory.mktemp("runs") / "five"
     return train_each_fold(tiny.config(), TrainArguments(data=data, run=folder))

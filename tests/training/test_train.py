@@ -39,11 +39,6 @@ pytestmark = pytest.mark.slow
 TIMES = {"seconds", "steps_per_second", "waiting"}
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
 def weights(run: Path) -> bytes:
     return (run / BEST).read_bytes()
 

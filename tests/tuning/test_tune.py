@@ -32,11 +32,6 @@ TOO_HIGH = (Threshold(value=0.95),)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny.write(tmp_path_factory.mktemp("data")).folder
-
-
-@pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     settings = tiny.config(train={"steps": 60, "epoch_steps": 60})

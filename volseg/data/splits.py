@@ -10,8 +10,7 @@ from volseg.data.dataset import Sample
 from volseg.errors import UserError, nearest_hint
 
 FOLDS = 5
-MIN_DAYS = 3
-"""A case gives its last day to `later_days` only if at least two days are left for training."""
+MIN_DAYS = 3  # of a case that gives its last day to `later_days`, so that two are left for training
 _CASE_AND_DAY = re.compile(r"(.+)_day([0-9]+)")
 
 

@@ -6,7 +6,6 @@ import logging
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,8 @@ from volseg.data.volume import LARGEST_MM, SMALLEST_MM, Affine, Array, Volume
 from volseg.errors import UserError
 from volseg.system.files import atomic_path
 
-GZIP = b"\x1f\x8b"
 NIFTI = (".nii", ".nii.gz")
-LEVEL = 1
-"""isal's for images: as small as zlib's level 1 in a fraction of the time (benchmarks/prepare.py)."""
+LEVEL = 1  # isal's: as small as zlib's level 1 in a fraction of the time (benchmarks/prepare.py)
 _DETACHED = re.compile(rb"^(?:ElementDataFile *= *|data ?file: *)([^\r\n\0]+?) *\r?$", re.M)
 
 
@@ -26,9 +23,6 @@ def write_volume(volume: Volume, path: Path, *, slope: float = 1.0) -> None:
     """Write NIfTI atomically in the voxels' type; `.nii.gz` is compressed.
 
     Readers multiply the voxels by `slope`. The same volume gives the same bytes, without time or name.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
     """
     voxels = _storable(volume.voxels)
     header = _nifti_header(voxels, volume.affine, slope)
@@ -139,15 +133,19 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
     data = path.read_bytes()
     if not data:
         raise ValueError("zero bytes; copy or download it again")
-    if data[:2] == GZIP:
+    if data[:2] == b"\x1f\x8b":  # gzip
         from isal import igzip
 
         data = igzip.decompress(data)  # type: ignore[no-untyped-call]
     elif path.suffix == ".gz":
         raise ValueError("not a gzip file")
     kind = nibabel.Nifti2Image if _header_size(data) == 540 else nibabel.Nifti1Image
-    with _quiet_nibabel():
+    log = logging.getLogger("nibabel.global")
+    log.disabled = True  # `header_oddities` tells them with the file's name
+    try:
         image = kind.from_bytes(data)
+    finally:
+        log.disabled = False
     stated = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     if stated > len(data):  # before nibabel takes memory for what is not there
         raise ValueError(f"truncated: {len(data)} bytes of the {stated} that its header states")
@@ -155,17 +153,6 @@ def _read_nifti(path: Path) -> tuple[Array, Affine]:
     plain = (slope, intercept) in ((None, None), (1.0, 0.0))
     voxels = np.asarray(image.dataobj) if plain else image.get_fdata(dtype=np.float32)
     return voxels, np.asarray(image.affine, dtype=np.float64)
-
-
-@contextmanager
-def _quiet_nibabel() -> Iterator[None]:
-    """Keep nibabel from logging oddities of a header: `header_oddities` names the file as well."""
-    log = logging.getLogger("nibabel.global")
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = False
 
 
 def _header_size(data: bytes) -> int:

@@ -1,9 +1,8 @@
-"""Cleaning: what turns the probability of one class of one scan into its mask, step by step.
+"""Postprocessing: steps from the probability of one class of one scan to its mask.
 
-A step looks at an `Evidence` and returns a new mask. It knows one class of one scan and nothing else.
-Steps that start anew find the mask in the probability, so they belong first; others remove or fill.
-Parts are 26-connected in 3D, so a mask that is joined over an edge or a corner is one part. Sizes are in
-mm³, mm² and mm, never in voxels. `examples` of a setting are values worth trying.
+A step takes a `StepInput`, of one class of one scan, and returns a new mask. Thresholding steps find the mask
+anew in the probability, so they belong first; others remove or fill. Components are 26-connected in 3D. Sizes
+are in mm³, mm² and mm. `examples` of a setting are values worth trying.
 """
 
 from typing import Annotated
@@ -31,29 +30,11 @@ from volseg.postprocessing.thresholding import Hysteresis, SmoothAcrossSlices, T
 from volseg.schema import NamedUnion
 
 __all__ = [
-    "Bytes",
-    "DropSmall",
-    "DropSmallInSlices",
-    "EmptyWeakSlices",
-    "FillHoles",
-    "FillHolesInSlices",
-    "Hysteresis",
-    "KeepLargest",
-    "LimitToBody",
-    "Mask",
-    "SmoothAcrossSlices",
-    "Step",
-    "StepChange",
-    "StepInput",
-    "Threshold",
-    "applies_to",
-    "apply_steps",
-    "at_least",
-    "ineffective_steps",
-    "lowest_threshold",
-    "resolve_overlaps",
-    "unknown_classes",
-]
+    "Bytes", "DropSmall", "DropSmallInSlices", "EmptyWeakSlices", "FillHoles", "FillHolesInSlices",
+    "Hysteresis", "KeepLargest", "LimitToBody", "Mask", "SmoothAcrossSlices", "Step", "StepChange",
+    "StepInput", "Threshold", "applies_to", "apply_steps", "at_least", "ineffective_steps",
+    "lowest_threshold", "resolve_overlaps", "unknown_classes",
+]  # fmt: skip
 
 Step = Annotated[
     Threshold

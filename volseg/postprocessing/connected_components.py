@@ -1,7 +1,7 @@
-"""The connected parts of a mask and its holes, in 3D or in each slice, found in the box around the mask.
+"""Connected components of a mask and its holes, in 3D or in each slice, within the box around the mask.
 
-In a slice, parts are joined over pixels' sides and corners, in 3D over voxels' faces, edges and corners.
-Background is joined over sides and faces only.
+Components are joined over faces, edges and corners (26 neighbours in 3D, 8 in a slice), background over faces
+only (6 and 4 neighbours).
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ INNER = (slice(1, -1),) * 3
 
 @dataclass(frozen=True, eq=False)
 class ConnectedComponents:
-    """The parts of a mask of this shape (X, Y, Z), each part in 3D or within one of the slices (X, Y).
+    """The components of a mask of this shape (X, Y, Z), in 3D or within its slices (X, Y).
 
-    `framed` is the mask's box with an empty voxel around it. `owners` numbers the part of each of its set
-    voxels from 0, (N,) in the order in which they lie in memory; `sizes` are voxel counts, (P,).
+    `framed` is the mask's box with an empty voxel around it. `owners` are the component numbers, from 0, of
+    its voxels, (N,) in the order in which they lie in memory; `sizes` are voxel counts, (P,).
     """
 
     shape: tuple[int, ...]
@@ -32,7 +32,7 @@ class ConnectedComponents:
 
     @classmethod
     def from_mask(cls, mask: Mask, *, in_slices: bool = False) -> "ConnectedComponents":
-        """Find them."""
+        """The components of a mask (X, Y, Z)."""
         box = bounding_box(mask)
         framed = _pad_background(mask[box])
         numbers = _label_components(framed, in_slices=in_slices, connectivity=8 if in_slices else 26)
@@ -41,25 +41,25 @@ class ConnectedComponents:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of components."""
         return len(self.sizes)
 
     def selected_mask(self, wanted: Mask) -> Mask:
-        """The mask of those parts only for which `wanted`, (P,), says so."""
+        """The mask (X, Y, Z) of the components with a true value in `wanted`, (P,)."""
         inside = np.zeros_like(self.framed)
         inside.T[self.framed.T] = wanted[self.owners]
         return uncrop_mask(inside[INNER], self.box, self.shape)
 
     def containing_seeds(self, seeds: Mask) -> Mask:
-        """Which parts hold a voxel of another mask (X, Y, Z); bool (P,)."""
+        """Whether each component holds a voxel of another mask (X, Y, Z); bool (P,)."""
         inside = _pad_background(seeds[self.box])
-        found = np.zeros(len(self.sizes), dtype=bool)
-        found[self.owners[inside.T[self.framed.T]]] = True
-        return found
+        seeded = np.zeros(len(self.sizes), dtype=bool)
+        seeded[self.owners[inside.T[self.framed.T]]] = True
+        return seeded
 
 
 def fill_holes(mask: Mask, *, in_slices: bool = False) -> Mask:
-    """A mask (X, Y, Z) and its holes: background not joined to the border of slice or scan."""
+    """A mask (X, Y, Z) with its holes: background not joined to the border of the slice or the scan."""
     box = bounding_box(mask)
     background = ~_pad_background(mask[box])
     around = _label_components(background, in_slices=in_slices, connectivity=4 if in_slices else 6)
@@ -74,10 +74,10 @@ def uncrop_mask(inside: Mask, box: Box, shape: Sequence[int]) -> Mask:
 
 
 def _pad_background(inside: Mask) -> Mask:
-    """A copy with one empty voxel around it, in the order in which NIfTI keeps voxels.
+    """A copy with an empty voxel around it, in Fortran order.
 
-    It joins all that is outside. And cc3d 4.1 raises "maximum length exception" on [1, 0, 1] and other
-    small odd sizes.
+    The frame joins the background outside. And cc3d 4.1 raises "maximum length exception" on [1, 0, 1] and
+    other small odd sizes.
     """
     framed = np.zeros([side + 2 for side in inside.shape], dtype=bool, order="F")
     framed[INNER] = inside
@@ -85,13 +85,12 @@ def _pad_background(inside: Mask) -> Mask:
 
 
 def _label_components(framed: Mask, *, in_slices: bool, connectivity: int) -> npt.NDArray[np.unsignedinteger]:
-    """The number of each voxel's part from 1, and 0 where the mask is not.
+    """The number of each voxel's component from 1, and 0 for background.
 
-    For slices they are laid side by side, where their frames keep them apart, and join what is outside.
+    Slices are laid side by side, where their frames keep them apart, and join the background outside.
     """
     import cc3d
 
     laid = framed.reshape(framed.shape[0], -1, order="F") if in_slices else framed
-    numbers = cc3d.connected_components(laid, connectivity=connectivity)
-    found: npt.NDArray[np.unsignedinteger] = numbers.reshape(framed.shape, order="F")
-    return found
+    labels: npt.NDArray[np.unsignedinteger] = cc3d.connected_components(laid, connectivity=connectivity)
+    return labels.reshape(framed.shape, order="F")

@@ -1,4 +1,4 @@
-"""Steps that fill: what they leave is a superset of the mask."""
+"""Filling steps: their mask is a superset of the one before."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ class FillHoles(FillingStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         return fill_holes(evidence.mask)
 
 
@@ -29,5 +29,5 @@ class FillHolesInSlices(FillingStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         return evidence.to_native_axes(fill_holes(evidence.slices_last.mask, in_slices=True))

@@ -1,4 +1,4 @@
-"""Steps in order, on one class: the mask that they leave, and what each of them changed."""
+"""Steps in order on one class: the resulting mask, and the change by each step."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from volseg.postprocessing.thresholding import ThresholdingStep
 
 
 class PostprocessingStep(Protocol):
-    """What every step is: its name, the classes that it is for (none: all), and its one verb."""
+    """A step of postprocessing."""
 
     @property
     def name(self) -> str:
-        """Its name in a config."""
+        """The step's name in a config."""
 
     @property
     def only(self) -> tuple[str, ...]:
-        """The classes that it is for."""
+        """The classes that the step applies to; none: all."""
 
     def __call__(self, evidence: StepInput) -> Mask:
         """The new mask."""
@@ -29,10 +29,7 @@ class PostprocessingStep(Protocol):
 
 @dataclass(frozen=True)
 class StepChange:
-    """What one step changed: how many 26-connected parts there were and are, what was added and removed.
-
-    Volumes are in ml, to the nearest 0.001 mm³.
-    """
+    """Numbers of components before and after a step, and added and removed volume in ml, to 0.001 mm³."""
 
     step: str
     parts_before: int
@@ -43,11 +40,10 @@ class StepChange:
     @classmethod
     def between(cls, before: StepInput, after: StepInput, step: str) -> "StepChange":
         """The change from one mask to another of the same class and scan."""
-        kept = before.mask if after is before else before.mask & after.mask
-        shared = int(np.count_nonzero(kept))
+        shared = int(np.count_nonzero(before.mask if after is before else before.mask & after.mask))
         added, removed = (
-            round((int(one.components.sizes.sum()) - shared) * one.voxel_mm3 / 1000, 6)
-            for one in (after, before)
+            round((int(side.components.sizes.sum()) - shared) * side.voxel_mm3 / 1000, 6)
+            for side in (after, before)
         )
         return cls(step, before.components.count, after.components.count, added, removed)
 
@@ -60,9 +56,11 @@ def apply_steps(
 ) -> Mask:
     """The mask after every step that applies to this class, in order; bool (X, Y, Z).
 
-    What each of these steps changed is added to `changes` if there is such a list; it costs some time.
+    The change by each step is appended to `changes`, if given; it costs some time.
     """
-    for step in _applicable_steps(steps, class_name):
+    for step in steps:
+        if not applies_to(step, class_name):
+            continue
         after = evidence.with_mask(step(evidence))
         if changes is not None:
             changes.append(StepChange.between(evidence, after, step.name))
@@ -71,13 +69,13 @@ def apply_steps(
 
 
 def lowest_threshold(steps: Sequence[PostprocessingStep], class_name: str) -> float:
-    """The least probability at which a step looks for a class's mask; at most one half, where masks start."""
-    starting = (step for step in _applicable_steps(steps, class_name) if isinstance(step, ThresholdingStep))
-    return min([0.5, *(step.lowest_probability for step in starting)])
+    """The least probability that a class's mask may reach: one half, or less by a thresholding step."""
+    applicable = (step for step in steps if applies_to(step, class_name))
+    return min(0.5, 0.5, *(s.lowest_probability for s in applicable if isinstance(s, ThresholdingStep)))
 
 
 def unknown_classes(steps: Sequence[PostprocessingStep], classes: Sequence[str]) -> Iterator[str]:
-    """One line for each class named in `only` that the data does not have: such a step would do nothing."""
+    """A line for each class in a step's `only` that the data does not have."""
     for position, step in enumerate(steps):
         for name in step.only:
             if name not in classes:
@@ -86,20 +84,16 @@ def unknown_classes(steps: Sequence[PostprocessingStep], classes: Sequence[str])
 
 
 def ineffective_steps(steps: Sequence[PostprocessingStep], classes: Sequence[str]) -> Iterator[str]:
-    """One line for each step that does nothing, as for each of its classes a later one starts anew."""
+    """A line for each step that does nothing, as for each of its classes a later step starts anew."""
     for position, step in enumerate(steps):
-        later = [one for one in steps[position + 1 :] if isinstance(one, ThresholdingStep)]
+        later = [other for other in steps[position + 1 :] if isinstance(other, ThresholdingStep)]
         names = [name for name in classes if applies_to(step, name)]
-        by = [next((one.name for one in later if applies_to(one, name)), "") for name in names]
+        by = [next((other.name for other in later if applies_to(other, name)), "") for name in names]
         if by and all(by):
             yield (
                 f"postprocess.{position}: {step.name} does nothing, as {by[0]} after it starts anew; "
                 f"leave it out, or give {by[0]} first"
             )
-
-
-def _applicable_steps(steps: Sequence[PostprocessingStep], class_name: str) -> Iterator[PostprocessingStep]:
-    return (step for step in steps if applies_to(step, class_name))
 
 
 def applies_to(step: PostprocessingStep, class_name: str) -> bool:
@@ -108,11 +102,10 @@ def applies_to(step: PostprocessingStep, class_name: str) -> bool:
 
 
 def resolve_overlaps(claims: Iterable[tuple[Bytes, Mask]], shape: Sequence[int]) -> Iterator[Mask]:
-    """Masks of exclusive classes, from each one's 8-bit probability and cleaned mask, (X, Y, Z).
+    """Masks of exclusive classes, from the 8-bit probability and the mask (X, Y, Z) of each.
 
-    Where several masks claim a voxel, the class with the highest probability has it, of equals the
-    first. So an organ that lies in a hole of another is not lost when the hole is filled. Memory
-    does not grow with the number of classes.
+    A voxel of several masks belongs to the class with the highest probability, of equals the first. So an
+    organ in a filled hole of another is not lost. Memory does not grow with the number of classes.
     """
     owner = np.zeros(shape, np.uint16)
     strongest = np.zeros(shape, np.uint8)

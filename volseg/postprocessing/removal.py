@@ -1,4 +1,4 @@
-"""Steps that remove: what they leave is a subset of the mask."""
+"""Removing steps: their mask is a subset of the one before."""
 
 from typing import Literal
 
@@ -11,8 +11,7 @@ from volseg.postprocessing.connected_components import ConnectedComponents, Mask
 from volseg.postprocessing.step_input import ROUNDING, StepInput, min_level
 from volseg.schema import Section
 
-SLICES = 32
-"""In which the body is found at a time: what that takes does not grow with the scan."""
+SLICES = 32  # in which the body is found at a time, so that memory does not grow with the scan
 
 
 class RemovalStep(Section):
@@ -27,7 +26,7 @@ class DropSmall(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         smallest = self.min_mm3 * (1 - ROUNDING) / evidence.voxel_mm3
         return evidence.components.selected_mask(evidence.components.sizes >= smallest)
 
@@ -40,10 +39,10 @@ class DropSmallInSlices(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         smallest = self.min_mm2 * (1 - ROUNDING) / evidence.pixel_mm2
-        parts = ConnectedComponents.from_mask(evidence.slices_last.mask, in_slices=True)
-        return evidence.to_native_axes(parts.selected_mask(parts.sizes >= smallest))
+        components = ConnectedComponents.from_mask(evidence.slices_last.mask, in_slices=True)
+        return evidence.to_native_axes(components.selected_mask(components.sizes >= smallest))
 
 
 class KeepLargest(RemovalStep):
@@ -57,9 +56,9 @@ class KeepLargest(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         sizes = evidence.components.sizes
-        last = np.sort(sizes)[-self.k :][:1]  # none where there is no part
+        last = np.sort(sizes)[-self.k :][:1]  # empty for an empty mask
         return evidence.components.selected_mask(sizes >= last)
 
 
@@ -75,7 +74,7 @@ class EmptyWeakSlices(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         here = evidence.slices_last
         mask = here.mask.copy(order="K")
         x, y, z = bounding_box(mask)
@@ -100,12 +99,12 @@ class LimitToBody(RemovalStep):
     only: tuple[str, ...] = ()
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         here = evidence.slices_last
         mask = here.mask.copy(order="K")
         body = Body(here.image, here.spacing_mm, self.margin_mm)
         z = bounding_box(mask)[2]
         for first in range(z.start, z.stop, SLICES):
-            some = slice(first, min(first + SLICES, z.stop))
-            mask[:, :, some] &= body.mask_in_slices(some)
+            slab = slice(first, min(first + SLICES, z.stop))
+            mask[:, :, slab] &= body.mask_in_slices(slab)
         return evidence.to_native_axes(mask)

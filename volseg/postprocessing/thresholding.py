@@ -1,4 +1,4 @@
-"""Steps that start anew: they find the mask in the probability, whatever it was before."""
+"""Thresholding steps: they find the mask anew in the probability."""
 
 import math
 from functools import lru_cache
@@ -14,17 +14,16 @@ from volseg.postprocessing.step_input import ROUNDING, Bytes, StepInput, at_leas
 from volseg.schema import Section
 
 Sums = npt.NDArray[np.uint16]
-WHOLE = 256
-"""The sum of a kernel's weights: 255 times that is the most that 16 bits hold."""
+WHOLE = 256  # the sum of a kernel's weights: 255 times that is the most that 16 bits hold
 REACH = 3.0  # of the Gaussian, in sigmas
 
 
 class ThresholdingStep(Section):
-    """A step that finds the mask anew, whatever the steps before left."""
+    """A step that finds the mask anew, whatever the mask before."""
 
     @property
     def lowest_probability(self) -> float:
-        """The probability that some voxel of what it finds reaches, or one across the slices from it."""
+        """The least probability of a voxel in the mask, or across the slices from it."""
         raise NotImplementedError
 
 
@@ -37,11 +36,11 @@ class Threshold(ThresholdingStep):
 
     @property
     def lowest_probability(self) -> float:
-        """See `Starting`."""
+        """See `ThresholdingStep`."""
         return self.value
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         return at_least(evidence.probability, self.value)
 
 
@@ -64,13 +63,14 @@ class Hysteresis(ThresholdingStep):
 
     @property
     def lowest_probability(self) -> float:
-        """See `Starting`."""
+        """See `ThresholdingStep`."""
         return self.low
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
-        parts = ConnectedComponents.from_mask(at_least(evidence.probability, self.low))
-        return parts.selected_mask(parts.containing_seeds(at_least(evidence.probability, self.high)))
+        """The new mask, bool (X, Y, Z)."""
+        components = ConnectedComponents.from_mask(at_least(evidence.probability, self.low))
+        seeds = at_least(evidence.probability, self.high)
+        return components.selected_mask(components.containing_seeds(seeds))
 
 
 class SmoothAcrossSlices(ThresholdingStep):
@@ -87,11 +87,11 @@ class SmoothAcrossSlices(ThresholdingStep):
 
     @property
     def lowest_probability(self) -> float:
-        """See `Starting`."""
+        """See `ThresholdingStep`."""
         return self.value
 
     def __call__(self, evidence: StepInput) -> Mask:
-        """The new mask."""
+        """The new mask, bool (X, Y, Z)."""
         here = evidence.slices_last
         probability = here.probability
         # a mean is at least `value` only near a voxel that is
@@ -100,14 +100,14 @@ class SmoothAcrossSlices(ThresholdingStep):
         mask: Mask = np.zeros(probability.shape, dtype=bool, order="F")
         reach = len(weights) // 2 if near.stop else 0
         for z in range(max(0, near.start - reach), min(near.stop + reach, probability.shape[2])):
-            total, whole = _weighted_slice_sum(probability[x, y], z, weights)
-            mask[x, y, z] = total >= math.ceil(self.value * 255 * whole - ROUNDING)
+            total, weight = _weighted_slice_sum(probability[x, y], z, weights)
+            mask[x, y, z] = total >= math.ceil(self.value * 255 * weight - ROUNDING)
         return evidence.to_native_axes(mask)
 
 
 @lru_cache(maxsize=64)
 def gaussian_weights(sigma: float) -> tuple[int, ...]:
-    """The weights of a Gaussian of so many slices, from one end to the other; their sum is WHOLE."""
+    """The weights of a Gaussian whose sigma is in slices, from one end to the other; their sum is WHOLE."""
     bell = np.exp(-0.5 * (np.arange(1, math.floor(REACH * sigma) + 1) / sigma) ** 2)
     middle = max(2, 2 * round(WHOLE / 2 / (1 + 2 * bell.sum())))  # even: its sides are alike
     shares = (WHOLE - middle) / 2 * bell.cumsum() / bell.sum()
@@ -116,7 +116,7 @@ def gaussian_weights(sigma: float) -> tuple[int, ...]:
 
 
 def _weighted_slice_sum(probability: Bytes, z: int, weights: tuple[int, ...]) -> tuple[Sums, int]:
-    """The weighted sum of the slices around one, uint16 (X, Y), and of the weights of those there are."""
+    """The weighted sum of the slices around slice z, uint16 (X, Y), and the sum of their weights."""
     first = z - len(weights) // 2
     total = np.zeros(probability.shape[:2], np.uint16, order="F")
     part = np.empty_like(total)

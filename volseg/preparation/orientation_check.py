@@ -12,7 +12,7 @@ import numpy as np
 from volseg.data.dataset import Sample
 from volseg.data.layouts.findings import Finding
 from volseg.data.volume import Array
-from volseg.preparation.fingerprint import ClassFingerprint, Fingerprint
+from volseg.preparation.fingerprint import Fingerprint
 
 FingerprintByScan = Mapping[str, tuple[Sample, Fingerprint]]
 
@@ -105,9 +105,7 @@ def _robust_deviation(values: Array) -> Array:
 
 def _class_centres(fingerprints: Sequence[Fingerprint], axis: int) -> Array:
     """The centres of classes along an axis in mm, (scans, classes), NaN where a class is missing."""
-    names = sorted({name for one in fingerprints for name in one.organs or {}})
-
-    def centre(of_class: ClassFingerprint | None) -> float:
-        return of_class.centre_mm[axis] if of_class and of_class.centre_mm else np.nan
-
-    return np.array([[centre((one.organs or {}).get(name)) for name in names] for one in fingerprints])
+    scans = [one.organs or {} for one in fingerprints]
+    names = sorted({name for classes in scans for name in classes})
+    points = [[classes[name].centre_mm if name in classes else None for name in names] for classes in scans]
+    return np.array([[point[axis] if point else np.nan for point in row] for row in points])

@@ -55,20 +55,16 @@ def read_all(out: Path, names: Iterable[str]) -> list[ScanRecord]:
     Raises:
         UserError: one is missing: the dataset was made by hand or by an older version.
     """
-    found = {name: read(out, name) for name in names}
-    missing = [name for name, record in found.items() if record is None]
+    scans = {name: read(out, name) for name in names}
+    missing = [name for name, record in scans.items() if record is None]
     if missing:
         others = f" and {len(missing) - 1} others" if missing[1:] else ""
         raise UserError(f"{out / FOLDER}: no record of {missing[0]}{others}; run `volseg prepare` again")
-    return [record for record in found.values() if record is not None]
+    return [record for record in scans.values() if record is not None]
 
 
 def remove_scan(out: Path, name: str) -> None:
-    """Remove a scan's files: first `dataset.json`, then the record, then the files that they name.
-
-    Raises:
-        OutputError: a file can't be removed.
-    """
+    """Remove a scan's files: first `dataset.json`, then the record, then the files that they name."""
     record = read(out, name)
     _remove_file(out / FILE)
     _remove_file(_record_path(out, name))

@@ -18,8 +18,7 @@ from volseg.preparation import checks, records
 from volseg.preparation.fingerprint import measure_scan
 from volseg.preparation.records import ScanRecord
 
-FORMAT = 1
-"""Goes up when the same source gives other files, so that older ones are made again."""
+FORMAT = 1  # to be raised when the same source gives other files, so that older ones are written again
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,7 @@ def unchanged_outcome(scan: RawScan, *, plan: WritePlan) -> ScanOutcome | None:
 
 
 def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
-    """Write the volumes of one scan and its record.
-
-    Raises:
-        OutputError: a file can't be written.
-    """
+    """Write the volumes of one scan and its record."""
     try:
         return _write_files(scan, plan)
     except MemoryError as error:

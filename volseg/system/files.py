@@ -16,10 +16,9 @@ PREFIX = ".partial-"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix in the same folder; rename it to `path` at the end.
+    """Yield a temporary path with the same suffix in the same folder, which is made; rename it at the end.
 
-    The folder is made where it is missing. If the body raises, the temporary file is removed and
-    `path` stays as it was.
+    If the body raises, the temporary file is removed and `path` stays as it was.
 
     Raises:
         OutputError: the disk is full or the folder can't be written.
@@ -37,12 +36,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new, empty folder beside `path`; at the end it takes the place of what is there.
+    """Yield a new, empty folder beside `path`, which it replaces at the end.
 
-    If the body raises, it is removed and `path` stays as it was.
-
-    Raises:
-        OutputError: the disk is full or the folder can't be written.
+    If the body raises, the new folder is removed and `path` stays as it was. Errors are as of `atomic_path`.
     """
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
     old = temporary.with_name(f"{temporary.name}-old")
@@ -61,11 +57,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def readable_write_errors(path: Path) -> Iterator[None]:
-    """Turn errors of writing a path that the user can mend into an OutputError.
-
-    Raises:
-        OutputError: the disk is full or the folder can't be written.
-    """
+    """Turn errors of writing a path that the user can mend into an OutputError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What this machine lets us use: cores by affinity and cgroup quota, and free memory."""
+"""Cores by affinity and cgroup quota, memory, processor features and GPUs of this machine."""
 
 import os
 import shutil
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def available_cores() -> int:
-    """Processor cores this process may use, at least 1."""
+    """The processor cores that this process may use, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _cgroup_cores(Path("/sys/fs/cgroup/cpu.max"))))
 
 
 def free_memory() -> int:
-    """Bytes of memory that can be taken without swapping, within the cgroup's limit."""
+    """Bytes of memory that are free without swapping, within the cgroup's limit."""
     import psutil
 
     available = int(psutil.virtual_memory().available)
@@ -25,7 +25,7 @@ def free_memory() -> int:
 
 
 def out_of_memory_kills() -> int | None:
-    """Processes that the system has killed for want of memory so far; None where it does not say."""
+    """Processes that the system has killed for lack of memory so far; None if unknown."""
     for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
         if path.is_file():
             counts = dict(line.split() for line in path.read_text().splitlines())
@@ -35,15 +35,14 @@ def out_of_memory_kills() -> int | None:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process had at its peak.
+    """The peak of this process's memory in bytes.
 
-    Linux counts in `ru_maxrss` what the parent held when it started this process, so there the
-    process's own counter is read.
+    Linux's `ru_maxrss` counts the parent's memory as well, so there VmHWM is read.
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        peaks = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(next(peaks)) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -51,9 +50,9 @@ def peak_memory() -> int:
 
 
 def spin_briefly() -> None:
-    """Let torch's threads, here and in child processes, wait for each other without much spinning.
+    """Shorten the spinning of torch's threads that wait, here and in child processes.
 
-    That slows a busy machine to less than half; so short a spin costs an idle one a tenth
+    Long spins slow a busy machine to less than half; short ones cost an idle machine a tenth
     (benchmarks/waiting_threads.py).
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -69,7 +68,7 @@ def has_bfloat16() -> bool:
 
 
 def has_gpu() -> bool:
-    """Whether there seems to be a GPU that torch can use, as told without loading torch."""
+    """Whether there seems to be a GPU for torch, found without loading torch."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none")
     known = any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/kfd", "/dev/dxg"))
     return not hidden and (known or shutil.which("nvidia-smi") is not None)

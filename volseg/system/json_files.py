@@ -30,11 +30,7 @@ def read_json(path: Path, kind: type[Kind], *, again: str = "") -> Kind:
 
 
 def write_json(path: Path, content: BaseModel | object, *, indent: int | None = 1) -> None:
-    """Write a model or plain values as JSON, atomically.
-
-    Raises:
-        OutputError: the disk is full or the folder can't be written.
-    """
+    """Write a model or plain values as JSON, atomically."""
     if isinstance(content, BaseModel):
         text = content.model_dump_json(indent=indent)
     else:
@@ -50,11 +46,7 @@ class JsonFile(Section):
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """The content of the folder's file; None where there is none.
-
-        Raises:
-            UserError: a damaged file.
-        """
+        """The content of the folder's file, by `read_json`; None where there is none."""
         path = folder / cls.file
         return read_json(path, cls, again=cls.again) if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""Work spread over processes, such that a worker that dies is known by what it worked on."""
+"""Work in processes and threads; an item whose process died is named."""
 
 import multiprocessing
 import os
@@ -23,10 +23,10 @@ Outcome = TypeVar("Outcome")
 def map_unordered(
     task: Callable[[Item], Outcome], items: Sequence[Item], *, workers: int, died: Callable[[Item], Outcome]
 ) -> Generator[tuple[int, Outcome], None, None]:
-    """Yield the position and outcome of each item as they are done, in any order.
+    """Yield position and outcome of each item as soon as it is finished.
 
-    `died(item)` stands for the outcome of an item that killed its worker. With one worker, all is
-    done in this process. On Ctrl-C the items in work are finished and the others dropped.
+    `died(item)` is the outcome of an item that killed its worker. With one worker, all work is done in this
+    process. On Ctrl-C the items in work are finished and the others dropped.
     """
     if min(workers, len(items)) <= 1:
         for position, item in enumerate(items):
@@ -36,7 +36,7 @@ def map_unordered(
     while waiting:
         suspects: list[int] = []
         yield from _run_until_crash(task, items, waiting, suspects, workers=workers)
-        for position in suspects:  # one of them did it: each gets a worker of its own
+        for position in suspects:  # one of them killed its worker: each gets a worker of its own
             alone, guilty = deque([position]), list[int]()
             yield from _run_until_crash(task, items, alone, guilty, workers=1)
             if guilty:
@@ -44,7 +44,7 @@ def map_unordered(
 
 
 def run_in_subprocess(task: Callable[[Item], Outcome], item: Item) -> Outcome:
-    """What a task returns or raises, done in a process of its own: the memory it takes ends with it."""
+    """The result or exception of a task in a process of its own, whose memory is freed with it."""
     pool = ProcessPoolExecutor(1, mp_context=_worker_context(), initializer=_init_worker)
     try:
         with _held_interrupts():
@@ -65,9 +65,8 @@ def pipelined(
 ) -> Iterator[Outcome]:
     """`after(here(before(item)))` of each item, in order.
 
-    `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last,
-    if there is room `beside` what `before` gave. On an exception, such as Ctrl-C, what they have begun
-    is finished.
+    `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last, if
+    `beside(before(item))` says that there is room. On an exception, such as Ctrl-C, begun work is finished.
     """
     waiting, begun, ended = deque(items), deque[Future[Given]](), deque[Future[Outcome]]()
     with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as finishing:
@@ -92,7 +91,7 @@ def _drain_results(futures: deque[Future[Outcome]]) -> Iterator[Outcome]:
 
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, of which the next is made in a thread of its own while one is used."""
+    """The same items, the next of which is computed in a thread while one is used."""
     end = object()
     with ThreadPoolExecutor(1) as making:
         future = making.submit(next, items, end)
@@ -102,9 +101,9 @@ def prefetch(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Begin to load what workers will need, once for all of them, while this process goes on.
+    """Begin to load modules in the process that all workers are forked from.
 
-    Does nothing where there is one core only, or where the system starts each worker anew.
+    Nothing happens on one core, or where the system starts each worker anew.
     """
     context = _worker_context()
     if hardware.available_cores() > 1 and context.get_start_method() == "forkserver":
@@ -124,7 +123,7 @@ def _run_until_crash(
     *,
     workers: int,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Work `waiting` off; if a worker dies, stop and leave what was in work in `suspects`."""
+    """Outcomes of `waiting` until a worker dies; the items that were in work then are in `suspects`."""
     pool = ProcessPoolExecutor(workers, mp_context=_worker_context(), initializer=_init_worker)
     running: dict[Future[Outcome], int] = {}
     try:
@@ -146,7 +145,7 @@ def _run_until_crash(
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never see it and so finish their item."""
+    """Block Ctrl-C; processes that are started meanwhile never get it and so finish their item."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -158,16 +157,16 @@ def _held_interrupts() -> Iterator[None]:
 
 
 def _worker_context() -> BaseContext:
-    """How workers are started: forked from one small process that has loaded what they need, or anew.
+    """The start of workers: forked from a small process with preloaded modules, else spawned.
 
-    Never forked from this process: it may have threads, whose locks a copy would hold for ever.
+    Never forked from this process: a copy would hold the locks of its threads for ever.
     """
     methods = multiprocessing.get_all_start_methods()
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
 def _init_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it is killed instead of waiting for work for ever."""
+    """Leave Ctrl-C to the parent, and end with it instead of waiting for work for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

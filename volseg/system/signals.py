@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM heeded where work is whole: a long command saves what it has, then ends."""
+"""Ctrl-C and SIGTERM deferred to where a long command can save its work and end."""
 
 import signal
 import threading
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-HEEDED = (signal.SIGINT, signal.SIGTERM)
+DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A command that was asked to end and has saved what it had. `number` is the signal's."""
+    """The end of a command by a signal of this number, its work saved."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -18,26 +18,22 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal has asked the command to end."""
+    """The number of the signal that asked the command to end, or None."""
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def check(self) -> None:
-        """Call this where work is whole.
-
-        Raises:
-            Stopped: a signal has come since the last call.
-        """
+        """Raise Stopped here, where work is saved, if a signal has come."""
         if self.number is not None:
             raise Stopped(self.number)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[StopRequest]:
-    """Note a signal for `Request.check` instead of breaking off; a second one acts at once.
+    """Note a signal for `StopRequest.check` instead of breaking off; a second one acts at once.
 
-    Python takes signals in its main thread only, so elsewhere nothing is noted.
+    Python takes signals in its main thread only, so elsewhere none is noted.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -48,8 +44,8 @@ def deferred_signals() -> Iterator[StopRequest]:
         request.number = number
         signal.signal(number, earlier[signal.Signals(number)])
 
-    earlier = {number: signal.getsignal(number) for number in HEEDED}
-    for number in HEEDED:
+    earlier = {number: signal.getsignal(number) for number in DEFERRED}
+    for number in DEFERRED:
         signal.signal(number, note)
     try:
         yield request

@@ -1,4 +1,4 @@
-"""Where the time goes, by step."""
+"""Seconds spent by step."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class StepTimer:
-    """Seconds spent by step; what a step within another takes is not counted twice."""
+    """Seconds by step; those of a step within another are not counted twice."""
 
     by_step: dict[str, float] = field(default_factory=dict)
     _within: float = 0.0
@@ -29,12 +29,12 @@ class StepTimer:
             self._within = before + took
 
     def add(self, other: "StepTimer") -> None:
-        """Add what another has counted."""
+        """Add the seconds of another timer."""
         for name, spent in other.by_step.items():
             self.by_step[name] = self.by_step.get(name, 0.0) + spent
 
     def time_items(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
-        """The same items; the time that each takes to be made is added to a step."""
+        """The same items; the seconds until each comes are added to a step."""
         while True:
             with self.step(name):
                 try:

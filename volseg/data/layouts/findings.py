@@ -1,4 +1,4 @@
-"""What there is to say about a dataset's scans, from errors that leave a scan out to mere notes."""
+"""Findings on a dataset's scans: errors, warnings and notes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Finding(Section):
-    """One thing found in one scan, or (`scan` is empty) in the whole dataset.
+    """A finding on a scan, or on the whole dataset if `scan` is empty.
 
     An error leaves the scan out, a warning asks a person to look, a note only informs. `kind` is a
     fixed word for programs; `slices` are source numbers (counted from 1 where there are none).
@@ -24,20 +24,20 @@ class Finding(Section):
 
 
 class ScanFailure(NamedTuple):
-    """A scan (or a case without scans) that can't be used, and why: a line a reason."""
+    """A scan, or a case without scans, that can't be used, and a line for each reason."""
 
     name: str
     reason: str
 
 
 def error_findings(scan: str, kind: str, problem: Exception) -> list[Finding]:
-    """An error's lines as findings."""
+    """A finding for each line of an error."""
     lines = str(problem).splitlines()
     return [Finding(scan=scan, severity="error", kind=kind, message=line) for line in lines]
 
 
 def note_finding(message: str, *, kind: str, scan: str = "") -> Finding:
-    """A remark."""
+    """A note on a scan or on the whole dataset."""
     return Finding(scan=scan, severity="note", kind=kind, message=message)
 
 
@@ -47,14 +47,14 @@ def dataset_faults(findings: Iterable[Finding]) -> tuple[str, ...]:
 
 
 def scan_failures(findings: Iterable[Finding]) -> tuple[ScanFailure, ...]:
-    """The scans with errors, each with all its reasons, in the order in which they are found."""
+    """The scans with errors, each with all its reasons, in the order of the findings."""
     reasons: dict[str, list[str]] = {}
-    for one in findings:
-        if one.severity == "error" and one.scan:
-            reasons.setdefault(one.scan, []).append(one.message)
+    for finding in findings:
+        if finding.severity == "error" and finding.scan:
+            reasons.setdefault(finding.scan, []).append(finding.message)
     return tuple(ScanFailure(name, "\n".join(lines)) for name, lines in reasons.items())
 
 
 def count_by_severity(findings: Sequence[Finding]) -> dict[Severity, int]:
-    """How many there are of each severity."""
-    return {kind: sum(one.severity == kind for one in findings) for kind in SEVERITIES}
+    """The number of findings of each severity."""
+    return {severity: sum(one.severity == severity for one in findings) for severity in SEVERITIES}

@@ -71,11 +71,8 @@ class RawScan(ABC):
 
 def file_stamps(paths: Sequence[Path], root: Path) -> tuple[str, ...]:
     """Name, size and time of files; of an unreadable file the error, as its reader tells more."""
-    return tuple(f"{_relative_path(path, root)} {_size_and_time(path)}" for path in paths)
-
-
-def _relative_path(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    names = ((path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths)
+    return tuple(f"{name} {_size_and_time(path)}" for name, path in zip(names, paths, strict=True))
 
 
 def _size_and_time(path: Path) -> str:

@@ -1,17 +1,11 @@
-"""One scan of the phantom: the image a scanner would give, and the truth someone would draw."""
+"""One scan of the phantom: the image of a scanner, and the labels of an expert."""
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from volseg.data.phantom import hollow_organs as hollow
 from volseg.data.phantom.grids import SMALL, Floats, PatientSpace, ScanGrid, patient_space
-from volseg.data.phantom.hollow_organs import (
-    inflate_organ,
-    outline_mask,
-    paint_bowel,
-    paint_colon,
-    paint_stomach,
-)
 from volseg.data.phantom.patient import Day, draw_day, draw_patient
 from volseg.data.phantom.shapes import Bools, smooth_noise
 from volseg.data.phantom.trunk import Trunk, paint_trunk
@@ -20,9 +14,9 @@ CLASSES = ("large_bowel", "small_bowel", "stomach")
 
 TEXTURE = 0.035  # grain of every tissue
 BLUR_VOXELS = 0.45  # the scanner's point spread, in the slice
-FINE_MM = 1.5  # the pixel for which a day's noise is given; larger pixels have less
+FINE_MM = 1.5  # the pixel of a day's noise; larger pixels have less
 ZEROS = (0.55, 0.6)  # the share of exact zeros in real scans
-PRESSED = 1.0  # an organ's neighbour is pushed aside this deep, so outlines overlap, not the organs
+PRESSED = 1.0  # the depth to which an organ pushes its neighbours aside: outlines overlap, organs do not
 
 
 def simulate_scan(
@@ -30,34 +24,34 @@ def simulate_scan(
 ) -> tuple[npt.NDArray[np.uint16], Bools]:
     """One scan: image uint16 (X, Y, Z) and masks bool (3, X, Y, Z) in the order of `CLASSES`.
 
-    The same case and day are the same patient on every grid, up to grain and noise. Nothing is
-    labelled below the day's cut, though the bowel goes on.
+    The same case and day are the same patient on every grid, up to grain and noise. Below the day's cut there
+    are no labels, though the bowel goes on.
     """
-    someone = draw_patient(np.random.default_rng([seed, case]))
-    today = draw_day(someone, np.random.default_rng([seed, case, day]))
+    patient = draw_patient(np.random.default_rng([seed, case]))
+    today = draw_day(patient, np.random.default_rng([seed, case, day]))
     return render_day(today, grid, np.random.default_rng([seed, case, day, *grid.shape]))
 
 
 def render_day(today: Day, grid: ScanGrid, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint16], Bools]:
-    """Image and masks of one day on a grid; `rng` draws what differs from grid to grid."""
-    here = patient_space(grid, today.shift_mm)
-    body = paint_trunk(here, today.patient, rng)
-    masks = _paint_organs(here, body, today, rng)
-    return _acquire_image(here, body, today, rng), masks
+    """Image (X, Y, Z) and masks (3, X, Y, Z) of one day on a grid; `rng` draws grain and noise."""
+    space = patient_space(grid, today.shift_mm)
+    trunk = paint_trunk(space, today.patient, rng)
+    masks = _paint_organs(space, trunk, today, rng)
+    return _acquire_image(space, trunk, today, rng), masks
 
 
 def _paint_organs(space: PatientSpace, trunk: Trunk, today: Day, rng: np.random.Generator) -> Bools:
     """Paint the hollow organs into the trunk, back to front; returns their masks (3, X, Y, Z)."""
-    bowel = inflate_organ(space, today.bowel, trunk.cavity, rng)
-    paint_bowel(space, trunk, bowel, rng)
-    colon = inflate_organ(space, today.colon, trunk.cavity, rng)
-    paint_colon(space, trunk, colon, rng)
-    stomach = inflate_organ(space, today.stomach, trunk.cavity, rng)
-    paint_stomach(space, trunk, stomach, rng)
-    masks = np.stack([outline_mask(space.shape, part) for part in (colon, bowel, stomach)])
-    core = [outline_mask(space.shape, part, PRESSED) for part in (colon, stomach)]
-    masks[1] &= ~(core[0] | core[1])
-    masks[0] &= ~core[1]
+    bowel = hollow.inflate_organ(space, today.bowel, trunk.cavity, rng)
+    hollow.paint_bowel(space, trunk, bowel, rng)
+    colon = hollow.inflate_organ(space, today.colon, trunk.cavity, rng)
+    hollow.paint_colon(space, trunk, colon, rng)
+    stomach = hollow.inflate_organ(space, today.stomach, trunk.cavity, rng)
+    hollow.paint_stomach(space, trunk, stomach, rng)
+    masks = np.stack([hollow.outline_mask(space.shape, organ) for organ in (colon, bowel, stomach)])
+    cores = [hollow.outline_mask(space.shape, organ, PRESSED) for organ in (colon, stomach)]
+    masks[1] &= ~(cores[0] | cores[1])
+    masks[0] &= ~cores[1]
     masks[:, :, :, space.z.ravel() > today.cut_mm] = False
     return masks
 
@@ -65,7 +59,7 @@ def _paint_organs(space: PatientSpace, trunk: Trunk, today: Day, rng: np.random.
 def _acquire_image(
     space: PatientSpace, trunk: Trunk, today: Day, rng: np.random.Generator
 ) -> npt.NDArray[np.uint16]:
-    """What the scanner makes of it: grain, blur, coil sensitivity, Rician noise, exact zeros."""
+    """The scanner's image, uint16 (X, Y, Z): grain, blur, coil sensitivity, Rician noise, exact zeros."""
     signal = trunk.signal * (1 + TEXTURE * smooth_noise(space, 6, rng))
     signal = gaussian_filter(signal, (BLUR_VOXELS, BLUR_VOXELS, 0)) * _coil_sensitivity(space, today.wobble)
     noise = today.noise * np.sqrt(FINE_MM / (space.x[1] - space.x[0]).item())
@@ -85,6 +79,6 @@ def _coil_sensitivity(space: PatientSpace, wobble: Floats) -> Floats:
 
 
 def _zero_voxels(trunk: Trunk, rng: np.random.Generator) -> Bools:
-    """Where the scanner writes exact zeros: outside the body, but for a seam of noise around it."""
+    """The mask of exact zeros: outside the body, but for a seam of noise around it."""
     seam = float(np.quantile(trunk.skin, 1 - rng.uniform(*ZEROS)))
     return np.asarray(trunk.skin > max(seam, 1.0), bool)

@@ -1,4 +1,4 @@
-"""Centrelines of hollow organs: smooth paths through waypoints, and a path that coils through a space."""
+"""Centrelines of hollow organs: smooth paths through waypoints, and waypoints of coils in an ellipsoid."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def interpolate_waypoints(waypoints: Floats, radii: Floats) -> Centreline:
 
 
 def coil_waypoints(centre: Floats, semi: Floats, pitch_mm: float, rng: np.random.Generator) -> Floats:
-    """Waypoints (M, 3) of a tour that fills an ellipsoid: about one a `pitch_mm` cube, short steps."""
+    """Waypoints (M, 3) of a tour through an ellipsoid, about one a `pitch_mm` cube, in short steps."""
     steps = [np.arange(-half, half + pitch_mm, pitch_mm) for half in semi]
     lattice = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     lattice = lattice + rng.uniform(-0.5, 0.5, 3) * pitch_mm
@@ -39,7 +39,7 @@ def coil_waypoints(centre: Floats, semi: Floats, pitch_mm: float, rng: np.random
 
 
 def _visiting_order(points: Floats, rng: np.random.Generator) -> list[int]:
-    """Visit the nearest free point, give or take: coils without long jumps, until the end."""
+    """The order of visiting about the nearest free point each time, without long jumps."""
     distances = cdist(points, points) * rng.uniform(0.75, 1.25, (len(points), len(points)))
     order = [int(points[:, 2].argmin())]
     free = np.ones(len(points), dtype=bool)
@@ -51,7 +51,7 @@ def _visiting_order(points: Floats, rng: np.random.Generator) -> list[int]:
 
 
 def _shortened_order(order: list[int], distances: Floats) -> list[int]:
-    """Reverse stretches of the tour while that makes it shorter (one pass of 2-opt)."""
+    """The tour after one pass of 2-opt: stretches are reversed where that makes it shorter."""
     for first in range(1, len(order) - 1):
         for last in range(first + 1, len(order) - 1):
             before, start, end, after = order[first - 1], order[first], order[last], order[last + 1]

@@ -1,4 +1,4 @@
-"""Write a phantom dataset: slices, train.csv and a sample submission in the raw layout."""
+"""A phantom dataset in the raw layout: slices, train.csv and a sample submission."""
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +20,7 @@ from volseg.system.hardware import available_cores
 
 @dataclass(frozen=True)
 class PhantomSummary:
-    """What was written: labelled cases and scans, unlabelled test scans, and all slices of both."""
+    """The labelled cases and scans, unlabelled test scans, and slices that were written."""
 
     cases: tuple[str, ...]
     scans: int
@@ -30,7 +30,7 @@ class PhantomSummary:
 
 
 class WrittenScan(NamedTuple):
-    """What became of an order: its rows of train.csv by slice and class (there the truth)."""
+    """A written scan and its rows of train.csv."""
 
     order: ScheduledScan
     rows: list[rle_csv.RleRow]
@@ -45,15 +45,13 @@ def write_phantom(
     seed: int = 0,
     workers: int | None = None,
 ) -> PhantomSummary:
-    """Write `cases` labelled cases of `days` scans each, and one unlabelled test case, to `out`.
+    """Write `cases` labelled cases of `days` scans each, and an unlabelled test case, to `out`.
 
-    case123 is always among them, with a day 20. The second case changes its matrix size after
-    its first day.
-    The result depends on the arguments only, not on `workers` (default: all cores).
+    case123 is always among them, with a day 20. The second case changes its matrix size after its first day.
+    The result does not depend on `workers` (default: all cores).
 
     Raises:
-        UserError: `out` exists and isn't an empty folder, an argument is out of range, or the
-            disk is full.
+        UserError: `out` exists and isn't an empty folder, or an argument is out of range.
     """
     _check_arguments(out, cases, days, workers)
     orders = regular_schedule(cases, days, full_size=full_size, rng=np.random.default_rng(seed))
@@ -63,10 +61,10 @@ def write_phantom(
 def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -> PhantomSummary:
     """Write a dataset with the cases, days, sizes and listed bad scans of the competition's training set.
 
-    85 cases, 274 scans and 38,496 slices of about 58 kB; all are labelled.
+    85 labelled cases, 274 scans and 38,496 slices of about 58 kB.
 
     Raises:
-        UserError: `out` exists and isn't an empty folder, or the disk is full.
+        UserError: `out` exists and isn't an empty folder.
     """
     _check_arguments(out, 1, 1, workers)
     orders = kaggle_schedule(np.random.default_rng(seed))
@@ -76,20 +74,26 @@ def write_like_kaggle(out: Path, *, seed: int = 0, workers: int | None = None) -
 def _write_scans(out: Path, orders: list[ScheduledScan], *, seed: int, workers: int | None) -> PhantomSummary:
     written = []
     with console.progress_bar("drawing") as report:
-        for done in _draw_scans(orders, partial(_write_scan, out, seed), workers or available_cores()):
-            written.append(done)
+        for scan in _draw_scans(orders, partial(_write_scan, out, seed), workers or available_cores()):
+            written.append(scan)
             report(len(written), len(orders))
-    labelled = [row for done in written if done.order.part == "train" for row in done.rows]
+    train = [scan for scan in written if scan.order.part == "train"]
+    labelled = [row for scan in train for row in scan.rows]
     writer.write_tables(out, labelled)
-    return _dataset_summary(written, labelled)
+    return PhantomSummary(
+        cases=tuple(dict.fromkeys(f"case{scan.order.case}" for scan in train)),
+        scans=len(train),
+        test_scans=len(written) - len(train),
+        slices=sum(scan.order.grid.shape[2] for scan in written),
+        labelled_slices=len({row.id for row in labelled if row.predicted}),
+    )
 
 
 def _check_arguments(out: Path, cases: int, days: int, workers: int | None) -> None:
     writer.check_new(out)
-    if not 1 <= cases < LAST_CASE:
-        raise UserError(f"cases: {cases} is out of range; expected 1 to {LAST_CASE - 1}")
-    if not 1 <= days <= LAST_DAY:
-        raise UserError(f"days: {days} is out of range; expected 1 to {LAST_DAY}")
+    for name, count, most in (("cases", cases, LAST_CASE - 1), ("days", days, LAST_DAY)):
+        if not 1 <= count <= most:
+            raise UserError(f"{name}: {count} is out of range; expected 1 to {most}")
     if workers is not None and workers < 1:
         raise UserError(f"workers: {workers} is out of range; expected 1 or more")
 
@@ -111,14 +115,3 @@ def _write_scan(out: Path, seed: int, order: ScheduledScan) -> WrittenScan:
     numbers = range(1, order.grid.shape[2] + 1)
     writer.write_slices(folder, image, numbers, pixel_mm=order.grid.pixel_mm)
     return WrittenScan(order, rle_csv.scan_rows(name, numbers, classes=CLASSES, masks=masks))
-
-
-def _dataset_summary(written: list[WrittenScan], labelled: list[rle_csv.RleRow]) -> PhantomSummary:
-    train = [done.order for done in written if done.order.part == "train"]
-    return PhantomSummary(
-        cases=tuple(dict.fromkeys(f"case{order.case}" for order in train)),
-        scans=len(train),
-        test_scans=len(written) - len(train),
-        slices=sum(done.order.grid.shape[2] for done in written),
-        labelled_slices=len({row.id for row in labelled if row.predicted}),
-    )

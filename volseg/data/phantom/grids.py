@@ -14,7 +14,7 @@ SLICE_MM = 3.0  # as in the real set; not in the file name there either
 
 @dataclass(frozen=True)
 class ScanGrid:
-    """Voxels (X, Y, Z) of `pixel_mm` by 3 mm; `top_mm` is where slice 0 lies in the patient.
+    """Voxels (X, Y, Z) of `pixel_mm` by 3 mm; `top_mm` is the z of slice 0 in the patient.
 
     z = 0 is the top of the stomach's usual place; z grows towards the feet.
     """
@@ -59,11 +59,12 @@ class PatientSpace:
 
     def box_around(self, centre: Floats, reach_mm: Floats) -> Box:
         """The box of voxels within `reach_mm` (3,) of `centre` (3,); it may be empty."""
-        return (
-            _index_range(self.x.ravel(), centre[0], reach_mm[0]),
-            _index_range(self.y.ravel(), centre[1], reach_mm[1]),
-            _index_range(self.z.ravel(), centre[2], reach_mm[2]),
+        axes = (self.x.ravel(), self.y.ravel(), self.z.ravel())
+        x, y, z = (
+            slice(*np.searchsorted(axis, (middle - reach, middle + reach)).tolist())
+            for axis, middle, reach in zip(axes, centre, reach_mm, strict=True)
         )
+        return x, y, z
 
     def crop(self, box: Box) -> "PatientSpace":
         """The coordinates of a box."""
@@ -77,13 +78,4 @@ def patient_space(grid: ScanGrid, shift_mm: Floats) -> PatientSpace:
     x = (np.arange(nx) - (nx - 1) / 2) * px - shift_mm[0]
     y = (np.arange(ny) - (ny - 1) / 2) * py - shift_mm[1]
     z = np.arange(nz) * pz + grid.top_mm - shift_mm[2]
-    return PatientSpace(
-        x.astype(np.float32)[:, None, None],
-        y.astype(np.float32)[None, :, None],
-        z.astype(np.float32)[None, None, :],
-    )
-
-
-def _index_range(axis: Floats, centre: float, reach: float) -> slice:
-    first, last = np.searchsorted(axis, (centre - reach, centre + reach))
-    return slice(int(first), int(last))
+    return PatientSpace(*np.ix_(x.astype(np.float32), y.astype(np.float32), z.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""Who lies on the table: what a case's anatomy is, and what it has become on one day. All in mm."""
+"""The anatomy of a case, and its change on one day; all in mm."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ import numpy as np
 from volseg.data.phantom.centrelines import STEP_MM, Centreline, coil_waypoints, interpolate_waypoints
 from volseg.data.phantom.grids import Floats
 
-# How much a day differs from the case. These figures were tuned until masks copied from one day to
-# another overlap as little as real ones do (DOMAIN.md); tests/data/test_phantom.py holds them there.
+# The difference of a day from the case, tuned until masks copied from one day to another overlap as little as
+# real ones; tests/data/phantom/test_phantom.py holds them there.
 SHIFT_MM = (6.0, 5.0, 10.0)
 STOMACH_MOVE_MM = (9.0, 8.0, 9.0)  # as a whole, and each part of it again
 STOMACH_GROWTH = 0.3  # of the volume's logarithm: one real stomach held 214 to 821 ml in a week
@@ -20,7 +20,7 @@ BOWEL_RADIUS_MM = 13.0
 CUT_MM = (6.0, 1.5)  # below the iliac crest, and its spread over days
 HAUSTRA_MM = 34.0  # from one pouch of the large bowel to the next
 
-# How much cases differ: the belly's half width and depth, the fat rim at side, front and back.
+# The range of cases: the belly's half width and depth, the fat rim at side, front and back.
 HALF_MM = ((150, 170), (102, 118))
 RIM_MM = ((8, 26), (6, 20), (8, 22))
 USUAL_MM = (145, 97)  # from the middle to the rim, in the patient for whom the waypoints are drawn
@@ -30,34 +30,19 @@ NOISE = (0.028, 0.042)  # of the signal of fat, in pixels of 1.5 mm
 
 # Waypoints and radii, from the cardia to the pylorus and from the caecum to the rectum.
 _STOMACH = (
-    (48, 16, 6, 17),
-    (66, 8, 22, 28),
-    (68, -12, 48, 27),
-    (48, -34, 72, 23),
-    (12, -40, 80, 17),
-    (-14, -28, 78, 11),
-)
+    (48, 16, 6, 17), (66, 8, 22, 28), (68, -12, 48, 27),
+    (48, -34, 72, 23), (12, -40, 80, 17), (-14, -28, 78, 11),
+)  # fmt: skip
 _COLON = (
-    (-66, -6, 212, 22),
-    (-88, 0, 180, 21),
-    (-94, 4, 140, 20),
-    (-88, -6, 104, 20),
-    (-52, -46, 112, 19),
-    (0, -60, 122, 18),
-    (52, -50, 106, 18),
-    (96, 0, 72, 18),
-    (100, 14, 110, 15),
-    (98, 10, 150, 15),
-    (84, 6, 190, 15),
-    (46, -6, 214, 15),
-    (14, 12, 230, 15),
-    (0, 34, 275, 18),
-)
+    (-66, -6, 212, 22), (-88, 0, 180, 21), (-94, 4, 140, 20), (-88, -6, 104, 20), (-52, -46, 112, 19),
+    (0, -60, 122, 18), (52, -50, 106, 18), (96, 0, 72, 18), (100, 14, 110, 15), (98, 10, 150, 15),
+    (84, 6, 190, 15), (46, -6, 214, 15), (14, 12, 230, 15), (0, 34, 275, 18),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What stays the same from day to day. `size` (3,) scales the anatomy along x, y, z."""
+    """The anatomy on all days. `size` (3,) scales it along x, y, z."""
 
     size: Floats
     half_mm: tuple[float, float]
@@ -72,7 +57,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Day:
-    """One visit: where the patient lies, what the hollow organs do, and how the scanner is set."""
+    """One visit: the patient's place, the hollow organs' paths, and the scanner's settings."""
 
     patient: Patient
     shift_mm: Floats

@@ -1,4 +1,4 @@
-"""Which scans a phantom dataset holds: numbers of cases and days, and the grid of each."""
+"""The scans of a phantom dataset: case, day, part and grid of each."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from volseg.data.layouts.raw_dataset import Part
 from volseg.data.phantom.grids import FULL, SMALL, ScanGrid
 
-CASE, DAY = 123, 20  # always there: the documentation speaks of case123_day20
+CASE, DAY = 123, 20  # always among them, as the documentation speaks of case123_day20
 CHANGING = 1  # the rank of the case that changes its matrix size after its first day
 LAST_CASE, LAST_DAY = 156, 38  # the real set's highest numbers are about these
 
@@ -22,7 +22,7 @@ _KAGGLE_GROUPS = ((55, 181), (24, 78), (6, 15))  # cases and scans of the first 
 _SWAPS = 7  # pairs of cases that swap one day's grid; with the lone 234x234 scan 15 cases change
 _MOST_DAYS = 6
 _LISTED = {7: (0,), 43: (18, 26), 81: (30,), 124: (19,), 138: (0,), 144: (15,), CASE: (DAY,)}
-"""Days that must be there: the training scans on the author's list of bad labels, and case123_day20."""
+"""Fixed days: the training scans on the author's list of bad labels, and case123_day20."""
 
 
 class ScheduledScan(NamedTuple):
@@ -37,7 +37,7 @@ class ScheduledScan(NamedTuple):
 def regular_schedule(
     cases: int, days: int, *, full_size: bool, rng: np.random.Generator
 ) -> list[ScheduledScan]:
-    """Draw numbers of cases and days; the last number drawn is the test case's, with one day."""
+    """Drawn cases and days; the last number drawn is the test case's, with one day."""
     mix = _FULL_MIX if full_size else _SMALL_MIX
     others = [number for number in range(1, LAST_CASE + 1) if number != CASE]
     *train, test = rng.choice(others, cases, replace=False).tolist()

@@ -1,4 +1,4 @@
-"""Solid shapes on a grid: tubes with a depth and a place along them, ellipsoids, smooth random fields."""
+"""Tubes, ellipsoids and smooth random fields on a grid."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from volseg.data.phantom.centrelines import Centreline
 from volseg.data.phantom.grids import Box, Floats, PatientSpace
 
 Bools = npt.NDArray[np.bool_]
-REACH = 1.35  # how far beyond its wall a tube's depth is known, in radii
+REACH = 1.35  # radii to which a tube's depth is known
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,21 @@ class Tube:
 
 
 def rasterise_tube(space: PatientSpace, path: Centreline) -> Tube:
-    """The field around a tube, drawn bead by bead."""
-    whole = _tube_bounds(space, path)
-    around = space.crop(whole)
+    """The depth around a tube, drawn bead by bead."""
+    reach = REACH * path.radii[:, None]
+    low, high = (path.points - reach).min(axis=0), (path.points + reach).max(axis=0)
+    bounds = space.box_around((low + high) / 2, (high - low) / 2)
+    around = space.crop(bounds)
     depth = np.full(around.shape, np.inf, np.float32)
     nearest = np.zeros(around.shape, np.int32)
     beads = zip(path.points, path.radii, strict=True) if depth.size else ()
     for index, (point, radius) in enumerate(beads):
         box = around.box_around(point, np.full(3, REACH * radius, np.float32))
-        here = _scaled_distance(around.crop(box), point, np.full(3, radius, np.float32))
-        closer = here < depth[box]
-        depth[box][closer] = here[closer]
+        distance = _scaled_distance(around.crop(box), point, np.full(3, radius, np.float32))
+        closer = distance < depth[box]
+        depth[box][closer] = distance[closer]
         nearest[box][closer] = index
-    return Tube(whole, depth, nearest)
+    return Tube(bounds, depth, nearest)
 
 
 def ellipsoid_depth(space: PatientSpace, centre: Floats, semi: Floats) -> tuple[Box, Floats]:
@@ -59,12 +61,6 @@ def smooth_noise(space: PatientSpace, wavelength_mm: float, rng: np.random.Gener
 def _scaled_distance(space: PatientSpace, centre: Floats, semi: Floats) -> Floats:
     square = ((space.x - centre[0]) / semi[0]) ** 2 + ((space.y - centre[1]) / semi[1]) ** 2
     return np.asarray(np.sqrt(square + ((space.z - centre[2]) / semi[2]) ** 2), np.float32)
-
-
-def _tube_bounds(space: PatientSpace, path: Centreline) -> Box:
-    reach = REACH * path.radii[:, None]
-    low, high = (path.points - reach).min(axis=0), (path.points + reach).max(axis=0)
-    return space.box_around((low + high) / 2, (high - low) / 2)
 
 
 def _interpolation_weights(axis: Floats, wavelength_mm: float) -> Floats:

@@ -1,4 +1,4 @@
-"""The box around the patient: what of a scan is worth a network's time; the air around is not."""
+"""The box around the body, outside which a network need not look."""
 
 import math
 from collections.abc import Sequence
@@ -17,22 +17,17 @@ from volseg.postprocessing.body_mask import (
     sample_positions,
 )
 
-LEVEL = 1 / 8
-"""Share of the way from dark to bright that the body exceeds; faint signal of a coil in the air does not."""
+LEVEL = (
+    1 / 8
+)  # of the way from dark to bright; faint signal of a coil in the air is below (benchmarks/body.py)
 
 
 def body_box(channels: Sequence[Array], spacing_mm: Sequence[float], *, margin_mm: float = 10.0) -> Box:
-    """The box outside which there is only air in every channel, and `margin_mm` of the air around it.
+    """The box around the body in all channels (X, Y, Z), and `margin_mm` of air, rounded up to whole voxels.
 
-    It is the whole volume where there is no clear air: a volume cut out of a body, one with strong
-    noise up to its edges, a constant one. The grey values' unit and offset do not matter, but tissue
-    must be brighter than air. The very tip of a body, too small for a cube of samples, is not seen;
-    it lies in the margin.
-
-    Args:
-        channels: one or more images (X, Y, Z) of one shape, in any numeric type and memory order.
-        spacing_mm: a voxel's size along X, Y, Z in mm.
-        margin_mm: how much air to keep at each side, rounded up to whole voxels.
+    It is the whole volume where there is no clear air: a volume cut out of a body, one with strong noise up
+    to its edges, a constant one. Unit and offset of the grey values do not matter, but tissue must be
+    brighter than air. The tip of a body, too small for a cube of samples, lies in the margin.
     """
     shape = channels[0].shape
     boxes = [_channel_box(channel) for channel in channels]
@@ -52,8 +47,8 @@ def _enclosing_slice(sides: Sequence[slice], margin: int, length: int) -> slice:
 def _channel_box(voxels: Array) -> Box:
     """The box around one channel's body, or the whole channel, as slices along its axes."""
     axes = np.argsort([-abs(stride) for stride in voxels.strides])  # the way it lies in memory
-    found = _box_in_memory_order(voxels.transpose(axes))
-    x, y, z = (found[place] for place in np.argsort(axes))
+    box = _box_in_memory_order(voxels.transpose(axes))
+    x, y, z = (box[position] for position in np.argsort(axes))
     return x, y, z
 
 

@@ -29,8 +29,7 @@ from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.schema import Spacing
 
-LPI = np.array([[0, -1], [1, -1], [2, -1]])
-"""nibabel's code of the raw layout's axes: columns to the left, rows to the back, slices to the feet."""
+LPI = np.array([[0, -1], [1, -1], [2, -1]])  # nibabel's code: columns to the left, rows back, slices down
 
 
 @dataclass(frozen=True)
@@ -118,11 +117,7 @@ class NetworkInput:
     def from_channels(
         cls, channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
     ) -> "NetworkInput":
-        """The input of a scan's native channels.
-
-        Raises:
-            UserError: channels on different grids.
-        """
+        """The input of a scan's native channels, refused on different grids."""
         first = channels[0]
         for number, channel in enumerate(channels[1:], start=2):
             if not channel.same_grid(first):
@@ -142,11 +137,7 @@ class NetworkInput:
         return slice(0, x), slice(0, y), slice(0, z)
 
     def read_box(self, box: Box) -> npt.NDArray[np.float32]:
-        """A box of the network's grid, float32 (C, X, Y, Z) in [0, 1], resampled linearly.
-
-        Raises:
-            UserError: voxels that are no numbers.
-        """
+        """A box of the network's grid, float32 (C, X, Y, Z) in [0, 1], resampled linearly."""
         axes = zip(self.grid.oriented_shape, self.grid.shape, box, strict=True)
         rows = [interpolation_matrix(old, new)[side] for old, new, side in axes]
         x, y, z = map(source_range, rows)

@@ -13,8 +13,7 @@ from volseg.schema import NamedUnion, Section
 
 Levels = tuple[float, float]
 _COUNTED = (np.uint8, np.uint16, np.int8, np.int16)
-AT_ONCE = 1 << 22
-"""Voxels in work at a time, so that a large scan needs no second copy of itself."""
+AT_ONCE = 1 << 22  # voxels in work at a time, so that a large scan needs no second copy of itself
 
 
 class _Scaling(Section):

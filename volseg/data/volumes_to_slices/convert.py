@@ -16,8 +16,7 @@ from volseg.data.volumes_to_slices.session import SlicingOptions, SlicingSession
 from volseg.errors import UserError
 from volseg.system.files import write_csv
 
-MAPPING = "mapping.csv"
-"""Each scan's source, such that `voxel = pixel * scale + offset`."""
+MAPPING = "mapping.csv"  # each scan's source, such that `voxel = pixel * scale + offset`
 COLUMNS = ("scan", "name", "case", "day", "source", "channel", "scale", "offset")
 
 Progress = Callable[[int, int], None]

@@ -32,12 +32,12 @@ def to_grey(voxels: Array, *, rescale: bool = False) -> GreyImage:
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise UserError("holds NaN or infinite voxels; replace them by the background's value")
     low, high = voxels.min().item(), voxels.max().item()
-    whole = voxels.dtype.kind != "f" or bool((voxels == np.floor(voxels)).all())
-    if whole and high - low <= MOST:
+    integral = voxels.dtype.kind != "f" or bool((voxels == np.floor(voxels)).all())
+    if integral and high - low <= MOST:
         return _subtract_offset(voxels, 0 if low >= 0 and high <= MOST else int(low))
     if rescale and math.isfinite(high - low):
         return _rescale_range(voxels, float(low), float(high))
-    kind = "values" if whole else "fractions"
+    kind = "values" if integral else "fractions"
     raise UserError(
         f"holds {kind} from {low:g} to {high:g}, but a PNG holds 65,536 whole numbers; "
         "pass --rescale to round them to so many steps"

@@ -59,11 +59,7 @@ class OrientedScan:
         return rle_csv.scan_rows(self.name, self.numbers, classes=classes, masks=masks)
 
     def write_pngs(self, root: Path) -> None:
-        """Write the slices below the root.
-
-        Raises:
-            UserError: the disk is full or the folder can't be written.
-        """
+        """Write the slices below the root."""
         folder = writer.scan_folder(root, self.scan.part, self.name)
         writer.write_slices(folder, self.grey.values, self.numbers, pixel_mm=self.grid.oriented_mm[:2])
 

@@ -20,12 +20,10 @@ SAME_MM = 1e-4  # distances of slices that differ by less are equal
 
 @dataclass(frozen=True)
 class SlicingOptions:
-    """How to slice.
+    """The options of slicing.
 
-    Attributes:
-        channel: The channel to write, counted from 1; None: the first, with a warning of the others.
-        slice_mm: Take only scans of this distance of slices.
-        rescale: Round voxels that no PNG holds to 65,536 steps.
+    `channel` counts from 1, by default the first with a warning of the others; `slice_mm` takes only scans of
+    this distance of slices; `rescale` rounds voxels that no PNG holds to 65,536 steps.
     """
 
     channel: int | None = None
@@ -60,11 +58,7 @@ class SlicingSession:
     distances: dict[float, list[str]] = field(default_factory=dict)
 
     def add_scan(self, scan: RawScan) -> None:
-        """Write a scan, or after a fault only check it.
-
-        Raises:
-            OutputError: the disk is full or the folder can't be written.
-        """
+        """Write a scan, or after a fault only check it."""
         channel, classes = (self.options.channel or 1) - 1, self.raw_dataset.classes
         name, rescale = self.names[scan.name], self.options.rescale
         try:

@@ -37,19 +37,11 @@ class PreparedScan(RawScan):
         return tuple(self.dataset.folder / name for name in names)
 
     def channels(self) -> tuple[Volume, ...]:
-        """The image, a volume a channel.
-
-        Raises:
-            UserError: missing or damaged files.
-        """
+        """The image, a volume a channel."""
         return self.dataset.channels(self.sample)
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> Masks | None:
-        """Masks (X, Y, Z) of the classes, or None without labels.
-
-        Raises:
-            UserError: missing or damaged files, or another grid than the image's.
-        """
+        """Masks (X, Y, Z) of the classes, or None without labels."""
         if self.sample.labels is None:
             return None
         masks, problems = {}, []
@@ -69,11 +61,7 @@ class PreparedScan(RawScan):
 
 
 def find_raw_dataset(root: Path) -> RawDataset:
-    """A prepared dataset, whose excluded scans are `bad_scans`, or a folder or file of the layout `nifti`.
-
-    Raises:
-        UserError: neither.
-    """
+    """A prepared dataset, whose excluded scans are `bad_scans`, or a folder or file of the layout `nifti`."""
     folder = root.parent if root.name == dataset.FILE else root
     if not _is_prepared(folder / dataset.FILE):
         return Nifti().scans(root)

@@ -40,11 +40,7 @@ def read(path: Path) -> Pixels:
 
 
 def write(path: Path, pixels: Pixels) -> None:
-    """Write pixels (rows, columns) atomically.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
-    """
+    """Write pixels (rows, columns) atomically."""
     import cv2
 
     done, coded = cv2.imencode(".png", np.ascontiguousarray(pixels))

@@ -39,8 +39,8 @@ def scan_rows(
     """
     texts = [[encode(plane) for plane in slice_planes(mask)] for mask in masks]
     if len(texts) != len(classes) or any(len(text) != len(slices) for text in texts):
-        found = f"{len(texts)} masks of {[len(text) for text in texts]} slices"
-        raise ValueError(f"{found} for {len(classes)} classes and {len(slices)} slices")
+        sizes = f"{len(texts)} masks of {[len(text) for text in texts]} slices"
+        raise ValueError(f"{sizes} for {len(classes)} classes and {len(slices)} slices")
     return [
         RleRow(slice_id(scan, number), class_name, text)
         for number, *of_classes in zip(slices, *texts, strict=True)
@@ -49,11 +49,7 @@ def scan_rows(
 
 
 def write(path: Path, table: Iterable[RleRow], *, header: Sequence[str] = HEADER) -> None:
-    """Write rows below a header, atomically.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
-    """
+    """Write rows below a header, atomically."""
     write_csv(path, header, table)
 
 
@@ -70,8 +66,8 @@ def read(path: Path) -> list[RleRow]:
         raise UserError(f"{path}: not a readable csv file ({error})") from error
     header = tuple(lines[0]) if lines else ()
     if header != HEADER:
-        found = ",".join(header) or "nothing"
-        raise UserError(f"{path}: its columns are {found}; expected {','.join(HEADER)}")
+        columns = ",".join(header) or "nothing"
+        raise UserError(f"{path}: its columns are {columns}; expected {','.join(HEADER)}")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(HEADER):
             raise UserError(f"{path}: line {number} has {len(line)} fields; expected 3")

@@ -97,11 +97,7 @@ class SliceScan(RawScan):
         classes: Sequence[str],
         image: Volume | None = None,  # noqa: ARG002 - names tell the size
     ) -> dict[str, Mask] | None:
-        """A bool mask (X, Y, Z) for each class, which may overlap; None without rows.
-
-        Raises:
-            UserError: rows that do not fit the slices, or texts that are no masks of this size; all.
-        """
+        """A bool mask (X, Y, Z) for each class, which may overlap; None without rows."""
         if self.rows is None:
             return None
         texts = self.rows.rle_texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)

@@ -39,21 +39,13 @@ def scan_folder(root: Path, part: Part, name: str) -> Path:
 def write_slices(
     folder: Path, voxels: npt.NDArray[np.uint16], numbers: Sequence[int], *, pixel_mm: tuple[float, float]
 ) -> None:
-    """Write a PNG for each slice of voxels (X, Y, Z) that run to the left, the back and the feet.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
-    """
+    """Write a PNG for each slice of voxels (X, Y, Z) that run to the left, the back and the feet."""
     columns, rows, _ = voxels.shape
     for number, plane in zip(numbers, voxels.transpose(2, 1, 0), strict=True):
         png.write(folder / slice_files.file_name(number, (columns, rows), pixel_mm), plane)
 
 
 def write_tables(root: Path, labelled: Iterable[RleRow]) -> None:
-    """Write an empty sample submission, then `train.csv`, which only a whole dataset has.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
-    """
+    """Write an empty sample submission, then `train.csv`, which only a whole dataset has."""
     rle_csv.write(root / SAMPLE, [])
     rle_csv.write(root / annotations.FILE, labelled, header=annotations.COLUMNS)

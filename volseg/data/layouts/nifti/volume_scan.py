@@ -13,8 +13,7 @@ from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.formatting import first_few, format_size
 
-ClassValues = tuple[tuple[str, tuple[int, ...]], ...]
-"""Each class and its label values: one, or several for a region."""
+ClassValues = tuple[tuple[str, tuple[int, ...]], ...]  # classes with their label values, several of a region
 BEYOND = 1e30  # no scanner's value, and its square still is a number
 MOST_VALUES = 65_536  # a map with a wider range is an image, not a map of labels
 
@@ -72,12 +71,7 @@ class VolumeScan(RawScan):
         return (*file_stamps(files, self.named_in.parent), meaning)
 
     def channels(self) -> list[Volume]:
-        """The image on its own grid, a volume a channel.
-
-        Raises:
-            UserError: files that are damaged or hold NaN, another number of channels than stated, or
-                channels on different grids; all of them.
-        """
+        """The image, a volume a channel: as many as stated, on one grid, without NaN."""
         read: list[tuple[Path, Volume]] = []
         problems: list[str] = []
         for path in self.images:
@@ -99,12 +93,7 @@ class VolumeScan(RawScan):
         return [channel for _, channel in read]
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> LabelMap | None:
-        """Masks of the classes on the image's grid; None without a file of labels.
-
-        Raises:
-            UserError: a damaged file, values that are no whole numbers or have no name, or another grid
-                than the image's.
-        """
+        """Masks of the classes on the image's grid, of whole numbers with a name; None without labels."""
         if self.label is None:
             return None
         read = volume_files.read(self.label)
