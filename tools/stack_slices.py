@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     for note in scan.notes:
         print(f"warning: {note}", file=sys.stderr)
-    print(_told(scan, given.out))
+    print(_summary(scan, given.out))
     return 0
 
 
@@ -76,7 +76,7 @@ def _millimetres(text: str) -> float:
     return length
 
 
-def _told(scan: SliceScan, out: Path) -> str:
+def _summary(scan: SliceScan, out: Path) -> str:
     size = " x ".join(map(str, scan.shape))
     spacing = " x ".join(f"{side:g}" for side in scan.spacing_mm)
     return f"{out}: {size} voxels of {spacing} mm, slices {scan.numbers[0]} to {scan.numbers[-1]}"

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = volumes_to_slices.SlicingOptions(given.channel, given.slice_mm, given.rescale)
     try:
         with console.progress_bar("slicing") as report:
-            done = volumes_to_slices.convert_dataset(
+            result = volumes_to_slices.convert_dataset(
                 given.dataset, given.out, options=options, on_scan=report
             )
     except UserError as error:
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    for warning in done.warnings:
+    for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{given.out}: {done.scans} scans ({done.labelled} labelled), {done.slices} slices")
-    print(shlex.join(done.command))
+    print(f"{given.out}: {result.scans} scans ({result.labelled} labelled), {result.slices} slices")
+    print(shlex.join(result.command))
     return 0
 
 
