@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Processes that tests start are forked from one that has loaded what they need: once, not each of them anew.
 if "forkserver" in multiprocessing.get_all_start_methods():
     multiprocessing.set_forkserver_preload(["torch", "monai.networks.nets", "cv2", "nibabel"])
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ALL_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 settings.register_profile(
     "repeatable",
@@ -35,12 +39,19 @@ def pytest_configure() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if worker and hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        own = cores[int(worker.removeprefix("gw")) :: workers]
-        os.sched_setaffinity(0, own or cores)
+        own = sorted(ALL_CORES)[int(worker.removeprefix("gw")) :: workers]
+        os.sched_setaffinity(0, own or ALL_CORES)
 
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """All cores of the machine for a test that is about several; it is skipped where there is one only."""
+    if len(ALL_CORES) < 2:
+        pytest.skip("needs two cores")
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, ALL_CORES)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 def _shared_data() -> Path:

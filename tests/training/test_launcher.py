@@ -16,7 +16,7 @@ from tests import tiny
 from volseg.arguments import TrainArguments
 from volseg.errors import UserError
 from volseg.runs.run_files import BEST, LAST
-from volseg.system import hardware, signals
+from volseg.system import signals
 from volseg.training import launcher as devices
 from volseg.training.launcher import RankOutcome, launch
 from volseg.training.train import TrainingResult
@@ -70,7 +70,7 @@ def options(folder: Path, count: int) -> TrainArguments:
     return TrainArguments(data=folder / "data", run=folder / "r", devices=count)
 
 
-needs_two_cores = pytest.mark.skipif(hardware.available_cores() < 2, reason="needs two cores")
+needs_two_cores = pytest.mark.usefixtures("all_cores")
 
 
 @needs_two_cores
