@@ -26,18 +26,6 @@ from volseg.runs.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Dataset",
-    "PredictedMasks",
-    "Run",
-    "UserError",
-    "Volume",
-    "evaluate",
-    "predict",
-    "prepare",
-    "train",
-]
-
 log = logging.getLogger(__name__)
 Mask = npt.NDArray[Any] | Volume | Path | str
 
