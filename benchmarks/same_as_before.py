@@ -70,7 +70,7 @@ def contents(path: Path, roots: tuple[str, ...]) -> object:
 
 def differences(old: Path, new: Path) -> Iterator[tuple[str, str]]:
     """Each file below two folders, and whether it is the same in both."""
-    roots = (str(old), str(new))
+    roots = (str(old.parent), str(new.parent))
     names = sorted({str(p.relative_to(root)) for root in (old, new) for p in root.rglob("*") if p.is_file()})
     for name in names:
         if any(re.search(pattern, name) for pattern in LEFT_OUT):
@@ -103,7 +103,7 @@ def read_by_the_newer(demo: Path, folder: Path) -> bool:
     run, data, old = copy / "runs" / "demo", copy / "prepared", copy / "predictions"
     print("\nprepare, once more:", volseg(HERE, "prepare", copy / "raw", "--out", data).strip())
     fine = tell("prepared data after it", demo / "prepared", data)
-    scores = folder / "scores"
+    scores = copy / "scores"
     volseg(HERE, "evaluate", old, "--data", data, "--out", scores)
     fine &= tell("scores of the older predictions", demo / "scores", scores)
     for name, source in (("run", run), ("package", demo.parent / "package")):
