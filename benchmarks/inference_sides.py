@@ -247,8 +247,8 @@ def _bytes(predictor: Any, channels: Any) -> Any:
 
     from volseg.system.timing import StepTimer
 
-    found = predictor.maps(channels, StepTimer())
-    return np.stack([found.whole(number) for number in range(len(CLASSES))])
+    maps = predictor.predict_probabilities(channels, StepTimer())
+    return np.stack([maps.class_probability(number) for number in range(len(CLASSES))])
 
 
 def _keep(order: Order, name: str, values: Any) -> None:
