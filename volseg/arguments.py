@@ -30,14 +30,12 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def parse_memory(text: str | None) -> int | None:
+def parse_memory(text: str) -> int:
     """`800MB`, `8GB` or `8GiB` in bytes.
 
     Raises:
         UserError: anything else.
     """
-    if text is None:
-        return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *([MGT])(i?)B?", text, re.IGNORECASE)
     if not match or not float(match[1]):
         raise UserError(f"--max-memory: {text!r} is no amount of memory; expected e.g. 800MB, 8GB or 12GiB")
