@@ -5,7 +5,7 @@ before they change, so a scan whose record is there and current need not be prep
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from volseg.data.dataset import FILE, Dataset, Sample
@@ -15,9 +15,9 @@ from volseg.preparation.fingerprint import Fingerprint
 from volseg.schema import Section
 from volseg.system import files as atomic
 from volseg.system.json_files import read_json, write_json
+from volseg.system.locks import folder_lock
 
 FOLDER = "records"
-LOCK = ".prepare.lock"
 
 
 class ScanRecord(Section):
@@ -88,30 +88,20 @@ def lock_dataset(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
             write, or files of the folders that are read (`sources`).
         OutputError: the folder can't be written.
     """
-    from filelock import FileLock, Timeout
-
     _refuse_sources(out, sources)
     _refuse_foreign(out)
     fresh = not out.exists()
-    with atomic.readable_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"{out}: another `volseg prepare` is writing it; wait for it or choose another --out"
-            ) from error
+    busy = "another `volseg prepare` is writing it; wait for it or choose another --out"
     try:
-        _remove_partial_files(out)
-        (out / FOLDER).mkdir(exist_ok=True)  # marks the folder as ours before the first volume
-        yield
+        with folder_lock(out, busy=busy):
+            try:
+                _remove_partial_files(out)
+                (out / FOLDER).mkdir(exist_ok=True)  # marks the folder as ours before the first volume
+                yield
+            finally:
+                _remove_partial_files(out)
+                _remove_empty(out / FOLDER)
     finally:
-        _remove_partial_files(out)
-        _remove_empty(out / FOLDER)
-        with suppress(OSError):  # Windows removes no file that is open
-            (out / LOCK).unlink()
-        lock.release()
         if fresh:
             _remove_empty(out)
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
 from volseg import console
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
 from volseg.errors import UserError
 from volseg.formatting import format_bytes
-from volseg.system.files import readable_write_errors
 from volseg.system.hardware import available_cores, free_memory
+from volseg.system.locks import folder_lock
 from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.packed_scan import PackedScan, bytes_per_voxel
 
@@ -52,7 +50,7 @@ class ScanCache:
         load = LoadScan(dataset, data)
         self._samples = samples
         self._load = DiskCache(load, dataset, place.folder) if place.folder else load
-        with _exclusive_lock(place.folder):
+        with folder_lock(place.folder) if place.folder else nullcontext():
             self._cached = _load_scans(self._load, samples[: math.floor(place.rate * len(samples))])
 
     def __len__(self) -> int:
@@ -161,15 +159,6 @@ def _load_scans(load: Callable[[Sample], PackedScan], samples: Sequence[Sample])
             pool.shutdown(cancel_futures=True)
             raise
     return scans
-
-
-def _exclusive_lock(folder: Path | None) -> Any:
-    """A lock with which one process at a time fills a folder."""
-    if folder is None:
-        return nullcontext()
-    with readable_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
 
 
 def _source_state(dataset: Dataset, sample: Sample) -> list[list[Any]]:
