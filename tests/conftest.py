@@ -54,6 +54,9 @@ def all_cores() -> Iterator[None]:
     os.sched_setaffinity(0, own)
 
 
+NEEDED = ("uwmgi_real/train.csv", "uwmgi/labels_without_scans.csv", "hippocampus", "abdomen")
+
+
 def _shared_data() -> Path:
     named = os.environ.get("VOLSEG_TEST_DATA")
     return Path(named) if named else REPOSITORY.parent / "shared" / "data"
@@ -63,8 +66,9 @@ def _shared_data() -> Path:
 def shared_data() -> Path:
     """The folder of real scans; a test that asks for it is skipped where it is missing."""
     folder = _shared_data()
-    if not (folder / "uwmgi" / "train.csv").is_file():
-        pytest.skip(f"no real data at {folder}; set VOLSEG_TEST_DATA")
+    missing = [name for name in NEEDED if not (folder / name).exists()]
+    if missing:
+        pytest.skip(f"no real data at {folder} ({missing[0]} is missing); set VOLSEG_TEST_DATA")
     return folder
 
 

@@ -114,7 +114,7 @@ def test_help_tells_usage_and_exit_codes():
 def test_the_real_scan_that_is_not_square_comes_out_wide(shared_data, tmp_path):
     out = tmp_path / "one.nii.gz"
 
-    code, _, _ = stack(shared_data / "uwmgi/test/case41", out)
+    code, _, _ = stack(shared_data / "uwmgi_real/train/case47", out)
 
     assert code == 0
     assert nibabel.load(out).shape == (360, 310, 78)

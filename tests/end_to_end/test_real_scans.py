@@ -14,6 +14,7 @@ from volseg.data.dataset import Dataset
 
 SETTINGS = [
     "data.split=none",
+    "data.hold_out=[case47,case119]",
     "data.spacing_mm=null",
     "augment.flip=[]",
     "augment.spatial_probability=0",
@@ -42,7 +43,7 @@ def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     shared_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.run_command(["prepare", str(shared_data / "uwmgi")]) == 0
+    assert cli.run_command(["prepare", str(shared_data / "uwmgi_real")]) == 0
     assert cli.run_command(["train", "configs/unet.yaml", *SETTINGS, "--max-time", "15m"]) == 0
     assert cli.run_command(["infer", "--all"]) == 0
     assert cli.run_command(["evaluate", "--out", "scores"]) == 0
@@ -56,12 +57,16 @@ def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     assert len(dice) == 3
     assert np.mean(dice) > 0.85
     dataset = Dataset.load(Path("data/prepared"))
-    sample = dataset.select_samples("case41_day0")[0]
+    sample = dataset.select_samples("case47_day29")[0]
     for organ in dataset.classes:
-        mask = volume_files.read(Path("predictions/case41_day0") / f"{organ}.nii.gz")
+        mask = volume_files.read(Path("predictions/case47_day29") / f"{organ}.nii.gz")
         assert mask.same_grid(dataset.image(sample))
     rows = list(csv.reader(Path("submission.csv").read_text().splitlines()))
     assert rows[0] == ["id", "class", "predicted"]
-    assert len(rows) - 1 == 3 * 78
-    assert rows[1][:2] == ["case41_day0_slice_0032", "large_bowel"]
-    assert json.loads(Path("predictions/case139_day0/record.json").read_text())["seen"] == "scan"
+    assert len(rows) - 1 == 3 * (78 + 26 + 108)
+    assert rows[1][:2] == ["case47_day29_slice_0032", "large_bowel"]
+    records = {
+        path.parent.name: json.loads(path.read_text()) for path in Path("predictions").glob("*/record.json")
+    }
+    seen = {name: record["seen"] for name, record in records.items()}
+    assert seen == {"case47_day29": "none", "case119_day0": "none", "case139_day0": "scan"}

@@ -30,9 +30,10 @@ of_every_organ = pytest.mark.parametrize("organ", ORGANS)
 def truth(shared_data: Path) -> dict[str, np.ndarray]:
     """The masks of case139_day0 (X, Y, Z) by organ."""
     slices: dict[str, list[np.ndarray]] = {organ: [] for organ in ORGANS}
-    with (shared_data / "uwmgi" / "train.csv").open(newline="") as file:
+    with (shared_data / "uwmgi_real/train.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            slices[row["class"]].append(decode(row["segmentation"], SHAPE[:2]))
+            if row["id"].startswith("case139_day0_"):
+                slices[row["class"]].append(decode(row["segmentation"], SHAPE[:2]))
     return {organ: np.stack(found, axis=-1) for organ, found in slices.items()}
 
 

@@ -114,24 +114,25 @@ def test_no_organ_of_a_phantom_is_cut_and_air_is(grid, case, day, seed):
     assert whole(image, grid.spacing_mm, 10.0).mean() < 0.55
 
 
-def test_no_organ_of_the_real_scan_is_cut_and_air_is(shared_data):
-    found = read_folder(shared_data / "uwmgi/train/case139/case139_day0")
+@pytest.mark.parametrize("scan", ["case139_day0", "case47_day29", "case119_day0"])
+def test_no_organ_of_a_real_scan_is_cut_and_air_is(shared_data, scan):
+    found = read_folder(shared_data / "uwmgi_real/train" / scan.partition("_")[0] / scan)
     image = found.image()
     organs = np.zeros(image.voxels.shape, bool)
-    with (shared_data / "uwmgi/train.csv").open(newline="") as file:
+    with (shared_data / "uwmgi_real/train.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["segmentation"]:
+            if row["segmentation"] and row["id"].startswith(scan):
                 z = found.numbers.index(int(row["id"].rpartition("_")[2]))
                 organs[:, :, z] |= decode(row["segmentation"], found.size)
 
-    assert organs.sum() > 100_000
+    assert organs.sum() > 10_000
     assert lost(image.voxels, image.spacing_mm, organs) == 0
-    assert 0.4 < whole(image.voxels, image.spacing_mm, 10.0).mean() < 0.6
+    assert 0.3 < whole(image.voxels, image.spacing_mm, 10.0).mean() < 0.6
 
 
 def test_the_body_of_the_other_real_scan_ends_where_it_does(shared_data):
     """Looked at: it ends at column 261. In outer slices a faint coil beyond it counts as body."""
-    image = read_folder(shared_data / "uwmgi/test/case41/case41_day0").image()
+    image = read_folder(shared_data / "uwmgi_real/train/case47/case47_day29").image()
 
     found = whole(image.voxels, image.spacing_mm, 10.0)
 

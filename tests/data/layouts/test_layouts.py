@@ -356,7 +356,7 @@ def test_rows_of_a_scan_may_lie_anywhere_in_the_file_and_hold_line_breaks(raw):
 def test_a_real_scan_starts_at_its_own_number_and_equals_its_pngs(shared_data):
     import SimpleITK
 
-    scan = read_folder(shared_data / "uwmgi/train/case139/case139_day0")
+    scan = read_folder(shared_data / "uwmgi_real/train/case139/case139_day0")
     volume = scan.image()
 
     assert scan.numbers == tuple(range(27, 135))

@@ -235,23 +235,24 @@ class TestPhantom:
 
 
 class TestRealScans:
-    def test_case139_keeps_all_masks_and_loses_air(self, shared_data):
-        found = read_folder(shared_data / "uwmgi/train/case139/case139_day0")
+    @pytest.mark.parametrize("scan", ["case139_day0", "case47_day29", "case119_day0"])
+    def test_it_keeps_all_masks_and_loses_air(self, shared_data, scan):
+        found = read_folder(shared_data / "uwmgi_real/train" / scan.partition("_")[0] / scan)
         image = found.image()
         box = body_box([image.voxels], image.spacing_mm)
         masks = np.zeros(image.voxels.shape, bool)
-        with (shared_data / "uwmgi/train.csv").open(newline="") as file:
+        with (shared_data / "uwmgi_real/train.csv").open(newline="") as file:
             for row in csv.DictReader(file):
                 number = int(row["id"].rpartition("_")[2])
-                if row["segmentation"]:
+                if row["segmentation"] and row["id"].startswith(scan):
                     masks[:, :, found.numbers.index(number)] |= decode(row["segmentation"], found.size)
-        assert masks.sum() > 100_000
+        assert masks.sum() > 10_000
         assert holds(box, masks)
-        assert share(box, masks.shape) < 0.75
+        assert share(box, masks.shape) < 0.8
 
-    def test_case41_loses_the_air_at_its_left_side(self, shared_data):
+    def test_case47_loses_the_air_at_its_left_side(self, shared_data):
         """Looked at: the body ends at column 261; signal folded in at other edges stays."""
-        image = read_folder(shared_data / "uwmgi/test/case41/case41_day0").image()
+        image = read_folder(shared_data / "uwmgi_real/train/case47/case47_day29").image()
         x, y, z = body_box([image.voxels], image.spacing_mm)
         assert x.start == 0
         assert 262 <= x.stop < 280

@@ -68,7 +68,7 @@ def test_what_opencv_and_pillow_write_is_read_as_opencv_reads_it(tmp_path, shape
 
 def test_the_short_way_is_taken_for_what_we_write_and_for_the_real_scans(tmp_path, shared_data):
     png.write(tmp_path / "own.png", pixels(1, (20, 30)))
-    real = next((shared_data / "uwmgi/train/case139/case139_day0/scans").iterdir())
+    real = next((shared_data / "uwmgi_real/train/case139/case139_day0/scans").iterdir())
 
     for path in (tmp_path / "own.png", real):
         short = png._decode_differences(path.read_bytes())

@@ -12,16 +12,22 @@ from volseg.errors import UserError
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
+REAL = (
+    ("case139_day0", (234, 234), range(27, 135)),
+    ("case47_day29", (360, 310), range(32, 110)),
+    ("case119_day0", (360, 310), range(110, 136)),
+)
+
 
 def masks_of(shape=(5, 4, 3)):
     return np.random.default_rng(0).random((3, *shape)) > 0.7
 
 
 def test_there_is_one_row_for_each_slice_and_class_slice_by_slice():
-    found = scan_rows("case41_day0", (32, 33, 1034), classes=CLASSES, masks=masks_of())
+    found = scan_rows("case123_day0", (32, 33, 1034), classes=CLASSES, masks=masks_of())
 
     assert [(row.id, row.class_name) for row in found] == [
-        (f"case41_day0_slice_{number}", organ) for number in ("0032", "0033", "1034") for organ in CLASSES
+        (f"case123_day0_slice_{number}", organ) for number in ("0032", "0033", "1034") for organ in CLASSES
     ]
 
 
@@ -75,9 +81,11 @@ def test_a_missing_file_is_a_users_mistake(tmp_path: Path):
 
 
 def test_real_masks_come_back_as_the_rows_they_came_from(shared_data: Path):
-    with (shared_data / "uwmgi" / "train.csv").open(newline="") as file:
-        truth = [RleRow(*row) for row in list(csv.reader(file))[1:]]
-    masks = np.array([decode(row.predicted, (234, 234)) for row in truth])
-    masks = masks.reshape(-1, 3, 234, 234).transpose(1, 2, 3, 0)
+    with (shared_data / "uwmgi_real/train.csv").open(newline="") as file:
+        rows = [RleRow(*row) for row in list(csv.reader(file))[1:]]
+    for scan, size, numbers in REAL:
+        truth = [row for row in rows if row.id.startswith(scan)]
+        masks = np.array([decode(row.predicted, size) for row in truth])
+        masks = masks.reshape(-1, 3, *size).transpose(1, 2, 3, 0)
 
-    assert scan_rows("case139_day0", range(27, 135), classes=CLASSES, masks=masks) == truth
+        assert scan_rows(scan, numbers, classes=CLASSES, masks=masks) == truth

@@ -17,7 +17,7 @@ HEADER = ("id", "class", "predicted")
 
 
 class RleRow(NamedTuple):
-    """One slice and class: `case41_day0_slice_0032`, `stomach`, run-length text ('' for no mask)."""
+    """One slice and class: `case123_day0_slice_0032`, `stomach`, run-length text ('' for no mask)."""
 
     id: str
     class_name: str
@@ -25,7 +25,7 @@ class RleRow(NamedTuple):
 
 
 def slice_id(scan: str, number: int) -> str:
-    """The competition's id of a slice: `case41_day0_slice_0032`, padded to four digits."""
+    """The competition's id of a slice: `case123_day0_slice_0032`, padded to four digits."""
     return f"{scan}_slice_{number:04d}"
 
 
