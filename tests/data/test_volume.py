@@ -2,6 +2,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
 from volseg.data import volume_files
-from volseg.data.volume import Volume, stack_affine
+from volseg.data.volume import Volume, stack_affine, turned_like
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.system.files import PREFIX
@@ -46,6 +47,49 @@ def test_same_grid_sees_shape_and_place() -> None:
     assert here.same_grid(Volume(np.ones((2, 3, 4)), np.eye(4)))
     assert not here.same_grid(Volume(np.zeros((3, 2, 4)), np.eye(4)))
     assert not here.same_grid(Volume(np.zeros((2, 3, 4)), moved))
+
+
+@pytest.mark.parametrize("of_a_voxel", [0, 2e-4, 5e-3, 9e-3, 1.2e-2, 0.5])
+@pytest.mark.parametrize("part", ["origin", "voxel size"])
+def test_one_grid_is_one_to_a_hundredth_of_a_voxel_at_the_farthest_corner(of_a_voxel, part) -> None:
+    affine = np.diag([-0.7, 1.5, 3, 1])
+    other = affine.copy()
+    if part == "origin":
+        other[0, 3] += of_a_voxel * 0.7
+    else:
+        other[2, 2] += of_a_voxel * 3 / 19
+    here, there = (Volume(np.zeros((4, 6, 20)), one) for one in (affine, other))
+
+    assert here.same_grid(there) == (of_a_voxel <= 0.01)
+    assert here.grid_distance(there) == pytest.approx(of_a_voxel, abs=1e-9)
+
+
+@given(shapes, affines(), st.permutations(range(3)), st.tuples(*[st.booleans()] * 3))
+def test_axes_that_were_only_turned_are_turned_back_without_loss(shape, affine, order, flips) -> None:
+    reference = Volume(np.random.default_rng(0).random(shape), affine)
+    turned = nibabel.Nifti1Image(reference.voxels, affine).as_reoriented(
+        np.stack([np.argsort(order), np.where(flips, -1, 1)], axis=1)
+    )
+
+    back = turned_like(Volume(np.asarray(turned.dataobj), turned.affine), reference)
+
+    assert back is not None
+    assert np.array_equal(back.voxels, reference.voxels)
+    assert back.same_grid(reference)
+
+
+@pytest.mark.parametrize("change", ["moved", "larger", "rotated"])
+def test_what_lies_elsewhere_is_not_turned(change: str) -> None:
+    reference = Volume(np.zeros((4, 4, 4)), np.diag([1.5, 1.5, 1.5, 1]))
+    affine = reference.affine.copy()
+    if change == "moved":
+        affine[:3, 3] += (0, 0.75, 0)
+    elif change == "larger":
+        affine[:3, :3] *= 2
+    else:
+        affine[:2, :2] = [[1.2, -0.9], [0.9, 1.2]]
+
+    assert turned_like(Volume(np.zeros((4, 4, 4)), affine), reference) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no volume", None])

@@ -1,6 +1,9 @@
 """A volume: voxels with the affine to the patient's world (NIfTI, RAS+ mm)."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
+SAME_GRID = 0.01  # of a voxel: other tools round voxel sizes and origins, and no mask moves by that
+ROUNDING = 1e-4  # of a voxel: what storing an affine in 32 bits changes
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,48 @@ class Volume:
         return float(x), float(y), float(z)
 
     def same_grid(self, other: "Volume") -> bool:
-        """Whether both have one shape and one affine, to a thousandth of a mm."""
-        same_shape = self.voxels.shape == other.voxels.shape
-        return same_shape and np.allclose(self.affine, other.affine, atol=1e-3, rtol=0)
+        """Whether both have one shape and lie in one place, to SAME_GRID of a voxel at every corner."""
+        return self.grid_distance(other) <= SAME_GRID
+
+    def grid_distance(self, other: "Volume") -> float:
+        """How far the farthest corner of the other grid lies from this one's, in voxels of this one.
+
+        Infinite for another shape.
+        """
+        if self.voxels.shape != other.voxels.shape:
+            return math.inf
+        return affine_distance(self.affine, other.affine, self.voxels.shape)
 
     def with_voxels(self, voxels: Array) -> "Volume":
         """A volume of other voxels of the same shape on this grid."""
         return Volume(voxels, self.affine)
+
+
+def turned_like(volume: Volume, reference: Volume) -> Volume | None:
+    """The volume with its axes exchanged and reversed such that it lies on the reference's grid.
+
+    No voxel is resampled. None where no turn of axes does it.
+    """
+    ratios = np.linalg.solve(reference.affine, volume.affine)[:3, :3]  # from its axes to the reference's
+    turn = np.rint(ratios)
+    if not (np.abs(turn).sum(axis=0) == 1).all() or not (np.abs(turn).sum(axis=1) == 1).all():
+        return None
+    axes = np.abs(turn).argmax(axis=1)
+    steps = turn[np.arange(3), axes]
+    voxels = volume.voxels.transpose(axes)[tuple(slice(None, None, int(step)) for step in steps)]
+    last = np.asarray(voxels.shape) - 1
+    back = np.diag([0.0, 0, 0, 1])  # from the turned voxels to those of the volume
+    back[axes, np.arange(3)] = steps
+    back[axes, 3] = np.where(steps < 0, last, 0)
+    turned = Volume(voxels, volume.affine @ back)
+    return turned if turned.same_grid(reference) else None
+
+
+def affine_distance(affine: Affine, other: Affine, shape: Sequence[int]) -> float:
+    """How far the farthest corner of a grid of this shape moves from one affine to the other, in voxels."""
+    corners = np.array([*product(*((0, length - 1) for length in shape))]).T
+    moved = np.linalg.solve(affine, other - affine) @ np.vstack([corners, np.ones(corners.shape[1])])
+    return float(np.linalg.norm(moved[:3], axis=0).max())
 
 
 def stack_affine(pixel_mm: tuple[float, float], slice_mm: float) -> Affine:

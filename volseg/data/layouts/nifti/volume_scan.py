@@ -9,7 +9,7 @@ import numpy as np
 from volseg.data import volume_files
 from volseg.data.layouts.findings import Finding
 from volseg.data.layouts.raw_dataset import Mask, RawScan, file_stamps
-from volseg.data.volume import Array, Volume
+from volseg.data.volume import Array, Volume, turned_like
 from volseg.errors import UserError
 from volseg.formatting import first_few, format_size
 
@@ -98,12 +98,13 @@ class VolumeScan(RawScan):
             return None
         read = volume_files.read(self.label)
         problems = list(_foreign_values(self.label, read.voxels, self.values, self.named_in))
-        if image is not None and not read.same_grid(image):
+        fitting = read if image is None else turned_like(read, image)
+        if image is not None and fitting is None:
             problems.append(_grid_mismatch(self.label, read, self.source, image))
         if problems:
             raise UserError.from_problems(problems)
         values = dict(self.values)
-        return LabelMap(read.voxels, tuple((name, values[name]) for name in classes))
+        return LabelMap((fitting or read).voxels, tuple((name, values[name]) for name in classes))
 
     def remarks(self) -> list[Finding]:
         """A warning for each oddity in a file's header."""
