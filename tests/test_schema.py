@@ -1,9 +1,26 @@
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from volseg.schema import NamedUnion, Section, dotted_keys, explain_errors, union_members
+from volseg.schema import (
+    ClassName,
+    FileName,
+    NamedUnion,
+    PathInside,
+    ScanName,
+    Section,
+    dotted_keys,
+    explain_errors,
+    name_fault,
+    union_members,
+)
+
+BAD_NAMES = (
+    "", " ", ".", "..", ".hidden", "-rf", "a/b", "../../x", "/etc/passwd", "a\\b", "C:x", "a\0b", "a\nb",
+    "\udc80", "x" * 201, "é" * 101, "con", "NUL.x", "Com1",
+)  # fmt: skip
+GOOD_NAMES = ("case1_day0", "left kidney", "Milz-links", "肝", "a..b", "sub-01_ses-2", "x" * 200, "console")
 
 
 class Round(Section):
@@ -73,3 +90,23 @@ def test_members_and_keys_follow_the_union() -> None:
 def test_settings_can_not_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Drawing().scale = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", [ScanName, ClassName, FileName])
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_is_one_of_a_file_in_its_folder(name: str, kind: type[str]) -> None:
+    assert name_fault(name)
+    with pytest.raises(ValidationError, match="can't be the name of"):
+        TypeAdapter(kind).validate_python(name)
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
+def test_other_names_stay_as_they_are(name: str) -> None:
+    assert TypeAdapter(ScanName).validate_python(name) == name
+    assert TypeAdapter(PathInside).validate_python(f"labels/{name}/{name}.nii.gz")
+
+
+@pytest.mark.parametrize("path", ["", "/x", "../x", "a/../../x", "a/..", "C:/x", "a\\..\\x", "a/\0"])
+def test_a_path_inside_a_folder_stays_there(path: str) -> None:
+    with pytest.raises(ValidationError, match="not the path of a file inside"):
+        TypeAdapter(PathInside).validate_python(path)

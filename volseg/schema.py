@@ -3,9 +3,12 @@
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -124,6 +127,41 @@ def _got_value(mistake: Any) -> str:
     return f" (got {value!r})" if isinstance(value, str | int | float | None) else ""
 
 
+def name_fault(name: str, *, longest: int = 200) -> str:
+    """The reason why a text can't be the name of a file, and so of a scan or a class, or ''.
+
+    Files may have names of 255 bytes; to those of scans and classes endings are added.
+    """
+    faults = {
+        "it is blank": not name.strip(),
+        "it holds a character that can't be printed": not name.isprintable(),
+        f"it begins with {name[:1]!r}": name.startswith((".", "-")),
+        "it holds one of / \\ :": not set(name).isdisjoint("/\\:"),
+        f"it is longer than {longest} bytes": len(name.encode(errors="replace")) > longest,
+        "Windows keeps it for a device": name.partition(".")[0].upper() in _DEVICES,
+    }
+    return next((fault for fault, found in faults.items() if found), "")
+
+
+def _check_name(name: str, what: str) -> str:
+    fault = name_fault(name)
+    if fault:
+        raise ValueError(f"can't be the name of {what}: {fault}")
+    return name
+
+
+def _check_path_inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if any(name_fault(part, longest=255) for part in parts or ("",)):
+        raise ValueError("not the path of a file inside this folder")
+    return path
+
+
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
+ScanName = Annotated[str, AfterValidator(partial(_check_name, what="a scan"))]
+ClassName = Annotated[str, AfterValidator(partial(_check_name, what="a class"))]
+FileName = Annotated[str, AfterValidator(partial(_check_name, what="a file in this folder"))]
+PathInside = Annotated[str, AfterValidator(_check_path_inside)]
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
 Share = Annotated[float, Field(ge=0, le=1)]
 Spacing = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]

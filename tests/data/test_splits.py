@@ -1,42 +1,10 @@
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.strategies import datasets, sample
 from volseg.data.dataset import Sample
-from volseg.data.layouts import Nifti
-from volseg.data.layouts.gi_tract.slice_scan import NAME
-from volseg.data.splits import FOLDS, MIN_DAYS, case_of, split_samples
+from volseg.data.splits import FOLDS, MIN_DAYS, split_samples
 from volseg.errors import UserError
-
-
-@given(st.from_regex(NAME, fullmatch=True))
-def test_of_a_name_in_the_raw_layout_the_case_is_all_before_the_day(name: str) -> None:
-    assert case_of(name) == name.partition("_day")[0] == name.rsplit("_day", 1)[0] == NAME.fullmatch(name)[1]
-
-
-@pytest.mark.parametrize(
-    ("name", "case"),
-    [
-        ("case1_day2", "case1"),
-        ("a_day1_day2", "a_day1"),  # here all before the first "_day" is another case,
-        ("liver_daylight", "liver_daylight"),  # and here what stands before the last one
-        ("x_day", "x_day"),
-        ("_day3", "_day3"),
-    ],
-)
-def test_of_a_volume_the_case_is_what_its_layout_says(tmp_path: Path, name: str, case: str) -> None:
-    (tmp_path / f"{name}.nii.gz").touch()
-    listing = {"labels": {"0": "background", "1": "a"}, "training": [{"image": f"{name}.nii.gz"}]}
-    (tmp_path / "dataset.json").write_text(json.dumps(listing))
-
-    (scan,) = Nifti().scans(tmp_path).scans
-
-    assert (scan.name, scan.case) == (name, case)
-    assert case_of(name) == case
 
 
 @given(datasets())

@@ -64,6 +64,18 @@ def test_a_package_opens_as_the_run_it_was_made_from(run: Run, kind) -> None:
     assert opened.with_config(run.config).trained_model.formats == (kind,)
 
 
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/b", "..", "", "a\\b", "a\0", "a\nb"])
+@pytest.mark.parametrize("key", ["classes", "train", "hold_out"])
+def test_no_name_in_the_splits_leads_out_of_a_folder(run: Run, key: str, name: str) -> None:
+    told = json.loads((run.folder / SPLITS).read_text())
+    (run.folder / SPLITS).write_text(json.dumps({**told, key: [name]}))
+
+    with pytest.raises(UserError, match="can't be the name of") as caught:
+        open_run(run.folder)
+
+    assert f"{run.folder / SPLITS}: {key}.0: " in str(caught.value)
+
+
 def test_a_package_has_the_steps_that_its_run_has_by_now(run: Run) -> None:
     tuned = run.replace_postprocess((FillHoles(),))
 
@@ -188,7 +200,9 @@ def test_files_that_no_package_has_are_not_looked_at(run: Run, name: str) -> Non
     told = json.loads((folder / FILE).read_text())
     change(folder, files={**told["files"], name: "0"})
 
-    with pytest.raises(UserError, match="lists other files than a package for openvino has"):
+    with pytest.raises(
+        UserError, match=r"lists other files than a package for openvino has|can't be the name of a file"
+    ):
         open_run(folder)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from volseg.data import volume_files
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest_hint
-from volseg.schema import Section
+from volseg.schema import ClassName, ScanName, Section
 from volseg.system.files import write_text
 from volseg.system.json_files import read_json
 
@@ -23,13 +23,13 @@ class Sample(Section):
     numbers of the slices along Z, empty where the scan did not come from slices.
     """
 
-    case: str
+    case: ScanName
     day: int
-    name: str
+    name: ScanName
     part: Literal["train", "test"]
     source: str
     images: tuple[str, ...]
-    labels: dict[str, str] | None
+    labels: dict[ClassName, str] | None
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     slices: tuple[int, ...] = ()
@@ -41,7 +41,7 @@ class DatasetInfo(Section):
 
     name: str
     layout: str
-    classes: tuple[str, ...]
+    classes: tuple[ClassName, ...]
     exclusive: bool
     channels: tuple[str, ...]
     samples: tuple[Sample, ...]

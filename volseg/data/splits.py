@@ -1,6 +1,5 @@
 """Splits by fold in which no case is in training and validation, but for later days of seen cases."""
 
-import re
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
@@ -11,7 +10,6 @@ from volseg.errors import UserError, nearest_hint
 
 FOLDS = 5
 MIN_DAYS = 3  # of a case that gives its last day to `later_days`, so that two are left for training
-_CASE_AND_DAY = re.compile(r"(.+)_day([0-9]+)")
 
 
 class Split(NamedTuple):
@@ -21,17 +19,6 @@ class Split(NamedTuple):
     unseen_cases: tuple[str, ...] = ()
     later_days: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
-
-
-def case_of(scan: str) -> str:
-    """The case of a scan by its name: `case123` of `case123_day20`; a name without a day is its own case."""
-    return case_and_day(scan)[0]
-
-
-def case_and_day(scan: str) -> tuple[str, int]:
-    """Case and day by a scan's name; the day is 0 where the name does not end in one."""
-    named = _CASE_AND_DAY.fullmatch(scan)
-    return (named[1], int(named[2])) if named else (scan, 0)
 
 
 def split_samples(

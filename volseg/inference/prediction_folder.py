@@ -11,6 +11,7 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
+from volseg.schema import ClassName, ScanName
 from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
@@ -56,12 +57,12 @@ class PredictionRecord(_RecordPart):
     look at first, all classes together.
     """
 
-    scan: str
+    scan: ScanName
     status: Literal["done", "failed"]
     reason: str = ""
     run: str = ""
     weights: str = ""
-    classes: tuple[str, ...]
+    classes: tuple[ClassName, ...]
     fold_set: str = "other"
     seen: Literal["scan", "case", "none"]
     key: str = ""

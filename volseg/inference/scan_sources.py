@@ -13,11 +13,12 @@ from volseg.arguments import InferArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.layouts.gi_tract.slice_scan import SliceScan, read_folder
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.ensemble import Ensemble
 from volseg.runs.folds import OUT_OF_FOLD
+from volseg.schema import name_fault
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ def _sources_from_paths(paths: Sequence[Path], *, allow_gaps: bool) -> list[Scan
         for path in paths
         if not path.exists()
     ]
-    sources = [_source_from_path(path, allow_gaps=allow_gaps) for path in paths if path.exists()]
+    found = [path for path in paths if path.exists()]
+    sources = [_source_from_path(path, allow_gaps=allow_gaps) for path in found]
+    for path, source in zip(found, sources, strict=True):
+        if fault := name_fault(source.name):
+            problems.append(f"{path}: {source.name!r} can't be the name of a scan: {fault}; rename it")
     for name, count in Counter(source.name for source in sources).items():
         if count > 1:
             problems.append(f"{name}: {count} inputs of this name; predict them into two --out folders")
@@ -114,7 +119,7 @@ def _source_from_path(path: Path, *, allow_gaps: bool) -> ScanSource:
     """The scan in a folder of slices or in a volume's file, outside any dataset."""
     if path.is_file():
         name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return ScanSource(name, case_of(name), (path,))
+        return ScanSource(name, case_and_day(name)[0], (path,))
     try:
         scan = read_folder(path, allow_gaps=allow_gaps)
     except UserError as error:

@@ -12,7 +12,7 @@ from volseg.data.dataset import FILE, Dataset, Sample
 from volseg.data.layouts.findings import Finding
 from volseg.errors import OutputError, UserError
 from volseg.preparation.fingerprint import Fingerprint
-from volseg.schema import Section
+from volseg.schema import PathInside, Section
 from volseg.system import files as atomic
 from volseg.system.json_files import read_json, write_json
 from volseg.system.locks import folder_lock
@@ -28,7 +28,7 @@ class ScanRecord(Section):
 
     key: str
     sample: Sample
-    files: dict[str, int]
+    files: dict[PathInside, int]
     fingerprint: Fingerprint
     findings: tuple[Finding, ...] = ()
 

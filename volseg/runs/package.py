@@ -21,7 +21,7 @@ from volseg.runs import locate as runs
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
-from volseg.schema import Section, explain_errors
+from volseg.schema import FileName, Section, explain_errors
 from volseg.system.json_files import write_json
 
 FILE = "package.json"
@@ -50,7 +50,7 @@ class PackageContents(Section):
     run: str
     weights: str
     precision: Bits
-    files: dict[str, str]
+    files: dict[FileName, str]
 
 
 class Package(Run):

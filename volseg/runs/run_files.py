@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import ClassVar, Self
 
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.runs import config_files
+from volseg.schema import ClassName, ScanName
 from volseg.system.json_files import JsonFile
 
 
@@ -31,14 +32,14 @@ class RunSplits(JsonFile):
 
     file: ClassVar[str] = SPLITS
     dataset: str
-    classes: tuple[str, ...]
+    classes: tuple[ClassName, ...]
     exclusive: bool
     channels: tuple[str, ...]
     fold: int | str
-    train: tuple[str, ...]
-    unseen_cases: tuple[str, ...] = ()
-    later_days: tuple[str, ...] = ()
-    hold_out: tuple[str, ...] = ()
+    train: tuple[ScanName, ...]
+    unseen_cases: tuple[ScanName, ...] = ()
+    later_days: tuple[ScanName, ...] = ()
+    hold_out: tuple[ScanName, ...] = ()
 
     def split_name(self, scan: str) -> str:
         """The set of a scan, or "other"."""
@@ -49,5 +50,5 @@ class RunSplits(JsonFile):
         """What training saw: this very "scan", another day of its "case", or "none" of it."""
         if scan in self.train:
             return "scan"
-        cases = {case_of(name) for name in self.train}
+        cases = {case_and_day(name)[0] for name in self.train}
         return "case" if case in cases else "none"

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from volseg.arguments import RUNS
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import LISTED, join_names
 from volseg.model.distributed import process_group
@@ -162,7 +162,7 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     if theirs.dataset != ours.dataset:
         return
     for name in (*ours.unseen_cases, *ours.later_days, *ours.hold_out):
-        case = case_of(name)
+        case = case_and_day(name)[0]
         before = theirs.seen_in_training(name, case)
         if before == "scan" or (before == "case" and ours.seen_in_training(name, case) == "none"):
             yield name

@@ -314,8 +314,8 @@ def test_folders_beside_the_cases_are_told_to_be_left_out(raw):
     ("settings", "words"),
     [
         ({"classes": ("stomach", "stomach")}, "a class is named twice: stomach, stomach"),
-        ({"classes": ("../stomach",)}, "match pattern"),
-        ({"classes": ("",)}, "match pattern"),
+        ({"classes": ("../stomach",)}, "can't be the name of a class"),
+        ({"classes": ("",)}, "can't be the name of a class"),
         ({"classes": ("x" * 100,)}, "match pattern"),
         ({"slice_mm": 0.0}, "greater than or equal to 0.001"),
         ({"slice_mm": 1e-300}, "greater than or equal to 0.001"),

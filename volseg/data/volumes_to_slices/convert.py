@@ -11,7 +11,7 @@ from volseg.data.layouts import GITract, RawDataset
 from volseg.data.layouts.gi_tract import annotations, writer
 from volseg.data.layouts.raw_dataset import Part
 from volseg.data.volumes_to_slices import sources
-from volseg.data.volumes_to_slices.scan_names import raw_names
+from volseg.data.volumes_to_slices.raw_names import raw_names
 from volseg.data.volumes_to_slices.session import SlicingOptions, SlicingSession
 from volseg.errors import UserError
 from volseg.system.files import write_csv

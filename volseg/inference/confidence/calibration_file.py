@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.runs.run_files import CALIBRATION, NetworkFile
 from volseg.schema import Section
@@ -37,7 +37,7 @@ class ReferenceRanges(Section):
         """The largest ratio of volumes of two days of one case; None if no case has two."""
         by_case: dict[str, list[float]] = {}
         for scan, volume in self.volume_ml.items():
-            by_case.setdefault(case_of(scan), []).append(volume)
+            by_case.setdefault(case_and_day(scan)[0], []).append(volume)
         return max((max(v) / min(v) for v in by_case.values() if len(v) > 1), default=None)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.formatting import format_ml
 from volseg.inference.confidence.calibration_file import ClassCalibration
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
@@ -46,7 +46,7 @@ def _other_day_volumes(
     return {
         other: volume
         for other, volume in {**predicted, **organ.usual.volume_ml}.items()
-        if other != scan and case_of(other) == case_of(scan) and volume > 0
+        if other != scan and case_and_day(other)[0] == case_and_day(scan)[0] and volume > 0
     }
 
 

@@ -14,11 +14,11 @@ from volseg.data.layouts.gi_tract.annotations import Annotations
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
 from volseg.data.layouts.raw_dataset import Part, RawDataset, duplicate_names
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
 from volseg.formatting import first_few, natural_key
-from volseg.schema import Section
+from volseg.schema import ClassName, Section
 
 CSV = annotations.FILE
 EXPECTED = f"expected train/case123/case123_day20/scans/{EXAMPLE}"
@@ -34,7 +34,7 @@ class GITract(Section):
     name: Literal["gi-tract"] = "gi-tract"
     slice_mm: float = Field(default=SLICE_MM, ge=SMALLEST_MM, le=LARGEST_MM)
     allow_gaps: bool = False
-    classes: tuple[Annotated[str, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = (
+    classes: tuple[Annotated[ClassName, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = (
         "large_bowel", "small_bowel", "stomach",
     )  # fmt: skip
 
@@ -149,11 +149,15 @@ def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations |
 
 def _rows_without_folder(labels: Annotations, known: set[str]) -> Iterator[str]:
     """A line on rows of cases and one on rows of scans without a folder; cases without scans are errors."""
-    cases = {case_of(name) for name in known}
+    cases = {case_and_day(name)[0] for name in known}
     missing = [name for name in sorted(labels.rows, key=natural_key) if name not in known]
     unknown = {
-        "case": dict.fromkeys(case_of(name) for name in missing if case_of(name) not in cases),
-        "scan": [name for name in missing if case_of(name) in cases and case_of(name) not in known],
+        "case": dict.fromkeys(
+            case_and_day(name)[0] for name in missing if case_and_day(name)[0] not in cases
+        ),
+        "scan": [
+            name for name in missing if case_and_day(name)[0] in cases and case_and_day(name)[0] not in known
+        ],
     }
     for what, names in unknown.items():
         if names:

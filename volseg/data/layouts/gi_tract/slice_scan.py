@@ -17,6 +17,7 @@ from volseg.data.layouts.gi_tract.annotations import ScanRows
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
 from volseg.data.layouts.raw_dataset import Mask, RawScan, file_stamps
+from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 from volseg.formatting import first_few
@@ -121,7 +122,7 @@ class SliceScan(RawScan):
 def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = False) -> SliceScan:
     """The scan of a folder: `case123_day20`, its `scans`, a case of one day, or any with slices.
 
-    Of a folder that is not named after a case and a day, case and scan bear the folder's name.
+    Case and day are those that the folder's name tells.
 
     Raises:
         UserError: no such folder, no slices, several days, or names that make no stack.
@@ -131,9 +132,7 @@ def read_folder(path: Path, *, slice_mm: float = SLICE_MM, allow_gaps: bool = Fa
         raise UserError(f"{path}: {what}; expected a folder of slices such as {EXAMPLE}")
     folder = _scan_folder(path)
     name = folder.resolve().name
-    named = NAME.fullmatch(name)
-    case, day = (named[1], int(named[2])) if named else (name, 0)
-    scan = SliceScan(case, day, name, "test", folder)
+    scan = SliceScan(*case_and_day(name), name, "test", folder)
     return with_slice_files(scan, slice_mm=slice_mm, allow_gaps=allow_gaps)
 
 

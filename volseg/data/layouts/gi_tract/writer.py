@@ -10,7 +10,7 @@ import numpy.typing as npt
 from volseg.data.layouts.gi_tract import annotations, png, rle_csv, slice_files
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.raw_dataset import Part
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError
 
 SAMPLE = "sample_submission.csv"
@@ -33,7 +33,7 @@ def check_new(root: Path) -> None:
 
 def scan_folder(root: Path, part: Part, name: str) -> Path:
     """The folder of the slices of `case123_day20` below the root."""
-    return root / part / case_of(name) / name / "scans"
+    return root / part / case_and_day(name)[0] / name / "scans"
 
 
 def write_slices(

@@ -13,6 +13,7 @@ from volseg.data.layouts.nifti.volume_scan import ClassValues
 from volseg.data.layouts.raw_dataset import Part
 from volseg.errors import UserError, short_repr
 from volseg.formatting import first_few, natural_key
+from volseg.schema import name_fault
 
 FILE = "dataset.json"
 LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
@@ -128,7 +129,8 @@ def _class_values(labels: Any, listing: Datalist) -> ClassValues | None:
 
 def _safe_class_name(name: str, taken: Iterable[str], listing: Datalist) -> str:
     """A class name that can be a file's."""
-    safe = re.sub(r"[^\w.+-]+", "_", name).strip("._")[:LONGEST_CLASS] or "unnamed"
+    safe = re.sub(r"[^\w.+-]+", "_", name).strip("._-")[:LONGEST_CLASS] or "unnamed"
+    safe = f"{safe}_" if name_fault(safe) else safe  # a device of Windows
     if safe != name:
         listing.notes.append(f"{listing.path}: the class {short_repr(name)} is called {safe} here")
     if safe in taken:

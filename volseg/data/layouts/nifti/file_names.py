@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from volseg.errors import short_repr
+from volseg.schema import name_fault
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd", ".nhdr")
-LONGEST = 200  # of the 255 bytes that a file's name may have
 _CHANNEL = re.compile(r"(.+)_([0-9]{4})")
 
 
@@ -73,6 +73,5 @@ def name_faults(path: Path, names: Iterable[str]) -> Iterator[str]:
         if count > 1:
             yield f"{path}: {count} scans are called {name}; keep one or rename the files"
     for name in counts:
-        long = len(name.encode()) > LONGEST
-        if long or not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]*", name):
-            yield f"{path}: {short_repr(name)} can't be a scan's name; rename its file"
+        if fault := name_fault(name):
+            yield f"{path}: {short_repr(name)} can't be a scan's name: {fault}; rename its file"

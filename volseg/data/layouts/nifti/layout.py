@@ -11,7 +11,7 @@ from volseg.data.layouts.nifti import datalist, file_names
 from volseg.data.layouts.nifti.datalist import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.volume_scan import ClassValues, VolumeScan, label_values
 from volseg.data.layouts.raw_dataset import RawDataset
-from volseg.data.splits import case_and_day
+from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError
 from volseg.formatting import first_few, natural_key
 from volseg.schema import Section

@@ -7,7 +7,7 @@ from itertools import count
 from volseg.data.layouts import GITract
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.data.layouts.raw_dataset import RawScan
-from volseg.data.splits import case_of
+from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 
@@ -34,7 +34,7 @@ def raw_names(scans: Sequence[RawScan]) -> dict[str, str]:
 def _case_names(cases: Iterable[str]) -> dict[str, str]:
     """The name in the raw layout of each case."""
     cases = sorted(dict.fromkeys(cases), key=natural_key)
-    bad = map(case_of, GITract.bad_scans)
+    bad = (case_and_day(name)[0] for name in GITract.bad_scans)
     taken = {int(named[1]) for named in map(_CASE.fullmatch, (*cases, *bad)) if named}
     free = (number for number in count(1) if number not in taken)
     return {case: case if _CASE.fullmatch(case) else f"case{next(free)}" for case in cases}

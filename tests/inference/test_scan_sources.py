@@ -1,0 +1,22 @@
+"""What `infer --input` takes for scans."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from volseg.arguments import InferArguments
+from volseg.errors import UserError
+from volseg.inference.scan_sources import find_scan_sources
+
+
+@pytest.mark.parametrize(
+    "name", ["..nii", "...nii", ".nii.gz", ".hidden.nii.gz", "-x.nii", "nul.nii.gz", "\n.nii"]
+)
+def test_a_file_without_a_name_for_its_scan_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    with pytest.raises(UserError, match="can't be the name of a scan") as caught:
+        find_scan_sources(InferArguments(input=(tmp_path / name,)), SimpleNamespace())
+
+    assert name.strip() in str(caught.value)
