@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from volseg.formatting import format_size
+
 Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 SAME_GRID = 0.01  # of a voxel: other tools round voxel sizes and origins, and no mask moves by that
@@ -44,6 +46,12 @@ class Volume:
     def with_voxels(self, voxels: Array) -> "Volume":
         """A volume of other voxels of the same shape on this grid."""
         return Volume(voxels, self.affine)
+
+    @property
+    def grid_text(self) -> str:
+        """Shape and affine, for messages."""
+        rows = ", ".join(f"[{' '.join(f'{n:.6g}' for n in row)}]" for row in self.affine[:3])
+        return f"shape {format_size(self.voxels.shape)}, affine {rows}"
 
 
 def turned_like(volume: Volume, reference: Volume) -> Volume | None:

@@ -320,6 +320,18 @@ def test_a_label_on_another_grid_is_an_error_that_shows_both(decathlon):
     )
 
 
+def test_a_label_whose_axes_were_merely_turned_is_turned_back(decathlon):
+    whole = labels(1)
+    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(whole, AFFINE))
+    save(decathlon.label(1), np.asarray(turned.dataobj).transpose(2, 0, 1), turned.affine[:, [2, 0, 1, 3]])
+
+    found = Dataset.load(decathlon.prepare().out)
+
+    sample = found.select_samples("scan_1")[0]
+    for value, name in ((1, "liver"), (2, "spleen")):
+        assert np.array_equal(found.label(sample, name), whole == value)
+
+
 def test_the_noise_of_a_rounded_header_is_no_other_grid(decathlon):
     near = AFFINE.copy()
     near[:3, 3] += 4e-4

@@ -11,7 +11,7 @@ from volseg.data.layouts.findings import Finding
 from volseg.data.layouts.raw_dataset import Mask, RawScan, file_stamps
 from volseg.data.volume import Array, Volume, turned_like
 from volseg.errors import UserError
-from volseg.formatting import first_few, format_size
+from volseg.formatting import first_few
 
 ClassValues = tuple[tuple[str, tuple[int, ...]], ...]  # classes with their label values, several of a region
 BEYOND = 1e30  # no scanner's value, and its square still is a number
@@ -170,11 +170,6 @@ def _foreign_values(path: Path, voxels: Array, values: ClassValues, named_in: Pa
 def _grid_mismatch(path: Path, volume: Volume, reference_path: Path, reference: Volume) -> str:
     """The error of a file on another grid than the reference file, with shape and affine of both."""
     return (
-        f"{path}: lies on another grid ({_grid_text(volume)}) than {reference_path} "
-        f"({_grid_text(reference)}); resample it to that grid"
+        f"{path}: lies on another grid ({volume.grid_text}) than {reference_path} "
+        f"({reference.grid_text}); resample it to that grid"
     )
-
-
-def _grid_text(volume: Volume) -> str:
-    rows = ", ".join(f"[{' '.join(f'{n:.6g}' for n in row)}]" for row in volume.affine[:3])
-    return f"shape {format_size(volume.voxels.shape)}, affine {rows}"
