@@ -26,6 +26,7 @@ from volseg.model.engines import ConversionError
 from volseg.postprocessing import FillHoles, Threshold
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
+from volseg.system.files import file_sha256
 from volseg.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -490,3 +491,27 @@ def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
 
     assert "no rule for it" in loaded.reason
     assert str(loaded.predictor.members[0].network).startswith("torch, cpu")
+
+
+def test_the_record_lists_every_file_with_its_hash_and_where_the_image_came_from(
+    wanted: InferArguments, data: Path
+) -> None:
+    infer(replace(wanted, case=("case3_day1",), save_probabilities=True))
+
+    folder = wanted.out / "case3_day1"
+    told = record(wanted.out, "case3_day1")
+    assert set(told["files"]) == {path.name for path in folder.iterdir()} - {"record.json"}
+    assert all(file_sha256(folder / name) == sha256 for name, sha256 in told["files"].items())
+    assert told["source"] == [str(data / "images" / "case3_day1.nii.gz")]
+    assert told["case"] == "case3"
+
+
+def test_a_prediction_knows_which_of_its_files_were_changed(wanted: InferArguments) -> None:
+    infer(replace(wanted, case=("case3_day1",)))
+    assert load_predictions(wanted.out)[0].edited_files == ()
+
+    path = wanted.out / "case3_day1" / "stomach.nii.gz"
+    mask = volume_files.read(path)
+    write_volume(mask.with_voxels(1 - mask.voxels), path)
+
+    assert load_predictions(wanted.out)[0].edited_files == ("stomach.nii.gz",)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,8 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
-from volseg.schema import ClassName, ScanName
+from volseg.schema import ClassName, FileName, ScanName
+from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
@@ -53,11 +55,14 @@ class PredictionRecord(_RecordPart):
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
     several runs, the most that any saw. `fold_set` is the run's set that the scan was in. `key` is the
     hash of all that the masks were made from: image, weights and settings. `changes` are those by each
-    step of post-processing, by class (records of earlier versions lack it); `check` are the slices to
-    look at first, all classes together.
+    step of post-processing, by class; `check` are the slices to look at first, all classes together.
+
+    `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
+    `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
     """
 
     scan: ScanName
+    case: str = ""
     status: Literal["done", "failed"]
     reason: str = ""
     run: str = ""
@@ -66,6 +71,9 @@ class PredictionRecord(_RecordPart):
     fold_set: str = "other"
     seen: Literal["scan", "case", "none"]
     key: str = ""
+    source: tuple[str, ...] = ()
+    image_hash: str = ""
+    files: dict[FileName, str] = {}
     seconds: dict[str, float] = {}
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
@@ -112,6 +120,12 @@ class Prediction(PredictionRecord):
     def missing_classes(self) -> list[str]:
         """The record's classes without a file."""
         return [name for name in self.classes if not self.mask_file(name).is_file()]
+
+    @cached_property
+    def edited_files(self) -> tuple[str, ...]:
+        """The files whose content is no longer what the record says, such as masks corrected by hand."""
+        present = {name: self.folder / name for name in self.files if (self.folder / name).is_file()}
+        return tuple(name for name, path in present.items() if file_sha256(path) != self.files[name])
 
 
 def load_predictions(folder: Path) -> list[Prediction]:

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from volseg.inference.predictor import Changes, Mask
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_sources import ScanSource
 from volseg.system import processes
+from volseg.system.files import PREFIX, file_sha256, readable_write_errors
 from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
-MASK_FIELDS = {"seconds", "changes", "confidence", "check"}
+MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check"}
 """What a record says of a scan's masks; it stays as long as they do."""
 
 
@@ -42,6 +44,7 @@ class ScanState:
     key: str = ""
     maps: ProbabilityMaps = field(init=False)
     changes: Changes = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     record: PredictionRecord | None = None
 
 
@@ -116,12 +119,29 @@ class ScanPipeline:
         old = _reusable_record(scan.folder, scan.key)
         if old is None:
             _remove_prediction(scan.folder)
-            stopped = self._make_record(scan, status="failed", reason="stopped; run it again")
-            prediction_folder.write_record(stopped, scan.folder)
+            self._record_stop(scan)
         else:
             log.info("%s: unchanged, not done again", scan.source.name)
             fields = {name: getattr(old, name) for name in MASK_FIELDS}
             scan.record = self._make_record(scan, status="done", key=scan.key, **fields)
+
+    def _record_stop(self, scan: ScanState) -> None:
+        """Write the record of a scan that is stopped here, with the files that it has so far."""
+        stopped = self._make_record(scan, status="failed", reason="stopped; run it again")
+        prediction_folder.write_record(stopped, scan.folder)
+
+    def _write_file(self, scan: ScanState, name: str, write: Callable[[Path], None]) -> None:
+        """Write a file of a scan, whose hash is in the record before the file appears."""
+        path = scan.folder / name
+        temporary = scan.folder / f"{PREFIX}new{path.suffix}"
+        try:
+            write(temporary)
+            scan.files[name] = file_sha256(temporary)
+            self._record_stop(scan)
+            with readable_write_errors(path):
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _prediction_key(self, scan: ScanState) -> str:
         """SHA-256 of the JSON of all that a scan's masks and record depend on."""
@@ -149,7 +169,7 @@ class ScanPipeline:
             if source.slices:
                 classes = self.ensemble.facts.classes
                 rows = rle_csv.scan_rows(source.name, source.slices, classes=classes, masks=masks)
-                rle_csv.write(scan.folder / RLE, rows)
+                self._write_file(scan, RLE, lambda path: rle_csv.write(path, rows))
             else:
                 deque(masks, maxlen=0)
         seconds = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
@@ -166,12 +186,14 @@ class ScanPipeline:
         if self.has_room_beside(scan):
             cleaned = processes.prefetch(cleaned)
         for number, (name, mask) in enumerate(scan.seconds.time_items("waiting", cleaned)):
-            write_volume(first.with_voxels(mask), scan.folder / f"{name}.nii.gz")
+            volume = first.with_voxels(mask)
+            self._write_file(scan, f"{name}.nii.gz", partial(write_volume, volume))
             with scan.seconds.step("review"):
                 review.add_class(name, mask, maps, number)
             if self.options.save_probabilities:
                 probability = first.with_voxels(maps.class_probability(number))
-                write_volume(probability, scan.folder / f"{name}_probability.nii.gz", slope=1 / 255)
+                write = partial(write_volume, probability, slope=1 / 255)
+                self._write_file(scan, f"{name}_probability.nii.gz", write)
             yield mask
         scan.seconds.by_step.pop("waiting")  # for the cleaning, which has its own timer
         scan.seconds.add(cleaning)
@@ -180,12 +202,14 @@ class ScanPipeline:
         source = scan.source
         return PredictionRecord(
             scan=source.name,
+            case=source.case,
+            source=source.origin,
             run=self.ensemble.name,
             weights=self.ensemble.weights_digest,
             classes=self.ensemble.facts.classes,
             fold_set=self.ensemble.set_of(source.name),
             seen=self.ensemble.seen_in_training(source.name, source.case),
-            **fields,
+            **{"files": scan.files, **fields},
         )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ class ScanSource:
     slices: tuple[int, ...] = ()
     scan: SliceScan | None = None
     problem: str = ""
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        """The absolute paths that the image is read from: files, or a folder of slices."""
+        paths = (self.scan.folder,) if self.scan else self.paths
+        return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100 - links stay as they are
 
     def read_channels(self) -> list[Volume]:
         """The image's channels, each (X, Y, Z) on the native grid.

@@ -3,7 +3,6 @@
 It replaces a run, and needs torch only in torch's format. None of its files is a pickle.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -22,6 +21,7 @@ from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
 from volseg.schema import FileName, Section, explain_errors
+from volseg.system.files import file_sha256
 from volseg.system.json_files import write_json
 
 FILE = "package.json"
@@ -129,7 +129,7 @@ def seal_package(folder: Path, run: Run, kind: Format, precision: Bits = "fp32")
         run=runs.run_label(run.folder),
         weights=run.weights_digest,
         precision=precision,
-        files={name: _file_sha256(folder / name) for name in names},
+        files={name: file_sha256(folder / name) for name in names},
     )
     write_json(folder / FILE, contents)
     return Package(folder, run.config, run.facts, contents)
@@ -171,10 +171,5 @@ def _file_problems(folder: Path, contents: PackageContents) -> Iterator[str]:
         path = folder / name
         if not path.is_file():
             yield f"{path}: missing, although {FILE} lists it; {AGAIN}"
-        elif _file_sha256(path) != sha256:
+        elif file_sha256(path) != sha256:
             yield f"{path}: damaged or changed: its checksum is not that in {FILE}; {AGAIN}"
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

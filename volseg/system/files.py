@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -65,6 +66,12 @@ def readable_write_errors(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise OutputError(f"{path}: can't be written: {reason}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
