@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from tests.strategies import affines, shapes
 from volseg.data.preprocessing.grid import InverseResampling, NetworkGrid, NetworkInput, stack_channels
@@ -61,17 +62,35 @@ def test_the_raw_layout_is_left_as_it_is() -> None:
     assert np.array_equal(grid.orient(values), values)
 
 
-@given(shapes, affines(), st.tuples(*[st.floats(0.7, 3.0)] * 3))
-def test_a_linear_field_survives_resampling_there_and_back_inside(shape, affine, spacing) -> None:
-    volume = Volume(np.full(shape, 0.25, np.float32), affine)
-    grid = NetworkGrid.from_volume(volume, spacing)
+def centres(old: int, new: int) -> np.ndarray:
+    """The place of each of `new` voxels among `old` ones that share their box."""
+    return (np.arange(new) + 0.5) * old / new - 0.5
 
-    seen = there(grid, volume.voxels)
 
-    assert seen.shape == grid.shape
+def inside(old: int, new: int) -> np.ndarray:
+    """The native voxels whose way there and back leads past no end of the axis, where values are repeated."""
+    there_at, back_at = centres(old, new), centres(new, old)
+    kept = (there_at >= 0) & (there_at <= old - 1)
+    around = (np.floor(back_at).astype(int), np.ceil(back_at).astype(int))
+    within = (around[0] >= 0) & (around[1] < new)
+    return within & kept[around[0].clip(0, new - 1)] & kept[around[1].clip(0, new - 1)]
+
+
+@given(st.tuples(*[st.integers(6, 11)] * 3), affines(), st.tuples(*[st.floats(0.6, 1.6)] * 3))
+def test_a_linear_field_survives_resampling_there_and_back_inside(shape, affine, ratios) -> None:
+    x, y, z = np.indices(shape) / 12
+    field = ((5 * x + 3 * y + 1 - z) / 10).astype(np.float32)
+    native = Volume(field, affine)
+    spacing = tuple(np.multiply(ratios, NetworkGrid.from_volume(native, None).oriented_mm))
+    grid = NetworkGrid.from_volume(native, spacing)
+
+    seen = there(grid, field)
     found = back(grid, seen)
-    assert found.shape == grid.oriented_shape
-    assert np.allclose(found, 0.25, atol=1e-6)
+
+    assert (seen.shape, found.shape) == (grid.shape, grid.oriented_shape)
+    part = np.ix_(*map(inside, grid.oriented_shape, grid.shape))
+    assert found[part].size
+    assert np.allclose(found[part], grid.orient(field)[part], atol=1e-5)
 
 
 def test_a_ramp_comes_back_in_its_place() -> None:
@@ -104,11 +123,25 @@ def test_resampling_keeps_places_in_millimetres() -> None:
     assert np.allclose(coarse[:, 0, 0], 2 * np.arange(8) + 0.5, atol=1e-5)
 
 
-def test_masks_stay_binary_when_resampled() -> None:
-    mask = np.random.default_rng(0).random((8, 8, 8)) > 0.5
-    grid = NetworkGrid.from_volume(Volume(mask, stack_affine((1.5, 1.5), 3.0)), (1.63, 1.4, 2.5))
+@given(st.tuples(*[st.floats(0.7, 3.0)] * 3), st.integers(0, 99))
+def test_a_resampled_voxel_is_in_the_mask_where_at_least_half_of_it_is(spacing, seed) -> None:
+    mask = np.random.default_rng(seed).random((8, 9, 7)) > 0.5
+    grid = NetworkGrid.from_volume(Volume(mask, stack_affine((1.5, 1.5), 3.0)), spacing)
 
-    assert set(np.unique(grid.resample_mask(mask))) <= {0, 1}
+    found = grid.resample_mask(mask)
+
+    zoom = np.divide(grid.shape, mask.shape)
+    share = ndimage.zoom(mask.astype(float), zoom, order=1, mode="nearest", grid_mode=True)
+    clear = np.abs(share - 0.5) > 1e-4
+    assert (found.dtype, found.shape) == (np.uint8, grid.shape)
+    assert np.array_equal(found[clear], share[clear] >= 0.5)
+
+
+def test_half_a_voxel_is_enough_for_a_mask() -> None:
+    mask = np.array([1, 0, 0, 0, 1, 1], bool)[:, None, None]
+    grid = NetworkGrid.from_volume(Volume(mask, stack_affine((1.0, 1.0), 1.0)), (2.0, 1.0, 1.0))
+
+    assert grid.resample_mask(mask).ravel().tolist() == [1, 0, 1]
 
 
 def test_a_part_is_what_it_is_of_the_whole() -> None:

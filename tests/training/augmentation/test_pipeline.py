@@ -1,12 +1,17 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from tests import tiny
 from volseg.arrays import IGNORE
 from volseg.config.sections import Augment, Data
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset
+from volseg.data.preprocessing.grid import NetworkInput
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
+from volseg.inference.sliding_window import Tiling, padded_box
 from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.augmentation.spatial import CutPatch, PlacePatch
 from volseg.training.loading.load_scan import LoadScan, ignore_below_cut
@@ -53,6 +58,38 @@ def test_a_patch_lies_inside_the_scan_or_around_it(dataset, patch, foreground: f
         item = CutPatch()(view)
         assert item["image"].shape == (1, *patch)
         assert item["label"].shape == (2, *patch)
+
+
+def test_a_network_sees_a_small_scan_in_training_as_in_inference(dataset) -> None:
+    """In the same place of the patch, with the same values around it, be the sides odd or even."""
+    sample, patch = dataset.samples[0], (27, 21, 13)
+    place, scan = PlacePatch(patch, 1.0), LoadScan(dataset, Data())(sample)
+    view = NetworkInput.from_channels([dataset.image(sample)], None, Data().intensity)
+    x, y, z = Tiling(view.grid.shape, view.full_box, patch, 0.5).axis_tilings
+
+    for seed in range(5):
+        place.set_random_state(seed)
+        trained = CutPatch()(place(scan))["image"]
+
+        inferred = padded_box(view, (x.full_range, y.full_range, z.full_range))
+        np.testing.assert_array_equal(trained, inferred.astype(np.float16))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_scans_voxel_size_follows_its_axes_when_they_are_turned(tmp_path, order) -> None:
+    """Rotation and elastic fields are in mm; the native axes may lie in any order."""
+    dataset = tiny.write(tmp_path, cases=1, days=1)
+    sample = dataset.samples[0]
+    affine = tiny.AFFINE @ np.diag([1, 2, 3, 1])
+    for file in (*sample.images, *sample.labels.values()):
+        volume = volume_files.read(dataset.folder / file)
+        turned = Volume(volume.voxels.transpose(order), affine[:, [*order, 3]])
+        write_volume(turned, dataset.folder / file)
+
+    scan = LoadScan(dataset, Data())(sample.model_copy(update={"shape": turned.voxels.shape}))
+
+    assert scan.shape == tiny.SHAPE
+    assert scan.spacing_mm == pytest.approx((1.5, 3.0, 9.0))
 
 
 def test_foreground_patches_hold_an_organ(dataset) -> None:

@@ -96,6 +96,18 @@ def test_other_settings_have_other_files_and_are_told(dataset) -> None:
     assert len(files(dataset)) == 8
 
 
+def test_other_classes_have_other_files(dataset) -> None:
+    """Bits are classes in their order, so a cache is of one list of classes, disjoint or not."""
+    facts = [
+        dataset.facts,
+        dataset.facts.model_copy(update={"classes": dataset.classes[::-1]}),
+        dataset.facts.model_copy(update={"classes": dataset.classes[:1]}),
+        dataset.facts.model_copy(update={"exclusive": True}),
+    ]
+
+    assert len({cache_key(Dataset(dataset.folder, one), Data()) for one in facts}) == 4
+
+
 def test_memory_is_taken_where_half_of_what_is_free_is_enough(dataset, monkeypatch) -> None:
     """Two bytes a voxel of the image and one for up to seven classes."""
     need = 4 * VOXELS * 3

@@ -74,6 +74,19 @@ def run(listed, **settings):
     return prepare(listed.root, options=PrepareArguments(layout="nifti", out=out, workers=1, **settings))
 
 
+def test_a_scan_that_moves_to_the_test_part_is_prepared_anew(listed):
+    """Though neither its files nor its labels change: training must not have it any more."""
+    run(listed)
+    *kept, moved = listed.told["training"]
+    listed.save(training=kept, test=[moved])
+
+    again = run(listed)
+
+    assert again.unchanged == ("scan_0", "scan_1")
+    parts = {sample.name: sample.part for sample in Dataset.load(again.out).samples}
+    assert parts == {"scan_0": "train", "scan_1": "train", "scan_2": "test"}
+
+
 def test_untouched_volumes_are_prepared_without_a_word(listed):
     done = run(listed)
 
