@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from tests.raw import SCANS, Raw
 from volseg.arguments import PrepareArguments
 from volseg.data.dataset import Dataset
+from volseg.data.image_identity import image_hash
 from volseg.data.phantom import write_phantom
 from volseg.errors import UserError
 from volseg.preparation import records, scan_writer
@@ -73,7 +74,8 @@ def test_a_slice_that_changed_has_its_scan_made_anew_and_no_other(raw, how):
     assert set(again.unchanged) == set(SCANS) - {SCANS[1]}
     changed = {name for name, value in hashes(out).items() if before[name] != value}
     expected = {f"records/{SCANS[1]}.json"}
-    assert changed == (expected | {f"images/{SCANS[1]}.nii.gz"} if how == "content" else expected)
+    image = {f"images/{SCANS[1]}.nii.gz", "dataset.json"}  # which holds the image's hash
+    assert changed == (expected | image if how == "content" else expected)
 
 
 def test_a_row_that_changed_has_its_scan_made_anew_and_no_other(raw):
@@ -172,6 +174,30 @@ def test_other_files_than_before_are_no_ground_for_trust_in_an_old_record(raw):
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     assert SCANS[0] not in run(raw).unchanged
+
+
+@pytest.mark.parametrize("kind", ["uint16", "uint8"])
+def test_a_dataset_of_an_earlier_version_gets_the_hash_of_each_image_and_no_other_change(raw, kind):
+    out = run(raw).out
+    volumes = {name: value for name, value in hashes(out).items() if name.endswith(".gz")}
+    expected = Dataset.load(out)
+    for name in SCANS:  # as they were written before
+        record = json.loads((out / "records" / f"{name}.json").read_text())
+        del record["sample"]["image_hash"]
+        record["fingerprint"]["dtype"] = kind
+        (out / "records" / f"{name}.json").write_text(json.dumps(record))
+    old = json.loads((out / "dataset.json").read_text())
+    for sample in old["samples"]:
+        del sample["image_hash"]
+    (out / "dataset.json").write_text(json.dumps(old))
+    assert {sample.image_hash for sample in Dataset.load(out).samples} == {""}
+
+    assert run(raw).unchanged == SCANS
+
+    again = Dataset.load(out)
+    assert again.samples == expected.samples
+    assert all(sample.image_hash == image_hash(again.channels(sample)) for sample in again.samples)
+    assert {name: value for name, value in hashes(out).items() if name.endswith(".gz")} == volumes
 
 
 # Two at once, and kills

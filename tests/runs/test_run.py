@@ -127,14 +127,6 @@ def test_other_classes_are_refused_by_name(run: Run) -> None:
         run.check_classes(("a", "c"), Path("data"))
 
 
-def test_it_knows_what_training_saw() -> None:
-    assert FACTS.seen_in_training("case1_day0", "case1") == "scan"
-    assert FACTS.seen_in_training("case1_day9", "case1") == "case"
-    assert FACTS.seen_in_training("case2_day0", "case2") == "none"
-    assert FACTS.split_name("case2_day0") == "unseen_cases"
-    assert FACTS.split_name("case7_day0") == "other"
-
-
 def test_the_newest_finished_run_is_the_default(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="runs: no finished run"):

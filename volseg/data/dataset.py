@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from volseg.data import volume_files
+from volseg.data.image_identity import ScanIdentity
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest_hint
 from volseg.schema import ClassName, ScanName, Section
@@ -20,7 +21,8 @@ class Sample(Section):
     """A prepared scan. Paths are relative to the dataset's folder.
 
     `images` has a path a channel, `labels` a path a class, or None without labels; `slices` are the source
-    numbers of the slices along Z, empty where the scan did not come from slices.
+    numbers of the slices along Z, empty where the scan did not come from slices. `image_hash` tells its
+    image from others (`image_identity`); datasets of earlier versions lack it.
     """
 
     case: ScanName
@@ -34,6 +36,12 @@ class Sample(Section):
     spacing_mm: tuple[float, float, float]
     slices: tuple[int, ...] = ()
     excluded: bool = False
+    image_hash: str = ""
+
+    @property
+    def identity(self) -> ScanIdentity:
+        """What tells the scan from others."""
+        return ScanIdentity(name=self.name, case=self.case, image=self.image_hash)
 
 
 class DatasetInfo(Section):

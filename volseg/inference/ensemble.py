@@ -7,6 +7,7 @@ from pathlib import Path
 
 from volseg import __version__
 from volseg.arguments import InferArguments
+from volseg.data.image_identity import ScanIdentity
 from volseg.errors import UserError
 from volseg.inference.predictor import Predictor, build_predictor, ensemble_member
 from volseg.model.engines import ConversionError, EngineOptions, RunningNetwork, Torch
@@ -15,11 +16,11 @@ from volseg.runs import locate
 from volseg.runs.folds import FinishedFolds
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
-from volseg.runs.run_files import RunSplits
+from volseg.runs.run_files import RunSplits, Seen
 from volseg.system.hardware import available_cores
 
 FAST_OVERLAP = 0.25
-SEEN = ("scan", "case", "none")
+SEEN: tuple[Seen, ...] = ("scan", "case", "none")
 SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
 """Both in order of what training saw, the most first."""
 
@@ -87,9 +88,13 @@ class Ensemble:
         """The set of a scan, in the run whose training saw the most of it."""
         return min((run.facts.split_name(scan) for run in self.runs), key=SETS.index)
 
-    def seen_in_training(self, scan: str, case: str) -> str:
+    def seen_in_training(self, scan: ScanIdentity) -> Seen:
         """What training saw of a scan, in the run that saw the most of it."""
-        return min((run.facts.seen_in_training(scan, case) for run in self.runs), key=SEEN.index)
+        return min((run.facts.seen_in_training(scan) for run in self.runs), key=SEEN.index)
+
+    def chose_weights(self, scan: ScanIdentity) -> bool:
+        """Whether the weights of any of the runs were chosen by a scan."""
+        return any(run.facts.chose_weights(scan) for run in self.runs)
 
     def notes(self) -> Iterator[str]:
         """Notes for the user: folds that take no part, post-processing that has no effect."""

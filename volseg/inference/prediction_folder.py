@@ -12,6 +12,7 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
+from volseg.runs.run_files import Seen
 from volseg.schema import ClassName, FileName, ScanName
 from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json, write_json
@@ -53,7 +54,8 @@ class PredictionRecord(_RecordPart):
     """The content of `record.json`, one scan's.
 
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
-    several runs, the most that any saw. `fold_set` is the run's set that the scan was in. `key` is the
+    several runs, the most that any saw. `chose_weights` says whether the best weights were chosen by the
+    scan's own score. `fold_set` is the run's set that the scan was in. `key` is the
     hash of all that the masks were made from: image, weights and settings. `changes` are those by each
     step of post-processing, by class; `check` are the slices to look at first, all classes together.
 
@@ -69,7 +71,8 @@ class PredictionRecord(_RecordPart):
     weights: str = ""
     classes: tuple[ClassName, ...]
     fold_set: str = "other"
-    seen: Literal["scan", "case", "none"]
+    seen: Seen
+    chose_weights: bool = False
     key: str = ""
     source: tuple[str, ...] = ()
     image_hash: str = ""

@@ -199,16 +199,18 @@ class ScanPipeline:
         scan.seconds.add(cleaning)
 
     def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
-        source = scan.source
+        source, identity = scan.source, scan.source.identity(scan.channels)
         return PredictionRecord(
             scan=source.name,
             case=source.case,
             source=source.origin,
+            image_hash=identity.image,
             run=self.ensemble.name,
             weights=self.ensemble.weights_digest,
             classes=self.ensemble.facts.classes,
             fold_set=self.ensemble.set_of(source.name),
-            seen=self.ensemble.seen_in_training(source.name, source.case),
+            seen=self.ensemble.seen_in_training(identity),
+            chose_weights=self.ensemble.chose_weights(identity),
             **{"files": scan.files, **fields},
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 from volseg.arguments import InferArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
+from volseg.data.image_identity import ScanIdentity, image_hash
 from volseg.data.layouts.gi_tract.slice_scan import SliceScan, read_folder
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume
@@ -53,6 +54,11 @@ class ScanSource:
         if self.scan:
             return [self.scan.image()]
         return [channel for path in self.paths for channel in volume_files.read_channels(path)]
+
+    def identity(self, channels: Sequence[Volume]) -> ScanIdentity:
+        """What tells the scan from others; without channels, of one that was not read, its names."""
+        image = image_hash(channels) if channels else ""
+        return ScanIdentity(name=self.name, case=self.case, image=image)
 
     def digest(self, channels: Sequence[Volume]) -> str:
         """SHA-256 of the slices' numbers and of the channels' voxels and affines."""

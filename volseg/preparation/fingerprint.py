@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
+from volseg.data.image_identity import hash_of_checksums, image_checksum, slice_checksum
 from volseg.data.layouts.raw_dataset import Mask
 from volseg.data.volume import Affine, Array, Volume
 from volseg.schema import Section
@@ -73,6 +74,11 @@ class Fingerprint(Section):
     organs: dict[str, ClassFingerprint] | None
     overlaps: dict[str, int]
 
+    @property
+    def image_hash(self) -> str:
+        """The hash of the image, as `image_identity.image_hash` computes it from the voxels."""
+        return hash_of_checksums(self.shape, (channel.prints for channel in self.channels))
+
 
 def measure_scan(
     channels: Sequence[Volume], masks: Mapping[str, Mask] | None, *, exclusive: bool
@@ -126,7 +132,7 @@ def _measure_channel(voxels: Array) -> ChannelFingerprint:
         sd=float(body.std(dtype=np.float64)),
         slice_means=tuple(np.round(means, 4).tolist()),
         constant=tuple(np.flatnonzero(lows == highs).tolist()),
-        prints=tuple(map(_slice_checksum, planes)),
+        prints=tuple(map(image_checksum, planes)),
     )
 
 
@@ -159,7 +165,7 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
         voxels=voxels,
         volume_ml=voxels * float(np.prod(image.spacing_mm)) / 1000,
         areas=tuple(areas),
-        prints={int(z): _slice_checksum(planes[z]) for z in labelled},
+        prints={int(z): slice_checksum(planes[z]) for z in labelled},
         outside=outside,
         **points,
     )
@@ -217,14 +223,6 @@ def _body_bounds(voxels: Array, blank: float | None) -> tuple[Array, Array]:
 def _slices_first(voxels: Array) -> Array:
     """Slices (Z, Y, X) in memory order; a view of voxels as layouts read them."""
     return np.ascontiguousarray(voxels.T)
-
-
-def _slice_checksum(plane: Array) -> str:
-    """64 bits that differ for slices that differ (but for one in 10^9 datasets)."""
-    from isal import isal_zlib
-
-    data = plane.reshape(-1).view(np.uint8).data
-    return f"{isal_zlib.crc32(data):08x}{isal_zlib.adler32(data):08x}"
 
 
 def _to_world(affine: Affine, voxel: Array) -> Point:

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from volseg.data.dataset import Sample
+from volseg.data.image_identity import image_hash
 from volseg.data.layouts.findings import Finding, error_findings
 from volseg.data.layouts.raw_dataset import Masks, RawScan
 from volseg.data.volume import Volume
+from volseg.data.volume_files import read as read_volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.preparation import checks, records
@@ -75,9 +77,21 @@ def unchanged_outcome(scan: RawScan, *, plan: WritePlan) -> ScanOutcome | None:
     record = records.read(plan.out, scan.name)
     if record is None or not record.is_current(plan.out, plan.scan_key(scan)):
         return None
+    if not record.sample.image_hash:  # of an earlier version
+        record = _with_image_hash(record, plan)
+        record.write(plan.out)
     sample = record.sample.model_copy(update={"source": scan.source.as_posix()})  # it may have moved
     record = record.model_copy(update={"sample": sample})
     return ScanOutcome(scan.name, record, record.findings, unchanged=True)
+
+
+def _with_image_hash(record: ScanRecord, plan: WritePlan) -> ScanRecord:
+    """An earlier version's record with the hash of the image, by its fingerprint where that has it."""
+    known = record.fingerprint.image_hash
+    if record.fingerprint.dtype not in ("int16", "uint16"):  # of which checksums were of the stored type
+        known = image_hash([read_volume(plan.out / name) for name in record.sample.images])
+    sample = record.sample.model_copy(update={"image_hash": known})
+    return record.model_copy(update={"sample": sample})
 
 
 def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
@@ -155,6 +169,7 @@ def _measured_record(scan: RawScan, volumes: ScanVolumes, plan: WritePlan) -> Sc
         shape=fingerprint.shape,
         spacing_mm=fingerprint.spacing_mm,
         slices=scan.numbers,
+        image_hash=fingerprint.image_hash,
     )
     findings = (*scan.remarks(), *checks.scan_findings(sample, fingerprint))
     return ScanRecord(key="", sample=sample, files={}, fingerprint=fingerprint, findings=findings)

@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import nn
 
 from volseg.arguments import RUNS
-from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import LISTED, join_names
 from volseg.model.distributed import process_group
@@ -162,9 +161,9 @@ def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
     if theirs.dataset != ours.dataset:
         return
     for name in (*ours.unseen_cases, *ours.later_days, *ours.hold_out):
-        case = case_and_day(name)[0]
-        before = theirs.seen_in_training(name, case)
-        if before == "scan" or (before == "case" and ours.seen_in_training(name, case) == "none"):
+        scan = ours.identity_of(name)
+        before = theirs.seen_in_training(scan)
+        if before == "scan" or (before == "case" and ours.seen_in_training(scan) == "none"):
             yield name
 
 

@@ -86,13 +86,16 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
     if config.data.split == "none":
         fold = "all"
     parts = split_samples(dataset.samples, fold=fold, hold_out=config.data.hold_out)
-    dataset.check_files([sample for sample in dataset.samples if any(sample.name in part for part in parts)])
+    samples = [sample for sample in dataset.samples if any(sample.name in part for part in parts)]
+    dataset.check_files(samples)
     facts = RunSplits(
         dataset=dataset.facts.name,
         classes=dataset.classes,
         exclusive=dataset.facts.exclusive,
         channels=dataset.facts.channels,
         fold=fold,
+        cases={sample.name: sample.case for sample in samples},
+        images={sample.name: sample.image_hash for sample in samples if sample.image_hash},
         **parts._asdict(),
     )
     return dataset, facts
