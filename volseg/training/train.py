@@ -1,6 +1,7 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from volseg import console
 from volseg.arguments import Fold, TrainArguments
 from volseg.config.config import Config
-from volseg.data.dataset import Dataset
+from volseg.data.dataset import Dataset, Sample
 from volseg.data.splits import split_samples
 from volseg.errors import UserError
+from volseg.formatting import join_names
 from volseg.inference.predictor import build_predictor, ensemble_member
 from volseg.model.distributed import process_group
 from volseg.model.distributed.sync_batch_norm import convert_sync_batch_norm
@@ -23,7 +25,8 @@ from volseg.model.networks import init_prior_bias
 from volseg.postprocessing import ineffective_steps, unknown_classes
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
-from volseg.runs.run_files import LAST, RunSplits
+from volseg.runs.run_files import LAST, FileChecksums, RunSplits
+from volseg.system.files import read_content_checksum
 from volseg.training import fine_tuning, loop
 from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.loading.loader import TrainingPatches
@@ -96,9 +99,19 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
         fold=fold,
         cases={sample.name: sample.case for sample in samples},
         images={sample.name: sample.image_hash for sample in samples if sample.image_hash},
+        files={sample.name: _file_checksums(dataset, sample) for sample in samples},
         **parts._asdict(),
     )
     return dataset, facts
+
+
+def _file_checksums(dataset: Dataset, sample: Sample) -> FileChecksums:
+    """The checksums of a scan's image and labels."""
+    labels = (sample.labels or {}).values()
+    return FileChecksums(
+        image=" ".join(read_content_checksum(dataset.folder / file) for file in sample.images),
+        labels=" ".join(read_content_checksum(dataset.folder / file) for file in labels),
+    )
 
 
 def build_training(
@@ -175,7 +188,7 @@ def _open_run_and_dataset(
     if start:  # weights of which nothing fits are refused before anything is written
         network = config.network.build(len(facts.channels), len(facts.classes))
         match_tensors(network, start.weights)
-    return _open_run(config, options, facts), dataset, start
+    return _open_run(config, options, fine_tuning.with_ancestors(facts, start)), dataset, start
 
 
 def _open_run(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
@@ -187,14 +200,25 @@ def _open_run(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
     run.check_classes(facts.classes, options.data)
     new = with_own_postprocessing(config, run)
     problems = _changed_settings(run.config.model_dump(), new.model_dump())
-    if run.facts != facts:
-        problems.append("the dataset or fold (splits.json differs)")
+    problems += describe_changed_data(run.facts, facts)
     if problems:
         raise UserError(
             f"{options.run}: can't be resumed with other settings: {', '.join(problems)}; "
             "use the same ones or start another with --run NAME"
         )
     return run
+
+
+def describe_changed_data(old: RunSplits, new: RunSplits) -> Iterator[str]:
+    """A line if the sets differ, and one each if the labels or the images of scans do, which it names."""
+    later = {"cases", "images", "files", "inherited"}  # which earlier versions did not write
+    if old.model_dump(exclude=later) != new.model_dump(exclude=later):
+        yield "the dataset or fold (splits.json differs)"
+    for part in FileChecksums.model_fields:
+        pairs = {name: (one, new.files[name]) for name, one in old.files.items() if name in new.files}
+        changed = [name for name, pair in pairs.items() if getattr(pair[0], part) != getattr(pair[1], part)]
+        if changed:
+            yield f"the {part} of {join_names(changed)} (changed since)"
 
 
 def with_own_postprocessing(config: Config, run: Run) -> Config:
