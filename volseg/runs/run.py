@@ -36,9 +36,9 @@ class Run:
         self.facts = facts
 
     @classmethod
-    def create(cls, folder: Path, config: Config, facts: RunSplits) -> "Run":
-        """Write the resolved config, the steps of post-processing in a file of their own, and the splits."""
-        config_files.write_config(folder, config)
+    def create(cls, folder: Path, config: Config, facts: RunSplits, comments: Sequence[str] = ()) -> "Run":
+        """Write the resolved config, the steps below comments in a file of their own, and the splits."""
+        config_files.write_config(folder, config, comments)
         facts.write(folder)
         return cls(folder, config, facts)
 

@@ -29,6 +29,7 @@ from volseg.runs.run_files import LAST, FileChecksums, RunSplits
 from volseg.system.files import read_content_checksum
 from volseg.training import fine_tuning, loop
 from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.label_parts import steps_by_labels
 from volseg.training.loading.loader import TrainingPatches
 from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.loop import Training
@@ -188,14 +189,14 @@ def _open_run_and_dataset(
     if start:  # weights of which nothing fits are refused before anything is written
         network = config.network.build(len(facts.channels), len(facts.classes))
         match_tensors(network, start.weights)
-    return _open_run(config, options, fine_tuning.with_ancestors(facts, start)), dataset, start
+    return _open_run(config, options, dataset, fine_tuning.with_ancestors(facts, start)), dataset, start
 
 
-def _open_run(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
+def _open_run(config: Config, options: TrainArguments, dataset: Dataset, facts: RunSplits) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
             raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
-        return Run.create(options.run, config, facts)
+        return _create_run(config, options.run, dataset, facts)
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
     new = with_own_postprocessing(config, run)
@@ -221,9 +222,19 @@ def describe_changed_data(old: RunSplits, new: RunSplits) -> Iterator[str]:
             yield f"the {part} of {join_names(changed)} (changed since)"
 
 
+def _create_run(config: Config, folder: Path, dataset: Dataset, facts: RunSplits) -> Run:
+    """A new run; where the config lists no steps, it begins with those that the training labels justify."""
+    if config.lists_steps:
+        return Run.create(folder, config, facts)
+    justified = steps_by_labels(dataset, facts.train)
+    steps = justified.added_to(config.postprocess)
+    complete = config.model_copy(update={"postprocess": steps})
+    return Run.create(folder, complete, facts, comments=justified.comments)
+
+
 def with_own_postprocessing(config: Config, run: Run) -> Config:
-    """The config with the run's own post-processing, which `volseg tune` may have changed."""
-    if config.postprocess != run.config.postprocess:
+    """The config with the run's own post-processing, by its labels or by `volseg tune`."""
+    if config.lists_steps and config.postprocess != run.config.postprocess:
         log.info("%s: keeps its own steps, which are not those of the config", run.steps_file)
     return config.model_copy(update={"postprocess": run.config.postprocess})
 
