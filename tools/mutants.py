@@ -44,7 +44,7 @@ class Mutant:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The test modules to run: those that are named, or the one that mirrors the file."""
+        """The test modules (or tests in them) to run: those named, or the module that mirrors the file."""
         path = Path(self.file)
         own = Path("tests", *path.parts[1:-1], f"test_{path.name}")
         return self.tests or (own.as_posix(),)
@@ -58,7 +58,7 @@ class Mutant:
         elif self.old == self.new:
             yield f"{self.law}: {self.file} is not changed"
         for module in self.modules:
-            if not (root / module).is_file():
+            if not (root / module.partition("::")[0]).is_file():
                 yield f"{self.law}: no test module {module}; name those that ought to notice"
 
     def write(self, root: Path) -> str:
@@ -120,10 +120,11 @@ def try_mutants(mutants: Sequence[Mutant], jobs: int) -> int:
         for number in range(jobs):
             tree = copy_tree(Path(folder, str(number)))
             trees.put(tree)
-        modules = sorted({module for mutant in mutants for module in mutant.modules})
-        if run_tests(tree, modules, slow=any(mutant.slow for mutant in mutants)) != PASSED:
-            print("the tests fail without any mutant; mend them first", file=sys.stderr)
-            return 2
+        for slow in (False, True):
+            modules = sorted({name for one in mutants if one.slow == slow for name in one.modules})
+            if modules and run_tests(tree, modules, slow=slow) != PASSED:
+                print("the tests fail without any mutant; mend them first", file=sys.stderr)
+                return 2
         noticed, broken = 0, 0
         for mutant, code, seconds in pool.map(lambda one: try_mutant(one, trees), mutants):
             noticed += code == FAILED
