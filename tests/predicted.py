@@ -10,6 +10,7 @@ from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
+from volseg.system.files import file_sha256
 
 
 def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
@@ -21,7 +22,8 @@ def write(folder: Path, dataset: Dataset, scan: str, **told) -> Path:
         write_volume(Volume(mask.astype(np.uint8), AFFINE), folder / scan / f"{name}.nii.gz")
     rows = rle_csv.scan_rows(scan, sample.slices, classes=CLASSES, masks=masks.astype(bool))
     rle_csv.write(folder / scan / "rle.csv", rows)
-    record(folder, scan, **told)
+    files = {path.name: file_sha256(path) for path in (folder / scan).iterdir() if path.name != "record.json"}
+    record(folder, scan, **{"files": files, **told})
     return folder / scan
 
 

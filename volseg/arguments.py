@@ -161,9 +161,12 @@ class InferArguments:
     split: SPLITS | None = None
     """The scans of one of the run's sets, or the dataset's test part."""
     input: Many[Path] = ()
-    """Folders of slices, or volumes (NIfTI, mha, nrrd)."""
+    """Volumes (NIfTI, mha, nrrd), folders of volumes, or folders of slices. Of several channels one file with
+    a fourth dimension, or NAME_0000, NAME_0001 and so on."""
     allow_gaps: bool = False
     """Take folders with missing slices as they are."""
+    slice_mm: float | None = None
+    """Distance of slices in mm in folders of slices; by default as in the run's data, or 3."""
     run: Many[str] = ()
     """A run's name under runs/, or the path of a run or package; by default the newest. Several, or five
     folds, are averaged."""
@@ -181,6 +184,8 @@ class InferArguments:
     """The least time: little overlap, and only the first of several networks."""
     body_box: Annotated[bool, Parameter(negative="--no-body-box")] = True
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
+    force: bool = False
+    """Replace also masks that were corrected by hand, that volseg did not write, or of another scan."""
     save_probabilities: bool = False
     """Write <class>_probability.nii.gz beside each mask."""
     max_memory: Annotated[int | None, MAX_MEMORY] = None

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -355,21 +356,14 @@ def test_a_bad_input_leaves_the_others_alone(wanted: InferArguments, tmp_path: P
     assert "missing" in done.failed_records[0].reason
 
 
-def test_two_inputs_of_one_name_are_refused(wanted: InferArguments, tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        write_volume(Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / folder / "s.nii.gz")
-
-    with pytest.raises(UserError, match="s: 2 inputs of this name"):
-        infer(replace(wanted, input=(tmp_path / "a/s.nii.gz", tmp_path / "b/s.nii.gz")))
-
-
 def test_masks_of_another_runs_classes_do_not_stay(wanted: InferArguments) -> None:
     folder = wanted.out / "case3_day0"
     infer(replace(wanted, case=("case3_day0",)))
     told = record(wanted.out, "case3_day0")
-    old = {**told, "classes": [*told["classes"], "liver"], "key": "other"}
+    shutil.copy(folder / "stomach.nii.gz", folder / "liver.nii.gz")
+    files = {**told["files"], "liver.nii.gz": told["files"]["stomach.nii.gz"]}
+    old = {**told, "classes": [*told["classes"], "liver"], "files": files, "key": "other"}
     (folder / "record.json").write_text(json.dumps(old))
-    (folder / "liver.nii.gz").write_bytes(b"")
 
     infer(replace(wanted, case=("case3_day0",)))
 
@@ -515,3 +509,197 @@ def test_a_prediction_knows_which_of_its_files_were_changed(wanted: InferArgumen
     write_volume(mask.with_voxels(1 - mask.voxels), path)
 
     assert load_predictions(wanted.out)[0].edited_files == ("stomach.nii.gz",)
+
+
+def correct(path: Path) -> np.ndarray:
+    """What a person draws in place of a predicted mask."""
+    mask = volume_files.read(path)
+    drawn = np.zeros_like(mask.voxels)
+    drawn[2:6, 3:7, 1:4] = 1
+    write_volume(mask.with_voxels(drawn), path)
+    return drawn
+
+
+def test_a_mask_that_was_corrected_by_hand_is_kept_by_name_until_it_is_to_be_replaced(
+    wanted: InferArguments,
+) -> None:
+    wanted = replace(wanted, case=("case3",))
+    infer(wanted)
+    path = wanted.out / "case3_day1" / "stomach.nii.gz"
+    drawn, told = correct(path), record(wanted.out, "case3_day1")
+
+    for options in (wanted, replace(wanted, overlap=0.1)):
+        done = infer(options)
+
+        assert np.array_equal(volume_files.read(path).voxels, drawn)
+        assert record(wanted.out, "case3_day1") == told
+        kept = [note for note in done.notes if "kept: stomach.nii.gz was corrected by hand; --force" in note]
+        assert len(kept) == 1
+        assert str(path.parent) in kept[0]
+        assert not done.failed_records
+        assert "stomach" not in done.records[1].confidence
+
+    assert record(wanted.out, "case3_day0")["key"] != told["key"]  # the others were done by other settings
+    infer(replace(wanted, force=True))
+    assert load_predictions(wanted.out)[1].edited_files == ()
+    assert not np.array_equal(volume_files.read(path).voxels, drawn)
+
+
+def test_files_of_a_prediction_that_are_gone_or_damaged_are_made_again(wanted: InferArguments) -> None:
+    wanted = replace(wanted, case=("case3_day1",), save_probabilities=True)
+    infer(wanted)
+    folder, files = wanted.out / "case3_day1", record(wanted.out, "case3_day1")["files"]
+    (folder / "stomach_probability.nii.gz").unlink()
+    mask = folder / "stomach.nii.gz"
+    mask.write_bytes(mask.read_bytes()[:-30])
+
+    assert infer(wanted).notes == infer(wanted).notes
+
+    assert {path.name: file_sha256(path) for path in folder.iterdir() if path.name in files} == files
+
+
+def test_probability_maps_do_not_stay_beside_masks_that_were_made_without_them(
+    wanted: InferArguments,
+) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    infer(replace(wanted, save_probabilities=True))
+    infer(wanted)
+
+    assert not list(wanted.out.rglob("*_probability.nii.gz"))
+
+
+def test_a_mask_that_was_drawn_where_inference_failed_is_not_replaced(
+    wanted: InferArguments, tmp_path: Path
+) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=1, days=2)
+    wanted = replace(wanted, data=dataset.folder, all=True)
+    image = dataset.folder / dataset.samples[0].images[0]
+    good = image.read_bytes()
+    image.write_bytes(b"junk")
+    infer(wanted)
+    path = wanted.out / "case1_day0" / "stomach.nii.gz"
+    shutil.copy(wanted.out / "case1_day1" / "stomach.nii.gz", path)
+    os.utime(path, (2e9, 2e9))
+    before = path.read_bytes()
+    image.write_bytes(good)
+
+    done = infer(wanted)
+
+    assert "stomach.nii.gz that volseg did not write" in done.failed_records[0].reason
+    assert path.read_bytes() == before
+    assert infer(replace(wanted, force=True)).records[0].status == "done"
+
+
+def write_image(path: Path, seed: int) -> Path:
+    voxels = np.random.default_rng(seed).integers(0, 900, (12, 10, 8)).astype(np.int16)
+    write_volume(Volume(voxels, np.diag([1.5, 1.5, 3.0, 1])), path)
+    return path
+
+
+def test_a_second_patients_image_does_not_replace_the_first_ones_masks(
+    wanted: InferArguments, tmp_path: Path
+) -> None:
+    first, second = (write_image(tmp_path / name / "image.nii.gz", seed) for seed, name in enumerate("ab"))
+    infer(replace(wanted, input=(first,)))
+    before = {path: path.read_bytes() for path in (wanted.out / "image").iterdir()}
+
+    with pytest.raises(
+        UserError, match=f"holds the masks of another scan, read from {first}; choose another"
+    ):
+        infer(replace(wanted, input=(second,)))
+    second.write_bytes(b"junk")
+    with pytest.raises(UserError, match="not a readable volume"):
+        infer(replace(wanted, input=(second,)))
+
+    assert {path: path.read_bytes() for path in (wanted.out / "image").iterdir()} == before
+    write_image(second, 1)
+    infer(replace(wanted, input=(second,), force=True))
+    assert record(wanted.out, "image")["source"] == [str(second)]
+
+
+def test_an_image_that_was_moved_finds_its_masks(wanted: InferArguments, tmp_path: Path) -> None:
+    first = write_image(tmp_path / "a" / "image.nii.gz", 0)
+    infer(replace(wanted, input=(first,)))
+    written = (wanted.out / "image" / "stomach.nii.gz").stat().st_mtime_ns
+    moved = first.rename(tmp_path / "image.nii.gz")
+
+    infer(replace(wanted, input=(moved,)))
+
+    assert (wanted.out / "image" / "stomach.nii.gz").stat().st_mtime_ns == written
+
+
+def test_scans_of_another_dataset_do_not_replace_those_of_the_same_names(
+    wanted: InferArguments, tmp_path: Path
+) -> None:
+    other = tiny.write(tmp_path / "other", cases=1, days=1)
+    write_volume(tiny_image(other, shift=7), other.folder / other.samples[0].images[0])
+    infer(replace(wanted, case=("case1_day0", "case1_day1")))
+
+    with pytest.raises(UserError, match="case1_day0: holds the masks of another scan, read from"):
+        infer(replace(wanted, data=other.folder, all=True))
+
+
+def tiny_image(dataset: Dataset, shift: int) -> Volume:
+    image = dataset.image(dataset.samples[0])
+    return image.with_voxels(image.voxels + shift)
+
+
+def test_inputs_of_one_name_bear_their_folders_names_and_are_found_again(
+    wanted: InferArguments, tmp_path: Path
+) -> None:
+    paths = tuple(write_image(tmp_path / name / "s.nii.gz", seed) for seed, name in enumerate("ab"))
+    done = infer(replace(wanted, input=paths))
+    written = (wanted.out / "a_s" / "stomach.nii.gz").stat().st_mtime_ns
+    again = infer(replace(wanted, input=paths))
+
+    assert [one.scan for one in done.records] == [one.scan for one in again.records] == ["a_s", "b_s"]
+    assert (wanted.out / "a_s" / "stomach.nii.gz").stat().st_mtime_ns == written
+
+
+def test_each_volume_of_a_folder_is_predicted(wanted: InferArguments, tmp_path: Path) -> None:
+    for seed in range(2):
+        write_image(tmp_path / "many" / f"p{seed}.nii.gz", seed)
+
+    assert [one.scan for one in infer(replace(wanted, input=(tmp_path / "many",))).records] == ["p0", "p1"]
+
+
+@pytest.mark.parametrize(("known", "asked", "taken"), [(5.0, None, 5.0), (5.0, 4.0, 4.0), (None, None, 3.0)])
+def test_slices_are_as_far_apart_as_those_that_the_run_was_trained_on(
+    wanted: InferArguments, run: Path, tmp_path: Path, known: float | None, asked: float | None, taken: float
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    splits = json.loads((copy / "splits.json").read_text())
+    assert splits["slice_mm"] == 3.0
+    (copy / "splits.json").write_text(json.dumps({**splits, "slice_mm": known}))
+    scan = Raw(tmp_path / "raw").folder("case1_day0")
+
+    done = infer(replace(wanted, run=(str(copy),), input=(scan,), slice_mm=asked))
+
+    mask = volume_files.read(wanted.out / "case1_day0" / "stomach.nii.gz")
+    assert mask.spacing_mm[2] == taken
+    assert any(f"taken to be {taken:g} mm apart" in note for note in done.notes) == (asked is None)
+
+
+def test_the_distance_of_slices_is_no_option_for_a_prepared_dataset(wanted: InferArguments) -> None:
+    with pytest.raises(UserError, match="--slice-mm: is of folders of slices"):
+        infer(replace(wanted, all=True, slice_mm=5.0))
+
+
+def test_what_was_written_before_a_scan_was_stopped_is_known_as_volsegs(
+    wanted: InferArguments, monkeypatch
+) -> None:
+    wanted = replace(wanted, case=("case3_day1",))
+    write_volume_as_it_is = write_volume
+
+    def killed_at_the_second(volume: Volume, path: Path, **options: float) -> None:
+        if (wanted.out / "case3_day1" / "large_bowel.nii.gz").exists():
+            raise KeyboardInterrupt
+        write_volume_as_it_is(volume, path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("volseg.inference.scan_pipeline.write_volume", killed_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            infer(wanted)
+    assert set(record(wanted.out, "case3_day1")["files"]) == {"large_bowel.nii.gz"}
+
+    assert infer(wanted).records[0].status == "done"

@@ -100,6 +100,12 @@ class Dataset:
         """The scan of this name, or None."""
         return next((sample for sample in self.samples if sample.name == scan), None)
 
+    @property
+    def slice_mm(self) -> float | None:
+        """The distance of slices, if all scans came from slices of one distance."""
+        distances = {round(one.spacing_mm[2], 6) if one.slices else None for one in self.samples}
+        return distances.pop() if len(distances) == 1 else None
+
     def check_files(self, samples: Sequence[Sample]) -> None:
         """Check by their headers that the files of these scans are there and of the stated shape.
 

@@ -11,7 +11,7 @@ from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.prediction_folder import PredictionRecord
 from volseg.inference.scan_pipeline import ScanPipeline, log
-from volseg.inference.scan_sources import find_scan_sources
+from volseg.inference.scan_sources import find_scan_sources, slice_distance_note
 from volseg.system import processes
 
 
@@ -32,7 +32,8 @@ class InferenceResult:
 def infer(options: InferArguments) -> InferenceResult:
     """Predict scans by networks that are loaded once; a scan that fails leaves the others alone.
 
-    A scan whose masks were made from the same image, weights and settings is not predicted again. While a
+    A scan whose masks were made from the same image, weights and settings is not predicted again, nor is one
+    whose masks were corrected by hand, of which a note tells. While a
     scan is predicted, the next one is read and the last one is cleaned and written.
 
     Raises:
@@ -59,20 +60,27 @@ def infer(options: InferArguments) -> InferenceResult:
     prediction_folder.gather_records(options.out)
     if all(record.status == "failed" for record in records):
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
-    notes = (*ensemble.notes(), *_training_overlap_notes(records, ensemble))
-    return InferenceResult(ensemble, tuple(records), notes)
+    notes = (
+        *pipeline.kept.values(),
+        slice_distance_note(options, sources, ensemble),
+        *ensemble.notes(),
+        *_training_overlap_notes(records, ensemble),
+    )
+    return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)))
 
 
 def _compare_with_other_days(
     records: Sequence[PredictionRecord], pipeline: ScanPipeline
 ) -> list[PredictionRecord]:
     """The records with the flags that only other days of a case raise, in their files too."""
-    earlier = prediction_folder.read_records(pipeline.options.out)
-    flagged = flag_day_changes(records, earlier, pipeline.calibrated_classes)
-    for old, new in zip(records, flagged, strict=True):
-        if old != new:
-            prediction_folder.write_record(new, pipeline.options.out / new.scan)
-    return flagged
+    kept = {record.scan: record for record in records if record.scan in pipeline.kept}
+    earlier = [kept.get(old.scan, old) for old in prediction_folder.read_records(pipeline.options.out)]
+    new_ones = [record for record in records if record.scan not in kept]
+    flagged = {r.scan: r for r in flag_day_changes(new_ones, earlier, pipeline.calibrated_classes)}
+    for old in new_ones:
+        if old != flagged[old.scan]:
+            prediction_folder.write_record(flagged[old.scan], pipeline.options.out / old.scan)
+    return [flagged.get(record.scan, record) for record in records]
 
 
 def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensemble) -> Iterator[str]:

@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.arguments import InferArguments
-from volseg.data.layouts.gi_tract.slice_scan import read_folder
+from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM
 from volseg.data.volume import Volume
-from volseg.data.volume_files import read_channels
 from volseg.errors import UserError
+from volseg.formatting import first_few
 from volseg.inference.confidence.calibration_file import combined_calibration
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
+from volseg.inference.input_paths import channels_problem, find_input_files
 from volseg.inference.prediction_folder import Confidence
+from volseg.inference.scan_sources import source_from_files
+from volseg.runs.run_files import RunSplits
 from volseg.system.timing import StepTimer
 
 Image = Path | str | Volume | Sequence[Path | str | Volume]
@@ -42,12 +45,12 @@ def predict_image(image: Image, runs: Sequence[str | Path] = ()) -> PredictedMas
     Raises:
         UserError: an image that can't be read or has other channels than the runs, or no such run.
     """
-    channels = _read_image(image)
     names = tuple(map(str, runs))
     ensemble = Ensemble.open(names)
     wanted = ensemble.facts.channels
+    channels = _read_image(image, ensemble.facts)
     if len(channels) != len(wanted):
-        raise UserError(f"image: has {len(channels)} channels; the run needs {', '.join(wanted)}")
+        raise UserError(f"image: {channels_problem(len(channels), wanted)}")
     predictor = _load_cached(_identity(ensemble), names).predictor
     timer, first = StepTimer(), channels[0]
     maps = predictor.predict_probabilities(channels, timer)
@@ -71,15 +74,15 @@ def _load_cached(identity: str, runs: tuple[str, ...]) -> LoadedEnsemble:  # noq
     return Ensemble.open(runs).load(InferArguments())
 
 
-def _read_image(image: Image) -> list[Volume]:
-    """An image's channels: read from files or a folder of slices, or as given."""
+def _read_image(image: Image, facts: RunSplits) -> list[Volume]:
+    """An image's channels: read from files or a folder, or as given."""
     if isinstance(image, Volume | str | Path):
         image = [image]
-    return [channel for part in image for channel in _read_part(part)]
+    return [channel for part in image for channel in _read_part(part, facts)]
 
 
-def _read_part(part: Volume | str | Path) -> list[Volume]:
-    """The channels of one volume, file or folder of slices."""
+def _read_part(part: Volume | str | Path, facts: RunSplits) -> list[Volume]:
+    """The channels of one volume, file, folder of slices or folder of one scan's volumes."""
     if isinstance(part, Volume):
         return [part]
     if not isinstance(part, str | Path):
@@ -87,7 +90,9 @@ def _read_part(part: Volume | str | Path) -> list[Volume]:
             f"image: a {type(part).__name__} has no place in the patient; pass a path, or an array with its "
             "affine as volseg.Volume(array, affine)"
         )
-    path = Path(part)
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder; expected a volume or a folder of slices")
-    return read_channels(path) if path.is_file() else [read_folder(path).image()]
+    scans = find_input_files([Path(part)], facts.channels)
+    if len(scans) > 1:
+        names = ", ".join(first_few([scan.name for scan in scans], "scans"))
+        raise UserError(f"{part}: holds {len(scans)} scans ({names}); pass one of them")
+    source = source_from_files(scans[0], slice_mm=facts.slice_mm or SLICE_MM)
+    return source.read_channels()

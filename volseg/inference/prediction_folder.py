@@ -12,12 +12,13 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
-from volseg.runs.trained_on import Seen
-from volseg.schema import ClassName, FileName, ScanName
+from volseg.runs.run_files import Seen
+from volseg.schema import ClassName, PathInside, ScanName
 from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
+MASK, PROBABILITY = ".nii.gz", "_probability.nii.gz"  # behind a class's name
 
 
 class _RecordPart(BaseModel):
@@ -76,7 +77,7 @@ class PredictionRecord(_RecordPart):
     key: str = ""
     source: tuple[str, ...] = ()
     image_hash: str = ""
-    files: dict[FileName, str] = {}
+    files: dict[PathInside, str] = {}
     seconds: dict[str, float] = {}
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
@@ -117,7 +118,7 @@ class Prediction(PredictionRecord):
 
     def mask_file(self, name: str) -> Path:
         """The file of a class's mask."""
-        return self.folder / f"{name}.nii.gz"
+        return self.folder / f"{name}{MASK}"
 
     @property
     def missing_classes(self) -> list[str]:
@@ -129,6 +130,11 @@ class Prediction(PredictionRecord):
         """The files whose content is no longer what the record says, such as masks corrected by hand."""
         present = {name: self.folder / name for name in self.files if (self.folder / name).is_file()}
         return tuple(name for name, path in present.items() if file_sha256(path) != self.files[name])
+
+    @property
+    def edited_classes(self) -> tuple[str, ...]:
+        """The classes whose masks are no longer those that were predicted."""
+        return tuple(name for name in self.classes if self.mask_file(name).name in self.edited_files)
 
 
 def load_predictions(folder: Path) -> list[Prediction]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.arguments import InferArguments
+from volseg.data.image_identity import ScanIdentity
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -18,9 +19,11 @@ from volseg.errors import OutputError, UserError
 from volseg.inference import prediction_folder
 from volseg.inference.confidence.calibration_file import ClassCalibration, combined_calibration
 from volseg.inference.confidence.review import ScanReview, intensity_levels
+from volseg.inference.earlier_prediction import EarlierPrediction
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
+from volseg.inference.input_paths import channels_problem
 from volseg.inference.memory_budget import MemoryBudget, resident_bytes
-from volseg.inference.prediction_folder import RECORD, RLE, PredictionRecord
+from volseg.inference.prediction_folder import MASK, PROBABILITY, RLE, PredictionRecord
 from volseg.inference.predictor import Changes, Mask
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_sources import ScanSource
@@ -35,10 +38,15 @@ MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check"}
 
 @dataclass
 class ScanState:
-    """A scan between its files and its masks; `record` is None until the scan is done or has failed."""
+    """A scan between its files and its masks; `record` is None until the scan is done or has failed.
+
+    Until it owns its folder, nothing there may be replaced.
+    """
 
     source: ScanSource
-    folder: Path
+    earlier: EarlierPrediction
+    owns_folder: bool = False
+    identity: ScanIdentity = field(init=False)
     seconds: StepTimer = field(default_factory=StepTimer)
     channels: Sequence[Volume] = ()
     key: str = ""
@@ -47,16 +55,33 @@ class ScanState:
     files: dict[str, str] = field(default_factory=dict)
     record: PredictionRecord | None = None
 
+    def __post_init__(self) -> None:
+        self.identity = self.source.identity(())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+        return self.earlier.folder
+
+    @property
+    def conflict(self) -> str:
+        """The reason why it must not replace what is in its folder, or ''."""
+        return self.earlier.conflict_with(self.source.origin, self.identity.image)
+
 
 @dataclass(frozen=True)
 class ScanPipeline:
-    """The runs, their networks as they were loaded, and how and whereto the options say to predict."""
+    """The runs, their networks as they were loaded, and how and whereto the options say to predict.
+
+    `kept` has a line for each scan whose masks were corrected by hand, and so are not replaced.
+    """
 
     ensemble: Ensemble
     loaded: LoadedEnsemble
     budget: MemoryBudget
     options: InferArguments
     calibrated_classes: dict[str, ClassCalibration] | None = None
+    kept: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def with_loaded_networks(cls, ensemble: Ensemble, options: InferArguments) -> "ScanPipeline":
@@ -76,9 +101,16 @@ class ScanPipeline:
 
     def read_scan(self, source: ScanSource) -> ScanState:
         """Read a scan, unless its masks are there already; then it has its record."""
-        scan = ScanState(source, self.options.out / source.name)
-        _refuse_foreign(scan.folder, self.ensemble.facts.classes)
+        names = [file for name in self.ensemble.facts.classes for file in self._class_files(name)]
+        files = (*names, RLE) if source.slices else names
+        scan = ScanState(source, EarlierPrediction.find_in(self.options.out / source.name, files))
+        if not self.options.force:
+            scan.earlier.refuse_foreign_masks()
         return self._attempt_step(scan, self._read_channels)
+
+    def _class_files(self, name: str) -> list[str]:
+        """The names of the files of a class."""
+        return [f"{name}{ending}" for ending in (MASK, *((PROBABILITY,) * self.options.save_probabilities))]
 
     def predict_scan(self, scan: ScanState) -> ScanState:
         """Predict the probability of each class, unless the scan has its record."""
@@ -89,7 +121,8 @@ class ScanPipeline:
         self._attempt_step(scan, self._write_outputs)
         if scan.record is None:
             raise AssertionError("a scan whose last step was neither done nor has failed")
-        prediction_folder.write_record(scan.record, scan.folder)
+        if scan.owns_folder:
+            prediction_folder.write_record(scan.record, scan.folder)
         return scan.record
 
     def _attempt_step(self, scan: ScanState, step: Callable[[ScanState], None]) -> ScanState:
@@ -102,23 +135,37 @@ class ScanPipeline:
         except (UserError, MemoryError, RuntimeError, ValueError, TypeError, OSError) as error:
             if not isinstance(error, UserError):
                 log.exception("%s: failed", scan.source.name)
-            _remove_prediction(scan.folder)
+            self._remove_files(scan)
             reason = str(error) or type(error).__name__
             scan.record = self._make_record(scan, status="failed", reason=reason)
         return scan
+
+    def _remove_files(self, scan: ScanState) -> None:
+        """Remove the files of a scan that has failed, none of which is somebody's work."""
+        for name in scan.files:
+            (scan.folder / name).unlink(missing_ok=True)
+        scan.files.clear()
+        if not scan.owns_folder and (self.options.force or not (scan.conflict or scan.earlier.peoples_files)):
+            scan.earlier.remove()
+            scan.owns_folder = True
 
     def _read_channels(self, scan: ScanState) -> None:
         with scan.seconds.step("read"):
             scan.channels = scan.source.read_channels()
             names = self.ensemble.facts.channels
             if len(scan.channels) != len(names):
-                raise UserError(
-                    f"{scan.source.name}: has {len(scan.channels)} channels; the run needs {', '.join(names)}"
-                )
-            scan.key = self._prediction_key(scan)
-        old = _reusable_record(scan.folder, scan.key)
+                raise UserError(f"{scan.source.name}: {channels_problem(len(scan.channels), names)}")
+            scan.key, scan.identity = self._prediction_key(scan), scan.source.identity(scan.channels)
+        if not self.options.force:
+            if scan.conflict:
+                raise UserError(scan.conflict)
+            if scan.earlier.peoples_files:
+                scan.record, self.kept[scan.source.name] = scan.earlier.keep_corrected()
+                return
+        scan.owns_folder = True
+        old = scan.earlier.reusable_record(scan.key)
         if old is None:
-            _remove_prediction(scan.folder)
+            scan.earlier.remove()
             self._record_stop(scan)
         else:
             log.info("%s: unchanged, not done again", scan.source.name)
@@ -187,20 +234,19 @@ class ScanPipeline:
             cleaned = processes.prefetch(cleaned)
         for number, (name, mask) in enumerate(scan.seconds.time_items("waiting", cleaned)):
             volume = first.with_voxels(mask)
-            self._write_file(scan, f"{name}.nii.gz", partial(write_volume, volume))
+            self._write_file(scan, f"{name}{MASK}", partial(write_volume, volume))
             with scan.seconds.step("review"):
                 review.add_class(name, mask, maps, number)
             if self.options.save_probabilities:
                 probability = first.with_voxels(maps.class_probability(number))
                 write = partial(write_volume, probability, slope=1 / 255)
-                self._write_file(scan, f"{name}_probability.nii.gz", write)
+                self._write_file(scan, f"{name}{PROBABILITY}", write)
             yield mask
         scan.seconds.by_step.pop("waiting")  # for the cleaning, which has its own timer
         scan.seconds.add(cleaning)
 
     def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
-        source, identity = scan.source, scan.source.identity(scan.channels)
-        trained_on = self.ensemble.trained_on.for_dataset((*source.beside, identity))
+        source, identity = scan.source, scan.identity
         return PredictionRecord(
             scan=source.name,
             case=source.case,
@@ -209,35 +255,8 @@ class ScanPipeline:
             run=self.ensemble.name,
             weights=self.ensemble.weights_digest,
             classes=self.ensemble.facts.classes,
-            fold_set=self.ensemble.set_of(identity),
-            seen=trained_on.seen_in_training(identity),
-            chose_weights=trained_on.chose_weights(identity),
+            fold_set=self.ensemble.set_of(source.name),
+            seen=self.ensemble.seen_in_training(identity),
+            chose_weights=self.ensemble.chose_weights(identity),
             **{"files": scan.files, **fields},
         )
-
-
-def _reusable_record(folder: Path, key: str) -> PredictionRecord | None:
-    """The record of an earlier prediction from exactly these inputs, if its files are all there."""
-    record = prediction_folder.read_record(folder)
-    if record is None or (record.key, record.status) != (key, "done"):
-        return None
-    complete = all((folder / f"{name}.nii.gz").is_file() for name in record.classes)
-    return record if complete else None
-
-
-def _refuse_foreign(folder: Path, classes: Sequence[str]) -> None:
-    """Raise rather than replace masks that inference did not write, such as the labels."""
-    masks = [f"{name}.nii.gz" for name in classes if (folder / f"{name}.nii.gz").exists()]
-    if masks and prediction_folder.read_record(folder) is None:
-        raise OutputError(
-            f"{folder}: holds {', '.join(masks)} without {RECORD}, so volseg did not write them; "
-            "choose another --out"
-        )
-
-
-def _remove_prediction(folder: Path) -> None:
-    """Remove an earlier prediction; files that inference did not write stay."""
-    old = prediction_folder.read_record(folder)
-    if old:
-        for file in (RLE, *(f"{name}.nii.gz" for name in old.classes), RECORD):
-            (folder / file).unlink(missing_ok=True)

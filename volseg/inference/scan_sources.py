@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,12 @@ from volseg.arguments import InferArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.image_identity import ScanIdentity, image_hash
-from volseg.data.layouts.gi_tract.slice_scan import SliceScan, read_folder
+from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, SliceScan, read_folder
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.ensemble import Ensemble
+from volseg.inference.input_paths import InputFiles, distinct_names, find_input_files
 from volseg.runs.folds import OUT_OF_FOLD
 from volseg.schema import name_fault
 
@@ -27,7 +27,7 @@ from volseg.schema import name_fault
 class ScanSource:
     """A scan to predict: its files and, where it came from slices, their numbers.
 
-    `beside` are the scans of its dataset, if it is of one. `problem` says why it can't be read at all.
+    `problem` says why the scan can't be read at all.
     """
 
     name: str
@@ -35,7 +35,6 @@ class ScanSource:
     paths: tuple[Path, ...] = ()
     slices: tuple[int, ...] = ()
     scan: SliceScan | None = None
-    beside: tuple[ScanIdentity, ...] = ()
     problem: str = ""
 
     @property
@@ -75,24 +74,20 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
     """The scans that the options name.
 
     Raises:
-        UserError: an input that does not exist, two of one name, or nothing to predict.
+        UserError: an input that does not exist or can't be a scan's name, or nothing to predict.
     """
     if options.input:
-        return _sources_from_paths(options.input, allow_gaps=options.allow_gaps)
+        slice_mm = options.slice_mm or ensemble.facts.slice_mm or SLICE_MM
+        return _sources_from_paths(options, ensemble.facts.channels, slice_mm)
+    if options.slice_mm is not None:
+        raise UserError("--slice-mm: is of folders of slices, which --input names; a dataset has its own")
     dataset = Dataset.load(options.data)
     ensemble.runs[0].check_classes(dataset.classes, options.data)
     samples = _select_samples(options, dataset, ensemble)
     if not samples:
         raise UserError(f"{options.data}: no scan in {options.split}; {_sets_hint(ensemble)}")
-    beside = tuple(sample.identity for sample in dataset.samples)
     return [
-        ScanSource(
-            sample.name,
-            sample.case,
-            tuple(dataset.folder / image for image in sample.images),
-            sample.slices,
-            beside=beside,
-        )
+        ScanSource(sample.name, sample.case, tuple(dataset.folder / i for i in sample.images), sample.slices)
         for sample in samples
     ]
 
@@ -113,36 +108,51 @@ def _select_samples(options: InferArguments, dataset: Dataset, ensemble: Ensembl
     if options.split == "test":
         return [sample for sample in dataset.samples if sample.part == "test"]
     if options.split:
-        return [sample for sample in dataset.samples if ensemble.set_of(sample.identity) == options.split]
+        return [sample for sample in dataset.samples if ensemble.set_of(sample.name) == options.split]
     return list({s.name: s for name in options.case for s in dataset.select_samples(name)}.values())
 
 
-def _sources_from_paths(paths: Sequence[Path], *, allow_gaps: bool) -> list[ScanSource]:
-    problems = [
-        f"{path}: no such file or folder; expected a folder of slices or a volume"
-        for path in paths
-        if not path.exists()
+def _sources_from_paths(
+    options: InferArguments, channels: Sequence[str], slice_mm: float
+) -> list[ScanSource]:
+    """The scans of files and folders outside any dataset."""
+    found = [
+        source_from_files(files, slice_mm=slice_mm, allow_gaps=options.allow_gaps)
+        for files in find_input_files(options.input, channels)
     ]
-    found = [path for path in paths if path.exists()]
-    sources = [_source_from_path(path, allow_gaps=allow_gaps) for path in found]
-    for path, source in zip(found, sources, strict=True):
-        if fault := name_fault(source.name):
-            problems.append(f"{path}: {source.name!r} can't be the name of a scan: {fault}; rename it")
-    for name, count in Counter(source.name for source in sources).items():
-        if count > 1:
-            problems.append(f"{name}: {count} inputs of this name; predict them into two --out folders")
+    places = [source.scan.folder if source.scan else source.paths[0] for source in found]
+    names = distinct_names([(source.name, place) for source, place in zip(found, places, strict=True)])
+    faults = {place: (name, name_fault(name)) for name, place in zip(names, places, strict=True)}
+    problems = [
+        f"{place}: {name!r} can't be the name of a scan: {fault}; rename it"
+        for place, (name, fault) in faults.items()
+        if fault
+    ]
     if problems:
         raise UserError.from_problems(problems)
-    return sources
+    return [
+        source if source.name == name else replace(source, name=name, case=case_and_day(name)[0])
+        for source, name in zip(found, names, strict=True)
+    ]
 
 
-def _source_from_path(path: Path, *, allow_gaps: bool) -> ScanSource:
-    """The scan in a folder of slices or in a volume's file, outside any dataset."""
+def source_from_files(files: InputFiles, *, slice_mm: float, allow_gaps: bool = False) -> ScanSource:
+    """The scan in a folder of slices or in the files of its channels."""
+    path = files.paths[0]
     if path.is_file():
-        name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return ScanSource(name, case_and_day(name)[0], (path,))
+        return ScanSource(files.name, case_and_day(files.name)[0], files.paths, problem=files.problem)
     try:
-        scan = read_folder(path, allow_gaps=allow_gaps)
+        scan = read_folder(path, slice_mm=slice_mm, allow_gaps=allow_gaps)
     except UserError as error:
-        return ScanSource(path.resolve().name, "", problem=str(error))
+        return ScanSource(path.resolve().name, "", files.paths, problem=str(error))
     return ScanSource(scan.name, scan.case, scan.paths, scan.numbers, scan)
+
+
+def slice_distance_note(options: InferArguments, sources: Sequence[ScanSource], ensemble: Ensemble) -> str:
+    """A note on the distance of slices that was taken, where nobody stated it and it is not the usual one."""
+    known = ensemble.facts.slice_mm
+    if options.slice_mm is not None or not any(source.scan for source in sources) or known == SLICE_MM:
+        return ""
+    taken = f"the slices of --input are taken to be {known or SLICE_MM:g} mm apart"
+    told = "as in the run's data" if known else "as the run's data do not tell it"
+    return f"{taken}, {told}; --slice-mm takes another distance"

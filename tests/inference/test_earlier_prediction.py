@@ -1,0 +1,165 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import predicted
+from tests.tiny import CLASSES
+from volseg.data import volume_files
+from volseg.data.dataset import Dataset
+from volseg.data.volume_files import write_volume
+from volseg.errors import OutputError
+from volseg.inference.earlier_prediction import EarlierPrediction
+
+SCAN = "case1_day0"
+WRITTEN = (*(f"{name}.nii.gz" for name in CLASSES), "rle.csv")
+MINE = {"source": ["/a/image.nii.gz"], "image_hash": "a", "key": "k"}
+
+
+@pytest.fixture
+def folder(data: Path, tmp_path: Path) -> Path:
+    return predicted.write(tmp_path, Dataset.load(data), SCAN, **MINE)
+
+
+def found(folder: Path) -> EarlierPrediction:
+    return EarlierPrediction.find_in(folder, WRITTEN)
+
+
+def draw(path: Path) -> None:
+    mask = volume_files.read(path)
+    write_volume(mask.with_voxels(1 - mask.voxels), path)
+
+
+def without_hashes(folder: Path) -> None:
+    """As an earlier version left it, an hour ago."""
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps({**record, "files": {}}))
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+
+
+def test_a_prediction_of_the_same_inputs_is_reused_while_each_file_is_as_it_was_written(folder: Path) -> None:
+    assert found(folder).reusable_record("k")
+    assert not found(folder).reusable_record("other")
+
+    (folder / "rle.csv").unlink()
+
+    assert not found(folder).reusable_record("k")
+
+
+def test_a_mask_that_was_corrected_is_somebodys_work(folder: Path) -> None:
+    draw(folder / "stomach.nii.gz")
+
+    assert found(folder).peoples_files == ("stomach.nii.gz",)
+    assert not found(folder).reusable_record("k")
+
+
+def test_a_damaged_mask_is_nobodys_work_and_is_made_again(folder: Path) -> None:
+    path = folder / "stomach.nii.gz"
+    path.write_bytes(path.read_bytes()[:-40])
+
+    assert found(folder).peoples_files == ()
+    assert not found(folder).reusable_record("k")
+
+
+def test_what_the_record_does_not_list_is_somebodys_work(folder: Path) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    record["files"].pop("stomach.nii.gz")
+    (folder / "record.json").write_text(json.dumps(record))
+
+    assert found(folder).peoples_files == ("stomach.nii.gz",)
+
+
+def test_without_hashes_a_mask_is_somebodys_work_if_it_is_newer_than_its_record(folder: Path) -> None:
+    without_hashes(folder)
+    assert found(folder).peoples_files == ()
+    assert found(folder).reusable_record("k")
+
+    draw(folder / "stomach.nii.gz")
+
+    assert found(folder).peoples_files == ("stomach.nii.gz",)
+
+
+def test_removed_are_the_files_that_the_record_lists_and_no_others(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+    (folder / "liver.nii.gz").write_bytes(b"mine")
+
+    found(folder).remove()
+
+    assert {path.name for path in folder.iterdir()} == {"notes.txt", "liver.nii.gz"}
+
+
+def test_of_a_record_without_hashes_probability_maps_are_removed_too(folder: Path) -> None:
+    without_hashes(folder)
+    (folder / "stomach_probability.nii.gz").write_bytes(b"old")
+
+    found(folder).remove()
+
+    assert not list(folder.iterdir())
+
+
+def test_masks_without_a_record_are_refused(folder: Path) -> None:
+    found(folder).refuse_foreign_masks()
+    (folder / "record.json").unlink()
+
+    with pytest.raises(
+        OutputError, match=r"volseg did not write them; choose another --out, or pass --force"
+    ):
+        found(folder).refuse_foreign_masks()
+
+
+@pytest.mark.parametrize(
+    ("source", "image", "conflicts"),
+    [
+        ("/a/image.nii.gz", "a", False),
+        ("/a/image.nii.gz", "b", False),  # the file was replaced: its masks are made again
+        ("/a/image.nii.gz", "", False),  # it can't be read any more
+        ("/b/image.nii.gz", "a", False),  # it was moved
+        ("/b/image.nii.gz", "b", True),
+        ("/b/image.nii.gz", "", True),
+    ],
+)
+def test_masks_are_another_scans_if_neither_image_nor_place_is_the_same(
+    folder: Path, source: str, image: str, conflicts: bool
+) -> None:
+    told = found(folder).conflict_with([source], image)
+
+    assert bool(told) == conflicts
+    if conflicts:
+        assert "/a/image.nii.gz" in told
+        assert "another --out for /b/image.nii.gz, or pass --force" in told
+
+
+def test_a_mask_that_was_corrected_on_another_image_is_neither_kept_for_this_one_nor_replaced(
+    folder: Path,
+) -> None:
+    draw(folder / "stomach.nii.gz")
+
+    told = found(folder).conflict_with(["/a/image.nii.gz"], "b")
+
+    assert "holds stomach.nii.gz corrected on another image, which stay; --force" in told
+
+
+def test_a_mask_that_was_drawn_where_inference_failed_stays(folder: Path) -> None:
+    predicted.record(folder.parent, SCAN, status="failed", reason="no memory", **MINE)
+    os.utime(folder / "record.json", (1e9, 1e9))
+
+    told = found(folder).conflict_with(["/a/image.nii.gz"], "a")
+
+    assert "stomach.nii.gz, rle.csv that volseg did not write" in told
+
+
+def test_what_is_kept_has_no_confidence_in_the_corrected_mask_and_says_what_is_missing(
+    data: Path, tmp_path: Path
+) -> None:
+    confidence = {name: {"dice": 0.9, "calibrated": False, "volume_ml": 1.0} for name in CLASSES}
+    folder = predicted.write(tmp_path, Dataset.load(data), SCAN, confidence=confidence)
+    draw(folder / "stomach.nii.gz")
+
+    record, told = found(folder).keep_corrected()
+    (folder / "large_bowel.nii.gz").unlink()
+
+    assert set(record.confidence) == {"large_bowel"}
+    assert "kept: stomach.nii.gz was corrected by hand; --force replaces it" in told
+    assert "corrected by hand; large_bowel.nii.gz is missing; --force" in found(folder).keep_corrected()[1]

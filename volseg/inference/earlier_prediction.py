@@ -1,0 +1,122 @@
+"""What lies in a scan's folder before it is predicted: an earlier prediction, and what people did to it.
+
+A file that volseg did not write, or that was changed since, is somebody's work and is not replaced.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from volseg.data import volume_files
+from volseg.data.layouts.gi_tract import rle_csv
+from volseg.errors import OutputError, UserError
+from volseg.inference.prediction_folder import (
+    MASK,
+    PROBABILITY,
+    RECORD,
+    RLE,
+    Prediction,
+    PredictionRecord,
+    read_record,
+)
+
+LATER_S = 2.0  # that a file is newer than a record without hashes if it was changed after it
+
+
+@dataclass(frozen=True)
+class EarlierPrediction:
+    """The prediction in a scan's folder, if there is one; `written` are the files of the one to be made."""
+
+    folder: Path
+    written: tuple[str, ...]
+    prediction: Prediction | None
+
+    @classmethod
+    def find_in(cls, folder: Path, written: Sequence[str]) -> "EarlierPrediction":
+        """The prediction in a folder."""
+        record = read_record(folder)
+        found = Prediction.model_validate({**record.model_dump(), "folder": folder}) if record else None
+        return cls(folder, tuple(written), found)
+
+    def refuse_foreign_masks(self) -> None:
+        """Raise rather than replace masks that inference did not write, such as the labels."""
+        masks = [name for name in self.written if (self.folder / name).exists()]
+        if masks and self.prediction is None:
+            raise OutputError(
+                f"{self.folder}: holds {', '.join(masks)} without {RECORD}, so volseg did not write them; "
+                "choose another --out, or pass --force to replace them"
+            )
+
+    def conflict_with(self, source: Sequence[str], image_hash: str) -> str:
+        """The reason why this image's masks must not replace those that are here, or ''.
+
+        `image_hash` is '' for an image that can't be read; then its place alone tells it.
+        """
+        old = self.prediction
+        if old is None:
+            return ""
+        moved = bool(old.source) and old.source != tuple(source)
+        other_image = bool(old.image_hash) and old.image_hash != image_hash
+        if moved and (other_image or not old.image_hash):
+            return (
+                f"{self.folder}: holds the masks of another scan, read from {', '.join(old.source)}; choose "
+                f"another --out for {', '.join(source)}, or pass --force to replace them"
+            )
+        if self.peoples_files and (old.status == "failed" or other_image):
+            what = "that volseg did not write" if old.status == "failed" else "corrected on another image"
+            names = ", ".join(self.peoples_files)
+            return f"{self.folder}: holds {names} {what}, which stay; --force replaces them"
+        return ""
+
+    @cached_property
+    def peoples_files(self) -> tuple[str, ...]:
+        """The files that a person made or changed; those that can't be read are merely damaged."""
+        old = self.prediction
+        if old is None:
+            return ()
+        unlisted = [name for name in self.written if name not in old.files and (self.folder / name).is_file()]
+        if not old.files:  # the record of an earlier version, or of a scan that failed
+            unlisted = [name for name in unlisted if self._is_newer_than_record(name)]
+        return tuple(name for name in (*old.edited_files, *unlisted) if _is_readable(self.folder / name))
+
+    def reusable_record(self, key: str) -> PredictionRecord | None:
+        """The record, if it is of exactly these inputs and each file is there as it was written."""
+        old = self.prediction
+        if old is None or (old.key, old.status) != (key, "done"):
+            return None
+        complete = not old.missing_classes and all((self.folder / name).is_file() for name in old.files)
+        return old if complete and not old.edited_files else None
+
+    def keep_corrected(self) -> tuple[PredictionRecord, str]:
+        """The record of what is still as predicted, and a line that tells which files are not."""
+        old = self.prediction
+        if old is None:
+            raise AssertionError("there is nothing to keep")
+        missing = "".join(f"; {name}{MASK} is missing" for name in old.missing_classes)
+        names, them = ", ".join(self.peoples_files), "it" if len(self.peoples_files) == 1 else "them"
+        told = f"{self.folder}: kept: {names} was corrected by hand{missing}; --force replaces {them}"
+        kept = {name: c for name, c in old.confidence.items() if f"{name}{MASK}" not in self.peoples_files}
+        return old.model_copy(update={"confidence": kept}), told
+
+    def remove(self) -> None:
+        """Remove the files of the prediction, and its record; other files stay."""
+        old = self.prediction
+        if old is None:
+            return
+        masks = [f"{name}{ending}" for name in old.classes for ending in (MASK, PROBABILITY)]
+        for name in (*(old.files or (*masks, RLE)), RECORD):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _is_newer_than_record(self, name: str) -> bool:
+        times = [(self.folder / file).stat().st_mtime for file in (name, RECORD)]
+        return times[0] > times[1] + LATER_S
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file of a prediction holds a volume, or codes."""
+    try:
+        rle_csv.read(path) if path.suffix == ".csv" else volume_files.read(path)
+    except UserError:
+        return False
+    return True
