@@ -20,7 +20,6 @@ from volseg.data.layouts.findings import (
     scan_failures,
 )
 from volseg.data.layouts.raw_dataset import RawScan
-from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import first_few, natural_key
 from volseg.preparation import checks, records, scan_writer
@@ -135,7 +134,7 @@ def _excluded_scans(raw: RawDataset, names: Sequence[str]) -> tuple[frozenset[st
         UserError: names that match no scan and no case.
     """
     cases = {scan.name: scan.case for scan in raw.scans}
-    cases |= {failure.name: case_and_day(failure.name)[0] for failure in scan_failures(raw.findings)}
+    cases |= raw.unusable
     known = dict.fromkeys([*cases.values(), *cases])
     unknown = [name for name in names if name not in known]
     if unknown:

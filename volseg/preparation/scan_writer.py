@@ -171,7 +171,7 @@ def _measured_record(scan: RawScan, volumes: ScanVolumes, plan: WritePlan) -> Sc
         slices=scan.numbers,
         image_hash=fingerprint.image_hash,
     )
-    findings = (*scan.remarks(), *checks.scan_findings(sample, fingerprint))
+    findings = (*scan.remarks(masks), *checks.scan_findings(sample, fingerprint))
     return ScanRecord(key="", sample=sample, files={}, fingerprint=fingerprint, findings=findings)
 
 

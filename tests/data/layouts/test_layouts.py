@@ -299,14 +299,20 @@ def test_names_sort_by_their_numbers_however_long_they_are():
 
 
 def test_folders_beside_the_cases_are_told_to_be_left_out(raw):
-    for name in ("Case3", "case 3", "copy of case1"):
+    for name in ("Case3", "case1/case1 day3", "case1/case1-Day04", "copy of case1", "case2/notes"):
         (raw.root / "train" / name).mkdir()
 
-    notes = notes_of(GITract().scans(raw.root))
+    findings = GITract().scans(raw.root).findings
 
-    assert notes == [
-        f"{raw.root}/train/{name}: not named like case123; left out"
-        for name in ("Case3", "case 3", "copy of case1")
+    near = [one.message for one in findings if (one.severity, one.kind) == ("warning", "near name")]
+    assert near == [
+        f"{raw.root}: 3 folders have nearly the names of cases or scans and are left out; rename them: "
+        f"'{raw.root}/train/Case3' for case3, '{raw.root}/train/case1/case1 day3' for case1_day3, "
+        f"'{raw.root}/train/case1/case1-Day04' for case1_day4"
+    ]
+    assert [one.message for one in findings if one.severity == "note"] == [
+        f"{raw.root}: left out, not named like case123 or case123_day20: {raw.root}/train/copy of case1, "
+        f"{raw.root}/train/case2/notes"
     ]
 
 

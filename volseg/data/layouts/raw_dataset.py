@@ -64,8 +64,9 @@ class RawScan(ABC):
             UserError: labels that are damaged or do not fit the image; all faults.
         """
 
-    def remarks(self) -> Sequence[Finding]:
-        """Findings on the scan's files, beside those on their content."""
+    def remarks(self, masks: Masks | None = None) -> Sequence[Finding]:
+        """Findings on the scan's files and on how these masks were read, beside those on their content."""
+        del masks
         return ()
 
 
@@ -87,7 +88,8 @@ def _size_and_time(path: Path) -> str:
 class RawDataset:
     """A dataset's classes and channels, its usable scans, and the findings of names and texts.
 
-    Classes that are `exclusive` never overlap; `bad_scans` have labels that are known to be bad.
+    Classes that are `exclusive` never overlap; `bad_scans` have labels that are known to be bad;
+    `unusable` are the cases of scans whose errors are among the findings.
     """
 
     classes: tuple[str, ...]
@@ -96,6 +98,7 @@ class RawDataset:
     scans: tuple[RawScan, ...]
     findings: tuple[Finding, ...] = ()
     bad_scans: tuple[str, ...] = ()
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 def duplicate_names(scans: Sequence[RawScan]) -> Iterator[str]:

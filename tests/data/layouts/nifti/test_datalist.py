@@ -179,11 +179,11 @@ SCAN_FAULTS = {
     ),
     "fractions": (
         with_label(labels(np.float32) / 2),
-        "{label}: holds values that are no whole numbers; " + WHOLE,
+        "{label}: holds 18 values that are no whole numbers, such as 0.5; " + WHOLE,
     ),
     "NaN label": (
         with_label(one_voxel(labels(np.float32), np.nan)),
-        "{label}: holds values that are no whole numbers; " + WHOLE,
+        "{label}: holds 1 values that are no whole numbers, such as nan; " + WHOLE,
     ),
     "negative label": (
         with_label(one_voxel(labels(np.int16), -1)),
@@ -249,7 +249,7 @@ def item(**changed):
     return lambda told: {"training": [*told["training"][1:], {**told["training"][0], **changed}]}
 
 
-ITEM = 'expected {{"image": FILE or [FILE, ...], "label": FILE}}'
+ITEM = 'expected {{"image": FILE or [FILE, ...], "label": FILE or {{CLASS: FILE, ...}}}}'
 ABOVE = "expected whole numbers above 0"
 WHOLE_FAULTS = {
     "item is a number": (lambda _: {"training": [5]}, f"training[0]: 5; {ITEM}"),
@@ -273,7 +273,14 @@ WHOLE_FAULTS = {
         lambda _: {"training": [{"image": "x" * 5000}]},
         "training[0]: {{'image': 'xxxxxxxx",
     ),
-    "two labels": (item(label=["a", "b"]), "training[2]: "),
+    "three labels of two classes": (item(label=["a", "b", "c"]), "training[2]: "),
+    "a label of another class": (item(label={"c": "c.nii"}), "masks of c, which its labels do not name"),
+    "a case above the folder": (
+        item(case="../x"),
+        "training[2]: case '../x' can't be a case: it begins with '.'",
+    ),
+    "a case in a list": (item(patient=["x"]), "training[2]: patient ['x'] can't be a case: it is no text"),
+    "a day in words": (item(day="first"), "training[2]: day 'first'; expected a whole number"),
     "scan above the folder": (item(image=".."), "'..' can't be a scan's name"),
     "hidden scan": (item(image="imagesTr/.x.nii.gz"), "'.x' can't be a scan's name"),
     "scan twice": (

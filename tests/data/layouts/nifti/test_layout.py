@@ -359,7 +359,8 @@ def test_what_is_no_map_of_labels_is_an_error(decathlon, value):
 
     reason = decathlon.reason()
 
-    assert reason.startswith(f"{decathlon.label(1)}: holds values ")
+    assert reason.startswith(f"{decathlon.label(1)}: holds ")
+    assert f" {value:g}" in reason
     assert reason.endswith("; expected a map of labels, whole numbers from 0")
 
 
@@ -505,3 +506,173 @@ def test_the_real_abdomen_keeps_its_orientations_and_overlapless_organs(shared_d
                 for value, organ in enumerate(("large_bowel", "small_bowel", "stomach"), start=1):
                     mask = load(tmp_path / "out" / sample.labels[organ])
                     np.testing.assert_array_equal(mask, np.asarray(theirs.dataobj) == value)
+
+
+@pytest.mark.parametrize("value", [0.99999, 1.0000153, 1.0009])
+def test_labels_that_are_nearly_whole_are_rounded_with_a_warning(decathlon, value):
+    nearly = labels(1, np.float32)
+    nearly[nearly == 1] = value
+    save(decathlon.label(1), nearly)
+
+    done = decathlon.prepare()
+
+    dataset = Dataset.load(done.out)
+    np.testing.assert_array_equal(dataset.label(dataset.samples[1], "liver"), labels(1) == 1)
+    (warning,) = done.findings
+    assert (warning.scan, warning.severity, warning.kind) == ("scan_1", "warning", "label values")
+    assert f"{value:.7g}" in warning.message
+
+
+# Cases that a listing states
+
+
+@pytest.mark.parametrize("key", ["case", "subject", "patient"])
+def test_case_and_day_of_an_item_come_before_those_of_the_name(decathlon, key):
+    for number, stated in enumerate(({key: "anna", "day": 7}, {key: "anna"}, {key: 12, "day": "3"})):
+        decathlon.told["training"][number].update(stated)
+
+    samples = Dataset.load(decathlon.prepare().out).samples
+
+    assert [(one.name, one.case, one.day) for one in samples] == [
+        ("scan_0", "anna", 7), ("scan_1", "anna", 0), ("scan_2", "12", 3),
+    ]  # fmt: skip
+
+
+def test_names_like_sessions_are_told_unless_their_cases_are_stated(decathlon):
+    def warnings():
+        return [one for one in decathlon.prepare(check=True).findings if one.kind == "sessions"]
+
+    decathlon.told["training"] = [
+        {"image": f"p{patient}_{visit}.nii.gz", "label": str(decathlon.label(0))}
+        for patient in range(4)
+        for visit in range(2)
+    ]
+    for item in decathlon.told["training"]:
+        save(decathlon.root / item["image"], image())
+    (warning,) = warnings()
+    assert (warning.severity, warning.scan) == ("warning", "")
+
+    for item in decathlon.told["training"]:
+        item["case"] = item["image"][:2]
+    assert warnings() == []
+
+
+def test_the_cases_of_nnunets_named_files_are_taken(nnunet):
+    item = {"images": ["imagesTr/liver_0_0000.nii.gz", "imagesTr/liver_0_0001.nii.gz"], "case": "p", "day": 2}
+
+    (sample,) = Dataset.load(prepare_nnunet(nnunet, dataset={"a": item}).out).samples
+
+    assert (sample.name, sample.case, sample.day) == ("a", "p", 2)
+
+
+def test_the_case_of_a_scan_that_failed_can_be_excluded(decathlon):
+    decathlon.told["training"][1]["case"] = "anna"
+    decathlon.image(1).unlink()
+
+    assert decathlon.prepare(exclude=("anna",)).scans == ("scan_0", "scan_2")
+
+
+# Labels in one file a class
+
+
+ORGANS = ("liver", "spleen")
+
+
+def organ(number, name):
+    """Masks that overlap."""
+    return labels(number) >= 1 + ORGANS.index(name)
+
+
+def organ_files(root, number, kind=lambda mask: mask.astype(np.uint8)):
+    files = {name: root / f"s{number:04d}/segmentations/{name}.nii.gz" for name in ORGANS}
+    for name, path in files.items():
+        save(path, kind(organ(number, name)))
+    return files
+
+
+def check_organs(out, classes=ORGANS):
+    dataset = Dataset.load(out)
+    assert dataset.classes == classes
+    assert not dataset.facts.exclusive
+    for number, sample in enumerate(dataset.samples):
+        for name in classes:
+            np.testing.assert_array_equal(dataset.label(sample, name), organ(number, name))
+    return dataset
+
+
+@pytest.mark.parametrize("form", ["mapping", "list", "mapping without labels"])
+@pytest.mark.parametrize(
+    "kind", [lambda mask: mask.astype(np.uint8), lambda mask: mask.astype(np.int16) * 255, np.float32]
+)
+def test_a_file_a_class_is_taken_by_name_or_in_the_order_of_the_classes(decathlon, form, kind):
+    for number, item in enumerate(decathlon.told["training"]):
+        files = organ_files(decathlon.root, number, kind)
+        named = {name: str(path.relative_to(decathlon.root)) for name, path in files.items()}
+        item["label"] = [*named.values()] if form == "list" else named
+    if form == "mapping without labels":
+        del decathlon.told["labels"]
+
+    done = decathlon.prepare()
+
+    assert [one for one in done.findings if one.severity != "note"] == []
+    check_organs(done.out)
+
+
+def test_one_mask_that_is_none_spoils_only_its_scan_and_each_is_named(decathlon):
+    for number, item in enumerate(decathlon.told["training"]):
+        item["label"] = {name: str(path) for name, path in organ_files(decathlon.root, number).items()}
+    spoilt = decathlon.told["training"][1]["label"]
+    save(Path(spoilt["liver"]), labels(1, np.float32) / 4)
+    moved = AFFINE.copy()
+    moved[0, 3] = 9
+    save(Path(spoilt["spleen"]), labels(1, most=2), moved)
+
+    done = decathlon.prepare()
+
+    ((name, reason),) = done.failures
+    assert name == "scan_1"
+    assert f"{spoilt['liver']}: holds the values 0, 0.25, 0.5" in reason
+    assert f"{spoilt['spleen']}: lies on another grid" in reason
+
+
+def test_a_scan_without_a_mask_of_a_class_is_told_and_not_taken_for_one_without_the_organ(decathlon):
+    for number, item in enumerate(decathlon.told["training"]):
+        item["label"] = {name: str(path) for name, path in organ_files(decathlon.root, number).items()}
+    del decathlon.told["training"][2]["label"]["spleen"]
+
+    assert decathlon.reason("scan_2") == (
+        "scan_2: no mask of spleen; give one for each class, an empty one where it is absent"
+    )
+
+
+def totalsegmentator(root, image_name="ct"):
+    for number in range(3):
+        save(root / f"s{number:04d}/{image_name}.nii.gz", image(number))
+        organ_files(root, number)
+    save(root / "s0001/segmentations/rare.nii.gz", labels(most=1))
+    return root
+
+
+@pytest.mark.parametrize("image_name", ["ct", "mri"])
+def test_totalsegmentators_folder_is_taken_without_a_listing(tmp_path, image_name):
+    root = totalsegmentator(tmp_path / "raw", image_name)
+
+    done = prepare(root, options=PrepareArguments(layout="nifti", out=tmp_path / "out", workers=1))
+
+    dataset = check_organs(done.out)
+    assert dataset.facts.channels == (image_name,)
+    assert [sample.name for sample in dataset.samples] == ["s0000", "s0001", "s0002"]
+    assert f"{root}: left out, not in all scans: rare" in done.notes
+
+
+def test_classes_are_picked_in_the_order_asked_for(tmp_path, decathlon):
+    root = totalsegmentator(tmp_path / "total")
+    options = PrepareArguments(layout="nifti", out=tmp_path / "out", workers=1, classes=("spleen",))
+
+    check_organs(prepare(root, options=options).out, ("spleen",))
+    dataset = Dataset.load(decathlon.prepare(classes=("spleen", "liver")).out)
+
+    assert dataset.classes == ("spleen", "liver")
+    np.testing.assert_array_equal(dataset.label(dataset.samples[0], "spleen"), labels(0) == 2)
+    with pytest.raises(UserError, match=r"--classes splen: no such class in .*, did you mean spleen\?"):
+        decathlon.prepare(classes=("splen",))

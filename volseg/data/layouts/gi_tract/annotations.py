@@ -20,6 +20,7 @@ from volseg.formatting import first_few
 
 FILE = "train.csv"
 COLUMNS = ("id", "class", "segmentation")
+EMPTY = ("nan", "none", "null", "na", "n/a", "<na>")  # what tools write for a mask without voxels
 
 _ID = re.compile(r"(case[0-9]{1,9}_day[0-9]{1,9})_slice_([0-9]{1,9})")
 
@@ -37,17 +38,17 @@ class ScanRows:
     digest: str
 
     def rle_texts(
-        self, scan: str, numbers: Sequence[int], classes: Sequence[str], *, allow_gaps: bool
+        self, scan: str, numbers: Sequence[int], classes: Sequence[str]
     ) -> dict[str, tuple[str, ...]]:
         """For each class the run-length text of each slice, '' for an empty mask.
 
-        With `allow_gaps`, rows of slices missing in the middle are left out.
+        Rows of slices that are not among the numbers are left out.
 
         Raises:
-            UserError: rows twice, rows without an image, images without a row; all.
+            UserError: rows twice, images without a row; all.
         """
         rows = self._read_rows()
-        problems = [*_row_mismatches(self.path, scan, rows, numbers, classes, allow_gaps=allow_gaps)]
+        problems = [*_row_mismatches(self.path, scan, rows, numbers, classes)]
         if problems:
             raise UserError.from_problems(problems)
         return {name: tuple(rows[number, name][0] for number in numbers) for name in classes}
@@ -64,8 +65,14 @@ class ScanRows:
         lines = (line for part in parts for line in io.StringIO(part.decode("utf-8"), newline=""))
         for line in csv.reader(lines, strict=True):
             name, class_name, text = (line[column].strip() for column in self.columns)
+            text = "" if text.lower() in EMPTY else text
             rows.setdefault((int(name.rpartition("_")[2]), class_name), []).append(text)
         return rows
+
+    def missing_slices(self, numbers: Sequence[int]) -> list[int]:
+        """The slices before or behind those of these numbers that have rows."""
+        span = range(numbers[0], numbers[-1] + 1)
+        return sorted({number for number, _ in self._read_rows()}.difference(span))
 
 
 @dataclass(frozen=True)
@@ -141,12 +148,16 @@ class _UnusableRows:
     def messages(self, path: Path, classes: Sequence[str]) -> Iterator[str]:
         """A line for each, at most ten of a kind."""
         yield from first_few([f"{path}: {line}" for line in self.ragged], "such lines")
+        forms: dict[str, list[str]] = {}
+        for name in +self.ids:
+            forms.setdefault(re.sub("[0-9]+", "0", name), []).append(name)
         ids = [
-            f"{path}: id {short_repr(name)} on {count} rows is none; expected one like "
+            f"{path}: id {short_repr(names[0])}{f' and {len(names) - 1} like it' if names[1:] else ''} on "
+            f"{sum(self.ids[name] for name in names)} rows is none; expected one like "
             f"{slice_id('case123_day20', 1)}"
-            for name, count in (+self.ids).items()
+            for names in forms.values()
         ]
-        yield from first_few(ids, "such ids")
+        yield from first_few(ids, "forms of ids")
         unknown = [
             f"{path}: unknown class {short_repr(name)} on {count} rows{nearest_hint(name, classes)}; "
             f"expected {', '.join(classes)}"
@@ -184,11 +195,14 @@ def _group_by_scan(path: Path, lines: _LineReader, classes: Sequence[str]) -> An
 
 
 def _column_indices(path: Path, header: list[str]) -> tuple[int, int, int]:
+    header = [name.strip() for name in header]
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         found = ",".join(header) or "nothing"
+        mark = next((mark for mark in ";\t|" if mark in found), "")
+        hint = f", with {mark!r} between columns: save it with commas" if mark else ""
         raise UserError(
-            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {found}"
+            f"{path}: no column {', '.join(missing)}; expected {','.join(COLUMNS)}, found {found}{hint}"
         )
     ident, class_name, text = (header.index(name) for name in COLUMNS)
     return ident, class_name, text
@@ -213,16 +227,10 @@ def _row_mismatches(
     rows: Mapping[SliceClass, list[str]],
     numbers: Sequence[int],
     classes: Sequence[str],
-    *,
-    allow_gaps: bool,
 ) -> Iterator[str]:
     """A line for each way in which rows and slices are not one to one."""
-    span = range(numbers[0], numbers[-1] + 1) if allow_gaps else ()
     twice = [row for row, texts in rows.items() if len(texts) > 1]
-    orphans = {number for number, _ in rows}.difference(numbers, span)
     missing = [(number, name) for number in numbers for name in classes if (number, name) not in rows]
-    ids = [slice_id(scan, number) for number in sorted(orphans)]
-    yield from _problem_line(path, "id without image", ids, "re-download the scan or remove the rows")
     labels = [f"{slice_id(scan, number)} {name}" for number, name in twice]
     yield from _problem_line(path, "row twice", labels, "keep one")
     labels = [f"{slice_id(scan, number)} {name}" for number, name in missing]

@@ -11,13 +11,14 @@ from pydantic import Field, field_validator
 from volseg.data.layouts.findings import Finding, error_findings, note_finding
 from volseg.data.layouts.gi_tract import annotations
 from volseg.data.layouts.gi_tract.annotations import Annotations
+from volseg.data.layouts.gi_tract.folder_names import folder_findings
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
 from volseg.data.layouts.raw_dataset import Part, RawDataset, duplicate_names
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
-from volseg.formatting import first_few, natural_key
+from volseg.formatting import first_few, format_count, natural_key
 from volseg.schema import ClassName, Section
 
 CSV = annotations.FILE
@@ -58,32 +59,36 @@ class GITract(Section):
         Raises:
             UserError: no such folder, or no cases in it.
         """
-        read, failed, remarks = self._read_cases(_find_cases(root))
+        cases = _find_cases(root)
+        read, failed = self._read_cases(cases)
         labels, notes, problems = _read_annotations(root, self.classes)
         known = {scan.name for scan in read} | {finding.scan for finding in failed}
-        problems += [*duplicate_names(read), *(_rows_without_folder(labels, known) if labels else ())]
+        problems += duplicate_names(read)
         rows = labels.rows if labels else {}
         scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
         faults = [Finding(scan="", severity="error", kind="dataset", message=line) for line in problems]
-        remarks = [*notes, *_left_out(root), *remarks, *_scans_without_rows(scans, labels)]
+        remarks = [*notes, *_scans_without_rows(scans, labels)]
         return RawDataset(
             classes=self.classes,
             channels=("mr",),
             exclusive=False,  # organs overlap in the real labels
             scans=tuple(scans),
-            findings=(*faults, *failed, *(note_finding(note, kind="dataset") for note in remarks)),
+            findings=(
+                *faults,
+                *failed,
+                *(_rows_without_folder(labels, known) if labels else ()),
+                *folder_findings(root, [case for _, case in cases]),
+                *(note_finding(note, kind="dataset") for note in remarks),
+            ),
             bad_scans=self.bad_scans,
+            unusable={finding.scan: case_and_day(finding.scan)[0] for finding in failed},
         )
 
-    def _read_cases(
-        self, cases: Sequence[tuple[Part, Path]]
-    ) -> tuple[list[SliceScan], list[Finding], list[str]]:
-        """The scans in case folders, errors of those that can't be read, and notes on other folders."""
-        scans, failed, notes = [], [], []
+    def _read_cases(self, cases: Sequence[tuple[Part, Path]]) -> tuple[list[SliceScan], list[Finding]]:
+        """The scans in case folders, and errors of those that can't be read."""
+        scans, failed = [], []
         for part, case in cases:
             days = [day for day in visible_folders(case) if NAME.fullmatch(day.name)]
-            others = [day for day in visible_folders(case) if day not in days]
-            notes += [f"{other}: not named like {case.name}_day0; left out" for other in others]
             if not days:
                 reason = f"{case}: no scans; expected {case.name}_day0/scans/{EXAMPLE}"
                 failed += error_findings(case.name, "slices", UserError(reason))
@@ -92,7 +97,7 @@ class GITract(Section):
                     scans.append(self._read_scan(part, case, day))
                 except UserError as error:
                     failed += error_findings(day.name, "slices", error)
-        return sorted(scans, key=lambda scan: natural_key(scan.name)), failed, notes
+        return sorted(scans, key=lambda scan: natural_key(scan.name)), failed
 
     def _read_scan(self, part: Part, case: Path, folder: Path) -> SliceScan:
         named = NAME.fullmatch(folder.name)
@@ -123,14 +128,6 @@ def _find_cases(root: Path) -> list[tuple[Part, Path]]:
     return cases
 
 
-def _left_out(root: Path) -> Iterator[str]:
-    """A note on each folder beside the cases that is no case."""
-    for part in ("train", "test"):
-        for folder in visible_folders(root / part) if (root / part).is_dir() else ():
-            if not NAME.fullmatch(f"{folder.name}_day0"):
-                yield f"{folder}: not named like case123; left out"
-
-
 def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
     """The rows of train.csv or None, notes, and faults of the whole file."""
     path = root / CSV
@@ -147,23 +144,23 @@ def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations |
     return labels, [], list(labels.problems)
 
 
-def _rows_without_folder(labels: Annotations, known: set[str]) -> Iterator[str]:
-    """A line on rows of cases and one on rows of scans without a folder; cases without scans are errors."""
+def _rows_without_folder(labels: Annotations, known: set[str]) -> Iterator[Finding]:
+    """A warning on rows of cases and scans without a folder; cases without scans are errors of their own."""
     cases = {case_and_day(name)[0] for name in known}
     missing = [name for name in sorted(labels.rows, key=natural_key) if name not in known]
-    unknown = {
-        "case": dict.fromkeys(
-            case_and_day(name)[0] for name in missing if case_and_day(name)[0] not in cases
-        ),
-        "scan": [
-            name for name in missing if case_and_day(name)[0] in cases and case_and_day(name)[0] not in known
-        ],
+    case_of = {name: case_and_day(name)[0] for name in missing}
+    absent = {
+        "case": list(dict.fromkeys(case for case in case_of.values() if case not in cases)),
+        "scan": [name for name, case in case_of.items() if case in cases and case not in known],
     }
-    for what, names in unknown.items():
-        if names:
-            listed = ", ".join(first_few(list(names), f"{what}s"))
-            cure = f"re-download the {what} or remove its rows"
-            yield f"{labels.path}: ids without image: unknown {what} {listed}; {cure}"
+    texts = [
+        f"{format_count(len(names), what)} ({', '.join(first_few(names, f'{what}s'))})"
+        for what, names in absent.items()
+        if names
+    ]
+    if texts:
+        message = f"{labels.path}: has rows of {' and '.join(texts)} without a folder; they are left out"
+        yield Finding(scan="", severity="warning", kind="rows without image", message=message)
 
 
 def _scans_without_rows(scans: Sequence[SliceScan], labels: Annotations | None) -> Iterator[str]:

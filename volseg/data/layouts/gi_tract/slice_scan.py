@@ -4,7 +4,7 @@ PNG rows and columns are turned into (X, Y, Z) = (column, row, slice) here and n
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from volseg.data.layouts.gi_tract import png, rle, slice_files
 from volseg.data.layouts.gi_tract.annotations import ScanRows
 from volseg.data.layouts.gi_tract.rle_csv import slice_id
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
-from volseg.data.layouts.raw_dataset import Mask, RawScan, file_stamps
+from volseg.data.layouts.raw_dataset import Mask, Masks, RawScan, file_stamps
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
@@ -89,9 +89,22 @@ class SliceScan(RawScan):
         """The image as the only channel."""
         return (self.image(),)
 
-    def remarks(self) -> list[Finding]:
-        """A note on missing slices that are allowed."""
-        return [note_finding(note, kind="gap", scan=self.name) for note in self.notes]
+    def remarks(self, masks: Masks | None = None) -> list[Finding]:
+        """A note on missing slices that are allowed, a warning where rows are of slices at the ends."""
+        notes = [note_finding(note, kind="gap", scan=self.name) for note in self.notes]
+        missing = self.rows.missing_slices(self.numbers) if self.rows and masks is not None else []
+        return [*notes, *self._missing_slices(missing)]
+
+    def _missing_slices(self, numbers: Sequence[int]) -> Iterator[Finding]:
+        if numbers and self.rows:
+            listed = ", ".join(first_few([str(number) for number in numbers], "slices"))
+            yield Finding(
+                scan=self.name,
+                severity="warning",
+                kind="rows without image",
+                message=f"{self.rows.path}: has rows of slice {listed} of {self.name}, without an image",
+                slices=tuple(numbers),
+            )
 
     def labels(
         self,
@@ -101,7 +114,7 @@ class SliceScan(RawScan):
         """A bool mask (X, Y, Z) for each class, which may overlap; None without rows."""
         if self.rows is None:
             return None
-        texts = self.rows.rle_texts(self.name, self.numbers, classes, allow_gaps=self.allow_gaps)
+        texts = self.rows.rle_texts(self.name, self.numbers, classes)
         columns, rows = self.size
         masks, problems = {}, []
         for class_name in classes:

@@ -1,0 +1,54 @@
+"""What a listing of volumes says: its classes, channels and scans."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from volseg.data.layouts.nifti.label_files import ClassValues
+from volseg.data.layouts.nifti.near_names import NearNames
+from volseg.data.layouts.raw_dataset import Part
+
+
+class DatalistEntry(NamedTuple):
+    """One scan that a listing names.
+
+    `label` is its map of labels, `masks` are files of one class each; it may have neither. `case` and
+    `day` are those that the listing states.
+    """
+
+    name: str
+    part: Part
+    images: tuple[Path, ...]
+    label: Path | None = None
+    masks: tuple[tuple[str, Path], ...] = ()
+    case: str = ""
+    day: int | None = None
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """All files of labels."""
+        return (*([self.label] if self.label else []), *(path for _, path in self.masks))
+
+
+@dataclass
+class Datalist:
+    """The content of a listing. `values` is None where it names no labels; `problems` are its faults."""
+
+    path: Path
+    channels: tuple[str, ...] = ()
+    values: ClassValues | None = None
+    entries: list[DatalistEntry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    near: NearNames = field(default_factory=lambda: NearNames(Path()))
+
+    def add_note(self, note: str) -> None:
+        """Add a note once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def name_mask_classes(self, names: Iterable[str]) -> None:
+        """Take these names of mask files for the classes, where the listing names none."""
+        if self.values is None and not self.problems:
+            self.values = tuple((name, (number,)) for number, name in enumerate(names, start=1)) or None

@@ -1,0 +1,50 @@
+"""Folders of scans with a file a class, as in TotalSegmentator's dataset: no listing names them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from volseg.data.layouts.nifti.file_names import ENDINGS, split_ending
+from volseg.data.layouts.nifti.listing import Datalist, DatalistEntry
+from volseg.data.layouts.nifti.near_names import NearNames
+from volseg.formatting import first_few, natural_key
+
+FOLDER = "segmentations"
+EXAMPLE = f"s0000/ct.nii.gz and s0000/{FOLDER}/liver.nii.gz"
+
+
+def find_scan_folders(root: Path) -> list[Path]:
+    """The folders with a folder of masks, in natural order."""
+    folders = (path.parent for path in root.glob(f"[!.]*/{FOLDER}") if path.is_dir())
+    return sorted(folders, key=lambda path: natural_key(path.name))
+
+
+def read_folders(root: Path, folders: Sequence[Path]) -> Datalist:
+    """A listing of scan folders; its classes are those whose files every scan has."""
+    listing = Datalist(root, near=NearNames(root))
+    masks = {folder: _volumes_by_stem(folder / FOLDER) for folder in folders}
+    counts = Counter(name for files in masks.values() for name in files)
+    classes = sorted((name for name, count in counts.items() if count == len(folders)), key=natural_key)
+    others = sorted({*counts} - {*classes}, key=natural_key)
+    if others:
+        listing.add_note(f"{root}: left out, not in all scans: {', '.join(first_few(others, 'classes'))}")
+    if not classes:
+        listing.problems.append(f"{root}: no class has a mask in every scan; expected {EXAMPLE}")
+    listing.name_mask_classes(classes)
+    for folder in folders:
+        images = [*_volumes_by_stem(folder).values()]
+        if len(images) != 1:
+            found = ", ".join(path.name for path in images) or "none"
+            listing.problems.append(f"{folder}: expected one image, found {found}")
+        files = tuple((name, masks[folder][name]) for name in classes)
+        listing.entries.append(DatalistEntry(folder.name, "train", tuple(images[:1]), masks=files))
+    kinds = dict.fromkeys(split_ending(path.name)[0] for entry in listing.entries for path in entry.images)
+    listing.channels = tuple(kinds) if len(kinds) == 1 else ("image",)
+    if len(kinds) > 1:
+        listing.add_note(f"{root}: images of different names are one channel: {', '.join(kinds)}")
+    return listing
+
+
+def _volumes_by_stem(folder: Path) -> dict[str, Path]:
+    paths = sorted(path for path in folder.glob("[!.]*") if path.name.lower().endswith(ENDINGS))
+    return {split_ending(path.name)[0]: path for path in paths}
