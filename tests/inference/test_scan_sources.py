@@ -16,7 +16,9 @@ from volseg.inference.scan_sources import find_scan_sources
 def test_a_file_without_a_name_for_its_scan_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
 
+    ensemble = SimpleNamespace(facts=SimpleNamespace(channels=("mr",), slice_mm=None))
+
     with pytest.raises(UserError, match="can't be the name of a scan") as caught:
-        find_scan_sources(InferArguments(input=(tmp_path / name,)), SimpleNamespace())
+        find_scan_sources(InferArguments(input=(tmp_path / name,)), ensemble)
 
     assert name.strip() in str(caught.value)

@@ -125,7 +125,7 @@ class Ensemble:
         loaded = [(run, *_load_network(run, options, at_once)) for run in runs]
         predictor = build_predictor(self.runs[0], *(ensemble_member(run, net) for run, net, _ in loaded))
         return LoadedEnsemble(
-            predictor, [_mask_settings(run, net.kind) for run, net, _ in loaded], reason=loaded[0][2]
+            predictor, [mask_settings(run, net.kind) for run, net, _ in loaded], reason=loaded[0][2]
         )
 
 
@@ -159,7 +159,7 @@ def _load_network(run: Run, options: InferArguments, at_once: int | None) -> tup
         return Torch().load(run.trained_model, work), str(error)
 
 
-def _mask_settings(run: Run, kind: str) -> list[object]:
+def mask_settings(run: Run, kind: str) -> list[object]:
     """JSON values of what a run's masks depend on beside the image; `kind` is the engine's arithmetic."""
     sections = {"data", "network", "inference", "postprocess"}
     config = run.config.model_dump(mode="json", include=sections)
