@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
         yield b"half"
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("volseg.data.volume_files._compress_gzip", full)
+    monkeypatch.setattr("volseg.data.volume_files.writing._compress_gzip", full)
     with pytest.raises(OutputError, match="the disk is full"):
         write_volume(Volume(np.ones((2, 2, 2), np.uint8), np.eye(4)), path)
 

@@ -261,7 +261,7 @@ def test_a_full_disk_ends_the_command(wanted: InferArguments, monkeypatch) -> No
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("volseg.data.volume_files._compress_gzip", full)
+    monkeypatch.setattr("volseg.data.volume_files.writing._compress_gzip", full)
     with pytest.raises(OutputError, match="the disk is full"):
         infer(replace(wanted, case=("case3",)))
 

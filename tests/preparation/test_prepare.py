@@ -710,7 +710,7 @@ def test_an_output_folder_that_is_a_file_is_refused(raw):
 def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monkeypatch):
     run(raw)
     touch_all(raw)
-    pack, count = volume_files._compress_gzip, iter(range(100))
+    pack, count = volume_files.writing._compress_gzip, iter(range(100))
 
     def full(*parts):
         if next(count) == 5:
@@ -718,7 +718,7 @@ def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monk
             raise OSError(errno.ENOSPC, "No space left on device")
         yield from pack(*parts)
 
-    monkeypatch.setattr(volume_files, "_compress_gzip", full)
+    monkeypatch.setattr(volume_files.writing, "_compress_gzip", full)
     out = raw.root.parent / "prepared"
     path = out / "labels" / GOOD[0] / "large_bowel.nii.gz"
 
@@ -735,14 +735,14 @@ def test_a_full_disk_stops_the_command_and_leaves_nothing_half_written(raw, monk
 def test_ctrl_c_leaves_nothing_half_written_and_no_dataset(raw, monkeypatch):
     run(raw)
     touch_all(raw)
-    pack, count = volume_files._compress_gzip, iter(range(100))
+    pack, count = volume_files.writing._compress_gzip, iter(range(100))
 
     def interrupted(*parts):
         yield from pack(*parts)
         if next(count) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(volume_files, "_compress_gzip", interrupted)
+    monkeypatch.setattr(volume_files.writing, "_compress_gzip", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         run(raw)

@@ -116,7 +116,7 @@ class Dataset:
         for sample in samples:
             for path in (self.folder / name for name in (*sample.images, *(sample.labels or {}).values())):
                 try:
-                    shape = volume_files.read_shape(path)
+                    shape = volume_files.read_header(path).shape
                 except UserError as error:
                     problems.append(str(error))
                     continue

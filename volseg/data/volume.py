@@ -18,11 +18,31 @@ ROUNDING = 1e-4  # of a voxel: what storing an affine in 32 bits changes
 
 
 @dataclass(frozen=True)
+class NiftiPlace:
+    """What a NIfTI header says of its grid's place, as it stands there, in the header's own unit.
+
+    Masks keep it, so that they lie on their image for readers that go by the qform, too.
+    """
+
+    qform_code: int
+    sform_code: int
+    pixdim: tuple[float, ...]
+    quaternion: tuple[float, ...]
+    offset: tuple[float, ...]
+    sform: tuple[tuple[float, ...], ...]
+    unit: int
+
+
+@dataclass(frozen=True)
 class Volume:
-    """Voxels (X, Y, Z) = (column, row, slice) and the affine (4, 4) from voxel index to RAS+ mm."""
+    """Voxels (X, Y, Z) = (column, row, slice) and the affine (4, 4) from voxel index to RAS+ mm.
+
+    `place` is what the NIfTI header says that the voxels were read from, if any.
+    """
 
     voxels: Array
     affine: Affine
+    place: NiftiPlace | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -45,7 +65,7 @@ class Volume:
 
     def with_voxels(self, voxels: Array) -> "Volume":
         """A volume of other voxels of the same shape on this grid."""
-        return Volume(voxels, self.affine)
+        return Volume(voxels, self.affine, self.place)
 
     @property
     def grid_text(self) -> str:

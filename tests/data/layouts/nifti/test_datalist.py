@@ -210,8 +210,8 @@ SCAN_FAULTS = {
         "{image}: 2 channels; {json} names 1: image",
     ),
     "five dimensions": (
-        with_image(voxels(shape=(*SHAPE, 1, 2))),
-        "{image}: its shape is (8, 9, 7, 1, 2); expected a 3D volume",
+        with_image(voxels(shape=(*SHAPE, 3, 2))),
+        "{image}: its shape is (8, 9, 7, 3, 2); expected a 3D volume",
     ),
     "a label of four dimensions": (
         with_label(labels(shape=(*SHAPE, 3))),

@@ -89,12 +89,11 @@ class VolumeScan(RawScan):
         return read_label_map(self.label, self.values, classes, named_in=self.named_in, image=source)
 
     def remarks(self, masks: Masks | None = None) -> list[Finding]:
-        """A warning for each oddity of a header, and of labels that were read otherwise than stored."""
-        oddities = [(path, oddity) for path in self.files for oddity in volume_files.header_oddities(path)]
+        """A warning for each oddity of a header or grid, and of labels that were read otherwise than stored."""
         warn = partial(Finding, scan=self.name, severity="warning")
         notes = masks.notes if isinstance(masks, LabelMap | MaskPerFile) else ()
         return [
-            *(warn(kind="header", message=f"{path}: {oddity}") for path, oddity in oddities),
+            *(warn(kind=odd.kind, message=odd.message) for odd in volume_files.scan_oddities(self.files)),
             *(warn(kind="label values", message=note) for note in notes),
         ]
 

@@ -1,0 +1,166 @@
+"""What a file really is, by its first bytes, and what to do with it."""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from volseg.data.volume_files.endings import FORMATS, split_ending
+from volseg.formatting import first_few
+
+HEAD = 1024  # bytes that tell what a file is
+LOOKED_AT = 200  # of a folder's files
+GZIP = b"\x1f\x8b"
+DICOM = "DICOM, which is not read; convert the series to one volume with dcm2niix"
+_STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"NRRD", "NRRD"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch that by `git lfs pull`"),
+    (b"II*\0", "a TIFF picture, which has no voxel size in mm; save it as NIfTI"),
+    (b"MM\0*", "a TIFF picture, which has no voxel size in mm; save it as NIfTI"),
+    (b"II+\0", "a TIFF picture, which has no voxel size in mm; save it as NIfTI"),
+    (b"\x89PNG", "a PNG picture; give the folder of a scan's slices, or a volume"),
+    (b"\xff\xd8\xff", "a JPEG picture; give a volume"),
+    (b"\0\0\0\x0cjP", "a JPEG 2000 picture; give a volume"),
+    (b"GIF8", "a GIF picture; give a volume"),
+    (b"BM", "a BMP picture; give a volume"),
+    (b"PK\3\4", "a zip archive; unpack it"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
+    (b"Rar!", "a RAR archive; unpack it"),
+    (b"BZh", "compressed by bzip2; unpack it"),
+    (b"\xfd7zXZ", "compressed by xz; unpack it"),
+    (b"(\xb5/\xfd", "compressed by zstd; unpack it"),
+    (b"\x89HDF", "HDF5 (MINC 2, MATLAB 7.3 or another program's); save it as NIfTI"),
+    (b"CDF", "NetCDF or MINC 1; convert it to NIfTI, MINC by mnc2nii"),
+    (b"MATLAB", "a MATLAB file, which has no voxel size; save it as NIfTI"),
+    (b"\x93NUMPY", "a NumPy array, which has no place in the patient; save it as NIfTI with its affine"),
+    (b"%PDF", "a PDF document"),
+    (b"\0\0\0\1\0\0", "MGH or MGZ of FreeSurfer; convert it to NIfTI by mri_convert"),
+)
+_VALUE_TYPES = frozenset(
+    b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
+)
+
+
+def file_content(head: bytes) -> str:
+    """What a file with these first bytes is, as `a PNG picture; give ...`; a format's name if it is read.
+
+    Compressed bytes are looked into.
+    """
+    if not head:
+        return "an empty file; copy or download it again"
+    if head[:2] == GZIP:
+        inner = file_content(_decompress_head(head) or b"\1")
+        return inner if inner == "NIfTI" else f"compressed by gzip, in it is {inner}"
+    if _is_dicom(head):
+        return DICOM
+    known = next((meaning for start, meaning in _STARTS if head.startswith(start)), "")
+    return known or _nifti_like(head) or _text_content(head) or "of no known format; is it the right file?"
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def missing_reason(path: Path, expected: str = "expected a volume") -> str:
+    """Why there is no file of this path."""
+    if path.is_symlink() and not path.exists():
+        target = str(path.readlink())
+        advice = (
+            "fetch it by `datalad get` or `git annex get`"
+            if "annex" in target
+            else "restore what it points to"
+        )
+        return f"{path}: a broken link, to {target}, where no file is; {advice}"
+    if path.is_dir():
+        return f"{path}: is a folder{folder_content(path)}; {expected}"
+    return f"{path}: no such file; {expected}"
+
+
+def folder_content(path: Path) -> str:
+    """What lies in a folder that is no scan's, as `, with DICOM files ...`; '' where that is not known."""
+    names = sorted(islice((entry.name for entry in os.scandir(path) if entry.is_file()), LOOKED_AT))
+    volumes = [name for name in names if split_ending(name)[1] and not name.startswith(".")]
+    if volumes:
+        return f" with volumes ({', '.join(first_few(volumes, 'files'))}): give each file by itself"
+    for folder in (path, *islice((one for one in sorted(path.glob("[!.]*")) if one.is_dir()), 20)):
+        files = islice((one for one in sorted(folder.glob("[!.]*")) if one.is_file()), 3)
+        if any(_is_dicom(_head_or_nothing(file)) for file in files):
+            return f" with {DICOM}"
+    return ""
+
+
+def _head_or_nothing(path: Path) -> bytes:
+    try:
+        return read_head(path)
+    except OSError:
+        return b""
+
+
+def _decompress_head(head: bytes) -> bytes:
+    from isal import isal_zlib
+
+    try:
+        return bytes(isal_zlib.decompressobj(wbits=31).decompress(head))
+    except isal_zlib.error:  # type: ignore[misc]
+        return b""
+
+
+def _is_dicom(head: bytes) -> bool:
+    """Whether it is DICOM, also without the 128 bytes in front of its data."""
+    if head[128:132] == b"DICM":
+        return True
+    group, length = head[:2], int.from_bytes(head[4:8], "little")
+    if group not in (b"\2\0", b"\x08\0") or head[3:4] != b"\0" or len(head) < 16:
+        return False
+    return head[4:6] in _VALUE_TYPES or (
+        length <= 64 and head[8 + length : 10 + length] in (group, b"\x08\0")
+    )
+
+
+def _nifti_like(head: bytes) -> str:
+    """NIfTI, or a form of it that is not read; '' for anything else."""
+    size = min(int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
+    if size not in (348, 540):
+        return ""
+    magic = head[344:347] if size == 348 else head[4:7]
+    if magic in (b"n+1", b"n+2"):
+        return "NIfTI"
+    if magic in (b"ni1", b"ni2"):
+        return "the header of a pair of NIfTI files (.hdr and .img); save the pair as one .nii.gz"
+    return "Analyze 7.5, which states no left and right; convert it to NIfTI"
+
+
+def _text_content(head: bytes) -> str:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    lower = text[:200].lower()
+    if lower.startswith((b"<!doctype html", b"<html")):
+        return "a web page (HTML), such as one to sign in or of an error; download the file again"
+    if re.search(rb"^NDims\s*=", text, re.MULTILINE):
+        return "MetaImage"
+    if re.match(rb"(\.\./)*(\.git/|/)annex/objects/", text):
+        return "a git-annex pointer, not the file itself; fetch that by `datalad get` or `git annex get`"
+    if head[257:262] == b"ustar":
+        return "a tar archive; unpack it"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in text):
+        line = next(iter(_lines(text)), "")
+        return f"a text that begins with {line!r}; is it the right file?"
+    return ""
+
+
+def _lines(text: bytes) -> Iterator[str]:
+    yield from (line[:40] for line in text.decode("ascii").splitlines() if line.strip())
+
+
+def content_fault(path: Path, head: bytes) -> str:
+    """Why a file is not the volume that its ending promises; '' where it is, or its reader knows more."""
+    if not head:
+        return "zero bytes; copy or download it again"
+    ending = split_ending(path.name)[1].lower()
+    content = file_content(head)
+    if content in FORMATS.values():
+        fitting = [known for known, of_format in FORMATS.items() if of_format == content]
+        return "" if ending in fitting else f"it is {content}; rename it to end in {' or '.join(fitting)}"
+    return f"it is {content}"
