@@ -49,9 +49,9 @@ def test_same_grid_sees_shape_and_place() -> None:
     assert not here.same_grid(Volume(np.zeros((2, 3, 4)), moved))
 
 
-@pytest.mark.parametrize("of_a_voxel", [0, 2e-4, 5e-3, 9e-3, 1.2e-2, 0.5])
+@pytest.mark.parametrize("of_a_voxel", [0, 2e-4, 1e-2, 4.9e-2, 5.1e-2, 0.5])
 @pytest.mark.parametrize("part", ["origin", "voxel size"])
-def test_one_grid_is_one_to_a_hundredth_of_a_voxel_at_the_farthest_corner(of_a_voxel, part) -> None:
+def test_one_grid_is_one_to_a_twentieth_of_a_voxel_at_the_farthest_corner(of_a_voxel, part) -> None:
     affine = np.diag([-0.7, 1.5, 3, 1])
     other = affine.copy()
     if part == "origin":
@@ -60,7 +60,7 @@ def test_one_grid_is_one_to_a_hundredth_of_a_voxel_at_the_farthest_corner(of_a_v
         other[2, 2] += of_a_voxel * 3 / 19
     here, there = (Volume(np.zeros((4, 6, 20)), one) for one in (affine, other))
 
-    assert here.same_grid(there) == (of_a_voxel <= 0.01)
+    assert here.same_grid(there) == (of_a_voxel < 0.05)
     assert here.grid_distance(there) == pytest.approx(of_a_voxel, abs=1e-9)
 
 

@@ -13,7 +13,7 @@ from volseg.formatting import format_size
 
 Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
-SAME_GRID = 0.01  # of a voxel: other tools round voxel sizes and origins, and no mask moves by that
+SAME_GRID = 0.05  # of a voxel: other tools round voxel sizes and origins, and no mask moves by that
 ROUNDING = 1e-4  # of a voxel: what storing an affine in 32 bits changes
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from volseg.inference.ensemble import Ensemble
 from volseg.inference.input_paths import InputFiles, distinct_names, find_input_files
 from volseg.runs.folds import OUT_OF_FOLD
 from volseg.schema import name_fault
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class ScanSource:
             raise UserError(self.problem)
         if self.scan:
             return [self.scan.image()]
-        return [channel for path in self.paths for channel in volume_files.read_channels(path)]
+        channels = [channel for path in self.paths for channel in volume_files.read_channels(path)]
+        for odd in volume_files.scan_oddities(self.paths):
+            log.warning("%s", odd.message)
+        return channels
 
     def identity(self, channels: Sequence[Volume]) -> ScanIdentity:
         """What tells the scan from others; without channels, of one that was not read, its names."""
@@ -61,11 +67,12 @@ class ScanSource:
         return ScanIdentity(name=self.name, case=self.case, image=image)
 
     def digest(self, channels: Sequence[Volume]) -> str:
-        """SHA-256 of the slices' numbers and of the channels' voxels and affines."""
+        """SHA-256 of the slices' numbers and of the channels' voxels, affines and places in their headers."""
         forms = [(channel.voxels.shape, channel.voxels.dtype.str) for channel in channels]
         digest = hashlib.sha256(json.dumps([self.slices, forms]).encode())
         for channel in channels:
             digest.update(channel.affine.tobytes())
+            digest.update(repr(channel.place).encode())
             digest.update(np.ascontiguousarray(channel.voxels.T).data)  # no copy of a NIfTI's voxels
         return digest.hexdigest()
 

@@ -7,7 +7,7 @@ import volseg
 from volseg_pages import markdown
 
 PACKAGE = Path(volseg.__file__).parent
-ROOMS = ("preparation", "data/layouts")
+ROOMS = ("preparation", "data/layouts", "data/volume_files")
 """Where findings are made."""
 MEANINGS = {
     "dataset": (
@@ -33,7 +33,17 @@ MEANINGS = {
     ),
     "memory": ("error", "there was not enough memory to read the scan"),
     "killed": ("error", "the process that read the scan ended"),
-    "header": ("warning", "the header of a volume states no orientation, or contradicts itself"),
+    "header": (
+        "warning",
+        "the header of a volume states no orientation, gives lengths in another unit than mm (they are "
+        "converted), has axes that are not at right angles, or contradicts itself: its qform and sform lie "
+        "apart; bytes behind the end of the file's data",
+    ),
+    "grid": (
+        "warning",
+        "a file lies beside the scan's first one by less than a twentieth of a voxel at the farthest corner, "
+        "and is taken to lie on it, or its axes are turned and were turned back",
+    ),
     "no organ": ("warning", "a scan has labels, but no voxel of any class"),
     "constant slice": ("warning", "a slice has one value only"),
     "repeated slice": ("warning", "slices with identical pixels, in one scan or in two"),

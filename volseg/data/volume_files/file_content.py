@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from volseg.data.volume_files.endings import FORMATS, split_ending
 from volseg.formatting import first_few
 
 HEAD = 1024  # bytes that tell what a file is
-LOOKED_AT = 200  # of a folder's files
+LOOKED_AT, FOLDERS, FILES = 200, 20, 5  # of a folder's entries; of folders in it; of the files in each
 GZIP = b"\x1f\x8b"
 DICOM = "DICOM, which is not read; convert the series to one volume with dcm2niix"
 _STARTS: tuple[tuple[bytes, str], ...] = (
@@ -64,32 +64,31 @@ def read_head(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def missing_reason(path: Path, expected: str = "expected a volume") -> str:
-    """Why there is no file of this path."""
+def missing_reason(path: Path, absent: str = "no such file") -> str:
+    """Why there is no file of this path: `absent`, or what is there in its place."""
     if path.is_symlink() and not path.exists():
         target = str(path.readlink())
-        advice = (
-            "fetch it by `datalad get` or `git annex get`"
-            if "annex" in target
-            else "restore what it points to"
-        )
-        return f"{path}: a broken link, to {target}, where no file is; {advice}"
-    if path.is_dir():
-        return f"{path}: is a folder{folder_content(path)}; {expected}"
-    return f"{path}: no such file; {expected}"
+        advice = "fetch it by `datalad get` or `git annex get`" if "annex" in target else "restore that file"
+        return f"a broken link to {target}; {advice}"
+    return f"is a folder{folder_content(path)}" if path.is_dir() else absent
 
 
 def folder_content(path: Path) -> str:
-    """What lies in a folder that is no scan's, as `, with DICOM files ...`; '' where that is not known."""
-    names = sorted(islice((entry.name for entry in os.scandir(path) if entry.is_file()), LOOKED_AT))
-    volumes = [name for name in names if split_ending(name)[1] and not name.startswith(".")]
+    """What lies in a folder that is no scan's, as ` with DICOM ...`; '' where that is not known."""
+    try:
+        names = [
+            entry.name for entry in islice(os.scandir(path), LOOKED_AT) if not entry.name.startswith(".")
+        ]
+    except OSError:
+        return ""
+    entries = [path / name for name in sorted(names)]
+    volumes = [entry.name for entry in entries if split_ending(entry.name)[1] and entry.is_file()]
     if volumes:
         return f" with volumes ({', '.join(first_few(volumes, 'files'))}): give each file by itself"
-    for folder in (path, *islice((one for one in sorted(path.glob("[!.]*")) if one.is_dir()), 20)):
-        files = islice((one for one in sorted(folder.glob("[!.]*")) if one.is_file()), 3)
-        if any(_is_dicom(_head_or_nothing(file)) for file in files):
-            return f" with {DICOM}"
-    return ""
+    folders = [entry for entry in entries if entry.is_dir()][:FOLDERS]
+    inside = [islice((one for one in folder.glob("[!.]*") if one.is_file()), FILES) for folder in folders]
+    files = [*[entry for entry in entries if entry.is_file()][:FILES], *chain(*inside)]
+    return f" with {DICOM}" if any(_is_dicom(_head_or_nothing(file)) for file in files) else ""
 
 
 def _head_or_nothing(path: Path) -> bytes:

@@ -93,7 +93,7 @@ def _read_other_header(path: Path) -> VolumeHeader:
 def _check_content(path: Path) -> None:
     """Refuse a path that is no file, or a file that is no volume of a format that is read."""
     if not path.is_file():
-        raise UserError(missing_reason(path))
+        raise UserError(f"{path}: {missing_reason(path)}; expected a volume")
     try:
         head = read_head(path)
     except OSError as error:

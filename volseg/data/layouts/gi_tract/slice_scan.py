@@ -19,6 +19,7 @@ from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
 from volseg.data.layouts.raw_dataset import Mask, Masks, RawScan, file_stamps
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume, stack_affine
+from volseg.data.volume_files import folder_content
 from volseg.errors import UserError
 from volseg.formatting import first_few
 
@@ -158,7 +159,9 @@ def with_slice_files(scan: SliceScan, *, slice_mm: float, allow_gaps: bool) -> S
     inner = scan.folder / "scans"
     slices, problems = slice_files.find_slices(inner if inner.is_dir() else scan.folder)
     if not slices and not problems:
-        raise UserError(f"{scan.folder}: no slices; expected scans/{EXAMPLE}")
+        content = folder_content(scan.folder)
+        what = f"a folder{content}, no slices" if content else "no slices"
+        raise UserError(f"{scan.folder}: {what}; expected scans/{EXAMPLE}")
     numbers = tuple(file.number for file in slices)
     gaps = slice_files.describe_gaps(numbers)
     problems += slice_files.stack_problems(scan.folder, slices)

@@ -15,6 +15,7 @@ from volseg.data.layouts.nifti.listing import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.near_names import NearNames
 from volseg.data.layouts.nifti.nnunet_folders import nnunet_entries
 from volseg.data.layouts.raw_dataset import Part
+from volseg.data.volume_files import folder_content
 from volseg.errors import UserError, short_repr
 from volseg.formatting import first_few, natural_key
 from volseg.schema import name_fault
@@ -86,7 +87,8 @@ def _find_file(root: Path) -> Path:
     if len(others) == 1:
         return others[0]
     hint = f"; name one of {', '.join(first_few([file.name for file in others], 'files'))}" if others else ""
-    raise UserError(f"{root}: no {FILE}{hint}; {EXPECTED}")
+    content = folder_content(root) if not hint else ""
+    raise UserError(f"{root}: {f'a folder{content}, ' if content else ''}no {FILE}{hint}; {EXPECTED}")
 
 
 def _class_values(labels: Any, listing: Datalist) -> ClassValues | None:

@@ -14,6 +14,7 @@ from volseg.data.layouts.nifti.session_names import session_warnings
 from volseg.data.layouts.nifti.volume_scan import VolumeScan
 from volseg.data.layouts.raw_dataset import RawDataset
 from volseg.data.scan_names import case_and_day
+from volseg.data.volume_files import missing_reason, split_ending
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import first_few, natural_key
 from volseg.schema import ClassName, Section
@@ -136,10 +137,10 @@ def _missing_files(entry: DatalistEntry, classes: Sequence[str]) -> Iterator[str
     """A line for each missing file."""
     for path in entry.images:
         if not path.is_file():
-            yield f"{path}: no such file; expected an image of {entry.name}"
+            yield f"{path}: {missing_reason(path)}; expected an image of {entry.name}"
     for path in entry.label_files:
         if not path.is_file():
-            yield f"{path}: no such file; expected the label of {entry.name}"
+            yield f"{path}: {missing_reason(path)}; expected the label of {entry.name}"
     unnamed = {*classes} - {name for name, _ in entry.masks} if entry.masks else ()
     if unnamed:
         named = ", ".join(sorted(unnamed))
@@ -150,7 +151,7 @@ def _unlisted_volumes(listing: Datalist) -> Iterator[str]:
     """A note on volumes in imagesTr that no entry names."""
     listed = {os.path.realpath(path) for entry in listing.entries for path in entry.images}
     folder = listing.near.folder / "imagesTr"
-    paths = (path for path in sorted(folder.glob("[!.]*")) if path.name.endswith(file_names.ENDINGS))
+    paths = (path for path in sorted(folder.glob("[!.]*")) if split_ending(path.name)[1])
     others = [path.name for path in paths if os.path.realpath(path) not in listed]
     if others:
         names = ", ".join(first_few(others, "files"))
