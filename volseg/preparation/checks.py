@@ -11,6 +11,7 @@ import numpy as np
 
 from volseg.data.dataset import Sample
 from volseg.data.layouts.findings import Finding
+from volseg.data.preprocessing.intensity_scaling import FLAT
 from volseg.formatting import first_few, format_size
 from volseg.preparation import orientation_check
 from volseg.preparation.fingerprint import ChannelFingerprint, ClassFingerprint, Fingerprint
@@ -18,7 +19,7 @@ from volseg.preparation.orientation_check import FingerprintByScan
 
 JUMP = 0.35  # of the logarithm of the body's mean between slices (a factor of 1.4); real scans: at most 0.09
 JUMP_STEPS = 8  # times the scan's usual step
-SMALL = 30  # voxels; equal masks of fewer are no wonder
+SMALL = 30  # voxels; equal masks of fewer, or so few at the ends of the values, are no wonder
 END = 0.05  # of the largest area; where a part of an organ ends, it tapers off below this
 OUTSIDE = 0.05  # of a class's voxels in the blank around the body
 
@@ -84,6 +85,12 @@ class _ScanChecks:
             share = 100 * of_class.outside / of_class.voxels
             message = f"{share:.0f} % of {name} lies in the blank around the body"
             self.add_warning("outside the body", message, ())
+        for number, flattened in enumerate(of_class.flattened, start=1):
+            if flattened > max(SMALL, FLAT * of_class.voxels):
+                where = f"channel {number}: " if len(of_class.flattened) > 1 else ""
+                part = f"{where}{100 * flattened / of_class.voxels:.0f} % of {name}"
+                reason = "beyond the 0.5 and 99.5 percentiles, which become 0 and 1"
+                self.add_warning("intensity", f"{part} lies {reason}; data.intensity sets others", ())
 
     def _warn_slices(self, kind: str, message: str, indices: Sequence[int]) -> None:
         numbers = [str(_slice_number(self.sample, index)) for index in indices]

@@ -11,12 +11,13 @@ import numpy as np
 
 from volseg.data.image_identity import hash_of_checksums, image_checksum, slice_checksum
 from volseg.data.layouts.raw_dataset import Mask
+from volseg.data.preprocessing.intensity_scaling import BLANK_SHARE, Levels, Percentiles, count_flattened
 from volseg.data.volume import Affine, Array, Volume
 from volseg.schema import Section
 
 PERCENTILES = (0.5, 5.0, 25.0, 50.0, 75.0, 95.0, 99.5)
+MANY = 1 << 20  # voxels of which a part tells the ends of the values
 STEP = 3  # between the columns and rows of which intensities are taken: percentiles need no more
-BLANK_SHARE = 0.2  # of the voxels has the lowest value, if that is the scanner's blank around the body
 
 Point = tuple[float, float, float]
 
@@ -45,7 +46,8 @@ class ClassFingerprint(Section):
     """One class of one scan; `areas` are voxels by slice, `prints` the checksums of its labelled slices.
 
     `centre_mm` is the centre of its voxels, `low_mm` and `high_mm` the corners of its box (RAS+), None for an
-    empty mask. `outside` are the voxels in the blank around the body.
+    empty mask. `outside` are the voxels in the blank around the body; `flattened` are, by channel, those that
+    the default scaling of intensities makes one value, 0 or 1.
     """
 
     voxels: int
@@ -56,6 +58,7 @@ class ClassFingerprint(Section):
     low_mm: Point | None
     high_mm: Point | None
     outside: int
+    flattened: tuple[int, ...] = ()
 
 
 class Fingerprint(Section):
@@ -94,6 +97,7 @@ def measure_scan(
     intensities = tuple(_measure_channel(channel.voxels) for channel in channels)
     blank = intensities[0].blank
     low, high = _body_bounds(image.voxels, blank)
+    scaled = [(channel.voxels, _default_levels(channel.voxels)) for channel in channels if masks]
     return Fingerprint(
         shape=image.voxels.shape,
         spacing_mm=image.spacing_mm,
@@ -102,7 +106,14 @@ def measure_scan(
         box_mm=_world_corners(image.affine, -0.5, shape - 0.5),
         body_mm=_to_world(image.affine, (low + high) / 2),
         channels=intensities,
-        organs=None if masks is None else {name: _measure_class(masks[name], image, blank) for name in masks},
+        organs=None
+        if masks is None
+        else {
+            name: _measure_class(mask, image, blank).model_copy(
+                update={"flattened": tuple(count_flattened(*one, mask) for one in scaled)}
+            )
+            for name, mask in masks.items()
+        },
         overlaps=dict(_count_overlaps(masks) if masks and not exclusive else ()),
     )
 
@@ -169,6 +180,11 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
         outside=outside,
         **points,
     )
+
+
+def _default_levels(voxels: Array) -> Levels:
+    step = STEP if voxels.size > MANY else 1
+    return Percentiles().levels(voxels[::step, ::step])
 
 
 def _centre_and_box(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:

@@ -142,6 +142,8 @@ def cached_patches(run: Run, dataset: Dataset) -> TrainingPatches:
     samples = [sample for sample in dataset.samples if sample.name in run.facts.train]
     scans = ScanCache(dataset, samples, config.data, ranks=process_group.world_size())
     log.info("%s", scans.description)
+    for line in scans.flattened_classes(dataset.classes):
+        log.warning("%s", line)
     augmentation = build_augmentation(config.augment, patch=train.patch, foreground=train.foreground)
     return TrainingPatches(scans, augmentation, seed=train.seed)
 

@@ -59,6 +59,11 @@ MEANINGS = {
         "warning",
         "classes lie as in other cases only with left and right, front and back, or head and foot exchanged",
     ),
+    "intensity": (
+        "warning",
+        "more than a tenth of a class lies beyond the 0.5 and 99.5 percentiles of the image, so that the "
+        "default `data.intensity` makes one value of it; set other percentiles, or a window",
+    ),
     "excluded": (
         "note",
         "a scan on the data author's list of bad labels, or named by `--exclude`: prepared, but left out of "

@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from volseg.data.preprocessing.intensity_scaling import Percentiles, Window, scale_intensities
+from volseg.data.preprocessing.intensity_scaling import (
+    Percentiles,
+    Window,
+    count_flattened,
+    scale_intensities,
+)
 from volseg.errors import UserError
 
 
@@ -15,28 +20,75 @@ def of(intensity: Percentiles | Window, voxels: np.ndarray) -> np.ndarray:
 numbers = st.tuples(st.floats(0, 40), st.floats(60, 100))
 
 
-@given(
-    st.sampled_from(["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"]),
-    st.integers(0, 999),
-    numbers,
-    st.booleans(),
-)
-def test_percentiles_are_numpys_of_the_voxels_above_zero(dtype, seed, wanted, fortran) -> None:
-    voxels = (np.random.default_rng(seed).normal(0, 60, (7, 5, 3))).clip(-120, 120).astype(dtype)
+DTYPES = ["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"]
+
+
+@given(st.sampled_from(DTYPES), st.integers(0, 999), numbers, st.booleans(), st.sampled_from([0.05, 0.5]))
+def test_percentiles_of_values_from_zero_are_numpys_of_those_above_zero(
+    dtype, seed, wanted, fortran, share
+) -> None:
+    rng = np.random.default_rng(seed)
+    voxels = (rng.integers(1, 120, (7, 5, 3)) * (rng.random((7, 5, 3)) > share)).astype(dtype)
+    voxels[0, 0, 0] = 0
     if fortran:
         voxels = np.asfortranarray(voxels)[::-1]
-    low, high = wanted
 
-    found = Percentiles(low=low, high=high).levels(voxels)
+    found = Percentiles(low=wanted[0], high=wanted[1]).levels(voxels)
 
     expected = np.percentile(voxels[voxels > 0].astype(np.float64), wanted)
     assert found == pytest.approx(expected.tolist(), rel=1e-5)
 
 
-def test_of_voxels_that_are_all_below_zero_all_count() -> None:
+@given(st.sampled_from(["int8", "int16", "int32", "float32"]), st.integers(0, 999), numbers)
+def test_without_a_blank_all_voxels_count(dtype, seed, wanted) -> None:
+    """As in a scan that was normalised to mean 0, whose darker half is below zero."""
+    voxels = np.random.default_rng(seed).normal(0, 40, (9, 8, 7)).clip(-120, 120).astype(dtype)
+
+    found = Percentiles(low=wanted[0], high=wanted[1]).levels(voxels)
+
+    assert found == pytest.approx(np.percentile(voxels.astype(np.float64), wanted).tolist(), rel=1e-5)
+
+
+@given(
+    st.sampled_from(["int8", "int16", "int32", "float32"]),
+    st.sampled_from([-100, 0, 50]),
+    st.integers(0, 999),
+    numbers,
+)
+def test_the_blank_does_not_count_whatever_its_value(dtype, blank, seed, wanted) -> None:
+    """CT padded below air, MR normalised within the body, an offset of the scanner."""
+    body = np.random.default_rng(seed).integers(60 if blank == 50 else -60, 120, 400).astype(dtype)
+    voxels = np.full((10, 10, 8), blank, dtype)
+    voxels[2:7, :, :] = body.reshape(5, 10, 8)
+
+    found = Percentiles(low=wanted[0], high=wanted[1]).levels(voxels)
+
+    expected = np.percentile(body[body != blank].astype(np.float64), wanted)
+    assert found == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_a_blank_below_zero_does_not_count() -> None:
     voxels = np.array([-5, -3, -1], np.int16).reshape(3, 1, 1)
 
-    assert Percentiles(low=0, high=100).levels(voxels) == (-5, -1)
+    assert Percentiles(low=0, high=100).levels(voxels) == (-3, -1)  # a third has -5: it is the blank
+
+
+def test_an_organ_below_zero_is_not_flattened() -> None:
+    voxels = np.random.default_rng(0).normal(0, 1, (20, 20, 10)).astype(np.float32)
+    organ = voxels < -0.5
+
+    scaled = of(Percentiles(), voxels)[organ]
+
+    assert (scaled == 0).mean() < 0.03
+    assert scaled.std() > 0.05
+
+
+def test_flattened_voxels_are_those_beyond_the_levels_but_for_the_lowest_value() -> None:
+    voxels = np.array([-9, -9, -5, 0, 3, 7, 20, 30], np.int16).reshape(2, 2, 2)
+    mask = np.ones((2, 2, 2), bool)
+    mask[1, 1, 1] = False
+
+    assert count_flattened(voxels, (-1, 10), mask) == 2  # -5 and 20
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

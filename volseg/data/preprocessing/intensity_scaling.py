@@ -13,6 +13,8 @@ from volseg.schema import NamedUnion, Section
 
 Levels = tuple[float, float]
 _COUNTED = (np.uint8, np.uint16, np.int8, np.int16)
+FLAT = 0.1  # of a class's voxels: so many that scaling makes one value are told
+BLANK_SHARE = 0.2  # of the voxels has one value, if that is the scanner's blank around the body
 AT_ONCE = 1 << 22  # voxels in work at a time, so that a large scan needs no second copy of itself
 
 
@@ -30,10 +32,10 @@ class _Scaling(Section):
 
 
 class Percentiles(_Scaling):
-    """Scale so that these percentiles of the body's voxels (above zero) become 0 and 1, and clip.
+    """Scale so that these percentiles of the body's voxels (above the blank) become 0 and 1, and clip.
 
     More than half of an MR scan is exact zeros whose share follows the field of view, so they are
-    left out. Of the whole volume, never of a patch or a slice.
+    left out. Where no value is the blank's, all voxels count. Of the whole volume, never of a patch.
     """
 
     name: Literal["percentiles"] = "percentiles"
@@ -44,9 +46,17 @@ class Percentiles(_Scaling):
         """The values of voxels (X, Y, Z), in their own unit, that become 0 and 1."""
         if voxels.dtype in _COUNTED:
             return _counted_percentiles(voxels, (self.low, self.high))
-        body = np.concatenate([part[part > 0] for part in _voxel_blocks(voxels)])
-        values = body if body.size else voxels.ravel()
-        low, high = np.percentile(values, (self.low, self.high), overwrite_input=bool(body.size))
+        lowest = np.fmin.reduce([np.fmin.reduce(part) for part in _voxel_blocks(voxels)])
+        at_lowest, zeros = (
+            sum(int(np.count_nonzero(part == value)) for part in _voxel_blocks(voxels))
+            for value in (lowest, 0)
+        )
+        blank = _blank_value(lowest, at_lowest, zeros, voxels.size)
+        if blank is None:
+            low, high = np.percentile(voxels, (self.low, self.high))
+        else:
+            body = np.concatenate([part[part != blank] for part in _voxel_blocks(voxels)])
+            low, high = np.percentile(body, (self.low, self.high), overwrite_input=True)
         return float(low), float(high)
 
 
@@ -78,6 +88,16 @@ def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
     return np.clip(values, 0, 1, out=values)
 
 
+def count_flattened(voxels: Array, levels: Levels, mask: npt.NDArray[np.bool_]) -> int:
+    """The voxels of a mask that scaling makes 0 or 1 though their values differ.
+
+    The lowest value of all does not count: what has it, such as gas or the blank, is one value already.
+    """
+    low, high = levels
+    values, lowest = voxels.T[mask.T], voxels.min()
+    return int(np.count_nonzero((values > high) | ((values < low) & (values != lowest))))
+
+
 def _voxel_blocks(voxels: Array) -> Iterator[Array]:
     """All voxels in blocks, in the order in which they lie in memory."""
     flat = voxels.ravel(order="K") if voxels.flags.forc else voxels.reshape(-1)
@@ -85,18 +105,31 @@ def _voxel_blocks(voxels: Array) -> Iterator[Array]:
         yield flat[begun : begun + AT_ONCE]
 
 
+def _blank_value(lowest: float, at_lowest: int, zeros: int, voxels: int) -> float | None:
+    """The value of the blank around the body, which has at least BLANK_SHARE of the voxels; None for none.
+
+    It is the lowest, or 0 within values of both signs, as where a body was normalised or resampled. In an
+    image without negative values 0 is the blank, however few have it.
+    """
+    if at_lowest < voxels and (lowest == 0 or at_lowest >= BLANK_SHARE * voxels):
+        return lowest
+    return 0 if lowest < 0 and BLANK_SHARE * voxels <= zeros < voxels else None
+
+
 def _counted_percentiles(voxels: Array, percents: Levels) -> Levels:
-    """Numpy's percentiles of the voxels above zero, by counting: faster than sorting, and without a copy."""
-    lowest = int(np.iinfo(voxels.dtype).min)
+    """Numpy's percentiles of all voxels but the blank, by counting: faster than sorting, without a copy."""
+    least = int(np.iinfo(voxels.dtype).min)
     counts = np.zeros(1 << 16, np.int64)
     for part in _voxel_blocks(voxels):
-        shifted = part if lowest == 0 else part.astype(np.int32) - lowest
+        shifted = part if least == 0 else part.astype(np.int32) - least
         counts += np.bincount(shifted, minlength=counts.size)
-    body = counts.copy()
-    body[: 1 - lowest] = 0
-    cumulative = (body if body.any() else counts).cumsum()
+    first = int(np.flatnonzero(counts)[0])
+    blank = _blank_value(first + least, int(counts[first]), int(counts[-least]), voxels.size)
+    if blank is not None:
+        counts[int(blank) - least] = 0
+    cumulative = counts.cumsum()
     last = int(cumulative[-1]) - 1
-    low, high = (lowest + _value_at_rank(cumulative, last * percent / 100) for percent in percents)
+    low, high = (least + _value_at_rank(cumulative, last * percent / 100) for percent in percents)
     return low, high
 
 

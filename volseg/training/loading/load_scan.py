@@ -1,5 +1,6 @@
 """Loading of a scan onto the network's grid, with voxels for patches to be centred on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,8 @@ from volseg.arrays import IGNORE
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.preprocessing.grid import stack_channels
-from volseg.data.volume import Array
+from volseg.data.preprocessing.intensity_scaling import count_flattened
+from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.training.loading.packed_scan import PackedScan, first_wins, pack_labels
 
@@ -29,14 +31,25 @@ class LoadScan:
             grid, image = stack_channels(channels, self.data.spacing_mm, self.data.intensity)
         except UserError as error:
             raise UserError(f"{sample.name}: {error}") from error
-        label = np.stack([grid.resample_mask(self.dataset.label(sample, c)) for c in self.dataset.classes])
+        masks = [self.dataset.label(sample, name) for name in self.dataset.classes]
+        flattened = self._flattened_shares(channels, masks)
+        label = np.stack([grid.resample_mask(mask) for mask in masks])
         if exclusive := self.dataset.facts.exclusive:
             label = first_wins(label)
         points = tuple(_sample_points(mask) for mask in label)
         if self.data.below_cut == "ignore":
             label = ignore_below_cut(label)
         spacing_mm = self.data.spacing_mm or grid.oriented_mm
-        return PackedScan(image.astype(np.float16), pack_labels(label), points, spacing_mm, exclusive)
+        packed = pack_labels(label)
+        return PackedScan(image.astype(np.float16), packed, points, spacing_mm, exclusive, flattened)
+
+    def _flattened_shares(self, channels: Sequence[Volume], masks: Sequence[Array]) -> tuple[float, ...]:
+        """The share of each class's voxels that the scaling makes one value, in the channel with the most."""
+        scaled = [(channel.voxels, self.data.intensity.levels(channel.voxels)) for channel in channels]
+        return tuple(
+            max(count_flattened(*one, mask) for one in scaled) / max(1, int(np.count_nonzero(mask)))
+            for mask in masks
+        )
 
 
 def ignore_below_cut(label: Array) -> Array:

@@ -21,7 +21,8 @@ class PackedScan:
     """A scan: `image` float16 (C, X, Y, Z), `bits` uint8 (B, X, Y, Z), `points` int16 (N, 3) of each class.
 
     Bit k of the bytes is class k, and the bit behind the last class marks ignored voxels. `points` are
-    some voxels of the class; patches are centred on them.
+    some voxels of the class; patches are centred on them. `flattened` is the share of each class's voxels
+    that the scaling made 0 or 1, in the channel that has the most of them.
     """
 
     image: Array
@@ -29,6 +30,7 @@ class PackedScan:
     points: tuple[Array, ...]
     spacing_mm: Spacing
     exclusive: bool
+    flattened: tuple[float, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,6 +54,7 @@ class PackedScan:
             "source": source,
             "spacing_mm": self.spacing_mm,
             "exclusive": self.exclusive,
+            "flattened": self.flattened,
             "arrays": [(array.dtype.str, array.shape) for array in arrays],
         }
         head = json.dumps(facts).encode()
@@ -84,7 +87,7 @@ class PackedScan:
             start += size
         image, bits, *points = arrays
         x, y, z = facts["spacing_mm"]
-        return cls(image, bits, tuple(points), (x, y, z), facts["exclusive"])
+        return cls(image, bits, tuple(points), (x, y, z), facts["exclusive"], tuple(facts["flattened"]))
 
 
 def pack_labels(label: Array) -> Array:

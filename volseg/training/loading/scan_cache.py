@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 from volseg import console
 from volseg.config.sections import Data
 from volseg.data.dataset import Dataset, Sample
+from volseg.data.preprocessing.intensity_scaling import FLAT
 from volseg.errors import UserError
-from volseg.formatting import format_bytes
+from volseg.formatting import first_few, format_bytes
 from volseg.system.hardware import available_cores, free_memory
 from volseg.system.locks import folder_lock
 from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.packed_scan import PackedScan, bytes_per_voxel
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when LoadScan or PackedScan change, so that files of an earlier version are not read."""
 FOLDER = "cache"
 SHARE = 0.5  # share of the free memory that cached scans may take
@@ -52,6 +53,20 @@ class ScanCache:
         self._load = DiskCache(load, dataset, place.folder) if place.folder else load
         with folder_lock(place.folder) if place.folder else nullcontext():
             self._cached = _load_scans(self._load, samples[: math.floor(place.rate * len(samples))])
+
+    def flattened_classes(self, classes: Sequence[str]) -> Iterator[str]:
+        """A line for each class of which scaling flattens too much in some of the scans."""
+        for number, name in enumerate(classes):
+            shares = {
+                scan: packed.flattened[number] for scan, packed in zip(self.names, self._cached, strict=False)
+            }
+            scans = [scan for scan, share in shares.items() if share > FLAT]
+            if scans:
+                yield (
+                    f"{name}: data.intensity makes up to {max(shares.values()):.0%} of it one value in "
+                    f"{len(scans)} scans ({', '.join(first_few(scans, 'scans'))}); set it so that the values "
+                    "of the class lie within"
+                )
 
     def __len__(self) -> int:
         """The number of scans."""

@@ -151,9 +151,12 @@ NONE = "no such file; expected"
 SCAN_FAULTS = {
     "no image": (lambda listed: listed.image.unlink(), f"{{image}}: {NONE} an image of {BAD}"),
     "no label": (lambda listed: listed.label.unlink(), f"{{label}}: {NONE} the label of {BAD}"),
-    "a loop of links": (loop, f"{{image}}: {NONE} an image of {BAD}"),
+    "a loop of links": (
+        loop,
+        f"{{image}}: a broken link to {{image}}; restore that file; expected an image of {BAD}",
+    ),
     "a pipe": (pipe, f"{{image}}: {NONE} an image of {BAD}"),
-    "a folder": (folder, f"{{label}}: {NONE} the label of {BAD}"),
+    "a folder": (folder, f"{{label}}: is a folder; expected the label of {BAD}"),
     "zero bytes": (
         lambda listed: listed.image.write_bytes(b""),
         "{image}: not a readable volume (zero bytes; copy or download it again)",
