@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from volseg.data.layouts.nifti.file_names import ENDINGS
+from volseg.data.volume_files import missing_reason, split_ending
 from volseg.errors import UserError
 from volseg.formatting import format_count, natural_key
 
@@ -35,7 +35,8 @@ def find_input_files(paths: Sequence[Path], channels: Sequence[str]) -> list[Inp
         UserError: paths that do not exist or are named twice, all of them.
     """
     problems = [
-        f"{path}: no such file or folder; expected a volume, a folder of volumes or of slices"
+        f"{path}: {missing_reason(path, 'no such file or folder')}; "
+        "expected a volume, a folder of volumes or of slices"
         for path in paths
         if not path.exists()
     ]
@@ -85,13 +86,13 @@ def _volumes_or_slices(path: Path) -> Iterator[Path]:
 
 
 def _is_volume(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+    return bool(split_ending(name)[1]) and not name.startswith(".")
 
 
 def _file_stem(path: Path) -> str:
     """A volume's name without its ending."""
-    ending = next((known for known in ENDINGS if path.name.lower().endswith(known)), path.suffix)
-    return path.name[: len(path.name) - len(ending)] or path.name
+    stem, ending = split_ending(path.name)
+    return (stem if ending else path.stem) or path.name
 
 
 def _scans_of_group(name: str, files: dict[Path, int], channels: Sequence[str]) -> Iterator[InputFiles]:

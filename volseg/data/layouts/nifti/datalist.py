@@ -15,7 +15,7 @@ from volseg.data.layouts.nifti.listing import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.near_names import NearNames
 from volseg.data.layouts.nifti.nnunet_folders import nnunet_entries
 from volseg.data.layouts.raw_dataset import Part
-from volseg.data.volume_files import folder_content
+from volseg.data.volume_files import ENDINGS, folder_content
 from volseg.errors import UserError, short_repr
 from volseg.formatting import first_few, natural_key
 from volseg.schema import name_fault
@@ -179,8 +179,8 @@ def _nnunet_entries(content: dict[str, Any], listing: Datalist) -> list[Datalist
             for entry in _datalist_entries({"training": [_as_datalist_item(item)]}, listing)
         ]
     ending = str(content.get("file_ending", ".nii.gz"))
-    if ending not in file_names.ENDINGS:
-        known = ", ".join(file_names.ENDINGS)
+    if ending.lower() not in ENDINGS:
+        known = ", ".join(ENDINGS)
         raise UserError(f"{listing.path}: file_ending {ending!r} is no volume's; known: {known}")
     return [
         *nnunet_entries(listing, "imagesTr", "labelsTr", "train", ending),

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from volseg.data import volume_files
 from volseg.errors import short_repr
 from volseg.schema import name_fault
 
-ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd", ".nhdr")
 MOST_CHANNELS = 10  # unless more are stated; more numbers are those of cases
 CHANNEL = re.compile(r"(.+)_([0-9]{4})")
 
@@ -72,7 +72,7 @@ def folder_ending(folder: Path, ending: str) -> str:
     if not folder.is_dir() or _visible_names(folder, ending):
         return ending
     names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    found = {split_ending(name)[1] for name in names} & {*ENDINGS}
+    found = {volume_files.split_ending(name)[1] for name in names} - {""}
     return found.pop() if len(found) == 1 else ending
 
 
@@ -108,8 +108,8 @@ def _without_channel(stems: Sequence[str]) -> list[str]:
 
 def split_ending(name: str) -> tuple[str, str]:
     """The name without its ending, and the ending."""
-    ending = next((known for known in ENDINGS if name.endswith(known)), Path(name).suffix)
-    return name.removesuffix(ending), ending
+    stem, ending = volume_files.split_ending(name)
+    return (stem, ending) if ending else (Path(name).stem, Path(name).suffix)
 
 
 def name_faults(path: Path, names: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from volseg.data.layouts.findings import Finding, error_findings, note_finding
-from volseg.data.layouts.nifti import datalist, file_names
+from volseg.data.layouts.nifti import datalist
 from volseg.data.layouts.nifti.label_files import ClassValues, label_values
 from volseg.data.layouts.nifti.listing import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.session_names import session_warnings

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from volseg.data.layouts.nifti.file_names import ENDINGS, split_ending
+from volseg.data.layouts.nifti.file_names import split_ending
 from volseg.data.layouts.nifti.listing import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.near_names import NearNames
+from volseg.data.volume_files import ENDINGS
 from volseg.formatting import first_few, natural_key
 
 FOLDER = "segmentations"

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from volseg.data.layouts.nifti.file_names import ENDINGS, split_ending
+from volseg.data.layouts.nifti.file_names import split_ending
+from volseg.data.volume_files import ENDINGS
 
 
 class NearNames:

@@ -89,7 +89,7 @@ class VolumeScan(RawScan):
         return read_label_map(self.label, self.values, classes, named_in=self.named_in, image=source)
 
     def remarks(self, masks: Masks | None = None) -> list[Finding]:
-        """A warning for each oddity of a header or grid, and of labels that were read otherwise than stored."""
+        """A warning for each oddity of a header, a grid, and labels read otherwise than stored."""
         warn = partial(Finding, scan=self.name, severity="warning")
         notes = masks.notes if isinstance(masks, LabelMap | MaskPerFile) else ()
         return [
