@@ -1,5 +1,6 @@
 # make demo: set up and run the demo.  make test: set up, lint, type-check, run all tests.
 # make fast: the tests that train no network and start no command, between two edits.
+# make mutants: break the numeric core in one line at a time, and count how many breaks the tests notice.
 # make docs: build the site, docs/_build/html/index.html.
 # PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--extra-index-url ..." for a CUDA build of torch.
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
-.PHONY: demo test check fast docs clean
+.PHONY: demo test check fast mutants docs clean
 
 demo: .venv/installed
 	$(BIN)/volseg demo
@@ -24,6 +25,9 @@ check: .venv/installed-dev
 
 fast: .venv/installed-dev
 	$(PYTEST)
+
+mutants: .venv/installed-dev
+	$(BIN)/python tools/mutants.py --jobs $(WORKERS)
 
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -31,13 +31,24 @@ def test_every_setting_has_a_comment_on_its_line_or_above_it() -> None:
         made, {"train.patch": "long " * 40, "train.batch": "short"}, []
     ).splitlines()
 
-    for dotted in settings(made.model_dump(mode="json")):
+    for dotted in settings(made.to_values()):
         key = dotted.rpartition(".")[2]
         found = [i for i, line in enumerate(lines) if line.strip().startswith(f"{key}:")]
         assert found, dotted
         assert all("#" in lines[i] or lines[i - 1].lstrip().startswith("#") for i in found), dotted
     assert max(map(len, lines)) <= commented_yaml.WIDTH
     assert "  batch: 2  # short" in lines
+
+
+def test_only_steps_that_the_config_lists_are_written_and_a_footer_stands_below_as_comment(tmp_path) -> None:
+    left_out = commented_yaml.format_config(Config(), {}, [], ["By labels:", "  postprocess:", "    - [x]"])
+    listed = commented_yaml.format_config(Config(postprocess=()), {}, [])
+
+    assert left_out.endswith("# By labels:\n#   postprocess:\n#     - [x]\n")
+    assert "postprocess" not in yaml.safe_load(left_out)
+    assert yaml.safe_load(listed)["postprocess"] == []
+    assert not config.validate_values(yaml.safe_load(left_out), "left out").lists_steps
+    assert config.validate_values(yaml.safe_load(listed), "listed").lists_steps
 
 
 def test_reasons_that_look_like_yaml_stay_comments(tmp_path: Path) -> None:

@@ -136,3 +136,12 @@ def test_a_step_that_makes_no_sense_is_named_with_its_place() -> None:
 def test_yes_is_no_number() -> None:
     with pytest.raises(UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"):
         config.load(CONFIGS / "demo.yaml", ["train.batch=yes"])
+
+
+def test_a_config_made_of_anothers_values_lists_steps_only_if_that_does() -> None:
+    for steps in (None, [], ["threshold", "fill_holes"]):
+        made = config.validate_values({} if steps is None else {"postprocess": steps}, "made")
+        again = config.validate_values(made.to_values(), "again")
+
+        assert again == made
+        assert again.lists_steps == made.lists_steps == (steps is not None)

@@ -58,6 +58,28 @@ def test_folds_are_stratified_by_matrix_size() -> None:
         assert sorted(s.shape for s in unseen) == [(9, 7, 5), (9, 7, 5), (11, 8, 5)]
 
 
+def test_folds_are_stratified_by_the_cases_that_have_later_days() -> None:
+    scans = [sample(f"case{i}", day) for i in range(15) for day in range(MIN_DAYS if i < 5 else 1)]
+
+    for fold in range(FOLDS):
+        unseen = split_samples(scans, fold=fold).unseen_cases
+        assert len(unseen) == MIN_DAYS + 2
+
+
+@given(datasets())
+def test_the_order_in_which_scans_come_does_not_matter(scans: list[Sample]) -> None:
+    for fold in [*range(FOLDS), "all"]:
+        assert split_samples(scans, fold=fold) == split_samples(scans[::-1], fold=fold)
+
+
+def test_another_seed_deals_the_cases_otherwise() -> None:
+    scans = [sample(f"case{i}", 0) for i in range(10)]
+
+    dealt = [split_samples(scans, fold=0, seed=seed).unseen_cases for seed in range(5)]
+
+    assert len(set(dealt)) > 1
+
+
 def test_too_few_cases_for_folds_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"5 folds need at least 5 .* has 1; set data.split=none"):
         split_samples([sample("case1", 0)], fold=0)

@@ -17,6 +17,15 @@ from volseg.errors import OutputError, UserError
 from volseg.system.files import PREFIX
 
 
+@given(shapes, affines())
+def test_the_voxel_size_is_the_way_to_the_next_voxel_along_each_axis(shape, affine) -> None:
+    steps = [affine @ (*row, 0) for row in np.eye(3)]
+
+    found = Volume(np.zeros(shape), affine).spacing_mm
+
+    assert np.allclose(found, np.linalg.norm(steps, axis=1))
+
+
 @given(shapes, affines(), st.sampled_from([np.uint8, np.uint16, np.int16, np.float32]))
 def test_writing_and_reading_is_the_identity(tmp_path_factory, shape, affine, dtype) -> None:
     path = tmp_path_factory.mktemp("volume") / "v.nii.gz"

@@ -10,7 +10,7 @@ from volseg.data.preprocessing.grid import NetworkInput
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.inference.sliding_window import AxisTiling, Tiling, accumulate_windows
+from volseg.inference.sliding_window import AxisTiling, Tiling, accumulate_windows, padded_box
 from volseg.model.engines.interface import LARGEST, STEPS, weighted_logits
 from volseg.system.timing import StepTimer
 
@@ -92,6 +92,19 @@ def test_the_windows_are_as_many_as_are_told(shape, window, overlap) -> None:
     joined(accumulate_windows(view(np.zeros((1, *shape), np.float32)), tiling, network, StepTimer()))
 
     assert network.seen == tiling.window_count
+
+
+@given(sizes, st.tuples(*[st.integers(-5, 22)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
+def test_beyond_the_scan_a_network_sees_zeros(shape, begin, size) -> None:
+    voxels = np.random.default_rng(0).random((2, *shape)).astype(np.float32) + 1
+    begin = np.clip(begin, 1 - np.array(size), np.array(shape) - 1)  # a window that holds some of the scan
+    box = tuple(slice(int(first), int(first) + n) for first, n in zip(begin, size, strict=True))
+
+    found = padded_box(view(voxels / 2), box)
+
+    around = np.pad(voxels / 2, [(0, 0), *[(9, 9)] * 3])
+    shifted = tuple(slice(9 + side.start, 9 + side.stop) for side in box)
+    assert np.array_equal(found, around[:, *shifted])
 
 
 @given(st.integers(1, 90), st.integers(1, 30), overlaps, st.data())

@@ -62,6 +62,22 @@ def planned(data: Path, kind="unet", memory=10**10, seconds=None):
 
 
 @pytest.mark.usefixtures("quick")
+def test_steps_are_left_to_the_labels_of_the_run_and_those_of_all_labels_are_shown(data, tmp_path):
+    made = planned(data)
+    text = plan_text.plan_yaml(made, data, None)
+
+    assert not made.config.lists_steps
+    assert not config.validate_values(config.parse_yaml(text, "plan"), "plan").lists_steps
+    shown = text[text.index("#   postprocess:") :].splitlines()
+    assert shown[:3] == [
+        "#   postprocess:",
+        "#     - {name: threshold, value: 0.5}",
+        "#     - {name: keep_largest, k: 1}",
+    ]
+    assert "# large_bowel: never more than 1 part in 18 scans; the smallest has " in text
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", ["unet", "dynunet", "segresnet", "swinunetr"])
 def test_the_text_reads_back_as_the_config_and_gives_the_command(data, tmp_path, kind):
     made = planned(data, kind)

@@ -25,8 +25,10 @@ def scan(name: str, case: str = "", image: str = "") -> ScanIdentity:
 
 
 def test_it_knows_the_set_of_a_scan() -> None:
-    assert OLD.split_name("case2_day0") == "unseen_cases"
-    assert OLD.split_name("case7_day0") == "other"
+    assert OLD.split_name(scan("case2_day0")) == "unseen_cases"
+    assert OLD.split_name(scan("case7_day0")) == "other"
+    assert NEW.split_name(scan("renamed", image="image of case2_day0")) == "unseen_cases"
+    assert NEW.split_name(scan("case2_day0", image="another patient's")) == "other"
 
 
 def test_without_hashes_names_tell_what_training_saw() -> None:
@@ -41,11 +43,21 @@ def test_an_image_that_training_saw_was_seen_by_whatever_name(name: str) -> None
     assert NEW.seen_in_training(scan(name, image="image of case1_day0")) == "scan"
 
 
-def test_a_namesake_with_another_image_is_not_the_scan() -> None:
-    other = scan("case1_day0", "anna", image="another patient's")
+def test_names_of_cases_say_nothing_where_most_known_names_have_other_images() -> None:
+    seen = {name: scan(name, CASES[name], NEW.images[name]) for name in CASES}
+    others = {name: scan(name, CASES[name], f"elsewhere {name}") for name in CASES}
+    new_day = scan("case1_day30", "anna", image="new")
 
-    assert NEW.seen_in_training(other, namesakes=True) == "none"
-    assert NEW.seen_in_training(other) == "case"  # whose other day was trained on, if names can be trusted
+    same = NEW.trained_on.for_dataset([*seen.values(), new_day])
+    corrected = NEW.trained_on.for_dataset([others["case1_day0"], seen["case1_day1"], seen["case2_day0"]])
+    foreign = NEW.trained_on.for_dataset([*others.values(), new_day])
+
+    assert [one.seen_in_training(new_day) for one in (same, corrected, foreign)] == ["case", "case", "none"]
+    assert {foreign.seen_in_training(other) for other in others.values()} == {"none"}
+    assert corrected.seen_in_training(others["case1_day0"]) == "case"
+    assert foreign.seen_in_training(seen["case1_day0"]) == "scan"
+    assert [foreign.has_namesake(other) for other in others.values()] == [True, True, False, False]
+    assert not any(foreign.has_namesake(one) for one in (*seen.values(), new_day))
 
 
 def test_cases_go_by_the_run_s_own_table() -> None:

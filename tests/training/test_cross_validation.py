@@ -163,9 +163,10 @@ def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
     for name in NAMES:
         Run.open(five / name).replace_postprocess(steps)
     begun = trainings(monkeypatch)
+    listed = tiny.config().model_copy(update={"postprocess": (Threshold(),)})
 
     with console.log_to(tmp_path / "told.txt"):
-        train_each_fold(tiny.config(), TrainArguments(data=data, run=five, resume=True))
+        train_each_fold(listed, TrainArguments(data=data, run=five, resume=True))
 
     assert begun == []
     told = (tmp_path / "told.txt").read_text()

@@ -15,9 +15,9 @@ from volseg.arguments import TrainArguments
 from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, LAST, METRICS
+from volseg.runs.run_files import BEST, LAST, METRICS, WEIGHTS
 from volseg.training import loop
-from volseg.training.fine_tuning import RECORD, find_weights_file, group_by_prefix
+from volseg.training.fine_tuning import find_weights_file, group_by_prefix
 from volseg.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 
 def record(run: Path) -> dict:
-    return json.loads((run / RECORD).read_text())
+    return json.loads((run / WEIGHTS).read_text())
 
 
 def test_training_goes_on_where_the_weights_run_ended(data: Path, source: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,12 +19,14 @@ from volseg import console
 from volseg.arguments import TrainArguments
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference.predictor import Predictor
 from volseg.model.engines.torch_device import Device
 from volseg.model.losses import DiceCE
 from volseg.model.optimizers import AdamW
-from volseg.postprocessing import KeepLargest, Threshold
+from volseg.postprocessing import FillHoles, KeepLargest, Threshold
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CONFIG, LAST, METRICS
 from volseg.system import signals
@@ -305,16 +308,46 @@ def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(data: Path, tm
     text, told = tuned.read_bytes(), f"{tuned}: keeps its own steps, which are not those of the"
 
     with console.log_to(tmp_path / "other.txt"):
+        train(tiny.config().model_copy(update={"postprocess": (Threshold(),)}), options)
+    with console.log_to(tmp_path / "none.txt"):
         train(tiny.config(), options)
     with console.log_to(tmp_path / "same.txt"):
         train(tiny.config().model_copy(update={"postprocess": steps}), options)
 
     assert (tmp_path / "other.txt").read_text().count(told) == 1
-    assert told not in (tmp_path / "same.txt").read_text()
+    assert told not in (tmp_path / "none.txt").read_text() + (tmp_path / "same.txt").read_text()
     assert tuned.read_bytes() == text
     assert Run.open(options.run).config.postprocess == steps
     with pytest.raises(UserError, match=r"can't be resumed with other settings: optimizer\.lr \([^,]*,"):
         train(tiny.config(optimizer={"lr": 0.02}), options)
+
+
+def test_a_run_begins_with_what_the_labels_of_its_training_scans_justify(tmp_path: Path) -> None:
+    """The scans that it is validated on have two stomachs each, which nobody may know."""
+    dataset = tiny.write(tmp_path / "data", cases=10)
+    _, facts = load_and_split(tiny.config(), dataset.folder, 0)
+    mask = np.zeros(tiny.SHAPE, np.uint8)
+    mask[:3, :3, :3] = mask[-3:, -3:, -3:] = 1
+    for name in (*facts.unseen_cases, *facts.later_days):
+        write_volume(Volume(mask, tiny.AFFINE), dataset.folder / f"labels/{name}/stomach.nii.gz")
+
+    arguments = TrainArguments(data=dataset.folder, run=tmp_path / "r", max_seconds=0.0)
+    run = Run.open(train(tiny.config(), arguments).run)
+
+    assert run.config.postprocess == (Threshold(), KeepLargest(k=1), FillHoles())
+    text = run.steps_file.read_text(encoding="utf-8")
+    assert f"# Begun with what the labels of {len(facts.train)} scans justify" in text
+    assert f"#   stomach: never more than 1 part in {len(facts.train)} scans" in text
+
+
+@pytest.mark.parametrize("steps", [(), (Threshold(),), tiny.config().postprocess])
+def test_steps_that_a_config_lists_are_those_of_the_run(data: Path, tmp_path: Path, steps) -> None:
+    config = tiny.config().model_copy(update={"postprocess": steps})
+
+    run = Run.open(train(config, TrainArguments(data=data, run=tmp_path / "r", max_seconds=0.0)).run)
+
+    assert run.config.postprocess == steps
+    assert "justify" not in run.steps_file.read_text(encoding="utf-8")
 
 
 def test_an_old_run_is_resumed_by_the_steps_of_its_config(data: Path, tmp_path: Path) -> None:

@@ -37,9 +37,17 @@ def class_ranges(labels: Labels, border_mm: float | None) -> ReferenceRanges:
 
 
 def training_label_features(members: Sequence[Run], dataset: Dataset) -> dict[str, Labels]:
-    """The features of each class's labels in the scans that any of the runs was trained on."""
-    names = {name for run in members for name in run.facts.train}
-    samples = [sample for sample in dataset.samples if sample.name in names and sample.labels]
+    """The features of each class's labels in the scans that any of the runs was trained on.
+
+    Scans that were excluded since are left out: their labels say nothing.
+    """
+    samples = [
+        sample
+        for sample in dataset.samples
+        if any(run.facts.split_name(sample.identity) == "train" for run in members)
+        and sample.labels
+        and not sample.excluded
+    ]
     task = partial(_measure_scan_labels, dataset, members[0].config.data.intensity)
     by_class: dict[str, Labels] = {name: {} for name in dataset.classes}
     killed = "the process that looked at it was killed (out of memory?)"

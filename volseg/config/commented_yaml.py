@@ -36,21 +36,23 @@ MEANINGS = {
 """Comments of settings for which no reason is given."""
 
 
-def format_config(config: Config, reasons: Mapping[str, str], header: Sequence[str]) -> str:
+def format_config(
+    config: Config, reasons: Mapping[str, str], header: Sequence[str], footer: Sequence[str] = ()
+) -> str:
     """YAML that `config.load` reads back as this config, with `reasons` by dotted key as comments.
 
-    A setting without a reason has its meaning, or `default`. Indented lines of the header are commands
-    and are not wrapped.
+    A setting without a reason has its meaning, or `default`; steps that the config does not list are left
+    out. Indented lines of the header and the footer are commands or YAML and are not wrapped.
     """
-    lines = [f"# {part}" for line in header for part in _wrap_header_line(line)]
-    body = _section_lines(config.model_dump(mode="json"), reasons, "")
-    return "\n".join([*lines, *body, ""])
+    above, below = ([f"# {part}" for line in end for part in _wrap_line(line)] for end in (header, footer))
+    body = _section_lines(config.to_values(), reasons, "")
+    return "\n".join([*above, *body, *below, ""])
 
 
-def _wrap_header_line(line: str) -> list[str]:
-    """A line of the header, wrapped if it is no command (indented)."""
+def _wrap_line(line: str) -> list[str]:
+    """A line of the header or footer, wrapped if it is not indented."""
     if line.startswith("  "):
-        return ["  " + " ".join(line.split())]
+        return [" " * (len(line) - len(line.lstrip(" "))) + " ".join(line.split())]
     return textwrap.wrap(line, WIDTH - 2)
 
 

@@ -46,6 +46,15 @@ class Config(Section):
         return self
 
     @property
+    def lists_steps(self) -> bool:
+        """Whether the config itself lists `postprocess`; else `volseg train` adds what the labels justify."""
+        return "postprocess" in self.model_fields_set
+
+    def to_values(self) -> dict[str, Any]:
+        """JSON values of which `validate_values` makes this config again; steps only if it lists them."""
+        return self.model_dump(mode="json", exclude=set() if self.lists_steps else {"postprocess"})
+
+    @property
     def window(self) -> Size:
         """The sliding window in voxels (X, Y, Z)."""
         return self.inference.window or self.train.patch

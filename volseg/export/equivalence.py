@@ -110,9 +110,15 @@ def _cropped_phantom(run: Run) -> Volume:
 
 
 def held_out_samples(run: Run, dataset: Dataset) -> list[Sample]:
-    """The scans of the first of the run's sets that the dataset has scans of, validation's first."""
-    sets = ([s for s in dataset.samples if s.name in getattr(run.facts, name)] for name in SETS)
-    return next(filter(None, sets), [])
+    """The scans of the first of the run's sets that the dataset has scans of, validation's first.
+
+    A scan that ancestors of the weights were trained on counts as the run's own training scan.
+    """
+    sets: dict[str, list[Sample]] = {name: [] for name in (*SETS, "other")}
+    for sample in dataset.samples:
+        seen = run.facts.seen_in_training(sample.identity)
+        sets["train" if seen == "scan" else run.facts.split_name(sample.identity)].append(sample)
+    return next((sets[name] for name in SETS if sets[name]), [])
 
 
 def compare_predictions(run: Run, package: Run, scan: ExampleScan) -> EquivalenceResult:

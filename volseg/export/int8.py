@@ -93,7 +93,8 @@ def comparison_samples(run: Run, dataset: Dataset | None) -> list[Sample]:
     Raises:
         UserError: there are none, or no training scans that give the ranges.
     """
-    samples = [sample for sample in held_out_samples(run, dataset) if sample.labels] if dataset else []
+    found = held_out_samples(run, dataset) if dataset else []
+    samples = [sample for sample in found if sample.labels and not sample.excluded]
     if dataset is None or not samples or not _training_samples(run, dataset):
         raise UserError(
             "--int8: needs the scans that the run was trained and validated on; name their dataset "
@@ -117,7 +118,8 @@ def quantise_if_equivalent(
     processes.run_in_subprocess(_quantise_package, (package, dataset, eight / names[0]))
     quantised = seal_package(eight, run, "openvino", "int8")
     before, after = _score_packages([package, quantised], dataset, scans)
-    result = Int8Result(len(scans), before, after, scans[0].name in run.facts.train)
+    trained_on = run.facts.seen_in_training(scans[0].identity) == "scan"
+    result = Int8Result(len(scans), before, after, trained_on)
     if result.is_accepted:
         for name in names:
             (eight / name).replace(package.folder / name)
@@ -167,7 +169,8 @@ def _window_box(starts: Sequence[int], run: Run) -> Box:
 
 
 def _training_samples(run: Run, dataset: Dataset) -> list[Sample]:
-    return [sample for sample in dataset.samples if sample.name in run.facts.train and sample.labels]
+    own = (sample for sample in dataset.samples if run.facts.split_name(sample.identity) == "train")
+    return [sample for sample in own if sample.labels]
 
 
 def _score_packages(packages: Sequence[Run], dataset: Dataset, scans: Sequence[Sample]) -> list[PackageScore]:

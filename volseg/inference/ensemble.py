@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from volseg import __version__
@@ -16,13 +17,11 @@ from volseg.runs import locate
 from volseg.runs.folds import FinishedFolds
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
-from volseg.runs.run_files import RunSplits, Seen
+from volseg.runs.run_files import SETS, RunSplits
+from volseg.runs.trained_on import TrainedOn
 from volseg.system.hardware import available_cores
 
 FAST_OVERLAP = 0.25
-SEEN: tuple[Seen, ...] = ("scan", "case", "none")
-SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
-"""Both in order of what training saw, the most first."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +83,14 @@ class Ensemble:
         hashes = [run.weights_digest for run in self.runs]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
-    def set_of(self, scan: str) -> str:
+    def set_of(self, scan: ScanIdentity) -> str:
         """The set of a scan, in the run whose training saw the most of it."""
         return min((run.facts.split_name(scan) for run in self.runs), key=SETS.index)
 
-    def seen_in_training(self, scan: ScanIdentity) -> Seen:
-        """What training saw of a scan, in the run that saw the most of it."""
-        return min((run.facts.seen_in_training(scan) for run in self.runs), key=SEEN.index)
-
-    def chose_weights(self, scan: ScanIdentity) -> bool:
-        """Whether the weights of any of the runs were chosen by a scan."""
-        return any(run.facts.chose_weights(scan) for run in self.runs)
+    @cached_property
+    def trained_on(self) -> TrainedOn:
+        """The scans that went into the weights of any of the runs."""
+        return sum((run.facts.trained_on for run in self.runs), TrainedOn())
 
     def notes(self) -> Iterator[str]:
         """Notes for the user: folds that take no part, post-processing that has no effect."""

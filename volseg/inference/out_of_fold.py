@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,16 +12,18 @@ from volseg.arguments import InferArguments
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.formatting import natural_key
+from volseg.formatting import join_names, natural_key
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.predictor import Predictor
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.runs import locate as runs
 from volseg.runs.package import Package, open_run
 from volseg.runs.run import Run
+from volseg.runs.trained_on import SEEN
 from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
+VALIDATION = ("unseen_cases", "later_days")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +59,20 @@ class OutOfFoldScans:
         members = tuple(_refuse_package(open_run(member), verb) for member in runs.member_folders(folder))
         dataset = Dataset.load(data)
         members[0].check_classes(dataset.classes, data)
-        run_by_scan = _least_exposed_runs(members)
-        _refuse_other_dataset(folder, dataset, run_by_scan)
+        _refuse_other_dataset(folder, dataset, members)
+        run_by_scan = _least_exposed_runs(members, dataset)
+        left_out = _left_out_scans(members, dataset, run_by_scan)
         scans = _ordered_scans(members, dataset, run_by_scan)
         if not scans:
-            raise UserError(
-                f"{folder}: has no labelled validation scan in {data}, so nothing to {verb} by; train "
-                "with data.split=folds"
+            raise UserError.from_problems(
+                [
+                    f"{folder}: has no labelled validation scan in {data} that training did not see, so "
+                    f"nothing to {verb} by; train with data.split=folds",
+                    *left_out,
+                ]
             )
+        for line in left_out:
+            log.info("%s: not used to %s by: %s", folder, verb, line)
         dataset.check_files([sample for _, sample in scans])
         return cls(folder, members, dataset, scans)
 
@@ -105,23 +113,53 @@ def _refuse_package(run: Run, verb: str) -> Run:
     return run
 
 
-def _least_exposed_runs(members: Sequence[Run]) -> dict[str, Run]:
-    """For each validation scan the run that saw the least of its case."""
+def _least_exposed_runs(members: Sequence[Run], dataset: Dataset) -> dict[str, Run]:
+    """For each validation scan the run whose weights, and those they came from, saw the least of its case.
+
+    Scans that all of them were trained on, and those that are excluded, are not among them.
+    """
+    scans = [sample.identity for sample in dataset.samples]
+    known = [(run, run.facts.trained_on.for_dataset(scans)) for run in members]
     runs: dict[str, Run] = {}
-    for split in ("unseen_cases", "later_days"):
-        for run in members:
-            for name in getattr(run.facts, split):
-                runs.setdefault(name, run)
+    for sample in dataset.samples:
+        exposure = {
+            trained_on.seen_in_training(sample.identity): run
+            for run, trained_on in reversed(known)  # of several the first
+            if run.facts.split_name(sample.identity) in VALIDATION
+        }
+        least = max(exposure, key=SEEN.index, default=SEEN[0])
+        if least != "scan" and not sample.excluded:
+            runs[sample.name] = exposure[least]
     return runs
 
 
-def _refuse_other_dataset(folder: Path, dataset: Dataset, names: Collection[str]) -> None:
+def _left_out_scans(
+    members: Sequence[Run], dataset: Dataset, run_by_scan: Mapping[str, Run]
+) -> tuple[str, ...]:
+    """A line for each reason why validation scans are left out, and the scans."""
+    reasons: dict[str, list[str]] = {}
+    for sample in dataset.samples:
+        is_validated = any(run.facts.split_name(sample.identity) in VALIDATION for run in members)
+        if is_validated and sample.name not in run_by_scan:
+            reason = "excluded from the dataset"
+            if not sample.excluded:
+                reason = "trained on by the weights that training began with"
+            reasons.setdefault(reason, []).append(sample.name)
+    return tuple(f"{reason}: {join_names(names)}" for reason, names in reasons.items())
+
+
+def _refuse_other_dataset(folder: Path, dataset: Dataset, members: Sequence[Run]) -> None:
     """Raise where most validation scans are missing: then scans of the same name may be other scans."""
-    lacking = sorted(set(names) - {sample.name for sample in dataset.samples}, key=natural_key)
-    if 2 * len(lacking) > len(names):
+    known = {one.name: one for run in members for one in run.facts.validation_scans}
+    there = [sample.identity for sample in dataset.samples]
+    lacking = [name for name, one in known.items() if not any(map(one.is_same_scan, there))]
+    lacking.sort(key=natural_key)
+    if 2 * len(lacking) > len(known):
+        namesakes = {one.name for one in there}.intersection(lacking)
+        hint = ", whose names are other images there" if namesakes else ""
         raise UserError(
-            f"{dataset.folder}: lacks {len(lacking)} of the {len(names)} validation scans of {folder} "
-            f"({lacking[0]} ...); name the dataset that it was trained on"
+            f"{dataset.folder}: lacks {len(lacking)} of the {len(known)} validation scans of {folder} "
+            f"({lacking[0]} ...){hint}; name the dataset that it was trained on"
         )
     if lacking:
         log.info("%s: lacks the validation scans %s", dataset.folder, ", ".join(lacking))

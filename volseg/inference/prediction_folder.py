@@ -12,7 +12,7 @@ from volseg import __version__
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
-from volseg.runs.run_files import Seen
+from volseg.runs.trained_on import Seen
 from volseg.schema import ClassName, PathInside, ScanName
 from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json, write_json

@@ -247,6 +247,7 @@ class ScanPipeline:
 
     def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
         source, identity = scan.source, scan.identity
+        trained_on = self.ensemble.trained_on.for_dataset((*source.beside, identity))
         return PredictionRecord(
             scan=source.name,
             case=source.case,
@@ -255,8 +256,8 @@ class ScanPipeline:
             run=self.ensemble.name,
             weights=self.ensemble.weights_digest,
             classes=self.ensemble.facts.classes,
-            fold_set=self.ensemble.set_of(source.name),
-            seen=self.ensemble.seen_in_training(identity),
-            chose_weights=self.ensemble.chose_weights(identity),
+            fold_set=self.ensemble.set_of(identity),
+            seen=trained_on.seen_in_training(identity),
+            chose_weights=trained_on.chose_weights(identity),
             **{"files": scan.files, **fields},
         )

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class ScanSource:
     """A scan to predict: its files and, where it came from slices, their numbers.
 
-    `problem` says why the scan can't be read at all.
+    `beside` are the scans of its dataset, if it is of one. `problem` says why it can't be read at all.
     """
 
     name: str
@@ -38,6 +38,7 @@ class ScanSource:
     paths: tuple[Path, ...] = ()
     slices: tuple[int, ...] = ()
     scan: SliceScan | None = None
+    beside: tuple[ScanIdentity, ...] = ()
     problem: str = ""
 
     @property
@@ -93,8 +94,15 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
     samples = _select_samples(options, dataset, ensemble)
     if not samples:
         raise UserError(f"{options.data}: no scan in {options.split}; {_sets_hint(ensemble)}")
+    beside = tuple(sample.identity for sample in dataset.samples)
     return [
-        ScanSource(sample.name, sample.case, tuple(dataset.folder / i for i in sample.images), sample.slices)
+        ScanSource(
+            sample.name,
+            sample.case,
+            tuple(dataset.folder / image for image in sample.images),
+            sample.slices,
+            beside=beside,
+        )
         for sample in samples
     ]
 
@@ -115,7 +123,7 @@ def _select_samples(options: InferArguments, dataset: Dataset, ensemble: Ensembl
     if options.split == "test":
         return [sample for sample in dataset.samples if sample.part == "test"]
     if options.split:
-        return [sample for sample in dataset.samples if ensemble.set_of(sample.name) == options.split]
+        return [sample for sample in dataset.samples if ensemble.set_of(sample.identity) == options.split]
     return list({s.name: s for name in options.case for s in dataset.select_samples(name)}.values())
 
 

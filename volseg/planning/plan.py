@@ -23,10 +23,12 @@ from volseg.planning.design_search import ResourceUse, largest_fitting
 from volseg.planning.network_design import BATCH, NetworkDesign, candidate_designs
 from volseg.planning.resource_estimate import ResourceEstimate, TrialTooLargeError, estimate_resources
 from volseg.planning.target_grid import TargetGrid
+from volseg.postprocessing.label_steps import LabelSteps
 from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.scan_stats import ScanStats
 from volseg.stats.stats import stats
 from volseg.system.hardware import free_memory
+from volseg.training.label_parts import steps_by_labels
 
 log = logging.getLogger(__name__)
 ROOM = 0.9  # share of the memory that a trial may use; training may need more than its first few steps
@@ -49,7 +51,10 @@ class TrainingBudget:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A config, the reasons of its settings by dotted key, and the estimated time and memory."""
+    """A config, the reasons of its settings by dotted key, and the estimated time and memory.
+
+    `label_steps` are what all labels justify; the config lists no steps, as a run finds its own.
+    """
 
     config: Config
     statistics: DatasetStats
@@ -57,6 +62,7 @@ class TrainingPlan:
     budget: TrainingBudget
     estimate: ResourceEstimate
     reasons: dict[str, str]
+    label_steps: LabelSteps
 
 
 def plan(options: PlanArguments) -> TrainingPlan:
@@ -94,7 +100,8 @@ def plan(options: PlanArguments) -> TrainingPlan:
     estimate = replace(estimates[number], config=config)
     full_scan = next(design.patch for design in designs if design.batch == BATCH)
     reasons |= _design_reasons(estimate, target, budget, shrunk=designs[number].patch != full_scan) | schedule
-    return TrainingPlan(config, statistics, target, budget, estimate, reasons)
+    label_steps = steps_by_labels(Dataset.load(options.data), {scan.name for scan in scans})
+    return TrainingPlan(config, statistics, target, budget, estimate, reasons, label_steps)
 
 
 def _try_design(
@@ -129,7 +136,7 @@ def _design_config(base: Config, design: NetworkDesign) -> Config:
     settings = base.train.model_copy(update={"patch": design.patch, "batch": design.batch})
     window = base.inference.model_copy(update={"window": design.patch})
     update = {"network": design.network, "train": settings, "inference": window}
-    return validate_values(base.model_copy(update=update).model_dump(), "plan")
+    return validate_values(base.model_copy(update=update).to_values(), "plan")
 
 
 def _data_settings(

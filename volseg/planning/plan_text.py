@@ -7,11 +7,13 @@ from volseg.config import commented_yaml
 from volseg.formatting import format_bytes, format_duration, format_size
 from volseg.planning.plan import STEP_SECONDS, TrainingPlan
 from volseg.planning.tables import busy_note, epoch_text, memory_text, run_text
+from volseg.runs.config_files import step_lines
 
 
 def plan_yaml(plan: TrainingPlan, data: Path, out: Path | None) -> str:
     """The planned config as YAML, with the reason of each setting as a comment."""
-    return commented_yaml.format_config(plan.config, plan.reasons, list(_header_lines(plan, data, out)))
+    header, footer = list(_header_lines(plan, data, out)), list(_footer_lines(plan))
+    return commented_yaml.format_config(plan.config, plan.reasons, header, footer)
 
 
 def _header_lines(plan: TrainingPlan, data: Path, out: Path | None) -> Iterator[str]:
@@ -43,6 +45,17 @@ def _header_lines(plan: TrainingPlan, data: Path, out: Path | None) -> Iterator[
     yield f"Memory: {memory_text(estimate)}."
     if measured.gpu_memory is not None:
         yield f"GPU memory: {format_bytes(measured.gpu_memory)} at the peak."
+
+
+def _footer_lines(plan: TrainingPlan) -> Iterator[str]:
+    """The comment below a planned config: the steps that a run begins with, which its own labels justify."""
+    yield (
+        "postprocess is left out, so that volseg train begins with what the labels of its training scans "
+        "justify, told in the run's postprocess.yaml. By all labelled scans it would be:"
+    )
+    yield "  postprocess:"
+    yield from (f"    {line}" for line in step_lines(plan.label_steps.added_to(plan.config.postprocess)))
+    yield from (line.strip() for line in plan.label_steps.comments)
 
 
 def plan_rows(plan: TrainingPlan) -> Iterator[tuple[str, str]]:

@@ -48,7 +48,7 @@ def write_steps(folder: Path, steps: Sequence[Step], comments: Sequence[str] = (
     lines = [line for text in (*HEADER, *comments) for line in text.splitlines() or [""]]
     printable = ("".join(c if c.isprintable() else " " for c in line) for line in lines)
     commented = (f"# {line}".rstrip() for line in printable)  # YAML has no control characters
-    write_text(folder / POSTPROCESS, "\n".join([*commented, *_step_lines(steps), ""]))
+    write_text(folder / POSTPROCESS, "\n".join([*commented, *step_lines(steps), ""]))
 
 
 def refuse_unfit_steps(steps: Sequence[Step], classes: Sequence[str], path: Path) -> None:
@@ -78,7 +78,7 @@ def _read_step_list(path: Path) -> list[object]:
     return values
 
 
-def _step_lines(steps: Sequence[Step]) -> Iterator[str]:
+def step_lines(steps: Sequence[Step]) -> Iterator[str]:
     """A line a step, with all its settings; `only` is left out of a step for all classes."""
     if not steps:
         yield "[]"
@@ -89,9 +89,9 @@ def _step_lines(steps: Sequence[Step]) -> Iterator[str]:
         yield "- " + flow.removesuffix("\n").removesuffix("\n...")
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """Write the steps, and the rest of the resolved config with the version."""
-    write_steps(folder, config.postprocess)
+def write_config(folder: Path, config: Config, comments: Sequence[str] = ()) -> None:
+    """Write the steps, below lines of comment, and the rest of the resolved config with the version."""
+    write_steps(folder, config.postprocess, comments)
     _write_config_values(
         folder, {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})}
     )

@@ -14,6 +14,7 @@ from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.postprocessing import Step
 from volseg.runs import config_files
+from volseg.runs.ancestry import read_splits
 from volseg.runs.folds import NAMES, FinishedFolds
 from volseg.runs.run_files import BEST, CONFIG, METRICS, SPLITS, RunSplits
 from volseg.system.files import atomic_path, write_text
@@ -35,9 +36,9 @@ class Run:
         self.facts = facts
 
     @classmethod
-    def create(cls, folder: Path, config: Config, facts: RunSplits) -> "Run":
-        """Write the resolved config, the steps of post-processing in a file of their own, and the splits."""
-        config_files.write_config(folder, config)
+    def create(cls, folder: Path, config: Config, facts: RunSplits, comments: Sequence[str] = ()) -> "Run":
+        """Write the resolved config, the steps below comments in a file of their own, and the splits."""
+        config_files.write_config(folder, config, comments)
         facts.write(folder)
         return cls(folder, config, facts)
 
@@ -51,7 +52,7 @@ class Run:
         if FinishedFolds.read(folder):
             raise UserError(f"{folder}: holds {len(NAMES)} runs; name one, e.g. {folder / NAMES[0]}")
         missing = next((name for name in (CONFIG, SPLITS) if not (folder / name).is_file()), "")
-        facts = RunSplits.read(folder)
+        facts = read_splits(folder)
         if missing or facts is None:
             raise UserError(f"{folder}: not a run, {missing} is missing; make one with `volseg train`")
         return cls(folder, config_files.read_config(folder, facts.classes), facts)

@@ -1,17 +1,16 @@
 """The files of a run's folder, and the content of those that hold for all its stages."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
 from volseg.data.image_identity import ScanIdentity
 from volseg.data.scan_names import case_and_day
 from volseg.runs import config_files
+from volseg.runs.trained_on import Seen, TrainedOn
 from volseg.schema import ClassName, ScanName, Section
 from volseg.system.json_files import JsonFile
-
-Seen = Literal["scan", "case", "none"]
 
 
 class FileChecksums(Section):
@@ -37,25 +36,9 @@ BEST, LAST = "best.safetensors", "last.pt"
 CONFIG, SPLITS, METRICS = config_files.CONFIG, "splits.json", "metrics.csv"
 CALIBRATION = "calibration.json"
 TUNE = "tune.json"
-
-
-class TrainedOn(Section):
-    """The scans that went into weights: those they were `fitted` on, and those that `chose` the best of them.
-
-    `unknown` names weights among their ancestors of which nothing is known.
-    """
-
-    fitted: tuple[ScanIdentity, ...] = ()
-    chose: tuple[ScanIdentity, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-    def __add__(self, other: "TrainedOn") -> "TrainedOn":
-        """Both together, each scan once."""
-        return TrainedOn(
-            fitted=tuple(dict.fromkeys((*self.fitted, *other.fitted))),
-            chose=tuple(dict.fromkeys((*self.chose, *other.chose))),
-            unknown=tuple(dict.fromkeys((*self.unknown, *other.unknown))),
-        )
+WEIGHTS = "weights.json"
+SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
+"""In order of what training saw, the most first."""
 
 
 class RunSplits(JsonFile):
@@ -82,25 +65,19 @@ class RunSplits(JsonFile):
     inherited: TrainedOn | None = None
     slice_mm: float | None = None
 
-    def split_name(self, scan: str) -> str:
+    def split_name(self, scan: ScanIdentity) -> str:
         """The set of a scan, or "other"."""
-        names = ("train", "unseen_cases", "later_days", "hold_out")
-        return next((name for name in names if scan in getattr(self, name)), "other")
+        own = ((name, one) for name in SETS[:-1] for one in getattr(self, name))
+        alike = ((name, one) for name, one in own if one == scan.name or self.images.get(one) == scan.image)
+        return next((name for name, one in alike if scan.is_same_scan(self.identity_of(one))), SETS[-1])
 
-    def seen_in_training(self, scan: ScanIdentity, *, namesakes: bool = False) -> Seen:
-        """What training saw: this very "scan", another day of its "case", or "none" of it.
-
-        With `namesakes` the names are of other scans than the run's, so that a case's name says nothing.
-        """
-        fitted = self.trained_on.fitted
-        if any(scan.is_same_scan(one) for one in fitted):
-            return "scan"
-        others = (one.case for one in fitted if one.name != scan.name)
-        return "case" if not namesakes and scan.case in others else "none"
+    def seen_in_training(self, scan: ScanIdentity) -> Seen:
+        """What training saw: this very "scan", another day of its "case", or "none" of it."""
+        return self.trained_on.seen_in_training(scan)
 
     def chose_weights(self, scan: ScanIdentity) -> bool:
         """Whether the best weights were chosen by this scan, among others."""
-        return any(scan.is_same_scan(one) for one in self.trained_on.chose)
+        return self.trained_on.chose_weights(scan)
 
     @property
     def trained_on(self) -> TrainedOn:
@@ -108,9 +85,13 @@ class RunSplits(JsonFile):
 
         Without validation the last weights are kept, and no scan chose them.
         """
-        fitted = tuple(map(self.identity_of, self.train))
-        chose = tuple(map(self.identity_of, (*self.unseen_cases, *self.later_days)))
-        return TrainedOn(fitted=fitted, chose=chose) + (self.inherited or TrainedOn())
+        own = TrainedOn(fitted=tuple(map(self.identity_of, self.train)), chose=self.validation_scans)
+        return own + (self.inherited or TrainedOn())
+
+    @property
+    def validation_scans(self) -> tuple[ScanIdentity, ...]:
+        """The scans by which the best weights were chosen."""
+        return tuple(map(self.identity_of, (*self.unseen_cases, *self.later_days)))
 
     def identity_of(self, scan: str) -> ScanIdentity:
         """What tells a scan of this run from others."""

@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ from pathlib import Path
 from volseg.errors import OutputError
 
 PREFIX = ".partial-"
+GZIP = b"\x1f\x8b"
+TRAILER = 8  # bytes at the end of gzip: CRC-32 and length
 
 
 @contextmanager
@@ -85,6 +89,22 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows((header, *rows))
     write_text(path, text.getvalue())
+
+
+def read_content_checksum(path: Path) -> str:
+    """CRC-32 and length of a file's content, in hex; of a gzip file, by its last bytes, of what is packed.
+
+    Equal content may be packed into other bytes.
+    """
+    with path.open("rb") as file:
+        if file.read(2) == GZIP and file.seek(0, os.SEEK_END) > len(GZIP) + TRAILER:
+            file.seek(-TRAILER, os.SEEK_END)
+            checksum, length = struct.unpack("<II", file.read())
+            if length:  # files of many blocks end in an empty one
+                return f"{checksum:08x}{length:08x}"
+        file.seek(0)
+        content = file.read()
+    return f"{zlib.crc32(content):08x}{len(content) % 2**32:08x}"
 
 
 _REASONS = {

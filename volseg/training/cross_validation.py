@@ -6,8 +6,6 @@ from pathlib import Path
 
 from volseg.arguments import InferArguments, TrainArguments
 from volseg.config.config import Config
-from volseg.data.dataset import Dataset
-from volseg.data.splits import split_samples
 from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.summary import Scores
@@ -17,7 +15,7 @@ from volseg.runs.folds import NAMES, OUT_OF_FOLD, FinishedFolds, FoldOutcome
 from volseg.runs.run import Run
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.launcher import launch
-from volseg.training.train import with_own_postprocessing
+from volseg.training.train import describe_changed_data, load_and_split, with_own_postprocessing
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +90,8 @@ def _is_up_to_date(config: Config, options: TrainArguments, ended: FoldOutcome) 
     if not (options.run / SPLITS).is_file():
         return False  # the fold was removed
     run = Run.open(options.run)
-    facts = run.facts
-    samples = Dataset.load(options.data).samples
-    parts = split_samples(samples, fold=options.first_fold, hold_out=config.data.hold_out)
-    same = (facts.train, facts.unseen_cases, facts.later_days, facts.hold_out) == tuple(parts)
+    _, facts = load_and_split(config, options.data, options.first_fold)
+    same = not any(describe_changed_data(run.facts, facts))
     same = same and ended.max_seconds == options.max_seconds
     return same and run.config == with_own_postprocessing(config, run)
 

@@ -12,9 +12,11 @@ from volseg.arguments import RUNS
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import LISTED, join_names
 from volseg.model.distributed import process_group
+from volseg.runs.ancestry import read_trained_on
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, SPLITS, RunSplits
+from volseg.runs.run_files import BEST, WEIGHTS, RunSplits
+from volseg.runs.trained_on import SEEN, TrainedOn
 from volseg.system.json_files import read_json, write_json
 from volseg.training.pretrained_weights import (
     LoadResult,
@@ -25,19 +27,20 @@ from volseg.training.pretrained_weights import (
 )
 
 log = logging.getLogger(__name__)
-RECORD = "weights.json"
 
 
 class WeightsRecord(LoadResult):
     """The content of `weights.json`: the source of a run's first weights, and which of them were loaded.
 
-    `seen` names validation scans of this run that the weights' own run was trained on.
+    `seen` names validation scans of this run that the weights, or those they came from, were trained on;
+    `of_unknown_scans` are those among them of which nobody knows what they were trained on.
     """
 
     source: str
     file: str
     sha256: str
     seen: tuple[str, ...] = ()
+    of_unknown_scans: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def resolve_start(source: str | None, run: Path, *, resume: bool) -> StartWeight
     Raises:
         UserError: no such weights, unreadable ones, or a run that was started from others.
     """
-    record = _read_record(run / RECORD) if resume else None
+    record = _read_record(run / WEIGHTS) if resume else None
     begun = resume and has_checkpoint(run)
     if record is None:
         if source is None:
@@ -84,11 +87,12 @@ def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None
         source=start.source,
         file=str(weights.file),
         sha256=weights.sha256,
-        seen=tuple(_validation_scans_seen(run, weights.file.with_name(SPLITS))),
+        seen=tuple(_validation_scans_seen(run.facts)),
+        of_unknown_scans=run.facts.trained_on.unknown,
         **load_weights(network, weights).model_dump(),
     )
     if process_group.rank() == 0:
-        write_json(run.folder / RECORD, record)
+        write_json(run.folder / WEIGHTS, record)
     for line in summary_lines(record):
         log.info(line)
 
@@ -126,11 +130,13 @@ def summary_lines(record: WeightsRecord) -> Iterator[str]:
     )
     shapes = [f"{mismatch.name} ({shape_mismatch_text(mismatch)})" for mismatch in record.wrong_shape]
     leak = "scans that validate this run trained these weights, so its scores are too good"
+    unknown = "are of unknown scans, which may be those that validate this run"
     for reason, names, shown in (
         ("stay fresh, other shapes", shapes, shapes),
         ("stay fresh, not in the file", record.missing, group_by_prefix(record.missing)),
         ("of the file have no place here", record.extra, group_by_prefix(record.extra)),
         (leak, record.seen, record.seen),
+        (unknown, record.of_unknown_scans, record.of_unknown_scans),
     ):
         if names:
             yield f"  {len(names)} {reason}: {join_names(shown)}"
@@ -149,22 +155,22 @@ def group_by_prefix(names: Sequence[str]) -> list[str]:
     return [below[0] if len(below) == 1 else f"{head}.* ({len(below)})" for head, below in groups.items()]
 
 
-def _validation_scans_seen(run: Run, splits: Path) -> Iterator[str]:
-    """Validation scans of this run of which the weights' own run (by its splits.json) has seen more."""
-    if not splits.is_file():
-        return
-    try:
-        theirs, ours = read_json(splits, RunSplits), run.facts
-    except UserError:
-        log.info("%s: not readable, so it is unknown which scans the weights have seen", splits)
-        return
-    if theirs.dataset != ours.dataset:
-        return
-    for name in (*ours.unseen_cases, *ours.later_days, *ours.hold_out):
-        scan = ours.identity_of(name)
-        before = theirs.seen_in_training(scan)
-        if before == "scan" or (before == "case" and ours.seen_in_training(scan) == "none"):
-            yield name
+def with_ancestors(facts: RunSplits, start: StartWeights | None) -> RunSplits:
+    """The splits of a new run with what went into the weights that it starts from."""
+    return facts.model_copy(
+        update={"inherited": read_trained_on(start.weights.file) if start else TrainedOn()}
+    )
+
+
+def _validation_scans_seen(facts: RunSplits) -> Iterator[str]:
+    """Scans kept from this training of which that of its first weights has seen more."""
+    names = (*facts.unseen_cases, *facts.later_days, *facts.hold_out)
+    scans = [facts.identity_of(name) for name in names]
+    before = (facts.inherited or TrainedOn()).for_dataset(map(facts.identity_of, (*facts.train, *names)))
+    own = TrainedOn(fitted=tuple(map(facts.identity_of, facts.train)))
+    for scan in scans:
+        if SEEN.index(before.seen_in_training(scan)) < SEEN.index(own.seen_in_training(scan)):
+            yield scan.name
 
 
 def _read_record(path: Path) -> WeightsRecord | None:

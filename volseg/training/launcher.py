@@ -77,7 +77,7 @@ def launch(config: Config, options: TrainArguments) -> TrainingResult:
             f"--devices {devices}: this machine lends {most} {kind}; give a number from 1 to {most}"
         )
     with tempfile.TemporaryDirectory(prefix="volseg-") as folder:
-        order = LaunchOrder(config=config.model_dump(mode="json"), options=options)
+        order = LaunchOrder(config=config.to_values(), options=options)
         write_text(Path(folder) / ORDER, order.model_dump_json())
         return _RankLauncher(Path(folder), devices, options.run).run_ranks()
 

@@ -1,6 +1,7 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from volseg import console
 from volseg.arguments import Fold, TrainArguments
 from volseg.config.config import Config
-from volseg.data.dataset import Dataset
+from volseg.data.dataset import Dataset, Sample
 from volseg.data.splits import split_samples
 from volseg.errors import UserError
+from volseg.formatting import join_names
 from volseg.inference.predictor import build_predictor, ensemble_member
 from volseg.model.distributed import process_group
 from volseg.model.distributed.sync_batch_norm import convert_sync_batch_norm
@@ -23,9 +25,11 @@ from volseg.model.networks import init_prior_bias
 from volseg.postprocessing import ineffective_steps, unknown_classes
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
-from volseg.runs.run_files import LAST, RunSplits
+from volseg.runs.run_files import LAST, FileChecksums, RunSplits
+from volseg.system.files import read_content_checksum
 from volseg.training import fine_tuning, loop
 from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.label_parts import steps_by_labels
 from volseg.training.loading.loader import TrainingPatches
 from volseg.training.loading.scan_cache import ScanCache
 from volseg.training.loop import Training
@@ -96,10 +100,20 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
         fold=fold,
         cases={sample.name: sample.case for sample in samples},
         images={sample.name: sample.image_hash for sample in samples if sample.image_hash},
+        files={sample.name: _file_checksums(dataset, sample) for sample in samples},
         slice_mm=dataset.slice_mm,
         **parts._asdict(),
     )
     return dataset, facts
+
+
+def _file_checksums(dataset: Dataset, sample: Sample) -> FileChecksums:
+    """The checksums of a scan's image and labels."""
+    labels = (sample.labels or {}).values()
+    return FileChecksums(
+        image=" ".join(read_content_checksum(dataset.folder / file) for file in sample.images),
+        labels=" ".join(read_content_checksum(dataset.folder / file) for file in labels),
+    )
 
 
 def build_training(
@@ -178,20 +192,19 @@ def _open_run_and_dataset(
     if start:  # weights of which nothing fits are refused before anything is written
         network = config.network.build(len(facts.channels), len(facts.classes))
         match_tensors(network, start.weights)
-    return _open_run(config, options, facts), dataset, start
+    return _open_run(config, options, dataset, fine_tuning.with_ancestors(facts, start)), dataset, start
 
 
-def _open_run(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
+def _open_run(config: Config, options: TrainArguments, dataset: Dataset, facts: RunSplits) -> Run:
     if not options.resume:
         if options.run.exists() and any(options.run.iterdir()):
             raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
-        return Run.create(options.run, config, facts)
+        return _create_run(config, options.run, dataset, facts)
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
     new = with_own_postprocessing(config, run)
     problems = _changed_settings(run.config.model_dump(), new.model_dump())
-    if run.facts != facts:
-        problems.append("the dataset or fold (splits.json differs)")
+    problems += describe_changed_data(run.facts, facts)
     if problems:
         raise UserError(
             f"{options.run}: can't be resumed with other settings: {', '.join(problems)}; "
@@ -200,9 +213,31 @@ def _open_run(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
     return run
 
 
+def describe_changed_data(old: RunSplits, new: RunSplits) -> Iterator[str]:
+    """A line if the sets differ, and one each if the labels or the images of scans do, which it names."""
+    later = {"cases", "images", "files", "inherited", "slice_mm"}  # which earlier versions did not write
+    if old.model_dump(exclude=later) != new.model_dump(exclude=later):
+        yield "the dataset or fold (splits.json differs)"
+    for part in FileChecksums.model_fields:
+        pairs = {name: (one, new.files[name]) for name, one in old.files.items() if name in new.files}
+        changed = [name for name, pair in pairs.items() if getattr(pair[0], part) != getattr(pair[1], part)]
+        if changed:
+            yield f"the {part} of {join_names(changed)} (changed since)"
+
+
+def _create_run(config: Config, folder: Path, dataset: Dataset, facts: RunSplits) -> Run:
+    """A new run; where the config lists no steps, it begins with those that the training labels justify."""
+    if config.lists_steps:
+        return Run.create(folder, config, facts)
+    justified = steps_by_labels(dataset, facts.train)
+    steps = justified.added_to(config.postprocess)
+    complete = config.model_copy(update={"postprocess": steps})
+    return Run.create(folder, complete, facts, comments=justified.comments)
+
+
 def with_own_postprocessing(config: Config, run: Run) -> Config:
-    """The config with the run's own post-processing, which `volseg tune` may have changed."""
-    if config.postprocess != run.config.postprocess:
+    """The config with the run's own post-processing, by its labels or by `volseg tune`."""
+    if config.lists_steps and config.postprocess != run.config.postprocess:
         log.info("%s: keeps its own steps, which are not those of the config", run.steps_file)
     return config.model_copy(update={"postprocess": run.config.postprocess})
 

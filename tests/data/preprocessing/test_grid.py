@@ -44,6 +44,28 @@ def test_the_oriented_axes_run_left_posterior_inferior(shape, affine) -> None:
             assert (np.diff(turned, axis=axis) < 0).all()
 
 
+@given(shapes, affines(), st.tuples(*[st.floats(0.7, 3.0)] * 3))
+def test_the_networks_grid_has_the_voxels_that_come_nearest_to_the_volumes_size(
+    shape, affine, spacing
+) -> None:
+    grid = NetworkGrid.from_volume(Volume(np.zeros(shape), affine), spacing)
+
+    sizes_mm = np.multiply(grid.oriented_shape, grid.oriented_mm)
+    for own, mm, size_mm in zip(grid.shape, spacing, sizes_mm, strict=True):
+        assert own == 1 or abs(own * mm - size_mm) <= mm / 2 + 1e-6
+
+
+@given(shapes, affines())
+def test_the_oriented_voxel_size_is_that_of_the_axes_as_they_are_turned(shape, affine) -> None:
+    grid = NetworkGrid.from_volume(Volume(np.zeros(shape), affine), None)
+    world = np.tensordot(affine[:3, :3], np.indices(shape), 1)
+
+    x, y, z = (np.stack([grid.orient(place) for place in world])[:, *step] for step in np.eye(3, dtype=int))
+    corner = np.stack([grid.orient(place)[0, 0, 0] for place in world])
+
+    assert np.allclose(grid.oriented_mm, np.linalg.norm([x - corner, y - corner, z - corner], axis=1))
+
+
 @given(shapes, affines())
 def test_slices_lie_across_the_axis_that_runs_most_from_head_to_feet(shape, affine) -> None:
     volume = Volume(np.zeros(shape, np.uint8), affine)

@@ -69,6 +69,14 @@ def test_a_pass_goes_once_through_all_scans_and_each_patch_names_its_own(dataset
     assert names == [row.scans.names[row.scan_index(position)] for position in range(8)]
 
 
+def test_each_pass_has_an_order_of_its_own(dataset) -> None:
+    row = made(dataset)
+
+    passes = [tuple(row.scan_index(4 * number + place) for place in range(4)) for number in range(6)]
+
+    assert len(set(passes)) > 2
+
+
 def test_the_cached_scan_is_never_changed(dataset) -> None:
     row = made(dataset)
     before = [(row.scans[i].image.copy(), row.scans[i].bits.copy()) for i in range(4)]

@@ -1,0 +1,61 @@
+"""The scans that went into a run's weights, those of weights that its training began with included."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal
+
+from volseg.data.image_identity import ScanIdentity
+from volseg.schema import Section
+
+Seen = Literal["scan", "case", "none"]
+SEEN: tuple[Seen, ...] = ("scan", "case", "none")
+"""What training saw of a scan, the most first."""
+
+
+class TrainedOn(Section):
+    """The scans that went into weights: those they were `fitted` on, and those that `chose` the best of them.
+
+    `unknown` names weights among their ancestors of which nobody knows what they saw.
+    """
+
+    fitted: tuple[ScanIdentity, ...] = ()
+    chose: tuple[ScanIdentity, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def __add__(self, other: "TrainedOn") -> "TrainedOn":
+        """Both together, each scan once."""
+        return TrainedOn(
+            fitted=tuple(dict.fromkeys((*self.fitted, *other.fitted))),
+            chose=tuple(dict.fromkeys((*self.chose, *other.chose))),
+            unknown=tuple(dict.fromkeys((*self.unknown, *other.unknown))),
+        )
+
+    def for_dataset(self, scans: Iterable[ScanIdentity]) -> "TrainedOn":
+        """The same for the scans of a dataset: without names of cases, where those mean others there.
+
+        They do if most scans of the dataset that have a name in common with these have another image.
+        """
+        images = defaultdict(set)
+        for one in (*self.fitted, *self.chose):
+            images[one.name].add(one.image)
+        common = [one for one in scans if one.image and "" not in images.get(one.name, {""})]
+        others = sum(one.image not in images[one.name] for one in common)
+        if 2 * others <= len(common):
+            return self
+        nameless = tuple(one.model_copy(update={"case": ""}) for one in self.fitted)
+        return self.model_copy(update={"fitted": nameless})
+
+    def seen_in_training(self, scan: ScanIdentity) -> Seen:
+        """What training saw: this very "scan", another day of its "case", or "none" of it."""
+        if any(scan.is_same_scan(one) for one in self.fitted):
+            return "scan"
+        others = {one.case for one in self.fitted if one.name != scan.name}
+        return "case" if scan.case and scan.case in others else "none"
+
+    def chose_weights(self, scan: ScanIdentity) -> bool:
+        """Whether the best weights were chosen by this scan, among others."""
+        return any(scan.is_same_scan(one) for one in self.chose)
+
+    def has_namesake(self, scan: ScanIdentity) -> bool:
+        """Whether training saw another image of this name, and not this one."""
+        return self.seen_in_training(scan) != "scan" and any(map(scan.is_namesake, self.fitted))
