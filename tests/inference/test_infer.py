@@ -21,6 +21,7 @@ from volseg.errors import OutputError, UserError
 from volseg.inference import tables
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
+from volseg.inference.predict import predict_image
 from volseg.inference.prediction_folder import load_predictions
 from volseg.inference.predictor import Predictor
 from volseg.model.engines import ConversionError
@@ -703,3 +704,30 @@ def test_what_was_written_before_a_scan_was_stopped_is_known_as_volsegs(
     assert set(record(wanted.out, "case3_day1")["files"]) == {"large_bowel.nii.gz"}
 
     assert infer(wanted).records[0].status == "done"
+
+
+def test_channels_in_several_files_are_one_scan_of_a_run_of_several_channels(
+    wanted: InferArguments, tmp_path: Path
+) -> None:
+    made = tiny.write(tmp_path / "data", cases=1, days=1)
+    sample = made.samples[0].model_copy(update={"images": made.samples[0].images * 2})
+    facts = made.facts.model_copy(update={"channels": ("T1", "T2"), "samples": (sample,)})
+    Dataset(made.folder, facts).save()
+    config = tiny.config(train={"steps": 2}, data={"split": "none"})
+    run = train(config, TrainArguments(data=made.folder, run=tmp_path / "r")).run
+    wanted = replace(wanted, run=(str(run),))
+    files = [write_image(tmp_path / "new" / f"c_000{number}.nii.gz", number) for number in range(2)]
+
+    done = infer(replace(wanted, input=(tmp_path / "new",)))
+
+    assert [one.scan for one in done.records] == ["c"]
+    assert done.records[0].source == tuple(map(str, files))
+    mask = volume_files.read(wanted.out / "c" / "stomach.nii.gz").voxels
+    for image in (tmp_path / "new", files):
+        assert np.array_equal(predict_image(image, (str(run),)).masks["stomach"], mask == 1)
+    with pytest.raises(UserError, match=r"c: has 1 channel; the run needs T1, T2: pass the files NAME_0000"):
+        infer(replace(wanted, input=(files[0],), out=tmp_path / "one"))
+    moved = volume_files.read(files[1])
+    write_volume(Volume(moved.voxels, moved.affine + np.eye(4)[:, [1, 2, 0, 3]]), files[1])
+    with pytest.raises(UserError, match=r"c: channel 2 .* resample them to one grid"):
+        infer(replace(wanted, input=tuple(files)))
