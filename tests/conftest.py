@@ -16,6 +16,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 if "forkserver" in multiprocessing.get_all_start_methods():
     multiprocessing.set_forkserver_preload(["torch", "monai.networks.nets", "cv2", "nibabel"])
 
+# No test cuts the power; waiting for the disk at each small file would double the time of many.
+os.fsync = lambda descriptor: None
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 ALL_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 

@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,12 @@ def test_a_stopped_write_leaves_the_old_file_and_no_rest(tmp_path: Path, fault) 
         (errno.ENOSPC, "the disk is full; free some space"),
         (errno.EDQUOT, "the disk quota is used up"),
         (errno.EACCES, "permission denied; choose another"),
+        (errno.EPERM, "not permitted; choose another"),
         (errno.EROFS, "read-only; choose another"),
+        (errno.EIO, "the drive fails"),
+        (errno.EFBIG, "of this size are not allowed"),
+        (errno.ENAMETOOLONG, "choose a shorter name"),
+        (errno.ESTALE, "has lost the file; run the command again"),
     ],
 )
 def test_what_the_system_refuses_is_a_message(tmp_path: Path, code: int, text: str) -> None:
@@ -69,10 +75,38 @@ def test_a_file_in_the_way_of_a_folder_is_a_message(tmp_path: Path) -> None:
 def test_other_faults_of_the_system_are_ours_to_see(tmp_path: Path) -> None:
     def write() -> None:
         with atomic_path(tmp_path / "a.txt"):
-            raise OSError(errno.EIO, "broken")
+            raise OSError(errno.EBADF, "broken")
 
     with pytest.raises(OSError, match="broken"):
         write()
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch) -> None:
+    path, synced = tmp_path / "a.txt", []
+    write_text(path, "old")
+
+    def note(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_text(path, "newer")
+
+    assert synced == [(5, "old")]
+
+
+def test_a_disk_that_is_full_only_once_it_is_asked_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def refuse(_descriptor: int) -> None:  # as network drives do
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_text(path, "new")
+
+    assert path.read_text() == "old"
+    assert not rests(tmp_path)
 
 
 def test_a_folder_appears_whole_in_place_of_the_old_one(tmp_path: Path) -> None:

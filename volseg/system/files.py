@@ -1,4 +1,8 @@
-"""Atomic writing: a file or folder is whole under its name, or not there."""
+"""Atomic writing: a file or folder is whole under its name, or not there.
+
+That holds when a command is killed. A file is on the disk before it gets its name, so it holds after a power cut
+as well: what was written in the last seconds may be missing then, or be as before, but never half.
+"""
 
 import csv
 import errno
@@ -20,10 +24,11 @@ TRAILER = 8  # bytes at the end of gzip: CRC-32 and length
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path with the same suffix in the same folder, which is made; rename it at the end.
 
-    If the body raises, the temporary file is removed and `path` stays as it was.
+    If the body raises, the temporary file is removed and `path` stays as it was. A file that need not be
+    `durable` may be damaged by a power cut; it is written sooner by some milliseconds.
 
     Raises:
         OutputError: the disk is full or the folder can't be written.
@@ -33,6 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with readable_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
+            if durable:
+                sync_file(temporary)
             temporary.replace(path)
     finally:
         if temporary.exists():
@@ -66,7 +73,7 @@ def readable_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0)
+        reason = unwritable_reason(error)
         if reason is None:
             raise
         raise OutputError(f"{path}: can't be written: {reason}") from error
@@ -76,6 +83,20 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unwritable_reason(error: OSError) -> str | None:
+    """Why a place can't be written, and what would help; None where the place is not the reason."""
+    return _REASONS.get(error.errno or 0)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file is on the disk; a full network drive may tell so only now."""
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs no file that is open for reading only
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -111,7 +132,14 @@ _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
     errno.EACCES: "permission denied; choose another output folder",
+    errno.EPERM: "not permitted; choose another output folder",
     errno.EROFS: "the file system is read-only; choose another output folder",
     errno.ENOTDIR: "a part of its path is a file; choose another output folder",
     errno.EEXIST: "a part of its path is a file; choose another output folder",
+    errno.EFBIG: "files of this size are not allowed there (ulimit -f); choose another output folder",
+    errno.ENAMETOOLONG: "the name is too long for this drive; choose a shorter name",
+    errno.EILSEQ: "the drive can't store such a name; choose a name of plain letters and digits",
+    errno.EIO: "the drive fails; see to it, or choose another output folder",
+    errno.ESTALE: "the network drive has lost the file; run the command again",
+    errno.ETIMEDOUT: "the network drive does not answer; run the command again",
 }

@@ -40,13 +40,13 @@ def read(path: Path) -> Pixels:
 
 
 def write(path: Path, pixels: Pixels) -> None:
-    """Write pixels (rows, columns) atomically."""
+    """Write pixels (rows, columns) atomically; a scan has too many files to wait for the disk at each."""
     import cv2
 
     done, coded = cv2.imencode(".png", np.ascontiguousarray(pixels))
     if not done:
         raise ValueError(f"{path}: OpenCV can't encode {pixels.shape} {pixels.dtype}")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         temporary.write_bytes(coded.tobytes())
 
 
