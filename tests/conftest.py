@@ -17,7 +17,7 @@ if "forkserver" in multiprocessing.get_all_start_methods():
     multiprocessing.set_forkserver_preload(["torch", "monai.networks.nets", "cv2", "nibabel"])
 
 # No test cuts the power; waiting for the disk at each small file would double the time of many.
-os.fsync = lambda descriptor: None
+os.fsync = lambda _descriptor: None
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ALL_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -53,7 +53,10 @@ def all_cores() -> Iterator[None]:
         pytest.skip("needs two cores")
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, ALL_CORES)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+            patch.delenv(name, raising=False)
+        yield
     os.sched_setaffinity(0, own)
 
 

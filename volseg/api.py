@@ -22,6 +22,7 @@ from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.predict import Image, PredictedMasks, predict_image
 from volseg.runs.run import Run
+from volseg.system.user import name_unknown_user
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,7 @@ def train(
     Raises:
         UserError: a config, dataset or run that doesn't fit; five folds, which the command alone trains.
     """
+    name_unknown_user()
     from volseg.training import train as training
 
     if options.get("fold") == "each" or options.get("devices", 1) != 1 or options.get("dry_run"):
@@ -116,6 +118,7 @@ def predict(image: Image, run: Path | str | Sequence[Path | str] = ()) -> Predic
     Raises:
         UserError: an image that can't be read or has other channels than the run, or no such run.
     """
+    name_unknown_user()
     names = [run] if isinstance(run, Path | str) else run
     return predict_image(image, names)
 

@@ -2,7 +2,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from volseg.system import hardware
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(monkeypatch) -> None:
+    for name in (*hardware.THREADS, "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    hardware._given_cores.cache_clear()
 
 
 def test_cores_follow_the_affinity(monkeypatch) -> None:
@@ -10,6 +19,48 @@ def test_cores_follow_the_affinity(monkeypatch) -> None:
     monkeypatch.setattr(hardware, "_cgroup_cores", lambda _path: 100)
 
     assert hardware.available_cores() == 3
+
+
+@pytest.mark.parametrize(
+    ("openmp", "slurm", "cores", "of_two"),
+    [
+        ("", "", 8, 4),
+        ("1", "", 1, 1),
+        ("3,2", "", 3, 3),  # of nested loops
+        ("", "2", 2, 2),
+        ("6", "2", 2, 2),
+        ("6", "", 6, 4),  # each process is given six, the machine has four for each
+        ("64", "64", 8, 4),
+    ],
+)
+def test_cores_are_the_least_of_the_machines_and_those_that_a_scheduler_gives_a_process(
+    monkeypatch, openmp, slurm, cores, of_two
+) -> None:
+    monkeypatch.setattr(hardware, "machine_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", openmp)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+
+    assert (hardware.available_cores(), hardware.available_cores(2)) == (cores, of_two)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "all", "1.5", "²"])
+def test_what_is_no_number_of_threads_is_told_once_and_not_heeded(monkeypatch, caplog, text) -> None:
+    monkeypatch.setattr(hardware, "machine_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+
+    with caplog.at_level("WARNING", "volseg"):
+        assert [hardware.available_cores() for _ in range(3)] == [8, 8, 8]
+    assert [record.message for record in caplog.records] == [
+        f"OMP_NUM_THREADS={text}: is no number of threads, so it is not heeded; give one from 1 on"
+    ]
+
+
+def test_the_single_thread_that_torchrun_sets_by_itself_is_nobodys_wish(monkeypatch) -> None:
+    monkeypatch.setattr(hardware, "machine_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+
+    assert hardware.available_cores(2) == 4
 
 
 def test_cores_follow_the_cgroups_quota(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def rank_of(launcher: int, number: int) -> psutil.Process:
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch) -> None:
-    monkeypatch.setattr(devices, "available_cores", lambda: 2)
+    monkeypatch.setattr(devices, "machine_cores", lambda: 2)
 
 
 def options(folder: Path, count: int) -> TrainArguments:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from volseg.cli import output
 from volseg.cli.output import SOME_FAILED
 from volseg.errors import UserError
+from volseg.system.files import unwritable_reason
 from volseg.system.hardware import spin_briefly
+from volseg.system.user import name_unknown_user
 
 SIGNALLED = 128  # added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM
 __all__ = ["SOME_FAILED", "main", "run_command"]
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The code is 0 done, 1 a mistake, 2 wrong usage, 3 some scans failed, 130 Ctrl-C, 143 SIGTERM.
     """
     spin_briefly()
+    name_unknown_user()
     if isinstance(sys.stdout, io.TextIOWrapper):  # some terminals can't show all names
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
@@ -42,6 +45,12 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone: `volseg ... | head`
         return 0
+    except OSError as error:
+        reason = unwritable_reason(error)
+        if reason is None:
+            raise
+        output.message(f"volseg: {error.filename or 'a file'}: can't be written: {reason}")
+        return 1
 
 
 def _call_app(arguments: list[str]) -> int:

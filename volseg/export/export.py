@@ -57,7 +57,6 @@ def export(name: str, options: ExportArguments) -> ExportResult:
         result = equivalence.compare_predictions(run, package, scan)
         equivalence.require_equivalence(out, result)
         trial = int8.quantise_if_equivalent(run, package, dataset, samples) if dataset and samples else None
-        shutil.rmtree(folder / "compiled", ignore_errors=True)  # for this processor only
     return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), result, trial)
 
 

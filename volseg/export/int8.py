@@ -112,7 +112,7 @@ def quantise_if_equivalent(
         UserError: the network can't be quantised, or scans that can't be read.
     """
     eight = package.folder / "int8"
-    shutil.copytree(package.folder, eight, ignore=shutil.ignore_patterns("compiled"))
+    shutil.copytree(package.folder, eight)
     names = MODEL["openvino"]
     log.info("quantising the network")
     processes.run_in_subprocess(_quantise_package, (package, dataset, eight / names[0]))

@@ -1,7 +1,7 @@
 """Atomic writing: a file or folder is whole under its name, or not there.
 
-That holds when a command is killed. A file is on the disk before it gets its name, so it holds after a power cut
-as well: what was written in the last seconds may be missing then, or be as before, but never half.
+That holds when a command is killed. A file is on the disk before it gets its name, so it holds after a
+power cut as well: what was written in the last seconds may be missing then, or be as before, but never half.
 """
 
 import csv

@@ -1,15 +1,44 @@
 """Cores by affinity and cgroup quota, memory, processor features and GPUs of this machine."""
 
+import logging
 import os
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
+THREADS = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
+UNLIMITED = 1 << 20
+log = logging.getLogger(__name__)
 
-def available_cores() -> int:
-    """The processor cores that this process may use, at least 1."""
+
+def machine_cores() -> int:
+    """The processor cores on which this process may be put, by affinity and cgroup, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _cgroup_cores(Path("/sys/fs/cgroup/cpu.max"))))
+
+
+def available_cores(sharing: int = 1) -> int:
+    """The cores that this process may use, at least 1, where `sharing` processes share the machine's.
+
+    They are no more than OMP_NUM_THREADS and SLURM_CPUS_PER_TASK give each process.
+    """
+    given = (_given_cores(name, os.environ.get(name, "")) for name in THREADS)
+    return max(1, min(machine_cores() // sharing, *given))
+
+
+@cache
+def _given_cores(name: str, text: str) -> int:
+    """The cores that a variable of the environment gives each process; a wrong value is told once."""
+    if not text.strip():
+        return UNLIMITED
+    if text == "1" and name == THREADS[0] and "TORCHELASTIC_RUN_ID" in os.environ:
+        return UNLIMITED  # torchrun's own, whoever starts it
+    number = text.partition(",")[0].strip()  # the first is that of the outermost loops
+    if not number.isdecimal() or not int(number):
+        log.warning("%s=%s: is no number of threads, so it is not heeded; give one from 1 on", name, text)
+        return UNLIMITED
+    return int(number)
 
 
 def free_memory() -> int:
@@ -77,7 +106,7 @@ def has_gpu() -> bool:
 def _cgroup_cores(path: Path) -> int:
     fields = path.read_text().split() if path.is_file() else []
     if len(fields) != 2 or not fields[0].isdigit():
-        return 1 << 20
+        return UNLIMITED
     return max(1, round(int(fields[0]) / int(fields[1])))
 
 

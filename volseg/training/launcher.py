@@ -29,7 +29,7 @@ from volseg.errors import ElsewhereError, UserError
 from volseg.model.distributed import process_group
 from volseg.system import signals
 from volseg.system.files import write_text
-from volseg.system.hardware import available_cores
+from volseg.system.hardware import machine_cores
 from volseg.training import train as stage
 from volseg.training.train import TrainingResult
 
@@ -71,7 +71,7 @@ def launch(config: Config, options: TrainArguments) -> TrainingResult:
             f"--devices {devices}: this is one of {present} ranks that torchrun or SLURM has started; "
             "leave --devices out"
         )
-    most, kind = (cuda.device_count(), "GPUs") if cuda.is_available() else (available_cores(), "cores")
+    most, kind = (cuda.device_count(), "GPUs") if cuda.is_available() else (machine_cores(), "cores")
     if not 1 <= devices <= most:
         raise UserError(
             f"--devices {devices}: this machine lends {most} {kind}; give a number from 1 to {most}"

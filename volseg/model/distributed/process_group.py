@@ -93,7 +93,7 @@ def world_size() -> int:
 
 def rank_cores() -> int:
     """Processor cores for this rank, at least 1."""
-    return max(1, hardware.available_cores() // _sharing.ranks_sharing_cores)
+    return hardware.available_cores(_sharing.ranks_sharing_cores)
 
 
 def rank_gpu() -> torch.device:

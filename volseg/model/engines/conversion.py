@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg import __version__
+from volseg.errors import OutputError
 from volseg.model.engines.interface import ConversionError, Format
 from volseg.system import processes
-from volseg.system.files import atomic_path
+from volseg.system.files import atomic_path, sync_file
+from volseg.system.locks import LOCK, folder_lock
+from volseg.system.user import user_cache
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,7 +56,16 @@ def _write_openvino(network: "nn.Module", example: "Tensor", file: Path) -> None
     model = library.convert_model(network, example_input=example, input=[shape])
     model.reshape(shape)
     with atomic_path(file) as temporary:
-        library.save_model(model, temporary, compress_to_fp16=False)
+        try:
+            library.save_model(model, temporary, compress_to_fp16=False)
+        except RuntimeError as error:
+            if "iostream" not in str(error):
+                raise
+            raise OutputError(
+                f"{file}: can't be written, perhaps since the disk is full; free some space and run the "
+                "command again"
+            ) from error
+        sync_file(temporary.with_suffix(".bin"))
         temporary.with_suffix(".bin").replace(file.with_suffix(".bin"))
 
 
@@ -85,21 +97,34 @@ def converted_file(
 ) -> Path:
     """The file of a run's network in an engine's format, converted first where there is none.
 
-    It lies in the run's folder, or in the user's cache where that is read-only. `digest` is the hash of
-    the weights, `shape` that of the windows (C, X, Y, Z); torch is loaded in another process only.
+    It lies in the run's folder, or in the user's cache where that is read-only and has none. `digest` is
+    the hash of the weights, `shape` that of the windows (C, X, Y, Z); torch is loaded in another process
+    only.
 
     Raises:
         UserError: no weights, or a network that can't be converted.
     """
     key = f"{digest} {tuple(shape[1:])} {__version__}"
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    cache = folder if os.access(folder, os.W_OK) else Path.home() / ".cache" / "volseg" / digest[:16]
-    file = cache / kind / f"{name}{SUFFIXES[kind]}"
+    file = folder / kind / f"{name}{SUFFIXES[kind]}"
+    if not file.is_file() and not os.access(folder, os.W_OK):
+        file = user_cache() / "networks" / digest[:16] / kind / file.name
     if not file.is_file():
-        log.info("%s: converting the network for %s, once", folder, kind)
-        shutil.rmtree(file.parent, ignore_errors=True)  # of other weights
-        convert_in_subprocess(folder, kind, file, network=network, shape=shape)
+        with folder_lock(file.parent):  # else two would remove each other's
+            if not file.is_file():
+                log.info("%s: converting the network for %s, once", folder, kind)
+                _remove_others(file.parent)
+                convert_in_subprocess(folder, kind, file, network=network, shape=shape)
     return file
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove networks of other weights, and what earlier versions compiled of them."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != LOCK:
+            entry.unlink(missing_ok=True)
 
 
 def convert_in_subprocess(

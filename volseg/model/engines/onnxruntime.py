@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from volseg.errors import UserError
+from volseg.formatting import format_count
 from volseg.model.engines.interface import (
     EngineOptions,
     Format,
@@ -55,4 +56,4 @@ class OnnxNetwork:
             yield weighted_logits(logits, weight, self)
 
     def __str__(self) -> str:
-        return f"onnxruntime, cpu ({self._cores} threads), fp32"
+        return f"onnxruntime, cpu ({format_count(self._cores, 'thread')}), fp32"

@@ -4,12 +4,12 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from volseg.errors import UserError
+from volseg.formatting import format_count
 from volseg.model.engines.interface import (
     LARGEST,
     EngineOptions,
@@ -48,13 +48,13 @@ class OpenVINO(LibraryEngine):
     reads: ClassVar[tuple[Format, ...]] = ("openvino", "onnx")
 
     def load(self, model: TrainedModel, work: EngineOptions) -> "OpenVINONetwork":
-        """The network, compiled for this processor; the compiled form is cached beside its file."""
+        """The network, compiled for this processor."""
         file = model.file(model.formats[0] if model.formats[0] in self.reads else "openvino")
         try:
             network = openvino_core().read_model(file)
             network.reshape([1, model.inputs, *model.window])
             compiled = openvino_core().compile_model(
-                _with_weighted_output(network), "CPU", _compile_properties(file, model, work)
+                _with_weighted_output(network), "CPU", _compile_properties(model, work)
             )
         except RuntimeError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
@@ -102,7 +102,7 @@ class OpenVINONetwork:
         return part
 
     def __str__(self) -> str:
-        return self.kind.replace(" ", f", cpu ({self._threads} threads), ", 1)
+        return self.kind.replace(" ", f", cpu ({format_count(self._threads, 'thread')}), ", 1)
 
 
 def _with_weighted_output(network: Any) -> Any:
@@ -121,13 +121,12 @@ def _with_weighted_output(network: Any) -> Any:
     return Model([rounded, total], [*network.get_parameters(), weight])
 
 
-def _compile_properties(file: Path, model: TrainedModel, work: EngineOptions) -> dict[str, Any]:
+def _compile_properties(model: TrainedModel, work: EngineOptions) -> dict[str, Any]:
     has_bfloat16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if has_bfloat16 and model.precision != "fp32" else "f32",
         "INFERENCE_NUM_THREADS": work.cores,
         "NUM_STREAMS": work.at_once or stream_count(work.cores),
-        "CACHE_DIR": str(file.parent / "compiled"),
     }
 
 

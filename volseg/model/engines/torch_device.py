@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from volseg.formatting import format_count
 from volseg.model.distributed import process_group
 from volseg.model.engines.interface import Precision
 from volseg.system.hardware import has_bfloat16
@@ -39,7 +40,7 @@ class Device:
         kind = str(self.dtype).removeprefix("torch.")
         if self.device.type == "cuda":
             return f"{torch.cuda.get_device_name(self.device)}, {kind}"
-        return f"cpu ({torch.get_num_threads()} threads), {kind}"
+        return f"cpu ({format_count(torch.get_num_threads(), 'thread')}), {kind}"
 
     def place_network(self, network: nn.Module) -> nn.Module:
         """The network on this device, its weights laid out channels-last."""
