@@ -43,8 +43,9 @@ def test_every_voxel_the_shape_and_the_order_of_channels_and_slices_count():
     changed[5, 4, 3] += 1
     images = [
         [volume(voxels.astype(np.int16))]
-        for voxels in (WHOLE, changed, other, WHOLE[:, :, ::-1], WHOLE.reshape(5, 6, 4), WHOLE[:, :, :3])
+        for voxels in (WHOLE, changed, other, WHOLE[:, :, ::-1], WHOLE[:, :, :3])
     ]
+    images += [[volume(WHOLE.reshape((5, 6, 4), order=order).astype(np.int16))] for order in "CF"]
     images += [[*images[0], *images[2]], [*images[2], *images[0]]]
 
     assert len({image_hash(channels) for channels in images}) == len(images)
