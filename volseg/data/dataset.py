@@ -8,6 +8,7 @@ import numpy as np
 
 from volseg.data import volume_files
 from volseg.data.image_identity import ScanIdentity
+from volseg.data.mask_files import MaskFile, MaskReader
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest_hint
 from volseg.schema import ClassName, ScanName, Section
@@ -120,11 +121,16 @@ class Dataset:
                 except UserError as error:
                     problems.append(str(error))
                     continue
-                if shape != sample.shape:
+                if sorted(shape) != sorted(sample.shape):  # turned axes are turned back
                     advice = f"expected {sample.shape}; run `volseg prepare` again"
                     problems.append(f"{path}: shape {shape}; {advice}")
         if problems:
             raise UserError.from_problems(problems)
+
+    def grid_file(self, sample: Sample) -> Path:
+        """The file whose header says where a scan lies: its image, or a label where that is gone."""
+        files = [self.folder / name for name in (*sample.images, *(sample.labels or {}).values())]
+        return next((file for file in files if file.is_file()), files[0])
 
     def image(self, sample: Sample, channel: int = 0) -> Volume:
         """One channel of a scan on its native grid."""
@@ -142,11 +148,8 @@ class Dataset:
         """
         if sample.labels is None:
             raise UserError(f"{sample.name}: has no labels in {self.folder}")
-        path = self.folder / sample.labels[name]
-        voxels = volume_files.read(path).voxels
-        if voxels.shape != sample.shape:
-            raise UserError(f"{path}: shape {voxels.shape}; expected {sample.shape}")
-        return voxels.astype(bool, copy=False)
+        reader = MaskReader(volume_files.read_grid(self.grid_file(sample)))
+        return reader.read(MaskFile(self.folder / sample.labels[name]))
 
     def labels(self, sample: Sample) -> Array:
         """The labels of all classes, bool (C, X, Y, Z)."""

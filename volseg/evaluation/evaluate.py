@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg import console
+from volseg.arguments import MaskOptions
+from volseg.data import volume_files
 from volseg.data.dataset import Dataset
+from volseg.data.mask_files import MaskFile
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan, source_hash
+from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan
 from volseg.evaluation.summary import Scores
-from volseg.inference.prediction_folder import Prediction, load_predictions
+from volseg.formatting import format_size
+from volseg.inference.mask_folder import UNKNOWN, load_masks
+from volseg.inference.prediction_folder import Prediction
 from volseg.system import hardware, processes
 
 Known = Mapping[str, ScanScores] | None
@@ -25,6 +31,7 @@ class ScorableScans:
     pairs: tuple[ScanFilePair, ...]
     skipped: Mapping[str, str]
     failed: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -34,28 +41,40 @@ class ScorableScans:
     def compute_scores(self, *, known: Known = None, workers: int | None = None) -> Scores:
         """The scores of all of them, as `score_pairs` computes them."""
         scans = score_pairs(self.pairs, known=known, workers=workers)
-        return Scores(tuple(scans), self.skipped, self.failed, self.runs)
+        notes = (*self.notes, *(note for scan in scans for note in scan.notes))
+        return Scores(tuple(scans), self.skipped, self.failed, self.runs, notes)
 
 
-def evaluate(predictions: Path, data: Path, *, out: Path | None = None, workers: int | None = None) -> Scores:
-    """Score every predicted scan that has labels; write scores.csv and summary.json to `out`.
+def evaluate(
+    predictions: Path,
+    data: Path,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    options: MaskOptions = MaskOptions(),
+) -> Scores:
+    """Score every scan with masks and labels; write scores.csv and summary.json to `out`.
 
-    `out` is by default the predictions' folder. Scans that are excluded, have no labels or failed
+    `out` is by default the folder of the masks. Scans that are excluded, have no labels or failed
     in inference are left out and named in the result. Several processes share the work.
 
     Raises:
-        UserError: no or damaged predictions, other classes or grids than the dataset's, or no
-            scan with labels; all problems at once.
+        UserError: no or damaged masks, other classes or grids than the dataset's, no scan with
+            labels, or files of other programs in the way; all problems at once.
     """
-    scores = find_scorable_scans(predictions, data).compute_scores(workers=workers)
+    scans = find_scorable_scans(predictions, data, options)
+    score_files.check_place(out or predictions)
+    scores = scans.compute_scores(workers=workers)
     score_files.write(scores, out or predictions)
     return scores
 
 
-def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
-    """The predicted scans that have labels, before a voxel is read; raises what `evaluate` does."""
+def find_scorable_scans(
+    predictions: Path, data: Path, options: MaskOptions = MaskOptions()
+) -> ScorableScans:
+    """The scans with masks and labels, before a voxel is read; raises what `evaluate` does."""
     dataset = Dataset.load(data)
-    scans = load_predictions(predictions)
+    scans, notes = load_masks(predictions, dataset)
     failed = {scan.scan: scan.reason for scan in scans if scan.status == "failed"}
     done = [scan for scan in scans if scan.status == "done"]
     skipped = {scan.scan: why for scan in done if (why := why_unscored(scan, dataset))}
@@ -63,12 +82,13 @@ def find_scorable_scans(predictions: Path, data: Path) -> ScorableScans:
     problems = [problem for scan in scorable if (problem := _scoring_problem(scan, dataset))]
     if not scorable:
         problems = [
-            f"{predictions}: no scan can be scored against {data}; predict labelled scans",
+            f"{predictions}: no scan can be scored against {data}; labelled scans with masks are needed",
             *(f"{scan}: {why}" for scan, why in {**skipped, **failed}.items()),
         ]
     if problems:
         raise UserError.from_problems(problems)
-    return ScorableScans(tuple(_build_file_pair(scan, dataset) for scan in scorable), skipped, failed)
+    pairs = tuple(_build_file_pair(scan, dataset, options) for scan in scorable)
+    return ScorableScans(pairs, skipped, failed, notes)
 
 
 def score_pairs(
@@ -76,7 +96,7 @@ def score_pairs(
 ) -> list[ScanScores]:
     """Scores in the order of the pairs; `known` ones are taken if they are of the same files."""
     scores = {
-        pair.origin.scan: pair.origin.with_scores(old.values, old.part)
+        pair.origin.scan: pair.origin.with_scores(old.values, old.part, old.notes)
         for pair in pairs
         if (old := (known or {}).get(pair.origin.scan)) and old.made_from == pair.origin.made_from
     }
@@ -105,28 +125,29 @@ def _scoring_problem(prediction: Prediction, dataset: Dataset) -> str:
             f"{prediction.folder}: has the classes {', '.join(prediction.classes)}; "
             f"{dataset.folder} has {', '.join(dataset.classes)}; pass --data of the dataset it is of"
         )
-    missing = ", ".join(f"{name}.nii.gz" for name in prediction.missing_classes)
+    missing = ", ".join(prediction.mask_file(name).path.name for name in prediction.missing_classes)
     return f"{prediction.folder}: {missing} missing; run `volseg infer` again" if missing else ""
 
 
-def _build_file_pair(prediction: Prediction, dataset: Dataset) -> ScanFilePair:
-    sample = dataset.select_samples(prediction.scan)[0]
+def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOptions) -> ScanFilePair:
+    sample = next(sample for sample in dataset.samples if sample.name == prediction.scan)
     files = sample.labels or {}
-    labels = {name: dataset.folder / files[name] for name in dataset.classes}
+    labels = {name: MaskFile(dataset.folder / files[name]) for name in dataset.classes}
     masks = {name: prediction.mask_file(name) for name in dataset.classes}
+    grid = NetworkGrid.from_volume(volume_files.read_grid(dataset.grid_file(sample)), None)
     days = sorted(other.day for other in dataset.samples if other.case == sample.case)
     origin = ScanInfo(
         scan=sample.name,
         case=sample.case,
         seen=prediction.seen,
-        run=prediction.run,
+        run=prediction.run or UNKNOWN,
         day=days.index(sample.day) + 1,
-        matrix="x".join(map(str, sample.shape[:2])),
+        matrix=format_size([n for axis, n in enumerate(sample.shape) if axis != grid.slice_axis]),
         prediction_folder=str(prediction.folder),
-        labels_folder=str(next(iter(labels.values())).parent),
-        made_from=source_hash(labels, masks, sample.spacing_mm),
+        labels_folder=str(next(iter(labels.values())).path.parent),
     )
-    return ScanFilePair(origin, labels, masks, sample.spacing_mm)
+    pair = ScanFilePair(origin, labels, masks, dataset.grid_file(sample), sample.spacing_mm, options)
+    return replace(pair, origin=replace(origin, made_from=pair.source_hash))
 
 
 def _score_in_parallel(pairs: Sequence[ScanFilePair], workers: int) -> list[ScanScores]:

@@ -2,27 +2,36 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from volseg import __version__
+from volseg.arguments import MaskOptions
 from volseg.data import volume_files
+from volseg.data.mask_files import MaskFile, MaskReader
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
 from volseg.metrics import DEFAULT, compute_metrics, kaggle_score
 from volseg.metrics.distance import HD95
 from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
+from volseg.runs.run_files import Seen
+from volseg.system.files import file_sha256
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Seen = Literal["scan", "case", "none"]
-GROUPS: dict[Seen, str] = {"none": "unseen cases", "case": "later days of seen cases", "scan": "seen scans"}
+GROUPS: dict[Seen, str] = {
+    "none": "unseen cases",
+    "case": "later days of seen cases",
+    "unknown": "scans of which it is unknown whether training saw them",
+    "scan": "seen scans",
+}
 LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 WITHIN_LABELS = (Dice(), HD95())
 NAMES = (*(one.column_name for one in DEFAULT), *(f"{one.column_name}{LABELLED}" for one in WITHIN_LABELS))
@@ -34,7 +43,8 @@ class ScanInfo:
     """The scan that scores belong to.
 
     `day` is 1 for the first of its case's days in the dataset, `matrix` the size of its slices as
-    `266x266`, and `made_from` the hash of everything that its scores follow from.
+    `266x266`, and `made_from` the hash of everything that its scores follow from. `notes` tell what was
+    odd about its masks.
     """
 
     scan: str
@@ -46,11 +56,14 @@ class ScanInfo:
     prediction_folder: str = ""
     labels_folder: str = ""
     made_from: str = ""
+    notes: tuple[str, ...] = ()
 
-    def with_scores(self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms) -> "ScanScores":
-        """The scores of this scan."""
+    def with_scores(
+        self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms, notes: Sequence[str]
+    ) -> "ScanScores":
+        """The scores of this scan, and notes on its masks."""
         info = {field.name: getattr(self, field.name) for field in fields(ScanInfo)}
-        return ScanScores(**info, values=values, part=part)
+        return ScanScores(**info | {"notes": tuple(notes)}, values=values, part=part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,34 +101,37 @@ def group_scans(scans: Iterable[ScanScores], key: Callable[[ScanScores], str]) -
 
 @dataclass(frozen=True)
 class ScanFilePair:
-    """A scan to score, and the files of its labels and prediction by class."""
+    """A scan to score: the files of its labels and prediction by class, and that whose header has its grid."""
 
     origin: ScanInfo
-    labels: Mapping[str, Path]
-    prediction: Mapping[str, Path]
+    labels: Mapping[str, MaskFile]
+    prediction: Mapping[str, MaskFile]
+    grid_file: Path
     spacing_mm: tuple[float, float, float]
+    options: MaskOptions
 
-
-def source_hash(
-    labels: Mapping[str, Path], prediction: Mapping[str, Path], spacing_mm: tuple[float, ...]
-) -> str:
-    """The hash of all that a scan's scores follow from: existing masks and labels, metrics, this version."""
-    files = [
-        (name, side, hashlib.sha256(file.read_bytes()).hexdigest())
-        for side, masks in (("truth", labels), ("prediction", prediction))
-        for name, file in masks.items()
-        if file.is_file()
-    ]
-    return hashlib.sha256(repr((__version__, NAMES, spacing_mm, files)).encode()).hexdigest()
+    @property
+    def source_hash(self) -> str:
+        """The hash of all that the scores follow from: existing files, how they are read, this version."""
+        sides = [(name, mask) for masks in (self.labels, self.prediction) for name, mask in masks.items()]
+        digests = {path: file_sha256(path) for path in {mask.path for _, mask in sides} if path.is_file()}
+        files = [(name, digests.get(mask.path), mask.values, mask.known) for name, mask in sides]
+        grid = volume_files.read_grid(self.grid_file)
+        place = (grid.voxels.shape, grid.affine.tolist(), self.spacing_mm)
+        return hashlib.sha256(repr((__version__, NAMES, place, self.options, files)).encode()).hexdigest()
 
 
 def score_scan(pair: ScanFilePair) -> ScanScores | str:
     """The scores of one scan, or the problems of its files, one a line."""
+    grid = volume_files.read_grid(pair.grid_file)
+    labels, predictions = MaskReader(grid), MaskReader(grid, pair.options)
+    axis = NetworkGrid.from_volume(grid, None).slice_axis
     masks: dict[str, MaskPair] = {}
     problems = []
     for name in pair.labels:
         try:
-            masks[name] = _read_mask_pair(pair.labels[name], pair.prediction[name], pair.spacing_mm)
+            both = labels.read(pair.labels[name]), predictions.read(pair.prediction[name])
+            masks[name] = MaskPair.with_slices_last(*both, pair.spacing_mm, slice_axis=axis)
         except UserError as error:
             problems.append(str(error))
     if problems:
@@ -125,26 +141,8 @@ def score_scan(pair: ScanFilePair) -> ScanScores | str:
         name: {**compute_metrics(both), **_labelled_metrics(labelled.get(name))}
         for name, both in masks.items()
     }
-    return pair.origin.with_scores(values, kaggle_score.scan_terms(masks))
-
-
-def _read_mask_pair(
-    label_file: Path, prediction_file: Path, spacing_mm: tuple[float, float, float]
-) -> MaskPair:
-    label, prediction = volume_files.read(label_file), volume_files.read(prediction_file)
-    if label.voxels.shape != prediction.voxels.shape:
-        raise UserError(
-            f"{prediction_file}: its shape is {prediction.voxels.shape}; "
-            f"{label_file} has {label.voxels.shape}; predict it again"
-        )
-    if not label.same_grid(prediction):
-        raise UserError(
-            f"{prediction_file}: lies elsewhere than {label_file} (another affine); predict it again"
-        )
-    for file, voxels in ((label_file, label.voxels), (prediction_file, prediction.voxels)):
-        if not ((voxels == 0) | (voxels == 1)).all():
-            raise UserError(f"{file}: holds values other than 0 and 1; expected a mask")
-    return MaskPair(label.voxels.astype(bool), prediction.voxels.astype(bool), spacing_mm)
+    notes = (*labels.notes, *predictions.notes)
+    return pair.origin.with_scores(values, kaggle_score.scan_terms(masks), notes)
 
 
 def _within_labelled_slices(pairs: Mapping[str, MaskPair]) -> dict[str, MaskPair]:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.evaluation.intervals import ScoreIntervals
@@ -38,6 +39,18 @@ def write(scores: Scores, folder: Path) -> None:
     summary = {**_summary_json(scores), "scores_csv": hashlib.sha256(table.encode()).hexdigest()}
     write_text(folder / CSV, table)
     write_json(folder / JSON, to_json_value(summary))
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder in which files of other programs have the names of scores.
+
+    Raises:
+        UserError: nnU-Net's summary.json or any other that `write` did not write.
+    """
+    for name, sign in ((CSV, "scan,class,metric,value"), (JSON, '"scores_csv"')):
+        path = folder / name
+        if path.is_file() and sign not in path.read_text(encoding="utf-8", errors="replace"):
+            raise UserError(f"{path}: `volseg evaluate` did not write it; pass --out of another folder")
 
 
 def read(folder: Path) -> dict[str, ScanScores]:
@@ -76,6 +89,7 @@ def _summary_json(scores: Scores) -> dict[str, Any]:
         "by_run": _groups_json(scores.by_run),
         "skipped": scores.skipped,
         "failed": scores.failed,
+        "notes": scores.notes,
     }
 
 
@@ -92,6 +106,7 @@ def _scan_json(scan: ScanScores) -> dict[str, Any]:
         "metrics": scan.values,
         "kaggle": _kaggle_part_json(scan.part),
         "made_from": scan.made_from,
+        "notes": scan.notes,
     }
 
 
@@ -108,6 +123,7 @@ def _parse_scan(scan: Mapping[str, Any], values: Mapping[str, Mapping[str, float
         day=scan["day"],
         matrix=scan["matrix"],
         made_from=scan["made_from"],
+        notes=tuple(scan["notes"]),
     )
 
 

@@ -53,12 +53,16 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of all scans, by scan the reasons why others have none, and the runs that predicted them."""
+    """The scores of all scans, by scan the reasons why others have none, and the runs that predicted them.
+
+    `notes` tell how the masks were taken.
+    """
 
     scans: tuple[ScanScores, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_frame(self) -> "DataFrame":
         """Table with the columns scan, case, class, metric, value and seen; see `score_frame`."""
@@ -78,14 +82,16 @@ class Scores:
 
     @property
     def unseen_or_all(self) -> list[ScanScores]:
-        """The scans that training did not see; the seen ones only if there are no others."""
-        return [scan for scan in self.scans if scan.seen != "scan"] or list(self.scans)
+        """The scans that training did not see; without any those of which it is unknown, else the seen ones."""
+        unseen = [scan for scan in self.scans if scan.seen in ("none", "case")]
+        return unseen or [scan for scan in self.scans if scan.seen == "unknown"] or list(self.scans)
 
     @cached_property
     def headline(self) -> GroupSummary:
         """The summary of `unseen_or_all`."""
         scans = self.unseen_or_all
-        return summarise_scans(GROUPS["scan"] if scans[0].seen == "scan" else "unseen scans", scans)
+        seen = scans[0].seen
+        return summarise_scans(GROUPS[seen] if seen in ("scan", "unknown") else "unseen scans", scans)
 
     def summaries_by(self, key: By) -> dict[str, GroupSummary]:
         """Summaries of `unseen_or_all` by case, day (the first, second ... of a case) or matrix size."""

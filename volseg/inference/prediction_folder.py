@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg import __version__
+from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.postprocessing import StepChange
@@ -112,18 +113,19 @@ def gather_records(out: Path) -> None:
 
 
 class Prediction(PredictionRecord):
-    """A record with the folder of its masks."""
+    """A record with the folder or file of its masks; `masks` are their files where others wrote them."""
 
     folder: Path
+    masks: dict[str, MaskFile] = {}
 
-    def mask_file(self, name: str) -> Path:
+    def mask_file(self, name: str) -> MaskFile:
         """The file of a class's mask."""
-        return self.folder / f"{name}{MASK}"
+        return self.masks.get(name, MaskFile(self.folder / f"{name}{MASK}"))
 
     @property
     def missing_classes(self) -> list[str]:
         """The record's classes without a file."""
-        return [name for name in self.classes if not self.mask_file(name).is_file()]
+        return [name for name in self.classes if not self.mask_file(name).path.is_file()]
 
     @cached_property
     def edited_files(self) -> tuple[str, ...]:
@@ -162,7 +164,7 @@ def load_predictions(folder: Path) -> list[Prediction]:
 
 def _check_folder(folder: Path) -> None:
     if folder.is_file():
-        raise UserError(f"{folder}: a file; name the folder that `volseg infer` wrote")
+        raise UserError(f"{folder}: a file; name the folder of masks that it lies in")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; `volseg infer --out {folder}` makes it")
     if (folder / RECORD).is_file():
@@ -177,11 +179,6 @@ def _gathered_scans(folder: Path) -> list[str]:
         return []
 
 
-def holds_scans(folder: Path) -> bool:
-    """Whether a folder holds predicted scans, finished or not."""
-    return folder.is_dir() and any(_scan_folders(folder))
-
-
 def _scan_folders(folder: Path) -> Iterator[Path]:
     """The folders with a record or masks; others, such as scores/, may lie beside them."""
     for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
@@ -194,9 +191,12 @@ def _read_prediction(folder: Path) -> Prediction | str:
     """The prediction of one scan, or a sentence of what is wrong with it."""
     path = folder / RECORD
     if not path.is_file():
-        return f"{folder}: masks without {RECORD}: inference was stopped; run `volseg infer` again"
+        return (
+            f"{folder}: masks without {RECORD}, which other scans there have: inference was stopped, or "
+            "another tool made them; run `volseg infer` again, or keep them in a folder of their own"
+        )
     try:
-        record = Prediction.model_validate({**json.loads(path.read_bytes()), "folder": folder})
+        record = Prediction.model_validate({**json.loads(path.read_bytes()), "folder": folder, "masks": {}})
     except ValidationError as error:
         reason = "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
         return f"{path}: not a record of `volseg infer` ({reason})"

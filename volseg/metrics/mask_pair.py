@@ -25,6 +25,7 @@ class SurfaceElements(NamedTuple):
 class MaskPair:
     """Labels and prediction, bool (X, Y, Z) on one grid, and the size of a voxel in mm.
 
+    Slices are the planes across the last axis.
     Everything is computed on the smallest box around both masks, at most once, on first use. Pairs of
     results are of labels and prediction. Distances are undefined (ValueError) unless `has_distances`.
     """
@@ -32,6 +33,16 @@ class MaskPair:
     label: Mask
     prediction: Mask
     spacing_mm: Spacing
+
+    @classmethod
+    def with_slices_last(
+        cls, label: Mask, prediction: Mask, spacing_mm: Spacing, *, slice_axis: int
+    ) -> "MaskPair":
+        """The pair of masks in any order of axes, turned such that `slice_axis` is the last."""
+        first, second = (axis for axis in range(3) if axis != slice_axis)
+        order = (first, second, slice_axis)
+        x, y, z = (spacing_mm[axis] for axis in order)
+        return cls(label.transpose(order), prediction.transpose(order), (x, y, z))
 
     def __post_init__(self) -> None:
         """Refuse masks of two shapes with a ValueError."""

@@ -7,7 +7,8 @@ from typing import Literal
 from volseg.data.image_identity import ScanIdentity
 from volseg.schema import Section
 
-Seen = Literal["scan", "case", "none"]
+Seen = Literal["scan", "case", "none", "unknown"]
+"""What training saw of a scan; unknown of masks that no run of ours made."""
 SEEN: tuple[Seen, ...] = ("scan", "case", "none")
 """What training saw of a scan, the most first."""
 

@@ -41,13 +41,7 @@ def read(root: Path) -> Datalist:
     if folders:
         return _with_name_faults(mask_folders.read_folders(root, folders))
     path = _find_file(root)
-    try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique_keys)
-        json.dumps(content, ensure_ascii=False).encode()  # halves of characters can't be written again
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON file ({error}); {EXPECTED}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a listing of volumes; {EXPECTED}")
+    content = _read_object(path)
     listing = Datalist(path, near=NearNames(path.parent))
     listing.values = _class_values(content.get("labels"), listing)
     listing.channels = _channel_names(content.get("channel_names", content.get("modality")))
@@ -66,6 +60,34 @@ def _with_name_faults(listing: Datalist) -> Datalist:
     faults = file_names.name_faults(listing.path, (entry.name for entry in listing.entries))
     listing.problems += first_few(list(faults), "names")
     return listing
+
+
+def read_class_values(path: Path) -> ClassValues:
+    """The classes that a dataset.json names with their values in maps of labels; none where it names none.
+
+    Raises:
+        UserError: damaged, or labels of another form.
+    """
+    labels = _read_object(path).get("labels")
+    if isinstance(labels, dict):  # what is ignored in training is in no prediction
+        labels = {key: value for key, value in labels.items() if key != "ignore"}
+    listing = Datalist(path)
+    values = _class_values(labels, listing)
+    if listing.problems:
+        raise UserError.from_problems(listing.problems)
+    return values or ()
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file."""
+    try:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_unique_keys)
+        json.dumps(content, ensure_ascii=False).encode()  # halves of characters can't be written again
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file ({error}); {EXPECTED}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a listing of volumes; {EXPECTED}")
+    return content
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,234 @@
+"""A folder of masks for a prepared dataset: volseg's predictions, or masks of any other tool.
+
+Other tools keep a map of labels a scan, `<scan>.nii.gz` (nnU-Net), or a file a class, `<scan>/<class>.nii.gz`
+or `<scan>/segmentations/<class>.nii.gz` (TotalSegmentator, ITK-SNAP).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from volseg.data.dataset import Dataset
+from volseg.data.layouts.nifti.datalist import read_class_values
+from volseg.data.layouts.nifti.file_names import ENDINGS
+from volseg.data.mask_files import MaskFile
+from volseg.errors import UserError, closest_name, did_you_mean
+from volseg.formatting import join_names, natural_key
+from volseg.inference.prediction_folder import RECORD, RECORDS, Prediction, load_predictions
+
+FILE_A_CLASS = "segmentations"  # TotalSegmentator's folder within that of a scan
+UNKNOWN = "unknown"
+EXPECTED = "expected <scan>/<class>.nii.gz or, with all classes in one map of labels, <scan>.nii.gz"
+Volumes = dict[str, list[Path]]
+"""Files of volumes by their names without endings; several where only the endings differ."""
+
+
+class MaskFolder(NamedTuple):
+    """The scans with masks in a folder, and notes on how they were taken."""
+
+    predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...] = ()
+
+
+class _Found(NamedTuple):
+    """The volumes of a folder: those in it, and those in each of its folders."""
+
+    maps: Volumes
+    folders: dict[str, Volumes]
+
+
+class _Meaning(NamedTuple):
+    """The values of each class in maps of labels; `known` are all that they may hold, none if any."""
+
+    values: Mapping[str, tuple[int, ...]]
+    known: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def load_masks(folder: Path, dataset: Dataset) -> MaskFolder:
+    """All scans with masks in natural order; of volseg's predictions failed ones too.
+
+    Raises:
+        UserError: no masks of the dataset's scans, or masks that are missing or have other names; all problems.
+    """
+    if not folder.is_dir() or _has_records(folder):
+        return MaskFolder(tuple(load_predictions(folder)))
+    found = _find_volumes(folder)
+    names = _known_scans(folder, found, dataset)
+    maps = {name: paths for name, paths in found.maps.items() if name in names}
+    folders = {name: files for name, files in found.folders.items() if name in names}
+    for name, files in list(folders.items()):
+        if (whole := _map_in_folder(name, files, dataset)) is not None:
+            maps[name] = [*maps.get(name, []), *whole]
+            del folders[name]
+    problems = [
+        f"{folder}: {name} is there twice: as a file and as a folder" for name in folders if name in maps
+    ]
+    notes = list(_unmatched_notes(folder, found, names, dataset))
+    masks: dict[str, dict[str, MaskFile]] = {}
+    if maps:
+        meaning = _map_meaning(folder, dataset)
+        notes += meaning.notes
+        masks |= {name: _classes_of_map(paths, meaning) for name, paths in maps.items()}
+    masks |= {name: _classes_of_files(files, dataset) for name, files in folders.items()}
+    twice = (paths for paths in (*maps.values(), *_files_of_classes(folders, dataset)) if len(paths) > 1)
+    problems += [f"{' and '.join(map(str, paths))}: keep one of them" for paths in twice]
+    problems += _missing_classes(folder, folders, dataset)
+    if problems:
+        raise UserError.from_problems(problems)
+    notes += _foreign_class_notes(folder, folders, dataset)
+    predictions = [_prediction(folder, name, masks[name], dataset) for name in sorted(masks, key=natural_key)]
+    return MaskFolder(tuple(predictions), tuple(notes))
+
+
+def holds_masks(folder: Path) -> bool:
+    """Whether a folder holds masks of scans, by volseg or another tool, finished or not."""
+    return folder.is_dir() and (_has_records(folder) or any(_find_volumes(folder)))
+
+
+def _has_records(folder: Path) -> bool:
+    """Whether `volseg infer` wrote masks here, so that each scan must have its record."""
+    records = (folder / RECORD, folder / RECORDS, *folder.glob(f"*/{RECORD}"))
+    return any(path.is_file() for path in records)
+
+
+def _find_volumes(folder: Path) -> _Found:
+    inner = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = {path.name: _volumes(path) or _volumes(path / FILE_A_CLASS) for path in inner}
+    return _Found(_volumes(folder), {name: files for name, files in folders.items() if files})
+
+
+def _volumes(folder: Path) -> Volumes:
+    volumes: Volumes = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
+        if ending and path.is_file() and not path.name.startswith("."):
+            volumes.setdefault(path.name[: -len(ending)], []).append(path)
+    return volumes
+
+
+def _known_scans(folder: Path, found: _Found, dataset: Dataset) -> list[str]:
+    """The names in a folder that are those of scans; refused where none is."""
+    names = [*found.maps, *found.folders]
+    known = [name for name in names if dataset.find_sample(name)]
+    if known:
+        return known
+    if not names:
+        raise UserError(f"{folder}: no masks in it; {EXPECTED}")
+    if not set(names).isdisjoint(dataset.classes):
+        advice = f"name the folder that it lies in: {folder.absolute().parent}"
+        raise UserError(f"{folder}: has files of classes, not of scans: is it one scan? {advice}")
+    scans = [sample.name for sample in dataset.samples]
+    near = next((hint for name in names if (hint := _near_hint(name, scans))), "")
+    raise UserError(
+        f"{folder}: {join_names(names)}: no scan of {dataset.folder} (it has {join_names(scans)}){near}; {EXPECTED}"
+    )
+
+
+def _unmatched_notes(folder: Path, found: _Found, known: Sequence[str], dataset: Dataset) -> Iterator[str]:
+    """A line on what has no scan in the dataset."""
+    open_names = [sample.name for sample in dataset.samples if sample.name not in known]
+    others = [
+        f"{name}{_near_hint(name, open_names)}"
+        for name in (*found.maps, *found.folders)
+        if name not in known
+    ]
+    if others:
+        yield f"{folder}: left out, as {dataset.folder} has no such scan: {join_names(others)}"
+
+
+def _map_in_folder(scan: str, files: Volumes, dataset: Dataset) -> list[Path] | None:
+    """The map of labels in a scan's own folder, named like the scan or `segmentation`; None if there is none."""
+    for name in (scan, "segmentation", FILE_A_CLASS):
+        if name in files and name not in dataset.classes:
+            return files[name]
+    return None
+
+
+def _map_meaning(folder: Path, dataset: Dataset) -> _Meaning:
+    """What the values of maps mean: by a dataset.json in the folder or one of two above, else by order.
+
+    Raises:
+        UserError: a dataset.json that is damaged or lacks classes of the dataset.
+    """
+    place = folder.absolute()
+    for file in (above / "dataset.json" for above in (place, *place.parents[:2])):
+        named = dict(read_class_values(file)) if file.is_file() else {}
+        if not named:
+            continue
+        problems = [
+            f'{file}: "labels" lack the class {name}{_near_hint(name, named)}; it names {join_names([*named])}'
+            for name in dataset.classes
+            if name not in named
+        ]
+        if problems:
+            raise UserError.from_problems(problems)
+        others = [name for name in named if name not in dataset.classes]
+        note = f"{file}: classes that {dataset.folder} lacks are left out: {join_names(others)}"
+        return _Meaning(named, (), (note,) if others else ())
+    if len(dataset.classes) == 1:
+        return _Meaning({dataset.classes[0]: ()}, (), ())
+    values = {name: (number,) for number, name in enumerate(dataset.classes, start=1)}
+    told = ", ".join(f"{number} {name}" for number, name in enumerate(dataset.classes, start=1))
+    note = f"{folder}: no dataset.json names the values in its maps: taken as {told}, the dataset's order"
+    return _Meaning(values, tuple(range(1, len(values) + 1)), (note,))
+
+
+def _classes_of_map(paths: Sequence[Path], meaning: _Meaning) -> dict[str, MaskFile]:
+    return {name: MaskFile(paths[0], values, meaning.known) for name, values in meaning.values.items()}
+
+
+def _classes_of_files(files: Volumes, dataset: Dataset) -> dict[str, MaskFile]:
+    return {name: MaskFile(files[name][0]) for name in dataset.classes if name in files}
+
+
+def _files_of_classes(folders: Mapping[str, Volumes], dataset: Dataset) -> Iterator[list[Path]]:
+    for files in folders.values():
+        yield from (files[name] for name in dataset.classes if name in files)
+
+
+def _missing_classes(folder: Path, folders: Mapping[str, Volumes], dataset: Dataset) -> Iterator[str]:
+    """A line for each class that no scan has, and for each scan that lacks one of the others."""
+    there = dict.fromkeys(name for files in folders.values() for name in files)
+    for name in dataset.classes if folders else ():
+        if name not in there:
+            near = _near_hint(name, [other for other in there if other not in dataset.classes])
+            yield f"{folder}: no scan has the class {name}{near}; its files are {join_names([*there])}"
+            continue
+        for scan, files in folders.items():
+            if name not in files:
+                advice = "an organ that is not there is a mask of zeros"
+                yield f"{folder / scan}: no file of {name}, which other scans have; {advice}"
+
+
+def _foreign_class_notes(
+    folder: Path, folders: Mapping[str, Volumes], dataset: Dataset
+) -> Iterator[str]:
+    there = dict.fromkeys(name for files in folders.values() for name in files)
+    others = [name for name in there if name not in dataset.classes]
+    if others:
+        yield f"{folder}: classes that {dataset.folder} lacks are left out: {join_names(others)}"
+
+
+def _prediction(folder: Path, scan: str, masks: Mapping[str, MaskFile], dataset: Dataset) -> Prediction:
+    """The masks of a scan, of which nothing else is known."""
+    first = masks[dataset.classes[0]].path
+    return Prediction(
+        scan=scan,
+        status="done",
+        classes=dataset.classes,
+        seen="unknown",
+        version=UNKNOWN,
+        folder=first if first.parent == folder else folder / scan,
+        masks={name: masks[name] for name in dataset.classes},
+    )
+
+
+def _near_hint(name: str, known: Sequence[str]) -> str:
+    """The known name that differs in case, blanks and signs only, or else the closest one."""
+    plain = {_letters(other): other for other in known}
+    return did_you_mean(plain.get(_letters(name)) or closest_name(name, known))
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
