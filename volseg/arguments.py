@@ -219,6 +219,17 @@ class MaskOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class CompareArguments(MaskOptions):
+    """Options of compare."""
+
+    metric: str = "Dice"
+    """A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle."""
+    common: bool = False
+    """Go on with the scans in both where one lacks some of the other."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class ExportArguments:
     """Options of export."""
 

@@ -56,7 +56,9 @@ def test_a_label_of_another_size_is_refused(dataset: Dataset) -> None:
     sample = dataset.samples[0]
     write_volume(Volume(np.zeros((2, 2, 2), np.uint8), np.eye(4)), dataset.folder / sample.labels["stomach"])
 
-    with pytest.raises(UserError, match=r"shape \(2, 2, 2\); expected \(20, 16, 10\)"):
+    with pytest.raises(
+        UserError, match=r"shape 2x2x2.* than its scan \(shape 20x16x10.*run `volseg prepare` again"
+    ):
         dataset.labels(sample)
 
 

@@ -268,18 +268,18 @@ def test_another_grid_and_a_damaged_file_are_told_at_once(dataset: Dataset, out:
         evaluate(out, dataset.folder, workers=1)
     told = str(error.value).splitlines()
     assert len(told) == 4
-    assert "its shape is (16, 20, 10)" in told[0]
-    assert "has (20, 16, 10)" in told[0]
+    assert "another grid (shape 16x20x10" in told[0]
+    assert "its scan (shape 20x16x10" in told[0]
     assert "not a readable" in told[1]
-    assert "another affine" in told[2]
-    assert "other than 0 and 1" in told[3]
+    assert "affine [1 0 0 0]" in told[2]
+    assert "holds the values 7; expected a mask" in told[3]
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (shutil.rmtree, "no such folder"),
-        (lambda out: shutil.rmtree(out / "case1_day0"), "no predicted scan"),
+        (lambda out: shutil.rmtree(out / "case1_day0"), "no masks in it"),
         (lambda out: (out / "case1_day0/record.json").unlink(), r"without record\.json"),
         (lambda out: (out / "case1_day0/record.json").write_text("{"), "not a record"),
         (lambda out: (out / "case1_day0/record.json").write_text("[]"), "not a record"),

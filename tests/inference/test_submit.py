@@ -7,6 +7,7 @@ import pytest
 
 from tests import predicted, tiny
 from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -176,11 +177,18 @@ def test_a_sample_that_does_not_fit_is_refused(
     assert message in refused(dataset, out, tmp_path, text)
 
 
-def test_codes_that_lack_a_slice_are_refused(dataset: Dataset, out: Path, tmp_path: Path) -> None:
-    path = out / "case2_day1" / "rle.csv"
-    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+def test_masks_are_submitted_whatever_the_codes_beside_them_say(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    corrected = np.zeros(tiny.SHAPE, np.uint8)
+    corrected[3:5, 2, 7] = 1
+    write_volume(Volume(corrected, tiny.AFFINE), out / "case2_day1" / "stomach.nii.gz")
 
-    assert "has 19 rows that are not those of 10 slices and 2 classes" in refused(dataset, out, tmp_path)
+    submit(out, dataset.folder, sample=None, out=tmp_path / "submission.csv")
+
+    rows = {(row.id, row.class_name): row.predicted for row in rle_csv.read(tmp_path / "submission.csv")}
+    found = {id_: text for (id_, name), text in rows.items() if "case2_day1" in id_ and name == "stomach"}
+    assert {id_: text for id_, text in found.items() if text} == {"case2_day1_slice_0008": "44 2"}
 
 
 def test_masks_of_another_size_are_refused(dataset: Dataset, out: Path, tmp_path: Path) -> None:
@@ -189,7 +197,7 @@ def test_masks_of_another_size_are_refused(dataset: Dataset, out: Path, tmp_path
         turned = np.zeros((16, 20, 10), np.uint8)
         write_volume(Volume(turned, tiny.AFFINE), out / "case2_day1" / f"{organ}.nii.gz")
 
-    assert "its shape is (16, 20, 10); expected (20, 16, 10)" in refused(dataset, out, tmp_path)
+    assert "another grid (shape 16x20x10" in refused(dataset, out, tmp_path)
 
 
 def test_a_scan_that_did_not_come_from_slices_can_not_be_submitted(

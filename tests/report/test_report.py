@@ -546,7 +546,7 @@ def test_neither_a_run_nor_predictions(name, capsys):
 
     assert cli.run_command(["report", name]) == 1
 
-    assert "name a folder that `volseg infer` or `volseg train` wrote" in capsys.readouterr().err
+    assert "name a folder of masks, or one that `volseg train` wrote" in capsys.readouterr().err
 
 
 def test_other_classes_are_named(out, capsys):
@@ -563,7 +563,7 @@ def test_other_classes_are_named(out, capsys):
 def test_masks_on_another_grid_are_named_with_truth_and_without(dataset, out):
     masks = np.zeros((3, 3, 3), np.uint8)
     write_volume(Volume(masks, tiny.AFFINE), out / SCANS[0] / "stomach.nii.gz")
-    with pytest.raises(UserError, match=r"case1_day0/stomach\.nii\.gz: its shape is \(3, 3, 3\)"):
+    with pytest.raises(UserError, match=r"case1_day0/stomach\.nii\.gz: lies on another grid \(shape 3x3x3"):
         report(str(out))
 
     change(dataset, SCANS[0], labels=None)

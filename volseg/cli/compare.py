@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
-from volseg.arguments import DATA
+from volseg.arguments import DATA, CompareArguments
 from volseg.cli import output
 
 
 def compare(
-    a: Path, b: Path, /, *, data: Path = DATA, metric: str = "Dice", common: bool = False, json: bool = False
+    a: Path,
+    b: Path,
+    /,
+    *,
+    data: Path = DATA,
+    json: bool = False,
+    options: CompareArguments = CompareArguments(),
 ) -> None:
     """Compare two predictions of the same scans: which is better, and whether chance could explain it.
 
@@ -15,20 +21,17 @@ def compare(
     eight cases, neither can be called better. Scans that either was trained on are left out.
 
     Args:
-        a: A folder that `volseg infer` wrote, or one with the scores that `volseg evaluate` wrote of it.
+        a: A folder of masks by volseg or another tool, or one with the scores that `volseg evaluate` wrote.
         b: The other one.
         data: The prepared dataset with the labels.
-        metric: A metric as scores.csv names it, such as Dice, HD95, NSD2 or Dice_labelled, or kaggle.
-        common: Go on with the scans in both where one lacks some of the other.
         json: Print everything, each scan too, as JSON on stdout.
     """
     output.configure_console()
     from volseg.evaluation.comparison import compare as stage
     from volseg.evaluation.comparison import tables
 
-    result = stage.compare(a, b, data, metric=metric, common=common)
-    for note in tables.verdict_notes(result):
-        output.message(f"note: {note}")
+    result = stage.compare(a, b, data, metric=options.metric, common=options.common, options=options)
+    output.notes(tables.verdict_notes(result))
     if json:
         print(tables.result_json(result))
         return

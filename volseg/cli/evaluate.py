@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from volseg.arguments import DATA, PREDICTIONS
+from volseg.arguments import DATA, PREDICTIONS, MaskOptions
 from volseg.cli import output
 
 if TYPE_CHECKING:
@@ -17,23 +17,26 @@ def evaluate(
     data: Path = DATA,
     out: Path | None = None,
     by: Literal["case", "day", "matrix"] | None = None,
+    masks: MaskOptions = MaskOptions(),
 ) -> int:
-    """Score predictions: Dice, distances in mm, volumes and the competition's score.
+    """Score masks of volseg or any other tool: Dice, distances in mm, volumes, the competition's score.
 
     The mean of eight cases or more has its 95 % bootstrap interval over cases in brackets.
 
     Args:
-        predictions: The folder that `volseg infer` wrote.
+        predictions: The folder that `volseg infer` wrote, or one with <scan>/<class>.nii.gz or maps of
+            labels, <scan>.nii.gz.
         data: The prepared dataset with the labels.
-        out: The folder for scores.csv and summary.json; by default the predictions' folder.
+        out: The folder for scores.csv and summary.json; by default the folder of the masks.
         by: Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
     """
     output.configure_console()
     from volseg.evaluation import evaluate as stage
     from volseg.evaluation import tables
 
-    scores = stage.evaluate(predictions, data, out=out)
+    scores = stage.evaluate(predictions, data, out=out, options=masks)
     note_unscored(scores)
+    output.notes(scores.notes)
     if len(scores.runs) > 1:
         output.message(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     output.print_table(tables.metric_tables(scores))

@@ -3,7 +3,10 @@
 import sys
 from typing import TYPE_CHECKING
 
+from volseg.formatting import first_few
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
 SOME_FAILED = 3
@@ -23,6 +26,12 @@ def print_table(table: object, *, error: bool = False) -> None:
 
     terminal = (sys.stderr if error else sys.stdout).isatty()
     Console(stderr=error, width=None if terminal else 100_000).print(table)
+
+
+def notes(texts: "Sequence[str]") -> None:
+    """Print notes on stderr; of very many the first ones."""
+    for text in first_few(texts, "notes"):
+        message(f"note: {text}")
 
 
 def message(text: str) -> None:

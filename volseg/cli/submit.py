@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from volseg.arguments import DATA, PREDICTIONS
+from volseg.arguments import DATA, PREDICTIONS, MaskOptions
 from volseg.cli import output
 
 
@@ -13,11 +13,12 @@ def submit(
     data: Path = DATA,
     sample: Path | None = None,
     out: Path = Path("submission.csv"),
+    masks: MaskOptions = MaskOptions(),
 ) -> None:
-    """Merge the scans' run-length codes into the competition's file.
+    """Write the masks' run-length codes into the competition's file.
 
     Args:
-        predictions: The folder that `volseg infer` wrote.
+        predictions: A folder of masks by volseg or another tool.
         data: The prepared dataset.
         sample: The competition's sample_submission.csv; its rows give the order.
         out: The file to write.
@@ -25,7 +26,6 @@ def submit(
     output.configure_console()
     from volseg.inference import submit as stage
 
-    result = stage.submit(predictions, data, sample=sample, out=out)
-    for warning in result.warnings:
-        output.message(f"note: {warning}")
+    result = stage.submit(predictions, data, sample=sample, out=out, options=masks)
+    output.notes(result.warnings)
     print(f"{out}: {result.rows} rows")

@@ -32,10 +32,13 @@ class MaskFile:
 
 @dataclass
 class MaskReader:
-    """Reads the masks of one scan onto its `grid`; `notes` tell what was not as it should be."""
+    """Reads the masks of one scan onto its `grid`; `notes` tell what was not as it should be.
+
+    `options` are the user's; there are none for the labels of a prepared dataset.
+    """
 
     grid: Volume
-    options: MaskOptions = field(default_factory=MaskOptions)
+    options: MaskOptions | None = None
     notes: list[str] = field(default_factory=list)
     _last: tuple[Path, Volume] | None = None
 
@@ -53,8 +56,9 @@ class MaskReader:
         inside = self._class_in_map(mask, volume) if mask.values else self._inside(mask.path, volume.voxels)
         if inside is not None:
             return self._on_grid(volume.with_voxels(inside), mask.path)
+        threshold = np.float32(self.options.threshold if self.options else None)
         probability = volume.with_voxels(volume.voxels.astype(np.float32, copy=False))
-        return self._on_grid(probability, mask.path) >= np.float32(self.options.threshold or 0)
+        return self._on_grid(probability, mask.path) >= threshold
 
     def _volume(self, path: Path) -> Volume:
         """The volume of a file; the last one is kept, as several classes may be in it."""
@@ -66,16 +70,21 @@ class MaskReader:
         """Where a mask is not 0; None where it holds probabilities for which a threshold is stated."""
         whole = self._whole_numbers(path, voxels)
         if whole is not None:
-            inside, value = whole != 0, whole.max()
-            if whole.min() >= 0 and (value <= 1 or np.array_equal(inside, whole == value)):
-                if value not in (0, 1, 255):
+            inside, lowest, value = whole != 0, whole.min(), whole.max()
+            usual = value in (0, 1, 255)
+            if (
+                lowest >= 0
+                and (usual or not lowest)
+                and (value <= 1 or np.array_equal(inside, whole == value))
+            ):
+                if not usual:
                     self._note(f"{path}: its mask has the value {value:g}, not 1")
                 return np.asarray(inside)
             advice = "expected a mask of one class, 0 and 1"
         elif voxels.min() >= 0 and voxels.max() <= 1 + NEARLY:
-            if self.options.threshold is not None:
+            if self.options and self.options.threshold is not None:
                 return None
-            advice = "as probabilities do; pass --threshold, e.g. 0.5, to cut them there"
+            advice = f"as probabilities do; {self._advice('pass --threshold, e.g. 0.5, to cut them there')}"
         else:
             advice = "expected a mask, 0 and 1"
         raise UserError(f"{path}: {_value_text(voxels)}; {advice}")
@@ -110,14 +119,17 @@ class MaskReader:
         if turned is not None:
             return turned.voxels
         grids = f"({volume.grid_text}) than its scan ({self.grid.grid_text})"
-        if not self.options.resample:
-            advice = "save it on the scan's grid, or pass --resample"
+        if not (self.options and self.options.resample):
+            advice = self._advice("save it on the scan's grid, or pass --resample")
             raise UserError(f"{path}: lies on another grid {grids}; {advice}")
         resampled = resample_onto(volume, self.grid)
         if volume.voxels.any() and not resampled.any():
             raise UserError(f"{path}: resampled, nothing is left of it: it lies on another grid {grids}")
         self._note(f"{path}: resampled: it lies on another grid {grids}")
         return resampled
+
+    def _advice(self, text: str) -> str:
+        return "run `volseg prepare` again" if self.options is None else text
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -63,15 +63,14 @@ def evaluate(
             labels, or files of other programs in the way; all problems at once.
     """
     scans = find_scorable_scans(predictions, data, options)
-    score_files.check_place(out or predictions)
+    if foreign := score_files.foreign_files(out or predictions):
+        raise UserError(f"{foreign[0]}: `volseg evaluate` did not write it; pass --out of another folder")
     scores = scans.compute_scores(workers=workers)
     score_files.write(scores, out or predictions)
     return scores
 
 
-def find_scorable_scans(
-    predictions: Path, data: Path, options: MaskOptions = MaskOptions()
-) -> ScorableScans:
+def find_scorable_scans(predictions: Path, data: Path, options: MaskOptions = MaskOptions()) -> ScorableScans:
     """The scans with masks and labels, before a voxel is read; raises what `evaluate` does."""
     dataset = Dataset.load(data)
     scans, notes = load_masks(predictions, dataset)

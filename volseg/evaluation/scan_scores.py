@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GROUPS: dict[Seen, str] = {
     "none": "unseen cases",
     "case": "later days of seen cases",
-    "unknown": "scans of which it is unknown whether training saw them",
+    "unknown": "unknown whether training saw them",
     "scan": "seen scans",
 }
 LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
@@ -59,7 +59,7 @@ class ScanInfo:
     notes: tuple[str, ...] = ()
 
     def with_scores(
-        self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms, notes: Sequence[str]
+        self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms, notes: Sequence[str] = ()
     ) -> "ScanScores":
         """The scores of this scan, and notes on its masks."""
         info = {field.name: getattr(self, field.name) for field in fields(ScanInfo)}
@@ -101,7 +101,7 @@ def group_scans(scans: Iterable[ScanScores], key: Callable[[ScanScores], str]) -
 
 @dataclass(frozen=True)
 class ScanFilePair:
-    """A scan to score: the files of its labels and prediction by class, and that whose header has its grid."""
+    """A scan to score: the files of its labels and prediction by class, and the one that states its grid."""
 
     origin: ScanInfo
     labels: Mapping[str, MaskFile]

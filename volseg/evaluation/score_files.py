@@ -12,7 +12,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.evaluation.intervals import ScoreIntervals
@@ -41,16 +40,11 @@ def write(scores: Scores, folder: Path) -> None:
     write_json(folder / JSON, to_json_value(summary))
 
 
-def check_place(folder: Path) -> None:
-    """Refuse a folder in which files of other programs have the names of scores.
-
-    Raises:
-        UserError: nnU-Net's summary.json or any other that `write` did not write.
-    """
-    for name, sign in ((CSV, "scan,class,metric,value"), (JSON, '"scores_csv"')):
-        path = folder / name
-        if path.is_file() and sign not in path.read_text(encoding="utf-8", errors="replace"):
-            raise UserError(f"{path}: `volseg evaluate` did not write it; pass --out of another folder")
+def foreign_files(folder: Path) -> list[Path]:
+    """Files of other programs with the names of scores, such as nnU-Net's summary.json."""
+    signs = {folder / CSV: "scan,class,metric,value", folder / JSON: '"scores_csv"'}
+    present = {path: sign for path, sign in signs.items() if path.is_file()}
+    return [p for p, sign in present.items() if sign not in p.read_text(encoding="utf-8", errors="replace")]
 
 
 def read(folder: Path) -> dict[str, ScanScores]:

@@ -82,7 +82,7 @@ class Scores:
 
     @property
     def unseen_or_all(self) -> list[ScanScores]:
-        """The scans that training did not see; without any those of which it is unknown, else the seen ones."""
+        """The scans that training did not see; without any those of which that is unknown, else the seen."""
         unseen = [scan for scan in self.scans if scan.seen in ("none", "case")]
         return unseen or [scan for scan in self.scans if scan.seen == "unknown"] or list(self.scans)
 

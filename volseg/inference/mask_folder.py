@@ -14,7 +14,7 @@ from volseg.data.layouts.nifti.file_names import ENDINGS
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.formatting import join_names, natural_key
-from volseg.inference.prediction_folder import RECORD, RECORDS, Prediction, load_predictions
+from volseg.inference.prediction_folder import RECORD, RECORDS, RLE, Prediction, load_predictions
 
 FILE_A_CLASS = "segmentations"  # TotalSegmentator's folder within that of a scan
 UNKNOWN = "unknown"
@@ -28,6 +28,10 @@ class MaskFolder(NamedTuple):
 
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...] = ()
+
+    def with_notes(self, *notes: str) -> "MaskFolder":
+        """The same scans with more notes."""
+        return self._replace(notes=(*self.notes, *notes))
 
 
 class _Found(NamedTuple):
@@ -45,40 +49,46 @@ class _Meaning(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load_masks(folder: Path, dataset: Dataset) -> MaskFolder:
+def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
     """All scans with masks in natural order; of volseg's predictions failed ones too.
 
+    Without a dataset only volseg's own can be told.
+
     Raises:
-        UserError: no masks of the dataset's scans, or masks that are missing or have other names; all problems.
+        UserError: no masks of the dataset's scans, or masks that are missing or misnamed; all problems.
     """
     if not folder.is_dir() or _has_records(folder):
         return MaskFolder(tuple(load_predictions(folder)))
     found = _find_volumes(folder)
+    if dataset is None and (found.maps or found.folders):
+        raise UserError(f"{folder}: masks without {RECORD}; name the dataset of their scans by --data")
+    if dataset is None or not (found.maps or found.folders):
+        raise UserError(f"{folder}: no masks in it; {EXPECTED}")
+    return _take_masks(folder, found, dataset)
+
+
+def _take_masks(folder: Path, found: _Found, dataset: Dataset) -> MaskFolder:
+    """The masks of another tool, which volseg knows nothing else of."""
     names = _known_scans(folder, found, dataset)
     maps = {name: paths for name, paths in found.maps.items() if name in names}
     folders = {name: files for name, files in found.folders.items() if name in names}
-    for name, files in list(folders.items()):
-        if (whole := _map_in_folder(name, files, dataset)) is not None:
-            maps[name] = [*maps.get(name, []), *whole]
-            del folders[name]
-    problems = [
-        f"{folder}: {name} is there twice: as a file and as a folder" for name in folders if name in maps
-    ]
-    notes = list(_unmatched_notes(folder, found, names, dataset))
-    masks: dict[str, dict[str, MaskFile]] = {}
-    if maps:
-        meaning = _map_meaning(folder, dataset)
-        notes += meaning.notes
-        masks |= {name: _classes_of_map(paths, meaning) for name, paths in maps.items()}
-    masks |= {name: _classes_of_files(files, dataset) for name, files in folders.items()}
-    twice = (paths for paths in (*maps.values(), *_files_of_classes(folders, dataset)) if len(paths) > 1)
-    problems += [f"{' and '.join(map(str, paths))}: keep one of them" for paths in twice]
-    problems += _missing_classes(folder, folders, dataset)
+    for name in [name for name in folders if _map_name(name, folders[name], dataset)]:
+        files = folders.pop(name)
+        maps[name] = [*maps.get(name, []), *files[_map_name(name, files, dataset)]]
+    problems = [*_double_files(maps, folders, dataset), *_missing_classes(folder, folders, dataset)]
     if problems:
         raise UserError.from_problems(problems)
-    notes += _foreign_class_notes(folder, folders, dataset)
-    predictions = [_prediction(folder, name, masks[name], dataset) for name in sorted(masks, key=natural_key)]
-    return MaskFolder(tuple(predictions), tuple(notes))
+    meaning = _map_meaning(folder, dataset) if maps else _Meaning({}, (), ())
+    masks = {name: _classes_of_map(paths[0], meaning) for name, paths in maps.items()}
+    masks |= {name: _classes_of_files(files, dataset) for name, files in folders.items()}
+    notes = (
+        f"{folder}: no {RECORD}: what made these masks, and whether it was trained on the scans, is unknown",
+        *_unmatched_notes(folder, found, names, dataset),
+        *meaning.notes,
+        *_foreign_class_notes(folder, folders, dataset),
+    )
+    scans = sorted(masks, key=natural_key)
+    return MaskFolder(tuple(_prediction(folder, scan, masks[scan], dataset) for scan in scans), notes)
 
 
 def holds_masks(folder: Path) -> bool:
@@ -88,7 +98,7 @@ def holds_masks(folder: Path) -> bool:
 
 def _has_records(folder: Path) -> bool:
     """Whether `volseg infer` wrote masks here, so that each scan must have its record."""
-    records = (folder / RECORD, folder / RECORDS, *folder.glob(f"*/{RECORD}"))
+    records = (folder / RECORD, folder / RECORDS, *folder.glob(f"*/{RECORD}"), *folder.glob(f"*/{RLE}"))
     return any(path.is_file() for path in records)
 
 
@@ -113,15 +123,14 @@ def _known_scans(folder: Path, found: _Found, dataset: Dataset) -> list[str]:
     known = [name for name in names if dataset.find_sample(name)]
     if known:
         return known
-    if not names:
-        raise UserError(f"{folder}: no masks in it; {EXPECTED}")
     if not set(names).isdisjoint(dataset.classes):
         advice = f"name the folder that it lies in: {folder.absolute().parent}"
         raise UserError(f"{folder}: has files of classes, not of scans: is it one scan? {advice}")
     scans = [sample.name for sample in dataset.samples]
     near = next((hint for name in names if (hint := _near_hint(name, scans))), "")
     raise UserError(
-        f"{folder}: {join_names(names)}: no scan of {dataset.folder} (it has {join_names(scans)}){near}; {EXPECTED}"
+        f"{folder}: {join_names(names)}: no scan of {dataset.folder}, which has {join_names(scans)}{near}; "
+        f"{EXPECTED}"
     )
 
 
@@ -129,20 +138,26 @@ def _unmatched_notes(folder: Path, found: _Found, known: Sequence[str], dataset:
     """A line on what has no scan in the dataset."""
     open_names = [sample.name for sample in dataset.samples if sample.name not in known]
     others = [
-        f"{name}{_near_hint(name, open_names)}"
-        for name in (*found.maps, *found.folders)
-        if name not in known
+        f"{name}{_near_hint(name, open_names)}" for name in (*found.maps, *found.folders) if name not in known
     ]
     if others:
         yield f"{folder}: left out, as {dataset.folder} has no such scan: {join_names(others)}"
 
 
-def _map_in_folder(scan: str, files: Volumes, dataset: Dataset) -> list[Path] | None:
-    """The map of labels in a scan's own folder, named like the scan or `segmentation`; None if there is none."""
-    for name in (scan, "segmentation", FILE_A_CLASS):
-        if name in files and name not in dataset.classes:
-            return files[name]
-    return None
+def _map_name(scan: str, files: Volumes, dataset: Dataset) -> str:
+    """The name of the map of labels in a scan's own folder: the scan's, or `segmentation`; '' for none."""
+    names = (scan, "segmentation", FILE_A_CLASS)
+    return next((name for name in names if name in files and name not in dataset.classes), "")
+
+
+def _double_files(maps: Volumes, folders: Mapping[str, Volumes], dataset: Dataset) -> Iterator[str]:
+    """A line for each scan and class that several files are of."""
+    of_classes = ([files.get(name, []) for name in dataset.classes] for files in folders.values())
+    for paths in (*maps.values(), *(paths for scan in of_classes for paths in scan)):
+        if len(paths) > 1:
+            yield f"{' and '.join(map(str, paths))}: masks of one scan and class; keep one of them"
+    for scan in sorted(maps.keys() & folders.keys(), key=natural_key):
+        yield f"{maps[scan][0]}: there is a folder of that name too; keep one of them"
 
 
 def _map_meaning(folder: Path, dataset: Dataset) -> _Meaning:
@@ -157,7 +172,7 @@ def _map_meaning(folder: Path, dataset: Dataset) -> _Meaning:
         if not named:
             continue
         problems = [
-            f'{file}: "labels" lack the class {name}{_near_hint(name, named)}; it names {join_names([*named])}'
+            f'{file}: its "labels" lack {name}{_near_hint(name, [*named])}; they are {join_names([*named])}'
             for name in dataset.classes
             if name not in named
         ]
@@ -174,17 +189,12 @@ def _map_meaning(folder: Path, dataset: Dataset) -> _Meaning:
     return _Meaning(values, tuple(range(1, len(values) + 1)), (note,))
 
 
-def _classes_of_map(paths: Sequence[Path], meaning: _Meaning) -> dict[str, MaskFile]:
-    return {name: MaskFile(paths[0], values, meaning.known) for name, values in meaning.values.items()}
+def _classes_of_map(path: Path, meaning: _Meaning) -> dict[str, MaskFile]:
+    return {name: MaskFile(path, values, meaning.known) for name, values in meaning.values.items()}
 
 
 def _classes_of_files(files: Volumes, dataset: Dataset) -> dict[str, MaskFile]:
-    return {name: MaskFile(files[name][0]) for name in dataset.classes if name in files}
-
-
-def _files_of_classes(folders: Mapping[str, Volumes], dataset: Dataset) -> Iterator[list[Path]]:
-    for files in folders.values():
-        yield from (files[name] for name in dataset.classes if name in files)
+    return {name: MaskFile(files[name][0]) for name in dataset.classes}
 
 
 def _missing_classes(folder: Path, folders: Mapping[str, Volumes], dataset: Dataset) -> Iterator[str]:
@@ -201,9 +211,7 @@ def _missing_classes(folder: Path, folders: Mapping[str, Volumes], dataset: Data
                 yield f"{folder / scan}: no file of {name}, which other scans have; {advice}"
 
 
-def _foreign_class_notes(
-    folder: Path, folders: Mapping[str, Volumes], dataset: Dataset
-) -> Iterator[str]:
+def _foreign_class_notes(folder: Path, folders: Mapping[str, Volumes], dataset: Dataset) -> Iterator[str]:
     there = dict.fromkeys(name for files in folders.values() for name in files)
     others = [name for name in there if name not in dataset.classes]
     if others:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg import __version__
+from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError
 from volseg.formatting import natural_key
@@ -192,8 +193,8 @@ def _read_prediction(folder: Path) -> Prediction | str:
     path = folder / RECORD
     if not path.is_file():
         return (
-            f"{folder}: masks without {RECORD}, which other scans there have: inference was stopped, or "
-            "another tool made them; run `volseg infer` again, or keep them in a folder of their own"
+            f"{folder}: masks without {RECORD} among predictions: inference was stopped, or another tool "
+            "made them; run `volseg infer` again, or keep masks of other tools in a folder of their own"
         )
     try:
         record = Prediction.model_validate({**json.loads(path.read_bytes()), "folder": folder, "masks": {}})
@@ -205,3 +206,11 @@ def _read_prediction(folder: Path) -> Prediction | str:
     if record.scan != folder.name:
         return f"{path}: is the record of {record.scan}; expected one of {folder.name}"
     return record
+
+
+def source_slice_numbers(prediction: Prediction) -> tuple[int, ...]:
+    """The source numbers of the slices by the scan's rle.csv; none where it has none."""
+    path = prediction.folder / RLE
+    ids = dict.fromkeys(row.id for row in rle_csv.read(path)) if path.is_file() else ()
+    numbers = [id_.rpartition("_")[2] for id_ in ids]
+    return tuple(map(int, numbers)) if all(map(str.isdigit, numbers)) else ()

@@ -5,15 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from volseg import console
+from volseg.arguments import MaskOptions
 from volseg.data import volume_files
-from volseg.data.dataset import Dataset, Sample
+from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
+from volseg.data.mask_files import MaskReader
 from volseg.errors import UserError
 from volseg.formatting import natural_key
-from volseg.inference.prediction_folder import RLE, Prediction, load_predictions
+from volseg.inference.mask_folder import load_masks
+from volseg.inference.prediction_folder import RLE, Prediction, source_slice_numbers
 
 Key = tuple[str, str]
 """A slice's id and a class."""
@@ -30,7 +32,9 @@ class Submission:
     warnings: tuple[str, ...]
 
 
-def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> Submission:
+def submit(
+    predictions: Path, data: Path, *, sample: Path | None, out: Path, options: MaskOptions = MaskOptions()
+) -> Submission:
     """Write one row for each slice and class to `out`.
 
     The rows are those of `sample`, in its order, if it has any; else those of all test scans of the
@@ -41,13 +45,15 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
             columns than expected; all problems at once.
     """
     dataset = Dataset.load(data)
-    predicted = {prediction.scan: prediction for prediction in load_predictions(predictions)}
+    masks = load_masks(predictions, dataset)
+    predicted = {prediction.scan: prediction for prediction in masks.predictions}
     keys = _sample_keys(sample) if sample else []
     test_scans = sorted((s.name for s in dataset.samples if s.part == "test"), key=natural_key)
     sample_scans = list(dict.fromkeys(slice_id.rpartition("_slice_")[0] for slice_id, _ in keys))
     scans = sample_scans or test_scans or sorted(predicted, key=natural_key)
     _refuse_unpredicted(scans, predicted, predictions)
-    all_rows = _submission_rows([predicted[scan] for scan in scans], dataset)
+    warnings = list(masks.notes)
+    all_rows = _submission_rows([predicted[scan] for scan in scans], dataset, options, warnings)
     table = {(row.id, row.class_name): row for row in all_rows}
     missing = [key for key in keys if key not in table]
     if missing:
@@ -56,13 +62,12 @@ def submit(predictions: Path, data: Path, *, sample: Path | None, out: Path) -> 
         )
     rows = [table[key] for key in keys or table]
     rle_csv.write(out, rows)
-    warnings = []
     if not keys and not test_scans:
         warnings.append(f"{data} has no test part: all {len(scans)} predicted scans are used")
     if len(rows) < len(table):
         warnings.append(f"{sample}: has no row for {len(table) - len(rows)} predicted ones")
-    masks = sum(bool(row.predicted) for row in rows)
-    return Submission(out, len(rows), masks, tuple(scans), tuple(warnings))
+    encoded = sum(bool(row.predicted) for row in rows)
+    return Submission(out, len(rows), encoded, tuple(scans), tuple(warnings))
 
 
 def _sample_keys(path: Path) -> list[Key]:
@@ -100,47 +105,38 @@ def _shorten_names(names: Sequence[str | Key], count: int = 3) -> str:
     return ", ".join(shown) + (", ..." if len(names) > count else "")
 
 
-def _submission_rows(predictions: Sequence[Prediction], dataset: Dataset) -> Iterator[RleRow]:
-    """The rows of all scans, slice by slice, classes in the dataset's order."""
+def _submission_rows(
+    predictions: Sequence[Prediction], dataset: Dataset, options: MaskOptions, notes: list[str]
+) -> Iterator[RleRow]:
+    """The rows of all scans, slice by slice, classes in the dataset's order; notes on masks are added."""
     problems = []
-    for prediction in predictions:
-        try:
-            yield from _scan_rows(prediction, dataset)
-        except UserError as error:
-            problems.append(str(error))
+    with console.progress_bar("encoding") as report:
+        for number, prediction in enumerate(predictions, start=1):
+            try:
+                yield from _scan_rows(prediction, dataset, options, notes)
+            except UserError as error:
+                problems.append(str(error))
+            report(number, len(predictions), prediction.scan)
     if problems:
         raise UserError.from_problems(problems)
 
 
-def _scan_rows(prediction: Prediction, dataset: Dataset) -> list[RleRow]:
-    """One scan's rows from its rle.csv, or from its masks where it has none."""
+def _scan_rows(
+    prediction: Prediction, dataset: Dataset, options: MaskOptions, notes: list[str]
+) -> list[RleRow]:
+    """One scan's rows: its masks encoded, which a person may have corrected; its rle.csv has the numbers."""
     sample = dataset.find_sample(prediction.scan)
-    path = prediction.folder / RLE
-    rows = rle_csv.read(path) if path.is_file() else _encode_masks(prediction, sample, dataset)
-    if sample and sample.slices:
-        expected = [
-            (rle_csv.slice_id(sample.name, number), class_name)
-            for number in sample.slices
-            for class_name in dataset.classes
-        ]
-        by_key = {(row.id, row.class_name): row for row in rows}
-        if set(by_key) != set(expected) or len(rows) != len(expected):
-            raise UserError(
-                f"{path}: has {len(rows)} rows that are not those of {len(sample.slices)} slices "
-                f"and {len(dataset.classes)} classes; run `volseg infer` again"
-            )
-        rows = [by_key[key] for key in expected]
-    return rows
-
-
-def _encode_masks(prediction: Prediction, sample: Sample | None, dataset: Dataset) -> list[RleRow]:
-    if sample is None or not sample.slices:
+    numbers = sample.slices if sample and sample.slices else source_slice_numbers(prediction)
+    if not numbers:
         raise UserError(
-            f"{prediction.folder}: no {RLE}, and the scan's slice numbers are not in "
-            f"{dataset.folder}; only scans that came from slices can be submitted"
+            f"{prediction.folder}: no {RLE}, and the scan's slice numbers are not in {dataset.folder}; "
+            "only scans that came from slices can be submitted"
         )
     files = [prediction.mask_file(name) for name in dataset.classes]
-    masks = np.stack([volume_files.read(file).voxels.astype(bool) for file in files])
-    if masks.shape[1:] != sample.shape:
-        raise UserError(f"{files[0]}: its shape is {masks.shape[1:]}; expected {sample.shape}")
-    return rle_csv.scan_rows(sample.name, sample.slices, classes=dataset.classes, masks=masks)
+    grid = volume_files.read_grid(dataset.grid_file(sample) if sample else files[0].path)
+    if grid.voxels.shape[2] != len(numbers):
+        raise UserError(f"{files[0].path}: shape {grid.voxels.shape}; expected {len(numbers)} slices")
+    reader = MaskReader(grid, options)
+    rows = rle_csv.scan_rows(prediction.scan, numbers, classes=dataset.classes, masks=map(reader.read, files))
+    notes += reader.notes
+    return rows

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from volseg import console
-from volseg.arguments import DATA
+from volseg.arguments import DATA, MaskOptions
 from volseg.data import volume_files
 from volseg.data.dataset import FILE, Dataset
+from volseg.data.mask_files import MaskReader
 from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.errors import UserError
 from volseg.evaluation import evaluate, score_files
@@ -18,7 +19,8 @@ from volseg.evaluation.scan_scores import ScanScores
 from volseg.evaluation.summary import Scores
 from volseg.formatting import natural_key
 from volseg.inference import tables
-from volseg.inference.prediction_folder import RECORD, Prediction, holds_scans, load_predictions
+from volseg.inference.mask_folder import MaskFolder, holds_masks, load_masks
+from volseg.inference.prediction_folder import Prediction
 from volseg.report.page import render_report
 from volseg.report.page.content import ReportContent, ReportScan
 from volseg.report.page.slice_images import encode_scan
@@ -54,28 +56,32 @@ class ReportSource:
 
     def display_name(self, records: Sequence[Prediction]) -> str:
         """The label of the run, or of the folder of masks by several runs."""
-        runs = {record.run for record in records}
+        runs = {record.run for record in records} - {""}
         if self.run or len(runs) != 1:
             return locate.run_label((self.run or self.predictions or self.scores).resolve())
         return next(iter(runs))
 
 
 def report(
-    what: str, *, data: Path | None = None, out: Path = PAGE, scores: Path | None = None
+    what: str,
+    *,
+    data: Path | None = None,
+    out: Path = PAGE,
+    scores: Path | None = None,
+    options: MaskOptions = MaskOptions(),
 ) -> ReportOutcome:
-    """Write the page of a run or of predictions; scores that are missing or out of date are computed.
+    """Write the page of a run or of masks; scores that are missing or out of date are computed.
 
     `data` is by default data/prepared, if it holds any of the scans; `scores` the folder of scores.csv,
     by default where `volseg evaluate` leaves it.
 
     Raises:
-        UserError: neither a run nor predictions, or masks that don't fit the dataset.
+        UserError: neither a run nor masks, or masks that don't fit the dataset.
     """
     source = find_source(what)
     source = replace(source, scores=scores) if scores else source
-    records = load_predictions(source.predictions) if source.predictions else []
-    dataset, notes = _load_dataset(data, records)
-    content = _with_pictures(_build_content(source, records, dataset, notes), dataset)
+    dataset, masks = _load_masks(data, source.predictions)
+    content = _with_pictures(_build_content(source, masks, dataset, options), dataset, options)
     text = render_report(content)
     write_page(text, out, usual=PAGE)
     drawn = sum(bool(scan.picture) for scan in content.scans)
@@ -83,48 +89,52 @@ def report(
 
 
 def find_source(what: str) -> ReportSource:
-    """The folders that a name or path stands for: predictions, else a run with those of its five folds.
+    """The folders that a name or path stands for: masks, else a run with those of its five folds.
 
     Raises:
-        UserError: neither predictions nor a run.
+        UserError: neither masks nor a run.
     """
     folder = Path(what)
-    if holds_scans(folder):
+    if holds_masks(folder):
         return ReportSource(folder, folder)
-    advice = "name a folder that `volseg infer` or `volseg train` wrote"
+    advice = "name a folder of masks, or one that `volseg train` wrote"
     try:
         run = locate.find_run(what)
     except UserError as error:
         raise UserError(f"{error}; {advice}") from error
     if not any((run / name).exists() for name in (run_files.CONFIG, NAMES[0])):
-        raise UserError(f"{run}: holds neither <scan>/{RECORD} nor {run_files.CONFIG}; {advice}")
+        raise UserError(f"{run}: holds neither masks nor {run_files.CONFIG}; {advice}")
     inner = run / OUT_OF_FOLD
     return ReportSource(run, inner if inner.is_dir() else None, run)
 
 
-def _load_dataset(data: Path | None, records: Sequence[Prediction]) -> tuple[Dataset | None, list[str]]:
-    """The dataset that holds the scans, and a note where data/prepared does not.
+def _load_masks(data: Path | None, folder: Path | None) -> tuple[Dataset | None, MaskFolder]:
+    """The dataset that holds the scans and their masks, and a note where data/prepared does not hold them.
 
     Raises:
-        UserError: a dataset that was named and holds none of the scans.
+        UserError: a dataset that was named and holds none of the scans, or damaged masks.
     """
-    if not records:
-        return None, []
+    if folder is None:
+        return None, MaskFolder(())
     if data is None and not (DATA / FILE).is_file():
-        return None, [f"{DATA} is no dataset, so there is no truth and no image."]
+        masks = load_masks(folder, None)
+        return None, masks.with_notes(f"{DATA} is no dataset, so there is no truth and no image.")
     dataset = Dataset.load(data or DATA)
-    if any(dataset.find_sample(record.scan) for record in records):
-        return dataset, []
-    problem = f"{dataset.folder}: holds none of the predicted scans ({records[0].scan} ...)"
+    masks = load_masks(folder, dataset)
+    if any(dataset.find_sample(record.scan) for record in masks.predictions):
+        return dataset, masks
+    scan = masks.predictions[0].scan
+    problem = f"{dataset.folder}: holds none of the predicted scans ({scan} ...)"
     if data is not None:
         raise UserError(f"{problem}; name the dataset that they were predicted from")
-    return None, [f"{problem}, so there is no truth and no image."]
+    return None, masks.with_notes(f"{problem}, so there is no truth and no image.")
 
 
 def _build_content(
-    source: ReportSource, records: Sequence[Prediction], dataset: Dataset | None, notes: Sequence[str]
+    source: ReportSource, masks: MaskFolder, dataset: Dataset | None, options: MaskOptions
 ) -> ReportContent:
     """All but the pictures."""
+    records = masks.predictions
     if source.run:
         runs, run_notes = load_runs(source.run)
     else:
@@ -134,9 +144,9 @@ def _build_content(
             "There are no masks here: volseg infer makes them, and its folder can be reported too."
         )
     done = [record for record in records if record.status == "done"]
-    scores = _current_scores(source, done, dataset)
+    scores = _current_scores(source, done, dataset, options)
     by_scan = {entry.scan: entry for entry in scores.scans} if scores else {}
-    scans = [_report_scan(record, dataset, by_scan.get(record.scan)) for record in done]
+    scans = [_report_scan(record, dataset, by_scan.get(record.scan), options) for record in done]
     names = [*(dataset.classes if dataset else ()), *(name for record in done for name in record.classes)]
     reasons = {r.scan: evaluate.why_unscored(r, dataset) for r in done} if dataset else {}
     return ReportContent(
@@ -149,12 +159,12 @@ def _build_content(
         scores=scores,
         unscored={scan: reason for scan, reason in reasons.items() if reason},
         failed={record.scan: record.reason for record in records if record.status == "failed"},
-        notes=(*notes, *run_notes),
+        notes=(*dict.fromkeys((*masks.notes, *(scores.notes if scores else ()))), *run_notes),
     )
 
 
 def _current_scores(
-    source: ReportSource, records: Sequence[Prediction], dataset: Dataset | None
+    source: ReportSource, records: Sequence[Prediction], dataset: Dataset | None, options: MaskOptions
 ) -> Scores | None:
     """The scores of these scans, computed anew if scores.csv is of other files; without data as written."""
     known = score_files.read(source.scores)
@@ -163,8 +173,10 @@ def _current_scores(
         return Scores(written) if written else None
     if source.predictions is None or all(evaluate.why_unscored(record, dataset) for record in records):
         return None
-    scores = evaluate.find_scorable_scans(source.predictions, dataset.folder).compute_scores(known=known)
-    if _score_keys(scores.scans) != _score_keys(known.values()):
+    scans = evaluate.find_scorable_scans(source.predictions, dataset.folder, options)
+    scores = scans.compute_scores(known=known)
+    outdated = _score_keys(scores.scans) != _score_keys(known.values())
+    if outdated and not score_files.foreign_files(source.scores):
         score_files.write(scores, source.scores)
     return scores
 
@@ -174,19 +186,26 @@ def _score_keys(scans: Iterable[ScanScores]) -> list[tuple[str, ...]]:
     return [(scan.scan, scan.seen, scan.run, scan.made_from) for scan in scans]
 
 
-def _report_scan(record: Prediction, dataset: Dataset | None, scores: ScanScores | None) -> ReportScan:
+def _report_scan(
+    record: Prediction, dataset: Dataset | None, scores: ScanScores | None, options: MaskOptions
+) -> ReportScan:
     sample = dataset.find_sample(record.scan) if dataset else None
     case, day = (sample.case, sample.day) if sample else (record.scan, None)
     if scores:
         volumes = {name: values["volume_ml"] for name, values in scores.values.items()}
     else:
-        volumes = {name: _mask_volume_ml(record.mask_file(name)) for name in record.classes}
+        volumes = _mask_volumes_ml(record, dataset, options)
     return ReportScan(record, case, day, volumes, scores)
 
 
-def _mask_volume_ml(path: Path) -> float:
-    mask = volume_files.read(path)
-    return np.count_nonzero(mask.voxels) * math.prod(mask.spacing_mm) / 1000
+def _mask_volumes_ml(record: Prediction, dataset: Dataset | None, options: MaskOptions) -> dict[str, float]:
+    """The volume of each class's mask, on its image's grid where there is one."""
+    sample = dataset.find_sample(record.scan) if dataset else None
+    own = record.mask_file(record.classes[0]).path
+    grid = volume_files.read_grid(dataset.grid_file(sample) if dataset and sample else own)
+    reader = MaskReader(grid, options)
+    voxel_ml = math.prod(grid.spacing_mm) / 1000
+    return {name: np.count_nonzero(reader.read(record.mask_file(name))) * voxel_ml for name in record.classes}
 
 
 def _worst_first_key(scan: ReportScan) -> tuple[bool, float, object]:
@@ -195,7 +214,7 @@ def _worst_first_key(scan: ReportScan) -> tuple[bool, float, object]:
     return (unknown, tables.lowest_confidence(scan.record) if unknown else scan.dice, natural_key(scan.name))
 
 
-def _with_pictures(content: ReportContent, dataset: Dataset | None) -> ReportContent:
+def _with_pictures(content: ReportContent, dataset: Dataset | None, options: MaskOptions) -> ReportContent:
     """The same content, with pictures from the worst scan on as long as there is room.
 
     Black and white are as for the network of the first run, where a run is known.
@@ -206,7 +225,8 @@ def _with_pictures(content: ReportContent, dataset: Dataset | None) -> ReportCon
     drawn: list[ReportScan] = []
     with console.progress_bar("drawing") as advance:
         for scan in content.scans:
-            picture = encode_scan(load_scan_images(scan.record, dataset, content.classes), intensity)
+            images = load_scan_images(scan.record, dataset, content.classes, options)
+            picture = encode_scan(images, intensity)
             room -= len(picture)
             if room < 0:
                 break

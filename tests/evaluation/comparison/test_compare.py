@@ -358,8 +358,8 @@ def instead(name: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (mask(np.zeros((16, 20, 10))), r"its shape is \(16, 20, 10\); .*predict it again"),
-        (mask(np.zeros(tiny.SHAPE), np.eye(4)), "stomach.nii.gz: lies elsewhere .*predict it again"),
+        (mask(np.zeros((16, 20, 10))), r"another grid \(shape 16x20x10.*pass --resample"),
+        (mask(np.zeros(tiny.SHAPE), np.eye(4)), r"stomach.nii.gz: lies on another grid .*affine \[1 0 0 0\]"),
         (
             lambda b: predicted.record(b, "case1_day0", classes=("liver", "stomach")),
             "case1_day0: has the classes liver, stomach; .* has large_bowel, stomach; pass --data",
@@ -367,7 +367,7 @@ def instead(name: str) -> Callable[[Path], object]:
         (lambda b: (b / "case1_day0/stomach.nii.gz").unlink(), "case1_day0: stomach.nii.gz missing"),
         (shutil.rmtree, "b: no such folder"),
         (instead("config.yaml"), "b: a run, not predictions; make some: `volseg infer --run"),
-        (instead("notes.txt"), "b: no predicted scan in it"),
+        (instead("notes.txt"), "b: no masks in it"),
         (instead(""), "b: a file; name the folder that it lies in: "),
     ],
 )

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from volseg.arguments import MaskOptions
 from volseg.errors import UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.comparison.criterion import Criterion, find_criterion
 from volseg.evaluation.comparison.differences import Differences, compare_pairs
 from volseg.evaluation.evaluate import ScorableScans, find_scorable_scans, score_pairs
-from volseg.evaluation.scan_scores import ScanFilePair, ScanScores
+from volseg.evaluation.scan_scores import GROUPS, ScanFilePair, ScanScores
 from volseg.formatting import join_names
-from volseg.inference.prediction_folder import holds_scans
+from volseg.inference.mask_folder import holds_masks
 from volseg.runs.run_files import CONFIG
 
 
@@ -50,8 +51,16 @@ class ComparisonResult(Differences):
     notes: tuple[str, ...]
 
 
-def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool = False) -> ComparisonResult:
-    """Compare two folders of predictions, or of their scores, on the scans of both; write nothing.
+def compare(
+    a: Path,
+    b: Path,
+    data: Path,
+    *,
+    metric: str = "Dice",
+    common: bool = False,
+    options: MaskOptions = MaskOptions(),
+) -> ComparisonResult:
+    """Compare two folders of masks, or of their scores, on the scans of both; write nothing.
 
     Scores that `evaluate` stored are taken where they are of the present masks and labels; the others
     are computed anew. Scans that one side was trained on and the other not are left out.
@@ -63,7 +72,7 @@ def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool 
     criterion = find_criterion(metric)
     if a.resolve() == b.resolve():
         raise UserError(f"{a}, {b}: the same folder; name the predictions of two runs or settings")
-    one, other = _load_both_predictions(a, b, data)
+    one, other = _load_both_predictions(a, b, data, options)
     lacking = list(_scans_of_one_side(one, other))
     if lacking and not common:
         raise UserError.from_problems(
@@ -73,14 +82,17 @@ def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool 
     scans, exposure_notes = _comparable_scans(one, other)
     if not scans:
         raise UserError.from_problems([f"{a}, {b}: no scan to compare fairly", *left_out, *exposure_notes])
+    scores = one.scores(scans), other.scores(scans)
     notes = (
+        *dict.fromkeys((*one.scorable.notes, *other.scorable.notes)),
+        *(note for side in scores for scan in side for note in scan.notes),
         *_rescoring_notes(one, scans),
         *_rescoring_notes(other, scans),
         *_unscored_notes({**one.scorable.skipped, **other.scorable.skipped}),
         *left_out,
         *exposure_notes,
     )
-    differences = compare_pairs(list(zip(one.scores(scans), other.scores(scans), strict=True)), criterion)
+    differences = compare_pairs(list(zip(*scores, strict=True)), criterion)
     if not differences.overall.difference.cases:
         raise UserError(f"{a}, {b}: no scan whose {criterion.name} both can be given; try --metric Dice")
     return ComparisonResult(
@@ -88,13 +100,15 @@ def compare(a: Path, b: Path, data: Path, *, metric: str = "Dice", common: bool 
     )
 
 
-def _load_both_predictions(a: Path, b: Path, data: Path) -> tuple[ComparedPredictions, ComparedPredictions]:
+def _load_both_predictions(
+    a: Path, b: Path, data: Path, options: MaskOptions
+) -> tuple[ComparedPredictions, ComparedPredictions]:
     """Both sides, or one error with the problems of either."""
     sides, problems = [], []
     for folder in (a, b):
         try:
             known = score_files.read(folder)
-            scans = find_scorable_scans(_find_prediction_folder(folder, known), data)
+            scans = find_scorable_scans(_find_prediction_folder(folder, known), data, options)
             sides.append(ComparedPredictions(str(folder), scans, known))
         except UserError as error:
             problems.append(str(error))
@@ -116,14 +130,14 @@ def _find_prediction_folder(folder: Path, known: Mapping[str, ScanScores]) -> Pa
     """The folder of predictions: this one, or the one that the scores stored here belong to."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name the folder that it lies in: {folder.parent}")
-    if not known and not holds_scans(folder) and (folder / CONFIG).is_file():
+    if not known and not holds_masks(folder) and (folder / CONFIG).is_file():
         raise UserError(
             f"{folder}: a run, not predictions; make some: `volseg infer --run {folder} --out ...`"
         )
-    if not known or holds_scans(folder):
-        return folder  # without scans, `load_predictions` says what it should have
+    if not known or holds_masks(folder):
+        return folder  # without scans, `load_masks` says what it should have
     masks = {Path(scan.prediction_folder).parent for scan in known.values()}
-    if len(masks) > 1 or not holds_scans(min(masks)):
+    if len(masks) > 1 or not holds_masks(min(masks)):
         raise UserError(
             f"{folder}: its scores are of the masks in {', '.join(map(str, sorted(masks)))}, which are "
             "not there; name the folder of the predictions"
@@ -160,8 +174,14 @@ def _comparable_scans(one: ComparedPredictions, other: ComparedPredictions) -> t
         return [name for name, sides in seen.items() if sides in options]
 
     groups = {
-        "trained on by A only, left out": exposed(("scan", "case"), ("scan", "none")),
-        "trained on by B only, left out": exposed(("case", "scan"), ("none", "scan")),
+        "trained on by A only, left out": exposed(("scan", "case"), ("scan", "none"), ("scan", "unknown")),
+        "trained on by B only, left out": exposed(("case", "scan"), ("none", "scan"), ("unknown", "scan")),
+        "unknown whether A was trained on them": exposed(
+            *(("unknown", seen) for seen in GROUPS if seen != "scan")
+        ),
+        "unknown whether B was trained on them": exposed(
+            *((seen, "unknown") for seen in GROUPS if seen != "scan")
+        ),
         "only A was trained on other days of their cases": exposed(("case", "none")),
         "only B was trained on other days of their cases": exposed(("none", "case")),
         "trained on by both, left out": both if neither else [],
