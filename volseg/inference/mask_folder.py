@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.nifti.datalist import read_class_values
-from volseg.data.layouts.nifti.file_names import ENDINGS
+from volseg.data.layouts.nifti.file_names import ENDINGS, split_ending
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.formatting import join_names, natural_key
@@ -111,9 +111,9 @@ def _find_volumes(folder: Path) -> _Found:
 def _volumes(folder: Path) -> Volumes:
     volumes: Volumes = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
-        if ending and path.is_file() and not path.name.startswith("."):
-            volumes.setdefault(path.name[: -len(ending)], []).append(path)
+        stem, ending = split_ending(path.name)
+        if ending.lower() in ENDINGS and path.is_file() and not path.name.startswith("."):
+            volumes.setdefault(stem, []).append(path)
     return volumes
 
 
@@ -178,9 +178,10 @@ def _map_meaning(folder: Path, dataset: Dataset) -> _Meaning:
         ]
         if problems:
             raise UserError.from_problems(problems)
-        others = [name for name in named if name not in dataset.classes]
-        note = f"{file}: classes that {dataset.folder} lacks are left out: {join_names(others)}"
-        return _Meaning(named, (), (note,) if others else ())
+        notes = [f"{folder}: the values in its maps of labels are named by {file}"] * (file.parent != place)
+        if others := [name for name in named if name not in dataset.classes]:
+            notes.append(f"{file}: classes that {dataset.folder} lacks are left out: {join_names(others)}")
+        return _Meaning(named, (), tuple(notes))
     if len(dataset.classes) == 1:
         return _Meaning({dataset.classes[0]: ()}, (), ())
     values = {name: (number,) for number, name in enumerate(dataset.classes, start=1)}

@@ -137,7 +137,7 @@ class Prediction(PredictionRecord):
     @property
     def edited_classes(self) -> tuple[str, ...]:
         """The classes whose masks are no longer those that were predicted."""
-        return tuple(name for name in self.classes if self.mask_file(name).name in self.edited_files)
+        return tuple(name for name in self.classes if self.mask_file(name).path.name in self.edited_files)
 
 
 def load_predictions(folder: Path) -> list[Prediction]:
