@@ -8,7 +8,7 @@ import numpy as np
 
 from volseg.data import volume_files
 from volseg.data.image_identity import ScanIdentity
-from volseg.data.mask_files import MaskFile, MaskReader
+from volseg.data.mask_files import MaskFile, MaskReader, read_grid
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError, nearest_hint
 from volseg.schema import ClassName, ScanName, Section
@@ -148,7 +148,7 @@ class Dataset:
         """
         if sample.labels is None:
             raise UserError(f"{sample.name}: has no labels in {self.folder}")
-        reader = MaskReader(volume_files.read_grid(self.grid_file(sample)))
+        reader = MaskReader(read_grid(self.grid_file(sample)))
         return reader.read(MaskFile(self.folder / sample.labels[name]))
 
     def labels(self, sample: Sample) -> Array:

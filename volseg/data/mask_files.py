@@ -136,6 +136,16 @@ class MaskReader:
             self.notes.append(text)
 
 
+def read_grid(path: Path) -> Volume:
+    """The grid of a volume's file by its header; its voxels are not read and all 0.
+
+    Raises:
+        UserError: missing or unreadable.
+    """
+    header = volume_files.read_header(path)
+    return Volume(np.broadcast_to(np.uint8(0), header.shape), header.affine)
+
+
 def resample_onto(volume: Volume, grid: Volume) -> Array:
     """The voxels at the places of another grid, 0 beyond the volume: of masks the nearest, else linearly."""
     from scipy.ndimage import affine_transform

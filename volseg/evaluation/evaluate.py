@@ -7,9 +7,8 @@ from pathlib import Path
 
 from volseg import console
 from volseg.arguments import MaskOptions
-from volseg.data import volume_files
 from volseg.data.dataset import Dataset
-from volseg.data.mask_files import MaskFile
+from volseg.data.mask_files import MaskFile, read_grid
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
 from volseg.evaluation import score_files
@@ -133,7 +132,7 @@ def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOpti
     files = sample.labels or {}
     labels = {name: MaskFile(dataset.folder / files[name]) for name in dataset.classes}
     masks = {name: prediction.mask_file(name) for name in dataset.classes}
-    grid = NetworkGrid.from_volume(volume_files.read_grid(dataset.grid_file(sample)), None)
+    grid = NetworkGrid.from_volume(read_grid(dataset.grid_file(sample)), None)
     days = sorted(other.day for other in dataset.samples if other.case == sample.case)
     origin = ScanInfo(
         scan=sample.name,

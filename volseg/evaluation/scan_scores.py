@@ -11,8 +11,7 @@ import numpy as np
 
 from volseg import __version__
 from volseg.arguments import MaskOptions
-from volseg.data import volume_files
-from volseg.data.mask_files import MaskFile, MaskReader
+from volseg.data.mask_files import MaskFile, MaskReader, read_grid
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
 from volseg.metrics import DEFAULT, compute_metrics, kaggle_score
@@ -20,7 +19,7 @@ from volseg.metrics.distance import HD95
 from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
-from volseg.runs.run_files import Seen
+from volseg.runs.trained_on import Seen
 from volseg.system.files import file_sha256
 
 if TYPE_CHECKING:
@@ -116,14 +115,14 @@ class ScanFilePair:
         sides = [(name, mask) for masks in (self.labels, self.prediction) for name, mask in masks.items()]
         digests = {path: file_sha256(path) for path in {mask.path for _, mask in sides} if path.is_file()}
         files = [(name, digests.get(mask.path), mask.values, mask.known) for name, mask in sides]
-        grid = volume_files.read_grid(self.grid_file)
+        grid = read_grid(self.grid_file)
         place = (grid.voxels.shape, grid.affine.tolist(), self.spacing_mm)
         return hashlib.sha256(repr((__version__, NAMES, place, self.options, files)).encode()).hexdigest()
 
 
 def score_scan(pair: ScanFilePair) -> ScanScores | str:
     """The scores of one scan, or the problems of its files, one a line."""
-    grid = volume_files.read_grid(pair.grid_file)
+    grid = read_grid(pair.grid_file)
     labels, predictions = MaskReader(grid), MaskReader(grid, pair.options)
     axis = NetworkGrid.from_volume(grid, None).slice_axis
     masks: dict[str, MaskPair] = {}

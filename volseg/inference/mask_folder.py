@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.nifti.datalist import read_class_values
-from volseg.data.layouts.nifti.file_names import ENDINGS, split_ending
 from volseg.data.mask_files import MaskFile
+from volseg.data.volume_files import split_ending
 from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.formatting import join_names, natural_key
 from volseg.inference.prediction_folder import RECORD, RECORDS, RLE, Prediction, load_predictions
@@ -112,7 +112,7 @@ def _volumes(folder: Path) -> Volumes:
     volumes: Volumes = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         stem, ending = split_ending(path.name)
-        if ending.lower() in ENDINGS and path.is_file() and not path.name.startswith("."):
+        if ending and path.is_file() and not path.name.startswith("."):
             volumes.setdefault(stem, []).append(path)
     return volumes
 

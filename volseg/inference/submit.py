@@ -7,11 +7,10 @@ from pathlib import Path
 
 from volseg import console
 from volseg.arguments import MaskOptions
-from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
-from volseg.data.mask_files import MaskReader
+from volseg.data.mask_files import MaskReader, read_grid
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.inference.mask_folder import load_masks
@@ -133,7 +132,7 @@ def _scan_rows(
             "only scans that came from slices can be submitted"
         )
     files = [prediction.mask_file(name) for name in dataset.classes]
-    grid = volume_files.read_grid(dataset.grid_file(sample) if sample else files[0].path)
+    grid = read_grid(dataset.grid_file(sample) if sample else files[0].path)
     if grid.voxels.shape[2] != len(numbers):
         raise UserError(f"{files[0].path}: shape {grid.voxels.shape}; expected {len(numbers)} slices")
     reader = MaskReader(grid, options)

@@ -9,9 +9,8 @@ import numpy as np
 
 from volseg import console
 from volseg.arguments import DATA, MaskOptions
-from volseg.data import volume_files
 from volseg.data.dataset import FILE, Dataset
-from volseg.data.mask_files import MaskReader
+from volseg.data.mask_files import MaskReader, read_grid
 from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.errors import UserError
 from volseg.evaluation import evaluate, score_files
@@ -202,7 +201,7 @@ def _mask_volumes_ml(record: Prediction, dataset: Dataset | None, options: MaskO
     """The volume of each class's mask, on its image's grid where there is one."""
     sample = dataset.find_sample(record.scan) if dataset else None
     own = record.mask_file(record.classes[0]).path
-    grid = volume_files.read_grid(dataset.grid_file(sample) if dataset and sample else own)
+    grid = read_grid(dataset.grid_file(sample) if dataset and sample else own)
     reader = MaskReader(grid, options)
     voxel_ml = math.prod(grid.spacing_mm) / 1000
     return {name: np.count_nonzero(reader.read(record.mask_file(name))) * voxel_ml for name in record.classes}

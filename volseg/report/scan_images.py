@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from volseg.arguments import MaskOptions
-from volseg.data import volume_files
 from volseg.data.dataset import Dataset
-from volseg.data.mask_files import MaskReader
+from volseg.data.mask_files import MaskReader, read_grid
 from volseg.data.volume import Array, Volume
 from volseg.inference.prediction_folder import Prediction, source_slice_numbers
 from volseg.report.page.slice_images import ScanImages
@@ -32,7 +31,7 @@ def load_scan_images(
             by_class = {name: dataset.label(sample, name) for name in dataset.classes}
             labels = _stack_masks(by_class, image, classes)
     else:
-        geometry = volume_files.read_grid(record.mask_file(record.classes[0]).path)
+        geometry = read_grid(record.mask_file(record.classes[0]).path)
         numbers = source_slice_numbers(record)
         numbers = numbers if len(numbers) == geometry.voxels.shape[2] else ()
     reader = MaskReader(geometry, options)
