@@ -88,7 +88,7 @@ class PrepareArguments:
     slice_mm: float | None = None
     """Distance of slices in mm, which their names do not contain; 3 by default."""
     classes: Many[str] = ()
-    """The classes of train.csv, if they are not the competition's."""
+    """The classes of train.csv, if not the competition's; with the layout nifti, those to keep."""
     exclude: Many[str] = ()
     """Scans to flag as excluded in addition to the data author's list of bad labels."""
 

@@ -17,7 +17,7 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
 
     Args:
         source: The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
-            dataset.json, or a MONAI datalist.
+            dataset.json, a MONAI datalist, or a folder of scans as in TotalSegmentator's dataset.
     """
     processes.preload(WORKERS_NEED)
     console = output.configure_console()

@@ -12,8 +12,23 @@ ROOMS = ("preparation", "data/layouts", "data/volume_files")
 MEANINGS = {
     "dataset": (
         "error, note",
-        "the dataset as a whole: damaged rows of `train.csv`, rows whose case or scan has no images, two "
-        "scans of one name; as a note, scans without rows, folders and files that are left out",
+        "the dataset as a whole: damaged rows of `train.csv`, two scans of one name, a listing none of whose "
+        "files is there; as a note, scans without rows, folders and files that are left out",
+    ),
+    "rows without image": (
+        "warning",
+        "`train.csv` has rows of cases, scans or slices that are not there; they are left out",
+    ),
+    "near name": (
+        "warning",
+        "files that are there under nearly the name that the listing gives (another ending, with or without "
+        "`_0000`, backslashes, capitals, the folders of another computer) and are taken; folders with nearly "
+        "the names of cases and scans, which are left out",
+    ),
+    "sessions": (
+        "warning",
+        "names that differ in a last number look like several scans of each patient, who then may be "
+        "trained on and validated on: state the `case` of each scan",
     ),
     "slices": (
         "error",
@@ -30,6 +45,10 @@ MEANINGS = {
         "error",
         "run-length codes that are no masks of this size; rows that do not fit the slices; a damaged label "
         "file, one on another grid than the image, or one with values that the listing does not name",
+    ),
+    "label values": (
+        "warning",
+        "labels that are nearly whole numbers were rounded, or a mask has another value than 1 or 255",
     ),
     "memory": ("error", "there was not enough memory to read the scan"),
     "killed": ("error", "the process that read the scan ended"),
