@@ -142,6 +142,7 @@ def test_json_counts_what_it_lists_and_names_scans_or_null(raw, capsys):
         "kind": "constant slice",
         "message": "one value only on slice 14",
         "slices": [14],
+        "classes": [],
     }
 
 
@@ -254,15 +255,15 @@ def test_a_run_tells_its_result_on_stdout_and_its_findings_on_stderr(raw, capsys
     streams = capsys.readouterr()
     assert streams.out == ("data/prepared: 3 of 4 scans without a fault (1 error, 1 warning, 2 notes)\n")
     lines = streams.err.splitlines()
-    assert lines[0].startswith("note: not in this dataset, of the scans that its author excludes")
-    assert lines[1:] == [
-        f"note: excluded from training and scoring: {ODD}",
-        f"warning: {ODD}: one value only on slice 14",
+    assert lines[:2] == [
         f"failed: {raw.path(BAD, 13)}: zero bytes; copy or download the file again",
+        f"warning: {ODD}: one value only on slice 14",
     ]
+    assert lines[2].startswith("note: not in this dataset, of the scans that its author excludes")
+    assert lines[3:] == [f"note: excluded from training and scoring: {ODD}"]
 
 
-def test_of_many_warnings_a_run_tells_the_first_and_the_check_all(raw, capsys):
+def test_of_many_warnings_a_run_tells_each_kind_and_the_check_all(raw, capsys):
     for number in range(6):
         for scan in SCANS:
             (raw.folder(scan).parent / f"{scan}{number}").mkdir()
@@ -285,8 +286,22 @@ def test_of_many_warnings_a_run_tells_the_first_and_the_check_all(raw, capsys):
 
     shown = [line for line in lines if line.startswith("warning: ")]
     assert warnings == 48  # each copy repeats slices and has no organ
-    assert len(shown) == 21
-    assert shown[-1] == ("warning: ... and 28 more; `volseg prepare --check` shows all in a table")
+    assert len(shown) == 2
+    assert shown[0].startswith("warning: no organ in 24 of 28 scans (")
+    assert shown[1].startswith("warning: repeated slice in 24 of 28 scans (")
+    assert all("24 findings, such as case1_day" in line and "--check" in line for line in shown)
+
+
+def test_of_many_failed_scans_each_kind_of_fault_is_one_line(raw, capsys):
+    for number in range(1, 13):
+        (raw.folder(BAD).parent / f"case1_day1{number}").mkdir()
+
+    prepare(raw)
+
+    failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 1
+    assert "slices in 12 of 16 scans (" in failed[0]
+    assert all(f"case1_day1{number}" in failed[0] for number in range(1, 13))
 
 
 def test_a_second_run_says_what_it_did_not_do_again(raw, capsys):

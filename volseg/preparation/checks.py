@@ -53,10 +53,10 @@ class _ScanChecks:
         self.sample = sample
         self.findings: list[Finding] = []
 
-    def add_warning(self, kind: str, message: str, indices: Iterable[int]) -> None:
-        """Add a warning about slices given by their index along Z."""
+    def add_warning(self, kind: str, message: str, indices: Iterable[int], *classes: str) -> None:
+        """Add a warning about classes on slices given by their index along Z."""
         numbers = tuple(_slice_number(self.sample, index) for index in indices)
-        self.findings.append(_warning(self.sample, kind, message, numbers))
+        self.findings.append(_warning(self.sample, kind, message, numbers, classes))
 
     def check_channel(self, channel: ChannelFingerprint, where: str) -> None:
         """Constant and repeated slices of a channel, and jumps between slices."""
@@ -74,32 +74,37 @@ class _ScanChecks:
         """Repeated masks, an organ that vanishes for one slice, an organ outside the body."""
         large = {z: mark for z, mark in of_class.prints.items() if of_class.areas[z] >= SMALL}
         for same in _equal_groups(large):
-            self._warn_slices("repeated mask", f"{name} has the same mask on", same)
+            self._warn_slices("repeated mask", f"{name} has the same mask on", same, name)
         areas = np.asarray(of_class.areas)
         present = areas > END * areas.max()
         absent = np.flatnonzero(present[:-2] & (areas[1:-1] == 0) & present[2:]) + 1
         if absent.size:
             message = f"{name} is away, but there before and after, on"
-            self._warn_slices("vanishing organ", message, absent.tolist())
+            self._warn_slices("vanishing organ", message, absent.tolist(), name)
         if of_class.outside > OUTSIDE * of_class.voxels:
             share = 100 * of_class.outside / of_class.voxels
             message = f"{share:.0f} % of {name} lies in the blank around the body"
-            self.add_warning("outside the body", message, ())
+            self.add_warning("outside the body", message, (), name)
         for number, flattened in enumerate(of_class.flattened, start=1):
             if flattened > max(SMALL, FLAT * of_class.voxels):
                 where = f"channel {number}: " if len(of_class.flattened) > 1 else ""
                 part = f"{where}{100 * flattened / of_class.voxels:.0f} % of {name}"
                 reason = "beyond the 0.5 and 99.5 percentiles, which become 0 and 1"
-                self.add_warning("intensity", f"{part} lies {reason}; data.intensity sets others", ())
+                self.add_warning("intensity", f"{part} lies {reason}; data.intensity sets others", (), name)
 
-    def _warn_slices(self, kind: str, message: str, indices: Sequence[int]) -> None:
+    def _warn_slices(self, kind: str, message: str, indices: Sequence[int], *classes: str) -> None:
         numbers = [str(_slice_number(self.sample, index)) for index in indices]
         word = "slices" if len(numbers) > 1 else "slice"
-        self.add_warning(kind, f"{message} {word} {', '.join(first_few(numbers, 'slices'))}", indices)
+        listed = ", ".join(first_few(numbers, "slices"))
+        self.add_warning(kind, f"{message} {word} {listed}", indices, *classes)
 
 
-def _warning(sample: Sample, kind: str, message: str, numbers: tuple[int, ...]) -> Finding:
-    return Finding(scan=sample.name, severity="warning", kind=kind, message=message, slices=numbers)
+def _warning(
+    sample: Sample, kind: str, message: str, numbers: tuple[int, ...], classes: tuple[str, ...] = ()
+) -> Finding:
+    return Finding(
+        scan=sample.name, severity="warning", kind=kind, message=message, slices=numbers, classes=classes
+    )
 
 
 def _slice_number(sample: Sample, index: int) -> int:

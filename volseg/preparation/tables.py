@@ -1,18 +1,18 @@
 """The findings of `volseg prepare` as a table, as lines and as JSON."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volseg.data.layouts.findings import Finding, count_by_severity
+from volseg.data.layouts.findings import count_by_severity
+from volseg.preparation.finding_groups import group_lines
 from volseg.preparation.prepare import PreparationResult
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-LINES = 20  # warnings on stderr; the table and the JSON have all
+LINES = 10  # failed scans that are told one by one; the table and the JSON have all
 STYLES = {"error": "bold red", "warning": "yellow", "note": ""}
 
 
@@ -34,21 +34,30 @@ def findings_table(result: PreparationResult) -> "Table":
 
 
 def finding_lines(result: PreparationResult) -> Iterator[str]:
-    """Notes, warnings and failures as lines for stderr; of many warnings the first."""
+    """Failures, warnings and notes as lines for stderr, the weightiest first, many alike in one line."""
+    yield from _failure_lines(result)
+    total = len(result.scans) + len(result.failures)
+    warnings = [one for one in result.findings if one.severity == "warning"]
+    yield from group_lines(warnings, total)
     notes = [one for one in result.findings if one.severity == "note"]
-    yield from (f"note: {_located_message(one)}" for one in notes if one.kind != "excluded" or not one.scan)
+    yield from group_lines([one for one in notes if one.kind != "excluded" or not one.scan], total)
     if result.excluded:
         yield f"note: excluded from training and scoring: {', '.join(result.excluded)}"
-    warnings = [one for one in result.findings if one.severity == "warning"]
-    yield from (f"warning: {_located_message(one)}" for one in warnings[:LINES])
-    if len(warnings) > LINES:
-        advice = "`volseg prepare --check` shows all in a table"
-        yield f"warning: ... and {len(warnings) - LINES} more; {advice}"
     if result.removed:
         yield f"note: removed, not in the source any more: {', '.join(result.removed)}"
     if result.unchanged:
         yield f"note: {len(result.unchanged)} scans are unchanged and were not done again"
-    yield from (f"failed: {failure.reason}" for failure in result.failures)
+
+
+def _failure_lines(result: PreparationResult) -> Iterator[str]:
+    """A line for each failed scan, or of many a line for each kind of fault."""
+    failures = result.failures
+    if len(failures) <= LINES:
+        yield from (f"failed: {failure.reason}" for failure in failures)
+        return
+    errors = [one for one in result.findings if one.severity == "error" and one.scan]
+    total = len(result.scans) + len(failures)
+    yield from (f"failed: {line.removeprefix('error: ')}" for line in group_lines(errors, total))
 
 
 def summary_line(result: PreparationResult, *, checked: bool) -> str:
@@ -70,9 +79,3 @@ def as_json(result: PreparationResult, source: Path) -> str:
         "findings": [{**one.model_dump(mode="json"), "scan": one.scan or None} for one in result.findings],
     }
     return json.dumps(values, indent=1)
-
-
-def _located_message(finding: Finding) -> str:
-    """The message behind the scan's name, unless the message has it."""
-    named = re.search(rf"(?<![\w-]){re.escape(finding.scan)}(?![\w-])", finding.message)
-    return f"{finding.scan}: {finding.message}" if finding.scan and not named else finding.message

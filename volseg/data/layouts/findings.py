@@ -13,7 +13,8 @@ class Finding(Section):
     """A finding on a scan, or on the whole dataset if `scan` is empty.
 
     An error leaves the scan out, a warning asks a person to look, a note only informs. `kind` is a
-    fixed word for programs; `slices` are source numbers (counted from 1 where there are none).
+    fixed word for programs; `slices` are source numbers (counted from 1 where there are none); `classes`
+    are those that it is about.
     """
 
     scan: str
@@ -21,6 +22,7 @@ class Finding(Section):
     kind: str
     message: str
     slices: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 class ScanFailure(NamedTuple):

@@ -158,7 +158,7 @@ def _safe_class_name(name: str, listing: Datalist) -> str:
     safe = re.sub(r"[^\w.+-]+", "_", name).strip("._-")[:LONGEST_CLASS] or "unnamed"
     safe = f"{safe}_" if name_fault(safe) else safe  # a device of Windows
     if safe != name:
-        listing.add_note(f"{listing.path}: the class {short_repr(name)} is called {safe} here")
+        listing.renamed[name] = safe
     return safe
 
 

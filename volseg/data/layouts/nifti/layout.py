@@ -80,7 +80,7 @@ def _listing_findings(listing: Datalist, missing: dict[str, list[str]]) -> Itera
         yield Finding(scan="", severity="warning", kind="near name", message=f"{listing.path}: {line}")
     for line in session_warnings([one.name for one in listing.entries if not one.case]):
         yield Finding(scan="", severity="warning", kind="sessions", message=f"{listing.path}: {line}")
-    for line in (*listing.notes, *_unlisted_volumes(listing)):
+    for line in (*listing.renaming_notes(), *listing.notes, *_unlisted_volumes(listing)):
         yield note_finding(line, kind="dataset")
 
 

@@ -1,6 +1,6 @@
 """What a listing of volumes says: its classes, channels and scans."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +8,8 @@ from typing import NamedTuple
 from volseg.data.layouts.nifti.label_files import ClassValues
 from volseg.data.layouts.nifti.near_names import NearNames
 from volseg.data.layouts.raw_dataset import Part
+from volseg.errors import short_repr
+from volseg.formatting import first_few
 
 
 class DatalistEntry(NamedTuple):
@@ -33,7 +35,10 @@ class DatalistEntry(NamedTuple):
 
 @dataclass
 class Datalist:
-    """The content of a listing. `values` is None where it names no labels; `problems` are its faults."""
+    """The content of a listing. `values` is None where it names no labels; `problems` are its faults.
+
+    `renamed` are classes whose names can't be those of files, with the names that they have here.
+    """
 
     path: Path
     channels: tuple[str, ...] = ()
@@ -41,12 +46,22 @@ class Datalist:
     entries: list[DatalistEntry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
     near: NearNames = field(default_factory=lambda: NearNames(Path()))
 
     def add_note(self, note: str) -> None:
         """Add a note once."""
         if note not in self.notes:
             self.notes.append(note)
+
+    def renaming_notes(self) -> Iterator[str]:
+        """A line on classes that are called otherwise than in the listing."""
+        if len(self.renamed) == 1:
+            ((name, safe),) = self.renamed.items()
+            yield f"{self.path}: the class {short_repr(name)} is called {safe} here"
+        elif self.renamed:
+            pairs = [f"{short_repr(name)} {safe}" for name, safe in self.renamed.items()]
+            yield f"{self.path}: classes are called otherwise here: {', '.join(first_few(pairs, 'classes'))}"
 
     def name_mask_classes(self, names: Iterable[str]) -> None:
         """Take these names of mask files for the classes, where the listing names none."""
