@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,26 +24,30 @@ from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
 from volseg.export.export import export
 from volseg.inference import tables
-from volseg.inference.confidence import calibration_file
-from volseg.inference.confidence.calibration_file import CalibrationFile
+from volseg.inference.confidence.calibration_file import CalibrationFile, KnownClasses
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import LEVELS
+from volseg.inference.confidence.temperature_scaling import (
+    TemperatureScaling,
+    expected_calibration_error,
+    fit_calibration,
+    reliability_bins,
+)
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
 from volseg.inference.prediction_folder import load_predictions
+from volseg.runs.config_files import write_config
 from volseg.runs.folds import FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION
 from volseg.training.train import train
 
-pytestmark = pytest.mark.slow
-
 TORCH = InferArguments(engine="torch")
 
 
 def of_run(run: Run) -> CalibrationFile | None:
-    return CalibrationFile.read_for_run(run.folder, run.weights_digest)
+    return CalibrationFile.find_for_run(run.folder, run.weights_digest)[0]
 
 
 LOOK = MaskFeatures(volume_ml=10.0, border_mm2=500.0, parts=1, intensity=0.5, cut=())
@@ -108,6 +113,21 @@ def test_a_case_is_judged_by_the_calibration_of_the_others() -> None:
     assert together.organs["stomach"].after.ece > 5 * alone.organs["stomach"].after.ece
 
 
+def test_figures_after_calibration_have_no_part_of_the_case_s_own() -> None:
+    """By hand: each of two cases, off in opposite directions, by the calibration that fits the other."""
+    one, other = outcome(1, 2.0, 1), outcome(2, 0.5, 1)
+    fits = [fit_calibration(of.label_counts) for of in (one, other)]
+
+    def error(*calibrated: tuple[ClassOutcome, TemperatureScaling]) -> float:
+        bins = [reliability_bins(of.label_counts, by.level_probabilities) for of, by in calibrated]
+        return expected_calibration_error(np.sum(bins, axis=0))
+
+    found = build_calibration_file([one, other], {"stomach": {}}, ()).organs["stomach"].after
+
+    assert found.ece == pytest.approx(error((one, fits[1]), (other, fits[0])), abs=1e-5)
+    assert found.ece > 5 * error((one, fits[0]), (other, fits[1]))
+
+
 def test_ranks_correlate_as_in_scipy() -> None:
     rng = np.random.default_rng(0)
     told, true = rng.integers(0, 9, 40) / 9, rng.random(40)
@@ -120,6 +140,7 @@ def test_ranks_correlate_as_in_scipy() -> None:
     assert np.isnan(spearman_correlation(np.ones(5), true[:5]))
 
 
+@pytest.mark.slow
 def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> None:
     _, found = calibrate(str(run), data, TORCH)
 
@@ -137,6 +158,7 @@ def test_what_is_usual_is_that_of_the_training_labels(run: Path, data: Path) -> 
     assert calibration_table(found).row_count == 3
 
 
+@pytest.mark.slow
 def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path: Path) -> None:
     wanted = replace(TORCH, run=(str(run),), data=data, out=tmp_path / "out", case=("case3",))
 
@@ -157,6 +179,7 @@ def test_infer_tells_a_confidence_for_each_organ(run: Path, data: Path, tmp_path
     assert list(tables.confidence_notes(scaled)) == []
 
 
+@pytest.mark.slow
 def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None:
     path, found = calibrate(str(run), data, TORCH)
     opened = Run.open(run)
@@ -165,10 +188,48 @@ def test_a_calibration_holds_for_its_weights_only(run: Path, data: Path) -> None
     found.model_copy(update={"weights": ("others",)}).write(run)
     assert of_run(opened) is None
     path.write_text("{}")
-    with pytest.raises(UserError, match=f"{CALIBRATION}: .*volseg calibrate"):
-        of_run(opened)
+    nothing, problem = CalibrationFile.find_for_run(opened.folder, opened.weights_digest)
+    assert nothing is None
+    assert re.search(f"{CALIBRATION}: .*volseg calibrate", problem)
 
 
+@pytest.mark.slow
+def test_other_views_than_it_was_found_for_are_not_calibrated(run: Path, data: Path, tmp_path: Path) -> None:
+    write_config(run, tiny.config(augment={"flip": ["x"]}))
+    calibrate(str(run), data, TORCH)
+    wanted = replace(TORCH, run=(str(run),), data=data, out=tmp_path / "out", case=("case3_day1",))
+
+    plain, mirrored, again = (infer(replace(wanted, tta=tta)) for tta in (None, "flips", None))
+
+    assert [told.calibrated for told in plain.records[0].confidence.values()] == [True, True]
+    assert [told.calibrated for told in mirrored.records[0].confidence.values()] == [False, False]
+    assert not any("not calibrated" in note for note in plain.notes)
+    assert any("these are by one network and the mean of" in note for note in mirrored.notes)
+    assert again.records[0].confidence == plain.records[0].confidence
+
+    both, _ = calibrate(str(run), data, replace(TORCH, tta="flips"))
+    assert all(one.calibrated for one in infer(replace(wanted, tta="flips")).records[0].confidence.values())
+    values = json.loads(both.read_text())
+    del values["networks"], values["views"]  # as earlier versions wrote it, for the views of the config
+    both.write_text(json.dumps(values))
+    assert all(one.calibrated for one in infer(wanted).records[0].confidence.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["{", '{"scale": 1.25, "unit": "mm"}', "[1, 2]"])
+def test_a_foreign_calibration_beside_a_run_is_told_and_stops_nothing(
+    run: Path, data: Path, tmp_path: Path, text: str
+) -> None:
+    (run / CALIBRATION).write_text(text)
+
+    done = infer(replace(TORCH, run=(str(run),), data=data, out=tmp_path / "out", case=("case3_day1",)))
+
+    assert [one.status for one in done.records] == ["done"]
+    assert not any(told.calibrated for told in done.records[0].confidence.values())
+    assert any(str(run / CALIBRATION) in note and "not calibrated" in note for note in done.notes)
+
+
+@pytest.mark.slow
 def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Path, tmp_path: Path) -> None:
     """Each on the scans that are new to it; the second fold stands for the rest."""
     five = tmp_path / "five"
@@ -183,19 +244,28 @@ def test_folds_are_calibrated_together_for_each_and_for_all(run: Path, data: Pat
     facts = Run.open(five / "fold0").facts, Run.open(other).facts
     validated = {name for one in facts for name in (*one.unseen_cases, *one.later_days)}
     assert found.scans == len(validated)
-    for name in (str(five), str(five / "fold1")):
-        known = calibration_file.combined_calibration(Ensemble.open((name,)))
-        assert known is not None
-        assert known["stomach"].calibration.temperature == pytest.approx(
-            found.organs["stomach"].calibration.temperature
-        )
-    assert calibration_file.combined_calibration(Ensemble.open((str(five / "fold1"), str(run)))) is None
+    known, of_fold, other_run = (
+        KnownClasses.of_ensemble(Ensemble.open(names), views=1)
+        for names in ((str(five),), (str(five / "fold1"),), (str(five / "fold1"), str(run)))
+    )
+    own = found.organs["stomach"]
+    assert of_fold.calibration_of("stomach") == own.calibration
+    assert of_fold.usual_ranges("stomach") == own.usual
+    assert known.calibration_of("stomach") is None  # it was found for one network
+    assert "by one network and one view, these are by the mean of 2 networks" in known.problem
+    assert known.usual_ranges("stomach") == own.usual.model_copy(update={"border_mm": None})
+    assert (other_run.calibration_of("stomach"), other_run.usual_ranges("stomach")) == (None, None)
+    package = export(
+        str(five / "fold1"), ExportArguments("torch", out=tmp_path / "package", data=data)
+    ).folder
+    assert KnownClasses.of_ensemble(Ensemble.open((str(package),)), views=1) == of_fold
     assert json.loads(path.read_text())["weights"] == [
         Run.open(five / "fold0").weights_digest,
         Run.open(other).weights_digest,
     ]
 
 
+@pytest.mark.slow
 def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -> None:
     config = tiny.config(train={"steps": 2}, data={"split": "none"})
     run = train(config, TrainArguments(data=data, run=tmp_path / "all")).run
@@ -204,6 +274,7 @@ def test_a_run_without_validation_scans_is_refused(data: Path, tmp_path: Path) -
         calibrate(str(run), data, TORCH)
 
 
+@pytest.mark.slow
 def test_a_package_takes_the_calibration_along(run: Path, data: Path, tmp_path: Path) -> None:
     _, found = calibrate(str(run), data, TORCH)
 

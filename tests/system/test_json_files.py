@@ -61,12 +61,26 @@ def test_plain_values_and_models_are_written_alike(tmp_path: Path) -> None:
 def test_facts_of_networks_are_found_in_the_runs_folder_or_the_one_above(tmp_path: Path) -> None:
     fold = tmp_path / "five" / "fold0"
     fold.mkdir(parents=True)
-    assert OfSome.read_for_run(fold, "a") is None
+    assert OfSome.find_for_run(fold, "a") == (None, "")
 
     OfSome(weights=("a", "b"), value=1).write(fold.parent)
-    assert OfSome.read_for_run(fold, "b") == OfSome(weights=("a", "b"), value=1)
-    assert OfSome.read_for_run(fold, "c") is None  # trained on since
+    assert OfSome.find_for_run(fold, "b") == (OfSome(weights=("a", "b"), value=1), "")
+    assert OfSome.find_for_run(fold, "c") == (None, "")  # trained on since
 
     OfSome(weights=("b",), value=2).write(fold)
-    assert OfSome.read_for_run(fold, "b") == OfSome(weights=("b",), value=2)
-    assert OfSome.read_for_run(fold, "a") == OfSome(weights=("a", "b"), value=1)
+    assert OfSome.find_for_run(fold, "b") == (OfSome(weights=("b",), value=2), "")
+    assert OfSome.find_for_run(fold, "a") == (OfSome(weights=("a", "b"), value=1), "")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"scale": 1.5}', "[]", "\xff"])
+def test_a_file_of_others_by_this_name_is_told_and_stops_nothing(tmp_path: Path, text: str) -> None:
+    fold = tmp_path / "five" / "fold0"
+    fold.mkdir(parents=True)
+    (fold / OfSome.file).write_text(text, encoding="latin-1")
+
+    found, problem = OfSome.find_for_run(fold, "a")
+    assert found is None
+    assert problem.startswith(f"{fold / OfSome.file}: ")
+
+    OfSome(weights=("a",), value=1).write(fold.parent)
+    assert OfSome.find_for_run(fold, "a") == (OfSome(weights=("a",), value=1), "")

@@ -19,6 +19,7 @@ from volseg.runs import locate as runs
 from volseg.runs.folds import FILE, NAMES, FinishedFolds
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, SPLITS
+from volseg.system.locks import folder_lock
 from volseg.training import cross_validation as stage
 from volseg.training.cross_validation import CrossValidationResult, train_each_fold
 from volseg.training.train import train
@@ -63,6 +64,21 @@ def trainings(monkeypatch) -> list[TrainArguments]:
 
     monkeypatch.setattr(stage, "launch", spy)
     return begun
+
+
+def test_two_trainings_of_five_folds_refuse_each_other(data: Path, tmp_path: Path) -> None:
+    with folder_lock(tmp_path / "five"), pytest.raises(UserError, match="another `volseg train` is training"):
+        train_each_fold(tiny.config(), TrainArguments(data=data, run=tmp_path / "five"))
+
+
+def test_a_finished_fold_whose_labels_changed_is_told(five: Path, data: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(data, tmp_path / "data")
+    scan = splits(five / "fold0")["train"][0]
+    other = splits(five / "fold0")["unseen_cases"][0]
+    shutil.copyfile(copy / f"labels/{other}/stomach.nii.gz", copy / f"labels/{scan}/stomach.nii.gz")
+
+    with pytest.raises(UserError, match=f"fold0: can't be resumed .*the labels of {scan}"):
+        train_each_fold(tiny.config(), TrainArguments(data=copy, run=five, resume=True))
 
 
 def test_every_fold_is_a_whole_run_of_its_own(done: CrossValidationResult, data: Path, tmp_path) -> None:

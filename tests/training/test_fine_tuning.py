@@ -11,9 +11,12 @@ from safetensors.torch import load_file
 
 from tests import tiny
 from volseg import cli
-from volseg.arguments import TrainArguments
+from volseg.arguments import InferArguments, TrainArguments
 from volseg.config.config import Config
 from volseg.errors import UserError
+from volseg.evaluation.evaluate import evaluate
+from volseg.inference.infer import infer
+from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, LAST, METRICS, WEIGHTS
 from volseg.training import loop
@@ -219,6 +222,29 @@ def test_scans_the_weights_have_seen_are_told_when_they_validate(
     assert f"{len(seen)} scans that validate this run trained these weights" in (
         other.run / "log.txt"
     ).read_text()  # fmt: skip
+
+
+def test_scans_of_an_ancestor_s_training_are_never_called_unseen(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    """The child is validated on scans of its parent, and so is the grandchild, whose parent kept none."""
+    one = config(train={"steps": 1})
+    child = train(one, TrainArguments(run=tmp_path / "child", fold=1, data=data, weights=str(source))).run
+    whole = config(train={"steps": 1}, data={"split": "none"})
+    other = train(whole, TrainArguments(run=tmp_path / "whole", data=data, weights=str(child))).run
+    last = train(one, TrainArguments(run=tmp_path / "last", fold=2, data=data, weights=str(other))).run
+
+    for run, ancestors in ((child, [source]), (last, [source, child, other])):
+        learnt = {name for before in ancestors for name in Run.open(before).facts.train}
+        out = tmp_path / f"{run.name}-out"
+        infer(InferArguments(run=(str(run),), data=data, out=out, split="unseen_cases", engine="torch"))
+        scores = evaluate(out, data, workers=1)
+        assert {scan.scan for scan in scores.scans if scan.seen == "scan"} == learnt & {
+            *Run.open(run).facts.unseen_cases
+        }
+        assert scores.headline.name == "seen scans"
+        with pytest.raises(UserError, match="trained on by the weights that training began with"):
+            OutOfFoldScans.of_run(str(run), data, "tune")
 
 
 def test_a_wrong_source_leaves_nothing_behind(

@@ -1,7 +1,10 @@
 import copy
 import csv
+import gzip
 import itertools
+import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +23,7 @@ from volseg.arguments import TrainArguments
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
-from volseg.data.volume_files import write_volume
+from volseg.data.volume_files import read, write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference.predictor import Predictor
 from volseg.model.engines.torch_device import Device
@@ -28,8 +31,9 @@ from volseg.model.losses import DiceCE
 from volseg.model.optimizers import AdamW
 from volseg.postprocessing import FillHoles, KeepLargest, Threshold
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CONFIG, LAST, METRICS
+from volseg.runs.run_files import BEST, CONFIG, LAST, METRICS, SPLITS
 from volseg.system import signals
+from volseg.system.locks import LOCK, folder_lock
 from volseg.training import loop
 from volseg.training.state import TrainingState
 from volseg.training.step import NotFiniteError, Stepper
@@ -298,6 +302,83 @@ def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> 
         train(tiny.config(optimizer={"lr": 0.02}), TrainArguments(data=data, run=tmp_path / "r", resume=True))
     with pytest.raises(UserError, match="the dataset or fold"):
         train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True, fold=1))
+
+
+@pytest.fixture
+def begun(trained: Path, data: Path, tmp_path: Path) -> TrainArguments:
+    """Options that go on with a copy of a run on a copy of its data."""
+    run, copy = shutil.copytree(trained, tmp_path / "r"), shutil.copytree(data, tmp_path / "data")
+    return TrainArguments(data=copy, run=run, resume=True)
+
+
+def spoil(path: Path) -> None:
+    volume = read(path)
+    voxels = volume.voxels.copy()
+    voxels[0, 0, 0] += 1
+    write_volume(volume.with_voxels(voxels), path)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("labels/{}/stomach.nii.gz", "the labels of {} \\(changed since\\)"),
+        ("images/{}.nii.gz", "the image of {} \\("),
+    ],
+)
+@pytest.mark.parametrize("group", ["train", "unseen_cases"])
+def test_resuming_with_other_labels_or_images_names_the_scans(begun, file, told, group) -> None:
+    scan = getattr(Run.open(begun.run).facts, group)[0]
+    spoil(begun.data / file.format(scan))
+
+    with pytest.raises(UserError, match=told.format(scan)):
+        train(tiny.config(), begun)
+
+
+def test_equal_volumes_in_other_bytes_are_the_same_data(begun: TrainArguments) -> None:
+    for path in (begun.data / "labels").rglob("*.nii.gz"):
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=9))
+
+    assert train(tiny.config(), begun).steps == 12
+
+
+def test_a_run_of_an_earlier_version_without_checksums_is_resumed(begun: TrainArguments) -> None:
+    values = json.loads((begun.run / SPLITS).read_text())
+    for key in ("files", "images", "cases", "inherited", "slice_mm"):
+        del values[key]
+    (begun.run / SPLITS).write_text(json.dumps(values))
+    spoil(begun.data / f"labels/{values['train'][0]}/stomach.nii.gz")
+
+    assert train(tiny.config(), begun).steps == 12
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_trainings_of_one_run_refuse_each_other(begun: TrainArguments, resume: bool) -> None:
+    run = begun.run if resume else begun.run / "new"
+    before = {path: path.stat().st_mtime_ns for path in begun.run.rglob("*")}
+    options = replace(begun, run=run, resume=resume)
+
+    with folder_lock(run), pytest.raises(UserError) as caught:
+        train(tiny.config(), options)
+
+    assert str(caught.value) == (
+        f"{run}: another `volseg train` is training it; wait for it, or start another with --run NAME"
+    )
+    after = {path: path.stat().st_mtime_ns for path in begun.run.rglob("*")}
+    assert {path: time for path, time in after.items() if path != begun.run} == {
+        path: time for path, time in before.items() if path != begun.run
+    }
+    (begun.run / LOCK).touch()  # of one that was killed
+    assert train(tiny.config(), begun).steps == 12
+    assert not (begun.run / LOCK).exists()
+
+
+def test_a_run_that_is_refused_leaves_no_folder(begun: TrainArguments) -> None:
+    options = replace(begun, run=begun.run.parent / "new")
+
+    with pytest.raises(UserError, match="not a run"):
+        train(tiny.config(), options)
+
+    assert not options.run.exists()
 
 
 def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(data: Path, tmp_path: Path) -> None:

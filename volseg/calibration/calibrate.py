@@ -29,6 +29,7 @@ from volseg.inference.confidence.temperature_scaling import (
     fit_calibration,
     reliability_bins,
 )
+from volseg.inference.ensemble import configure_run
 from volseg.inference.out_of_fold import OutOfFoldScan, OutOfFoldScans
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
@@ -74,7 +75,8 @@ def calibrate(
         for scan in validation.predict_scans(how, "calibrating")
         for outcome in _class_outcomes(scan, validation.dataset)
     ]
-    calibration = build_calibration_file(outcomes, labels, validation.weights_digests)
+    views = configure_run(validation.members[0], how).config.inference.views
+    calibration = build_calibration_file(outcomes, labels, validation.weights_digests, views)
     calibration.write(validation.folder)
     return validation.folder / CALIBRATION, calibration
 
@@ -112,11 +114,12 @@ def labelled_slices(dataset: Dataset, sample: Sample, grid: NetworkGrid, data: D
 
 
 def build_calibration_file(
-    outcomes: Sequence[ClassOutcome], labels: Mapping[str, Labels], weights: tuple[str, ...]
+    outcomes: Sequence[ClassOutcome], labels: Mapping[str, Labels], weights: tuple[str, ...], views: int = 1
 ) -> CalibrationFile:
     """The calibration by outcomes on validation scans and the features of training labels by class.
 
-    In figures after calibration each case is calibrated by the other cases, as far as there are others.
+    The outcomes are by one network each and the mean of so many mirrored views. In figures after calibration
+    each case is calibrated by the other cases, as far as there are others.
     """
     plain = [(outcome, TemperatureScaling()) for outcome in outcomes]
     scaled = _leave_one_out_calibrations(outcomes)
@@ -135,6 +138,7 @@ def build_calibration_file(
         weights=weights,
         scans=len({one.scan for one in outcomes}),
         cases=len({one.case for one in outcomes}),
+        views=views,
         before=_calibration_figures(plain),
         after=_calibration_figures(scaled),
         organs=organs,

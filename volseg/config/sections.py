@@ -106,3 +106,8 @@ class Inference(Section):
     body_box: bool = True
     flips: tuple[Literal["x", "y", "z"], ...] = ()
     batch: PositiveInt | None = None
+
+    @property
+    def views(self) -> int:
+        """The number of passes over a scan: as it is, and mirrored along each subset of `flips`."""
+        return int(2 ** len(self.flips))

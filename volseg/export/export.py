@@ -1,5 +1,6 @@
 """`volseg export`: from a run to a package that predicts the same, in most formats without torch."""
 
+import logging
 import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,16 +13,19 @@ from volseg.errors import UserError
 from volseg.export import equivalence, int8
 from volseg.export.equivalence import EquivalenceResult
 from volseg.export.int8 import Int8Result
+from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.model.engines import Format
 from volseg.model.engines.conversion import convert_in_subprocess
 from volseg.model.engines.selection import choose_engine
 from volseg.runs import locate as runs
-from volseg.runs.package import FILE, MODEL, OPTIONAL, Package, open_run, seal_package
+from volseg.runs.config_files import POSTPROCESS
+from volseg.runs.package import FILE, MODEL, Package, open_run, seal_package
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CONFIG, SPLITS
+from volseg.runs.run_files import BEST, CONFIG
 from volseg.system.files import atomic_folder
 
 PACKAGES = Path("packages")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,7 @@ def export(name: str, options: ExportArguments) -> ExportResult:
     scan = equivalence.example_scan(run, options.data, dataset)
     samples = int8.comparison_samples(run, dataset) if options.int8 else []
     with atomic_folder(out) as folder:
-        for file in (CONFIG, SPLITS, *OPTIONAL):
-            if (run.folder / file).is_file():
-                shutil.copyfile(run.folder / file, folder / file)
+        _copy_run_files(run, folder)
         _write_model(run, options.format, folder)
         package = seal_package(folder, run, options.format)
         result = equivalence.compare_predictions(run, package, scan)
@@ -102,6 +104,19 @@ def _matching_dataset(run: Run, data: Path | None) -> Dataset | None:
     facts = run.facts
     same = (dataset.classes, dataset.facts.channels) == (facts.classes, facts.channels)
     return dataset if same else None
+
+
+def _copy_run_files(run: Run, folder: Path) -> None:
+    """Write into a package what it has of its run beside the network; a fold's calibration is its run's."""
+    for file in (CONFIG, POSTPROCESS):
+        if (run.folder / file).is_file():
+            shutil.copyfile(run.folder / file, folder / file)
+    run.facts.write(folder)
+    calibration, problem = CalibrationFile.find_for_run(run.folder, run.weights_digest)
+    if calibration:
+        calibration.write(folder)
+    elif problem:
+        log.warning("%s; the package is not calibrated", problem)
 
 
 def _write_model(run: Run, kind: Format, folder: Path) -> None:

@@ -64,6 +64,7 @@ def infer(options: InferArguments) -> InferenceResult:
         *pipeline.kept.values(),
         slice_distance_note(options, sources, ensemble),
         *ensemble.notes(),
+        pipeline.known_classes.problem,
         *_training_overlap_notes(records, ensemble),
     )
     return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)))
@@ -76,7 +77,7 @@ def _compare_with_other_days(
     kept = {record.scan: record for record in records if record.scan in pipeline.kept}
     earlier = [kept.get(old.scan, old) for old in prediction_folder.read_records(pipeline.options.out)]
     new_ones = [record for record in records if record.scan not in kept]
-    flagged = {r.scan: r for r in flag_day_changes(new_ones, earlier, pipeline.calibrated_classes)}
+    flagged = {r.scan: r for r in flag_day_changes(new_ones, earlier, pipeline.known_classes.organs)}
     for old in new_ones:
         if old != flagged[old.scan]:
             prediction_folder.write_record(flagged[old.scan], pipeline.options.out / old.scan)
@@ -91,3 +92,8 @@ def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensem
         if names:
             runs = ensemble.name if len(ensemble.runs) == 1 else f"one or more of {ensemble.name}"
             yield f"{', '.join(names)}: {text} by {runs}"
+    namesakes = [one.scan for one in records if ensemble.trained_on.has_namesake(one.identity)]
+    if namesakes:
+        yield f"{', '.join(namesakes)}: has the name of a scan that training saw, but another image"
+    if ensemble.trained_on.unknown:
+        yield f"unknown which scans these weights saw: {', '.join(ensemble.trained_on.unknown)}"

@@ -14,7 +14,7 @@ from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.formatting import first_few
-from volseg.inference.confidence.calibration_file import combined_calibration
+from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 from volseg.inference.input_paths import channels_problem, find_input_files
@@ -55,7 +55,8 @@ def predict_image(image: Image, runs: Sequence[str | Path] = ()) -> PredictedMas
     timer, first = StepTimer(), channels[0]
     maps = predictor.predict_probabilities(channels, timer)
     levels = intensity_levels(first.voxels, ensemble.runs[0].config.data.intensity)
-    review, masks = ScanReview(combined_calibration(ensemble), first, levels), {}
+    known = KnownClasses.of_ensemble(ensemble, predictor.views)
+    review, masks = ScanReview(known, first, levels), {}
     cleaned = predictor.postprocess_masks(maps, first, timer)
     for number, (name, mask) in enumerate(cleaned):
         review.add_class(name, mask, maps, number)

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg import __version__
+from volseg.data.image_identity import ScanIdentity
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError
@@ -85,6 +86,11 @@ class PredictionRecord(_RecordPart):
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
     version: str = __version__
+
+    @property
+    def identity(self) -> ScanIdentity:
+        """What tells the scan from others."""
+        return ScanIdentity(name=self.scan, case=self.case, image=self.image_hash)
 
 
 def read_record(folder: Path) -> PredictionRecord | None:

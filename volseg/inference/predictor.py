@@ -88,6 +88,11 @@ class Predictor:
     postprocess: tuple[Step, ...]
     exclusive: bool
 
+    @property
+    def views(self) -> int:
+        """The number of mirrored views that each network's probabilities are the mean of."""
+        return max(member.inference.views for member in self.members)
+
     def predict_masks(
         self, channels: Sequence[Volume], seconds: StepTimer | None = None
     ) -> Iterator[tuple[str, Mask]]:

@@ -17,7 +17,7 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import prediction_folder
-from volseg.inference.confidence.calibration_file import ClassCalibration, combined_calibration
+from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.earlier_prediction import EarlierPrediction
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
@@ -80,7 +80,7 @@ class ScanPipeline:
     loaded: LoadedEnsemble
     budget: MemoryBudget
     options: InferArguments
-    calibrated_classes: dict[str, ClassCalibration] | None = None
+    known_classes: KnownClasses = field(default_factory=KnownClasses)
     kept: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -93,7 +93,9 @@ class ScanPipeline:
         if limit is not None and 2 * budget.loaded - before < limit / 2:  # room for more windows
             loaded = ensemble.load(options)
             budget = MemoryBudget.for_predictor(loaded.predictor, channels, limit)
-        return cls(ensemble, loaded, budget, options, combined_calibration(ensemble))
+        return cls(
+            ensemble, loaded, budget, options, KnownClasses.of_ensemble(ensemble, loaded.predictor.views)
+        )
 
     def has_room_beside(self, scan: ScanState) -> bool:
         """Whether the next scan may be read, and the last one written, while this one is predicted."""
@@ -192,12 +194,13 @@ class ScanPipeline:
 
     def _prediction_key(self, scan: ScanState) -> str:
         """SHA-256 of the JSON of all that a scan's masks and record depend on."""
-        classes = self.calibrated_classes
+        known = self.known_classes
+        calibration = {name: organ.model_dump() for name, organ in known.organs.items()} or None
         inputs = {
             "image": scan.source.digest(scan.channels),
             "settings": self.loaded.settings,
             "probabilities": self.options.save_probabilities,
-            "calibration": None if classes is None else {n: c.model_dump() for n, c in classes.items()},
+            "calibration": [calibration, known.problem] if known.problem else calibration,
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
@@ -210,7 +213,7 @@ class ScanPipeline:
         source, first, run = scan.source, scan.channels[0], self.ensemble.runs[0]
         with scan.seconds.step("review"):
             levels = intensity_levels(first.voxels, run.config.data.intensity)
-        review = ScanReview(self.calibrated_classes, first, levels, source.slices)
+        review = ScanReview(self.known_classes, first, levels, source.slices)
         masks = self._write_masks(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:

@@ -90,20 +90,15 @@ def lock_dataset(out: Path, sources: Collection[Path] = ()) -> Iterator[None]:
     """
     _refuse_sources(out, sources)
     _refuse_foreign(out)
-    fresh = not out.exists()
     busy = "another `volseg prepare` is writing it; wait for it or choose another --out"
-    try:
-        with folder_lock(out, busy=busy):
-            try:
-                _remove_partial_files(out)
-                (out / FOLDER).mkdir(exist_ok=True)  # marks the folder as ours before the first volume
-                yield
-            finally:
-                _remove_partial_files(out)
-                _remove_empty(out / FOLDER)
-    finally:
-        if fresh:
-            _remove_empty(out)
+    with folder_lock(out, busy=busy):
+        try:
+            _remove_partial_files(out)
+            (out / FOLDER).mkdir(exist_ok=True)  # marks the folder as ours before the first volume
+            yield
+        finally:
+            _remove_partial_files(out)
+            _remove_empty(out / FOLDER)
 
 
 def _refuse_sources(out: Path, sources: Collection[Path]) -> None:

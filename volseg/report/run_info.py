@@ -29,7 +29,8 @@ def load_runs(folder: Path) -> RunsAndNotes:
         UserError: no run there, or one that doesn't fit this version.
     """
     ensemble = Ensemble.open([str(folder)])
-    return tuple(map(_read_run_info, ensemble.runs)), list(ensemble.notes())
+    infos = tuple(map(_read_run_info, ensemble.runs))
+    return infos, [*ensemble.notes(), *_problem_notes(infos)]
 
 
 def find_prediction_runs(records: Sequence[Prediction], predictions: Path) -> RunsAndNotes:
@@ -48,7 +49,16 @@ def find_prediction_runs(records: Sequence[Prediction], predictions: Path) -> Ru
             )
         else:
             runs |= {run.folder: run for run in ensemble.runs}
-    return tuple(map(_read_run_info, runs.values())), notes
+    infos = tuple(map(_read_run_info, runs.values()))
+    return infos, [*notes, *_problem_notes(infos)]
+
+
+def _problem_notes(infos: Sequence[RunInfo]) -> Iterator[str]:
+    """Lines on files of calibration or tuning that are not ours, and on weights of unknown scans."""
+    yield from dict.fromkeys(problem for info in infos for problem in info.problems)
+    unknown = dict.fromkeys(name for info in infos for name in info.run.facts.trained_on.unknown)
+    if unknown:
+        yield f"It is not known which scans the weights that training began with saw: {', '.join(unknown)}."
 
 
 def _open_ensemble(names: Sequence[str], weights: str, predictions: Path) -> Ensemble | None:
@@ -69,14 +79,18 @@ def _read_run_info(run: Run) -> RunInfo:
     if steps.is_file():
         config += f"\n# {POSTPROCESS}\n{steps.read_text(encoding='utf-8')}"
     has_weights = isinstance(run, Package) or (run.folder / BEST).is_file()
+    place = (run.folder, run.weights_digest if has_weights else "")
+    calibrated, calibration_problem = CalibrationFile.find_for_run(*place)
+    tuned, tuning_problem = TuningFile.find_for_run(*place)
     return RunInfo(
         locate.run_label(run.folder),
         run,
         str(version),
         config,
         tuple(_read_epochs(run.folder / METRICS)),
-        calibrated=CalibrationFile.read_for_run(run.folder, run.weights_digest) if has_weights else None,
-        tuned=TuningFile.read_for_run(run.folder, run.weights_digest) if has_weights else None,
+        calibrated=calibrated,
+        tuned=tuned,
+        problems=tuple(filter(None, (calibration_problem, tuning_problem))),
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from volseg.data.image_identity import ScanIdentity
 from volseg.data.scan_names import case_and_day
+from volseg.errors import UserError
 from volseg.runs import config_files
 from volseg.runs.trained_on import Seen, TrainedOn
 from volseg.schema import ClassName, ScanName, Section
@@ -26,10 +27,21 @@ class NetworkFile(JsonFile):
     weights: tuple[str, ...]
 
     @classmethod
-    def read_for_run(cls, folder: Path, weights: str) -> Self | None:
-        """The file for a run with these weights, in its folder or in that of the run it is a fold of."""
-        files = (cls.read(place) for place in (folder, folder.parent))
-        return next((file for file in files if file and weights in file.weights), None)
+    def find_for_run(cls, folder: Path, weights: str) -> tuple[Self | None, str]:
+        """The file for a run with these weights, in its folder or in that of the run it is a fold of.
+
+        Behind it the problem of a file of this name that is not readable, or that others wrote; or "".
+        """
+        problems = []
+        for place in (folder, folder.parent):
+            try:
+                file = cls.read(place)
+            except UserError as error:
+                problems.append(str(error).splitlines()[0])
+                continue
+            if file and weights in file.weights:
+                return file, ""
+        return None, problems[0] if problems else ""
 
 
 BEST, LAST = "best.safetensors", "last.pt"

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 def folder_lock(folder: Path, *, busy: str = "") -> Iterator[None]:
     """Hold a folder, which is made, against other processes while the body runs; it ends with the process.
 
+    A folder that was made and is empty at the end is removed.
+
     `busy` says what is wrong where another process holds it; without it, this one waits. On a drive that
     has no locks the body runs without one, and a line says so.
 
@@ -27,6 +29,7 @@ def folder_lock(folder: Path, *, busy: str = "") -> Iterator[None]:
         UserError: another process holds the folder.
         OutputError: the folder can't be written.
     """
+    fresh = not folder.exists()
     with readable_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked_file(folder, busy)
@@ -36,6 +39,14 @@ def folder_lock(folder: Path, *, busy: str = "") -> Iterator[None]:
         with suppress(OSError):  # its folder may be gone
             (folder / LOCK).unlink()
         os.close(descriptor)
+        if fresh and is_unused(folder):
+            with suppress(OSError):  # another process has begun to write there
+                folder.rmdir()
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether a folder is not there, or holds nothing but a lock."""
+    return not folder.exists() or all(entry.name == LOCK for entry in folder.iterdir())
 
 
 def _open_locked_file(folder: Path, busy: str) -> int:

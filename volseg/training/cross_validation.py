@@ -14,8 +14,9 @@ from volseg.model.distributed import process_group
 from volseg.runs.folds import NAMES, OUT_OF_FOLD, FinishedFolds, FoldOutcome
 from volseg.runs.run import Run
 from volseg.runs.run_files import CONFIG, SPLITS
+from volseg.system.locks import folder_lock, is_unused
 from volseg.training.launcher import launch
-from volseg.training.train import describe_changed_data, load_and_split, with_own_postprocessing
+from volseg.training.train import BUSY, describe_changed_data, load_and_split, with_own_postprocessing
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,12 @@ def train_each_fold(config: Config, options: TrainArguments) -> CrossValidationR
         raise UserError(
             "--fold each: data.split is none, so there are no folds; set data.split=folds or leave --fold out"
         )
+    with folder_lock(options.run, busy=BUSY):
+        return _train_folds(config, options)
+
+
+def _train_folds(config: Config, options: TrainArguments) -> CrossValidationResult:
+    """Train the folds that are not finished, and score them all."""
     finished = _finished_folds(options)
     for number, name in enumerate(NAMES):
         fold = replace(options, run=options.run / name, fold=number)
@@ -79,7 +86,7 @@ def _finished_folds(options: TrainArguments) -> dict[str, FoldOutcome]:
         raise UserError(f"{folder}: is the run of one fold; start another with --run NAME")
     if options.resume and not (folder / NAMES[0]).is_dir():
         raise UserError(f"{folder}: nothing to resume, {NAMES[0]} is missing; leave out --resume")
-    if not options.resume and folder.exists() and any(folder.iterdir()):
+    if not options.resume and not is_unused(folder):
         raise UserError(f"{folder}: exists; pass --resume to go on or --run NAME to start another")
     folds = FinishedFolds.read(folder)
     return dict(folds.finished) if folds else {}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST, FileChecksums, RunSplits
 from volseg.system.files import read_content_checksum
+from volseg.system.locks import folder_lock, is_unused
 from volseg.training import fine_tuning, loop
 from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.label_parts import steps_by_labels
@@ -40,6 +41,7 @@ from volseg.training.stopping import TrainingClock
 from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
+BUSY = "another `volseg train` is training it; wait for it, or start another with --run NAME"
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ def train(config: Config, options: TrainArguments) -> TrainingResult:
     Raises:
         UserError: a dataset, split or run that doesn't fit.
     """
-    with process_group.join_ranks():
-        run, dataset, start = process_group.on_first_rank(lambda: _open_run_and_dataset(config, options))
+    with process_group.join_ranks(), ExitStack() as held:
+        run, dataset, start = process_group.on_first_rank(
+            lambda: _open_run_and_dataset(config, options, held)
+        )
         log_file = console.log_to(run.folder / "log.txt")
         with log_file if process_group.rank() == 0 else nullcontext():
             _log_excluded(dataset)
@@ -183,21 +187,25 @@ def _log_start(run: Run, state: TrainingState, device: Device) -> None:
 
 
 def _open_run_and_dataset(
-    config: Config, options: TrainArguments
+    config: Config, options: TrainArguments, held: ExitStack
 ) -> tuple[Run, Dataset, fine_tuning.StartWeights | None]:
-    """The run, created or opened to be resumed, the dataset, and weights to start from."""
+    """The run, created or opened to be resumed, the dataset, and weights to start from.
+
+    The run's folder stays locked until `held` is closed.
+    """
     process_group.rank_part_sizes(config.train.batch, config.train.accumulate)
     dataset, facts = load_and_split(config, options.data, options.first_fold)
     start = fine_tuning.resolve_start(options.weights, options.run, resume=options.resume)
     if start:  # weights of which nothing fits are refused before anything is written
         network = config.network.build(len(facts.channels), len(facts.classes))
         match_tensors(network, start.weights)
+    held.enter_context(folder_lock(options.run, busy=BUSY))
     return _open_run(config, options, dataset, fine_tuning.with_ancestors(facts, start)), dataset, start
 
 
 def _open_run(config: Config, options: TrainArguments, dataset: Dataset, facts: RunSplits) -> Run:
     if not options.resume:
-        if options.run.exists() and any(options.run.iterdir()):
+        if not is_unused(options.run):
             raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
         return _create_run(config, options.run, dataset, facts)
     run = Run.open(options.run)

@@ -62,7 +62,7 @@ def test_other_cases_failed_days_and_the_scan_itself_do_not_count() -> None:
 def test_without_cases_of_several_days_or_a_calibration_nothing_is_said() -> None:
     days = [record("case1_day0", 100), record("case1_day1", 1)]
 
-    assert flag_day_changes(days, [], None) == days
+    assert flag_day_changes(days, [], {}) == days
     assert flag_day_changes(days, [], known(case7_day0=3.0)) == days
 
 

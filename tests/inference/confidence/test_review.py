@@ -4,7 +4,12 @@ import pytest
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume, stack_affine
-from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
+from volseg.inference.confidence.calibration_file import (
+    CalibrationFigures,
+    ClassCalibration,
+    KnownClasses,
+    ReferenceRanges,
+)
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.review import ScanReview, intensity_levels, mask_flags
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
@@ -45,7 +50,7 @@ def soft_box(left: int = 6, certainty: float = 8.0) -> np.ndarray:
 
 def reviewed(maps: ProbabilityMaps, known: dict[str, ClassCalibration] | None = None, **told) -> ScanReview:
     first = Volume(np.full(SHAPE, 500, np.uint16), stack_affine((1.5, 1.5), 3.0))
-    review = ScanReview(known, first, (0.0, 1000.0), **told)
+    review = ScanReview(KnownClasses(known or {}), first, (0.0, 1000.0), **told)
     review.add_class("stomach", maps.class_probability(0) >= 128, maps, 0)
     return review
 
@@ -162,7 +167,7 @@ def test_slices_lie_across_the_line_from_head_to_feet_however_a_file_stores_them
     logits[6:9, 5:8, 9:] = 8  # on to the last slice
     maps = maps_of(logits)
     stored = Stored(maps, axes)
-    review = ScanReview(None, stored.first, (0.0, 1000.0))
+    review = ScanReview(KnownClasses(), stored.first, (0.0, 1000.0))
 
     review.add_class("stomach", stored.class_probability(0) >= 128, stored, 0)
 

@@ -4,8 +4,8 @@ For each class it holds the calibration of probabilities, from which confidence 
 ranges of the training labels, outside which a mask is unusual.
 """
 
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from volseg.data.scan_names import case_and_day
@@ -15,6 +15,7 @@ from volseg.schema import Section
 
 if TYPE_CHECKING:
     from volseg.inference.ensemble import Ensemble
+    from volseg.runs.run import Run
 
 
 class ReferenceRanges(Section):
@@ -66,32 +67,78 @@ class ClassCalibration(Section):
 
 
 class CalibrationFile(NetworkFile):
-    """The content of `calibration.json` for networks with these hashes; figures are of all classes."""
+    """The content of `calibration.json` for networks with these hashes; figures are of all classes.
+
+    It holds for the mean of as many `networks` and mirrored `views` as it was found for; in files of earlier
+    versions, which lack these, for one network and the views of the run's config.
+    """
 
     file: ClassVar[str] = CALIBRATION
     again: ClassVar[str] = "make it anew with `volseg calibrate`"
     scans: int
     cases: int
+    networks: int = 1
+    views: int | None = None
     before: CalibrationFigures
     after: CalibrationFigures
     organs: dict[str, ClassCalibration]
 
 
-def combined_calibration(by: "Ensemble") -> dict[str, ClassCalibration] | None:
-    """The calibration of each class for runs that predict together; None unless all are calibrated."""
-    files = [CalibrationFile.read_for_run(run.folder, run.weights_digest) for run in by.runs]
-    known = [one.organs for one in files if one is not None]
-    if len(known) < len(files):
-        return None
-    return {name: _merge_calibrations([classes[name] for classes in known]) for name in by.facts.classes}
+@dataclass(frozen=True)
+class KnownClasses:
+    """What calibration tells of the classes of runs that predict together; none where it was not made.
+
+    `problem` says why their probabilities are not calibrated all the same; "" where they are, or where there
+    is no calibration.
+    """
+
+    organs: Mapping[str, ClassCalibration] = field(default_factory=dict)
+    problem: str = ""
+
+    @classmethod
+    def of_ensemble(cls, by: "Ensemble", views: int) -> "KnownClasses":
+        """What is known of the classes of these runs, as they predict the mean of so many mirrored views.
+
+        The ranges of training labels are those of the first run.
+        """
+        found = [CalibrationFile.find_for_run(run.folder, run.weights_digest) for run in by.runs]
+        files = [file for file, _ in found if file]
+        if len(files) < len(found):
+            problem = next((f"{problem}; not calibrated" for _, problem in found if problem), "")
+            return cls(problem=problem)
+        organs = {name: files[0].organs.get(name) for name in by.facts.classes}
+        known = {name: organ for name, organ in organs.items() if organ}
+        if len(known) < len(organs):
+            lacking = [name for name, organ in organs.items() if organ is None]
+            return cls(problem=f"{CALIBRATION}: lacks {', '.join(lacking)}; not calibrated")
+        differences = (
+            _difference(file, run, len(by.runs), views) for file, run in zip(files, by.runs, strict=True)
+        )
+        return cls(known, next(filter(None, differences), ""))
+
+    def calibration_of(self, name: str) -> TemperatureScaling | None:
+        """The calibration of a class, if it holds for these predictions."""
+        return None if self.problem or name not in self.organs else self.organs[name].calibration
+
+    def usual_ranges(self, name: str) -> ReferenceRanges | None:
+        """The usual ranges of a class; that of the border is of calibrated probabilities only."""
+        if name not in self.organs:
+            return None
+        usual = self.organs[name].usual
+        return usual.model_copy(update={"border_mm": None}) if self.problem else usual
 
 
-def _merge_calibrations(organs: Sequence[ClassCalibration]) -> ClassCalibration:
-    """The mean calibration, geometric for temperatures, with the first run's other values."""
-    each = [organ.calibration for organ in organs]
-    mean = TemperatureScaling(
-        temperature=statistics.geometric_mean(one.temperature for one in each),
-        certain=statistics.fmean(one.certain for one in each),
-        missed=statistics.fmean(one.missed for one in each),
+def _difference(file: CalibrationFile, run: "Run", networks: int, views: int) -> str:
+    """Why a run's calibration does not hold for a mean of so many networks and views, or ''."""
+    own_views = run.config.inference.views if file.views is None else file.views
+    if (file.networks, own_views) == (networks, views):
+        return ""
+    found_for = f"{_count(file.networks, 'network')} and {_count(own_views, 'view')}"
+    return (
+        f"{CALIBRATION} of {run.folder.name} was found for predictions by {found_for}, these are by "
+        f"{_count(networks, 'network')} and {_count(views, 'view')}: not calibrated"
     )
-    return organs[0].model_copy(update={"calibration": mean})
+
+
+def _count(number: int, what: str) -> str:
+    return f"the mean of {number} {what}s" if number > 1 else f"one {what}"

@@ -1,7 +1,7 @@
 """Flags for a class whose volume differs from that on the same case's other days."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from volseg.data.scan_names import case_and_day
 from volseg.formatting import format_ml
@@ -14,14 +14,14 @@ SIGN = "days"
 def flag_day_changes(
     records: Sequence[PredictionRecord],
     others: Iterable[PredictionRecord],
-    known: dict[str, ClassCalibration] | None,
+    known: Mapping[str, ClassCalibration],
 ) -> list[PredictionRecord]:
     """The records with flags where a volume changes more between days than it did for any training case.
 
     Other days are those among the records, `others` and the training labels. Without a calibration, or
     training cases of several days, there are no flags.
     """
-    if known is None:
+    if not known:
         return list(records)
     days = {record.scan: record for record in (*others, *records)}.values()
     flagged = []

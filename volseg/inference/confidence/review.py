@@ -12,7 +12,7 @@ from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.data.volume import Array, Volume
 from volseg.formatting import format_ml
-from volseg.inference.confidence.calibration_file import ClassCalibration, ReferenceRanges
+from volseg.inference.confidence.calibration_file import KnownClasses, ReferenceRanges
 from volseg.inference.confidence.mask_features import MaskFeatures, compute_features
 from volseg.inference.confidence.probability_histogram import (
     Counts,
@@ -60,10 +60,11 @@ def intensity_levels(voxels: Array, intensity: Intensity) -> tuple[float, float]
 class ScanReview:
     """The review of one scan, to which each class is added as soon as its mask is known.
 
-    `known` is the run's calibration, if any, `numbers` are the source's numbers of the slices, if any.
+    `known` is what calibration tells of the run's classes, `numbers` are the source's numbers of the slices,
+    if any.
     """
 
-    known: dict[str, ClassCalibration] | None
+    known: KnownClasses
     first: Volume
     levels: tuple[float, float]
     numbers: Sequence[int] = ()
@@ -72,8 +73,8 @@ class ScanReview:
 
     def add_class(self, name: str, mask: Mask, maps: ProbabilityMaps, number: int) -> None:
         """Review a class by its mask (X, Y, Z) and its number in the maps."""
-        organ = self.known[name] if self.known else None
-        calibration = organ.calibration if organ else TemperatureScaling()
+        own = self.known.calibration_of(name)
+        calibration = own or TemperatureScaling()
         table, axis = calibration.level_probabilities, maps.grid.slice_axis
         histogram = ProbabilityHistogram.from_probability(
             slices_last(maps.class_probability(number), axis), slices_last(mask, axis)
@@ -84,10 +85,10 @@ class ScanReview:
         dice = expected_dice(counts, table, calibration.missed)
         agreement = maps.dice_between_passes(number, histogram.squared_sum)
         border_mm = border_uncertainty_mm(counts, table, features, math.prod(self.first.spacing_mm))
-        flags = mask_flags(features, border_mm, agreement, organ.usual if organ else None)
+        flags = mask_flags(features, border_mm, agreement, self.known.usual_ranges(name))
         self.confidence[name] = Confidence(
             dice=None if math.isnan(dice) else round(dice, 4),
-            calibrated=organ is not None,
+            calibrated=own is not None,
             volume_ml=round(features.volume_ml, 3),
             agreement=agreement and round(agreement, 4),
             flags=tuple(Flag(sign=sign, text=text) for sign, text in flags),

@@ -21,7 +21,8 @@ T = TypeVar("T")
 class RunInfo:
     """A run: its name, the version that made it, its config and steps as written, the rows of its epochs.
 
-    `calibrated` and `tuned` are the calibration and the tuning of its present weights.
+    `calibrated` and `tuned` are the calibration and the tuning of its present weights, `problems` those of
+    files of these names that are not readable.
     """
 
     name: str
@@ -31,6 +32,7 @@ class RunInfo:
     epochs: tuple[Mapping[str, float], ...]
     calibrated: CalibrationFile | None = None
     tuned: TuningFile | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
