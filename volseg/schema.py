@@ -30,7 +30,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _yes_is_no_number(cls, values: Any) -> Any:
-        """Refuse yes and no for numbers: YAML reads them as booleans, and pydantic those as 1 and 0."""
+        """Refuse true and false for numbers: pydantic takes them for 1 and 0."""
         if not isinstance(values, dict):
             return values
         numbers = {key for key, field in cls.model_fields.items() if field.annotation is not bool}

@@ -134,8 +134,9 @@ def test_a_step_that_makes_no_sense_is_named_with_its_place() -> None:
 
 
 def test_yes_is_no_number() -> None:
-    with pytest.raises(UserError, match=r"train\.batch: Input should be a valid integer.*got 'True'"):
-        config.load(CONFIGS / "demo.yaml", ["train.batch=yes"])
+    for text, told in (("yes", "yes"), ("true", "True")):
+        with pytest.raises(UserError, match=rf"train\.batch: Input should be a valid integer.*got '{told}'"):
+            config.load(CONFIGS / "demo.yaml", [f"train.batch={text}"])
 
 
 def test_a_config_made_of_anothers_values_lists_steps_only_if_that_does() -> None:
@@ -145,3 +146,52 @@ def test_a_config_made_of_anothers_values_lists_steps_only_if_that_does() -> Non
 
         assert again == made
         assert again.lists_steps == made.lists_steps == (steps is not None)
+
+
+def load_text(tmp_path: Path, text: str | bytes) -> config.Config:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return config.load(path)
+
+
+def test_a_word_is_what_the_setting_takes_it_for(tmp_path: Path) -> None:
+    """YAML 1.1 reads 010 as 8, 1:30 as 90 and no as false, whatever the setting."""
+    loaded = load_text(
+        tmp_path,
+        "train: {steps: 010, batch: 08}\n"
+        "inference: {body_box: no}\n"
+        "data: {hold_out: [010, no, 1:30, 2024-01-01]}",
+    )
+
+    assert (loaded.train.steps, loaded.train.batch, loaded.inference.body_box) == (10, 8, False)
+    assert loaded.data.hold_out == ("010", "no", "1:30", "2024-01-01")
+    for text in ("1:30", "0x10", "0o10", "yes", "True"):
+        with pytest.raises(UserError, match=rf"train\.steps: .*\(got '{text}'\)"):
+            load_text(tmp_path, f"train: {{steps: {text}}}")
+
+
+def test_a_section_or_key_given_twice_is_refused_by_name_and_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        load_text(tmp_path, "train: {steps: 3}\ndata:\n  cache: disk\n  cache: memory\ntrain: {batch: 2}")
+
+    assert str(refused.value).splitlines() == [
+        f"{tmp_path / 'mine.yaml'}: train: given twice, in line 1 and in line 5; keep one",
+        f"{tmp_path / 'mine.yaml'}: cache: given twice, in line 3 and in line 4; keep one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["train.steps=3", "train.steps=3"], "train.steps=3: train.steps is given twice"),
+        (
+            ["network.channels=[4, 8]", "network=unet"],
+            "network=unet: would drop network.channels, given before",
+        ),
+        (["train={steps: 3, steps: 4}"], "steps: given twice"),
+        (["train.steps=*x"], r"train.steps=\*x: not YAML: line 1: \*x stands for values elsewhere"),
+    ],
+)
+def test_an_override_that_another_would_undo_is_refused(overrides: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        config.load(CONFIGS / "demo.yaml", overrides)

@@ -67,7 +67,7 @@ def test_steps_are_left_to_the_labels_of_the_run_and_those_of_all_labels_are_sho
     text = plan_text.plan_yaml(made, data, None)
 
     assert not made.config.lists_steps
-    assert not config.validate_values(config.parse_yaml(text, "plan"), "plan").lists_steps
+    assert not config.validate_values(config.parse_sections(text, "plan"), "plan").lists_steps
     shown = text[text.index("#   postprocess:") :].splitlines()
     assert shown[:3] == [
         "#   postprocess:",
@@ -185,7 +185,7 @@ def test_without_a_file_stdout_is_the_config_alone(data, tmp_path, monkeypatch, 
     assert cli.run_command(["plan", "--max-memory", "1GB"]) == 0
 
     out = capsys.readouterr().out
-    assert config.validate_values(config.parse_yaml(out, "stdout"), "stdout").network.name == "unet"
+    assert config.validate_values(config.parse_sections(out, "stdout"), "stdout").network.name == "unet"
     assert out.startswith("# unet for tiny")
 
 

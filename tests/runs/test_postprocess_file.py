@@ -118,7 +118,7 @@ def test_no_steps_are_written_as_an_empty_list(tmp_path: Path) -> None:
     assert config_files.read_steps(tmp_path, CLASSES) == ()
 
 
-@pytest.mark.parametrize("text", [b"\xef\xbb\xbf- threshold\r\n", "- threshold".encode("utf-16")])
+@pytest.mark.parametrize("text", [b"\xef\xbb\xbf- threshold\r\n", b"- threshold\r"])
 def test_what_other_systems_editors_save_is_read(tmp_path: Path, text: bytes) -> None:
     assert read(tmp_path, text) == (Threshold(),)
 
@@ -137,8 +137,10 @@ def test_what_other_systems_editors_save_is_read(tmp_path: Path, text: bytes) ->
         ("no", ": expected a list of steps"),
         ("postprocess:\n- threshold", ": has a line `postprocess:` as a config has; leave it out"),
         ("- {name: threshold", ": not YAML: while parsing"),
-        ("- 2024-13-45", ": not YAML: month must be"),
-        (b"- \xff\xfe", ": not YAML: "),
+        ("- 2024-13-45", ":\n  postprocess.0: unknown name '2024-13-45'"),
+        ("- threshold".encode("utf-16"), ": is UTF-16, or no text; save it as UTF-8"),
+        (b"- \xff\xfe", ": byte 0xff in line 1, place 3, is not UTF-8"),
+        ("- {name: threshold, value: .4, value: .5}", ": value: given twice, in line 1 and in"),
         ("- {name: keep_largest, only: [aa]}", ":\n  postprocess.0.only: no class 'aa', did you mean"),
         ("- fill_holes\n- threshold", ":\n  postprocess.0: fill_holes does nothing, as threshold"),
     ],

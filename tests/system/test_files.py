@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from volseg.errors import OutputError
-from volseg.system.files import PREFIX, atomic_folder, atomic_path, write_text
+from volseg.errors import OutputError, UserError
+from volseg.system.files import PREFIX, atomic_folder, atomic_path, read_text, write_text
 
 
 def rests(folder: Path) -> list[Path]:
@@ -135,3 +135,32 @@ def test_a_folder_stays_as_it_was_when_the_body_raises(tmp_path: Path) -> None:
 
     assert [path.name for path in target.iterdir()] == ["a"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("größe".encode("latin-1"), r": byte 0xf6 in line 1, place 3, is not UTF-8"),
+        ("a\nb\nä".encode("latin-1"), r": byte 0xe4 in line 3, place 1, is not UTF-8"),
+        ("a: 1".encode("utf-16"), r": is UTF-16, or no text; save it as UTF-8"),
+        ("a: 1".encode("utf-16-le"), r": is UTF-16, or no text; save it as UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_told_with_the_place(tmp_path: Path, data: bytes, told: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(data)
+
+    with pytest.raises(UserError, match=rf"a\.yaml{told}"):
+        read_text(path)
+
+
+def test_the_mark_that_editors_put_before_utf_8_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes("größe".encode("utf-8-sig"))
+
+    assert read_text(path) == "größe"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.yaml: can't be read: No such file"):
+        read_text(tmp_path / "a.yaml")

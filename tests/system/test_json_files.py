@@ -84,3 +84,19 @@ def test_a_file_of_others_by_this_name_is_told_and_stops_nothing(tmp_path: Path,
 
     OfSome(weights=("a",), value=1).write(fold.parent)
     assert OfSome.find_for_run(fold, "a") == (OfSome(weights=("a",), value=1), "")
+
+
+def test_a_key_twice_in_one_object_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / Colours.file).write_text('{"wall": "green", "wall": "red"}')
+
+    with pytest.raises(
+        UserError, match=r"colours\.json: the key 'wall' twice in one object; keep one; paint again"
+    ):
+        Colours.read(tmp_path)
+
+
+def test_a_file_of_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / Colours.file).write_bytes('{"wall": "grün"}'.encode("latin-1"))
+
+    with pytest.raises(UserError, match=r"colours\.json: byte 0xfc in line 1, place 13, .*; paint again"):
+        Colours.read(tmp_path)

@@ -5,7 +5,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError, model_validator
 
 from volseg.config.sections import Augment, Data, Inference, Train
@@ -15,6 +14,8 @@ from volseg.model.networks import Network, UNet
 from volseg.model.optimizers import AdamW, OptimizerChoice
 from volseg.postprocessing import FillHoles, Step, Threshold
 from volseg.schema import Section, Size, explain_errors
+from volseg.system.files import read_text
+from volseg.system.yaml_files import parse_yaml
 
 
 class Config(Section):
@@ -66,7 +67,8 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: no such file, not YAML, or wrong keys or values: all of them at once.
     """
-    values = parse_yaml(_find_file(file).read_text(encoding="utf-8"), str(file))
+    values = parse_sections(read_text(_find_file(file)), str(file))
+    _refuse_lost_overrides(overrides)
     for override in overrides:
         _apply_override(values, override)
     return validate_values(values, str(file))
@@ -103,16 +105,13 @@ def _find_file(file: Path) -> Path:
     )
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
+def parse_sections(text: str, where: str) -> dict[str, Any]:
     """YAML as a dict of sections.
 
     Raises:
-        UserError: not YAML, or no sections.
+        UserError: not YAML, a key given twice, or no sections.
     """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    values = parse_yaml(text, where)
     if values is not None and not isinstance(values, dict):
         raise UserError(f"{where}: expected sections such as `network:`, got {values!r}")
     return values or {}
@@ -135,7 +134,15 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             below = {"name": name} if name else {}
             section[part] = below
         section = below
-    try:
-        section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{override}: the value is not YAML") from error
+    section[last] = parse_yaml(text, override)
+
+
+def _refuse_lost_overrides(overrides: Sequence[str]) -> None:
+    """Raise a UserError for a setting that is given twice, or that a whole section given later drops."""
+    keys = [override.partition("=")[0] for override in overrides]
+    for place, key in enumerate(keys):
+        lost = next((other for other in keys[:place] if f"{other}.".startswith(f"{key}.")), None)
+        if lost == key:
+            raise UserError(f"{overrides[place]}: {key} is given twice; give it once")
+        if lost is not None:
+            raise UserError(f"{overrides[place]}: would drop {lost}, given before; give it before {lost}")

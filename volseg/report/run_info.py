@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from volseg.arguments import RUNS
-from volseg.config.config import parse_yaml
+from volseg.config.config import parse_sections
 from volseg.errors import UserError
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.ensemble import Ensemble
@@ -74,7 +74,7 @@ def _open_ensemble(names: Sequence[str], weights: str, predictions: Path) -> Ens
 
 def _read_run_info(run: Run) -> RunInfo:
     config = (run.folder / CONFIG).read_text(encoding="utf-8")
-    version = parse_yaml(config, str(run.folder / CONFIG)).get("version", "unknown")
+    version = parse_sections(config, str(run.folder / CONFIG)).get("version", "unknown")
     steps = run.folder / POSTPROCESS
     if steps.is_file():
         config += f"\n# {POSTPROCESS}\n{steps.read_text(encoding='utf-8')}"

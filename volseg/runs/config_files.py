@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from volseg import __version__
-from volseg.config.config import Config, parse_yaml, validate_values
+from volseg.config.config import Config, parse_sections, validate_values
 from volseg.errors import UserError, short_repr
 from volseg.postprocessing import Step, ineffective_steps, unknown_classes
-from volseg.system.files import write_text
+from volseg.system.files import read_text, write_text
+from volseg.system.yaml_files import parse_yaml
 
 CONFIG: str = "config.yaml"
 POSTPROCESS: str = "postprocess.yaml"
@@ -60,12 +61,7 @@ def refuse_unfit_steps(steps: Sequence[Step], classes: Sequence[str], path: Path
 
 def _read_step_list(path: Path) -> list[object]:
     """The content of the list, which is yet to be checked."""
-    try:
-        values = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    values = parse_yaml(read_text(path), str(path))
     if isinstance(values, dict) and list(values) == ["postprocess"]:
         raise UserError(
             f"{path}: has a line `postprocess:` as a config has; leave it out, the list alone is wanted"
@@ -140,7 +136,7 @@ def replace_steps(
 
 
 def _config_values(folder: Path) -> dict[str, Any]:
-    return parse_yaml((folder / CONFIG).read_text(encoding="utf-8"), str(folder / CONFIG))
+    return parse_sections(read_text(folder / CONFIG), str(folder / CONFIG))
 
 
 def _write_config_values(folder: Path, values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ That holds when a command is killed. A file is on the disk before it gets its na
 power cut as well: what was written in the last seconds may be missing then, or be as before, but never half.
 """
 
+import codecs
 import csv
 import errno
 import hashlib
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from volseg.errors import OutputError
+from volseg.errors import OutputError, UserError
 
 PREFIX = ".partial-"
 GZIP = b"\x1f\x8b"
@@ -97,6 +98,27 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without the mark that some editors put first.
+
+    Raises:
+        UserError: unreadable, or not UTF-8: the place of the first byte that isn't.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise UserError(f"{path}: is UTF-16, or no text; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        start = error.start
+        line, column = data.count(b"\n", 0, start) + 1, start - data.rfind(b"\n", 0, start)
+        where = f"byte {data[start]:#04x} in line {line}, place {column}"
+        raise UserError(f"{path}: {where}, is not UTF-8 (of Latin-1?); save the file as UTF-8") from error
 
 
 def write_text(path: Path, text: str) -> None:

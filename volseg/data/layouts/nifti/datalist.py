@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from volseg.data.volume_files import ENDINGS, folder_content
 from volseg.errors import UserError, short_repr
 from volseg.formatting import first_few, natural_key
 from volseg.schema import name_fault
+from volseg.system.json_files import unique_keys
 
 FILE = "dataset.json"
 LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
@@ -81,21 +81,13 @@ def read_class_values(path: Path) -> ClassValues:
 def _read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique_keys)
+        content = json.loads(path.read_bytes(), object_pairs_hook=unique_keys)
         json.dumps(content, ensure_ascii=False).encode()  # halves of characters can't be written again
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({error}); {EXPECTED}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a listing of volumes; {EXPECTED}")
     return content
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, refused if two keys are equal, of which Python would take the last."""
-    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-    if twice:
-        raise ValueError(f"the key {short_repr(twice[0])} twice in one object")
-    return dict(pairs)
 
 
 def _find_file(root: Path) -> Path:
