@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from tests.strategies import affines, shapes
 from volseg.data.preprocessing.grid import InverseResampling, NetworkGrid, NetworkInput, stack_channels
-from volseg.data.preprocessing.intensity_scaling import Window
+from volseg.data.preprocessing.intensity_scaling import Percentiles, Window
 from volseg.data.volume import Volume, stack_affine
 from volseg.errors import UserError
 
@@ -123,6 +123,24 @@ def test_a_ramp_comes_back_in_its_place() -> None:
     found = back(grid, there(grid, ramp, high=16))
 
     assert np.allclose(found[:, 1, 1], [0.5, *range(1, 15), 14.5], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_levels_are_those_of_all_voxels_in_training_and_inference(dtype) -> None:
+    """Rows differ, so that percentiles of a part of them are others."""
+    rows = np.linspace(100, 1000, 30)[None, :, None]
+    voxels = np.random.default_rng(0).integers(1, 50, (8, 30, 6)) + rows
+    voxels[:, ::3] = 0
+    volume = Volume(voxels.astype(dtype), stack_affine((1.5, 1.5), 3))
+    low, high = np.percentile(volume.voxels[volume.voxels > 0], (0.5, 99.5))
+
+    inputs = NetworkInput.from_channels([volume], None, Percentiles())
+    _, image = stack_channels([volume], None, Percentiles())
+
+    assert inputs.levels[0] == pytest.approx((low, high), rel=1e-6)
+    expected = np.clip((volume.voxels.astype(np.float64) - low) / (high - low), 0, 1)
+    assert np.allclose(image[0], expected, atol=1e-5)
+    assert np.array_equal(inputs.read_box(inputs.full_box), image)
 
 
 def test_channels_on_other_grids_are_refused() -> None:

@@ -56,6 +56,23 @@ def test_memory_and_disk_hold_the_same_scans(dataset) -> None:
     assert isinstance(on_disk[0].image.base.base, np.memmap) or not on_disk[0].image.flags.owndata
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_a_class_that_scaling_flattens_is_told_by_its_scans(dataset, cache) -> None:
+    image = dataset.image(dataset.samples[0])
+    inside = dataset.label(dataset.samples[0], tiny.CLASSES[0])
+    grey = np.where(inside, 5000, 100) + np.arange(image.voxels.size).reshape(image.voxels.shape) % 50
+    write_volume(image.with_voxels(grey.astype(np.uint16)), dataset.folder / dataset.samples[0].images[0])
+    window = {"name": "window", "low": 0, "high": 400}
+
+    for _ in range(2):  # from the scan's files, and from the cache's
+        lines = [*kept(dataset, cache=cache, intensity=window).flattened_classes(dataset.classes)]
+        told = next(line for line in lines if line.startswith(tiny.CLASSES[0]))
+        assert "up to 100% of it one value" in told
+        assert dataset.samples[0].name in told
+    wide = {"name": "window", "low": -1, "high": 1e5}
+    assert not [*kept(dataset, cache=cache, intensity=wide).flattened_classes(dataset.classes)]
+
+
 def test_a_second_run_reads_no_scan(dataset, monkeypatch) -> None:
     kept(dataset, cache="disk")
     monkeypatch.setattr(LoadScan, "__call__", lambda *_: pytest.fail("loaded again"))

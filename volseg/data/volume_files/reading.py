@@ -14,6 +14,7 @@ from volseg.data.volume_files.file_content import GZIP, content_fault, file_cont
 from volseg.data.volume_files.nifti_header import LENGTH, NiftiHeader
 from volseg.errors import UserError
 
+PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
 FLAT = 1e-3  # of the volume that a voxel of these sides has: its axes lie in a plane
 
 
@@ -169,12 +170,18 @@ def _unpack(data: bytes) -> tuple[bytes, int]:
 
 def _first_bytes(path: Path) -> bytes:
     """As many bytes of a NIfTI file as its header has, unpacked."""
-    from isal import igzip
+    from isal import isal_zlib
 
-    if read_head(path)[:2] != GZIP:
-        return read_head(path)[:LENGTH]
-    with igzip.open(path) as file:  # type: ignore[no-untyped-call]
-        return bytes(file.read(LENGTH))
+    with path.open("rb") as file:
+        data = file.read(PACKED_HEADER)
+    if data[:2] != GZIP:
+        return data[:LENGTH]
+    content = b""
+    while data[:2] == GZIP and len(content) < LENGTH:
+        member = isal_zlib.decompressobj(wbits=31)
+        content += member.decompress(data, LENGTH)
+        data = member.unused_data
+    return content
 
 
 def _surplus_oddities(path: Path, header: NiftiHeader) -> Iterator[str]:
@@ -183,7 +190,8 @@ def _surplus_oddities(path: Path, header: NiftiHeader) -> Iterator[str]:
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
         file.seek(-4, 2)
-        length = int.from_bytes(file.read(), "little") if packed else file.tell()
+        last = int.from_bytes(file.read(), "little")
+        length = last if packed else file.tell()
     if packed and length != stated % 2**32:  # several parts, or others behind the end
         content, behind = _unpack(path.read_bytes())
         length = len(content)

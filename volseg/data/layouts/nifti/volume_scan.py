@@ -21,6 +21,7 @@ from volseg.data.layouts.raw_dataset import Masks, RawScan, file_stamps
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 
+KEPT = "qform, sform and codes"  # of the image's header: scans that were prepared without are done again
 BEYOND = 1e30  # no scanner's value, and its square still is a number
 
 
@@ -54,7 +55,7 @@ class VolumeScan(RawScan):
         files = [part for path in self.files for part in (path, *volume_files.detached_files(path))]
         labels = [name for name, _ in self.masks] or (self.values if self.label else "no label")
         meaning = f"{labels} {self.channel_names}"
-        return (*file_stamps(files, self.named_in.parent), meaning)
+        return (*file_stamps(files, self.named_in.parent), meaning, KEPT)
 
     def channels(self) -> list[Volume]:
         """The image, a volume a channel: as many as stated, on one grid, without NaN."""
