@@ -4,15 +4,17 @@ import math
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from tests import predicted, tiny
+from volseg.arguments import MaskOptions
 from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
-from volseg.evaluation import bootstrap
+from volseg.evaluation import bootstrap, score_files
 from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.scan_scores import ScanInfo
 from volseg.evaluation.summary import summarise_scans
@@ -397,3 +399,114 @@ def test_the_table_of_scores_has_the_lines_of_the_file_and_what_training_saw(
     assert math.isinf(found["case1_day0", "stomach", "HD"])
     about = table[["scan", "case", "seen"]].drop_duplicates().to_numpy().tolist()
     assert about == [["case1_day0", "case1", "none"], ["case2_day1", "case2", "case"]]
+
+
+def other_forms(dataset: Dataset, folder: Path, masks: dict[str, np.ndarray]) -> dict[str, Path]:
+    """The same masks (C, X, Y, Z) by scan as volseg, nnU-Net and TotalSegmentator write them."""
+    forms = {name: folder / name for name in ("volseg", "nnunet", "total", "turned")}
+    for scan, of_classes in masks.items():
+        predicted.write(forms["volseg"], dataset, scan, masks=of_classes)
+        labels = (of_classes * np.array([1, 2])[:, None, None, None]).sum(axis=0)
+        write_volume(Volume(labels.astype(np.uint8), tiny.AFFINE), forms["nnunet"] / f"{scan}.nii.gz")
+        for name, mask in zip(tiny.CLASSES, of_classes, strict=True):
+            image = nibabel.Nifti1Image(mask.astype(np.uint8), tiny.AFFINE)
+            for form, inner, saved in (
+                ("total", "segmentations", image),
+                ("turned", "", nibabel.as_closest_canonical(image)),
+            ):
+                (forms[form] / scan / inner).mkdir(parents=True, exist_ok=True)
+                nibabel.save(saved, forms[form] / scan / inner / f"{name}.nii.gz")
+    (forms["nnunet"] / "dataset.json").write_text(
+        json.dumps({"labels": {"background": 0, "large_bowel": 1, "stomach": 2}})
+    )
+    return forms
+
+
+def test_masks_of_other_tools_have_the_scores_of_our_own_to_the_last_digit(tmp_path: Path) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=2, days=2, exclusive=True)
+    masks = {sample.name: moved(dataset, sample.name, sample.day) for sample in dataset.samples}
+    forms = other_forms(dataset, tmp_path, masks)
+    scores = {name: evaluate(folder, dataset.folder, workers=1) for name, folder in forms.items()}
+
+    first, *others = [(folder / "scores.csv").read_bytes() for folder in forms.values()]
+    assert others == [first] * 3
+    for name in ("nnunet", "total", "turned"):
+        assert scores[name].headline.kaggle == scores["volseg"].headline.kaggle
+        assert scores[name].headline.name == "unknown whether training saw them"
+        assert scores[name].runs == ("unknown",)
+        assert "unknown" in scores[name].notes[0]
+    assert scores["volseg"].headline.name == "unseen scans"
+    assert scores["volseg"].notes == ()
+
+
+def test_what_is_unknown_is_never_counted_as_unseen(many: Dataset, out: Path) -> None:
+    predicted.write(out, many, "case1_day0", seen="unknown")
+    scores = evaluate(out, many.folder, workers=1)
+
+    assert "case1_day0" not in scores.headline.scans
+    assert scores.groups["unknown whether training saw them"].scans == ("case1_day0",)
+
+
+def test_resampling_is_told_in_the_result_and_its_scores_are_its_own(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0")
+    affine = tiny.AFFINE.copy()
+    affine[0, 3] += 1.5
+    for name in tiny.CLASSES:
+        mask = dataset.label(dataset.samples[0], name).astype(np.uint8)
+        write_volume(Volume(mask, affine), out / "case1_day0" / f"{name}.nii.gz")
+
+    with pytest.raises(UserError, match="another grid"):
+        evaluate(out, dataset.folder, workers=1)
+    scores = evaluate(out, dataset.folder, workers=1, options=MaskOptions(resample=True))
+
+    assert ["resampled" in note for note in scores.notes] == [True, True]
+    assert lines(out)["case1_day0", "stomach", "HD"] == 1.5
+    assert summary(out)["notes"] == list(scores.notes)
+    assert score_files.read(out)["case1_day0"].notes == scores.notes
+
+
+def test_files_of_other_programs_are_not_replaced(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    predicted.write(out, dataset, "case1_day0")
+    (out / "summary.json").write_text('{"foreground_mean": {"Dice": 0.5}}')
+
+    with pytest.raises(UserError, match=r"summary\.json: `volseg evaluate` did not write it; pass --out"):
+        evaluate(out, dataset.folder, workers=1)
+    evaluate(out, dataset.folder, workers=1, out=tmp_path / "scores")
+    assert (out / "summary.json").read_text() == '{"foreground_mean": {"Dice": 0.5}}'
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slices_run_across_the_axis_from_head_to_feet(tmp_path: Path, axis: int) -> None:
+    order = {0: [2, 0, 1], 1: [0, 2, 1]}[axis]  # where the slices' axis goes first or second
+    scores = {}
+    for name, axes in (("usual", [0, 1, 2]), ("turned", order)):
+        dataset = tiny.write(tmp_path / name, cases=1, days=1)
+        sample = dataset.samples[0]
+        truth = dataset.labels(sample)
+        cut = truth.copy()
+        cut[..., :3] = False  # labels stop within the organs
+        for class_name, label, mask in zip(tiny.CLASSES, cut, truth, strict=True):
+            for file in (
+                dataset.folder / sample.labels[class_name],
+                tmp_path / f"{name} masks" / sample.name / f"{class_name}.nii.gz",
+            ):
+                voxels = label if "labels" in file.parts else mask
+                turned = Volume(voxels.astype(np.uint8).transpose(axes), tiny.AFFINE[:, [*axes, 3]])
+                write_volume(turned, file)
+        image = dataset.image(sample)
+        turned = Volume(image.voxels.transpose(axes), image.affine[:, [*axes, 3]])
+        write_volume(turned, dataset.folder / sample.images[0])
+        change(
+            dataset,
+            sample.name,
+            shape=turned.voxels.shape,
+            spacing_mm=tuple(np.array(sample.spacing_mm)[axes].tolist()),
+        )
+        evaluate(tmp_path / f"{name} masks", dataset.folder, workers=1)
+        scores[name] = lines(tmp_path / f"{name} masks")
+        assert summary(tmp_path / f"{name} masks")["metric_per_case"][0]["matrix"] in ("20x16", "16x20")
+        scores[name]["kaggle", "", ""] = summary(tmp_path / f"{name} masks")["kaggle"]["dice"]
+
+    assert scores["turned"] == pytest.approx(scores["usual"], rel=1e-6)
+    stomach = scores["usual"]
+    assert stomach["case1_day0", "stomach", "Dice"] < stomach["case1_day0", "stomach", "Dice_labelled"]
