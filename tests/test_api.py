@@ -164,10 +164,10 @@ def test_an_empty_mask_has_infinite_distances_and_no_size_of_a_voxel_is_refused(
         (label, label, "pass spacing_mm"),
         ({"a": label}, {"b": label}, "has the classes a; the labels have b"),
         (label, label[:3], "another grid"),
-        (label * 2, label, "expected a mask"),
+        (label + 1, label, "expected a mask"),
     ):
         with pytest.raises(UserError, match=told):
-            volseg.evaluate(prediction, reference)
+            volseg.evaluate(prediction, reference, spacing_mm=None if "spacing" in told else (1, 1, 1))
 
 
 def test_bars_are_drawn_only_when_asked_for(
@@ -203,3 +203,17 @@ def test_the_code_of_the_how_to_page_runs_as_written(tmp_path: Path, monkeypatch
     printed = capsys.readouterr().out
     assert "Dice" in printed
     assert all(name in printed for name in ("large_bowel", "small_bowel", "stomach"))
+
+
+def test_a_file_whose_axes_were_turned_is_the_same_mask(tmp_path: Path) -> None:
+    label = np.zeros((6, 5, 4), bool)
+    label[1:5, 1:4, 1:3] = True
+    moved = np.roll(label, 1, axis=0)
+    affine = np.diag([-2.0, -1, 3, 1])
+    turned = nib.as_closest_canonical(nib.Nifti1Image(moved.astype(np.uint8) * 255, affine))
+    nib.save(turned, tmp_path / "m.nii.gz")
+
+    frame = volseg.evaluate(tmp_path / "m.nii.gz", volseg.Volume(label, affine))
+
+    expected = volseg.evaluate(moved, label, spacing_mm=(2, 1, 3))
+    assert np.array_equal(frame["value"], expected["value"], equal_nan=True)

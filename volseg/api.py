@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import console
-from volseg.arguments import DATA, PrepareArguments, TrainArguments, run_folder
+from volseg.arguments import DATA, MaskOptions, PrepareArguments, TrainArguments, run_folder
 from volseg.config.config import Config
 from volseg.config.config import load as load_config
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
+from volseg.data.mask_files import MaskReader
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.predict import Image, PredictedMasks, predict_image
@@ -26,6 +28,8 @@ from volseg.system.user import name_unknown_user
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from volseg.metrics.mask_pair import MaskPair
 
 log = logging.getLogger(__name__)
 Mask = npt.NDArray[Any] | Volume | Path | str
@@ -134,8 +138,8 @@ def evaluate(
     """Score predictions against labels: overlap, distances in mm and volumes in ml; nothing is written.
 
     Args:
-        prediction: the folder that `volseg infer` wrote; or one mask, or a mapping of class to mask. A mask
-            is a bool array (X, Y, Z), a `Volume` or a file.
+        prediction: a folder of masks by `volseg infer` or another tool; or one mask, or a mapping of class to
+            mask. A mask is a bool array (X, Y, Z), a `Volume` or a file.
         reference: for a folder of predictions the prepared dataset; else the labels, like the prediction.
         spacing_mm: the size of a voxel along X, Y and Z in mm, for arrays; volumes and files hold it.
         workers: processes that share a folder's scans; by default one a core.
@@ -143,7 +147,8 @@ def evaluate(
 
     Returns:
         A row for each class and metric, with the columns `class`, `metric` (named as in scores.csv) and
-        `value`; for a folder also `scan`, `case` and `seen` (what training saw: "scan", "case" or "none").
+        `value`; for a folder also `scan`, `case` and `seen` (what training saw: "scan", "case", "none" or
+        "unknown").
         NaN means nothing to measure, infinity that one of the masks is empty.
 
     Raises:
@@ -156,9 +161,7 @@ def evaluate(
         with console.bars(shown=progress):
             return find_scorable_scans(Path(prediction), folder).compute_scores(workers=workers).to_frame()
     if isinstance(reference, Dataset):
-        raise UserError(
-            f"evaluate: {prediction!s:.60}: no folder of predictions, as `volseg infer` writes it"
-        )
+        raise UserError(f"evaluate: {prediction!s:.60}: no folder of masks, as `volseg infer` writes it")
     return _score_masks(prediction, reference, spacing_mm)
 
 
@@ -171,7 +174,6 @@ def _score_masks(
     import pandas as pd
 
     from volseg.metrics import compute_metrics
-    from volseg.metrics.mask_pair import MaskPair
 
     predicted = prediction if isinstance(prediction, Mapping) else {"mask": prediction}
     labelled = labels if isinstance(labels, Mapping) else {"mask": labels}
@@ -182,29 +184,30 @@ def _score_masks(
         )
     rows = []
     for name in predicted:
-        mask, mask_grid = _read_mask(predicted[name], f"prediction of {name}")
-        label, label_grid = _read_mask(labelled[name], f"labels of {name}")
-        if mask.shape != label.shape or (mask_grid and label_grid and not mask_grid.same_grid(label_grid)):
-            raise UserError(
-                f"evaluate: {name}: the prediction {mask.shape} lies on another grid than the labels "
-                f"{label.shape}"
-            )
-        grid = label_grid or mask_grid
-        spacing = spacing_mm or (grid.spacing_mm if grid else None)
-        if spacing is None or len(spacing) != 3:
-            raise UserError("evaluate: arrays have no size of a voxel; pass spacing_mm=(x, y, z) in mm")
-        x, y, z = spacing
-        values = compute_metrics(MaskPair(label, mask, (x, y, z)))
+        pair = _read_pair(predicted[name], labelled[name], name, spacing_mm)
+        values = compute_metrics(pair)
         rows += [(name, metric, value) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["class", "metric", "value"])
 
 
-def _read_mask(mask: Mask, what: str) -> tuple[npt.NDArray[np.bool_], Volume | None]:
-    """A mask as a bool array (X, Y, Z), and its volume where it has one."""
-    volume = volume_files.read(Path(mask)) if isinstance(mask, str | Path) else mask
-    voxels = np.asarray(volume.voxels if isinstance(volume, Volume) else volume)
-    if voxels.ndim != 3 or not ((voxels == 0) | (voxels == 1)).all():
-        raise UserError(
-            f"evaluate: {what}: expected a mask (X, Y, Z) of 0 and 1, got {voxels.dtype} {voxels.shape}"
-        )
-    return voxels.astype(bool), volume if isinstance(volume, Volume) else None
+def _read_pair(prediction: Mask, label: Mask, name: str, spacing_mm: Sequence[float] | None) -> "MaskPair":
+    """Labels and prediction of a class on the labels' grid; an array lies on the grid of the other."""
+    from volseg.metrics.mask_pair import MaskPair
+
+    volumes = [volume_files.read(Path(m)) if isinstance(m, str | Path) else m for m in (label, prediction)]
+    grid = next((volume for volume in volumes if isinstance(volume, Volume)), None)
+    spacing = spacing_mm or (grid.spacing_mm if grid else None)
+    if spacing is None or len(spacing) != 3:
+        raise UserError("evaluate: arrays have no size of a voxel; pass spacing_mm=(x, y, z) in mm")
+    x, y, z = spacing
+    affine = grid.affine if grid else np.diag([x, y, z, 1.0])
+    truth, own = (one if isinstance(one, Volume) else Volume(np.asarray(one), affine) for one in volumes)
+    reader = MaskReader(truth, MaskOptions())
+    masks = (
+        reader.fit(truth, f"evaluate: labels of {name}"),
+        reader.fit(own, f"evaluate: prediction of {name}"),
+    )
+    for note in reader.notes:
+        log.warning(note)
+    axis = NetworkGrid.from_volume(truth, None).slice_axis if grid else 2
+    return MaskPair.with_slices_last(*masks, (x, y, z), slice_axis=axis)

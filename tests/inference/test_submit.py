@@ -1,18 +1,24 @@
 import csv
+import gzip
 import random
+import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from tests import predicted, tiny
+from volseg.arguments import MaskOptions, PrepareArguments
 from volseg.data.dataset import Dataset
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
+from volseg.evaluation.evaluate import evaluate
 from volseg.inference.submit import submit
+from volseg.preparation.prepare import prepare
 
 HEADER = "id,class,predicted"
 
@@ -218,3 +224,47 @@ def test_codes_in_another_order_are_put_in_order(dataset: Dataset, out: Path, tm
     submit(out, dataset.folder, sample=None, out=tmp_path / "after.csv")
 
     assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "after.csv").read_bytes()
+
+
+def test_masks_of_another_tool_are_submitted_as_our_own(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for sample in dataset.samples:
+        for name in tiny.CLASSES:
+            image = nibabel.Nifti1Image(dataset.label(sample, name).astype(np.float32) * 0.9, tiny.AFFINE)
+            (other / sample.name).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.as_closest_canonical(image), other / sample.name / f"{name}.nii.gz")
+    submit(out, dataset.folder, sample=None, out=tmp_path / "ours.csv")
+
+    with pytest.raises(UserError, match="as probabilities do; pass --threshold"):
+        submit(other, dataset.folder, sample=None, out=tmp_path / "theirs.csv")
+    options = MaskOptions(threshold=0.5)
+    done = submit(other, dataset.folder, sample=None, out=tmp_path / "theirs.csv", options=options)
+
+    assert (tmp_path / "theirs.csv").read_bytes() == (tmp_path / "ours.csv").read_bytes()
+    assert "unknown" in done.warnings[0]
+
+
+@pytest.mark.slow
+def test_the_strings_of_real_scans_are_the_same_after_decoding_and_encoding(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(shared_data / "uwmgi_real" / "train", raw / "train")
+    with gzip.open(shared_data / "uwmgi_labels" / "train.csv.gz", "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    (raw / "train.csv").write_text(
+        "id,class,segmentation\n"
+        + "".join(f"{row['id']},{row['class']},{row['segmentation']}\n" for row in rows)
+    )
+    prepare(raw, options=PrepareArguments(out=tmp_path / "data", workers=1))
+    dataset = Dataset.load(tmp_path / "data")
+    shutil.copytree(tmp_path / "data" / "labels", tmp_path / "masks")
+
+    submit(tmp_path / "masks", dataset.folder, sample=None, out=tmp_path / "submission.csv")
+    headline = evaluate(tmp_path / "masks", dataset.folder, workers=1, out=tmp_path / "scores").headline
+
+    written = {(row.id, row.class_name): row.predicted for row in rle_csv.read(tmp_path / "submission.csv")}
+    slices = {rle_csv.slice_id(one.name, number) for one in dataset.samples for number in one.slices}
+    assert len(dataset.samples) == 3
+    assert written == {(row["id"], row["class"]): row["segmentation"] for row in rows if row["id"] in slices}
+    assert headline.foreground_mean["Dice"] == headline.kaggle.score == 1

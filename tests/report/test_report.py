@@ -600,3 +600,33 @@ def test_the_command_tells_what_it_wrote(out, capsys):
     said = capsys.readouterr()
     assert said.out == "new/page.html: 1 MB, 4 scans to look at\n"
     assert "note: The run tiny is not under runs" in said.err
+
+
+def test_masks_of_another_tool_are_reported_with_pictures_and_scores(dataset, tmp_path):
+    folder = Path("other")
+    for shift, scan in enumerate(SCANS[:2]):
+        for name, mask in zip(tiny.CLASSES, dataset.labels(dataset.select_samples(scan)[0]), strict=True):
+            moved = np.roll(mask, shift, axis=0).astype(np.uint8)
+            write_volume(Volume(moved, tiny.AFFINE), folder / scan / f"{name}.nii.gz")
+
+    result = report(str(folder), out=tmp_path / "page.html")
+
+    text = (tmp_path / "page.html").read_text()
+    assert result.drawn == 2
+    assert "unknown whether training saw them" in text
+    assert "Unseen" not in text
+    assert "confidence" not in text.partition("<script")[0].lower()
+    assert any("what made these masks" in note for note in result.notes)
+    assert score_files.read(folder)["case1_day0"].values["stomach"]["Dice"] == 1
+    (folder / "summary.json").write_text("{}")  # another program's
+    report(str(folder), out=tmp_path / "page.html")
+    assert (folder / "summary.json").read_text() == "{}"
+
+
+def test_masks_of_another_tool_can_not_be_reported_without_their_dataset(dataset, monkeypatch, tmp_path):
+    write_volume(Volume(np.zeros(tiny.SHAPE, np.uint8), tiny.AFFINE), tmp_path / "other/case1_day0.nii.gz")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    with pytest.raises(UserError, match="name the dataset of their scans by --data"):
+        report(str(tmp_path / "other"))

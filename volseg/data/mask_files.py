@@ -53,12 +53,18 @@ class MaskReader:
                 must not be resampled.
         """
         volume = self._volume(mask.path)
-        inside = self._class_in_map(mask, volume) if mask.values else self._inside(mask.path, volume.voxels)
+        if not mask.values:
+            return self.fit(volume, str(mask.path))
+        return self._on_grid(volume.with_voxels(self._class_in_map(mask, volume)), str(mask.path))
+
+    def fit(self, volume: Volume, where: str) -> Mask:
+        """The mask of one class that a volume is, as `read` gives it; `where` names it in messages."""
+        inside = self._inside(where, volume.voxels)
         if inside is not None:
-            return self._on_grid(volume.with_voxels(inside), mask.path)
+            return self._on_grid(volume.with_voxels(inside), where)
         threshold = np.float32(self.options.threshold if self.options else None)
         probability = volume.with_voxels(volume.voxels.astype(np.float32, copy=False))
-        return self._on_grid(probability, mask.path) >= threshold
+        return self._on_grid(probability, where) >= threshold
 
     def _volume(self, path: Path) -> Volume:
         """The volume of a file; the last one is kept, as several classes may be in it."""
@@ -66,32 +72,29 @@ class MaskReader:
             self._last = path, volume_files.read(path)
         return self._last[1]
 
-    def _inside(self, path: Path, voxels: Array) -> Mask | None:
+    def _inside(self, where: str, voxels: Array) -> Mask | None:
         """Where a mask is not 0; None where it holds probabilities for which a threshold is stated."""
-        whole = self._whole_numbers(path, voxels)
+        whole = self._whole_numbers(where, voxels)
         if whole is not None:
-            inside, lowest, value = whole != 0, whole.min(), whole.max()
-            usual = value in (0, 1, 255)
-            if (
-                lowest >= 0
-                and (usual or not lowest)
-                and (value <= 1 or np.array_equal(inside, whole == value))
-            ):
+            inside, lowest, highest = whole != 0, whole.min(), whole.max()
+            usual = highest in (0, 1, 255)
+            one_value = highest <= 1 or np.array_equal(inside, whole == highest)
+            if one_value and lowest >= 0 and (usual or lowest == 0):
                 if not usual:
-                    self._note(f"{path}: its mask has the value {value:g}, not 1")
+                    self._note(f"{where}: its mask has the value {highest:g}, not 1")
                 return np.asarray(inside)
             advice = "expected a mask of one class, 0 and 1"
         elif voxels.min() >= 0 and voxels.max() <= 1 + NEARLY:
             if self.options and self.options.threshold is not None:
                 return None
-            advice = f"as probabilities do; {self._advice('pass --threshold, e.g. 0.5, to cut them there')}"
+            advice = "as probabilities do; " + self._advice("pass --threshold, e.g. 0.5, to cut them there")
         else:
             advice = "expected a mask, 0 and 1"
-        raise UserError(f"{path}: {_value_text(voxels)}; {advice}")
+        raise UserError(f"{where}: {_value_text(voxels)}; {advice}")
 
     def _class_in_map(self, mask: MaskFile, volume: Volume) -> Mask:
         """Where a map of labels has a class's values."""
-        labels = self._whole_numbers(mask.path, volume.voxels)
+        labels = self._whole_numbers(str(mask.path), volume.voxels)
         if labels is None:
             raise UserError(f"{mask.path}: {_value_text(volume.voxels)}; expected a map of labels")
         if mask.known and not (np.isin(labels, (0, *mask.known))).all():
@@ -102,7 +105,7 @@ class MaskReader:
             )
         return np.isin(labels, mask.values)
 
-    def _whole_numbers(self, path: Path, voxels: Array) -> Array | None:
+    def _whole_numbers(self, where: str, voxels: Array) -> Array | None:
         """The voxels, rounded where they are nearly whole; None where they are not (NaN is not either)."""
         if voxels.dtype.kind != "f":
             return voxels
@@ -111,21 +114,21 @@ class MaskReader:
         if not (away <= NEARLY).all():
             return None
         if away.any():
-            self._note(f"{path}: holds {voxels.flat[int(away.argmax())]:.7g}: rounded to whole numbers")
+            self._note(f"{where}: holds {voxels.flat[int(away.argmax())]:.7g}: rounded to whole numbers")
         return rounded
 
-    def _on_grid(self, volume: Volume, path: Path) -> Array:
+    def _on_grid(self, volume: Volume, where: str) -> Array:
         turned = turned_like(volume, self.grid)
         if turned is not None:
             return turned.voxels
         grids = f"({volume.grid_text}) than its scan ({self.grid.grid_text})"
         if not (self.options and self.options.resample):
             advice = self._advice("save it on the scan's grid, or pass --resample")
-            raise UserError(f"{path}: lies on another grid {grids}; {advice}")
+            raise UserError(f"{where}: lies on another grid {grids}; {advice}")
         resampled = resample_onto(volume, self.grid)
         if volume.voxels.any() and not resampled.any():
-            raise UserError(f"{path}: resampled, nothing is left of it: it lies on another grid {grids}")
-        self._note(f"{path}: resampled: it lies on another grid {grids}")
+            raise UserError(f"{where}: resampled, nothing is left of it: it lies on another grid {grids}")
+        self._note(f"{where}: resampled: it lies on another grid {grids}")
         return resampled
 
     def _advice(self, text: str) -> str:

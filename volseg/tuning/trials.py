@@ -129,7 +129,9 @@ def _score_scan(
 
     def score(name: str, mask: Mask) -> FiniteSums:
         own = mask & ~lost[name] if name in lost else mask
-        return OBJECTIVES[goal].sums(MaskPair(labels[name], own, scan.sample.spacing_mm))
+        axis = inputs[name].slice_axis
+        pair = MaskPair.with_slices_last(labels[name], own, scan.sample.spacing_mm, slice_axis=axis)
+        return OBJECTIVES[goal].sums(pair)
 
     return {
         name: _score_pipelines(inputs[name], pipelines, partial(score, name))

@@ -513,3 +513,20 @@ def test_scans_that_are_not_compared_are_told_in_a_line_a_reason(dataset: Datase
         f"not compared: has no labels: {kept[0].name}, {kept[1].name}",
         f"not compared: not in {dataset.folder}: {', '.join(gone[:8])}{more}",
     ]
+
+
+def test_two_tools_are_compared_on_one_truth_and_what_they_saw_is_unknown(
+    dataset: Dataset, a: Path, b: Path
+) -> None:
+    predict(a, dataset, lambda _: 1)
+    for scan in ALL:
+        for name, mask in zip(tiny.CLASSES, dataset.labels(dataset.select_samples(scan)[0]), strict=True):
+            write_volume(Volume(mask.astype(np.uint8), tiny.AFFINE), b / scan / f"{name}.nii.gz")
+    result = compare(a, b, dataset.folder)
+
+    assert result.overall.verdict == "B"
+    assert result.b.scorable.runs == ("unknown",)
+    assert any(note.startswith("unknown whether B was trained on them: case1_day0") for note in result.notes)
+    predict(a, dataset, lambda _: 1, seen="scan")
+    with pytest.raises(UserError, match="trained on by A only, left out"):
+        compare(a, b, dataset.folder)
