@@ -89,7 +89,9 @@ OUTCOMES = [outcome(n, 2.0, quality) for n, quality in enumerate((0.5, 1, 2, 4, 
 
 
 def test_scaling_brings_the_expected_dice_to_the_true_one() -> None:
-    found = build_calibration_file(OUTCOMES, {"stomach": {"case9_day0": LOOK}}, ("hash",))
+    found = build_calibration_file(
+        OUTCOMES, {"stomach": {"case9_day0": LOOK}}, ("hash",), cases={"case9_day0": "case9"}
+    )
 
     organ = found.organs["stomach"]
     assert organ.calibration.temperature == pytest.approx(2, rel=0.05)
@@ -106,8 +108,8 @@ def test_a_case_is_judged_by_the_calibration_of_the_others() -> None:
     odd = replace(outcome(7, 0.3, 1), case="odd")
     even = [replace(one, case="even") for one in OUTCOMES[:3]]
 
-    together = build_calibration_file([odd, *even], {"stomach": {}}, ())
-    alone = build_calibration_file([odd], {"stomach": {}}, ())
+    together = build_calibration_file([odd, *even], {"stomach": {}}, (), cases={})
+    alone = build_calibration_file([odd], {"stomach": {}}, (), cases={})
     assert together.organs["stomach"].after.ece is not None
     assert alone.organs["stomach"].after.ece is not None
     assert together.organs["stomach"].after.ece > 5 * alone.organs["stomach"].after.ece
@@ -122,7 +124,7 @@ def test_figures_after_calibration_have_no_part_of_the_case_s_own() -> None:
         bins = [reliability_bins(of.label_counts, by.level_probabilities) for of, by in calibrated]
         return expected_calibration_error(np.sum(bins, axis=0))
 
-    found = build_calibration_file([one, other], {"stomach": {}}, ()).organs["stomach"].after
+    found = build_calibration_file([one, other], {"stomach": {}}, (), cases={}).organs["stomach"].after
 
     assert found.ece == pytest.approx(error((one, fits[1]), (other, fits[0])), abs=1e-5)
     assert found.ece > 5 * error((one, fits[0]), (other, fits[1]))

@@ -22,7 +22,7 @@ def test_ranges_are_of_the_scans_that_have_the_organ() -> None:
         "case3_day0": look(5, grey=0.7),
     }
 
-    found = class_ranges(labels, 2.5)
+    found = class_ranges(labels, 2.5, {})
 
     assert found.scans == 4
     assert found.volume_ml == {"case1_day0": 10, "case1_day1": 30, "case3_day0": 5}
@@ -34,11 +34,11 @@ def test_ends_that_a_quarter_of_the_scans_touch_are_usual() -> None:
     ends = [("first", "last"), ("last",), (), (), (), (), (), ()]
     labels = {f"case{n}_day0": look(9, *cut) for n, cut in enumerate(ends)}
 
-    assert class_ranges(labels, None).cut == ("last",)
+    assert class_ranges(labels, None, {}).cut == ("last",)
 
 
 def test_an_organ_that_no_scan_has_has_no_ranges() -> None:
-    found = class_ranges({"case1_day0": look(0)}, None)
+    found = class_ranges({"case1_day0": look(0)}, None, {})
 
     assert (found.volume_ml, found.most_parts, found.intensity) == ({}, 0, None)
     assert found.largest_volume_ratio is None

@@ -76,7 +76,10 @@ def calibrate(
         for outcome in _class_outcomes(scan, validation.dataset)
     ]
     views = configure_run(validation.members[0], how).config.inference.views
-    calibration = build_calibration_file(outcomes, labels, validation.weights_digests, views)
+    cases = {sample.name: sample.case for sample in validation.dataset.samples}
+    calibration = build_calibration_file(
+        outcomes, labels, validation.weights_digests, views=views, cases=cases
+    )
     calibration.write(validation.folder)
     return validation.folder / CALIBRATION, calibration
 
@@ -114,7 +117,12 @@ def labelled_slices(dataset: Dataset, sample: Sample, grid: NetworkGrid, data: D
 
 
 def build_calibration_file(
-    outcomes: Sequence[ClassOutcome], labels: Mapping[str, Labels], weights: tuple[str, ...], views: int = 1
+    outcomes: Sequence[ClassOutcome],
+    labels: Mapping[str, Labels],
+    weights: tuple[str, ...],
+    *,
+    views: int = 1,
+    cases: Mapping[str, str],
 ) -> CalibrationFile:
     """The calibration by outcomes on validation scans and the features of training labels by class.
 
@@ -128,9 +136,10 @@ def build_calibration_file(
         before, after = ([one for one in side if one[0].class_name == name] for side in (plain, scaled))
         own = [outcome for outcome, _ in before]
         calibration = _fit(own)
+        border_mm = _largest_border_uncertainty(own, calibration.level_probabilities)
         organs[name] = ClassCalibration(
             calibration=calibration,
-            usual=class_ranges(features, _largest_border_uncertainty(own, calibration.level_probabilities)),
+            usual=class_ranges(features, border_mm, cases),
             before=_calibration_figures(before),
             after=_calibration_figures(after),
         )

@@ -1,7 +1,7 @@
 """Ranges of the training labels of each class, outside which a predicted mask is unusual."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -21,7 +21,7 @@ OFTEN = 0.25
 """From this share of the scans on, touching an end of the scan is usual."""
 
 
-def class_ranges(labels: Labels, border_mm: float | None) -> ReferenceRanges:
+def class_ranges(labels: Labels, border_mm: float | None, cases: Mapping[str, str]) -> ReferenceRanges:
     """The ranges of a class's labels; `border_mm` is the largest border uncertainty on validation scans."""
     there = {scan: features for scan, features in labels.items() if features.volume_ml}
     grey = [features.intensity for features in there.values() if features.intensity is not None]
@@ -33,6 +33,7 @@ def class_ranges(labels: Labels, border_mm: float | None) -> ReferenceRanges:
         intensity=(min(grey), max(grey)) if grey else None,
         cut=tuple(end for end, count in touched.items() if count >= OFTEN * len(there)),
         border_mm=border_mm,
+        cases={scan: cases[scan] for scan in there if scan in cases},
     )
 
 

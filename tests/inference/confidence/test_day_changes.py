@@ -6,8 +6,10 @@ from volseg.inference.prediction_folder import Confidence, PredictionRecord
 NOTHING = CalibrationFigures(spearman=None, dice_error=None, ece=None)
 
 
-def known(**volumes: float) -> dict[str, ClassCalibration]:
-    usual = ReferenceRanges(scans=9, volume_ml=volumes, most_parts=1, intensity=None, border_mm=None)
+def known(cases: dict[str, str] | None = None, **volumes: float) -> dict[str, ClassCalibration]:
+    usual = ReferenceRanges(
+        scans=9, volume_ml=volumes, most_parts=1, intensity=None, border_mm=None, cases=cases or {}
+    )
     organ = ClassCalibration(calibration=TemperatureScaling(), usual=usual, before=NOTHING, after=NOTHING)
     return {"stomach": organ}
 
@@ -16,10 +18,10 @@ TWICE = {"case8_day0": 100.0, "case8_day1": 200.0}
 """Of training's cases one changes by two times."""
 
 
-def record(scan: str, volume: float, status: str = "done") -> PredictionRecord:
+def record(scan: str, volume: float, status: str = "done", case: str = "") -> PredictionRecord:
     told = Confidence(dice=0.9, calibrated=True, volume_ml=volume)
     return PredictionRecord(
-        scan=scan, status=status, classes=("stomach",), seen="none", confidence={"stomach": told}
+        scan=scan, case=case, status=status, classes=("stomach",), seen="none", confidence={"stomach": told}
     )
 
 
@@ -74,3 +76,13 @@ def test_judging_again_changes_nothing_and_a_reason_that_is_gone_goes() -> None:
     alone = flag_day_changes(once[:1], [], known(**TWICE))
     assert again == once
     assert alone == days[:1]
+
+
+def test_days_of_a_case_are_those_that_the_tables_say_whatever_their_names() -> None:
+    stated = known({"p": "anna", "q": "anna", "r": "bob"}, p=100.0, q=200.0, r=3.0)
+    today = record("x_day1", 500, case="anna")
+
+    by_table = flag_day_changes([today], [record("x_day2", 7, case="bob")], stated)
+
+    assert "500 ml, on other days 141 ml: 3.5 times (training: at most 2.0" in texts(by_table)["x_day1"][0]
+    assert stated["stomach"].usual.largest_volume_ratio == 2.0

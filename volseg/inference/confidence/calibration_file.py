@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from volseg.data.scan_names import case_and_day
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.runs.run_files import CALIBRATION, NetworkFile
-from volseg.schema import Section
+from volseg.schema import ScanName, Section
 
 if TYPE_CHECKING:
     from volseg.inference.ensemble import Ensemble
@@ -23,7 +25,7 @@ class ReferenceRanges(Section):
 
     `scans` counts all that are labelled. `intensity` is the range of the median, 0 and 1 being the
     levels of the image. `cut` are the ends of the scan that the class often touches. `border_mm` is the
-    largest border uncertainty on validation scans.
+    largest border uncertainty on validation scans. `cases` has the case of each scan.
     """
 
     scans: int
@@ -32,13 +34,18 @@ class ReferenceRanges(Section):
     intensity: tuple[float, float] | None
     cut: tuple[str, ...] = ()
     border_mm: float | None
+    cases: dict[ScanName, ScanName] = Field(default_factory=dict)
+
+    def case_of(self, scan: str) -> str:
+        """The case of a scan; files of earlier versions tell it only by the scan's name."""
+        return self.cases.get(scan) or case_and_day(scan)[0]
 
     @property
     def largest_volume_ratio(self) -> float | None:
         """The largest ratio of volumes of two days of one case; None if no case has two."""
         by_case: dict[str, list[float]] = {}
         for scan, volume in self.volume_ml.items():
-            by_case.setdefault(case_and_day(scan)[0], []).append(volume)
+            by_case.setdefault(self.case_of(scan), []).append(volume)
         return max((max(v) / min(v) for v in by_case.values() if len(v) > 1), default=None)
 
 

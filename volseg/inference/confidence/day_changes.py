@@ -1,9 +1,8 @@
 """Flags for a class whose volume differs from that on the same case's other days."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from volseg.data.scan_names import case_and_day
 from volseg.formatting import format_ml
 from volseg.inference.confidence.calibration_file import ClassCalibration
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
@@ -27,7 +26,7 @@ def flag_day_changes(
     flagged = []
     for record in records:
         confidence = {
-            name: _flag_class(own, _other_day_volumes(record.scan, name, days, known[name]), known[name])
+            name: _flag_class(own, _other_day_volumes(record, name, days, known[name]), known[name])
             for name, own in record.confidence.items()
         }
         flagged.append(record.model_copy(update={"confidence": confidence}))
@@ -35,9 +34,10 @@ def flag_day_changes(
 
 
 def _other_day_volumes(
-    scan: str, name: str, days: Iterable[PredictionRecord], organ: ClassCalibration
+    record: PredictionRecord, name: str, days: Collection[PredictionRecord], organ: ClassCalibration
 ) -> dict[str, float]:
     """A class's volume in ml on the case's other days, by scan; a training label's before a mask's."""
+    cases = {day.scan: day.case or organ.usual.case_of(day.scan) for day in days}
     predicted = {
         day.scan: day.confidence[name].volume_ml
         for day in days
@@ -46,7 +46,9 @@ def _other_day_volumes(
     return {
         other: volume
         for other, volume in {**predicted, **organ.usual.volume_ml}.items()
-        if other != scan and case_and_day(other)[0] == case_and_day(scan)[0] and volume > 0
+        if other != record.scan
+        and (cases.get(other) or organ.usual.case_of(other)) == cases[record.scan]
+        and volume > 0
     }
 
 
