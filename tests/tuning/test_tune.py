@@ -13,7 +13,7 @@ from volseg.evaluation.evaluate import evaluate
 from volseg.export.export import export
 from volseg.inference.infer import infer
 from volseg.metrics import kaggle_score
-from volseg.postprocessing import Threshold
+from volseg.postprocessing import FillHoles, Threshold
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.folds import NAMES, FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
@@ -76,8 +76,9 @@ def test_the_gain_and_its_scans_are_told_in_the_run(run, data) -> None:
     for organ in found.organs.values():
         assert organ.steps_before == ("threshold value=0.95",)
     header = (run / POSTPROCESS).read_text(encoding="utf-8")
-    assert f"-> {found.after:.4f}" in header
-    assert f"{found.scans} scans" in header
+    assert f"on {found.scans} scans of {found.cases} cases:" in header
+    assert "stomach: threshold value=0.95 -> " in header
+    assert "6 cases are too few to promise new cases anything; 8 are needed" in header
 
 
 def test_what_is_told_before_is_what_evaluate_tells(run, data, tmp_path) -> None:
@@ -116,18 +117,29 @@ def test_places_that_no_time_was_left_for_are_told(run, data, monkeypatch) -> No
     assert f"no time was left to try {', '.join(found.untried)}" in next(closing_lines(new, found))
 
 
-def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data, monkeypatch) -> None:
-    from volseg.tuning import nested_cross_validation
-
-    monkeypatch.setattr(nested_cross_validation, "LEAST_GAIN", 2.0)  # more than any score can rise
+def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data) -> None:
+    """The labels are the masks that the run makes: no other step can be better."""
+    perfect = Path(shutil.copytree(data, run.parent / "perfect"))
+    Run.open(run).replace_postprocess((Threshold(), FillHoles()))
+    for split in ("unseen_cases", "later_days"):
+        masks = run.parent / "masks"
+        infer(InferArguments(run=(str(run),), data=data, out=masks, split=split, engine="torch"))
+    for sample in Dataset.load(data).samples:
+        for name, label in (sample.labels or {}).items():
+            if (masks / sample.name).is_dir():
+                shutil.copy(masks / sample.name / f"{name}.nii.gz", perfect / label)
     before = (run / POSTPROCESS).read_bytes()
 
-    new, found = tune(str(run), data, how=TORCH)
+    new, found = tune(str(run), perfect, how=TORCH)
 
     said = list(closing_lines(new, found))
+    assert found.before == pytest.approx(1)
     assert not found.has_improvements
     assert found.gain.mean == 0
     assert TuningFile.read(run) == found
+    assert said[0].startswith(
+        "Nothing helped by more than its spread over 6 cases: the steps stay as they were"
+    )
     assert said[-1] == f"nothing helps: {run / POSTPROCESS} stays as it was"
     assert (run / POSTPROCESS).read_bytes() == before
 
@@ -203,7 +215,7 @@ def test_the_command_prints_the_table_and_where_the_steps_are(run, data, capsys)
     out = capsys.readouterr().out
     assert "threshold value=0.95 -> " in out
     assert f"{run / POSTPROCESS}: `volseg infer` goes by it from now on" in out
-    assert "no interval: " in out  # six cases
+    assert "too few to promise" in out  # six cases
     assert yaml.safe_load((run / POSTPROCESS).read_text(encoding="utf-8"))
 
 

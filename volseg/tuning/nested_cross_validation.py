@@ -1,20 +1,23 @@
-"""Nested cross-validation for one class: steps chosen on some cases, their gain measured on others.
+"""Cross-validation for one class: steps chosen on some cases, the gain of choosing so measured on others.
 
-Two loops, one in the other (Varma and Simon 2006, "Bias in error estimation when using cross-validation
-for model selection"). Inner: a step that is best on some cases is chosen only if choosing so gains
-something on those of them that the choice did not see. Outer: for each fold of the cases everything is
-chosen on the others, and scored on the fold; that is the gain.
+The best setting takes the place of the step in use only where its gain over cases is more than chance and its
+spread explain, of all that was tried. For each fold of the cases everything is chosen so on the others and
+scored on the fold (Varma and Simon 2006, "Bias in error estimation when using cross-validation for model
+selection"): that is the gain that choosing in this way can be expected to have. What is chosen on all cases
+is applied, and has no other gain: whatever was picked for what it scored seems better than it is.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate, FiniteSums
-from volseg.tuning.search_space import Pipeline, SearchDimension
+from volseg.tuning.search_space import SEARCH_DIMENSIONS, Pipeline, SearchDimension
 
 Table = Mapping[Pipeline, FiniteSums]
 """By pipeline, a row a case."""
@@ -26,21 +29,26 @@ LEAST_CASES = 3
 """With fewer there is nothing to choose on while one case is scored."""
 LEAST_GAIN = 1e-4
 """Less is no reason for one more step."""
+LEAST_SHOWING = 5
+"""Fewer cases show nothing, however alike they are: that all of three gain is chance in one draw of eight."""
+ERROR = 0.03
+"""The chance that anything is changed, of all classes and dimensions, where nothing makes a difference."""
+TRIED = sum(len(dimension.settings) for dimension in SEARCH_DIMENSIONS)
+"""Settings, which share that chance (Bonferroni)."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """One dimension's choice on all cases, and the gain of choosing so on cases that had no part in it."""
+    """One dimension's choice on all cases."""
 
     dimension: SearchDimension
     before: Pipeline
     after: Pipeline
-    gain: Estimate
 
     @property
     def is_improvement(self) -> bool:
-        """Whether the choice changes something, for the better."""
-        return self.after != self.before and self.gain.mean > LEAST_GAIN
+        """Whether the choice changes something."""
+        return self.after != self.before
 
 
 @dataclass
@@ -48,11 +56,13 @@ class ClassSearch:
     """The search for one class, from the pipeline in use on, dimension by dimension.
 
     Each fold has a pipeline that is chosen without it; the last of `fold_pipelines` is chosen on all cases.
+    So many `classes` share the chance of an error.
     """
 
     start: Pipeline
     cases: int
     weights: Weights
+    classes: int = 3
     fold_pipelines: list[Pipeline] = field(init=False)
     results: list[SearchResult] = field(default_factory=list)
     before: FiniteSums = field(init=False)
@@ -71,32 +81,24 @@ class ClassSearch:
         every = np.arange(self.cases)
         others = [*(np.setdiff1d(every, fold) for fold in self._folds), every]
         new = [
-            choose_pipeline(table, dimension.choices(old), places, self.weights)
+            choose_pipeline(table, dimension.choices(old), places, self.weights, classes=self.classes)
             for old, places in zip(self.fold_pipelines, others, strict=True)
         ]
-        before, after = (
-            _gather_sums(table, list(zip(self._folds, pipelines[:-1], strict=True)))
-            for pipelines in (self.fold_pipelines, new)
-        )
-        gain = estimate_gain(after, before, self.weights)
         if not self.results:
-            self.before = before
-        self.results.append(SearchResult(dimension, self.fold_pipelines[-1], new[-1], gain))
-        self.after, self.fold_pipelines = after, new
+            self.before = table[self.start]
+        self.results.append(SearchResult(dimension, self.fold_pipelines[-1], new[-1]))
+        self.after = _gather_sums(table, list(zip(self._folds, new[:-1], strict=True)))
+        self.fold_pipelines = new
 
     @property
     def gain(self) -> Estimate:
-        """The gain of all dimensions together, on cases that had no part in choosing."""
+        """The gain of choosing in all dimensions, on cases that had no part in it."""
         return estimate_gain(self.after, self.before, self.weights)
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline in use with the improvements."""
-        pipeline = self.start
-        for result in self.results:
-            if result.is_improvement:
-                pipeline = result.dimension.with_step(pipeline, result.dimension.step_in(result.after))
-        return pipeline
+        """The pipeline that is chosen on all cases."""
+        return self.fold_pipelines[-1]
 
 
 def split_into_folds(cases: int) -> list[Places]:
@@ -105,22 +107,34 @@ def split_into_folds(cases: int) -> list[Places]:
     return [np.sort(fold) for fold in np.array_split(order, min(FOLDS, cases))]
 
 
-def choose_pipeline(table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights) -> Pipeline:
-    """The best choice for some cases, if choosing gains on cases the choice did not see; else the first."""
+def choose_pipeline(
+    table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights, *, classes: int = 3
+) -> Pipeline:
+    """The best choice for some cases, if they show that it gains; else the first."""
     best = _best_pipeline(table, choices, places, weights)
-    if best == choices[0] or len(places) < 2:
-        return choices[0]
-    folds = [places[fold] for fold in split_into_folds(len(places))]
-    chosen = [(fold, _best_pipeline(table, choices, np.setdiff1d(places, fold), weights)) for fold in folds]
-    held_out = mean_score(_gather_sums(table, chosen), weights, places)
-    return best if held_out - mean_score(table[choices[0]], weights, places) > LEAST_GAIN else choices[0]
+    after, before = (FiniteSums(*(side[places] for side in table[one])) for one in (best, choices[0]))
+    return best if is_gain_shown(after, before, weights, error=ERROR / (classes * TRIED)) else choices[0]
+
+
+def is_gain_shown(after: FiniteSums, before: FiniteSums, weights: Weights, *, error: float) -> bool:
+    """Whether the gain over cases is more than its spread explains, but for a share `error` of draws.
+
+    A one-sided t test; its standard error is the jackknife's, which pooled scores have too, as the
+    competition's.
+    """
+    after, before = _measured_cases(after, before)
+    cases = len(after.counts)
+    if cases < LEAST_SHOWING:
+        return False
+    gain = mean_score(after, weights) - mean_score(before, weights)
+    without = _scores_without_each(after, weights) - _scores_without_each(before, weights)
+    spread = math.sqrt((cases - 1) / cases * float(((without - without.mean()) ** 2).sum()))
+    return gain > LEAST_GAIN and gain > spread * float(stdtrit(cases - 1, 1 - error))
 
 
 def estimate_gain(after: FiniteSums, before: FiniteSums, weights: Weights) -> Estimate:
     """The gain with its interval over cases; cases without any value on either side don't count."""
-    there = (after.counts + before.counts).sum(axis=1) > 0
-    one, other = (FiniteSums(side.sums[there], side.counts[there]) for side in (after, before))
-    return bootstrap.difference_of_sums(one, other, weights=weights)
+    return bootstrap.difference_of_sums(*_measured_cases(after, before), weights=weights)
 
 
 def pool_sums(classes: Sequence[FiniteSums]) -> FiniteSums:
@@ -129,15 +143,27 @@ def pool_sums(classes: Sequence[FiniteSums]) -> FiniteSums:
     return FiniteSums(sums, counts)
 
 
-def mean_score(of: FiniteSums, weights: Weights, places: Places | slice = slice(None)) -> float:
-    """The score over some cases, by default all; NaN where there is none."""
-    pooled = FiniteSums(*(side[places].sum(axis=0, keepdims=True) for side in of))
+def mean_score(of: FiniteSums, weights: Weights) -> float:
+    """The score over all cases; NaN where there is none."""
+    pooled = FiniteSums(*(side.sum(axis=0, keepdims=True) for side in of))
     return float(bootstrap.mean_of_sums(pooled, weights)[0])
+
+
+def _measured_cases(one: FiniteSums, other: FiniteSums) -> tuple[FiniteSums, FiniteSums]:
+    """Both sides of the cases that have a value on either."""
+    there = (one.counts + other.counts).sum(axis=1) > 0
+    return FiniteSums(*(side[there] for side in one)), FiniteSums(*(side[there] for side in other))
+
+
+def _scores_without_each(of: FiniteSums, weights: Weights) -> npt.NDArray[np.float64]:
+    """The score over all other cases, for each case."""
+    return bootstrap.mean_of_sums(FiniteSums(*(side.sum(axis=0) - side for side in of)), weights)
 
 
 def _best_pipeline(table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights) -> Pipeline:
     """The choice with the highest score; of equals the first."""
-    scores = [mean_score(table[choice], weights, places) for choice in choices]
+    pooled = (np.stack([table[choice][side][places].sum(axis=0) for choice in choices]) for side in (0, 1))
+    scores = bootstrap.mean_of_sums(FiniteSums(*pooled), weights)
     return choices[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
 
 

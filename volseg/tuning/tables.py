@@ -1,37 +1,61 @@
-"""The result of tuning as a table, and the lines that end the command."""
+"""The result of tuning in words and as a table, and the lines that end the command."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from volseg.evaluation.bootstrap import LEAST_CASES
+from volseg.formatting import format_count
 from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.config_files import POSTPROCESS
 from volseg.tuning.objectives import OBJECTIVES
-from volseg.tuning.tuning_file import Gain, TuningFile, TuningRow
+from volseg.tuning.tuning_file import TuningFile, TuningRow
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 DIGITS = 4
-STILL = 'still: best on all cases, but without some of them another was; "all steps" counts that too'
-POOLED = "all: over all classes' slices together, as the competition's score is, not the mean of the rows"
+NOTHING = "nothing"
 
 
-def gain_sentence(tuning: TuningFile) -> str:
-    """The gain of all steps together, with its interval."""
-    gain = tuning.gain.estimate
-    chance = " (it may be chance)" if gain.has_interval and gain.low <= 0 < gain.mean else ""
-    return (
-        f"{OBJECTIVES[tuning.score].title} {tuning.before:.{DIGITS}f} -> {tuning.after:.{DIGITS}f}, "
-        f"{_format_gain(tuning.gain)}{chance}; {tuning.scans} scans, {gain.interval_basis}; each case judged "
-        "by what the others chose"
+def result_sentence(tuning: TuningFile, digits: int = 3) -> str:
+    """What new cases can expect, in one sentence that claims no more than its interval."""
+    score, gain = OBJECTIVES[tuning.score].title.removeprefix("the "), tuning.gain.estimate
+    cases = format_count(tuning.cases, "case")
+    if not tuning.has_improvements:
+        return (
+            f"Nothing helped by more than its spread over {cases}: the steps stay as they were, with a mean "
+            f"{score} of {tuning.before:.{digits}f}."
+        )
+    if not gain.has_interval:
+        return (
+            f"The steps are changed, but {cases} are too few to promise new cases anything; "
+            f"{LEAST_CASES} are needed."
+        )
+    expected = (
+        f"new cases can expect a mean {score} of {tuning.after:.{digits}f} instead of "
+        f"{tuning.before:.{digits}f}, a gain of {gain.to_text(digits, sign='+')} ({cases}, each judged by "
+        "what the others chose)"
     )
+    if tuning.gain.is_significant:
+        return f"The tuned steps are better: {expected}."
+    if gain.high < 0:
+        return f"The tuned steps are worse: {expected}."
+    return f"It is not sure that the tuned steps are better: {expected}, and the interval holds 0."
+
+
+def provenance_lines(tuning: TuningFile) -> Iterator[str]:
+    """The lines of comment above tuned steps: by what they were tuned, what changed and what to expect."""
+    scans = f"{format_count(tuning.scans, 'scan')} of {format_count(tuning.cases, 'case')}"
+    yield f"By volseg tune {tuning.version} on {tuning.date}, on {scans}:"
+    yield from (f"  {row.organ}: {format_change(row)}" for row in tuning.changes)
+    yield result_sentence(tuning, DIGITS)
 
 
 def closing_lines(scans: OutOfFoldScans, tuning: TuningFile) -> Iterator[str]:
-    """The steps that were not tried, the gain, and the file of the steps."""
+    """The steps that were not tried, what new cases can expect, and the file of the steps."""
     if tuning.untried:
         yield f"no time was left to try {', '.join(tuning.untried)}; give more with --max-time"
-    yield gain_sentence(tuning)
+    yield result_sentence(tuning, DIGITS)
     file = scans.folder / POSTPROCESS if len(scans.members) == 1 else f"{scans.folder}/fold*/{POSTPROCESS}"
     if tuning.has_improvements:
         yield f"{file}: `volseg infer` goes by it from now on"
@@ -40,31 +64,16 @@ def closing_lines(scans: OutOfFoldScans, tuning: TuningFile) -> Iterator[str]:
 
 
 def tuning_table(tuning: TuningFile) -> "Table":
-    """A row for each step that was chosen or had an effect: its gain, and whether it is kept."""
+    """For each class what changed, and the steps that it has from now on."""
     from rich.table import Table
 
-    table = Table("", "step", "gain", "kept")
+    table = Table("", "what changed", "steps from now on")
     for name, all_steps in tuning.organs.items():
-        for row in tuning.rows:
-            if row.organ == name and row.had_alternatives:
-                kept = "yes" if row.kept else "no"
-                table.add_row(name, _format_change(row), _format_gain(row.gain), kept)
-        table.add_row(name, "all steps", _format_gain(all_steps.gain), "", end_section=True)
-    table.add_row("all", "all steps", _format_gain(tuning.gain), "")
-    table.caption, table.caption_justify = "\n".join(_legend_lines(tuning)), "left"
+        changes = [format_change(row) for row in tuning.changes if row.organ == name]
+        table.add_row(name, "\n".join(changes) or NOTHING, "\n".join(all_steps.steps_after), end_section=True)
     return table
 
 
-def _legend_lines(tuning: TuningFile) -> Iterator[str]:
-    if any(row.had_alternatives and row.was == row.chosen for row in tuning.rows):
-        yield STILL
-    if tuning.score == "kaggle" and len(tuning.organs) > 1:
-        yield POOLED
-
-
-def _format_change(row: TuningRow) -> str:
-    return f"{row.slot}: {row.was} still" if row.was == row.chosen else f"{row.was} -> {row.chosen}"
-
-
-def _format_gain(gain: Gain) -> str:
-    return gain.estimate.to_text(DIGITS, sign="+")
+def format_change(row: TuningRow) -> str:
+    """`none -> keep_largest k=1`."""
+    return f"{row.was} -> {row.chosen}"

@@ -17,7 +17,7 @@ from volseg.tuning import nested_cross_validation
 from volseg.tuning.nested_cross_validation import ClassSearch, estimate_gain, mean_score, pool_sums
 from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
 from volseg.tuning.search_space import SEARCH_DIMENSIONS, class_pipeline, format_step, merge_pipelines
-from volseg.tuning.tables import gain_sentence
+from volseg.tuning.tables import provenance_lines
 from volseg.tuning.trials import PredictedScan, TrialRunner
 from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
 
@@ -34,9 +34,10 @@ def tune(
 ) -> tuple[OutOfFoldScans, TuningFile]:
     """Search each class's steps on a run's validation scans; write tune.json, and improvements into the run.
 
-    Settings are chosen on some cases; whether a step is kept, and its gain, follow from others
-    (`nested_cross_validation`). At most a quarter of the time is for predicting; scans for which there is
-    none are left out. Five folds are tuned as one run, each scan predicted by the fold that is new to it.
+    A step changes only where its gain is more than its spread over cases; what new cases can expect follows
+    from cases that had no part in choosing (`nested_cross_validation`). At most a quarter of the time is for
+    predicting; scans for which there is none are left out. Five folds are tuned as one run, each scan
+    predicted by the fold that is new to it.
 
     Raises:
         UserError: a package, another dataset, too few cases, or too little time for a single step.
@@ -59,16 +60,15 @@ def tune(
     )
     _require_enough_cases(runner.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
     searches = {
-        class_name: ClassSearch(start, len(runner.cases), OBJECTIVES[goal].weights)
+        class_name: ClassSearch(start, len(runner.cases), OBJECTIVES[goal].weights, len(starts))
         for class_name, start in starts.items()
     }
     untried = _search_classes(runner, searches)
     tuning = _build_tuning_file(validation, runner, searches, untried, time.monotonic() - begun)
     if tuning.has_improvements:
         merged = merge_pipelines({class_name: search.pipeline for class_name, search in searches.items()})
-        provenance = [f"By volseg tune {tuning.version} on {tuning.date}:", gain_sentence(tuning)]
         for run in validation.members:
-            run.replace_postprocess(merged, provenance)
+            run.replace_postprocess(merged, list(provenance_lines(tuning)))
     tuning.write(validation.folder)
     return validation, tuning
 
@@ -149,7 +149,6 @@ def _tuning_rows(searches: Searches) -> Iterator[TuningRow]:
                 slot=result.dimension.name,
                 was=format_step(result.dimension.step_in(result.before)),
                 chosen=format_step(result.dimension.step_in(result.after)),
-                gain=_gain_from_estimate(result.gain),
                 kept=result.is_improvement,
             )
 

@@ -29,7 +29,10 @@ class Gain(Section):
 
 
 class ClassTuning(Section):
-    """One class: its mean score (None: it has none) and its steps, one line a step, before and after."""
+    """One class: its mean score (None: it has none) and its steps, one line a step, before and after.
+
+    The score after, and so the gain, is of steps that were chosen without the case that is scored.
+    """
 
     before: float | None
     after: float | None
@@ -39,19 +42,17 @@ class ClassTuning(Section):
 
 
 class TuningRow(Section):
-    """One search dimension of one class: the step in use, the best one (or "none"), and if that is kept."""
+    """One search dimension of one class: the step in use, the one chosen (or "none"), and if that is kept.
+
+    Earlier versions wrote a `gain` and chose steps that they did not keep.
+    """
 
     organ: str
     slot: str
     was: str
     chosen: str
-    gain: Gain
+    gain: Gain | None = None
     kept: bool
-
-    @property
-    def had_alternatives(self) -> bool:
-        """Whether another step was better, on all cases or on some of them."""
-        return self.was != self.chosen or bool(self.gain.mean)
 
 
 class TuningFile(NetworkFile):
@@ -79,5 +80,10 @@ class TuningFile(NetworkFile):
 
     @property
     def has_improvements(self) -> bool:
-        """Whether any step is kept."""
-        return any(row.kept for row in self.rows)
+        """Whether any step was changed."""
+        return bool(self.changes)
+
+    @property
+    def changes(self) -> tuple[TuningRow, ...]:
+        """The rows of the steps that were changed."""
+        return tuple(row for row in self.rows if row.kept)
