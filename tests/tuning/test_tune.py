@@ -32,6 +32,12 @@ TOO_HIGH = (Threshold(value=0.95),)
 
 
 @pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Eight of forty cases are validated on: as many as an interval needs."""
+    return tiny.write(tmp_path_factory.mktemp("data"), cases=40, days=1).folder
+
+
+@pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     settings = tiny.config(train={"steps": 60, "epoch_steps": 60})
@@ -48,8 +54,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def scored(run: Path, data: Path, out: Path) -> float:
     """The competition's score of all scans that the run is validated on."""
-    for split in ("unseen_cases", "later_days"):
-        infer(InferArguments(run=(str(run),), data=data, out=out, split=split, engine="torch"))
+    infer(InferArguments(run=(str(run),), data=data, out=out, split="unseen_cases", engine="torch"))
     return kaggle_score.score_scans(scan.part for scan in evaluate(out, data).scans).score
 
 
@@ -71,14 +76,14 @@ def test_the_gain_and_its_scans_are_told_in_the_run(run, data) -> None:
     assert TuningFile.read(run) == found
     assert found.weights == (Run.open(run).weights_digest,)
     facts = Run.open(run).facts
-    assert found.scans == len(facts.unseen_cases) + len(facts.later_days) == len(new.scans)
+    assert found.scans == found.cases == len(facts.unseen_cases) == len(new.scans) == 8
     assert [row.slot for row in found.rows if row.organ == "stomach"] == [s.name for s in SEARCH_DIMENSIONS]
     for organ in found.organs.values():
         assert organ.steps_before == ("threshold value=0.95",)
     header = (run / POSTPROCESS).read_text(encoding="utf-8")
     assert f"on {found.scans} scans of {found.cases} cases:" in header
     assert "stomach: threshold value=0.95 -> " in header
-    assert "6 cases are too few to promise new cases anything; 8 are needed" in header
+    assert f"of {found.after:.4f} instead of {found.before:.4f}" in header
 
 
 def test_what_is_told_before_is_what_evaluate_tells(run, data, tmp_path) -> None:
@@ -117,13 +122,28 @@ def test_places_that_no_time_was_left_for_are_told(run, data, monkeypatch) -> No
     assert f"no time was left to try {', '.join(found.untried)}" in next(closing_lines(new, found))
 
 
+def test_few_cases_change_nothing_and_few_more_promise_nothing(run, data) -> None:
+    opened = Run.open(run)
+    for cases, changes in ((4, False), (7, True)):
+        facts = opened.facts.model_copy(update={"unseen_cases": opened.facts.unseen_cases[:cases]})
+        Run.create(run, opened.config, facts)
+
+        new, found = tune(str(run), data, goal="dice", how=TORCH)
+
+        assert found.has_improvements is changes
+        told = f"{cases} cases are too few to promise new cases anything" in "\n".join(
+            closing_lines(new, found)
+        )
+        assert told is changes
+        assert not found.gain.estimate.has_interval
+
+
 def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data) -> None:
     """The labels are the masks that the run makes: no other step can be better."""
     perfect = Path(shutil.copytree(data, run.parent / "perfect"))
     Run.open(run).replace_postprocess((Threshold(), FillHoles()))
-    for split in ("unseen_cases", "later_days"):
-        masks = run.parent / "masks"
-        infer(InferArguments(run=(str(run),), data=data, out=masks, split=split, engine="torch"))
+    masks = run.parent / "masks"
+    infer(InferArguments(run=(str(run),), data=data, out=masks, split="unseen_cases", engine="torch"))
     for sample in Dataset.load(data).samples:
         for name, label in (sample.labels or {}).items():
             if (masks / sample.name).is_dir():
@@ -138,7 +158,7 @@ def test_where_nothing_helps_the_steps_stay_and_it_is_said(run, data) -> None:
     assert found.gain.mean == 0
     assert TuningFile.read(run) == found
     assert said[0].startswith(
-        "Nothing helped by more than its spread over 6 cases: the steps stay as they were"
+        "Nothing helped by more than its spread over 8 cases: the steps stay as they were"
     )
     assert said[-1] == f"nothing helps: {run / POSTPROCESS} stays as it was"
     assert (run / POSTPROCESS).read_bytes() == before
@@ -165,7 +185,7 @@ def test_a_run_of_five_is_tuned_as_one_and_all_its_folds_go_by_it(trained, data,
         shutil.copytree(trained, five / name)
         run = Run.open(five / name)
         samples = Dataset.load(data).samples
-        unseen = tuple(one.name for one in samples if one.case == f"case{number + 1}")
+        unseen = tuple(one.name for one in samples[number::5])
         others = tuple(one.name for one in samples if one.name not in unseen)
         facts = run.facts.model_copy(
             update={"fold": number, "train": others, "unseen_cases": unseen, "later_days": ()}
@@ -176,18 +196,18 @@ def test_a_run_of_five_is_tuned_as_one_and_all_its_folds_go_by_it(trained, data,
 
     new, found = tune(str(five), data, goal="dice", how=TORCH)
 
-    assert (found.scans, found.cases) == (15, 5)
-    assert not found.gain.estimate.has_interval  # five cases
+    assert (found.scans, found.cases) == (40, 40)
+    assert found.gain.low > 0
     assert TuningFile.read(five) == found
     assert not (five / NAMES[0] / TUNE).exists()
     assert found.has_improvements
     assert len({(five / name / POSTPROCESS).read_bytes() for name in NAMES}) == 1
-    assert [run.folder.name for run, _ in new.scans] == [n for n in NAMES for _ in range(3)]
+    assert [run.folder.name for run, _ in new.scans] == [n for n in NAMES for _ in range(8)]
 
 
 def test_a_run_that_was_validated_on_too_few_cases_is_refused(run, data, monkeypatch) -> None:
     opened = Run.open(run)
-    facts = opened.facts.model_copy(update={"later_days": ()})
+    facts = opened.facts.model_copy(update={"unseen_cases": opened.facts.unseen_cases[:2]})
     Run.create(run, opened.config, facts)
 
     with pytest.raises(UserError, match=r"validated on scans of \d cases?; .* 3 at least, and 8"):
@@ -215,7 +235,7 @@ def test_the_command_prints_the_table_and_where_the_steps_are(run, data, capsys)
     out = capsys.readouterr().out
     assert "threshold value=0.95 -> " in out
     assert f"{run / POSTPROCESS}: `volseg infer` goes by it from now on" in out
-    assert "too few to promise" in out  # six cases
+    assert "The tuned steps are better: new cases can expect a mean Dice of " in out
     assert yaml.safe_load((run / POSTPROCESS).read_text(encoding="utf-8"))
 
 

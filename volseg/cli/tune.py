@@ -19,8 +19,8 @@ def tune(
 ) -> None:
     """Find the best post-processing of each class on a run's validation scans, and what it gains.
 
-    Steps that help are written to the run's postprocess.yaml, which `volseg infer` follows. They are
-    chosen on some cases and scored on others, so the gain is what new cases can expect.
+    A step changes where that gains more than its spread over cases, in the run's postprocess.yaml, which
+    `volseg infer` follows. The gain told is that of cases that had no part in choosing.
 
     Args:
         run: A run's name under runs/, or its path; by default the newest. Five folds are tuned as one.

@@ -19,7 +19,10 @@ from volseg.system.yaml_files import parse_yaml
 
 
 class Config(Section):
-    """The settings of a run; classes and channels are facts of the dataset instead."""
+    """The settings of a run; classes and channels are facts of the dataset instead.
+
+    Without a list `postprocess`, a run begins with the default and what its training labels justify.
+    """
 
     data: Data = Data()
     augment: Augment = Augment()
