@@ -112,7 +112,7 @@ def predict(image: Image, run: Path | str | Sequence[Path | str] = ()) -> Predic
 
     Args:
         image: a volume's file, a folder of slices, or a `Volume` (voxels (X, Y, Z) and their affine); a list
-            of them where the run wants several channels.
+            of them, or a folder of files NAME_0000, NAME_0001 ..., where the run wants several channels.
         run: a run's name under `runs/`, or the path of a run or package; several are averaged; by default
             the newest run.
 

@@ -137,13 +137,26 @@ class Prediction(PredictionRecord):
     @cached_property
     def edited_files(self) -> tuple[str, ...]:
         """The files whose content is no longer what the record says, such as masks corrected by hand."""
-        present = {name: self.folder / name for name in self.files if (self.folder / name).is_file()}
-        return tuple(name for name, path in present.items() if file_sha256(path) != self.files[name])
+        return tuple(filter(self._is_edited, self.files))
 
-    @property
+    @cached_property
     def edited_classes(self) -> tuple[str, ...]:
         """The classes whose masks are no longer those that were predicted."""
-        return tuple(name for name in self.classes if self.mask_file(name).path.name in self.edited_files)
+        return tuple(name for name in self.classes if self._is_edited(f"{name}{MASK}"))
+
+    @property
+    def as_it_is_now(self) -> "Prediction":
+        """The prediction without what its record says of masks that were changed since."""
+        edited = self.edited_classes
+        if not edited:
+            return self
+        confidence = {name: value for name, value in self.confidence.items() if name not in edited}
+        changes = {name: value for name, value in self.changes.items() if name not in edited}
+        return self.model_copy(update={"confidence": confidence, "changes": changes, "check": ()})
+
+    def _is_edited(self, name: str) -> bool:
+        path = self.folder / name
+        return name in self.files and path.is_file() and file_sha256(path) != self.files[name]
 
 
 def load_predictions(folder: Path) -> list[Prediction]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ class ScanPipeline:
     def _write_file(self, scan: ScanState, name: str, write: Callable[[Path], None]) -> None:
         """Write a file of a scan, whose hash is in the record before the file appears."""
         path = scan.folder / name
-        temporary = scan.folder / f"{PREFIX}new{path.suffix}"
+        temporary = scan.folder / f"{PREFIX}{os.getpid()}-new{path.suffix}"
         try:
             write(temporary)
             scan.files[name] = file_sha256(temporary)
