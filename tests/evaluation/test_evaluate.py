@@ -114,6 +114,22 @@ def test_the_summary_has_the_shape_of_nnunets_and_kaggles_score(dataset: Dataset
     assert Path(told["metric_per_case"][0]["prediction_file"]) == out / "case1_day0"
 
 
+def test_a_mask_that_was_corrected_by_hand_is_scored_and_said_to_be_no_networks(
+    dataset: Dataset, out: Path
+) -> None:
+    folder = predicted.write(out, dataset, "case1_day0", masks=shifted(dataset, "case1_day0"))
+    predicted.write(out, dataset, "case1_day1")
+    truth = dataset.label(dataset.select_samples("case1_day0")[0], "stomach")
+    write_volume(Volume(truth.astype(np.uint8), tiny.AFFINE), folder / "stomach.nii.gz")
+
+    scores = evaluate(out, dataset.folder)
+
+    assert lines(out)["case1_day0", "stomach", "Dice"] == 1
+    assert "case1_day0: corrected by hand after it was predicted: stomach;" in scores.notes[0]
+    assert summary(out)["notes"] == list(scores.notes)
+    assert len(scores.notes) == 1
+
+
 def test_seen_scans_never_enter_the_headline_with_unseen_ones(dataset: Dataset, out: Path) -> None:
     predicted.write(out, dataset, "case1_day0", seen="scan")
     predicted.write(out, dataset, "case1_day1", seen="case", masks=shifted(dataset, "case1_day1"))

@@ -200,3 +200,45 @@ def test_masks_of_another_tool_need_their_dataset(dataset: Dataset, out: Path) -
     write_maps(out, dataset)
 
     assert "name the dataset of their scans by --data" in refusal(out, None)
+
+
+def test_of_masks_that_were_corrected_by_hand_the_record_tells_nothing_any_more(
+    dataset: Dataset, out: Path
+) -> None:
+    told = {name: {"dice": None, "calibrated": True, "volume_ml": 0.0} for name in tiny.CLASSES}
+    for scan in SCANS:
+        predicted.write(out, dataset, scan, confidence=told, changes={"stomach": []}, check=[[1, 2]])
+    mask = out / SCANS[0] / "stomach.nii.gz"
+    save(np.ones(tiny.SHAPE, np.uint8), mask)
+
+    masks = load_masks(out, dataset)
+
+    corrected, untouched = masks.predictions
+    assert set(corrected.confidence) == {"large_bowel"}
+    assert corrected.changes == {}
+    assert corrected.check == ()
+    assert set(untouched.confidence) == set(tiny.CLASSES)
+    assert [note.partition(";")[0] for note in masks.notes] == [
+        f"{SCANS[0]}: corrected by hand after it was predicted: stomach"
+    ]
+
+
+@pytest.mark.parametrize(("predicted_image", "prepared_image", "refused"), [
+    ("a", "a", False), ("a", "b", True), ("", "b", False), ("a", "", False),
+])  # fmt: skip
+def test_masks_of_another_image_than_the_datasets_scan_of_their_name_are_refused(
+    tmp_path: Path, out: Path, predicted_image: str, prepared_image: str, refused: bool
+) -> None:
+    made = tiny.write(tmp_path / "data", cases=1, days=1)
+    sample = made.samples[0].model_copy(update={"image_hash": prepared_image})
+    other = Dataset(made.folder, made.facts.model_copy(update={"samples": (sample,)}))
+    source = ["/clinic/image.nii.gz"] if predicted_image else []
+    predicted.write(out, other, sample.name, image_hash=predicted_image, source=source)
+
+    if refused:
+        with pytest.raises(
+            UserError, match=r"another image than case1_day0 .*: of /clinic/image.nii.gz; pass"
+        ):
+            load_masks(out, other)
+    else:
+        assert len(load_masks(out, other).predictions) == 1

@@ -190,8 +190,9 @@ def test_masks_are_submitted_whatever_the_codes_beside_them_say(
     corrected[3:5, 2, 7] = 1
     write_volume(Volume(corrected, tiny.AFFINE), out / "case2_day1" / "stomach.nii.gz")
 
-    submit(out, dataset.folder, sample=None, out=tmp_path / "submission.csv")
+    done = submit(out, dataset.folder, sample=None, out=tmp_path / "submission.csv")
 
+    assert ["case2_day1: corrected by hand" in warning for warning in done.warnings] == [True]
     rows = {(row.id, row.class_name): row.predicted for row in rle_csv.read(tmp_path / "submission.csv")}
     found = {id_: text for (id_, name), text in rows.items() if "case2_day1" in id_ and name == "stomach"}
     assert {id_: text for id_, text in found.items() if text} == {"case2_day1_slice_0008": "44 2"}

@@ -33,6 +33,7 @@ from volseg.runs import run_files as runs
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
 from volseg.system import hardware
+from volseg.system.files import file_sha256
 
 SCANS = ("case1_day0", "case1_day1", "case2_day0", "case2_day1")
 
@@ -343,6 +344,25 @@ def test_the_least_trusted_organs_come_first_with_why_and_where(out):
     assert titles(text)[:3] == ["Scores", "Where to look", "Scans"]
     assert "calibrated on validation scans. Choose slices to see them below." in text
     assert pictures(text)[SCANS[0]]["check"] == [[4, 6]]
+
+
+def test_of_a_mask_that_was_drawn_by_hand_no_confidence_is_told_and_its_own_volume(dataset, out):
+    confident(out, SCANS[0], 0.8)
+    confident(out, SCANS[1], None)
+    path, record = out / SCANS[1] / "large_bowel.nii.gz", out / SCANS[1] / "record.json"
+    told = {**json.loads(record.read_text()), "files": {path.name: file_sha256(path)}}
+    record.write_text(json.dumps(told))
+    assert [row[0] for row in looked_at(text_of(out))] == [SCANS[0], SCANS[1]]
+    assert "not found" in text_of(out)
+
+    drawn = np.zeros(tiny.SHAPE, np.uint8)
+    drawn[:10, :10, 5] = 1
+    write_volume(Volume(drawn, tiny.AFFINE), path)
+    text = text_of(out)
+
+    assert [row[0] for row in looked_at(text)] == [SCANS[0]]
+    assert "not found" not in text
+    assert f"{SCANS[1]}: corrected by hand after it was predicted: large_bowel" in text
 
 
 def test_what_is_not_calibrated_is_said(out):

@@ -55,16 +55,44 @@ def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
     Without a dataset only volseg's own can be told.
 
     Raises:
-        UserError: no masks of the dataset's scans, or masks that are missing or misnamed; all problems.
+        UserError: no masks of the dataset's scans, of other images than theirs, or masks that are missing or
+            misnamed; all problems.
     """
     if not folder.is_dir() or _has_records(folder):
-        return MaskFolder(tuple(load_predictions(folder)))
+        return _take_predictions(load_predictions(folder), dataset)
     found = _find_volumes(folder)
     if dataset is None and (found.maps or found.folders):
         raise UserError(f"{folder}: masks without {RECORD}; name the dataset of their scans by --data")
     if dataset is None or not (found.maps or found.folders):
         raise UserError(f"{folder}: no masks in it; {EXPECTED}")
     return _take_masks(folder, found, dataset)
+
+
+def _take_predictions(predictions: Sequence[Prediction], dataset: Dataset | None) -> MaskFolder:
+    """Predictions by volseg itself, with notes on those that were corrected by hand."""
+    problems = [problem for one in predictions if dataset and (problem := _other_image(one, dataset))]
+    if problems:
+        raise UserError.from_problems(problems)
+    notes = [
+        f"{one.scan}: corrected by hand after it was predicted: {', '.join(one.edited_classes)}; what counts "
+        "is the corrected mask, not the network's"
+        for one in predictions
+        if one.edited_classes
+    ]
+    return MaskFolder(tuple(one.as_it_is_now for one in predictions), tuple(notes))
+
+
+def _other_image(prediction: Prediction, dataset: Dataset) -> str:
+    """A sentence if masks are of another image than the dataset's scan of their name, or ''."""
+    sample = dataset.find_sample(prediction.scan)
+    if not (sample and sample.image_hash and prediction.image_hash):
+        return ""
+    if sample.image_hash == prediction.image_hash:
+        return ""
+    return (
+        f"{prediction.folder}: its masks are of another image than {sample.name} of {dataset.folder}: of "
+        f"{', '.join(prediction.source)}; pass --data of the dataset it is of, or predict this one's"
+    )
 
 
 def _take_masks(folder: Path, found: _Found, dataset: Dataset) -> MaskFolder:
