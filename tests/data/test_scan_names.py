@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import volseg
 from volseg.data.layouts import Nifti
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.data.scan_names import case_and_day
@@ -66,3 +67,19 @@ def test_of_a_volume_the_case_is_what_its_layout_says(tmp_path: Path, name: str,
 )
 def test_sessions_visits_and_time_points_are_days_of_one_case(name: str, case: str, day: int) -> None:
     assert case_and_day(name) == (case, day)
+
+
+def test_only_layouts_and_inputs_go_by_names_and_readers_of_older_files() -> None:
+    """Everything else has cases from the dataset's table."""
+    root = Path(volseg.__file__).parent
+    files = (path for path in root.rglob("*.py") if "case_and_day(" in path.read_text())
+    names = {path.relative_to(root).with_suffix("").as_posix() for path in files}
+    users = {name for name in names if not name.startswith("data/layouts/")}
+
+    assert users == {
+        "data/scan_names",
+        "data/volumes_to_slices/raw_names",  # the raw layout's own names
+        "inference/scan_sources",  # infer --input
+        "inference/confidence/calibration_file",  # of earlier versions
+        "runs/run_files",  # of earlier versions
+    }

@@ -244,7 +244,7 @@ class TestNames:
         assert not set(names.values()) & set(GITract.bad_scans)
 
     def test_two_scans_of_one_name_are_refused(self, tmp_path):
-        told = "case5 and case5_day0: would all be called case5_day0; rename all but one"
+        told = "case5 and case5_day0: would all be called case5_day0; give each its own day, or rename it"
         with pytest.raises(UserError, match=told):
             self.names(tmp_path, "case5", "case5_day0")
         assert not (tmp_path / "slices").exists()

@@ -54,4 +54,5 @@ def _name_clashes(names: Mapping[str, str]) -> Iterator[str]:
         sharing.setdefault(raw_name, []).append(name)
     for raw_name, several in sharing.items():
         if len(several) > 1:
-            yield f"{' and '.join(several)}: would all be called {raw_name}; rename all but one"
+            advice = "give each its own day, or rename it"
+            yield f"{' and '.join(several)}: would all be called {raw_name}; {advice}"

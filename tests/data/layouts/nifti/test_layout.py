@@ -650,6 +650,7 @@ def totalsegmentator(root, image_name="ct"):
         save(root / f"s{number:04d}/{image_name}.nii.gz", image(number))
         organ_files(root, number)
     save(root / "s0001/segmentations/rare.nii.gz", labels(most=1))
+    save(root / "s0007/ct.nii.gz", image())
     return root
 
 
@@ -663,6 +664,7 @@ def test_totalsegmentators_folder_is_taken_without_a_listing(tmp_path, image_nam
     assert dataset.facts.channels == (image_name,)
     assert [sample.name for sample in dataset.samples] == ["s0000", "s0001", "s0002"]
     assert f"{root}: left out, not in all scans: rare" in done.notes
+    assert f"{root}: left out, no segmentations in them: s0007" in done.notes
 
 
 def test_classes_are_picked_in_the_order_asked_for(tmp_path, decathlon):

@@ -82,10 +82,16 @@ def describe_gaps(numbers: Sequence[int]) -> str:
     holes = [(low, high) for low, high in pairwise(numbers) if high > low + 1]
     if not holes:
         return ""
-    runs = [f"{low + 1}-{high - 1}" if high > low + 2 else f"{low + 1}" for low, high in holes]
-    word = "slice" if runs == [f"{holes[0][0] + 1}"] else "slices"
-    missing = ", ".join(first_few(runs, "holes"))
-    return f"{word} {missing} missing between {holes[0][0]} and {holes[-1][1]}"
+    missing = describe_runs([number for low, high in holes for number in range(low + 1, high)])
+    return f"{missing} missing between {holes[0][0]} and {holes[-1][1]}"
+
+
+def describe_runs(numbers: Sequence[int]) -> str:
+    """`slice 14` or `slices 1-26, 135-144`, by sorted numbers."""
+    ends = [(low, high) for low, high in pairwise(numbers) if high > low + 1]
+    firsts, lasts = [numbers[0], *(high for _, high in ends)], [*(low for low, _ in ends), numbers[-1]]
+    runs = [f"{low}-{high}" if high > low else f"{low}" for low, high in zip(firsts, lasts, strict=True)]
+    return f"{'slice' if len(numbers) == 1 else 'slices'} {', '.join(first_few(runs, 'holes'))}"
 
 
 def visible_folders(path: Path) -> list[Path]:

@@ -98,12 +98,12 @@ class SliceScan(RawScan):
 
     def _missing_slices(self, numbers: Sequence[int]) -> Iterator[Finding]:
         if numbers and self.rows:
-            listed = ", ".join(first_few([str(number) for number in numbers], "slices"))
+            listed = slice_files.describe_runs(numbers)
             yield Finding(
                 scan=self.name,
                 severity="warning",
                 kind="rows without image",
-                message=f"{self.rows.path}: has rows of slice {listed} of {self.name}, without an image",
+                message=f"{self.rows.path}: has rows of {listed} of {self.name}, which are not there",
                 slices=tuple(numbers),
             )
 

@@ -26,7 +26,8 @@ LISTS: dict[str, Part] = {"training": "train", "validation": "train", "test": "t
 EXPECTED = (
     f"expected {FILE} of Decathlon or nnU-Net, or a MONAI datalist: "
     '{"labels": {"0": "background", "1": "organ"}, '
-    '"training": [{"image": "a.nii.gz", "label": "b.nii.gz"}]}'
+    '"training": [{"image": "a.nii.gz", "label": "b.nii.gz"}]}; or folders such as '
+    f"{mask_folders.EXAMPLE}"
 )
 _NUMBER = re.compile(r"[0-9]{1,9}")
 

@@ -29,6 +29,10 @@ def read_folders(root: Path, folders: Sequence[Path]) -> Datalist:
     others = sorted({*counts} - {*classes}, key=natural_key)
     if others:
         listing.add_note(f"{root}: left out, not in all scans: {', '.join(first_few(others, 'classes'))}")
+    bare = [path.name for path in sorted(root.glob("[!.]*")) if path.is_dir() and path not in masks]
+    if bare:
+        listed = ", ".join(first_few(bare, "folders"))
+        listing.add_note(f"{root}: left out, no {FOLDER} in them: {listed}")
     if not classes:
         listing.problems.append(f"{root}: no class has a mask in every scan; expected {EXAMPLE}")
     listing.name_mask_classes(classes)
