@@ -67,6 +67,12 @@ def test_what_neither_can_measure_or_one_missed_is_no_pair() -> None:
         assert (left[1], right[1]) == (1, 2)
 
 
+def test_of_signed_differences_the_size_counts() -> None:
+    assert paired("volume_difference_ml", (-5.0, 3.0), (4.0, -8.0)) == [[5, 3], [4, 8]]
+    assert paired("volume_difference_percent", (-5.0, 3.0), (4.0, math.inf))[0][0] == 5
+    assert find_criterion("volume_difference_ml").title == "|volume_difference_ml|"
+
+
 def test_missed_organs_are_counted_for_each_side() -> None:
     pairs = [
         (scan("HD95", math.inf, math.inf), scan("HD95", math.inf, 2.0)),
