@@ -116,15 +116,22 @@ def test_a_case_is_judged_by_the_calibration_of_the_others() -> None:
 
 
 def test_figures_after_calibration_have_no_part_of_the_case_s_own() -> None:
-    """By hand: each of two cases, off in opposite directions, by the calibration that fits the other."""
-    one, other = outcome(1, 2.0, 1), outcome(2, 0.5, 1)
-    fits = [fit_calibration(of.label_counts) for of in (one, other)]
+    """By hand: two cases of two days, off in opposite directions, each by what fits the other's days."""
+    one, other = (
+        [replace(outcome(number, temperature, 1), case=case) for number in numbers]
+        for case, temperature, numbers in (("one", 2.0, (1, 2)), ("other", 0.5, (3, 4)))
+    )
+    fits = [fit_calibration(np.sum([of.label_counts for of in days], axis=0)) for days in (one, other)]
 
-    def error(*calibrated: tuple[ClassOutcome, TemperatureScaling]) -> float:
-        bins = [reliability_bins(of.label_counts, by.level_probabilities) for of, by in calibrated]
+    def error(*calibrated: tuple[list[ClassOutcome], TemperatureScaling]) -> float:
+        bins = [
+            reliability_bins(of.label_counts, by.level_probabilities)
+            for days, by in calibrated
+            for of in days
+        ]
         return expected_calibration_error(np.sum(bins, axis=0))
 
-    found = build_calibration_file([one, other], {"stomach": {}}, (), cases={}).organs["stomach"].after
+    found = build_calibration_file([*one, *other], {"stomach": {}}, (), cases={}).organs["stomach"].after
 
     assert found.ece == pytest.approx(error((one, fits[1]), (other, fits[0])), abs=1e-5)
     assert found.ece > 5 * error((one, fits[0]), (other, fits[1]))
