@@ -6,6 +6,7 @@ and `volseg stats` use it without reading a voxel again.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,7 +98,11 @@ def measure_scan(
     intensities = tuple(_measure_channel(channel.voxels) for channel in channels)
     blank = intensities[0].blank
     low, high = _body_bounds(image.voxels, blank)
-    scaled = [(channel.voxels, _default_levels(channel.voxels)) for channel in channels if masks]
+    scaled = [
+        _ScaledChannel(_slices_first(channel.voxels), _default_levels(channel.voxels), measured.low)
+        for channel, measured in zip(channels, intensities, strict=True)
+        if masks
+    ]
     return Fingerprint(
         shape=image.voxels.shape,
         spacing_mm=image.spacing_mm,
@@ -110,7 +115,7 @@ def measure_scan(
         if masks is None
         else {
             name: _measure_class(mask, image, blank).model_copy(
-                update={"flattened": tuple(count_flattened(*one, mask) for one in scaled)}
+                update={"flattened": tuple(one.count_flattened(mask) for one in scaled)}
             )
             for name, mask in masks.items()
         },
@@ -182,9 +187,22 @@ def _measure_class(mask: Mask, image: Volume, blank: float | None) -> ClassFinge
     )
 
 
+class _ScaledChannel(NamedTuple):
+    """A channel's slices (Z, Y, X), the levels that the default scaling makes 0 and 1, its lowest value."""
+
+    planes: Array
+    levels: Levels
+    lowest: float
+
+    def count_flattened(self, mask: Mask) -> int:
+        """The voxels of a mask (X, Y, Z) that the default scaling flattens."""
+        pairs = zip(self.planes, _slices_first(mask), strict=True)
+        return sum(count_flattened(plane[inside], self.levels, self.lowest) for plane, inside in pairs)
+
+
 def _default_levels(voxels: Array) -> Levels:
     step = STEP if voxels.size > MANY else 1
-    return Percentiles().levels(voxels[::step, ::step])
+    return Percentiles().levels(np.ascontiguousarray(_slices_first(voxels)[:, ::step, ::step]))
 
 
 def _centre_and_box(planes: Array, areas: Sequence[int]) -> tuple[Array, Array, Array]:

@@ -84,11 +84,9 @@ def test_an_organ_below_zero_is_not_flattened() -> None:
 
 
 def test_flattened_voxels_are_those_beyond_the_levels_but_for_the_lowest_value() -> None:
-    voxels = np.array([-9, -9, -5, 0, 3, 7, 20, 30], np.int16).reshape(2, 2, 2)
-    mask = np.ones((2, 2, 2), bool)
-    mask[1, 1, 1] = False
+    values = np.array([-9, -9, -5, 0, 3, 7, 20], np.int16)
 
-    assert count_flattened(voxels, (-1, 10), mask) == 2  # -5 and 20
+    assert count_flattened(values, (-1, 10), -9) == 2  # -5 and 20
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

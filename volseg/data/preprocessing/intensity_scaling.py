@@ -88,13 +88,12 @@ def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
     return np.clip(values, 0, 1, out=values)
 
 
-def count_flattened(voxels: Array, levels: Levels, mask: npt.NDArray[np.bool_]) -> int:
-    """The voxels of a mask that scaling makes 0 or 1 though their values differ.
+def count_flattened(values: Array, levels: Levels, lowest: float) -> int:
+    """The values of a class that scaling makes 0 or 1 though they differ.
 
-    The lowest value of all does not count: what has it, such as gas or the blank, is one value already.
+    The lowest value of the image does not count: what has it, such as gas or the blank, is one value already.
     """
     low, high = levels
-    values, lowest = voxels.T[mask.T], voxels.min()
     return int(np.count_nonzero((values > high) | ((values < low) & (values != lowest))))
 
 

@@ -45,9 +45,11 @@ class LoadScan:
 
     def _flattened_shares(self, channels: Sequence[Volume], masks: Sequence[Array]) -> tuple[float, ...]:
         """The share of each class's voxels that the scaling makes one value, in the channel with the most."""
-        scaled = [(channel.voxels, self.data.intensity.levels(channel.voxels)) for channel in channels]
+        voxels = [channel.voxels for channel in channels]
+        scaled = [(one, self.data.intensity.levels(one), one.min()) for one in voxels]
         return tuple(
-            max(count_flattened(*one, mask) for one in scaled) / max(1, int(np.count_nonzero(mask)))
+            max(count_flattened(one.T[mask.T], *ends) for one, *ends in scaled)
+            / max(1, int(np.count_nonzero(mask)))
             for mask in masks
         )
 
