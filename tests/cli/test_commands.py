@@ -98,6 +98,9 @@ def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
         (["evaluate", "nowhere"], "nowhere"),
         (["submit", "nowhere"], "nowhere"),
         (["options", "netwrk"], "did you mean network?"),
+        (["infer", "--input", os.fsdecode(b"l\xe4nge.nii.gz")], "the name is not UTF-8; rename it"),
+        (["prepare", "nowhere", "--out", os.fsdecode(b"\xe4")], "the name is not UTF-8; rename it"),
+        (["stats", "nowhere", "--out", "tiny.yaml"], "nowhere: no dataset.json"),
     ],
 )
 def test_a_users_mistake_is_1_and_no_traceback(here: Path, capsys, words: list[str], text: str) -> None:

@@ -74,6 +74,27 @@ def test_an_identity_network_returns_its_input_whatever_the_box(data, shape, win
     assert np.abs(found - voxels[:, *box]).max() <= 0.5 * max(27, covering) / STEPS + 1e-6
 
 
+@pytest.mark.parametrize("even", [True, False])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75, 0.76, 0.85, 0.9, 0.94])
+@pytest.mark.parametrize("logit", [-31.0, 1.0, -0.1])
+def test_a_constant_network_gives_its_logit_at_any_overlap(even, overlap, logit) -> None:
+    """Of a thousand windows over a voxel most add less than half a step each, and yet something in all."""
+
+    class Constant:
+        def parts(self, windows: Iterator) -> Iterator:
+            for image, weight in windows:
+                yield weighted_logits(np.full_like(image, logit), weight, self)
+
+    shape, window = (26, 22, 20), (16, 16, 16)
+    tiling = Tiling(shape, whole(shape), window, overlap, even=even)
+    scan = view(np.zeros((1, *shape), np.float32))
+
+    found = joined(accumulate_windows(scan, tiling, Constant(), StepTimer()))
+
+    assert found.dtype == np.int16
+    np.testing.assert_allclose(found / STEPS, logit, rtol=0.01, atol=0.025)
+
+
 @given(sizes, windows, overlaps)
 def test_the_result_does_not_depend_on_how_many_windows_are_in_work(shape, window, overlap) -> None:
     voxels = np.random.default_rng(1).random((1, *shape)).astype(np.float32)

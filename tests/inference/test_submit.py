@@ -269,3 +269,17 @@ def test_the_strings_of_real_scans_are_the_same_after_decoding_and_encoding(
     assert len(dataset.samples) == 3
     assert written == {(row["id"], row["class"]): row["segmentation"] for row in rows if row["id"] in slices}
     assert headline.foreground_mean["Dice"] == headline.kaggle.score == 1
+
+
+def test_only_a_submission_is_replaced(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    labels, sample, old = (tmp_path / f"{name}.csv" for name in ("train", "sample", "old"))
+    labels.write_text("id,class,segmentation\ncase1_day0_slice_0001,stomach,1 1\n")
+    sample.write_text(HEADER + "\n")
+    submit(out, dataset.folder, sample=None, out=old)
+    submit(out, dataset.folder, sample=None, out=old)
+
+    for target, told in ((labels, "exists and is no submission"), (sample, "is the sample")):
+        before = target.read_bytes()
+        with pytest.raises(UserError, match=rf"--out {target}: {told}; name another file"):
+            submit(out, dataset.folder, sample=sample, out=target)
+        assert target.read_bytes() == before

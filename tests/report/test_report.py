@@ -16,7 +16,7 @@ from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.errors import UserError
+from volseg.errors import OutputError, UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.evaluate import evaluate
 from volseg.inference.confidence.calibration_file import (
@@ -650,3 +650,25 @@ def test_masks_of_another_tool_can_not_be_reported_without_their_dataset(dataset
 
     with pytest.raises(UserError, match="name the dataset of their scans by --data"):
         report(str(tmp_path / "other"))
+
+
+def test_a_file_that_is_no_page_is_refused_before_the_work(dataset, out, monkeypatch):
+    monkeypatch.setattr(stage, "find_source", None)
+    Path("thesis.html").write_text("<html>my thesis</html>")
+
+    with pytest.raises(UserError, match=r"--out thesis\.html: exists and is no page by volseg"):
+        report(str(out), out=Path("thesis.html"))
+
+    assert Path("thesis.html").read_text() == "<html>my thesis</html>"
+
+
+def test_masks_that_cannot_be_written_beside_are_scored_on_the_page_alone(dataset, out, monkeypatch):
+    def refuse(_scores, folder):
+        raise OutputError(f"{folder}/scores.csv: can't be written: the file system is read-only")
+
+    monkeypatch.setattr(stage.score_files, "write", refuse)
+    done = report(str(out), data=dataset.folder)
+
+    assert not (out / "scores.csv").exists()
+    assert "The scores are on this page only: predictions/scores.csv: can't be written" in done.notes[-1]
+    assert "0.9" in done.path.read_text()

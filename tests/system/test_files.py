@@ -164,3 +164,16 @@ def test_the_mark_that_editors_put_before_utf_8_is_no_text(tmp_path: Path) -> No
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.yaml: can't be read: No such file"):
         read_text(tmp_path / "a.yaml")
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    """As root, the rename would put a file in place of /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    for path in (pipe, tmp_path):
+        with pytest.raises(OutputError, match="can't be written: it is no file; name another"):
+            write_text(path, "text")
+
+    assert pipe.is_fifo()
+    assert not rests(tmp_path.parent)

@@ -1,8 +1,11 @@
 """Templates of pages: names are escaped wherever they are put in, and nothing is forgotten in silence."""
 
+from pathlib import Path
+
 import pytest
 from jinja2 import DictLoader, UndefinedError
 
+from volseg.errors import UserError
 from volseg.visualization import html_page, svg
 
 ODD = "<b a=\"1\" c='2'>&|"
@@ -58,3 +61,20 @@ def test_line_breaks_between_tags_are_left_out_and_those_in_text_stay() -> None:
 
 def test_numbers_keep_their_percent_signs() -> None:
     assert rendered("{{ m.text('5 % of 7') }}") == "5\u202f% of 7"
+
+
+def test_a_page_is_written_over_a_page_or_nothing_and_over_no_other_file(tmp_path: Path) -> None:
+    page = str(html_page.render("visualization/page.html.j2", name="a", sections=[], notes=[]))
+    path = tmp_path / "a.html"
+    for before in (None, "", page.replace(f"volseg {html_page.__version__}", "volseg 0.0.1")):
+        if before is not None:
+            path.write_text(before)
+        html_page.write_page(page, path, usual=path)
+        assert path.read_text() == page
+    for name, content in {"notes.txt": "mine", "b.html": "<html>Written by someone</html>"}.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=rf"--out .*{name}: exists and is no page by volseg"):
+            html_page.write_page(page, tmp_path / name, usual=path)
+        assert (tmp_path / name).read_text() == content
+    with pytest.raises(UserError, match="is a folder; name a file in it"):
+        html_page.write_page(page, tmp_path, usual=path)

@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from volseg.cli import output
 from volseg.cli.output import SOME_FAILED
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_command(arguments: list[str]) -> int:
     """Run a command and return its exit code; an error in volseg itself keeps its traceback."""
     try:
+        _refuse_undecoded_names(arguments)
         return _call_app(arguments)
     except UserError as error:
         if str(error):  # else another process prints the reason
@@ -51,6 +53,22 @@ def run_command(arguments: list[str]) -> int:
             raise
         output.message(f"volseg: {error.filename or 'a file'}: can't be written: {reason}")
         return 1
+
+
+def _refuse_undecoded_names(arguments: list[str]) -> None:
+    """Raise a UserError for names of files that are not UTF-8, or that Python's locale can't read.
+
+    Records and tables, which are UTF-8, could not name them at the end of the work.
+    """
+    try:
+        names = [*arguments, str(Path.cwd())]
+    except OSError as error:
+        raise UserError("the current folder is gone or can't be read; change to another") from error
+    for name in names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            utf8 = sys.getfilesystemencoding() == "utf-8"
+            cure = "rename it" if utf8 else "set LC_ALL=C.UTF-8 or PYTHONUTF8=1, or rename it"
+            raise UserError(f"{name!a}: the name is not {'UTF-8' if utf8 else 'ASCII'}; {cure}")
 
 
 def _call_app(arguments: list[str]) -> int:

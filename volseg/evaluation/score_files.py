@@ -18,7 +18,7 @@ from volseg.evaluation.intervals import ScoreIntervals
 from volseg.evaluation.scan_scores import GROUPS, ScanScores
 from volseg.evaluation.summary import By, GroupSummary, Scores
 from volseg.metrics.kaggle_score import KaggleTerms
-from volseg.system.files import write_text
+from volseg.system.files import is_foreign, write_text
 from volseg.system.json_files import write_json
 
 CSV, JSON = "scores.csv", "summary.json"
@@ -43,8 +43,7 @@ def write(scores: Scores, folder: Path) -> None:
 def foreign_files(folder: Path) -> list[Path]:
     """Files of other programs with the names of scores, such as nnU-Net's summary.json."""
     signs = {folder / CSV: "scan,class,metric,value", folder / JSON: '"scores_csv"'}
-    present = {path: sign for path, sign in signs.items() if path.is_file()}
-    return [p for p, sign in present.items() if sign not in p.read_text(encoding="utf-8", errors="replace")]
+    return [path for path, sign in signs.items() if is_foreign(path, sign)]
 
 
 def read(folder: Path) -> dict[str, ScanScores]:

@@ -15,7 +15,7 @@ from volseg.errors import UserError
 from volseg.formatting import format_bytes
 from volseg.inference.predictor import EnsembleMember, Predictor
 from volseg.inference.probability_maps import AT_ONCE
-from volseg.inference.sliding_window import AxisTiling
+from volseg.inference.sliding_window import WIDE_ABOVE, AxisTiling
 from volseg.model.engines.interface import WeightedWindow
 from volseg.system.hardware import free_memory
 
@@ -107,4 +107,5 @@ def _prediction_bytes(member: EnsembleMember, first: Volume, channels: int, clas
     layer = z.window * math.prod(side.full_range.stop - side.full_range.start for side in (x, y))
     plane = int(np.prod(grid.oriented_shape[:2]))
     weights = 0 if member.inference.body_box else 8  # of a layer's windows by themselves, and of all
-    return int(layer * (8 * channels + 3 * classes + weights) + 24 * max(AT_ONCE, plane))
+    sums = 10 if overlap > WIDE_ABOVE else 3
+    return int(layer * (8 * channels + sums * classes + weights) + 24 * max(AT_ONCE, plane))

@@ -1,24 +1,32 @@
 """Sliding-window inference: windows placed evenly, weighted by a Gaussian, summed in 16 bits layer by layer.
 
-Logits are summed as whole numbers of 1/STEPS, so a result depends neither on the order of the windows
-nor on how many are computed at a time. Engines weight the logits (`weighted_logits` is the reference).
+Logits are summed as whole numbers of 1/STEPS, or of less where very many windows overlap, so a result
+depends neither on the order of the windows nor on how many are computed at a time. Engines weight the logits
+(`weighted_logits` is the reference).
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from volseg.arrays import Box
 from volseg.data.preprocessing.grid import NetworkInput
 from volseg.model.engines.interface import STEPS, Floats, Sums, WeightedWindow, WindowNetwork
 from volseg.system.timing import StepTimer
 
+WideSums = npt.NDArray[np.int16 | np.int32]
 FLOOR = 1e-3
 """The least weight of a voxel in MONAI's Gaussian, whose middle weighs 1."""
+WIDE_ABOVE = 0.75
+"""The overlap above which hundreds of windows share a voxel: each adds too little to be rounded to a step."""
+BITS = 7
+"""Binary digits of a step in wide sums."""
 SIGMA = 0.125
 """The Gaussian's standard deviation as a share of the window, as in MONAI and nnU-Net."""
 
@@ -150,22 +158,54 @@ def accumulate_windows(
         for inside, side in zip(tiling.box, (x, y, z), strict=True)
     ][:2]
     inner_z = tiling.box[2]
-    windows = spent.time_items("normalise", _weighted_windows(view, tiling))
-    parts = spent.time_items("network", network.parts(windows))
-    sums = np.zeros((0,), np.int16)
+    scale = _WindowScale(tiling.overlap > WIDE_ABOVE)
+    windows = spent.time_items("normalise", scale.enlarge_weights(_weighted_windows(view, tiling)))
+    parts = spent.time_items("network", scale.align_parts(network.parts(windows)))
+    sums: WideSums = np.zeros((0,), np.int16)
     for k, start in enumerate(z.starts):
         for i, j in product(range(len(x.starts)), range(len(y.starts))):
             part = next(parts)
             if not sums.size:
-                sums = np.zeros((len(part), *tiling.layer_shape), np.int16)
+                sums = np.zeros((len(part), *tiling.layer_shape), part.dtype)
             sums[:, x.window_slice(i), y.window_slice(j)] += part
         first = max(start, inner_z.start)
         stop = z.starts[k + 1] if k + 1 < len(z.starts) else inner_z.stop
-        yield first - inner_z.start, sums[:, across[0], across[1], first - start : stop - start]
+        finished = sums[:, across[0], across[1], first - start : stop - start]
+        yield first - inner_z.start, scale.round_sums(finished)
         if k + 1 == len(z.starts):
             return
         sums[..., : start + z.window - stop] = sums[..., stop - start :].copy()
         sums[..., start + z.window - stop :] = 0
+
+
+class _WindowScale:
+    """The powers of two by which windows of little weight are enlarged, so that engines round less away.
+
+    Sums of enlarged parts are 32 bits wide and count in 2**-BITS of a step. Where nothing is enlarged, parts
+    and sums stay as they are.
+    """
+
+    def __init__(self, wide: bool) -> None:
+        self._wide = wide
+        self._shifts = deque[int]()
+
+    def enlarge_weights(self, windows: Iterator[WeightedWindow]) -> Iterator[WeightedWindow]:
+        for window in windows:
+            if not self._wide:
+                yield window
+                continue
+            shift = min(BITS, math.floor(math.log2(STEPS / float(window.weight.max()))))
+            self._shifts.append(shift)
+            yield WeightedWindow(window.image, window.weight * np.float32(1 << shift))
+
+    def align_parts(self, parts: Iterator[Sums]) -> Iterator[WideSums]:
+        for part in parts:
+            yield part.astype(np.int32) << (BITS - self._shifts.popleft()) if self._wide else part
+
+    def round_sums(self, sums: WideSums) -> Sums:
+        if self._wide:
+            sums = (sums + (1 << BITS - 1)) >> BITS
+        return sums.astype(np.int16, copy=False)
 
 
 def _weighted_windows(view: NetworkInput, tiling: Tiling) -> Iterator[WeightedWindow]:

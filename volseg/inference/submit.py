@@ -15,6 +15,7 @@ from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.inference.mask_folder import load_masks
 from volseg.inference.prediction_folder import RLE, Prediction, source_slice_numbers
+from volseg.system.files import refuse_foreign
 
 Key = tuple[str, str]
 """A slice's id and a class."""
@@ -41,8 +42,11 @@ def submit(
 
     Raises:
         UserError: a row without a prediction, a scan that failed or has other classes, slices or
-            columns than expected; all problems at once.
+            columns than expected; all problems at once. `out` is the sample or another kind of file.
     """
+    refuse_foreign(out, ",".join(rle_csv.HEADER), "submission")
+    if sample and out.exists() and out.samefile(sample):
+        raise UserError(f"--out {out}: is the sample; name another file")
     dataset = Dataset.load(data)
     masks = load_masks(predictions, dataset)
     predicted = {prediction.scan: prediction for prediction in masks.predictions}

@@ -12,7 +12,7 @@ from volseg.arguments import DATA, MaskOptions
 from volseg.data.dataset import FILE, Dataset
 from volseg.data.mask_files import MaskReader, read_grid
 from volseg.data.preprocessing.intensity_scaling import Percentiles
-from volseg.errors import UserError
+from volseg.errors import OutputError, UserError
 from volseg.evaluation import evaluate, score_files
 from volseg.evaluation.scan_scores import ScanScores
 from volseg.evaluation.summary import Scores
@@ -27,7 +27,7 @@ from volseg.report.run_info import find_prediction_runs, load_runs
 from volseg.report.scan_images import load_scan_images
 from volseg.runs import locate, run_files
 from volseg.runs.folds import NAMES, OUT_OF_FOLD
-from volseg.visualization.html_page import write_page
+from volseg.visualization.html_page import check_page_target, write_page
 
 PAGE = Path("report.html")
 LIMIT = 15_000_000  # bytes of the page: a file of this size can still be sent by mail
@@ -75,8 +75,9 @@ def report(
     by default where `volseg evaluate` leaves it.
 
     Raises:
-        UserError: neither a run nor masks, or masks that don't fit the dataset.
+        UserError: neither a run nor masks, masks that don't fit the dataset, or `out` is no page.
     """
+    check_page_target(out, usual=PAGE)
     source = find_source(what)
     source = replace(source, scores=scores) if scores else source
     dataset, masks = _load_masks(data, source.predictions)
@@ -143,7 +144,7 @@ def _build_content(
             "There are no masks here: volseg infer makes them, and its folder can be reported too."
         )
     done = [record for record in records if record.status == "done"]
-    scores = _current_scores(source, done, dataset, options)
+    scores = _current_scores(source, done, dataset, options, run_notes)
     by_scan = {entry.scan: entry for entry in scores.scans} if scores else {}
     scans = [_report_scan(record, dataset, by_scan.get(record.scan), options) for record in done]
     names = [*(dataset.classes if dataset else ()), *(name for record in done for name in record.classes)]
@@ -163,9 +164,16 @@ def _build_content(
 
 
 def _current_scores(
-    source: ReportSource, records: Sequence[Prediction], dataset: Dataset | None, options: MaskOptions
+    source: ReportSource,
+    records: Sequence[Prediction],
+    dataset: Dataset | None,
+    options: MaskOptions,
+    notes: list[str],
 ) -> Scores | None:
-    """The scores of these scans, computed anew if scores.csv is of other files; without data as written."""
+    """The scores of these scans, computed anew if scores.csv is of other files; without data as written.
+
+    New scores are kept for the next time, or `notes` says why not.
+    """
     known = score_files.read(source.scores)
     if dataset is None:
         written = tuple(known[record.scan] for record in records if record.scan in known)
@@ -176,7 +184,10 @@ def _current_scores(
     scores = scans.compute_scores(known=known)
     outdated = _score_keys(scores.scans) != _score_keys(known.values())
     if outdated and not score_files.foreign_files(source.scores):
-        score_files.write(scores, source.scores)
+        try:
+            score_files.write(scores, source.scores)
+        except OutputError as error:
+            notes.append(f"The scores are on this page only: {error}.")
     return scores
 
 

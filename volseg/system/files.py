@@ -38,6 +38,8 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     try:
         with readable_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():
+                raise OutputError(f"{path}: can't be written: it is no file; name another")
             yield temporary
             if durable:
                 sync_file(temporary)
@@ -84,6 +86,19 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_foreign(path: Path, mark: str) -> bool:
+    """Whether something with content lies here that lacks the mark of the files that are to be replaced."""
+    if not path.is_file():
+        return path.exists()
+    return path.stat().st_size > 0 and mark.encode() not in path.read_bytes()
+
+
+def refuse_foreign(path: Path, mark: str, what: str) -> None:
+    """Raise a UserError rather than have an option --out replace what is not of the kind `what`."""
+    if is_foreign(path, mark):
+        raise UserError(f"--out {path}: exists and is no {what}; name another file")
 
 
 def unwritable_reason(error: OSError) -> str | None:

@@ -9,12 +9,14 @@ from markupsafe import Markup
 
 from volseg import __version__, formatting
 from volseg.errors import UserError
-from volseg.system.files import write_text
+from volseg.system.files import refuse_foreign, write_text
 from volseg.visualization.overlay import COLOURS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+MARK = "<footer>Written by volseg "
+"""What tells a page of volseg, of any version, from other files."""
 INDENTATION = re.compile(r">\s*\n\s*<")
 
 
@@ -52,14 +54,24 @@ def _environment() -> "Environment":
     return environment
 
 
-def write_page(text: str, path: Path, *, usual: Path) -> None:
-    """Write a page; `usual` is a path that would do.
+def check_page_target(path: Path, *, usual: Path) -> None:
+    """Refuse a target that can't become a page; `usual` is a path that would do.
 
     Raises:
-        UserError: the path is a folder, or can't be written.
+        UserError: the path is a folder, or a file that volseg did not write as a page.
     """
     if path.is_dir():
         raise UserError(f"--out {path}: is a folder; name a file in it, e.g. {path / usual.name}")
+    refuse_foreign(path, MARK, "page by volseg")
+
+
+def write_page(text: str, path: Path, *, usual: Path) -> None:
+    """Write a page.
+
+    Raises:
+        UserError: as of `check_page_target`, or the path can't be written.
+    """
+    check_page_target(path, usual=usual)
     write_text(path, text)
 
 
