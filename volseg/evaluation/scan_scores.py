@@ -117,7 +117,8 @@ class ScanFilePair:
         files = [(name, digests.get(mask.path), mask.values, mask.known) for name, mask in sides]
         grid = read_grid(self.grid_file)
         place = (grid.voxels.shape, grid.affine.tolist(), self.spacing_mm)
-        return hashlib.sha256(repr((__version__, NAMES, place, self.options, files)).encode()).hexdigest()
+        how = (self.options.threshold, self.options.resample)
+        return hashlib.sha256(repr((__version__, NAMES, place, how, files)).encode()).hexdigest()
 
 
 def score_scan(pair: ScanFilePair) -> ScanScores | str:

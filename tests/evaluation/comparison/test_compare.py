@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests import predicted, tiny
 from volseg import cli
+from volseg.arguments import CompareArguments
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -522,9 +523,11 @@ def test_two_tools_are_compared_on_one_truth_and_what_they_saw_is_unknown(
     for scan in ALL:
         for name, mask in zip(tiny.CLASSES, dataset.labels(dataset.select_samples(scan)[0]), strict=True):
             write_volume(Volume(mask.astype(np.uint8), tiny.AFFINE), b / scan / f"{name}.nii.gz")
-    result = compare(a, b, dataset.folder)
+    evaluate(b, dataset.folder, workers=1)
+    result = compare(a, b, dataset.folder, options=CompareArguments())
 
     assert result.overall.verdict == "B"
+    assert not any(note.startswith(f"{b}: its scores are out of date") for note in result.notes)
     assert result.b.scorable.runs == ("unknown",)
     assert any(note.startswith("unknown whether B was trained on them: case1_day0") for note in result.notes)
     predict(a, dataset, lambda _: 1, seen="scan")
