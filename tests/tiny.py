@@ -6,6 +6,7 @@ import numpy as np
 
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset, DatasetInfo, Sample
+from volseg.data.image_identity import image_hash
 from volseg.data.volume import Volume, stack_affine
 from volseg.data.volume_files import write_volume
 from volseg.preparation.fingerprint import measure_scan
@@ -49,7 +50,8 @@ def _scan(folder: Path, case: int, day: int, *, lefts: tuple[int, int]) -> Sampl
         taken |= mask
         image[mask] = rng.normal(value, 20, mask.sum())
         write_volume(Volume(mask.astype(np.uint8), AFFINE), folder / f"labels/{name}/{organ}.nii.gz")
-    write_volume(Volume(image.astype(np.uint16), AFFINE), folder / f"images/{name}.nii.gz")
+    stored = Volume(image.astype(np.uint16), AFFINE)
+    write_volume(stored, folder / f"images/{name}.nii.gz")
     return Sample(
         case=f"case{case}",
         day=day,
@@ -61,6 +63,7 @@ def _scan(folder: Path, case: int, day: int, *, lefts: tuple[int, int]) -> Sampl
         shape=SHAPE,
         spacing_mm=(1.5, 1.5, 3.0),
         slices=tuple(range(1, SHAPE[2] + 1)),
+        image_hash=image_hash([stored]),
     )
 
 

@@ -154,6 +154,64 @@ def test_the_headline_is_over_seen_scans_if_there_are_no_others(dataset: Dataset
     assert evaluate(out, dataset.folder, workers=1).headline.name == "seen scans"
 
 
+def test_scans_that_chose_the_weights_are_said_to_have_done_so(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0", seen="scan", chose_weights=True)
+    predicted.write(out, dataset, "case1_day1", seen="case", chose_weights=True)
+    predicted.write(out, dataset, "case2_day0", chose_weights=True)
+    all_chose = evaluate(out, dataset.folder, workers=1)
+    predicted.write(out, dataset, "case2_day1")
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert all_chose.headline.name == "unseen scans (they chose the weights)"
+    assert {name: group.scans for name, group in scores.groups.items()} == {
+        "unseen cases": ("case2_day1",),
+        "unseen cases (they chose the weights)": ("case2_day0",),
+        "later days of seen cases (they chose the weights)": ("case1_day1",),
+        "seen scans": ("case1_day0",),
+    }
+    assert scores.headline.name == summary(out)["headline"] == "unseen scans (2 of 3 chose the weights)"
+    told = {scan["scan"]: scan["chose_weights"] for scan in summary(out)["metric_per_case"]}
+    assert [name for name, chose in told.items() if not chose] == ["case2_day1"]
+    stored = score_files.read(out)
+    assert [stored[scan.scan].group for scan in scores.scans] == [scan.group for scan in scores.scans]
+
+
+def test_weights_of_unknown_scans_are_told_where_scores_are(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, "case1_day0", unknown_weights=["bundle/model.pt"])
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert scores.notes == ("unknown which scans the weights began with saw: bundle/model.pt",)
+    assert summary(out)["notes"] == [*scores.notes]
+
+
+def test_masks_of_another_image_of_the_same_name_are_not_scored(dataset: Dataset, out: Path) -> None:
+    for sample in dataset.samples:
+        change(Dataset.load(dataset.folder), sample.name, image_hash=f"image of {sample.name}")
+    predicted.write(out, dataset, "case1_day0", image_hash="another hospital's")
+    with pytest.raises(UserError, match="case1_day0: its masks are of another image than case1_day0 of"):
+        evaluate(out, dataset.folder, workers=1)
+
+    shutil.rmtree(out)
+    predicted.write(out, dataset, "case1_day1", image_hash="image of case1_day1")
+    predicted.write(out, dataset, "case2_day0")  # of an earlier version: known by its name alone
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert [scan.scan for scan in scores.scans] == ["case1_day1", "case2_day0"]
+
+
+def test_masks_are_scored_by_the_labels_of_their_image_whatever_its_name(dataset: Dataset, out: Path) -> None:
+    change(dataset, "case2_day1", image_hash="the image")
+    predicted.write(out, dataset, "case2_day1").rename(out / "image")
+    values = json.loads((out / "image" / "record.json").read_text())
+    values |= {"scan": "image", "image_hash": "the image"}
+    (out / "image" / "record.json").write_text(json.dumps(values))
+
+    scores = evaluate(out, dataset.folder, workers=1)
+
+    assert [(scan.scan, scan.case) for scan in scores.scans] == [("image", "case2")]
+    assert scores.headline.foreground_mean["Dice"] == 1
+
+
 def test_a_missed_organ_is_counted_and_never_averaged_away(dataset: Dataset, out: Path) -> None:
     missed = shifted(dataset, "case1_day0", empty=True)
     predicted.write(out, dataset, "case1_day0", masks=missed)

@@ -14,6 +14,7 @@ from tests.raw import Raw
 from volseg.arguments import InferArguments, TrainArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
+from volseg.data.image_identity import image_hash
 from volseg.data.layouts.gi_tract import rle, rle_csv
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
@@ -90,6 +91,42 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferArgum
     assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
     assert any("was itself trained on" in note for note in done.notes)
     assert any("another day of a case" in note for note in done.notes)
+
+
+def with_other_images(data: Path, folder: Path) -> Path:
+    """The dataset with each image a little brighter: other patients under the same names."""
+    copy, samples = Dataset.load(Path(shutil.copytree(data, folder))), []
+    for sample in copy.samples:
+        image = copy.image(sample)
+        image = image.with_voxels(image.voxels + 1)
+        volume_files.write_volume(image, copy.folder / sample.images[0])
+        samples.append(sample.model_copy(update={"image_hash": image_hash([image])}))
+    Dataset(copy.folder, copy.facts.model_copy(update={"samples": tuple(samples)})).save()
+    return copy.folder
+
+
+def test_scans_are_known_by_their_images_and_names_come_second(
+    wanted: InferArguments, run: Path, data: Path, tmp_path: Path
+) -> None:
+    facts = Run.open(run).facts
+    train, unseen = facts.train[0], facts.unseen_cases[0]
+    renamed = [tmp_path / "new_patient.nii.gz", tmp_path / "second.nii.gz"]
+    for name, path in zip((train, unseen), renamed, strict=True):
+        shutil.copyfile(data / f"images/{name}.nii.gz", path)
+
+    own = infer(replace(wanted, case=(train, unseen))).records
+    files = infer(replace(wanted, input=tuple(renamed), out=tmp_path / "files")).records
+    foreign = replace(wanted, data=with_other_images(data, tmp_path / "other"), out=tmp_path / "foreign")
+    others = infer(replace(foreign, case=(train, unseen)))
+
+    told = [[(one.seen, one.chose_weights, one.fold_set) for one in records] for records in (own, files)]
+    assert told[0] == told[1] == [("scan", False, "train"), ("none", True, "unseen_cases")]
+    assert [(one.seen, one.chose_weights, one.fold_set) for one in others.records] == [
+        ("none", False, "other")
+    ] * 2
+    assert f"{train}: has the name of a scan that training saw, but another image" in others.notes
+    with pytest.raises(UserError, match="no scan in unseen_cases"):
+        infer(replace(foreign, split="unseen_cases"))
 
 
 def test_the_record_tells_what_cleaning_changed_also_when_nothing_is_done_again(

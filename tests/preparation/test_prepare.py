@@ -637,7 +637,7 @@ def test_a_scan_that_is_only_partly_here_is_prepared_with_a_warning(raw):
     done = run(raw)
 
     assert done.failures == ()
-    assert Dataset.load(done.out).find_sample(BAD).slices == (12, 13, 14)
+    assert Dataset.load(done.out).select_samples(BAD)[0].slices == (12, 13, 14)
     (warning,) = [one for one in done.findings if one.severity == "warning"]
     assert (warning.scan, warning.kind, warning.slices) == (BAD, "rows without image", (11, 15))
 

@@ -36,7 +36,11 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     result = launcher.launch(settings, options)
     if result.rank:  # rank 0 prints
         return 0
-    score = "no validation" if result.best is None else f"best score {result.best:.4f}"
+    score = (
+        "no validation"
+        if result.best is None
+        else f"best score {result.best:.4f} of the scans that chose the weights"
+    )
     print(f"{result.run}: {result.steps} steps in {result.seconds / 60:.1f} min, {score}")
     return 0
 
@@ -52,7 +56,7 @@ def _train_each_fold(config: "Config", options: TrainArguments) -> int:
     output.print_table(tables.summary_table("run", result.scores.by_run))
     print(f"{result.run}: {len(result.folds)} folds in {result.training_seconds / 60:.1f} min")
     headline = result.scores.headline
-    print(f"out-of-fold {headline.line} ({len(headline.scans)} scans)")
+    print(f"out-of-fold {headline.line} ({len(headline.scans)} {headline.name})")
     return output.SOME_FAILED if result.scores.failed else 0
 
 

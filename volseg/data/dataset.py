@@ -97,9 +97,10 @@ class Dataset:
             raise UserError(f"{name}: no such case or scan in {self.folder}{nearest_hint(name, known)}")
         return samples
 
-    def find_sample(self, scan: str) -> Sample | None:
-        """The scan of this name, or None."""
-        return next((sample for sample in self.samples if sample.name == scan), None)
+    def find_sample(self, scan: ScanIdentity) -> Sample | None:
+        """The scan with this image or, where that of either is unknown, of this name; None without it."""
+        same = [sample for sample in self.samples if scan.is_same_scan(sample.identity)]
+        return max(same, key=lambda sample: sample.name == scan.name, default=None)
 
     @property
     def slice_mm(self) -> float | None:

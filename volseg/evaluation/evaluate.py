@@ -14,7 +14,7 @@ from volseg.errors import UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan
 from volseg.evaluation.summary import Scores
-from volseg.formatting import format_size
+from volseg.formatting import format_size, join_names
 from volseg.inference.mask_folder import UNKNOWN, load_masks
 from volseg.inference.prediction_folder import Prediction
 from volseg.system import hardware, processes
@@ -86,6 +86,9 @@ def find_scorable_scans(predictions: Path, data: Path, options: MaskOptions = Ma
     if problems:
         raise UserError.from_problems(problems)
     pairs = tuple(_build_file_pair(scan, dataset, options) for scan in scorable)
+    unknown = dict.fromkeys(name for scan in scorable for name in scan.unknown_weights)
+    if unknown:
+        notes = (*notes, f"unknown which scans the weights began with saw: {join_names(list(unknown))}")
     return ScorableScans(pairs, skipped, failed, notes)
 
 
@@ -108,7 +111,7 @@ def score_pairs(
 
 def why_unscored(prediction: Prediction, dataset: Dataset) -> str:
     """The reason why a scan can't be or isn't scored, or ''."""
-    sample = dataset.find_sample(prediction.scan)
+    sample = dataset.find_sample(prediction.identity)
     if sample is None:
         return f"not in {dataset.folder}"
     if sample.labels is None:
@@ -128,16 +131,19 @@ def _scoring_problem(prediction: Prediction, dataset: Dataset) -> str:
 
 
 def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOptions) -> ScanFilePair:
-    sample = next(sample for sample in dataset.samples if sample.name == prediction.scan)
+    sample = dataset.find_sample(prediction.identity)
+    if sample is None:
+        raise AssertionError("a scan to be scored that the dataset lacks")
     files = sample.labels or {}
     labels = {name: MaskFile(dataset.folder / files[name]) for name in dataset.classes}
     masks = {name: prediction.mask_file(name) for name in dataset.classes}
     grid = NetworkGrid.from_volume(read_grid(dataset.grid_file(sample)), None)
     days = sorted(other.day for other in dataset.samples if other.case == sample.case)
     origin = ScanInfo(
-        scan=sample.name,
+        scan=prediction.scan,
         case=sample.case,
         seen=prediction.seen,
+        chose_weights=prediction.chose_weights,
         run=prediction.run or UNKNOWN,
         day=days.index(sample.day) + 1,
         matrix=format_size([n for axis, n in enumerate(sample.shape) if axis != grid.slice_axis]),

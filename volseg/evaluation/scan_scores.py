@@ -31,6 +31,9 @@ GROUPS: dict[Seen, str] = {
     "unknown": "unknown whether training saw them",
     "scan": "seen scans",
 }
+CHOSE = " (they chose the weights)"
+"""Behind the name of a group, of scans by which the best weights were chosen: their scores are too good."""
+GROUP_NAMES = tuple(f"{name}{phrase}" for name in GROUPS.values() for phrase in ("", CHOSE))
 LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 WITHIN_LABELS = (Dice(), HD95())
 NAMES = (*(one.column_name for one in DEFAULT), *(f"{one.column_name}{LABELLED}" for one in WITHIN_LABELS))
@@ -49,6 +52,7 @@ class ScanInfo:
     scan: str
     case: str
     seen: Seen
+    chose_weights: bool = False
     run: str = ""
     day: int = 1
     matrix: str = ""
@@ -56,6 +60,11 @@ class ScanInfo:
     labels_folder: str = ""
     made_from: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """What training had to do with the scan, as tables and files call it."""
+        return GROUPS[self.seen] + (CHOSE if self.chose_weights and self.seen != "scan" else "")
 
     def with_scores(
         self, values: Mapping[str, Mapping[str, float]], part: KaggleTerms, notes: Sequence[str] = ()

@@ -15,7 +15,7 @@ import numpy as np
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.evaluation.intervals import ScoreIntervals
-from volseg.evaluation.scan_scores import GROUPS, ScanScores
+from volseg.evaluation.scan_scores import CHOSE, GROUPS, ScanScores
 from volseg.evaluation.summary import By, GroupSummary, Scores
 from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.system.files import is_foreign, write_text
@@ -92,7 +92,8 @@ def _scan_json(scan: ScanScores) -> dict[str, Any]:
         "case": scan.case,
         "day": scan.day,
         "matrix": scan.matrix,
-        "group": GROUPS[scan.seen],
+        "group": scan.group,
+        "chose_weights": scan.chose_weights,
         "run": scan.run,
         "prediction_file": scan.prediction_folder,
         "reference_file": scan.labels_folder,
@@ -107,7 +108,8 @@ def _parse_scan(scan: Mapping[str, Any], values: Mapping[str, Mapping[str, float
     return ScanScores(
         scan=scan["scan"],
         case=scan["case"],
-        seen=next(seen for seen, name in GROUPS.items() if name == scan["group"]),
+        seen=next(seen for seen, name in GROUPS.items() if name == scan["group"].removesuffix(CHOSE)),
+        chose_weights=scan["chose_weights"],
         values=values,
         part=_parse_kaggle_part(scan["kaggle"]),
         prediction_folder=scan["prediction_file"],

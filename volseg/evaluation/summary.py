@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from volseg.evaluation.intervals import ScoreIntervals, estimate_intervals
-from volseg.evaluation.scan_scores import GROUPS, LABELLED, ScanScores, group_scans, score_frame
+from volseg.evaluation.scan_scores import (
+    CHOSE,
+    GROUP_NAMES,
+    GROUPS,
+    LABELLED,
+    ScanScores,
+    group_scans,
+    score_frame,
+)
 from volseg.formatting import natural_key
 from volseg.metrics import DEFAULT, Metric, kaggle_score
 
@@ -71,8 +79,8 @@ class Scores:
     @cached_property
     def groups(self) -> dict[str, GroupSummary]:
         """A summary for each group of `GROUPS` that has scans."""
-        groups = group_scans(self.scans, lambda scan: GROUPS[scan.seen])
-        return {name: summarise_scans(name, groups[name]) for name in GROUPS.values() if name in groups}
+        groups = group_scans(self.scans, lambda scan: scan.group)
+        return {name: summarise_scans(name, groups[name]) for name in GROUP_NAMES if name in groups}
 
     @cached_property
     def by_run(self) -> dict[str, GroupSummary]:
@@ -91,7 +99,10 @@ class Scores:
         """The summary of `unseen_or_all`."""
         scans = self.unseen_or_all
         seen = scans[0].seen
-        return summarise_scans(GROUPS[seen] if seen in ("scan", "unknown") else "unseen scans", scans)
+        name = GROUPS[seen] if seen in ("scan", "unknown") else "unseen scans"
+        chose = sum(scan.group.endswith(CHOSE) for scan in scans)
+        some = f" ({chose} of {len(scans)} chose the weights)" if chose else ""
+        return summarise_scans(name + (CHOSE if chose == len(scans) else some), scans)
 
     def summaries_by(self, key: By) -> dict[str, GroupSummary]:
         """Summaries of `unseen_or_all` by case, day (the first, second ... of a case) or matrix size."""

@@ -84,13 +84,11 @@ def _take_predictions(predictions: Sequence[Prediction], dataset: Dataset | None
 
 def _other_image(prediction: Prediction, dataset: Dataset) -> str:
     """A sentence if masks are of another image than the dataset's scan of their name, or ''."""
-    sample = dataset.find_sample(prediction.scan)
-    if not (sample and sample.image_hash and prediction.image_hash):
-        return ""
-    if sample.image_hash == prediction.image_hash:
+    namesake = any(sample.name == prediction.scan for sample in dataset.samples)
+    if not namesake or dataset.find_sample(prediction.identity):
         return ""
     return (
-        f"{prediction.folder}: its masks are of another image than {sample.name} of {dataset.folder}: of "
+        f"{prediction.folder}: its masks are of another image than {prediction.scan} of {dataset.folder}: of "
         f"{', '.join(prediction.source)}; pass --data of the dataset it is of, or predict this one's"
     )
 
@@ -147,8 +145,8 @@ def _volumes(folder: Path) -> Volumes:
 
 def _known_scans(folder: Path, found: _Found, dataset: Dataset) -> list[str]:
     """The names in a folder that are those of scans; refused where none is."""
-    names = [*found.maps, *found.folders]
-    known = [name for name in names if dataset.find_sample(name)]
+    names, own = [*found.maps, *found.folders], {sample.name for sample in dataset.samples}
+    known = [name for name in names if name in own]
     if known:
         return known
     if not set(names).isdisjoint(dataset.classes):

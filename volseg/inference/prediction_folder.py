@@ -59,9 +59,10 @@ class PredictionRecord(_RecordPart):
 
     `seen` is what training saw: this very scan, another day of its case, or nothing of the case; of
     several runs, the most that any saw. `chose_weights` says whether the best weights were chosen by the
-    scan's own score. `fold_set` is the run's set that the scan was in. `key` is the
-    hash of all that the masks were made from: image, weights and settings. `changes` are those by each
-    step of post-processing, by class; `check` are the slices to look at first, all classes together.
+    scan's own score; `unknown_weights` are weights that training began with, of which nobody knows what
+    they saw. `fold_set` is the run's set that the scan was in. `key` is the hash of all that the masks were
+    made from: image, weights and settings. `changes` are those by each step of post-processing, by class;
+    `check` are the slices to look at first, all classes together.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -77,6 +78,7 @@ class PredictionRecord(_RecordPart):
     fold_set: str = "other"
     seen: Seen
     chose_weights: bool = False
+    unknown_weights: tuple[str, ...] = ()
     key: str = ""
     source: tuple[str, ...] = ()
     image_hash: str = ""

@@ -263,5 +263,6 @@ class ScanPipeline:
             fold_set=self.ensemble.set_of(identity),
             seen=trained_on.seen_in_training(identity),
             chose_weights=trained_on.chose_weights(identity),
+            unknown_weights=trained_on.unknown,
             **{"files": scan.files, **fields},
         )

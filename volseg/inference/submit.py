@@ -128,7 +128,7 @@ def _scan_rows(
     prediction: Prediction, dataset: Dataset, options: MaskOptions, notes: list[str]
 ) -> list[RleRow]:
     """One scan's rows: its masks encoded, which a person may have corrected; its rle.csv has the numbers."""
-    sample = dataset.find_sample(prediction.scan)
+    sample = dataset.find_sample(prediction.identity)
     numbers = sample.slices if sample and sample.slices else source_slice_numbers(prediction)
     if not numbers:
         raise UserError(

@@ -121,7 +121,7 @@ def _load_masks(data: Path | None, folder: Path | None) -> tuple[Dataset | None,
         return None, masks.with_notes(f"{DATA} is no dataset, so there is no truth and no image.")
     dataset = Dataset.load(data or DATA)
     masks = load_masks(folder, dataset)
-    if any(dataset.find_sample(record.scan) for record in masks.predictions):
+    if any(dataset.find_sample(record.identity) for record in masks.predictions):
         return dataset, masks
     scan = masks.predictions[0].scan
     problem = f"{dataset.folder}: holds none of the predicted scans ({scan} ...)"
@@ -193,13 +193,13 @@ def _current_scores(
 
 def _score_keys(scans: Iterable[ScanScores]) -> list[tuple[str, ...]]:
     """The origins of scores: the same for scores that need not be written again."""
-    return [(scan.scan, scan.seen, scan.run, scan.made_from) for scan in scans]
+    return [(scan.scan, scan.group, scan.run, scan.made_from) for scan in scans]
 
 
 def _report_scan(
     record: Prediction, dataset: Dataset | None, scores: ScanScores | None, options: MaskOptions
 ) -> ReportScan:
-    sample = dataset.find_sample(record.scan) if dataset else None
+    sample = dataset.find_sample(record.identity) if dataset else None
     case, day = (sample.case, sample.day) if sample else (record.scan, None)
     if scores:
         volumes = {name: values["volume_ml"] for name, values in scores.values.items()}
@@ -210,7 +210,7 @@ def _report_scan(
 
 def _mask_volumes_ml(record: Prediction, dataset: Dataset | None, options: MaskOptions) -> dict[str, float]:
     """The volume of each class's mask, on its image's grid where there is one."""
-    sample = dataset.find_sample(record.scan) if dataset else None
+    sample = dataset.find_sample(record.identity) if dataset else None
     own = record.mask_file(record.classes[0]).path
     grid = read_grid(dataset.grid_file(sample) if dataset and sample else own)
     reader = MaskReader(grid, options)

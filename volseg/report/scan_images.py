@@ -22,7 +22,7 @@ def load_scan_images(
     Raises:
         UserError: files that are missing or damaged, or masks that do not fit the image.
     """
-    sample = dataset.find_sample(record.scan) if dataset else None
+    sample = dataset.find_sample(record.identity) if dataset else None
     image, labels = None, None
     if dataset and sample:
         geometry, numbers = dataset.image(sample), sample.slices

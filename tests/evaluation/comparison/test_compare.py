@@ -533,3 +533,18 @@ def test_two_tools_are_compared_on_one_truth_and_what_they_saw_is_unknown(
     predict(a, dataset, lambda _: 1, seen="scan")
     with pytest.raises(UserError, match="trained on by A only, left out"):
         compare(a, b, dataset.folder)
+
+
+def test_scans_that_chose_the_weights_of_a_side_are_told(dataset: Dataset, a: Path, b: Path) -> None:
+    predict(a, dataset, scans=ALL[:4])
+    predict(b, dataset, scans=ALL[:2], chose_weights=True)
+    predict(b, dataset, scans=ALL[2:4])
+
+    found = compare(a, b, dataset.folder)
+    assert found.notes[-1] == (
+        f"the weights of B were chosen by scans compared, so it is too good: {', '.join(ALL[:2])}"
+    )
+    assert [row.name for row in found.groups] == ["unseen cases", "unseen cases (they chose the weights)"]
+
+    predict(a, dataset, scans=ALL[:2], chose_weights=True)
+    assert compare(a, b, dataset.folder).notes[-1].startswith("both sides' weights were chosen by")

@@ -187,9 +187,22 @@ def _comparable_scans(one: ComparedPredictions, other: ComparedPredictions) -> t
         "trained on by both, left out": both if neither else [],
     }
     notes = [f"{what}: {join_names(scans)}" for what, scans in groups.items() if scans]
+    notes += _choice_notes(one, other, neither)
     if both and not neither:
         notes.append("both were trained on these scans, so this tells nothing of new ones")
     return neither or both, notes
+
+
+def _choice_notes(one: ComparedPredictions, other: ComparedPredictions, scans: list[str]) -> Iterator[str]:
+    """A line for each side whose weights were chosen by some of the scans, or for both."""
+    by_a, by_b = ([name for name in scans if side.pairs[name].origin.chose_weights] for side in (one, other))
+    if by_a and by_a == by_b:
+        yield f"both sides' weights were chosen by scans compared, so both are too good: {join_names(by_a)}"
+        return
+    for letter, chose in (("A", by_a), ("B", by_b)):
+        if chose:
+            names = join_names(chose)
+            yield f"the weights of {letter} were chosen by scans compared, so it is too good: {names}"
 
 
 def _unscored_notes(unscored: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
 from volseg.evaluation.comparison.criterion import Criterion, Pairs
-from volseg.evaluation.scan_scores import GROUPS, ScanScores
+from volseg.evaluation.scan_scores import GROUP_NAMES, ScanScores
 
 Verdict = Literal["A", "B", "open", "few", "same"]
 """The better one; "open" if the interval holds 0, "few" if there are too few cases for an interval."""
@@ -95,12 +95,11 @@ def _decide_verdict(difference: Estimate, by: Criterion) -> Verdict:
 
 def _group_by_training_exposure(pairs: Pairs) -> dict[str, list[tuple[ScanScores, ScanScores]]]:
     """The pairs by what training had seen on the side that saw more; {} if there is one such group."""
-    order = list(GROUPS)
-    most = [max((scan.seen for scan in pair), key=order.index) for pair in pairs]
+    most = [max((scan.group for scan in pair), key=GROUP_NAMES.index) for pair in pairs]
     return {
-        GROUPS[seen]: [pair for pair, of_pair in zip(pairs, most, strict=True) if of_pair == seen]
-        for seen in order
-        if seen in most and len(set(most)) > 1
+        name: [pair for pair, of_pair in zip(pairs, most, strict=True) if of_pair == name]
+        for name in GROUP_NAMES
+        if name in most and len(set(most)) > 1
     }
 
 

@@ -72,7 +72,11 @@ def _training_figures(content: ReportContent) -> Iterator[Tile]:
     best = [max(row.get("score", 0.0) for row in rows) for rows in epochs]
     if any(best):
         over = f", mean over {len(best)} runs" if len(best) > 1 else ""
-        yield "Best score", format_metric("Dice", sum(best) / len(best)), f"Dice of scans kept apart{over}"
+        yield (
+            "Best score",
+            format_metric("Dice", sum(best) / len(best)),
+            f"Dice of scans that chose the weights{over}",
+        )
 
 
 def mean_scores(content: ReportContent) -> str:

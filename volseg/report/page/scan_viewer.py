@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 
-from volseg.evaluation.scan_scores import GROUPS
 from volseg.report.page.content import ReportContent, ReportScan, format_metric
 from volseg.visualization.html_page import render
 
@@ -20,7 +19,6 @@ def scan_browser(content: ReportContent) -> str:
         "report/page/scan_viewer.html.j2",
         content=content,
         by_confidence=any(scan.record.confidence for scan in content.scans),
-        groups=GROUPS,
         header=["scan", *_score_header(content)],
         scans=[(scan, list(_score_cells(scan, content))) for scan in content.scans],
         classes={name: content.colour(name) for name in content.classes},
