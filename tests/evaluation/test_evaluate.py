@@ -533,10 +533,11 @@ def test_resampling_is_told_in_the_result_and_its_scores_are_its_own(dataset: Da
         evaluate(out, dataset.folder, workers=1)
     scores = evaluate(out, dataset.folder, workers=1, options=MaskOptions(resample=True))
 
-    assert ["resampled" in note for note in scores.notes] == [True, True]
+    told = tuple(note for note in scores.notes if "resampled" in note)
+    assert len(told) == 2
     assert lines(out)["case1_day0", "stomach", "HD"] == 1.5
     assert summary(out)["notes"] == list(scores.notes)
-    assert score_files.read(out)["case1_day0"].notes == scores.notes
+    assert score_files.read(out)["case1_day0"].notes == told
 
 
 def test_files_of_other_programs_are_not_replaced(dataset: Dataset, out: Path, tmp_path: Path) -> None:
