@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from tests import predicted, tiny
 from volseg.data.dataset import Dataset
@@ -242,3 +243,41 @@ def test_masks_of_another_image_than_the_datasets_scan_of_their_name_are_refused
             load_masks(out, other)
     else:
         assert len(load_masks(out, other).predictions) == 1
+
+
+def test_a_map_that_names_its_values_itself_is_taken_by_these_names(dataset: Dataset, out: Path) -> None:
+    """TotalSegmentator's file of all classes, and 3D Slicer's segmentation."""
+    text = "".join(
+        f'<Label Key="{value}" Red="0.1"><![CDATA[{name}]]></Label>'
+        for value, name in ((1, "stomach"), (2, "heart"), (7, "large_bowel"))
+    )
+    image = nibabel.Nifti1Image(label_map(dataset, SCANS[0]), tiny.AFFINE)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(0, f"<CaretExtension>{text}".encode()))
+    out.mkdir(parents=True)
+    nibabel.save(image, out / f"{SCANS[0]}.nii.gz")
+    segmentation = sitk.GetImageFromArray(label_map(dataset, SCANS[1]))
+    for key, value in (("Segment0_Name", "large_bowel"), ("Segment0_LabelValue", "2")):
+        segmentation.SetMetaData(key, value)
+    for key, value in (("Segment1_LabelValue", "5"), ("Segment1_Name", "stomach")):
+        segmentation.SetMetaData(key, value)
+    sitk.WriteImage(segmentation, str(out / f"{SCANS[1]}.seg.nrrd"), True)
+
+    found = classes_found(out, dataset)
+
+    values = [{name: values for name, (_, values) in found[scan].items()} for scan in SCANS]
+    assert values == [{"large_bowel": (7,), "stomach": (1,)}, {"large_bowel": (2,), "stomach": (5,)}]
+    assert not any("order" in note for note in load_masks(out, dataset).notes)
+    image.header.extensions[0] = nibabel.nifti1.Nifti1Extension(
+        0, text.replace("stomach", "Stomach").encode()
+    )
+    nibabel.save(image, out / f"{SCANS[0]}.nii.gz")
+    assert "its header names no stomach, did you mean Stomach?" in refusal(out, dataset)
+
+
+def test_images_beside_the_folder_of_masks_are_no_masks(dataset: Dataset, out: Path) -> None:
+    write_folders(out, dataset, "segmentations")
+    for scan in SCANS:
+        save(np.zeros(tiny.SHAPE, np.int16), out / scan / "ct.nii.gz")
+
+    file = "case1_day0/segmentations/stomach.nii.gz"
+    assert classes_found(out, dataset)["case1_day0"]["stomach"] == (file, ())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from volseg.data.dataset import Dataset
+from volseg.data.label_names import read_label_names
 from volseg.data.layouts.nifti.datalist import read_class_values
 from volseg.data.mask_files import MaskFile
 from volseg.data.volume_files import split_ending
@@ -104,8 +105,10 @@ def _take_masks(folder: Path, found: _Found, dataset: Dataset) -> MaskFolder:
     problems = [*_double_files(maps, folders, dataset), *_missing_classes(folder, folders, dataset)]
     if problems:
         raise UserError.from_problems(problems)
-    meaning = _map_meaning(folder, dataset) if maps else _Meaning({}, (), ())
-    masks = {name: _classes_of_map(paths[0], meaning) for name, paths in maps.items()}
+    masks = {name: _self_named_classes(paths[0], dataset) for name, paths in maps.items()}
+    nameless = [name for name, files in masks.items() if not files]
+    meaning = _map_meaning(folder, dataset) if nameless else _Meaning({}, (), ())
+    masks |= {name: _classes_of_map(maps[name][0], meaning) for name in nameless}
     masks |= {name: _classes_of_files(files, dataset) for name, files in folders.items()}
     notes = (
         f"{folder}: no {RECORD}: what made these masks, and whether it was trained on the scans, is unknown",
@@ -130,7 +133,7 @@ def _has_records(folder: Path) -> bool:
 
 def _find_volumes(folder: Path) -> _Found:
     inner = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    folders = {path.name: _volumes(path) or _volumes(path / FILE_A_CLASS) for path in inner}
+    folders = {path.name: _volumes(path / FILE_A_CLASS) or _volumes(path) for path in inner}
     return _Found(_volumes(folder), {name: files for name, files in folders.items() if files})
 
 
@@ -214,6 +217,16 @@ def _map_meaning(folder: Path, dataset: Dataset) -> _Meaning:
     told = ", ".join(f"{number} {name}" for number, name in enumerate(dataset.classes, start=1))
     note = f"{folder}: no dataset.json names the values in its maps: taken as {told}, the dataset's order"
     return _Meaning(values, tuple(range(1, len(values) + 1)), (note,))
+
+
+def _self_named_classes(path: Path, dataset: Dataset) -> dict[str, MaskFile]:
+    """The classes by the names in a map's own header; none where it has no names."""
+    named = read_label_names(path)
+    lacking = [name for name in dataset.classes if name not in named]
+    if named and lacking:
+        near = _near_hint(lacking[0], [*named])
+        raise UserError(f"{path}: its header names no {lacking[0]}{near}; it names {join_names([*named])}")
+    return {name: MaskFile(path, named[name]) for name in dataset.classes if named}
 
 
 def _classes_of_map(path: Path, meaning: _Meaning) -> dict[str, MaskFile]:
