@@ -26,12 +26,14 @@ from volseg.inference.confidence.calibration_file import (
     ReferenceRanges,
 )
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
+from volseg.inference.tables import NOT_CALIBRATED
 from volseg.postprocessing import Threshold
 from volseg.report import report as stage
 from volseg.report.report import report
 from volseg.runs import run_files as runs
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
+from volseg.runs.trained_on import TrainedOn
 from volseg.system import hardware
 from volseg.system.files import file_sha256
 
@@ -368,7 +370,7 @@ def test_of_a_mask_that_was_drawn_by_hand_no_confidence_is_told_and_its_own_volu
 def test_what_is_not_calibrated_is_said(out):
     confident(out, SCANS[0], 0.8, calibrated=False)
     text = text_of(out)
-    assert "Here confidence is not calibrated; run `volseg calibrate RUN`, then infer again" in text
+    assert f"Here {NOT_CALIBRATED}: as it is" in text
     assert [row[2] for row in looked_at(text)] == ["0.80"]
 
     confident(out, SCANS[1], 0.9)
@@ -488,6 +490,28 @@ def test_what_was_found_for_other_weights_is_not_told(dataset):
 
     assert titles(text_of("five/fold0"))[0] == "Learning"
     assert "<h3>five/fold1, five/fold2, five/fold3, five/fold4: 9 scans of" in text_of("five")
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "tune.json"])
+def test_a_foreign_file_beside_a_run_is_told_and_stops_nothing(dataset, name):
+    run = trained(Path("runs/tiny"), dataset)
+    (run.folder / name).write_text('{"scale": 1.25}')
+
+    done = report("tiny")
+
+    assert any(note.startswith(f"{run.folder / name}: ") for note in done.notes)
+    assert titles(done.path.read_text(encoding="utf-8"))[0] == "Learning"
+
+
+def test_what_the_first_weights_saw_is_told_where_a_run_is(dataset):
+    run = trained(Path("runs/tiny"), dataset)
+    first = TrainedOn(fitted=(run.facts.identity_of(SCANS[2]),), unknown=("bundle/model.pt",))
+    run.facts.model_copy(update={"inherited": first}).write(run.folder)
+
+    notes = report("tiny").notes
+
+    assert any(f"had seen scans kept from it, whose scores are too good: {SCANS[2]}" in n for n in notes)
+    assert any(note.endswith("began with saw: bundle/model.pt.") for note in notes)
 
 
 # What it is of

@@ -48,6 +48,21 @@ def test_a_run_and_its_ancestors_are_known_from_the_file_of_weights(tmp_path: Pa
     assert Run.open(grandchild.parent).facts.trained_on == found
 
 
+def test_scans_kept_from_a_training_that_the_first_weights_had_seen_are_named(tmp_path: Path) -> None:
+    old = make_run(tmp_path / "old", "a", "b", images={"a": "image of a"}, cases={"a": "anna"})
+    again = {"renamed": "image of a", "d": "image of d"}
+    facts = Run.open(make_run(tmp_path / "child", "d", "renamed", images=again).parent).facts
+    other_day = facts.model_copy(update={"unseen_cases": ("new",), "cases": {"new": "anna"}})
+    stranger = facts.model_copy(update={"unseen_cases": ("a",), "images": {**again, "a": "another's"}})
+
+    def leaked(splits: RunSplits) -> tuple[str, ...]:
+        return splits.model_copy(update={"inherited": read_trained_on(old)}).leaked_scans
+
+    assert leaked(facts) == ("renamed",)
+    assert leaked(other_day) == ("new",)
+    assert leaked(stranger) == ()
+
+
 def _absent(splits: Path) -> None:
     splits.unlink()
 

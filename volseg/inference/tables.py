@@ -10,7 +10,7 @@ from rich.table import Table
 from volseg.inference.prediction_folder import Confidence, PredictionRecord
 
 SHOWN = 20
-NOT_CALIBRATED = "confidence is not calibrated; run `volseg calibrate RUN`, then infer again"
+NOT_CALIBRATED = "confidence is not calibrated; after `volseg calibrate RUN` that of single networks is"
 STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from volseg.arguments import RUNS
 from volseg.config.config import parse_sections
 from volseg.errors import UserError
+from volseg.formatting import join_names
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.prediction_folder import Prediction
@@ -54,8 +55,14 @@ def find_prediction_runs(records: Sequence[Prediction], predictions: Path) -> Ru
 
 
 def _problem_notes(infos: Sequence[RunInfo]) -> Iterator[str]:
-    """Lines on files of calibration or tuning that are not ours, and on weights of unknown scans."""
+    """Lines on files that are not ours, and on scans that the first weights had seen, or may have."""
     yield from dict.fromkeys(problem for info in infos for problem in info.problems)
+    for info in infos:
+        if leaked := info.run.facts.leaked_scans:
+            yield (
+                f"{info.name}: the weights that training began with had seen scans kept from it, whose "
+                f"scores are too good: {join_names(leaked)}."
+            )
     unknown = dict.fromkeys(name for info in infos for name in info.run.facts.trained_on.unknown)
     if unknown:
         yield f"It is not known which scans the weights that training began with saw: {', '.join(unknown)}."

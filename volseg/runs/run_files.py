@@ -9,7 +9,7 @@ from volseg.data.image_identity import ScanIdentity
 from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError
 from volseg.runs import config_files
-from volseg.runs.trained_on import Seen, TrainedOn
+from volseg.runs.trained_on import SEEN, Seen, TrainedOn
 from volseg.schema import ClassName, ScanName, Section
 from volseg.system.json_files import JsonFile
 
@@ -104,6 +104,18 @@ class RunSplits(JsonFile):
     def validation_scans(self) -> tuple[ScanIdentity, ...]:
         """The scans by which the best weights were chosen."""
         return tuple(map(self.identity_of, (*self.unseen_cases, *self.later_days)))
+
+    @property
+    def leaked_scans(self) -> tuple[str, ...]:
+        """Scans kept from this training of which that of its first weights has seen more."""
+        own = TrainedOn(fitted=tuple(map(self.identity_of, self.train)))
+        kept = tuple(map(self.identity_of, (*self.unseen_cases, *self.later_days, *self.hold_out)))
+        before = (self.inherited or TrainedOn()).for_dataset((*own.fitted, *kept))
+        return tuple(
+            scan.name
+            for scan in kept
+            if SEEN.index(before.seen_in_training(scan)) < SEEN.index(own.seen_in_training(scan))
+        )
 
     def identity_of(self, scan: str) -> ScanIdentity:
         """What tells a scan of this run from others."""

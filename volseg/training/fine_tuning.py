@@ -16,7 +16,7 @@ from volseg.runs.ancestry import read_trained_on
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, WEIGHTS, RunSplits
-from volseg.runs.trained_on import SEEN, TrainedOn
+from volseg.runs.trained_on import TrainedOn
 from volseg.system.json_files import read_json, write_json
 from volseg.training.pretrained_weights import (
     LoadResult,
@@ -87,7 +87,7 @@ def load_start(run: Run, network: nn.Module, start: StartWeights | None) -> None
         source=start.source,
         file=str(weights.file),
         sha256=weights.sha256,
-        seen=tuple(_validation_scans_seen(run.facts)),
+        seen=run.facts.leaked_scans,
         of_unknown_scans=run.facts.trained_on.unknown,
         **load_weights(network, weights).model_dump(),
     )
@@ -160,17 +160,6 @@ def with_ancestors(facts: RunSplits, start: StartWeights | None) -> RunSplits:
     return facts.model_copy(
         update={"inherited": read_trained_on(start.weights.file) if start else TrainedOn()}
     )
-
-
-def _validation_scans_seen(facts: RunSplits) -> Iterator[str]:
-    """Scans kept from this training of which that of its first weights has seen more."""
-    names = (*facts.unseen_cases, *facts.later_days, *facts.hold_out)
-    scans = [facts.identity_of(name) for name in names]
-    before = (facts.inherited or TrainedOn()).for_dataset(map(facts.identity_of, (*facts.train, *names)))
-    own = TrainedOn(fitted=tuple(map(facts.identity_of, facts.train)))
-    for scan in scans:
-        if SEEN.index(before.seen_in_training(scan)) < SEEN.index(own.seen_in_training(scan)):
-            yield scan.name
 
 
 def _read_record(path: Path) -> WeightsRecord | None:
