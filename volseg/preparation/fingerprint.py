@@ -12,6 +12,7 @@ import numpy as np
 
 from volseg.data.image_identity import hash_of_checksums, image_checksum, slice_checksum
 from volseg.data.layouts.raw_dataset import Mask
+from volseg.data.packed_mask import PackedMask
 from volseg.data.preprocessing.intensity_scaling import BLANK_SHARE, Levels, Percentiles, count_flattened
 from volseg.data.volume import Affine, Array, Volume
 from volseg.schema import Section
@@ -89,7 +90,7 @@ def measure_scan(
 ) -> Fingerprint:
     """The fingerprint of channels (X, Y, Z) on one grid and of a bool mask for each class on the same grid.
 
-    One mask of `exclusive` classes is in memory at a time.
+    One mask is in memory at a time.
     """
     import nibabel
 
@@ -239,9 +240,9 @@ def _enclosed_pixels(body: Mask) -> Mask:
 
 
 def _count_overlaps(masks: Mapping[str, Mask]) -> Iterator[tuple[str, int]]:
-    for (name, mask), (other, other_mask) in combinations(dict(masks).items(), 2):
-        shared = _slices_first(mask) & _slices_first(other_mask)
-        yield f"{name} & {other}", int(np.count_nonzero(shared))
+    packed = {name: PackedMask.from_mask(mask) for name, mask in masks.items()}
+    for (name, mask), (other, other_mask) in combinations(packed.items(), 2):
+        yield f"{name} & {other}", mask.count_shared(other_mask)
 
 
 def _body_bounds(voxels: Array, blank: float | None) -> tuple[Array, Array]:

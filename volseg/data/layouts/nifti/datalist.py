@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,9 @@ from volseg.data.layouts.raw_dataset import Part
 from volseg.data.volume_files import ENDINGS, folder_content
 from volseg.errors import UserError, short_repr
 from volseg.formatting import first_few, natural_key
-from volseg.schema import name_fault
 from volseg.system.json_files import unique_keys
 
 FILE = "dataset.json"
-LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
 LISTS: dict[str, Part] = {"training": "train", "validation": "train", "test": "test", "testing": "test"}
 EXPECTED = (
     f"expected {FILE} of Decathlon or nnU-Net, or a MONAI datalist: "
@@ -119,7 +116,7 @@ def _class_values(labels: Any, listing: Datalist) -> ClassValues | None:
         by_number = bool(_NUMBER.fullmatch(key)) and isinstance(value, str)
         name, numbers = (value, key) if by_number else (key, value)
         values = _label_numbers(str(name), numbers, place, listing)
-        safe = _safe_class_name(str(name), listing) if values else ""
+        safe = listing.safe_class_name(str(name)) if values else ""
         if safe in classes:
             listing.problems.append(f"{place}: two classes would be called {safe}")
         if values:
@@ -146,15 +143,6 @@ def _label_numbers(name: str, numbers: Any, place: str, listing: Datalist) -> tu
     return ()
 
 
-def _safe_class_name(name: str, listing: Datalist) -> str:
-    """A class name that can be a file's."""
-    safe = re.sub(r"[^\w.+-]+", "_", name).strip("._-")[:LONGEST_CLASS] or "unnamed"
-    safe = f"{safe}_" if name_fault(safe) else safe  # a device of Windows
-    if safe != name:
-        listing.renamed[name] = safe
-    return safe
-
-
 def _channel_names(value: Any) -> tuple[str, ...]:
     """The channels, in order of their numbers."""
     if isinstance(value, dict):
@@ -173,11 +161,10 @@ def _numbered_channels(entries: Sequence[DatalistEntry]) -> tuple[str, ...]:
 def _datalist_entries(content: dict[str, Any], listing: Datalist) -> list[DatalistEntry]:
     """Entries of the lists `training`, `validation` and `test`."""
     entries = []
-    safe = partial(_safe_class_name, listing=listing)
     for key, part in LISTS.items():
         items = content.get(key, [])
         for position, item in enumerate(items if isinstance(items, list) else [items]):
-            entry = read_item(item, f"{key}[{position}]", part, listing, safe)
+            entry = read_item(item, f"{key}[{position}]", part, listing)
             entries += [entry] if entry else []
         if isinstance(items, list) and any(isinstance(item, dict) and "fold" in item for item in items):
             listing.notes.append(f"{listing.path}: its folds are not used; volseg deals its own, by case")

@@ -1,6 +1,6 @@
 """The items of a MONAI datalist: images, labels in one file or a file a class, case and day."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ from volseg.schema import name_fault
 
 ITEM = '{"image": FILE or [FILE, ...], "label": FILE or {CLASS: FILE, ...}}'
 CASE_KEYS = ("case", "subject", "patient")
-SafeName = Callable[[str], str]
 
 
-def read_item(item: Any, place: str, part: Part, listing: Datalist, safe: SafeName) -> DatalistEntry | None:
+def read_item(item: Any, place: str, part: Part, listing: Datalist) -> DatalistEntry | None:
     """The scan of an item, or None for one whose fault is among the listing's problems then."""
     item = {"image": item} if file_names.is_path(item) else item
     images = _image_names(item.get("image")) if isinstance(item, dict) else []
-    labels = _label_names(item.get("label"), listing, safe) if isinstance(item, dict) else None
+    labels = _label_names(item.get("label"), listing) if isinstance(item, dict) else None
     if not images or labels is None:
         listing.problems.append(f"{listing.path}: {place}: {short_repr(item)}; expected {ITEM}")
         return None
@@ -50,7 +49,7 @@ def _image_names(images: Any) -> list[str]:
     return images if valid else []
 
 
-def _label_names(label: Any, listing: Datalist, safe: SafeName) -> str | dict[str, str] | None:
+def _label_names(label: Any, listing: Datalist) -> str | dict[str, str] | None:
     """The file of a map of labels ('' for none), or the file of each class; None for another form."""
     if label in (None, "", [], {}):
         return ""
@@ -59,7 +58,7 @@ def _label_names(label: Any, listing: Datalist, safe: SafeName) -> str | dict[st
         names = [name for name, _ in listing.values or ()]
         label = dict(zip(names, label, strict=True)) if len(names) == len(label) else None
     if isinstance(label, dict):
-        masks = {safe(name): file for name, file in label.items()}
+        masks = {listing.safe_class_name(name): file for name, file in label.items()}
         return masks if len(masks) == len(label) and all(map(file_names.is_path, masks.values())) else None
     return label if file_names.is_path(label) else None
 

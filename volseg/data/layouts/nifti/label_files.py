@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.data import volume_files
 from volseg.data.layouts.raw_dataset import Mask
 from volseg.data.mask_files import NEARLY, MaskFile, MaskReader
+from volseg.data.packed_mask import PackedMask
 from volseg.data.volume import Array, Volume, turned_like
 from volseg.errors import UserError
 from volseg.formatting import first_few
@@ -42,29 +42,6 @@ class LabelMap(Mapping[str, Mask]):
 
     def __len__(self) -> int:
         return len(self.meaning)
-
-
-@dataclass(frozen=True)
-class PackedMask:
-    """A mask as the bits of the box around it."""
-
-    shape: tuple[int, ...]
-    box: tuple[slice, ...]
-    bits: npt.NDArray[np.uint8]
-
-    @classmethod
-    def from_mask(cls, mask: Mask) -> "PackedMask":
-        """The mask without what is empty around it."""
-        indices = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        box = tuple(slice(int(i[0]), int(i[-1]) + 1) if i.size else slice(0) for i in indices)
-        return cls(mask.shape, box, np.packbits(mask[box]))
-
-    def unpack(self) -> Mask:
-        """The mask (X, Y, Z)."""
-        mask = np.zeros(self.shape, dtype=bool)
-        inside = mask[self.box]
-        inside[...] = np.unpackbits(self.bits, count=inside.size).reshape(inside.shape)
-        return mask
 
 
 @dataclass(frozen=True)

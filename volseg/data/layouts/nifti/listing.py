@@ -1,5 +1,6 @@
 """What a listing of volumes says: its classes, channels and scans."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from volseg.data.layouts.nifti.near_names import NearNames
 from volseg.data.layouts.raw_dataset import Part
 from volseg.errors import short_repr
 from volseg.formatting import first_few
+from volseg.schema import name_fault
+
+LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
 
 
 class DatalistEntry(NamedTuple):
@@ -53,6 +57,14 @@ class Datalist:
         """Add a note once."""
         if note not in self.notes:
             self.notes.append(note)
+
+    def safe_class_name(self, name: str) -> str:
+        """A class name that can be a file's; a note tells if it is another."""
+        safe = re.sub(r"[^\w.+-]+", "_", name).strip("._-")[:LONGEST_CLASS] or "unnamed"
+        safe = f"{safe}_" if name_fault(safe) else safe  # a device of Windows
+        if safe != name:
+            self.renamed[name] = safe
+        return safe
 
     def renaming_notes(self) -> Iterator[str]:
         """A line on classes that are called otherwise than in the listing."""

@@ -23,7 +23,12 @@ def find_scan_folders(root: Path) -> list[Path]:
 def read_folders(root: Path, folders: Sequence[Path]) -> Datalist:
     """A listing of scan folders; its classes are those whose files every scan has."""
     listing = Datalist(root, near=NearNames(root))
-    masks = {folder: _volumes_by_stem(folder / FOLDER) for folder in folders}
+    masks = {
+        folder: {
+            listing.safe_class_name(name): path for name, path in _volumes_by_stem(folder / FOLDER).items()
+        }
+        for folder in folders
+    }
     counts = Counter(name for files in masks.values() for name in files)
     classes = sorted((name for name, count in counts.items() if count == len(folders)), key=natural_key)
     others = sorted({*counts} - {*classes}, key=natural_key)
@@ -48,6 +53,12 @@ def read_folders(root: Path, folders: Sequence[Path]) -> Datalist:
     if len(kinds) > 1:
         listing.add_note(f"{root}: images of different names are one channel: {', '.join(kinds)}")
     return listing
+
+
+def _named_masks(folder: Path, listing: Datalist) -> dict[str, Path]:
+    """The masks of a scan by the names of their classes."""
+    files = _volumes_by_stem(folder / FOLDER)
+    return {listing.safe_class_name(name): path for name, path in files.items()}
 
 
 def _volumes_by_stem(folder: Path) -> dict[str, Path]:
