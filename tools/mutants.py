@@ -86,16 +86,17 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def run_tests(tree: Path, modules: Sequence[str], *, slow: bool = False) -> int:
+def run_tests(tree: Path, modules: Sequence[str], *, slow: bool = False, quiet: bool = True) -> int:
     """The exit code of pytest on some modules of a tree; that of a failed test where they hang."""
     data = os.environ.get("VOLSEG_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "VOLSEG_TEST_DATA": data}
     environment = {**os.environ, **settings}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *modules]
     command += ["-m", ""] if slow else []
+    limit = LIMIT_S if quiet else None
     try:
         done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, check=False, timeout=LIMIT_S
+            command, cwd=tree, env=environment, capture_output=quiet, check=False, timeout=limit
         )
     except subprocess.TimeoutExpired:
         return FAILED
@@ -122,7 +123,7 @@ def try_mutants(mutants: Sequence[Mutant], jobs: int) -> int:
             trees.put(tree)
         for slow in (False, True):
             modules = sorted({name for one in mutants if one.slow == slow for name in one.modules})
-            if modules and run_tests(tree, modules, slow=slow) != PASSED:
+            if modules and run_tests(tree, modules, slow=slow, quiet=False) != PASSED:
                 print("the tests fail without any mutant; mend them first", file=sys.stderr)
                 return 2
         noticed, broken = 0, 0
