@@ -1,7 +1,7 @@
 """A volume: voxels with the affine to the patient's world (NIfTI, RAS+ mm)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,6 +14,8 @@ from volseg.formatting import format_size
 Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 SAME_GRID = 0.05  # of a voxel: other tools round voxel sizes and origins, and no mask moves by that
+FLAT = 1e-3  # of the volume that a voxel of these sides has: its axes lie in a plane
+NIFTI_UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 ROUNDING = 1e-4  # of a voxel: what storing an affine in 32 bits changes
 
 
@@ -31,6 +33,17 @@ class NiftiPlace:
     offset: tuple[float, ...]
     sform: tuple[tuple[float, ...], ...]
     unit: int
+
+    def affines_mm(self) -> Iterator[Affine]:
+        """The affines of the sform and the qform, of those that are set and can be a volume's."""
+        from nibabel.quaternions import fillpositive, quat2mat
+
+        if self.sform_code:
+            yield from _usable(self.sform, NIFTI_UNITS_MM[self.unit])
+        if self.qform_code and np.square(self.quaternion).sum() <= 1 + ROUNDING:
+            sizes = np.array(self.pixdim[1:4]) * (1, 1, -1 if self.pixdim[0] < 0 else 1)
+            turn = quat2mat(fillpositive(np.array(self.quaternion), -ROUNDING)) * sizes
+            yield from _usable(np.column_stack([turn, self.offset]), NIFTI_UNITS_MM[self.unit])
 
 
 @dataclass(frozen=True)
@@ -75,11 +88,25 @@ class Volume:
 
 
 def turned_like(volume: Volume, reference: Volume) -> Volume | None:
-    """The volume with its axes exchanged and reversed such that it lies on the reference's grid.
+    """The volume, its axes exchanged and reversed such that it lies on the reference's grid.
 
-    No voxel is resampled. None where no turn of axes does it.
+    No voxel is resampled; a volume on that grid is returned as it is. None where no turn of axes does it.
+    Where qform and sform of the reference's header disagree, a volume that lies on the other one was drawn
+    by a program that goes by it, and fits as well.
     """
-    ratios = np.linalg.solve(reference.affine, volume.affine)[:3, :3]  # from its axes to the reference's
+    if volume.same_grid(reference):
+        return volume
+    turned = _turned_onto(volume, reference.affine, reference.voxels.shape)
+    if turned is None and reference.place:
+        for affine in reference.place.affines_mm():
+            other = _turned_onto(volume, affine, reference.voxels.shape)
+            turned = turned or (other and Volume(other.voxels, reference.affine))
+    return turned
+
+
+def _turned_onto(volume: Volume, affine: Affine, shape: tuple[int, ...]) -> Volume | None:
+    """The volume with its axes turned to those of an affine, if it is then the grid of this shape."""
+    ratios = np.linalg.solve(affine, volume.affine)[:3, :3]  # from its axes to the affine's
     turn = np.rint(ratios)
     if not (np.abs(turn).sum(axis=0) == 1).all() or not (np.abs(turn).sum(axis=1) == 1).all():
         return None
@@ -91,7 +118,16 @@ def turned_like(volume: Volume, reference: Volume) -> Volume | None:
     back[axes, np.arange(3)] = steps
     back[axes, 3] = np.where(steps < 0, last, 0)
     turned = Volume(voxels, volume.affine @ back)
-    return turned if turned.same_grid(reference) else None
+    fits = voxels.shape == shape and affine_distance(affine, turned.affine, shape) <= SAME_GRID
+    return turned if fits else None
+
+
+def _usable(rows: npt.ArrayLike, unit_mm: float) -> Iterator[Affine]:
+    """The affine of these three rows, if it is one of a volume."""
+    affine: Affine = np.vstack([np.asarray(rows, dtype=np.float64) * unit_mm, (0, 0, 0, 1)])
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > FLAT * sizes.prod():
+        yield affine
 
 
 def affine_distance(affine: Affine, other: Affine, shape: Sequence[int]) -> float:

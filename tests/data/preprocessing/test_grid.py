@@ -143,6 +143,16 @@ def test_levels_are_those_of_all_voxels_in_training_and_inference(dtype) -> None
     assert np.array_equal(inputs.read_box(inputs.full_box), image)
 
 
+def test_a_channel_whose_axes_were_turned_is_turned_back() -> None:
+    one = Volume(np.random.default_rng(0).random((4, 5, 6)), stack_affine((1.5, 1.5), 3))
+    back = one.affine @ np.array([[0, -1, 0, 3], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    other = Volume(one.voxels[::-1].transpose(1, 0, 2), back)
+
+    _, image = stack_channels([one, other], None, Window(low=0, high=1))
+
+    assert np.array_equal(image[0], image[1])
+
+
 def test_channels_on_other_grids_are_refused() -> None:
     one = Volume(np.ones((4, 4, 4)), np.eye(4))
     other = Volume(np.ones((4, 4, 4)), np.diag([2.0, 1, 1, 1]))

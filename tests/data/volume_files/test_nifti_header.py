@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
 from volseg.data import volume_files
-from volseg.data.volume import Volume
+from volseg.data.volume import Volume, turned_like
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 
@@ -184,6 +184,23 @@ def test_several_members_of_gzip_are_one_file_without_a_word(tmp_path) -> None:
 
     assert told(path) == ""
     assert np.array_equal(volume_files.read(path).voxels, volume_files.read(tmp_path / "good.nii").voxels)
+
+
+@pytest.mark.parametrize("unit", ["mm", "micron"])
+@pytest.mark.parametrize("followed", ["sform", "qform"])
+def test_a_label_drawn_by_either_form_of_its_image_fits(tmp_path, followed, unit) -> None:
+    factor = np.diag([1000, 1000, 1000, 1]) if unit == "micron" else np.eye(4)
+    forms = {"sform": AFFINE, "qform": moved(12, -7, 9) @ np.diag([-1, 1, -1, 1])}
+    path = save(tmp_path / "v.nii.gz", factor @ forms["sform"], qform=factor @ forms["qform"], unit=unit)
+    image = volume_files.read(path)
+    label = Volume(image.voxels > 50, forms[followed])
+
+    fitting = turned_like(label, image)
+
+    assert fitting is not None
+    assert np.array_equal(fitting.voxels, label.voxels)
+    assert fitting.same_grid(image)
+    assert turned_like(Volume(label.voxels, moved(3, 0, 0)), image) is None
 
 
 def test_a_place_is_of_the_grid_and_not_of_turned_axes() -> None:

@@ -25,7 +25,7 @@ from volseg.data.preprocessing.resampling import (
     resample_volume,
     source_range,
 )
-from volseg.data.volume import Array, Volume
+from volseg.data.volume import Array, Volume, turned_like
 from volseg.errors import UserError
 from volseg.schema import Spacing
 
@@ -117,17 +117,18 @@ class NetworkInput:
     def from_channels(
         cls, channels: Sequence[Volume], spacing_mm: Spacing | None, intensity: Percentiles | Window
     ) -> "NetworkInput":
-        """The input of a scan's native channels, refused on different grids."""
+        """The input of a scan's native channels, refused on different grids; turned axes are turned back."""
         first = channels[0]
-        for number, channel in enumerate(channels[1:], start=2):
-            if not channel.same_grid(first):
+        fitting = [turned_like(channel, first) for channel in channels]
+        for number, (channel, fits) in enumerate(zip(channels, fitting, strict=True), start=1):
+            if fits is None:
                 raise UserError(
                     f"channel {number} has the shape {channel.voxels.shape} and spacing "
                     f"{channel.spacing_mm} mm, channel 1 {first.voxels.shape} and {first.spacing_mm} "
                     "mm, or lies elsewhere; resample them to one grid"
                 )
         grid = NetworkGrid.from_volume(first, spacing_mm)
-        oriented = tuple(grid.orient(channel.voxels) for channel in channels)
+        oriented = tuple(grid.orient(channel.voxels) for channel in filter(None, fitting))
         return cls(grid, oriented, tuple(intensity.levels(channel.voxels) for channel in channels))
 
     @property

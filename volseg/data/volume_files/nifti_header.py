@@ -9,10 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from volseg.data.volume import LARGEST_MM, SAME_GRID, SMALLEST_MM, Affine, NiftiPlace, affine_distance
+from volseg.data.volume import (
+    LARGEST_MM,
+    NIFTI_UNITS_MM,
+    SAME_GRID,
+    SMALLEST_MM,
+    Affine,
+    NiftiPlace,
+    affine_distance,
+)
 
 LENGTH = 540  # bytes of the longer of the two forms
-UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
 SHEAR_TOLD = 0.02  # degrees off a right angle; storing in 32 bits makes a thousandth
 SHEAR_UNUSABLE = 1.0
@@ -69,14 +76,14 @@ class NiftiHeader:
         if affine is None:
             affine = self._read_form("sform") if self._code("sform") else self.fields.get_base_affine()
         in_mm: Affine = np.array(affine, dtype=np.float64)
-        in_mm[:3] *= UNITS_MM.get(self.unit, 1.0)
+        in_mm[:3] *= NIFTI_UNITS_MM.get(self.unit, 1.0)
         return in_mm
 
     @property
     def place(self) -> NiftiPlace:
         """What masks on this grid take over; voxel sizes that are none follow the affine."""
         one = self.raw
-        sizes = np.linalg.norm(self.affine[:3, :3], axis=0) / UNITS_MM.get(self.unit, 1.0)
+        sizes = np.linalg.norm(self.affine[:3, :3], axis=0) / NIFTI_UNITS_MM.get(self.unit, 1.0)
         pixdim = [float(one["pixdim"][0])] + [
             float(stated) if np.isfinite(stated) and stated > 0 else float(size)
             for stated, size in zip(one["pixdim"][1:4], sizes, strict=True)
@@ -88,7 +95,7 @@ class NiftiHeader:
             quaternion=tuple(float(one[f"quatern_{name}"]) for name in "bcd"),
             offset=tuple(float(one[f"qoffset_{name}"]) for name in "xyz"),
             sform=tuple(tuple(map(float, one[f"srow_{name}"])) for name in "xyz"),
-            unit=self.unit if self.unit in UNITS_MM else 0,
+            unit=self.unit if self.unit in NIFTI_UNITS_MM else 0,
         )
 
     def oddities(self) -> list[str]:
@@ -113,7 +120,7 @@ class NiftiHeader:
         if self._sform is not None and self._qform is not None:
             shape = (*self.shape, 1, 1, 1)[:3]
             if affine_distance(self._sform, self._qform, shape) > SAME_GRID:
-                far = corner_distance(self._sform, self._qform, shape) * UNITS_MM.get(self.unit, 1.0)
+                far = corner_distance(self._sform, self._qform, shape) * NIFTI_UNITS_MM.get(self.unit, 1.0)
                 odd.append(
                     f"its qform and sform disagree by {far:.3g} mm at the farthest corner; volseg goes by "
                     f"the {followed}, programs that go by the other see the image elsewhere"
@@ -123,7 +130,7 @@ class NiftiHeader:
     def _unit_oddities(self) -> list[str]:
         if self.unit in UNIT_NAMES:
             return [f"its header gives lengths in {UNIT_NAMES[self.unit]}; they were converted to mm"]
-        if self.unit not in UNITS_MM:
+        if self.unit not in NIFTI_UNITS_MM:
             return [f"its header has an unknown unit of lengths (code {self.unit}); taken for mm"]
         return []
 
@@ -146,7 +153,7 @@ class NiftiHeader:
         affine = self._read_form(name) if self._code(name) else None
         if affine is None or not np.isfinite(affine).all():
             return None
-        sizes = np.linalg.norm(affine[:3, :3], axis=0) * UNITS_MM.get(self.unit, 1.0)
+        sizes = np.linalg.norm(affine[:3, :3], axis=0) * NIFTI_UNITS_MM.get(self.unit, 1.0)
         plausible = sizes.min() >= SMALLEST_MM and sizes.max() <= LARGEST_MM
         return affine if plausible and shear_degrees(affine) < 89 else None
 

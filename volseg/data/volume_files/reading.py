@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volseg.data.volume import LARGEST_MM, SMALLEST_MM, Affine, Array, Volume
+from volseg.data.volume import FLAT, LARGEST_MM, SMALLEST_MM, Affine, Array, Volume
 from volseg.data.volume_files import other_formats
 from volseg.data.volume_files.endings import PROMISED, split_ending
 from volseg.data.volume_files.file_content import GZIP, content_fault, file_content, missing_reason, read_head
@@ -15,7 +15,6 @@ from volseg.data.volume_files.nifti_header import LENGTH, NiftiHeader
 from volseg.errors import UserError
 
 PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
-FLAT = 1e-3  # of the volume that a voxel of these sides has: its axes lie in a plane
 
 
 class VolumeHeader(NamedTuple):

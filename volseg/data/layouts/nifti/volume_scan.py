@@ -18,7 +18,7 @@ from volseg.data.layouts.nifti.label_files import (
     read_masks,
 )
 from volseg.data.layouts.raw_dataset import Masks, RawScan, file_stamps
-from volseg.data.volume import Volume
+from volseg.data.volume import Volume, turned_like
 from volseg.errors import UserError
 
 KEPT = "qform, sform and codes"  # of the image's header: scans that were prepared without are done again
@@ -73,11 +73,12 @@ class VolumeScan(RawScan):
                 f"{self.source}: {len(read)} channels; "
                 f"{self.named_in} names {len(self.channel_names)}: {', '.join(self.channel_names)}"
             )
-        different = [pair for pair in read if not pair[1].same_grid(read[0][1])]
+        fitting = [turned_like(channel, read[0][1]) for _, channel in read]
+        different = [pair for pair, fits in zip(read, fitting, strict=True) if fits is None]
         problems += [grid_mismatch(*pair, self.source, read[0][1]) for pair in different]
         if problems:
             raise UserError.from_problems(problems)
-        return [channel for _, channel in read]
+        return [channel for channel in fitting if channel]
 
     def labels(self, classes: Sequence[str], image: Volume | None) -> LabelMap | MaskPerFile | None:
         """Masks of the classes on the image's grid; None without labels."""
