@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -66,4 +67,25 @@ def test_a_scan_without_truth_says_so(dataset: Dataset) -> None:
     sample = dataset.samples[0].model_copy(update={"labels": None})
 
     with pytest.raises(UserError, match="case1_day0: has no labels"):
+        dataset.label(sample, "stomach")
+
+
+def test_a_label_that_another_tool_saved_in_its_own_axes_is_read_as_it_lies(dataset: Dataset) -> None:
+    sample = dataset.samples[0]
+    path = dataset.folder / sample.labels["stomach"]
+    expected = dataset.label(sample, "stomach")
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    turned = np.asarray(image.dataobj).transpose(2, 0, 1) * 255
+    nibabel.save(nibabel.Nifti1Image(turned, image.affine[:, [2, 0, 1, 3]]), path)
+
+    assert np.array_equal(dataset.label(sample, "stomach"), expected)
+    dataset.check_files([sample])
+
+
+def test_a_label_of_other_values_is_refused(dataset: Dataset) -> None:
+    sample = dataset.samples[0]
+    half = Volume(np.full(sample.shape, 0.5, np.float32), tiny.AFFINE)
+    write_volume(half, dataset.folder / sample.labels["stomach"])
+
+    with pytest.raises(UserError, match=r"holds the values 0\.5; .*run `volseg prepare` again"):
         dataset.label(sample, "stomach")

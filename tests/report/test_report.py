@@ -611,7 +611,7 @@ def test_masks_on_another_grid_are_named_with_truth_and_without(dataset, out):
         report(str(out))
 
     change(dataset, SCANS[0], labels=None)
-    with pytest.raises(UserError, match=r"case1_day0/stomach\.nii\.gz: has another shape or lies elsewhere"):
+    with pytest.raises(UserError, match=r"case1_day0/stomach\.nii\.gz: lies on another grid"):
         report(str(out))
 
 

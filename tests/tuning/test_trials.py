@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import step_inputs as evidence
-from tests import tiny
+from tests import tiny, turned
 from tests.tuning.test_search_space import pipelines
 from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import NetworkGrid
@@ -51,7 +51,7 @@ def predicted(dataset: Dataset, seed: int = 0) -> list[PredictedScan]:
 
 def bench(dataset: Dataset, **changed) -> TrialRunner:
     values = {"scans": predicted(dataset), "until": math.inf, **changed}
-    return TrialRunner(dataset=dataset, steps=STEPS, goal="dice", **values)
+    return TrialRunner(**{"dataset": dataset, "steps": STEPS, "goal": "dice", **values})
 
 
 @pytest.fixture
@@ -104,6 +104,32 @@ def test_a_cases_row_is_the_sum_of_its_scans(dataset: Dataset) -> None:
                 by_hand[made.cases.index(scan.sample.case)] += value
             assert found[name][pipeline].sums.ravel() == pytest.approx(by_hand)
             assert found[name][pipeline].counts.ravel().tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("axes", [(2, 0, 1), (0, 2, 1)])
+def test_the_competitions_score_is_of_slices_from_head_to_feet(tmp_path: Path, axes: tuple[int, ...]) -> None:
+    found = []
+    for name in ("usual", "turned"):
+        dataset = tiny.write(tmp_path / name, cases=2, days=1)
+        scans = predicted(dataset)
+        if name == "turned":
+            dataset = turned.turn_dataset(dataset, axes)
+            scans = [
+                replace(
+                    scan,
+                    sample=sample,
+                    maps=Known(
+                        scan.maps.probabilities.transpose(0, *(axis + 1 for axis in axes)),
+                        NetworkGrid.from_volume(dataset.image(sample), None),
+                    ),
+                )
+                for scan, sample in zip(scans, dataset.samples, strict=True)
+            ]
+        made = bench(dataset, scans=scans, goal="kaggle")
+        found.append(made.score_pipelines({"stomach": [LOW]}, "steps")["stomach"][LOW])
+
+    assert found[1].sums == pytest.approx(found[0].sums)
+    assert found[1].counts.tolist() == found[0].counts.tolist()
 
 
 def tiny_spacing(dataset: Dataset) -> tuple[float, float, float]:
