@@ -62,7 +62,7 @@ def test_what_no_test_notices_survives_and_spoils_the_score(tmp_path, monkeypatc
 
 def test_tests_that_fail_anyway_say_nothing_about_mutants(monkeypatch, capsys, tmp_path) -> None:
     monkeypatch.setattr(TOOL, "copy_tree", lambda _: tmp_path)
-    monkeypatch.setattr(TOOL, "run_tests", lambda *_, **__: 1)
+    monkeypatch.setattr(TOOL, "run_tests", lambda *_, **__: (1, "1 failed\n"))
 
     assert TOOL.try_mutants(MUTANTS, jobs=1) == 2
-    assert "fail without any mutant" in capsys.readouterr().err
+    assert "1 failed\ntests/data/test_splits.py: fails without any mutant" in capsys.readouterr().err

@@ -19,8 +19,9 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -86,21 +87,18 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def run_tests(tree: Path, modules: Sequence[str], *, slow: bool = False, quiet: bool = True) -> int:
-    """The exit code of pytest on some modules of a tree; that of a failed test where they hang."""
+def run_tests(tree: Path, modules: Sequence[str], *, slow: bool = False) -> tuple[int, str]:
+    """The exit code and output of pytest on some modules of a tree; as of a failed test where they hang."""
     data = os.environ.get("VOLSEG_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "VOLSEG_TEST_DATA": data}
-    environment = {**os.environ, **settings}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *modules]
     command += ["-m", ""] if slow else []
-    limit = LIMIT_S if quiet else None
+    process = partial(subprocess.run, cwd=tree, env={**os.environ, **settings}, check=False)
     try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=quiet, check=False, timeout=limit
-        )
+        done = process(command, capture_output=True, text=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
-        return FAILED
-    return done.returncode
+        return FAILED, f"no end after {LIMIT_S} s"
+    return done.returncode, done.stdout
 
 
 def try_mutant(mutant: Mutant, trees: SimpleQueue[Path]) -> tuple[Mutant, int, float]:
@@ -108,10 +106,25 @@ def try_mutant(mutant: Mutant, trees: SimpleQueue[Path]) -> tuple[Mutant, int, f
     tree, begun = trees.get(), time.monotonic()
     text = mutant.write(tree)
     try:
-        return mutant, run_tests(tree, mutant.modules, slow=mutant.slow), time.monotonic() - begun
+        code, _ = run_tests(tree, mutant.modules, slow=mutant.slow)
+        return mutant, code, time.monotonic() - begun
     finally:
         (tree / mutant.file).write_text(text, encoding="utf-8")
         trees.put(tree)
+
+
+def failing_tests(mutants: Sequence[Mutant], trees: SimpleQueue[Path], pool: Executor) -> str:
+    """What pytest says of tests of the mutants that fail without any of them; '' if none does."""
+
+    def run(one: tuple[str, bool]) -> str:
+        module, slow = one
+        tree = trees.get()
+        code, output = run_tests(tree, [module], slow=slow)
+        trees.put(tree)
+        return "" if code == PASSED else f"{output}{module}: fails without any mutant; mend it first"
+
+    wanted = sorted({(module, mutant.slow) for mutant in mutants for module in mutant.modules})
+    return "\n".join(filter(None, pool.map(run, wanted)))
 
 
 def try_mutants(mutants: Sequence[Mutant], jobs: int) -> int:
@@ -119,13 +132,10 @@ def try_mutants(mutants: Sequence[Mutant], jobs: int) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(jobs):
-            tree = copy_tree(Path(folder, str(number)))
-            trees.put(tree)
-        for slow in (False, True):
-            modules = sorted({name for one in mutants if one.slow == slow for name in one.modules})
-            if modules and run_tests(tree, modules, slow=slow, quiet=False) != PASSED:
-                print("the tests fail without any mutant; mend them first", file=sys.stderr)
-                return 2
+            trees.put(copy_tree(Path(folder, str(number))))
+        if failing := failing_tests(mutants, trees, pool):
+            print(failing, file=sys.stderr)
+            return 2
         noticed, broken = 0, 0
         for mutant, code, seconds in pool.map(lambda one: try_mutant(one, trees), mutants):
             noticed += code == FAILED

@@ -120,6 +120,16 @@ def test_the_ends_of_a_scan_count_for_nothing():
     assert SmoothAcrossSlices(sigma_mm=9.0)(evidence_of(probability[:, :, :1])).all()
 
 
+@pytest.mark.parametrize("value", [0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 1.0])
+def test_where_all_slices_are_alike_smoothing_cuts_as_a_threshold_does(value):
+    """Also where a level is just the value: 153 of 255 is 0.6."""
+    levels = np.arange(256, dtype=np.uint8)[:, None, None].repeat(5, axis=2)
+
+    mask = SmoothAcrossSlices(sigma_mm=3.0, value=value)(evidence_of(levels))
+
+    assert np.array_equal(mask, Threshold(value=value)(evidence_of(levels)))
+
+
 def test_a_sigma_is_in_millimetres():
     """Slices 10 mm apart have nothing to say to each other at a sigma of 3 mm."""
     probability = np.zeros((1, 1, 5), np.uint8)
