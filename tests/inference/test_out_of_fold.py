@@ -90,6 +90,16 @@ def test_a_validation_scan_that_an_ancestor_was_trained_on_is_left_out_and_told(
     )
 
 
+def test_first_weights_of_unknown_scans_are_told(run, dataset, caplog) -> None:
+    unknown = TrainedOn(unknown=("bundle/model.pt",))
+    Run.open(run).facts.model_copy(update={"inherited": unknown}).write(run)
+
+    with caplog.at_level(logging.INFO):
+        OutOfFoldScans.of_run(str(run), dataset.folder, "tune")
+
+    assert "unknown which scans its first weights saw: bundle/model.pt" in caplog.text
+
+
 def test_with_none_left_it_says_why(run: Path, dataset: Dataset) -> None:
     began_with(run, *UNSEEN, *LATER)
 

@@ -102,8 +102,8 @@ def test_every_scan_is_scored_once_by_the_fold_that_saw_nothing_of_its_case(
         case = record["scan"].rsplit("_day", 1)[0]
         assert record["scan"] in fold["unseen_cases"]
         assert not any(name.startswith(f"{case}_") for name in fold["train"])
-    assert set(done.scores.groups) == {"unseen cases"}
-    assert set(done.scores.groups["unseen cases"].scans) == labelled
+    assert list(done.scores.groups) == ["unseen cases (they chose the weights)"]
+    assert set(done.scores.headline.scans) == labelled
 
 
 def test_the_summary_holds_all_scans_together_and_each_fold(done: CrossValidationResult) -> None:
@@ -283,11 +283,11 @@ def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
     assert cli.run_command([*words, "--resume"]) == 0
 
     told = capsys.readouterr().out
-    assert "unseen cases: 18 scans of 6 cases" in told
+    assert "unseen cases (they chose the weights): 18 scans of 6 cases" in " ".join(told.split())
     assert all(f"five/{name}" in told for name in NAMES)
     assert f"{five}: 5 folds in " in told
     assert "out-of-fold Dice " in told.splitlines()[-1]
-    assert "(18 scans)" in told.splitlines()[-1]
+    assert told.splitlines()[-1].endswith("; 18 unseen scans (they chose the weights)")
 
 
 def test_folds_are_not_trained_by_several_ranks_at_once(data: Path, tmp_path: Path, monkeypatch) -> None:

@@ -20,4 +20,5 @@ def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
 
     path, result = stage.calibrate(run, data)
     output.print_table(stage.calibration_table(result))
-    print(f"{path}: calibrated on {result.scans} scans of {result.cases} cases")
+    basis = f"{result.scans} scans of {result.cases} cases, which chose the weights too"
+    print(f"{path}: calibrated on {basis}")

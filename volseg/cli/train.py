@@ -56,7 +56,7 @@ def _train_each_fold(config: "Config", options: TrainArguments) -> int:
     output.print_table(tables.summary_table("run", result.scores.by_run))
     print(f"{result.run}: {len(result.folds)} folds in {result.training_seconds / 60:.1f} min")
     headline = result.scores.headline
-    print(f"out-of-fold {headline.line} ({len(headline.scans)} {headline.name})")
+    print(f"out-of-fold {headline.line}; {len(headline.scans)} {headline.name}")
     return output.SOME_FAILED if result.scores.failed else 0
 
 

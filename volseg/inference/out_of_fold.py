@@ -73,6 +73,8 @@ class OutOfFoldScans:
             )
         for line in left_out:
             log.info("%s: not used to %s by: %s", folder, verb, line)
+        if unknown := dict.fromkeys(name for run in members for name in run.facts.trained_on.unknown):
+            log.info("%s: unknown which scans its first weights saw: %s", folder, ", ".join(unknown))
         dataset.check_files([sample for _, sample in scans])
         return cls(folder, members, dataset, scans)
 
