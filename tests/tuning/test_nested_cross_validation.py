@@ -9,7 +9,6 @@ from volseg.evaluation.bootstrap import FiniteSums
 from volseg.postprocessing import DropSmall, KeepLargest, Threshold
 from volseg.tuning import nested_cross_validation
 from volseg.tuning.nested_cross_validation import (
-    LEAST_SHOWING,
     ClassSearch,
     choose_pipeline,
     estimate_gain,
@@ -127,7 +126,7 @@ def test_a_gain_within_its_spread_over_cases_changes_nothing() -> None:
     assert course.gain.mean == 0
 
 
-@pytest.mark.parametrize("cases", range(3, LEAST_SHOWING))
+@pytest.mark.parametrize("cases", [3, 4])
 def test_fewer_than_five_cases_show_nothing_however_alike(cases: int) -> None:
     course = run(cases, lambda pipeline: np.full(cases, 0.9 if at(pipeline, "fill_holes") else 0.1))
 
