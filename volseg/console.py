@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Protocol
 
 FORMAT = "%(asctime)s %(message)s"
@@ -21,22 +20,6 @@ def configure_logging() -> None:
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.INFO)
-
-
-@contextmanager
-def log_to(path: Path) -> Iterator[None]:
-    """Append volseg's log to a file as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(FORMAT))
-    log = logging.getLogger("volseg")
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
 
 
 @contextmanager

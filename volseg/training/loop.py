@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console
 from volseg.errors import ElsewhereError, UserError
@@ -18,6 +17,7 @@ from volseg.model.distributed import process_group
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST
 from volseg.system import signals
+from volseg.training.board import Board
 from volseg.training.loading.loader import Batch, TrainingPatches, default_workers, load_batches
 from volseg.training.loading.workers import user_errors
 from volseg.training.state import TrainingState, write_torch_file
@@ -99,13 +99,13 @@ def save_state(training: Training) -> None:
 
 
 @contextmanager
-def _tensorboard_writer(training: Training) -> Iterator[SummaryWriter | None]:
+def _tensorboard_writer(training: Training) -> Iterator[Board | None]:
     """The TensorBoard writer of the first rank; None on the others."""
     if process_group.rank():
         yield None
         return
     folder = training.run.folder / "tensorboard"
-    with SummaryWriter(folder, purge_step=training.state.step + 1) as board:
+    with Board(folder, first_step=training.state.step + 1) as board:
         yield board
 
 
@@ -189,7 +189,7 @@ def _report_progress(training: Training, report: console.ProgressCallback) -> No
         report(state.step, steps, note)
 
 
-def _save_epoch(row: dict[str, Any], training: Training, board: SummaryWriter | None) -> None:
+def _save_epoch(row: dict[str, Any], training: Training, board: Board | None) -> None:
     """Log an epoch, save the weights if they are the best so far, then the state."""
     run, state = training.run, training.state
     score = row.get("score")
@@ -207,5 +207,6 @@ def _save_epoch(row: dict[str, Any], training: Training, board: SummaryWriter | 
     for key, value in row.items():
         if key not in ("epoch", "step"):
             board.add_scalar(key, float(value), row["step"])
+    board.write_events()
     parts = [f"{key} {row[key]:.4f}" for key in ("loss", "unseen_cases", "later_days") if key in row]
     log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join(parts))

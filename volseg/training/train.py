@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from volseg import console
 from volseg.arguments import Fold, TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset, Sample
@@ -28,6 +27,7 @@ from volseg.runs.run import Run
 from volseg.runs.run_files import LAST, FileChecksums, RunSplits
 from volseg.system.files import read_content_checksum
 from volseg.system.locks import folder_lock, is_unused
+from volseg.system.log_file import log_to
 from volseg.training import fine_tuning, loop
 from volseg.training.augmentation.pipeline import build_augmentation
 from volseg.training.label_parts import steps_by_labels
@@ -69,7 +69,7 @@ def train(config: Config, options: TrainArguments) -> TrainingResult:
         run, dataset, start = process_group.on_first_rank(
             lambda: _open_run_and_dataset(config, options, held)
         )
-        log_file = console.log_to(run.folder / "log.txt")
+        log_file = log_to(run.folder / "log.txt")
         with log_file if process_group.rank() == 0 else nullcontext():
             _log_excluded(dataset)
             training = build_training(run, dataset, options, start)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.tensorboard import SummaryWriter
 
 from volseg import console
 from volseg.data.dataset import Dataset, Sample
@@ -15,6 +14,7 @@ from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.model.distributed import process_group
 from volseg.runs.run_files import RunSplits
+from volseg.training.board import Board
 from volseg.training.stopping import StopAgreement
 from volseg.visualization.overlay import Picture, draw_overlay
 
@@ -27,7 +27,7 @@ class Validation:
     sets: RunSplits
     predictor: Predictor
 
-    def scores(self, board: SummaryWriter | None, step: int, agreement: StopAgreement) -> dict[str, float]:
+    def scores(self, board: Board | None, step: int, agreement: StopAgreement) -> dict[str, float]:
         """Mean Dice by set and class, and over both sets as `score`; empty without validation sets.
 
         A picture of the first scan of each set goes to TensorBoard.
@@ -41,7 +41,7 @@ class Validation:
             if scans:
                 picture, values = self._mean_dice(scans, name, agreement)
                 if board and picture is not None:
-                    board.add_image(name, picture, step, dataformats="HWC")
+                    board.add_picture(name, picture, step)
                 scores[name] = round(float(np.nanmean(values)), 5)
                 for class_name, value in zip(self.dataset.classes, values, strict=True):
                     scores[f"{name}_{class_name}"] = round(value, 5)
