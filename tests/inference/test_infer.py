@@ -363,6 +363,24 @@ def test_a_plain_volume_of_any_orientation_is_taken(wanted: InferArguments, tmp_
     assert not (wanted.out / "mine" / "rle.csv").exists()
 
 
+def test_what_is_odd_about_an_inputs_header_is_told_and_masks_keep_its_forms(
+    wanted: InferArguments, tmp_path: Path, caplog
+) -> None:
+    path, apart = tmp_path / "mine.nii.gz", np.diag([1.5, 1.5, 3, 1])
+    voxels = np.random.default_rng(0).integers(0, 900, tiny.SHAPE).astype(np.int16)
+    image = nibabel.Nifti1Image(voxels, apart)
+    image.set_sform(apart, code=2)
+    image.set_qform(apart @ np.diag([1, 1, -1, 1]), code=1)
+    nibabel.save(image, path)
+
+    infer(replace(wanted, input=(path,)))
+
+    assert f"{path}: its qform and sform disagree by" in caplog.text
+    mask = nibabel.load(wanted.out / "mine/stomach.nii.gz")
+    assert np.array_equal(mask.get_qform(), nibabel.load(path).get_qform())
+    assert np.array_equal(mask.get_sform(), nibabel.load(path).get_sform())
+
+
 def test_a_missing_input_is_named(wanted: InferArguments, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
         infer(replace(wanted, input=(tmp_path / "nowhere",)))

@@ -127,8 +127,8 @@ def one_dark(one):
 
 
 def outshining(one):
-    """The brightest voxels, more than 0.5 % of all, are a quarter of the small bowel."""
-    inside = np.flatnonzero(one.masks[SMALL_BOWEL])[::4]
+    """A sixth of the small bowel, less than 0.5 % of the body, is thrice as bright as anything else."""
+    inside = np.flatnonzero(one.masks[SMALL_BOWEL])[::6]
     one.image.flat[inside] = 3 * one.image.max() + np.arange(inside.size) % 99
 
 

@@ -40,6 +40,7 @@ class ScanSource:
     scan: SliceScan | None = None
     beside: tuple[ScanIdentity, ...] = ()
     problem: str = ""
+    prepared: bool = False
 
     @property
     def origin(self) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ class ScanSource:
         if self.scan:
             return [self.scan.image()]
         channels = [channel for path in self.paths for channel in volume_files.read_channels(path)]
-        for odd in volume_files.scan_oddities(self.paths):
+        for odd in () if self.prepared else volume_files.scan_oddities(self.paths):
             log.warning("%s", odd.message)
         return channels
 
@@ -102,6 +103,7 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
             tuple(dataset.folder / image for image in sample.images),
             sample.slices,
             beside=beside,
+            prepared=True,
         )
         for sample in samples
     ]

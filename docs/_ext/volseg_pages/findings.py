@@ -80,8 +80,8 @@ MEANINGS = {
     ),
     "intensity": (
         "warning",
-        "more than a tenth of a class lies beyond the 0.5 and 99.5 percentiles of the image, so that the "
-        "default `data.intensity` makes one value of it; set other percentiles, or a window",
+        "more than a tenth of a class lies well beyond the 0.5 and 99.5 percentiles of the image, so that "
+        "the default `data.intensity` makes one value of it; set other percentiles, or a window",
     ),
     "excluded": (
         "note",

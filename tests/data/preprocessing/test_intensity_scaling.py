@@ -83,10 +83,15 @@ def test_an_organ_below_zero_is_not_flattened() -> None:
     assert scaled.std() > 0.05
 
 
-def test_flattened_voxels_are_those_beyond_the_levels_but_for_the_lowest_value() -> None:
-    values = np.array([-9, -9, -5, 0, 3, 7, 20], np.int16)
-
-    assert count_flattened(values, (-1, 10), -9) == 2  # -5 and 20
+@pytest.mark.parametrize(
+    ("values", "flattened"),
+    [([-9, -9, 0, 3, 7], 0),  # the image's lowest value is one already
+     ([-5, 0, 3, 7, 20, 5], 2),  # -5 and 20
+     ([0, 3, 7, 10.4, 10.4], 0),  # hardly beyond
+     ([0, 10.4, 10.4, 10.3, 10.4], 4)],  # hardly beyond, but most of the class
+)  # fmt: skip
+def test_flattened_are_values_beyond_the_levels(values, flattened) -> None:
+    assert count_flattened(np.array(values), (-1, 10), -9) == flattened
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

@@ -13,6 +13,7 @@ from volseg.schema import NamedUnion, Section
 
 Levels = tuple[float, float]
 _COUNTED = (np.uint8, np.uint16, np.int8, np.int16)
+NEAR = 0.05
 FLAT = 0.1  # of a class's voxels: so many that scaling makes one value are told
 BLANK_SHARE = 0.2  # of the voxels has one value, if that is the scanner's blank around the body
 AT_ONCE = 1 << 22  # voxels in work at a time, so that a large scan needs no second copy of itself
@@ -91,10 +92,16 @@ def scale_intensities(voxels: Array, levels: Levels) -> npt.NDArray[np.float32]:
 def count_flattened(values: Array, levels: Levels, lowest: float) -> int:
     """The values of a class that scaling makes 0 or 1 though they differ.
 
-    The lowest value of the image does not count: what has it, such as gas or the blank, is one value already.
+    The tail of a bright class counts only as far as it lies beyond the levels by a share NEAR of their range,
+    unless it is most of the class. The lowest value of the image does not count: what has it, such as gas or
+    the blank, is one value already.
     """
     low, high = levels
-    return int(np.count_nonzero((values > high) | ((values < low) & (values != lowest))))
+    near = NEAR * (high - low)
+    beyond = values[(values > high) | ((values < low) & (values != lowest))]
+    if 2 * beyond.size > values.size:
+        return int(beyond.size)
+    return int(np.count_nonzero((beyond > high + near) | (beyond < low - near)))
 
 
 def _voxel_blocks(voxels: Array) -> Iterator[Array]:
