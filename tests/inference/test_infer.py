@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -594,6 +595,7 @@ def test_a_mask_that_was_corrected_by_hand_is_kept_by_name_until_it_is_to_be_rep
         assert str(path.parent) in kept[0]
         assert not done.failed_records
         assert "stomach" not in done.records[1].confidence
+        assert done.kept == ("case3_day1",)
 
     assert record(wanted.out, "case3_day0")["key"] != told["key"]  # the others were done by other settings
     infer(replace(wanted, force=True))
@@ -734,6 +736,12 @@ def test_slices_are_as_far_apart_as_those_that_the_run_was_trained_on(
     mask = volume_files.read(wanted.out / "case1_day0" / "stomach.nii.gz")
     assert mask.spacing_mm[2] == taken
     assert any(f"taken to be {taken:g} mm apart" in note for note in done.notes) == (asked is None)
+
+
+@pytest.mark.parametrize("slice_mm", [0.0, -3.0, math.nan, 1e6])
+def test_a_distance_of_slices_that_none_can_have_is_refused(wanted: InferArguments, slice_mm: float) -> None:
+    with pytest.raises(UserError, match=r"--slice-mm: .* is no distance of slices in mm"):
+        infer(replace(wanted, input=(wanted.data,), slice_mm=slice_mm))
 
 
 def test_the_distance_of_slices_is_no_option_for_a_prepared_dataset(wanted: InferArguments) -> None:

@@ -281,3 +281,17 @@ def test_images_beside_the_folder_of_masks_are_no_masks(dataset: Dataset, out: P
 
     file = "case1_day0/segmentations/stomach.nii.gz"
     assert classes_found(out, dataset)["case1_day0"]["stomach"] == (file, ())
+
+
+def test_files_that_look_like_another_version_of_a_mask_are_said_not_to_count(
+    dataset: Dataset, out: Path
+) -> None:
+    folder = predicted.write(out, dataset, SCANS[0])
+    for name in ("stomach.nii", "stomach_corrected.nii.gz", "stomach_probability.nii.gz", "image.nii.gz"):
+        save(np.zeros(tiny.SHAPE, np.uint8), folder / name)
+
+    (note,) = load_masks(out, dataset).notes
+
+    assert "stomach_corrected.nii.gz" in note
+    assert note.endswith("not read; what counts is stomach.nii.gz")
+    assert not {"probability", "image"} & set(note.replace(".", "_").split("_"))

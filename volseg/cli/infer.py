@@ -21,6 +21,7 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
         output.message(f"note: {note}")
     for record in done.failed_records:
         output.message(f"failed: {record.scan}: {record.reason}")
-    predicted = len(done.records) - len(done.failed_records)
-    print(f"{options.out}: {predicted} of {len(done.records)} scans by {done.ensemble}")
+    predicted = len(done.records) - len(done.failed_records) - len(done.kept)
+    kept = f", {len(done.kept)} kept as corrected by hand" if done.kept else ""
+    print(f"{options.out}: {predicted} of {len(done.records)} scans by {done.ensemble}{kept}")
     return output.SOME_FAILED if done.failed_records else 0

@@ -20,6 +20,7 @@ from volseg.inference.prediction_folder import (
     PredictionRecord,
     read_record,
 )
+from volseg.system.files import readable_write_errors
 
 LATER_S = 2.0  # that a file is newer than a record without hashes if it was changed after it
 
@@ -43,9 +44,10 @@ class EarlierPrediction:
         """Raise rather than replace masks that inference did not write, such as the labels."""
         masks = [name for name in self.written if (self.folder / name).exists()]
         if masks and self.prediction is None:
+            damaged = " that can be read" if (self.folder / RECORD).is_file() else ""
             raise OutputError(
-                f"{self.folder}: holds {', '.join(masks)} without {RECORD}, so volseg did not write them; "
-                "choose another --out, or pass --force to replace them"
+                f"{self.folder}: holds {', '.join(masks)} without {RECORD}{damaged}, so volseg did not write "
+                "them; choose another --out, or pass --force to replace them"
             )
 
     def conflict_with(self, source: Sequence[str], image_hash: str) -> str:
@@ -105,8 +107,9 @@ class EarlierPrediction:
         if old is None:
             return
         masks = [f"{name}{ending}" for name in old.classes for ending in (MASK, PROBABILITY)]
-        for name in (*(old.files or (*masks, RLE)), RECORD):
-            (self.folder / name).unlink(missing_ok=True)
+        with readable_write_errors(self.folder):
+            for name in (*(old.files or (*masks, RLE)), RECORD):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _is_newer_than_record(self, name: str) -> bool:
         times = [(self.folder / file).stat().st_mtime for file in (name, RECORD)]

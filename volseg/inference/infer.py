@@ -17,11 +17,15 @@ from volseg.system import processes
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """The record of each scan, the runs that predicted them, and notes for the user."""
+    """The record of each scan, the runs that predicted them, and notes for the user.
+
+    `kept` are the scans that were not predicted, as their masks were corrected by hand.
+    """
 
     ensemble: Ensemble
     records: tuple[PredictionRecord, ...]
     notes: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
     @property
     def failed_records(self) -> tuple[PredictionRecord, ...]:
@@ -67,7 +71,7 @@ def infer(options: InferArguments) -> InferenceResult:
         pipeline.known_classes.problem,
         *_training_overlap_notes(records, ensemble),
     )
-    return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)))
+    return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)), tuple(pipeline.kept))
 
 
 def _compare_with_other_days(

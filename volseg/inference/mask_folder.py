@@ -15,6 +15,7 @@ from volseg.data.mask_files import MaskFile
 from volseg.data.volume_files import split_ending
 from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.formatting import join_names, natural_key
+from volseg.inference.corrections import correction_notes, other_image_problem
 from volseg.inference.prediction_folder import RECORD, RECORDS, RLE, Prediction, load_predictions
 
 FILE_A_CLASS = "segmentations"  # TotalSegmentator's folder within that of a scan
@@ -71,27 +72,11 @@ def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
 
 def _take_predictions(predictions: Sequence[Prediction], dataset: Dataset | None) -> MaskFolder:
     """Predictions by volseg itself, with notes on those that were corrected by hand."""
-    problems = [problem for one in predictions if dataset and (problem := _other_image(one, dataset))]
+    problems = [line for one in predictions if dataset and (line := other_image_problem(one, dataset))]
     if problems:
         raise UserError.from_problems(problems)
-    notes = [
-        f"{one.scan}: corrected by hand after it was predicted: {', '.join(one.edited_classes)}; what counts "
-        "is the corrected mask, not the network's"
-        for one in predictions
-        if one.edited_classes
-    ]
-    return MaskFolder(tuple(one.as_it_is_now for one in predictions), tuple(notes))
-
-
-def _other_image(prediction: Prediction, dataset: Dataset) -> str:
-    """A sentence if masks are of another image than the dataset's scan of their name, or ''."""
-    namesake = any(sample.name == prediction.scan for sample in dataset.samples)
-    if not namesake or dataset.find_sample(prediction.identity):
-        return ""
-    return (
-        f"{prediction.folder}: its masks are of another image than {prediction.scan} of {dataset.folder}: of "
-        f"{', '.join(prediction.source)}; pass --data of the dataset it is of, or predict this one's"
-    )
+    notes = tuple(correction_notes(predictions))
+    return MaskFolder(tuple(one.as_it_is_now for one in predictions), notes)
 
 
 def _take_masks(folder: Path, found: _Found, dataset: Dataset) -> MaskFolder:

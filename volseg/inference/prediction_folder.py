@@ -158,7 +158,10 @@ class Prediction(PredictionRecord):
 
     def _is_edited(self, name: str) -> bool:
         path = self.folder / name
-        return name in self.files and path.is_file() and file_sha256(path) != self.files[name]
+        try:
+            return name in self.files and path.is_file() and file_sha256(path) != self.files[name]
+        except OSError as error:
+            raise UserError(f"{path}: can't be read: {error.strerror}") from error
 
 
 def load_predictions(folder: Path) -> list[Prediction]:

@@ -16,7 +16,7 @@ from volseg.data.dataset import Dataset, Sample
 from volseg.data.image_identity import ScanIdentity, image_hash
 from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, SliceScan, read_folder
 from volseg.data.scan_names import case_and_day
-from volseg.data.volume import Volume
+from volseg.data.volume import LARGEST_MM, SMALLEST_MM, Volume
 from volseg.errors import UserError
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.input_paths import InputFiles, distinct_names, find_input_files
@@ -85,6 +85,8 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
     Raises:
         UserError: an input that does not exist or can't be a scan's name, or nothing to predict.
     """
+    if options.slice_mm is not None and not SMALLEST_MM <= options.slice_mm <= LARGEST_MM:
+        raise UserError(f"--slice-mm: {options.slice_mm:g} is no distance of slices in mm, e.g. 3")
     if options.input:
         slice_mm = options.slice_mm or ensemble.facts.slice_mm or SLICE_MM
         return _sources_from_paths(options, ensemble.facts.channels, slice_mm)
