@@ -71,6 +71,11 @@ def test_nearly_whole_values_are_rounded_and_told(tmp_path: Path, one: float) ->
     [
         (np.full(SHAPE, 0.2, np.float32), "holds the values 0.2; as probabilities do; pass --threshold"),
         (np.where(drawn(), 2, 1).astype(np.uint8), "holds the values 1, 2; expected a mask of one class"),
+        (drawn().astype(np.uint8) + drawn()[::-1], "holds the values 0, 1, 2; expected a mask of one class"),
+        (
+            np.where(drawn(), 255, drawn()[::-1]).astype(np.uint8),
+            "holds the values 0, 1, 255; expected a mask",
+        ),
         (np.where(drawn(), -1, 0).astype(np.int16), "holds the values -1, 0; expected a mask"),
         (np.where(drawn(), 2.5, 0).astype(np.float32), "holds the values 0, 2.5; expected a mask"),
         (np.where(drawn(), np.nan, 0).astype(np.float32), "no numbers"),
