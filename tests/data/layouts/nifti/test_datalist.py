@@ -384,9 +384,8 @@ def test_class_names_become_file_names_and_a_note_says_so(listed):
     done = run(listed)
 
     assert Dataset.load(done.out).classes == ("etc", "x" * 60)
-    assert done.notes[0].startswith(
-        f"{listed.json}: classes are called otherwise here: '../../etc' etc, 'xxx"
-    )
+    (note,) = done.notes
+    assert note.startswith(f"{listed.json}: classes are called otherwise here: '../../etc' etc, 'xxx")
     assert (done.out / f"labels/{BAD}/etc.nii.gz").is_file()
 
 
