@@ -12,6 +12,7 @@ LIGHT = ("vanishing organ", "intensity jump", "repeated slice", "constant slice"
 HEAVY = ("mirrored", "outside the body", "sessions", "near name", "intensity", "rows without image", "header")
 """Kinds that are told first; others stand between."""
 OTHER_SCAN = "of slices of"  # in the message of a slice or mask that two scans have
+MOST_NAMES = 50  # of scans in a line; more are counted
 FEWEST_SCANS = 4  # of a dataset that has traits
 ALL = "`volseg prepare --check` lists them"
 
@@ -94,5 +95,5 @@ def _scans_text(scans: Sequence[str], total: int, *, whole: bool) -> str:
     """How many scans, and their names: all of them or the first few."""
     if len(scans) == total:
         return f"all {total} scans"
-    names = ", ".join(scans) if whole else abbreviate_names(scans)
+    names = ", ".join(scans) if whole and len(scans) <= MOST_NAMES else abbreviate_names(scans)
     return f"{len(scans)} of {total} scans ({names})"

@@ -331,6 +331,15 @@ def test_a_fault_of_the_listing_is_told_alone_and_nothing_is_written(listed, fau
     assert not (listed.root.parent / "prepared").exists()
 
 
+def test_of_many_items_with_faults_the_first_ten_are_told(listed):
+    listed.save(training=[{"image": 5}] * 40)
+
+    problems = run(listed, check=True).problems
+
+    assert len(problems) == 11
+    assert problems[-1] == "... and 30 more faults"
+
+
 def test_where_names_of_labels_are_wrong_no_file_is_blamed_for_it(listed):
     listed.save(labels={"a": -1, "b": 2})
 

@@ -638,7 +638,7 @@ def test_one_mask_that_is_none_spoils_only_its_scan_and_each_is_named(decathlon)
 def test_a_scan_without_a_mask_of_a_class_is_told_and_not_taken_for_one_without_the_organ(decathlon):
     for number, item in enumerate(decathlon.told["training"]):
         item["label"] = {name: str(path) for name, path in organ_files(decathlon.root, number).items()}
-    del decathlon.told["training"][2]["label"]["spleen"]
+    decathlon.told["training"][2]["label"]["spleen"] = None
 
     assert decathlon.reason("scan_2") == (
         "scan_2: no mask of spleen; give one for each class, an empty one where it is absent"

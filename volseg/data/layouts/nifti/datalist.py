@@ -56,7 +56,7 @@ def read(root: Path) -> Datalist:
 
 def _with_name_faults(listing: Datalist) -> Datalist:
     faults = file_names.name_faults(listing.path, (entry.name for entry in listing.entries))
-    listing.problems += first_few(list(faults), "names")
+    listing.problems = [*first_few(listing.problems, "faults"), *first_few(list(faults), "names")]
     return listing
 
 

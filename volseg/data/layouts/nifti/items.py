@@ -58,8 +58,9 @@ def _label_names(label: Any, listing: Datalist) -> str | dict[str, str] | None:
         names = [name for name, _ in listing.values or ()]
         label = dict(zip(names, label, strict=True)) if len(names) == len(label) else None
     if isinstance(label, dict):
-        masks = {listing.safe_class_name(name): file for name, file in label.items()}
-        return masks if len(masks) == len(label) and all(map(file_names.is_path, masks.values())) else None
+        given = {name: file for name, file in label.items() if file not in (None, "")}
+        masks = {listing.safe_class_name(name): file for name, file in given.items()}
+        return masks if len(masks) == len(given) and all(map(file_names.is_path, masks.values())) else None
     return label if file_names.is_path(label) else None
 
 

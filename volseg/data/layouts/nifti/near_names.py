@@ -36,13 +36,13 @@ class NearNames:
 
     def add(self, what: str, how: str, text: str, path: Path) -> None:
         """Count a file that was found otherwise than it is named."""
+        self._named[what] += 1
         self._near[what, how].append((text, path))
 
     def messages(self) -> Iterator[str]:
         """A line for each kind of difference."""
         for (what, how), pairs in self._near.items():
-            total = max(self._named[what], len(pairs))
-            text, path = pairs[0]
+            total, (text, path) = self._named[what], pairs[0]
             shown = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
             yield (
                 f"{len(pairs)} of {total} {what} are taken from files of nearly their name: "
