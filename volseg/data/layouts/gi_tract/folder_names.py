@@ -9,7 +9,8 @@ from volseg.data.layouts.gi_tract.slice_files import visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.formatting import first_few
 
-_NEAR = re.compile(r"case[ ._-]*([0-9]+)(?:[ ._-]*day[ ._-]*([0-9]+))?", re.IGNORECASE)
+_NEAR_CASE = re.compile(r"case[ ._-]*([0-9]+)", re.IGNORECASE)
+_NEAR_SCAN = re.compile(rf".*?{_NEAR_CASE.pattern}[ ._-]*day[ ._-]*([0-9]+).*", re.IGNORECASE)
 
 
 def folder_findings(root: Path, cases: Sequence[Path]) -> Iterator[Finding]:
@@ -40,7 +41,7 @@ def folder_findings(root: Path, cases: Sequence[Path]) -> Iterator[Finding]:
 
 def _meant_name(name: str) -> str:
     """The name of a case or scan that this one nearly is, or ''."""
-    near = _NEAR.fullmatch(name.strip())
-    if near is None:
-        return ""
-    return f"case{int(near[1])}" + (f"_day{int(near[2])}" if near[2] else "")
+    if scan := _NEAR_SCAN.fullmatch(name):
+        return f"case{int(scan[1])}_day{int(scan[2])}"
+    case = _NEAR_CASE.fullmatch(name.strip())
+    return f"case{int(case[1])}" if case else ""
