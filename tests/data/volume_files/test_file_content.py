@@ -134,8 +134,8 @@ def test_a_broken_link_and_folders_are_told(tmp_path) -> None:
     link = tmp_path / "v.nii.gz"
     link.symlink_to("/nowhere/annex/objects/x")
     series = tmp_path / "series"
-    (series / "one").mkdir(parents=True)
-    (series / "one/IM0001").write_bytes(dicom(preamble=True))
+    (series / "one/two").mkdir(parents=True)
+    (series / "one/two/IM0001").write_bytes(dicom(preamble=True))
     (tmp_path / "many").mkdir()
     write_volume(Volume(VOXELS, np.eye(4)), tmp_path / "many/a.nii.gz")
 

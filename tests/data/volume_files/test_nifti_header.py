@@ -71,7 +71,7 @@ def test_lengths_are_in_mm_whatever_the_headers_unit(tmp_path, unit, per_mm) -> 
 def test_voxels_of_no_scanners_size_are_refused(tmp_path) -> None:
     path = save(tmp_path / "v.nii.gz", unit="meter")
 
-    with pytest.raises(UserError, match="voxels of 1500 x 1500 x 3000 mm"):
+    with pytest.raises(UserError, match=r"voxels of 1500 x 1500 x 3000 mm \(stated in metres\)"):
         volume_files.read(path)
 
 

@@ -74,3 +74,15 @@ def test_a_header_without_orientation_is_told(tmp_path, name, old, new, odd) -> 
     assert volume_files.read(path).voxels.shape == VOXELS.shape
     assert ("no orientation" in told(path)) == bool(odd)
     assert odd in told(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("v.mha", b"ElementSpacing.*\n"), ("v.nrrd", b"(?s)space: .*?\n|space directions: .*?\n")],
+)
+def test_a_header_without_voxel_sizes_is_told(tmp_path, name, line) -> None:
+    path = save(tmp_path / name)
+    path.write_bytes(re.sub(line, b"", path.read_bytes()).replace(b"space origin: (0,0,0)\n", b""))
+
+    assert volume_files.read(path).spacing_mm == (1, 1, 1)
+    assert "states no voxel size" in told(path)

@@ -1,16 +1,15 @@
 """What a file really is, by its first bytes, and what to do with it."""
 
-import os
 import re
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from volseg.data.volume_files.endings import FORMATS, split_ending
 from volseg.formatting import first_few
 
 HEAD = 1024  # bytes that tell what a file is
-LOOKED_AT, FOLDERS, FILES = 200, 20, 5  # of a folder's entries; of folders in it; of the files in each
+LOOKED_AT = 200  # files of a folder
 GZIP = b"\x1f\x8b"
 DICOM = "DICOM, which is not read; convert the series to one volume with dcm2niix"
 _STARTS: tuple[tuple[bytes, str], ...] = (
@@ -75,19 +74,10 @@ def missing_reason(path: Path, absent: str = "no such file") -> str:
 
 def folder_content(path: Path) -> str:
     """What lies in a folder that is no scan's, as ` with DICOM ...`; '' where that is not known."""
-    try:
-        names = [
-            entry.name for entry in islice(os.scandir(path), LOOKED_AT) if not entry.name.startswith(".")
-        ]
-    except OSError:
-        return ""
-    entries = [path / name for name in sorted(names)]
-    volumes = [entry.name for entry in entries if split_ending(entry.name)[1] and entry.is_file()]
+    files = [*islice((one for one in path.rglob("[!.]*") if one.is_file()), LOOKED_AT)]
+    volumes = sorted(file.name for file in files if file.parent == path and split_ending(file.name)[1])
     if volumes:
-        return f" with volumes ({', '.join(first_few(volumes, 'files'))}): give each file by itself"
-    folders = [entry for entry in entries if entry.is_dir()][:FOLDERS]
-    inside = [islice((one for one in folder.glob("[!.]*") if one.is_file()), FILES) for folder in folders]
-    files = [*[entry for entry in entries if entry.is_file()][:FILES], *chain(*inside)]
+        return f" with volumes ({', '.join(first_few(volumes, 'files'))})"
     return f" with {DICOM}" if any(_is_dicom(_head_or_nothing(file)) for file in files) else ""
 
 

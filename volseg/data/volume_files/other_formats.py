@@ -70,6 +70,8 @@ def header_oddities(path: Path) -> list[str]:
         reason = "" if known else "it has no TransformMatrix"
     if reason:
         odd.append(f"its header states no orientation ({reason}); left and right are a guess")
+    if not {"elementspacing", "elementsize", "spacings", "spacedirections"}.intersection(header):
+        odd.append("its header states no voxel size; taken for 1 mm")
     return odd
 
 

@@ -11,7 +11,7 @@ from volseg.data.volume import FLAT, LARGEST_MM, SMALLEST_MM, Affine, Array, Vol
 from volseg.data.volume_files import other_formats
 from volseg.data.volume_files.endings import PROMISED, split_ending
 from volseg.data.volume_files.file_content import GZIP, content_fault, file_content, missing_reason, read_head
-from volseg.data.volume_files.nifti_header import LENGTH, NiftiHeader
+from volseg.data.volume_files.nifti_header import LENGTH, UNIT_NAMES, NiftiHeader
 from volseg.errors import UserError
 
 PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
@@ -56,7 +56,7 @@ def read_channels(path: Path) -> list[Volume]:
         raise UserError(f"{path}: its shape is {voxels.shape}; expected a 3D volume")
     if voxels.dtype.kind not in "biuf":
         raise UserError(f"{path}: its voxels are {voxels.dtype}; expected one number each")
-    _check_affine(path, volume.affine)
+    _check_affine(path, volume.affine, volume.place.unit if volume.place else 0)
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     channels = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, 3, 0))
     return [volume.with_voxels(channel) for channel in channels]
@@ -104,13 +104,14 @@ def _check_content(path: Path) -> None:
         raise UserError(f"{path}: not a readable volume ({fault})")
 
 
-def _check_affine(path: Path, affine: Affine) -> None:
+def _check_affine(path: Path, affine: Affine, unit: int = 0) -> None:
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= FLAT * sizes.prod():
         raise UserError(f"{path}: its affine has no volume; expected voxel sizes above 0 mm")
     if sizes.min() < SMALLEST_MM or sizes.max() > LARGEST_MM:
         size = " x ".join(f"{mm:g}" for mm in sizes)
-        raise UserError(f"{path}: voxels of {size} mm; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm")
+        stated = f" (stated in {UNIT_NAMES[unit]})" if unit in UNIT_NAMES else ""
+        raise UserError(f"{path}: voxels of {size} mm{stated}; expected {SMALLEST_MM:g} to {LARGEST_MM:g} mm")
 
 
 def _is_nifti(path: Path) -> bool:
