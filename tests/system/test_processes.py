@@ -131,3 +131,17 @@ def test_what_is_made_ahead_is_the_same_and_fails_in_its_place() -> None:
         found.extend(processes.prefetch(items()))
 
     assert list(processes.prefetch(iter([1, None, 3]))) == [1, None, 3]
+
+
+@pytest.mark.parametrize("folder", ["/a/very/long/place" * 5, None])
+def test_workers_need_no_short_temporary_folder_nor_any(monkeypatch, folder) -> None:
+    def place() -> str:
+        if folder is None:
+            raise FileNotFoundError(2, "No usable temporary directory found")
+        return folder
+
+    assert processes._worker_context().get_start_method() == "forkserver"
+    monkeypatch.setattr(processes.tempfile, "gettempdir", place)
+
+    assert processes._worker_context().get_start_method() == "spawn"
+    processes.preload(["volseg.errors"])

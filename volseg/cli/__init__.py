@@ -4,10 +4,12 @@ Importing this loads nothing: worker processes import it again, since it is what
 """
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from volseg.cli import output
 from volseg.cli.output import SOME_FAILED
@@ -27,9 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     spin_briefly()
     name_unknown_user()
+    sys.stdout, sys.stderr = sys.stdout or _open_nowhere(), sys.stderr or _open_nowhere()
     if isinstance(sys.stdout, io.TextIOWrapper):  # some terminals can't show all names
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _open_nowhere() -> TextIO:
+    """A stream for what nobody reads: the shell has closed stdout or stderr."""
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def run_command(arguments: list[str]) -> int:
@@ -51,7 +59,7 @@ def run_command(arguments: list[str]) -> int:
         reason = unwritable_reason(error)
         if reason is None:
             raise
-        output.message(f"volseg: {error.filename or 'a file'}: can't be written: {reason}")
+        output.message(f"volseg: {error.filename or 'the output'}: can't be written: {reason}")
         return 1
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from volseg.system import hardware
 
+LONGEST = 70  # bytes of the temporary folder; the names that Python adds make 103, of 107 that sockets have
 Item = TypeVar("Item")
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -159,10 +161,15 @@ def _held_interrupts() -> Iterator[None]:
 def _worker_context() -> BaseContext:
     """The start of workers: forked from a small process with preloaded modules, else spawned.
 
-    Never forked from this process: a copy would hold the locks of its threads for ever.
+    Never forked from this process: a copy would hold the locks of its threads for ever. The small process
+    listens at a socket in the temporary folder, whose path must be short.
     """
     methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    try:
+        has_socket = len(os.fsencode(tempfile.gettempdir())) <= LONGEST
+    except OSError:  # no folder can be written
+        has_socket = False
+    return multiprocessing.get_context("forkserver" if has_socket and "forkserver" in methods else "spawn")
 
 
 def _init_worker() -> None:
