@@ -130,6 +130,20 @@ def test_where_no_step_is_changed_nothing_helped(kept) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("cases", "reason"),
+    [
+        (3, "3 cases are too few to show that a step helps; 5 are needed"),
+        (6, "Nothing helped by more than its spread over 6 cases"),
+    ],
+)
+def test_with_few_cases_that_change_nothing_nothing_is_promised_either(cases, reason) -> None:
+    assert sentence(rows=(), cases=cases) == (
+        f"{reason}: the steps stay as they were, with a mean competition's score of 0.700. And {cases} cases "
+        "are too few to promise new cases anything; 8 are needed."
+    )
+
+
 def test_what_changed_is_told_by_class_and_above_the_steps() -> None:
     organ = tuned().organs["stomach"]
     table = tuning_table(tuned(organs={"stomach": organ, "bowel": organ}))

@@ -7,6 +7,7 @@ from volseg.evaluation.bootstrap import LEAST_CASES
 from volseg.formatting import format_count
 from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.config_files import POSTPROCESS
+from volseg.tuning.nested_cross_validation import LEAST_SHOWING
 from volseg.tuning.objectives import OBJECTIVES
 from volseg.tuning.tuning_file import TuningFile, TuningRow
 
@@ -18,19 +19,18 @@ NOTHING = "nothing"
 
 
 def result_sentence(tuning: TuningFile, digits: int = 3) -> str:
-    """What new cases can expect, in one sentence that claims no more than its interval."""
+    """What new cases can expect, in a sentence that claims no more than its interval."""
     score, gain = OBJECTIVES[tuning.score].title.removeprefix("the "), tuning.gain.estimate
     cases = format_count(tuning.cases, "case")
+    few = f"{cases} are too few to promise new cases anything; {LEAST_CASES} are needed."
     if not tuning.has_improvements:
-        return (
-            f"Nothing helped by more than its spread over {cases}: the steps stay as they were, with a mean "
-            f"{score} of {tuning.before:.{digits}f}."
-        )
+        nothing = f"Nothing helped by more than its spread over {cases}"
+        if tuning.cases < LEAST_SHOWING:
+            nothing = f"{cases} are too few to show that a step helps; {LEAST_SHOWING} are needed"
+        stay = f"{nothing}: the steps stay as they were, with a mean {score} of {tuning.before:.{digits}f}."
+        return stay if tuning.cases >= LEAST_CASES else f"{stay} And {few}"
     if not gain.has_interval:
-        return (
-            f"The steps are changed, but {cases} are too few to promise new cases anything; "
-            f"{LEAST_CASES} are needed."
-        )
+        return f"The steps are changed, but {few}"
     expected = (
         f"new cases can expect a mean {score} of {tuning.after:.{digits}f} instead of "
         f"{tuning.before:.{digits}f}, a gain of {gain.to_text(digits, sign='+')} ({cases}, each judged by "
