@@ -176,6 +176,18 @@ def test_scans_that_chose_the_weights_are_said_to_have_done_so(dataset: Dataset,
     assert [stored[scan.scan].group for scan in scores.scans] == [scan.group for scan in scores.scans]
 
 
+def test_of_records_of_earlier_versions_the_set_says_what_chose_the_weights(
+    dataset: Dataset, out: Path
+) -> None:
+    sets = {"case1_day0": "unseen_cases", "case1_day1": "later_days", "case2_day0": "hold_out"}
+    for scan, fold_set in sets.items():
+        predicted.write(out, dataset, scan, fold_set=fold_set)
+
+    chose = {scan.scan: scan.chose_weights for scan in evaluate(out, dataset.folder, workers=1).scans}
+
+    assert chose == {"case1_day0": True, "case1_day1": True, "case2_day0": False}
+
+
 def test_weights_of_unknown_scans_are_told_where_scores_are(dataset: Dataset, out: Path) -> None:
     predicted.write(out, dataset, "case1_day0", unknown_weights=["bundle/model.pt"])
     scores = evaluate(out, dataset.folder, workers=1)

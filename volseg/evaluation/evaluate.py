@@ -17,6 +17,7 @@ from volseg.evaluation.summary import Scores
 from volseg.formatting import format_size, join_names
 from volseg.inference.mask_folder import UNKNOWN, load_masks
 from volseg.inference.prediction_folder import Prediction
+from volseg.runs.run_files import VALIDATION
 from volseg.system import hardware, processes
 
 Known = Mapping[str, ScanScores] | None
@@ -143,7 +144,7 @@ def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOpti
         scan=prediction.scan,
         case=sample.case,
         seen=prediction.seen,
-        chose_weights=prediction.chose_weights,
+        chose_weights=prediction.chose_weights or prediction.fold_set in VALIDATION,  # of earlier versions
         run=prediction.run or UNKNOWN,
         day=days.index(sample.day) + 1,
         matrix=format_size([n for axis, n in enumerate(sample.shape) if axis != grid.slice_axis]),

@@ -19,11 +19,11 @@ from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.runs import locate as runs
 from volseg.runs.package import Package, open_run
 from volseg.runs.run import Run
+from volseg.runs.run_files import VALIDATION
 from volseg.runs.trained_on import SEEN
 from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
-VALIDATION = ("unseen_cases", "later_days")
 
 
 @dataclass(frozen=True, eq=False)

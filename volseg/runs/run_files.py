@@ -49,6 +49,8 @@ CONFIG, SPLITS, METRICS = config_files.CONFIG, "splits.json", "metrics.csv"
 CALIBRATION = "calibration.json"
 TUNE = "tune.json"
 WEIGHTS = "weights.json"
+VALIDATION = ("unseen_cases", "later_days")
+"""The sets by whose scores the best weights are chosen."""
 SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
 """In order of what training saw, the most first."""
 
