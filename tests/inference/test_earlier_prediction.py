@@ -2,12 +2,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import predicted
 from tests.tiny import CLASSES
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
+from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError
 from volseg.inference.earlier_prediction import EarlierPrediction
@@ -129,6 +131,17 @@ def test_masks_are_another_scans_if_neither_image_nor_place_is_the_same(
     if conflicts:
         assert "/a/image.nii.gz" in told
         assert "another --out for /b/image.nii.gz, or pass --force" in told
+
+
+def test_without_a_source_masks_on_another_grid_are_another_scans(folder: Path) -> None:
+    without_hashes(folder)
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps({**record, "source": [], "image_hash": ""}))
+    mask = volume_files.read(folder / "stomach.nii.gz")
+    moved = Volume(mask.voxels, mask.affine + np.diag([0, 0, 0.5, 0]))
+
+    assert found(folder).conflict_with(["/b/image.nii.gz"], "b", mask) == ""
+    assert "masks of another grid, so of another scan" in found(folder).conflict_with(["/b"], "b", moved)
 
 
 def test_a_mask_that_was_corrected_on_another_image_is_neither_kept_for_this_one_nor_replaced(

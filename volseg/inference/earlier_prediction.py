@@ -10,6 +10,7 @@ from pathlib import Path
 
 from volseg.data import volume_files
 from volseg.data.layouts.gi_tract import rle_csv
+from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.inference.prediction_folder import (
     MASK,
@@ -50,14 +51,20 @@ class EarlierPrediction:
                 "them; choose another --out, or pass --force to replace them"
             )
 
-    def conflict_with(self, source: Sequence[str], image_hash: str) -> str:
+    def conflict_with(self, source: Sequence[str], image_hash: str, grid: Volume | None = None) -> str:
         """The reason why this image's masks must not replace those that are here, or ''.
 
-        `image_hash` is '' for an image that can't be read; then its place alone tells it.
+        `image_hash` is '' for an image that can't be read; then its place alone tells it. Records of earlier
+        versions know neither; then the masks' grid tells it.
         """
         old = self.prediction
         if old is None:
             return ""
+        if grid and not old.source and self._lies_elsewhere(grid):
+            return (
+                f"{self.folder}: holds masks of another grid, so of another scan; choose another --out for "
+                f"{', '.join(source)}, or pass --force to replace them"
+            )
         moved = bool(old.source) and old.source != tuple(source)
         other_image = bool(old.image_hash) and old.image_hash != image_hash
         if moved and (other_image or not old.image_hash):
@@ -110,6 +117,13 @@ class EarlierPrediction:
         with readable_write_errors(self.folder):
             for name in (*(old.files or (*masks, RLE)), RECORD):
                 (self.folder / name).unlink(missing_ok=True)
+
+    def _lies_elsewhere(self, grid: Volume) -> bool:
+        """Whether a mask lies on another grid."""
+        masks = [
+            path for name in self.written if (path := self.folder / name).suffix == ".gz" and path.is_file()
+        ]
+        return any(_is_readable(path) and not volume_files.read(path).same_grid(grid) for path in masks[:1])
 
     def _is_newer_than_record(self, name: str) -> bool:
         times = [(self.folder / file).stat().st_mtime for file in (name, RECORD)]

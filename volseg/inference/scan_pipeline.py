@@ -67,7 +67,8 @@ class ScanState:
     @property
     def conflict(self) -> str:
         """The reason why it must not replace what is in its folder, or ''."""
-        return self.earlier.conflict_with(self.source.origin, self.identity.image)
+        grid = self.channels[0] if self.channels else None
+        return self.earlier.conflict_with(self.source.origin, self.identity.image, grid)
 
 
 @dataclass(frozen=True)
