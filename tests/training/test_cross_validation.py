@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from volseg import cli, console
+from volseg import cli
 from volseg.arguments import InferArguments, TrainArguments
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -20,6 +20,7 @@ from volseg.runs.folds import FILE, NAMES, FinishedFolds
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, SPLITS
 from volseg.system.locks import folder_lock
+from volseg.system.log_file import log_to
 from volseg.training import cross_validation as stage
 from volseg.training.cross_validation import CrossValidationResult, train_each_fold
 from volseg.training.train import train
@@ -181,7 +182,7 @@ def test_finished_folds_whose_steps_were_tuned_stay_as_they_are(
     begun = trainings(monkeypatch)
     listed = tiny.config().model_copy(update={"postprocess": (Threshold(),)})
 
-    with console.log_to(tmp_path / "told.txt"):
+    with log_to(tmp_path / "told.txt"):
         train_each_fold(listed, TrainArguments(data=data, run=five, resume=True))
 
     assert begun == []

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from tests import tiny
-from volseg import console
 from volseg.arguments import TrainArguments
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
@@ -34,6 +33,7 @@ from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CONFIG, LAST, METRICS, SPLITS
 from volseg.system import signals
 from volseg.system.locks import LOCK, folder_lock
+from volseg.system.log_file import log_to
 from volseg.training import loop
 from volseg.training.state import TrainingState
 from volseg.training.step import NotFiniteError, Stepper
@@ -388,11 +388,11 @@ def test_a_run_goes_on_with_its_own_steps_whatever_the_config_has(data: Path, tm
     tuned = Run.open(options.run).replace_postprocess(steps, ["tuned"]).steps_file
     text, told = tuned.read_bytes(), f"{tuned}: keeps its own steps, which are not those of the"
 
-    with console.log_to(tmp_path / "other.txt"):
+    with log_to(tmp_path / "other.txt"):
         train(tiny.config().model_copy(update={"postprocess": (Threshold(),)}), options)
-    with console.log_to(tmp_path / "none.txt"):
+    with log_to(tmp_path / "none.txt"):
         train(tiny.config(), options)
-    with console.log_to(tmp_path / "same.txt"):
+    with log_to(tmp_path / "same.txt"):
         train(tiny.config().model_copy(update={"postprocess": steps}), options)
 
     assert (tmp_path / "other.txt").read_text().count(told) == 1
