@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -144,3 +146,25 @@ def test_many_passes_are_averaged_as_probabilities() -> None:
         made.add_pass([(0, sums(np.full((1, 2, 2, 2), logit)))], grid, (slice(0, 2),) * 3)
 
     assert (made.class_probability(0) == round(0.379024 * 255)).all()
+
+
+@given(st.integers(2, 5), st.integers(0, 99))
+def test_agreement_is_the_soft_dice_over_all_pairs_of_passes(passes: int, seed: int) -> None:
+    shape = (4, 3, 2)
+    grid = NetworkGrid.from_volume(Volume(np.zeros(shape, np.float32), np.diag([-1.0, -1, -1, 1])), None)
+    logits = some(seed, passes, shape)
+    made = ProbabilityMaps(grid, exclusive=False, passes=passes)
+    for one in logits:
+        made.add_pass([(0, sums(one[None]))], grid, tuple(slice(0, n) for n in shape))
+
+    p = sigmoid(logits).reshape(passes, -1)
+    pairs = list(combinations(p, 2))
+    expected = 2 * sum(a @ b for a, b in pairs) / sum(a @ a + b @ b for a, b in pairs)
+    found = made.dice_between_passes(0, float((p.mean(axis=0) ** 2).sum()))
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_one_pass_has_nothing_to_agree_with() -> None:
+    volume = Volume(np.zeros((2, 2, 2), np.float32), np.eye(4))
+
+    assert maps(np.full((1, 2, 2, 2), 5.0), volume, None).dice_between_passes(0, 1.0) is None
