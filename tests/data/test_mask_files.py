@@ -69,7 +69,7 @@ def test_nearly_whole_values_are_rounded_and_told(tmp_path: Path, one: float) ->
 @pytest.mark.parametrize(
     ("voxels", "told"),
     [
-        (np.full(SHAPE, 0.2, np.float32), "holds the values 0.2; as probabilities do; pass --threshold"),
+        (np.full(SHAPE, 0.2, np.float32), "holds the values 0.2; these are probabilities; pass --threshold"),
         (np.where(drawn(), 2, 1).astype(np.uint8), "holds the values 1, 2; expected a mask of one class"),
         (drawn().astype(np.uint8) + drawn()[::-1], "holds the values 0, 1, 2; expected a mask of one class"),
         (
@@ -79,7 +79,7 @@ def test_nearly_whole_values_are_rounded_and_told(tmp_path: Path, one: float) ->
         (np.where(drawn(), -1, 0).astype(np.int16), "holds the values -1, 0; expected a mask"),
         (np.where(drawn(), 2.5, 0).astype(np.float32), "holds the values 0, 2.5; expected a mask"),
         (np.where(drawn(), np.nan, 0).astype(np.float32), "no numbers"),
-        (np.arange(120, dtype=np.float32).reshape(SHAPE) / 119, r"from 0 to 1; as probabilities do"),
+        (np.arange(120, dtype=np.float32).reshape(SHAPE) / 119, r"from 0 to 1; these are probabilities"),
     ],
 )
 def test_other_values_are_refused_by_name(tmp_path: Path, voxels: np.ndarray, told: str) -> None:

@@ -164,8 +164,8 @@ def test_the_first_runs_postprocess_is_applied_and_told_where_others_differ(
     alike = infer(replace(wanted, run=by(copies["a"], copies["coarse"]), out=tmp_path / "alike"))
 
     a, b = copies["a"] / POSTPROCESS, copies["b"] / POSTPROCESS
-    assert f"{b}: has other steps than {a}, which are applied" in told.notes
-    assert f"{a}: has other steps than {b}, which are applied" in strict.notes
+    assert f"{a}: its steps are applied; those of {b} differ" in told.notes
+    assert f"{b}: its steps are applied; those of {a} differ" in strict.notes
     assert not any("other steps" in note for note in alike.notes)
     assert masks(wanted.out) != masks(tmp_path / "strict")
 
@@ -180,7 +180,7 @@ def test_of_an_old_run_the_config_is_named_as_what_tells_its_steps(
     told = infer(replace(wanted, run=by(copies["a"], copies["b"]))).notes
 
     a, b = copies["a"] / POSTPROCESS, copies["b"] / CONFIG
-    assert f"{b}: has other steps than {a}, which are applied" in told
+    assert f"{a}: its steps are applied; those of {b} differ" in told
 
 
 def test_a_set_that_other_members_trained_on_is_empty_and_says_why(

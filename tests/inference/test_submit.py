@@ -236,7 +236,7 @@ def test_masks_of_another_tool_are_submitted_as_our_own(dataset: Dataset, out: P
             nibabel.save(nibabel.as_closest_canonical(image), other / sample.name / f"{name}.nii.gz")
     submit(out, dataset.folder, sample=None, out=tmp_path / "ours.csv")
 
-    with pytest.raises(UserError, match="as probabilities do; pass --threshold"):
+    with pytest.raises(UserError, match="these are probabilities; pass --threshold"):
         submit(other, dataset.folder, sample=None, out=tmp_path / "theirs.csv")
     options = MaskOptions(threshold=0.5)
     done = submit(other, dataset.folder, sample=None, out=tmp_path / "theirs.csv", options=options)

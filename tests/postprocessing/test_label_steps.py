@@ -75,10 +75,8 @@ def test_days_of_few_cases_justify_nothing() -> None:
     found = justify_steps({"organ": few, "absent": scans(*[()] * 20)})
 
     assert not found.steps
-    assert found.reasons == (
-        "organ: no step, as 4 cases of 5 needed have it",
-        "absent: no step, as 0 cases of 5 needed have it",
-    )
+    reason = "no step for organ (4), absent (0): 5 cases that have a class are needed"
+    assert found.reasons == (reason,)
 
 
 def test_steps_stand_behind_what_finds_the_mask_and_name_their_classes() -> None:

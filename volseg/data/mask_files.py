@@ -87,7 +87,9 @@ class MaskReader:
         elif voxels.min() >= 0 and voxels.max() <= 1 + NEARLY:
             if self.options and self.options.threshold is not None:
                 return None
-            advice = "as probabilities do; " + self._advice("pass --threshold, e.g. 0.5, to cut them there")
+            advice = "these are probabilities; " + self._advice(
+                "pass --threshold, e.g. 0.5, to cut them there"
+            )
         else:
             advice = "expected a mask, 0 and 1"
         raise UserError(f"{where}: {_value_text(voxels)}; {advice}")

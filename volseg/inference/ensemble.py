@@ -10,6 +10,7 @@ from volseg import __version__
 from volseg.arguments import InferArguments
 from volseg.data.image_identity import ScanIdentity
 from volseg.errors import UserError
+from volseg.formatting import join_names
 from volseg.inference.predictor import Predictor, build_predictor, ensemble_member
 from volseg.model.engines import ConversionError, EngineOptions, RunningNetwork, Torch
 from volseg.model.engines.selection import choose_engine
@@ -102,9 +103,10 @@ class Ensemble:
                     f"{len(five.finished)}; go on with `volseg train ... --fold each --resume`"
                 )
         first = self.runs[0]
-        for run in self.runs[1:]:
-            if run.config.postprocess != first.config.postprocess:
-                yield f"{run.steps_file}: has other steps than {first.steps_file}, which are applied"
+        others = [run for run in self.runs[1:] if run.config.postprocess != first.config.postprocess]
+        if others:
+            files = join_names([str(run.steps_file) for run in others])
+            yield f"{first.steps_file}: its steps are applied; those of {files} differ"
 
     @property
     def first_run_only(self) -> "Ensemble":

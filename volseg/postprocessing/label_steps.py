@@ -93,8 +93,6 @@ class _ClassParts:
 
     def reason(self, name: str) -> str:
         """The numbers that the steps of this class follow from."""
-        if self.cases < LEAST_CASES:
-            return f"{name}: no step, as {format_count(self.cases, 'case')} of {LEAST_CASES} needed have it"
         among = f"{len(self.parts)} scans" if len(self.parts) == self.scans else (
             f"the {len(self.parts)} of {self.scans} scans that have it"
         )  # fmt: skip
@@ -117,7 +115,11 @@ def justify_steps(labels: Mapping[str, Sequence[LabelParts]]) -> LabelSteps:
         *_part_number_steps(known, len(labels)),
     )
     scans = max((one.scans for one in classes.values()), default=0)
-    return LabelSteps(scans, steps, tuple(one.reason(name) for name, one in classes.items()))
+    rare = [f"{name} ({one.cases})" for name, one in classes.items() if name not in known]
+    none = (
+        [f"no step for {', '.join(rare)}: {LEAST_CASES} cases that have a class are needed"] if rare else []
+    )
+    return LabelSteps(scans, steps, (*(one.reason(name) for name, one in known.items()), *none))
 
 
 def _small_part_steps(known: Mapping[str, _ClassParts], classes: int) -> Iterator[DropSmall]:
