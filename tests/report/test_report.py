@@ -370,7 +370,7 @@ def test_of_a_mask_that_was_drawn_by_hand_no_confidence_is_told_and_its_own_volu
 def test_what_is_not_calibrated_is_said(out):
     confident(out, SCANS[0], 0.8, calibrated=False)
     text = text_of(out)
-    assert f"Here {NOT_CALIBRATED}: as it is" in text
+    assert f"Here {NOT_CALIBRATED}. As it is" in text
     assert [row[2] for row in looked_at(text)] == ["0.80"]
 
     confident(out, SCANS[1], 0.9)

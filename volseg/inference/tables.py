@@ -10,7 +10,7 @@ from rich.table import Table
 from volseg.inference.prediction_folder import Confidence, PredictionRecord
 
 SHOWN = 20
-NOT_CALIBRATED = "confidence is not calibrated; after `volseg calibrate RUN` that of single networks is"
+NOT_CALIBRATED = "confidence is not calibrated; `volseg calibrate RUN` calibrates that of a single network"
 STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
 
 
