@@ -53,6 +53,12 @@ def analyze() -> bytes:
     return bytes(header.binaryblock)
 
 
+def cut_off(length: int) -> bytes:
+    """The first bytes of a mask that is empty, and so is short."""
+    empty = nibabel.Nifti1Image(np.zeros(VOXELS.shape, np.uint8), np.eye(4))
+    return gzip.compress(bytes(empty.to_bytes()))[:length]
+
+
 def dicom(preamble: bool) -> bytes:
     data = by_itk(".dcm")
     return data if preamble else data[132:]
@@ -75,6 +81,9 @@ KINDS = {
     "minc": (lambda: b"CDF\1" + bytes(99), "MINC"),
     "matlab": (lambda: b"MATLAB 5.0 MAT-file" + bytes(99), "MATLAB"),
     "analyze": (analyze, "Analyze"),
+    "cut off": (lambda: cut_off(60), "damaged or cut off; copy or download it again"),
+    "cut off in its header": (lambda: cut_off(30), "damaged or cut off; copy or download it again"),
+    "cut off at its beginning": (lambda: cut_off(12), "damaged or cut off; copy or download it again"),
     "nothing": (lambda: b"", "copy or download it again"),
     "noise": (lambda: bytes(range(200, 256)) * 9, "no known format"),
 }

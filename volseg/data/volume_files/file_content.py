@@ -49,7 +49,10 @@ def file_content(head: bytes) -> str:
     if not head:
         return "an empty file; copy or download it again"
     if head[:2] == GZIP:
-        inner = file_content(_decompress_head(head) or b"\1")
+        content = _decompress_head(head)
+        if not content:
+            return "compressed by gzip, and damaged or cut off; copy or download it again"
+        inner = file_content(content)
         return inner if inner == "NIfTI" else f"compressed by gzip, in it is {inner}"
     if _is_dicom(head):
         return DICOM
@@ -89,10 +92,13 @@ def _head_or_nothing(path: Path) -> bytes:
 
 
 def _decompress_head(head: bytes) -> bytes:
+    """The unpacked first bytes; none where they are damaged, or are a whole file that is cut off."""
     from isal import isal_zlib
 
+    unpacker = isal_zlib.decompressobj(wbits=31)
     try:
-        return bytes(isal_zlib.decompressobj(wbits=31).decompress(head))
+        content = bytes(unpacker.decompress(head))
+        return content if unpacker.eof or len(head) == HEAD else b""
     except isal_zlib.error:  # type: ignore[misc]
         return b""
 
