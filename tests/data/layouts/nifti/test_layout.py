@@ -228,6 +228,15 @@ def test_an_nnunet_dataset_is_read_with_its_channels_classes_and_parts(nnunet):
     assert "the class 'left kidney' is called left_kidney here" in prepared.notes[0]
 
 
+def test_class_names_that_no_file_can_have_are_changed_and_told(nnunet):
+    names = {"background": 0, "con": 1, "nul.gz": 2, "nul_probability": 3}
+
+    prepared = prepare_nnunet(nnunet, labels=names)
+
+    assert Dataset.load(prepared.out).classes == ("con_", "nul_.gz", "nul_probability_")
+    assert "classes are called otherwise here: 'con' con_, 'nul.gz' nul_.gz" in prepared.notes[0]
+
+
 def test_regions_of_several_values_overlap_and_are_unions(nnunet):
     regions = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "edge": 3}
 

@@ -13,6 +13,7 @@ from volseg.errors import short_repr
 from volseg.formatting import first_few
 from volseg.schema import name_fault
 
+PROBABILITY = "_probability"  # the end of the names of a class's other files, by `infer`
 LONGEST_CLASS = 60  # of the 255 bytes that a file's name may have, for letters of up to 4 bytes
 
 
@@ -61,7 +62,11 @@ class Datalist:
     def safe_class_name(self, name: str) -> str:
         """A class name that can be a file's; a note tells if it is another."""
         safe = re.sub(r"[^\w.+-]+", "_", name).strip("._-")[:LONGEST_CLASS] or "unnamed"
-        safe = f"{safe}_" if name_fault(safe) else safe  # a device of Windows
+        if name_fault(safe):  # a device of Windows, whatever stands behind a dot
+            stem, dot, ending = safe.partition(".")
+            safe = f"{stem}_{dot}{ending}"
+        if safe.endswith(PROBABILITY):
+            safe = f"{safe}_"
         if safe != name:
             self.renamed[name] = safe
         return safe
