@@ -160,6 +160,18 @@ def test_a_missing_test_scan_is_an_error_even_without_a_sample(
     assert "1 of 2 scans have no prediction: case10_day1" in refused(dataset, out, tmp_path)
 
 
+def test_a_mask_that_is_gone_is_told_with_the_one_that_was_saved_in_its_place(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    mask = out / "case10_day1" / "stomach.nii.gz"
+    write_volume(Volume(np.ones(tiny.SHAPE, np.uint8), tiny.AFFINE), mask.with_suffix(""))
+    mask.unlink()
+
+    told = refused(dataset, out, tmp_path)
+
+    assert "case10_day1: stomach.nii.gz missing (stomach.nii is not read: save it under that name)" in told
+
+
 def test_a_failed_scan_is_an_error_with_its_reason(dataset: Dataset, out: Path, tmp_path: Path) -> None:
     predicted.record(out, "case10_day1", status="failed", reason="no memory")
 

@@ -15,6 +15,7 @@ from volseg.evaluation import score_files
 from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan
 from volseg.evaluation.summary import Scores
 from volseg.formatting import format_size, join_names
+from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import UNKNOWN, load_masks
 from volseg.inference.prediction_folder import Prediction
 from volseg.runs.run_files import VALIDATION
@@ -127,8 +128,7 @@ def _scoring_problem(prediction: Prediction, dataset: Dataset) -> str:
             f"{prediction.folder}: has the classes {', '.join(prediction.classes)}; "
             f"{dataset.folder} has {', '.join(dataset.classes)}; pass --data of the dataset it is of"
         )
-    missing = ", ".join(prediction.mask_file(name).path.name for name in prediction.missing_classes)
-    return f"{prediction.folder}: {missing} missing; run `volseg infer` again" if missing else ""
+    return missing_masks_problem(prediction)
 
 
 def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOptions) -> ScanFilePair:

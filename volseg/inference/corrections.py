@@ -32,6 +32,16 @@ def other_image_problem(prediction: Prediction, dataset: Dataset) -> str:
     )
 
 
+def missing_masks_problem(prediction: Prediction) -> str:
+    """A sentence if masks that the record names are not there, or ''."""
+    missing = [f"{name}{MASK}" for name in prediction.missing_classes]
+    if not missing or prediction.status == "failed":
+        return ""
+    others = [file for name in prediction.missing_classes for file in _other_versions(prediction, name)]
+    told = f" ({', '.join(others)} is not read: save it under that name)" if others else ""
+    return f"{prediction.folder}: {', '.join(missing)} missing{told}; run `volseg infer` again"
+
+
 def _other_versions(prediction: Prediction, name: str) -> list[str]:
     """Files such as stomach.nii or stomach_corrected.nii.gz beside the mask of a class."""
     written = {f"{one}{ending}" for one in prediction.classes for ending in (MASK, PROBABILITY)}

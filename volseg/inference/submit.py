@@ -13,6 +13,7 @@ from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.mask_files import MaskReader, read_grid
 from volseg.errors import UserError
 from volseg.formatting import natural_key
+from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import load_masks
 from volseg.inference.prediction_folder import RLE, Prediction, source_slice_numbers
 from volseg.system.files import refuse_foreign
@@ -88,11 +89,12 @@ def _sample_keys(path: Path) -> list[Key]:
 def _refuse_unpredicted(scans: Sequence[str], predicted: dict[str, Prediction], predictions: Path) -> None:
     """Raise for scans that have no masks."""
     missing = [scan for scan in scans if scan not in predicted]
-    problems = [
-        f"{predicted[scan].folder}: inference failed: {predicted[scan].reason}"
-        for scan in scans
-        if scan in predicted and predicted[scan].status == "failed"
-    ]
+    problems = []
+    for prediction in (predicted[scan] for scan in scans if scan in predicted):
+        if prediction.status == "failed":
+            problems.append(f"{prediction.folder}: inference failed: {prediction.reason}")
+        elif problem := missing_masks_problem(prediction):
+            problems.append(problem)
     if missing:
         problems.append(
             f"{predictions}: {len(missing)} of {len(scans)} scans have no prediction: "

@@ -18,6 +18,7 @@ from volseg.evaluation.scan_scores import ScanScores
 from volseg.evaluation.summary import Scores
 from volseg.formatting import natural_key
 from volseg.inference import tables
+from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import MaskFolder, holds_masks, load_masks
 from volseg.inference.prediction_folder import Prediction
 from volseg.report.page import render_report
@@ -210,6 +211,8 @@ def _report_scan(
 
 def _mask_volumes_ml(record: Prediction, dataset: Dataset | None, options: MaskOptions) -> dict[str, float]:
     """The volume of each class's mask, on its image's grid where there is one."""
+    if problem := missing_masks_problem(record):
+        raise UserError(problem)
     sample = dataset.find_sample(record.identity) if dataset else None
     own = record.mask_file(record.classes[0]).path
     grid = read_grid(dataset.grid_file(sample) if dataset and sample else own)
