@@ -659,6 +659,7 @@ def test_masks_of_another_tool_are_reported_with_pictures_and_scores(dataset, tm
     assert result.drawn == 2
     assert "unknown whether training saw them" in text
     assert "Unseen" not in text
+    assert "unknown" in text.partition("<h3>Masks</h3>")[2].partition("</table>")[0]
     assert "confidence" not in text.partition("<script")[0].lower()
     assert any("what made these masks" in note for note in result.notes)
     assert score_files.read(folder)["case1_day0"].values["stomach"]["Dice"] == 1

@@ -144,7 +144,7 @@ def score_scan(pair: ScanFilePair) -> ScanScores | str:
         except UserError as error:
             problems.append(str(error))
     if problems:
-        return "\n".join(problems)
+        return "\n".join(dict.fromkeys(problems))  # several classes may be in one file
     labelled = _within_labelled_slices(masks)
     values = {
         name: {**compute_metrics(both), **_labelled_metrics(labelled.get(name))}

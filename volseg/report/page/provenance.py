@@ -4,6 +4,7 @@ from collections import Counter
 
 from volseg.data.distribution import Spread, format_spread
 from volseg.formatting import format_count
+from volseg.inference.mask_folder import UNKNOWN
 from volseg.report.page.content import ReportContent, RunInfo
 from volseg.visualization.html_page import render
 
@@ -13,7 +14,7 @@ HASH = 12  # digits of a hash that tell weights apart
 def versions_and_settings(content: ReportContent) -> str:
     """Runs, versions, seconds and configs, each config once."""
     records = [scan.record for scan in content.scans]
-    counts = Counter((record.run, record.weights[:HASH], record.version) for record in records)
+    counts = Counter((r.run or UNKNOWN, r.weights[:HASH] or "–", r.version) for r in records)
     configs: dict[str, list[str]] = {}
     for info in content.trained:
         configs.setdefault(info.config, []).append(info.name)
