@@ -20,6 +20,20 @@ def told(*paths):
     return [(odd.kind, odd.message) for odd in volume_files.scan_oddities(paths)]
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_what_other_programs_add_to_a_header_is_passed_over(tmp_path, kind, ending) -> None:
+    """AFNI's attributes, DICOM's fields and TotalSegmentator's names take thousands of bytes."""
+    path, voxels = tmp_path / f"v{ending}", np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    image = kind(voxels, np.eye(4))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(4, b"<AFNI_attributes/>" * 1000))
+    nibabel.save(image, path)
+
+    np.testing.assert_array_equal(volume_files.read(path).voxels, voxels)
+    assert volume_files.read_header(path).shape == voxels.shape
+    assert not volume_files.read_header(path).oddities
+
+
 @pytest.mark.parametrize("scaling", [(1, -1024), (0.5, 0), (2, 10)])
 def test_scaled_integers_become_float32(tmp_path, scaling) -> None:
     image = nibabel.Nifti1Image(VOXELS, AFFINE)

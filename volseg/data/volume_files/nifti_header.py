@@ -1,6 +1,5 @@
 """The header of a NIfTI file: the affine that it states, in mm, and what is odd about it."""
 
-import io
 import logging
 import math
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class NiftiHeader:
 
         size = min(int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big"))
         kind = nibabel.Nifti2Header if size == LENGTH else nibabel.Nifti1Header
-        return cls(kind.from_fileobj(io.BytesIO(data[:LENGTH]), check=False))
+        return cls(kind(data[: kind.template_dtype.itemsize], check=False))  # without its extensions
 
     @cached_property
     def fields(self) -> Any:
