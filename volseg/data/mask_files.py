@@ -34,12 +34,13 @@ class MaskFile:
 class MaskReader:
     """Reads the masks of one scan onto its `grid`; `notes` tell what was not as it should be.
 
-    `options` are the user's; there are none for the labels of a prepared dataset.
+    `options` are the user's; there are none for labels, of which `advice` tells what to do.
     """
 
     grid: Volume
     options: MaskOptions | None = None
     notes: list[str] = field(default_factory=list)
+    advice: str = "run `volseg prepare` again"
     _last: tuple[Path, Volume] | None = None
 
     def read(self, mask: MaskFile) -> Mask:
@@ -134,7 +135,7 @@ class MaskReader:
         return resampled
 
     def _advice(self, text: str) -> str:
-        return "run `volseg prepare` again" if self.options is None else text
+        return self.advice if self.options is None else text
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -535,7 +535,7 @@ def test_labels_that_are_nearly_whole_are_rounded_with_a_warning(decathlon, valu
 # Cases that a listing states
 
 
-@pytest.mark.parametrize("key", ["case", "subject", "patient"])
+@pytest.mark.parametrize("key", ["case", "subject", "patient", "patient_id", "Subject_ID", "PatientID"])
 def test_case_and_day_of_an_item_come_before_those_of_the_name(decathlon, key):
     for number, stated in enumerate(({key: "anna", "day": 7}, {key: "anna"}, {key: 12, "day": "3"})):
         decathlon.told["training"][number].update(stated)
@@ -642,6 +642,8 @@ def test_one_mask_that_is_none_spoils_only_its_scan_and_each_is_named(decathlon)
     assert name == "scan_1"
     assert f"{spoilt['liver']}: holds the values 0, 0.25, 0.5" in reason
     assert f"{spoilt['spleen']}: lies on another grid" in reason
+    assert reason.count("save it as a mask, 0 and 1, on its image's grid") == 2
+    assert "volseg prepare" not in reason
 
 
 def test_a_scan_without_a_mask_of_a_class_is_told_and_not_taken_for_one_without_the_organ(decathlon):

@@ -20,6 +20,11 @@ SESSIONS = {
     "names of people": [f"{name}{visit}" for name in ("anna", "bob", "carl") for visit in (1, 2)],
     "some with one": [name for at, name in enumerate(names("p{}_{}")) if at % 4],
     "dates": [f"p{at % 5}_2019{1 + at:02d}07" for at in range(10)],
+    "dates with dashes": [f"p{at % 5}_2019-{1 + at:02d}-07" for at in range(10)],
+    "words": [f"p{at}_{word}" for at in range(8) for word in ("pre", "post")],
+    "sides": [f"{at:03d}-{word}" for at in range(8) for word in ("left", "right")],
+    "letters": [f"p{at}{letter}" for at in range(8) for letter in "ab"],
+    "words with a modality": [f"p{at}_{word}_T1" for at in range(8) for word in ("baseline", "followup")],
 }
 
 
@@ -27,7 +32,7 @@ SESSIONS = {
 def test_names_that_fall_into_groups_as_sessions_do_are_told(kind: str) -> None:
     (line,) = session_warnings(SESSIONS[kind])
 
-    patients = {"names of people": 3, "dates": 5}.get(kind, 6 if len(SESSIONS[kind]) == 12 else 8)
+    patients = {"names of people": 3, "dates": 5, "dates with dashes": 5}.get(kind, 6 if len(SESSIONS[kind]) == 12 else 8)
     assert f"are they sessions of {patients} patients" in line
     assert '"case"' in line
 
@@ -41,6 +46,9 @@ COUNTS = {
     "two sites": [f"site{site}_{number:03d}" for site in "AB" for number in range(40)],
     "three sites": [f"site{site}_{number:03d}" for site in (1, 2, 3) for number in range(40)],
     "few": ["a_1", "a_2", "b_1"],
+    "one word for all": [f"p{number}_pre" for number in range(24)],
+    "a word of its own": [f"{number}_{word}" for number, word in enumerate(("anna", "bob", "carl") * 4)],
+    "words of one site": [f"site_{word}" for word in ("anna", "bob", "carl", "dora", "emil", "fritz")],
     "days that are understood": names("p{}_day{}"),
     "visits that are understood": names("p{}_visit{}"),
 }

@@ -11,7 +11,7 @@ from volseg.errors import short_repr
 from volseg.schema import name_fault
 
 ITEM = '{"image": FILE or [FILE, ...], "label": FILE or {CLASS: FILE, ...}}'
-CASE_KEYS = ("case", "subject", "patient")
+CASE_KEYS = tuple(f"{key}{end}" for key in ("case", "subject", "patient") for end in ("", "_id", "id"))
 
 
 def read_item(item: Any, place: str, part: Part, listing: Datalist) -> DatalistEntry | None:
@@ -74,8 +74,8 @@ def _image_files(image: str, listing: Datalist) -> Iterable[Path]:
 
 def _stated_case(item: dict[str, Any], place: str, listing: Datalist) -> str:
     """The case that an item states, or ''."""
-    key = next((key for key in CASE_KEYS if item.get(key) not in (None, "")), "")
-    value = item[key] if key else ""
+    stated = {key.lower(): (key, value) for key, value in item.items() if value not in (None, "")}
+    key, value = next((stated[key] for key in CASE_KEYS if key in stated), ("", ""))
     case = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     fault = "" if case == "" else "it is no text" if case is None else name_fault(case)
     if fault:

@@ -68,13 +68,13 @@ def read_masks(files: Mapping[str, Path], classes: Sequence[str], grid: Volume) 
     Raises:
         UserError: a class without a file, or files that are no masks on this grid; all of them.
     """
-    reader = MaskReader(grid)
+    reader = MaskReader(grid, advice="save it as a mask, 0 and 1, on its image's grid")
     masks, problems = {}, []
     for name in classes:
         try:
             masks[name] = PackedMask.from_mask(reader.read(MaskFile(files[name])))
         except UserError as error:
-            problems.append(str(error).replace("; pass --threshold, e.g. 0.5, to cut them there", ""))
+            problems.append(str(error))
     if problems:
         raise UserError.from_problems(problems)
     return MaskPerFile(masks, tuple(reader.notes))

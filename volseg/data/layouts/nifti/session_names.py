@@ -3,7 +3,8 @@
 Names that differ only in a last number may be patients, or sessions of patients: `a_1_1, a_1_2, a_2_1` or
 `a_0101, a_0102, a_0201`. They are suspected if the numbers fall into groups as sessions do: at least three
 groups of at most ten, with the same few small numbers in each, or dates. A plain count, whole or with holes,
-such as liver_0 to liver_130, doesn't: it is one group, or its last digits take all values alike.
+such as liver_0 to liver_130, doesn't: it is one group, or its last digits take all values alike. Last words
+and letters, as in `a_pre, a_post` or `7a, 7b`, are suspected as the numbers are.
 """
 
 import re
@@ -20,32 +21,37 @@ MOST_SESSIONS = 10
 SMALL_SHARE = {1: 5, 2: 20}  # of 10 and 100 last numbers: those that sessions have
 DATES = (1900_01_01, 2100_12_31)
 _LAST_NUMBER = re.compile(r"(.*?)([0-9]+)")
+_LAST_DATE = re.compile(r"([12][0-9]{3})[-_.]([0-9]{2})[-_.]([0-9]{2})$")
+_LAST_WORD = re.compile(r"(.*[^_.-])[_.-]([a-z]+)|(.*[0-9])([a-z])", re.IGNORECASE)
 
 
 class _Name(NamedTuple):
-    """A name cut before its supposed session."""
+    """A name cut before its supposed session, a number or a `word` of that place in the alphabet."""
 
     whole: str
     patient: str
     session: int
+    word: str = ""
 
 
 def session_warnings(names: Sequence[str]) -> Iterator[str]:
     """A line where names whose cases are not known look like several sessions of each patient."""
     alone = sorted((name for name in names if case_and_day(name) == (name, 0)), key=natural_key)
     ending = _common_ending(alone)
-    stems = {name: name.removesuffix(ending) for name in alone}
-    for parts in (_separate_numbers(stems), _last_digits(stems, 1), _last_digits(stems, 2)):
+    stems = {name: _LAST_DATE.sub(r"\1\2\3", name.removesuffix(ending)) for name in alone}
+    numbers = (_separate_numbers(stems), _last_digits(stems, 1), _last_digits(stems, 2))
+    for parts in (*numbers, _last_words(stems)):
         groups = _group_by_patient(parts)
         if _look_like_sessions(groups):
             first = next(group for group in groups.values() if len(group) > 1)
             shown = ", ".join(first_few([name.whole for name in first], "scans"))
             count = sum(map(len, groups.values()))
+            what = "word" if first[0].word else "number"
             yield (
-                f"{count} cases of one scan each, whose names differ in a last number: are they sessions of "
+                f"{count} cases of one scan each, whose names differ in a last {what}: are they sessions of "
                 f"{len(groups)} patients (such as {shown})? Then one patient may be trained on and validated "
                 'on: give each scan its "case" (and "day") in the listing, or name it like '
-                f"{first[0].patient.rstrip('_-. ')}_ses-{first[0].session}"
+                f"{first[0].patient.rstrip('_-. ')}_ses-{first[0].word or first[0].session}"
             )
             return
 
@@ -73,6 +79,14 @@ def _last_digits(stems: dict[str, str], digits: int) -> list[_Name]:
         return []
     parts = [_Name(whole, part[1] + part[2][:-digits], int(part[2][-digits:])) for whole, part in cut if part]
     return parts if all(part.session < SMALL_SHARE[digits] for part in parts) else []
+
+
+def _last_words(stems: dict[str, str]) -> list[_Name]:
+    """Names cut before their last word, or a letter behind a number; words are counted by the alphabet."""
+    cut = ((whole, _LAST_WORD.fullmatch(stem)) for whole, stem in stems.items())
+    pairs = {whole: (part[1] or part[3], (part[2] or part[4]).lower()) for whole, part in cut if part}
+    words = sorted({word for _, word in pairs.values()})
+    return [_Name(whole, patient, words.index(word), word) for whole, (patient, word) in pairs.items()]
 
 
 def _group_by_patient(names: Sequence[_Name]) -> dict[str, list[_Name]]:
