@@ -75,6 +75,7 @@ KINDS = {
     "web page": (lambda: b"\n<!DOCTYPE html><html>Sign in</html>", "web page"),
     "text": (lambda: b"Access denied\n", "a text that begins with 'Access denied'"),
     "mgz": (lambda: gzip.compress(by_nibabel(nibabel.MGHImage)), "mri_convert"),
+    "gzip in gzip": (lambda: gzip.compress(gzip.compress(bytes(999))), "compressed by gzip twice"),
     "zip": (zip_file, "zip archive"),
     "numpy": (numpy_file, "NumPy array"),
     "hdf5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
@@ -158,3 +159,20 @@ def reason(path: Path) -> str:
     with pytest.raises(UserError) as error:
         volume_files.read(path)
     return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["v", "v.gz", "v.img"])
+def test_a_volume_without_an_ending_of_its_own_is_told_how_to_end(tmp_path, name) -> None:
+    write_volume(Volume(VOXELS, np.eye(4)), tmp_path / "v.nii.gz")
+    path = (tmp_path / "v.nii.gz").rename(tmp_path / name)
+
+    with pytest.raises(UserError, match=r"it is NIfTI; rename it to end in \.nii\.gz or \.nii"):
+        volume_files.read(path)
+
+
+def test_volumes_in_the_folders_of_a_folder_are_told(tmp_path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_volume(Volume(VOXELS, np.eye(4)), tmp_path / name / "v.nii.gz")
+
+    assert volume_files.folder_content(tmp_path) == " with volumes (a/v.nii.gz, b/v.nii.gz)"

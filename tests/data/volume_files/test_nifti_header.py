@@ -207,3 +207,14 @@ def test_a_place_is_of_the_grid_and_not_of_turned_axes() -> None:
     volume = Volume(np.zeros(SHAPE), AFFINE)
 
     assert volume.with_voxels(np.ones(SHAPE)).place is None
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (0, 1)])
+def test_a_voxel_size_of_0_without_a_sform_is_told_with_what_is_taken(tmp_path, codes) -> None:
+    path = save(tmp_path / "v.nii", codes=codes)
+    content = bytearray(path.read_bytes())
+    content[88:92] = bytes(4)  # pixdim[3], which nibabel would write as it should be
+    path.write_bytes(content)
+
+    assert volume_files.read(path).spacing_mm[2] == 1
+    assert "a voxel size of 0; taken for 1 mm" in told(path)

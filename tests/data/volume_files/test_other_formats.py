@@ -77,6 +77,36 @@ def test_a_header_without_orientation_is_told(tmp_path, name, old, new, odd) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [("v.mha", b"ElementSpacing = .*", b"ElementSpacing = 1.5 1.5 0", "a voxel size of 0; expected"),
+     ("v.mhd", b"ElementDataFile = .*", b"ElementDataFile = gone.raw", "gone.raw, which is not there; copy"),
+     ("v.mha", b"TransformMatrix = .*", b"TransformMatrix = 0 0 0 0 0 0 0 0 0", "Matrix has no volume")],
+)  # fmt: skip
+def test_what_itk_refuses_is_told_in_plain_words(tmp_path, name, old, new, words, capfd) -> None:
+    path = change(save(tmp_path / name), old, new)
+
+    for read in (volume_files.read, volume_files.read_header):
+        with pytest.raises(UserError, match=words):
+            read(path)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "odd"),
+    [("v.nrrd", b"space directions: .*", b"space directions: (1.5,0,0) (0.3,1.5,0) (0,0,3)", "degrees off"),
+     ("v.mha", b"ElementSpacing = .*", b"ElementSpacing = 1.5 1.5 -3", "a voxel size below 0"),
+     ("v.nrrd", b"space directions: .*", b"spacings: 1.5 1.5 nan", "no voxel size of an axis")],
+)  # fmt: skip
+def test_axes_that_itk_takes_without_a_word_are_told(tmp_path, name, old, new, odd) -> None:
+    path = change(save(tmp_path / name), old, new)
+    if b"nan" in new:
+        change(change(path, b"space: .*\n", b""), b"space origin: .*\n", b"")
+
+    assert volume_files.read(path).voxels.shape == VOXELS.shape
+    assert odd in told(path)
+
+
+@pytest.mark.parametrize(
     ("name", "line"),
     [("v.mha", b"ElementSpacing.*\n"), ("v.nrrd", b"(?s)space: .*?\n|space directions: .*?\n")],
 )

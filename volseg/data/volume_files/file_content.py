@@ -52,6 +52,8 @@ def file_content(head: bytes) -> str:
         content = _decompress_head(head)
         if not content:
             return "compressed by gzip, and damaged or cut off; copy or download it again"
+        if content[:2] == GZIP:
+            return "compressed by gzip twice; unpack it once"
         inner = file_content(content)
         return inner if inner == "NIfTI" else f"compressed by gzip, in it is {inner}"
     if _is_dicom(head):
@@ -78,7 +80,8 @@ def missing_reason(path: Path, absent: str = "no such file") -> str:
 def folder_content(path: Path) -> str:
     """What lies in a folder that is no scan's, as ` with DICOM ...`; '' where that is not known."""
     files = [*islice((one for one in path.rglob("[!.]*") if one.is_file()), LOOKED_AT)]
-    volumes = sorted(file.name for file in files if file.parent == path and split_ending(file.name)[1])
+    places = [file.relative_to(path) for file in files if split_ending(file.name)[1]]
+    volumes = sorted(map(str, [place for place in places if len(place.parts) == 1] or places))
     if volumes:
         return f" with volumes ({', '.join(first_few(volumes, 'files'))})"
     return f" with {DICOM}" if any(_is_dicom(_head_or_nothing(file)) for file in files) else ""

@@ -101,6 +101,9 @@ class NiftiHeader:
         """A line for each fault of the header."""
         lines = type(self.raw).diagnose_binaryblock(self.raw.binaryblock, self.raw.endianness)
         odd = [f"its header is odd: {line}" for line in lines.splitlines() if "qfac" not in line]
+        if not self._goes_by_sform and (self.raw["pixdim"][1:4] == 0).any():
+            size = NIFTI_UNITS_MM.get(self.unit, 1.0)
+            odd.append(f"its header states a voxel size of 0; taken for {size:g} mm")
         if not (self._code("qform") or self._code("sform")):
             reason = "qform and sform codes are 0"
             odd.append(f"its header states no orientation ({reason}); left and right are a guess")

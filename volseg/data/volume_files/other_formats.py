@@ -1,11 +1,12 @@
 """MetaImage and NRRD, read by ITK; their units and orientation are read from the text of the header."""
 
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 
-from volseg.data.volume import Affine, Array
+from volseg.data.volume import FLAT, Affine, Array
 from volseg.data.volume_files.endings import FORMATS, split_ending
 from volseg.errors import UserError
 
@@ -26,6 +27,7 @@ SPACES = {
 """The spaces that ITK turns to its own."""
 SHORT_SPACES = {"las", "lps", "ras", "last", "lpst", "rast"}
 HEADER = 1 << 16  # bytes in which a header's text ends
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+\.?([eE][+-]?[0-9]+)?")
 _DETACHED = re.compile(rb"^(?:ElementDataFile *= *|data ?file: *)([^\r\n\0]+?) *\r?$", re.M)
 
 
@@ -33,6 +35,7 @@ def read_image(path: Path) -> tuple[Array, Affine]:
     """Voxels and affine by ITK, whose world runs to the left and the back, NIfTI's to the right and front."""
     import SimpleITK as sitk
 
+    _check_header(path)
     image = sitk.ReadImage(str(path), imageIO=_itk_reader(path))
     size = image.GetDimension()
     if size != 3:
@@ -46,6 +49,7 @@ def read_grid(path: Path) -> tuple[tuple[int, ...], Affine]:
     """Shape and affine, without voxels."""
     import SimpleITK as sitk
 
+    _check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(_itk_reader(path))
@@ -72,6 +76,11 @@ def header_oddities(path: Path) -> list[str]:
         odd.append(f"its header states no orientation ({reason}); left and right are a guess")
     if not {"elementspacing", "elementsize", "spacings", "spacedirections"}.intersection(header):
         odd.append("its header states no voxel size; taken for 1 mm")
+    sizes = _axis_sizes(header)
+    if "spacings" in header and not np.isfinite(sizes).all():
+        odd.append("its header states no voxel size of an axis; taken for 1 mm")
+    if any(size < 0 for size in sizes):
+        odd.append("its header states a voxel size below 0; its axis is taken to run the other way")
     return odd
 
 
@@ -87,6 +96,31 @@ def detached_files(path: Path) -> list[Path]:
     if named and file.is_file():
         return [file]
     return sorted(other for other in path.parent.iterdir() if other.is_file() and other != path)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what ITK refuses in words of its own: voxels in a file that is gone, voxel sizes of 0."""
+    named = _DETACHED.search(path.read_bytes()) if path.suffix.lower() in (".mhd", ".nhdr") else None
+    file = named[1].decode("utf-8", "surrogateescape") if named else "LOCAL"
+    several = file.split()[0] in ("LOCAL", "LIST") or "%" in file
+    if not several and not (path.parent / file).is_file():
+        raise UserError(f"its voxels should be in {file}, which is not there; copy it beside the header")
+    header = _header_text(path)
+    if 0.0 in _axis_sizes(header):
+        raise UserError("its header states a voxel size of 0; expected sizes above 0 mm")
+    matrix = _numbers(header.get("transformmatrix", ""))
+    if len(matrix) == 9 and abs(np.linalg.det(np.reshape(matrix, (3, 3)))) <= FLAT:
+        raise UserError("its TransformMatrix has no volume; expected three axes at right angles")
+
+
+def _axis_sizes(header: dict[str, str]) -> list[float]:
+    """The voxel sizes that a header states, as they stand there."""
+    return _numbers(header.get("elementspacing") or header.get("spacings", ""))
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers of a field; NaN for a word that is none."""
+    return [float(word) if _NUMBER.fullmatch(word) else math.nan for word in text.split()]
 
 
 def _itk_reader(path: Path) -> str:

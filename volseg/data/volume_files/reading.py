@@ -10,8 +10,8 @@ import numpy as np
 from volseg.data.volume import FLAT, LARGEST_MM, SMALLEST_MM, Affine, Array, Volume
 from volseg.data.volume_files import other_formats
 from volseg.data.volume_files.endings import PROMISED, split_ending
-from volseg.data.volume_files.file_content import GZIP, content_fault, file_content, missing_reason, read_head
-from volseg.data.volume_files.nifti_header import LENGTH, UNIT_NAMES, NiftiHeader
+from volseg.data.volume_files.file_content import GZIP, content_fault, missing_reason, read_head
+from volseg.data.volume_files.nifti_header import LENGTH, SHEAR_TOLD, UNIT_NAMES, NiftiHeader, shear_degrees
 from volseg.errors import UserError
 
 PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
@@ -87,7 +87,11 @@ def _read_nifti_header(path: Path) -> VolumeHeader:
 
 def _read_other_header(path: Path) -> VolumeHeader:
     shape, affine = other_formats.read_grid(path)
-    return VolumeHeader(shape, affine, tuple(other_formats.header_oddities(path)))
+    oddities = other_formats.header_oddities(path)
+    if (shear := shear_degrees(affine)) > SHEAR_TOLD:
+        angle = f"its axes are {shear:.2g} degrees off a right angle (shear)"
+        oddities.append(f"{angle}; ITK's programs may not open its masks")
+    return VolumeHeader(shape, affine, tuple(oddities))
 
 
 def _check_content(path: Path) -> None:
@@ -99,7 +103,7 @@ def _check_content(path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from error
     if not split_ending(path.name)[1]:
-        raise UserError(f"{path}: it is {file_content(head)}; expected {PROMISED}")
+        raise UserError(f"{path}: {content_fault(path, head)}; expected {PROMISED}")
     if fault := content_fault(path, head):
         raise UserError(f"{path}: not a readable volume ({fault})")
 

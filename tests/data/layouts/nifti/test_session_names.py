@@ -32,7 +32,9 @@ SESSIONS = {
 def test_names_that_fall_into_groups_as_sessions_do_are_told(kind: str) -> None:
     (line,) = session_warnings(SESSIONS[kind])
 
-    patients = {"names of people": 3, "dates": 5, "dates with dashes": 5}.get(kind, 6 if len(SESSIONS[kind]) == 12 else 8)
+    patients = {"names of people": 3, "dates": 5, "dates with dashes": 5}.get(
+        kind, 6 if len(SESSIONS[kind]) == 12 else 8
+    )
     assert f"are they sessions of {patients} patients" in line
     assert '"case"' in line
 
