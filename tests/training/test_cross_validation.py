@@ -12,6 +12,7 @@ from tests import tiny
 from volseg import cli
 from volseg.arguments import InferArguments, TrainArguments
 from volseg.data.dataset import Dataset
+from volseg.data.volume_files import read, write_volume
 from volseg.errors import UserError
 from volseg.inference.infer import infer
 from volseg.postprocessing import Threshold
@@ -281,9 +282,12 @@ def test_each_by_the_command_line_prints_the_scores_of_all_and_of_each(
 
     assert cli.run_command(words) == 1
     assert "exists; pass --resume" in capsys.readouterr().err
+    mask = next((five / "out_of_fold").glob("*/stomach.nii.gz"))
+    write_volume(read(mask).with_voxels(np.ones(tiny.SHAPE, np.uint8)), mask)
     assert cli.run_command([*words, "--resume"]) == 0
 
-    told = capsys.readouterr().out
+    told, noted = capsys.readouterr()
+    assert f"note: {mask.parent.name}: corrected by hand after it was predicted: stomach" in noted
     assert "unseen cases (they chose the weights): 18 scans of 6 cases" in " ".join(told.split())
     assert all(f"five/{name}" in told for name in NAMES)
     assert f"{five}: 5 folds in " in told

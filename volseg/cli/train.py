@@ -52,6 +52,7 @@ def _train_each_fold(config: "Config", options: TrainArguments) -> int:
 
     result = cross_validation.train_each_fold(config, options)
     note_unscored(result.scores)
+    output.notes(result.scores.notes)
     output.print_table(tables.metric_tables(result.scores))
     output.print_table(tables.summary_table("run", result.scores.by_run))
     print(f"{result.run}: {len(result.folds)} folds in {result.training_seconds / 60:.1f} min")
