@@ -189,6 +189,13 @@ def test_the_folder_of_one_scan_is_told_from_that_of_all(dataset: Dataset, out: 
     assert f"is it one scan? name the folder that it lies in: {out}" in refusal(out / SCANS[0], dataset)
 
 
+def test_folders_of_classes_are_told_from_those_of_scans(dataset: Dataset, out: Path) -> None:
+    for name in tiny.CLASSES:
+        save(np.zeros(tiny.SHAPE, np.uint8), out / name / f"{SCANS[0]}.nii.gz")
+
+    assert "has folders of classes, not of scans; expected <scan>/<class>.nii.gz" in refusal(out, dataset)
+
+
 def test_a_prediction_that_stopped_is_no_other_tools(dataset: Dataset, out: Path) -> None:
     for scan in SCANS:
         predicted.write(out, dataset, scan)
@@ -281,6 +288,15 @@ def test_images_beside_the_folder_of_masks_are_no_masks(dataset: Dataset, out: P
 
     file = "case1_day0/segmentations/stomach.nii.gz"
     assert classes_found(out, dataset)["case1_day0"]["stomach"] == (file, ())
+
+
+def test_maps_among_predictions_are_said_not_to_be_read(dataset: Dataset, out: Path) -> None:
+    predicted.write(out, dataset, SCANS[0])
+    save(label_map(dataset, SCANS[0]), out / f"{SCANS[0]}.nii.gz")
+
+    (note,) = load_masks(out, dataset).notes
+
+    assert f"{SCANS[0]}.nii.gz: not read beside predictions by volseg" in note
 
 
 def test_files_that_look_like_another_version_of_a_mask_are_said_not_to_count(

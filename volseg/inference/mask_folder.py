@@ -61,7 +61,7 @@ def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
             misnamed; all problems.
     """
     if not folder.is_dir() or _has_records(folder):
-        return _take_predictions(load_predictions(folder), dataset)
+        return _take_predictions(folder, dataset)
     found = _find_volumes(folder)
     if dataset is None and (found.maps or found.folders):
         raise UserError(f"{folder}: masks without {RECORD}; name the dataset of their scans by --data")
@@ -70,12 +70,17 @@ def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
     return _take_masks(folder, found, dataset)
 
 
-def _take_predictions(predictions: Sequence[Prediction], dataset: Dataset | None) -> MaskFolder:
+def _take_predictions(folder: Path, dataset: Dataset | None) -> MaskFolder:
     """Predictions by volseg itself, with notes on those that were corrected by hand."""
+    predictions = load_predictions(folder)
     problems = [line for one in predictions if dataset and (line := other_image_problem(one, dataset))]
     if problems:
         raise UserError.from_problems(problems)
+    beside = [path.name for paths in _volumes(folder).values() for path in paths]
     notes = tuple(correction_notes(predictions))
+    if beside:
+        advice = "keep masks of other tools in a folder of their own"
+        notes += (f"{folder}: {join_names(beside)}: not read beside predictions by volseg; {advice}",)
     return MaskFolder(tuple(one.as_it_is_now for one in predictions), notes)
 
 
@@ -137,9 +142,11 @@ def _known_scans(folder: Path, found: _Found, dataset: Dataset) -> list[str]:
     known = [name for name in names if name in own]
     if known:
         return known
-    if not set(names).isdisjoint(dataset.classes):
+    if not set(found.maps).isdisjoint(dataset.classes):
         advice = f"name the folder that it lies in: {folder.absolute().parent}"
         raise UserError(f"{folder}: has files of classes, not of scans: is it one scan? {advice}")
+    if not set(found.folders).isdisjoint(dataset.classes):
+        raise UserError(f"{folder}: has folders of classes, not of scans; {EXPECTED}")
     scans = [sample.name for sample in dataset.samples]
     near = next((hint for name in names if (hint := _near_hint(name, scans))), "")
     raise UserError(
