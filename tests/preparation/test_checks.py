@@ -460,3 +460,16 @@ def test_findings_are_plain_data(scans, seen):
     plain = [one.model_dump(mode="json") for one in findings_with(seen, spoilt)]
 
     assert json.loads(json.dumps(plain)) == plain
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 0), (2, 1)])
+def test_a_small_class_that_scaling_makes_one_value_is_told(size, count):
+    voxels = np.random.default_rng(0).normal(0, 1, (20, 20, 20)).astype(np.float32)
+    mask = np.zeros(voxels.shape, bool)
+    mask[4 : 4 + size, 5 : 5 + size, 6 : 6 + size] = True
+    voxels[mask] -= 20
+
+    measured = measure_scan([Volume(voxels, np.eye(4))], {"gland": mask}, exclusive=False)
+
+    told = [one for one in checks.scan_findings(sample("a", 0), measured) if one.kind == "intensity"]
+    assert [" % of gland lies beyond" in one.message for one in told] == [True] * count

@@ -89,7 +89,10 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
         raise UserError(f"--slice-mm: {options.slice_mm:g} is no distance of slices in mm, e.g. 3")
     if options.input:
         slice_mm = options.slice_mm or ensemble.facts.slice_mm or SLICE_MM
-        return _sources_from_paths(options, ensemble.facts.channels, slice_mm)
+        sources = _sources_from_paths(options, ensemble.facts.channels, slice_mm)
+        if options.slice_mm is not None and not any(source.scan or source.problem for source in sources):
+            raise UserError("--slice-mm: is of folders of slices; the volumes of --input state their own")
+        return sources
     if options.slice_mm is not None:
         raise UserError("--slice-mm: is of folders of slices, which --input names; a dataset has its own")
     dataset = Dataset.load(options.data)

@@ -20,6 +20,7 @@ from volseg.preparation.orientation_check import FingerprintByScan
 JUMP = 0.35  # of the logarithm of the body's mean between slices (a factor of 1.4); real scans: at most 0.09
 JUMP_STEPS = 8  # times the scan's usual step
 SMALL = 30  # voxels; equal masks of fewer, or so few at the ends of the values, are no wonder
+WHOLE = 4  # voxels; a class of more that scaling makes one value is told, however small
 END = 0.05  # of the largest area; where a part of an organ ends, it tapers off below this
 OUTSIDE = 0.05  # of a class's voxels in the blank around the body
 
@@ -86,7 +87,8 @@ class _ScanChecks:
             message = f"{share:.0f} % of {name} lies in the blank around the body"
             self.add_warning("outside the body", message, (), name)
         for number, flattened in enumerate(of_class.flattened, start=1):
-            if flattened > max(SMALL, FLAT * of_class.voxels):
+            fewest = WHOLE if flattened >= of_class.voxels - 1 else SMALL  # the lowest does not count
+            if flattened > max(fewest, FLAT * of_class.voxels):
                 where = f"channel {number}: " if len(of_class.flattened) > 1 else ""
                 part = f"{where}{100 * flattened / of_class.voxels:.0f} % of {name}"
                 reason = "beyond the 0.5 and 99.5 percentiles, which become 0 and 1"

@@ -3,6 +3,7 @@
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from volseg.data import volume_files
 from volseg.errors import UserError
@@ -85,3 +86,15 @@ def test_axes_that_are_turned_against_the_first_files_are_told(tmp_path) -> None
 
     assert kind == "grid"
     assert "its axes are turned against those of" in message
+
+
+@pytest.mark.parametrize(("size", "odd"), [(35, True), (0.002, True), (0.05, False), (10, False)])
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_voxel_sizes_that_no_scanner_makes_are_told(tmp_path, size, odd, ending) -> None:
+    image = sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16))
+    image.SetSpacing((1, 1, size))
+    sitk.WriteImage(image, str(tmp_path / f"v{ending}"))
+
+    told = volume_files.read_header(tmp_path / f"v{ending}").oddities
+
+    assert any(f"voxels are 1 x 1 x {size} mm" in line for line in told) == odd

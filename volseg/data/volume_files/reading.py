@@ -14,6 +14,7 @@ from volseg.data.volume_files.file_content import GZIP, content_fault, missing_r
 from volseg.data.volume_files.nifti_header import LENGTH, SHEAR_TOLD, UNIT_NAMES, NiftiHeader, shear_degrees
 from volseg.errors import UserError
 
+USUAL_MM = (0.02, 20.0)  # of a voxel's sides; others are told
 PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
 
 
@@ -76,6 +77,11 @@ def read_header(path: Path) -> VolumeHeader:
     if min(header.shape, default=0) < 1:
         raise UserError(f"{path}: its shape is {header.shape}; expected a 3D volume")
     _check_affine(path, header.affine)
+    sizes = np.linalg.norm(header.affine[:3, :3], axis=0)
+    if sizes.min() < USUAL_MM[0] or sizes.max() > USUAL_MM[1]:
+        size = " x ".join(f"{mm:.4g}" for mm in sizes)
+        unusual = f"its voxels are {size} mm; are the lengths in its header in another unit?"
+        header = header._replace(oddities=(*header.oddities, unusual))
     return header
 
 

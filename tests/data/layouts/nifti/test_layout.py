@@ -260,9 +260,17 @@ def test_a_missing_channel_or_label_spoils_only_its_case_and_is_named(nnunet):
     lines = [failure.reason for failure in prepared.failures]
     assert f"{nnunet}/labelsTr/liver_1.nii.gz: no such file; expected the label of liver_1" in lines
     assert f"{nnunet}/imagesTr/liver_5_0000.nii.gz: no such file; expected an image of liver_5" in lines
-    assert (
-        f"{nnunet}/imagesTr/liver_0_0000.nii.gz: 1 channels; {nnunet}/dataset.json names 2: CT, PET" in lines
-    )
+
+
+def test_channels_counted_from_1_are_no_other_cases(nnunet):
+    for number in range(2):
+        (nnunet / f"imagesTr/liver_{number}_0000.nii.gz").unlink()
+
+    with pytest.raises(UserError, match=r"liver_0_0000\.nii\.gz: no such file") as caught:
+        prepare_nnunet(nnunet, channel_names={"0": "PET"})
+
+    assert "_0001_0000" not in str(caught.value)
+    assert "labelsTr" not in str(caught.value)
 
 
 def test_the_list_of_an_nnunet_dataset_that_names_its_files_is_followed(nnunet):
@@ -674,7 +682,7 @@ def test_totalsegmentators_folder_is_taken_without_a_listing(tmp_path, image_nam
     dataset = check_organs(done.out)
     assert dataset.facts.channels == (image_name,)
     assert [sample.name for sample in dataset.samples] == ["s0000", "s0001", "s0002"]
-    assert f"{root}: left out, not in all scans: rare" in done.notes
+    assert f"{root}: left out, not in all scans: rare (in 1 of 3)" in done.notes
     assert f"{root}: left out, no segmentations in them: s0007" in done.notes
 
 

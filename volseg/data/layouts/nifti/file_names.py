@@ -39,7 +39,8 @@ def files_by_case(
     """The images of each case in one of nnU-Net's folders, in order of their channels.
 
     A number at the end is no channel, but part of a case's name, where the whole name is that of a label
-    (one of `whole`), or where the numbers can't be those of so many `channels`.
+    (one of `whole`), or where no label has the name without it and the numbers can't be those of so many
+    `channels`.
     """
     stems = [name.removesuffix(ending) for name in _visible_names(folder, ending)]
     numbers: dict[str, list[int]] = {}
@@ -49,7 +50,9 @@ def files_by_case(
         case
         for case, found in numbers.items()
         if any(f"{case}_{number:04d}" in whole for number in found)
-        or max(found) >= (max(2 * channels, MOST_CHANNELS) if 0 in found else channels)
+        or (
+            case not in whole and max(found) >= (max(2 * channels, MOST_CHANNELS) if 0 in found else channels)
+        )
     }
     files: dict[str, list[Path]] = {}
     for stem in stems:

@@ -31,7 +31,8 @@ def read_folders(root: Path, folders: Sequence[Path]) -> Datalist:
     }
     counts = Counter(name for files in masks.values() for name in files)
     classes = sorted((name for name, count in counts.items() if count == len(folders)), key=natural_key)
-    others = sorted({*counts} - {*classes}, key=natural_key)
+    missing = sorted({*counts} - {*classes}, key=natural_key)
+    others = [f"{name} (in {counts[name]} of {len(folders)})" for name in missing]
     if others:
         listing.add_note(f"{root}: left out, not in all scans: {', '.join(first_few(others, 'classes'))}")
     bare = [path.name for path in sorted(root.glob("[!.]*")) if path.is_dir() and path not in masks]
