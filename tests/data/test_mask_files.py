@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import affines, shapes
 from volseg.arguments import MaskOptions
-from volseg.data.mask_files import MaskFile, MaskReader, resample_onto
+from volseg.data.mask_files import MaskFile, MaskReader, read_grid, resample_onto
 from volseg.data.volume import Volume, turned_like
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
@@ -169,3 +169,15 @@ def test_one_file_of_several_classes_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "m.nii.gz").unlink()
 
     assert (reader.read(MaskFile(tmp_path / "m.nii.gz", (2,))) == (labels == 2)).all()
+
+
+def test_a_mask_drawn_by_the_other_form_of_its_images_header_lies_on_the_image(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros(SHAPE, np.int16), AFFINE)
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(moved(9), code=1)
+    nibabel.save(image, tmp_path / "image.nii.gz")
+    write_volume(Volume(drawn().astype(np.uint8), moved(9)), tmp_path / "mask.nii.gz")
+
+    reader = MaskReader(read_grid(tmp_path / "image.nii.gz"), MaskOptions())
+
+    assert (reader.read(MaskFile(tmp_path / "mask.nii.gz")) == drawn()).all()

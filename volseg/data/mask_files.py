@@ -149,7 +149,7 @@ def read_grid(path: Path) -> Volume:
         UserError: missing or unreadable.
     """
     header = volume_files.read_header(path)
-    return Volume(np.broadcast_to(np.uint8(0), header.shape), header.affine)
+    return Volume(np.broadcast_to(np.uint8(0), header.shape), header.affine, header.place)
 
 
 def resample_onto(volume: Volume, grid: Volume) -> Array:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volseg.data.volume import FLAT, LARGEST_MM, SMALLEST_MM, Affine, Array, Volume
+from volseg.data.volume import FLAT, LARGEST_MM, SMALLEST_MM, Affine, Array, NiftiPlace, Volume
 from volseg.data.volume_files import other_formats
 from volseg.data.volume_files.endings import PROMISED, split_ending
 from volseg.data.volume_files.file_content import GZIP, content_fault, missing_reason, read_head
@@ -19,11 +19,15 @@ PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
 
 
 class VolumeHeader(NamedTuple):
-    """What a volume's header says: shape (X, Y, Z), affine to RAS+ mm, and a line for each oddity."""
+    """What a volume's header says: shape (X, Y, Z), affine to RAS+ mm, and a line for each oddity.
+
+    `place` is as a volume's.
+    """
 
     shape: tuple[int, ...]
     affine: Affine
     oddities: tuple[str, ...] = ()
+    place: NiftiPlace | None = None
 
 
 def read(path: Path) -> Volume:
@@ -88,7 +92,7 @@ def read_header(path: Path) -> VolumeHeader:
 def _read_nifti_header(path: Path) -> VolumeHeader:
     header = NiftiHeader.from_bytes(_first_bytes(path))
     oddities = (*header.oddities(), *_surplus_oddities(path, header))
-    return VolumeHeader(header.shape, header.affine, oddities)
+    return VolumeHeader(header.shape, header.affine, oddities, header.place)
 
 
 def _read_other_header(path: Path) -> VolumeHeader:
