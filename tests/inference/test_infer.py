@@ -788,7 +788,7 @@ def test_channels_in_several_files_are_one_scan_of_a_run_of_several_channels(
     mask = volume_files.read(wanted.out / "c" / "stomach.nii.gz").voxels
     for image in (tmp_path / "new", files):
         assert np.array_equal(predict_image(image, (str(run),)).masks["stomach"], mask == 1)
-    with pytest.raises(UserError, match=r"c: has 1 channel; the run needs T1, T2: pass the files NAME_0000"):
+    with pytest.raises(UserError, match=r"^c: has 1 channel; the run needs T1, T2: pass the files NAME_0000"):
         infer(replace(wanted, input=(files[0],), out=tmp_path / "one"))
     moved = volume_files.read(files[1])
     write_volume(Volume(moved.voxels, moved.affine + np.eye(4)[:, [1, 2, 0, 3]]), files[1])

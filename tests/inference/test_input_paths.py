@@ -93,3 +93,11 @@ def test_a_run_of_several_channels_says_how_to_give_them() -> None:
     assert "has 1 channel; the run needs T1, T2" in told
     assert "NAME_0000 (T1), NAME_0001 (T2), or one 4D file" in told
     assert channels_problem(2, ("mr",)) == "has 2 channels; the run needs mr"
+
+
+@pytest.mark.parametrize("there", ["a.nii.gz", "a_0000.nii", "A.NII"])
+def test_a_missing_input_of_nearly_the_name_of_a_volume_is_asked_about(tmp_path: Path, there: str) -> None:
+    make(tmp_path, there, "b.nii.gz")
+
+    with pytest.raises(UserError, match=f"a.nii: no such file .*did you mean {there}\\?$"):
+        find_input_files([tmp_path / "a.nii"], ("MR",))

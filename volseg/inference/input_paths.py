@@ -36,7 +36,7 @@ def find_input_files(paths: Sequence[Path], channels: Sequence[str]) -> list[Inp
     """
     problems = [
         f"{path}: {missing_reason(path, 'no such file or folder')}; "
-        "expected a volume, a folder of volumes or of slices"
+        f"expected a volume, a folder of volumes or of slices{_near_hint(path)}"
         for path in paths
         if not path.exists()
     ]
@@ -51,6 +51,14 @@ def find_input_files(paths: Sequence[Path], channels: Sequence[str]) -> list[Inp
         key = (place.parent, numbered[1]) if numbered else (place, "")
         groups[key][place] = int(numbered[2]) if numbered else 0
     return [one for (_, name), files in groups.items() for one in _scans_of_group(name, files, channels)]
+
+
+def _near_hint(missing: Path) -> str:
+    """A question for volumes beside a missing one that differ in ending, capitals or `_0000`."""
+    stem = _file_stem(missing).lower().removesuffix("_0000")
+    beside = sorted(path.name for path in missing.parent.glob("[!.]*") if _is_volume(path.name))
+    near = [name for name in beside if _file_stem(Path(name)).lower().removesuffix("_0000") == stem]
+    return f"; did you mean {', '.join(near)}?" if near and not missing.is_symlink() else ""
 
 
 def distinct_names(scans: Sequence[tuple[str, Path]]) -> list[str]:

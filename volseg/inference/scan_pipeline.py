@@ -158,7 +158,7 @@ class ScanPipeline:
             scan.channels = scan.source.read_channels()
             names = self.ensemble.facts.channels
             if len(scan.channels) != len(names):
-                raise UserError(f"{scan.source.name}: {channels_problem(len(scan.channels), names)}")
+                raise UserError(channels_problem(len(scan.channels), names))
             scan.key, scan.identity = self._prediction_key(scan), scan.source.identity(scan.channels)
         if not self.options.force:
             if scan.conflict:
