@@ -9,6 +9,9 @@ from volseg.config.sections import Train
 from volseg.model.distributed import process_group
 from volseg.system import signals
 
+FEW_STEPS = 50
+"""On CHAOS a network needed 250 to be of use; reading scans can take the time of all."""
+
 
 class TrainingClock:
     """The wall-clock seconds of a run, over all its resumes, and their limit (None: no limit).
@@ -87,5 +90,7 @@ def stop_reason(settings: Train, step: int, epochs_since_best: int, clock: Train
     if settings.patience and epochs_since_best >= settings.patience:
         return f"no better score for {settings.patience} epochs"
     if clock.is_over():
-        return f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
+        time_used = f"the time limit is used up: {clock.seconds_spent():.0f} of {clock.limit:.0f} s"
+        advice = "; a network learns next to nothing in so few: give more with --max-time"
+        return f"{time_used}, {step} of {settings.steps} steps{advice if step < FEW_STEPS else ''}"
     return ""
