@@ -318,6 +318,16 @@ def spoil(path: Path) -> None:
     write_volume(volume.with_voxels(voxels), path)
 
 
+def test_a_resumed_run_refuses_by_name_scans_that_came_or_went(begun: TrainArguments) -> None:
+    listed = json.loads((begun.data / "dataset.json").read_text())
+    gone = Run.open(begun.run).facts.train[0]
+    listed["samples"] = [sample for sample in listed["samples"] if sample["name"] != gone]
+    (begun.data / "dataset.json").write_text(json.dumps(listed))
+
+    with pytest.raises(UserError, match=rf"splits\.json differs in [^)]*{gone}"):
+        train(tiny.config(), begun)
+
+
 @pytest.mark.parametrize(
     ("file", "told"),
     [

@@ -24,7 +24,7 @@ from volseg.model.networks import init_prior_bias
 from volseg.postprocessing import ineffective_steps, unknown_classes
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
-from volseg.runs.run_files import LAST, FileChecksums, RunSplits
+from volseg.runs.run_files import LAST, SETS, FileChecksums, RunSplits
 from volseg.system.files import read_content_checksum
 from volseg.system.locks import folder_lock, is_unused
 from volseg.system.log_file import log_to
@@ -222,10 +222,14 @@ def _open_run(config: Config, options: TrainArguments, dataset: Dataset, facts: 
 
 
 def describe_changed_data(old: RunSplits, new: RunSplits) -> Iterator[str]:
-    """A line if the sets differ, and one each if the labels or the images of scans do, which it names."""
+    """A line if the sets differ, and one each if the labels or the images of scans do; all name the scans."""
     later = {"cases", "images", "files", "inherited", "slice_mm"}  # which earlier versions did not write
     if old.model_dump(exclude=later) != new.model_dump(exclude=later):
-        yield "the dataset or fold (splits.json differs)"
+        before, after = (
+            {scan: part for part in SETS[:-1] for scan in getattr(of, part)} for of in (old, new)
+        )
+        moved = sorted({scan for scan, _ in before.items() ^ after.items()})
+        yield f"the dataset or fold (splits.json differs{' in ' * bool(moved)}{join_names(moved)})"
     for part in FileChecksums.model_fields:
         pairs = {name: (one, new.files[name]) for name, one in old.files.items() if name in new.files}
         changed = [name for name, pair in pairs.items() if getattr(pair[0], part) != getattr(pair[1], part)]
