@@ -19,7 +19,11 @@ def test_lines_go_to_the_file_while_the_body_runs(tmp_path: Path) -> None:
     assert path.read_text().endswith(" one\n")
 
 
-def test_a_line_that_cannot_be_written_ends_the_command_with_the_files_name(tmp_path: Path, capsys) -> None:
+def test_a_line_that_cannot_be_written_ends_the_command_with_the_files_name(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("volseg"), "handlers", [])  # those that other tests have left
+
     def refuse(_text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
