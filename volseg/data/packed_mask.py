@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from volseg.arrays import Box, bounding_box
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -14,14 +16,13 @@ class PackedMask:
     """A mask (X, Y, Z) as the bits of the box around it."""
 
     shape: tuple[int, ...]
-    box: tuple[slice, ...]
+    box: Box
     bits: npt.NDArray[np.uint8]
 
     @classmethod
     def from_mask(cls, mask: Mask) -> "PackedMask":
         """The mask without what is empty around it."""
-        indices = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-        box = tuple(slice(int(i[0]), int(i[-1]) + 1) if i.size else slice(0, 0) for i in indices)
+        box = bounding_box(mask)
         return cls(mask.shape, box, np.packbits(mask[box].T))
 
     def unpack(self) -> Mask:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from volseg.data.volume_files.endings import FORMATS, split_ending
 from volseg.formatting import first_few
+from volseg.system.files import GZIP
 
 HEAD = 1024  # bytes that tell what a file is
 LOOKED_AT = 200  # files of a folder
-GZIP = b"\x1f\x8b"
 DICOM = "DICOM, which is not read; convert the series to one volume with dcm2niix"
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"NRRD", "NRRD"),

@@ -10,9 +10,10 @@ import numpy as np
 from volseg.data.volume import FLAT, LARGEST_MM, SMALLEST_MM, Affine, Array, NiftiPlace, Volume
 from volseg.data.volume_files import other_formats
 from volseg.data.volume_files.endings import PROMISED, split_ending
-from volseg.data.volume_files.file_content import GZIP, content_fault, missing_reason, read_head
+from volseg.data.volume_files.file_content import content_fault, missing_reason, read_head
 from volseg.data.volume_files.nifti_header import LENGTH, SHEAR_TOLD, UNIT_NAMES, NiftiHeader, shear_degrees
 from volseg.errors import UserError
+from volseg.system.files import GZIP
 
 USUAL_MM = (0.02, 20.0)  # of a voxel's sides; others are told
 PACKED_HEADER = 1 << 16  # bytes in which a packed header ends
