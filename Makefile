@@ -2,15 +2,18 @@
 # make fast: the tests that train no network and start no command, between two edits.
 # make mutants: break the numeric core in one line at a time, and count how many breaks the tests notice.
 # make docs: build the site, docs/_build/html/index.html.
+# make wheels: volseg and what it needs but torch and numpy, for an environment without a network.
 # PIP_ARGS passes extra arguments to pip, e.g. PIP_ARGS="--extra-index-url ..." for a CUDA build of torch.
 PYTHON ?= python3
 PIP_ARGS ?=
+# The version of Python that the wheels are for, by default that of .venv.
+WHEELS_PYTHON ?=
 BIN := .venv/bin
 # So many processes share the tests, each with cores of its own.
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
-.PHONY: demo test check fast mutants docs clean
+.PHONY: demo test check fast mutants docs wheels clean
 
 demo: .venv/installed
 	$(BIN)/volseg demo
@@ -32,11 +35,14 @@ mutants: .venv/installed-dev
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+wheels: .venv/installed
+	$(BIN)/python tools/kaggle/make_wheels.py wheels $(addprefix --python ,$(WHEELS_PYTHON))
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e .
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[openvino]"
 	touch $@
 
 .venv/installed-dev: .venv/installed

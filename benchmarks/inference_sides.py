@@ -204,7 +204,7 @@ def maps(order: Order) -> dict[str, Any]:
     _keep(order, "whole", _bytes(by.load(InferArguments(body_box=False)).predictor, channels))
     member = loaded.members[0]
     view = member.network_input(channels)
-    placed = window_tiling(view, member.inference, member.window)
+    placed = window_tiling(view, member.inference, member.window, reach=member.reach)
     inside = np.zeros(channels[0].voxels.shape, bool)
     view.grid.orient(inside)[placed.box] = True
     _keep(order, "inside", inside)

@@ -11,7 +11,8 @@ are there. The same probabilities and ranges of augmentation on all sides, in tu
 - cached: the same chain in a CacheDataset that holds every scan
 - ours: `volseg.data`, scans in memory, and once more from memory-mapped files
 
-Each in this process on one thread, then through a DataLoader with as many workers as training would start.
+Each in this process on one thread; then MONAI's through a DataLoader with one worker process, ours with one
+thread that prepares patches.
 """
 
 import argparse
@@ -35,11 +36,13 @@ from torch.utils.data import DataLoader, Sampler
 from volseg.config.sections import Augment, Data
 from volseg.data.dataset import Dataset
 from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.loader import TrainingPatches, load_batches
 from volseg.training.loading.scan_cache import ScanCache
 
 AUGMENT = Augment(flip=("x", "y"))
 BATCH, FOREGROUND = 4, 0.67
+CPU = torch.device("cpu")
 SPATIAL, OFTEN = AUGMENT.spatial_probability, AUGMENT.intensity_probability
 
 
@@ -67,7 +70,7 @@ def main() -> None:
         for _ in range(given.rounds):
             for name, start in ways.items():
                 took[name].append(rate(start(), given.seconds))
-    for where in ("one process", "as trained"):
+    for where in ("one process", "one beside"):
         ours = took[f"ours ({where})"]
         for name, rates in took.items():
             if name.endswith(f"({where})"):
@@ -105,7 +108,7 @@ def streams(
         (folder / name).symlink_to((dataset.folder / name).absolute())
     vary = build_augmentation(AUGMENT, patch=patch, foreground=FOREGROUND)
     rows = {
-        f"ours{named}": TrainingPatches(ScanCache(linked, samples, Data(cache=cache)), vary, seed=0)
+        f"ours{named}": TrainingPatches(ScanCache(LoadScan(linked, Data(cache=cache)), samples), vary, seed=0)
         for named, cache in (("", "memory"), (", files", "disk"))
     }
     files = [
@@ -122,7 +125,7 @@ def streams(
         "cached": CacheDataset(files, single, progress=False, num_workers=2),
     }
     ways: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {}
-    for where, workers in (("one process", 0), ("one worker", 1)):
+    for where, workers in (("one process", 0), ("one beside", 1)):
         for name, source in plain.items():
             size = 1 if name == "plain x4" else BATCH
             ways[f"{name} ({where})"] = lambda s=source, b=size, w=workers: iter(
@@ -131,7 +134,7 @@ def streams(
             )  # fmt: skip
         for name, row in rows.items():
             ways[f"{name} ({where})"] = lambda r=row, w=workers: iter(
-                load_batches(r, batch=BATCH, steps=range(10**6), workers=w)
+                load_batches(r, batch=BATCH, steps=range(10**6), threads=w, device=CPU)
             )
     return ways
 

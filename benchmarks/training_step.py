@@ -19,6 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from volseg.model.engines.torch_device import Device
 from volseg.model.losses import DiceCE
+from volseg.model.losses.levels import loss_of_levels
 from volseg.model.networks import Network
 from volseg.model.optimizers import AdamW
 from volseg.schema import union_members
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--patch", default="64,64,64", help="voxels")
     options = parser.parse_args()
-    best = Device.best_available("auto")
+    best = Device.choose("auto")
     plain = Device(best.device, torch.float32)
     patch = [int(n) for n in options.patch.split(",")]
     print(f"{options.batch} x {patch} on {best}; median of {options.rounds} rounds in turn")
@@ -54,10 +55,11 @@ def main() -> None:
 
 
 def _plain(network: nn.Module) -> nn.Module:
-    """The network as MONAI makes it: our modules turned back into those they derive from."""
+    """The network as MONAI makes it: our modules turned back into those they derive from, if any."""
     for module in network.modules():
-        if type(module).__module__.startswith("volseg."):
-            module.__class__ = type(module).__base__
+        base = type(module).__base__
+        if type(module).__module__.startswith("volseg.") and base is not nn.Module:
+            module.__class__ = base
     return network
 
 
@@ -65,12 +67,12 @@ def _step(
     network: nn.Module, image: torch.Tensor, label: torch.Tensor, *, device: Device
 ) -> Callable[[], None]:
     """A function that takes one step."""
-    optimizer, loss, label = AdamW().build(network.parameters()), DiceCE(), label.to(device.device)
+    optimizer, label = AdamW().build(network.parameters()), label.to(device.device)
 
     def step() -> None:
         with device.autocast():
-            logits = network(image)
-        value = loss(logits, label, exclusive=False)
+            outputs = network(image)
+        value = loss_of_levels(DiceCE(), outputs, label, exclusive=False)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         clip_grad_norm_(network.parameters(), 12.0)

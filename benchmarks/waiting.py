@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/waiting.py PREPARED [CONFIG] [--rounds N] [--steps N]
 
 The step is that of training, by the config; the ways take turns: the constant batch, then the loader with 0
-and with 1 worker process. A round is a few steps; its first step (the start of a worker) is not counted. 1.00
+and with 1 thread that prepares patches. A round is a few steps; its first step is not counted. 1.00
 is a loop that never waits.
 """
 
@@ -14,16 +14,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from volseg.config import config as configs
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.model.engines.torch_device import Device
 from volseg.training.augmentation.pipeline import build_augmentation
+from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.loader import TrainingPatches, load_batches
 from volseg.training.loading.scan_cache import ScanCache
-from volseg.training.state import TrainingState, moving_average
+from volseg.training.loss_scale import LossScale
+from volseg.training.moving_average import MovingAverage
+from volseg.training.state import TrainingState
 from volseg.training.step import Stepper
 
 
@@ -31,12 +32,12 @@ class Training:
     """What a config trains, and how."""
 
     def __init__(self, dataset: Dataset, config: Config) -> None:
-        device = Device.best_available(config.train.precision)
+        device = Device.choose(config.train.precision)
         inputs, outputs = len(dataset.facts.channels), len(dataset.classes)
         network = device.place_network(config.network.build(inputs, outputs))
         optimizer = config.optimizer.build(network.parameters())
-        scaler = torch.amp.GradScaler(device.device.type, enabled=False)
-        self.state = TrainingState(network, optimizer, scaler, moving_average(network, config.train.ema))
+        scale, average = LossScale(device.device, enabled=False), MovingAverage(network, config.train.ema)
+        self.state = TrainingState(network, optimizer, scale, average)
         exclusive = dataset.facts.exclusive
         self.stepper = Stepper(config.loss, exclusive, device, clip=config.train.clip)
 
@@ -67,16 +68,17 @@ def main() -> None:
     config = configs.load(given.config)
     course = config.train
     vary = build_augmentation(config.augment, patch=course.patch, foreground=course.foreground)
-    row = TrainingPatches(ScanCache(dataset, samples, config.data), vary, seed=0)
+    row = TrainingPatches(ScanCache(LoadScan(dataset, config.data), samples), vary, seed=0)
     training = Training(dataset, config)
-    constant = next(iter(load_batches(row, batch=course.batch, steps=range(1), workers=0)))
+    device = training.stepper.device.device
+    constant = next(iter(load_batches(row, batch=course.batch, steps=range(1), threads=0, device=device)))
     training.seconds([constant] * 4)
-    took: dict[str, list[float]] = {"constant": [], "0 workers": [], "1 worker": []}
+    took: dict[str, list[float]] = {"constant": [], "0 threads": [], "1 thread": []}
     for number in range(given.rounds):
         steps = range(number * given.steps, (number + 1) * given.steps)
         took["constant"].append(training.seconds([constant] * given.steps))
-        for workers, name in enumerate(("0 workers", "1 worker")):
-            batches = load_batches(row, batch=course.batch, steps=steps, workers=workers)
+        for threads, name in enumerate(("0 threads", "1 thread")):
+            batches = load_batches(row, batch=course.batch, steps=steps, threads=threads, device=device)
             took[name].append(training.seconds(batches))
     for name, times in took.items():
         ratio = statistics.median(c / t for c, t in zip(took["constant"], times, strict=True))

@@ -33,7 +33,7 @@ def train() -> float:
     from volseg.model.networks import UNet
     from volseg.model.optimizers import AdamW
 
-    device = Device.best_available("auto")
+    device = Device.choose("auto")
     network = device.place_network(UNet(channels=(16, 32, 64, 128), res_units=1).build(1, 3))
     optimizer = AdamW().build(network.parameters())
     patch = device.send_batch(torch.randn(2, 1, 64, 64, 32))

@@ -14,7 +14,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Processes that tests start are forked from one that has loaded what they need: once, not each of them anew.
 if "forkserver" in multiprocessing.get_all_start_methods():
-    multiprocessing.set_forkserver_preload(["torch", "monai.networks.nets", "cv2", "nibabel"])
+    preload = ["torch", "torch._dynamo", "monai.networks.nets", "cv2", "nibabel"]
+    multiprocessing.set_forkserver_preload(preload)
 
 # No test cuts the power; waiting for the disk at each small file would double the time of many.
 os.fsync = lambda _descriptor: None
@@ -32,18 +33,43 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+LONGEST = (
+    "training/test_launcher", "end_to_end/test_real_scans", "preparation/test_prepare_again",
+    "training/test_together", "end_to_end/", "test_readme", "test_gpu_benchmark", "training/", "test_docs",
+)  # fmt: skip
+"""The files of tests that take most of the time, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest come first, so that no process is left alone with them at the end."""
-    items.sort(key=lambda item: "end_to_end" not in item.nodeid)
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return next((number for number, name in enumerate(LONGEST) if name in file), len(LONGEST))
+
+    items.sort(key=place)
 
 
-def pytest_configure() -> None:
-    """Each of several processes that share the tests keeps to its own cores: their threads don't collide."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests and what they start, but from `pytest -m gpu`; share the cores.
+
+    Each of several processes that share the tests keeps to its own cores: their threads don't collide.
+    """
+    if config.getoption("markexpr") != "gpu":
+        os.environ.update(CUDA_VISIBLE_DEVICES="", HIP_VISIBLE_DEVICES="-1")  # before torch is loaded
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if worker and hasattr(os, "sched_setaffinity"):
         own = sorted(ALL_CORES)[int(worker.removeprefix("gw")) :: workers]
         os.sched_setaffinity(0, own or ALL_CORES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_pictures() -> None:
+    """TensorBoard's pictures are small: a user's would take a third of the time of a tiny training."""
+    from volseg.visualization import overlay
+
+    overlay.PANEL = 60
 
 
 @pytest.fixture
@@ -58,6 +84,18 @@ def all_cores() -> Iterator[None]:
             patch.delenv(name, raising=False)
         yield
     os.sched_setaffinity(0, own)
+
+
+@pytest.fixture
+def gpu() -> str:
+    """The name of a GPU for a test with the mark `gpu`; it is skipped where there is none."""
+    import torch
+
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        pytest.skip("GPUs are hidden from the tests; run these by `pytest -m gpu`")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return "cuda"
 
 
 NEEDED = ("uwmgi_real/train.csv", "uwmgi/labels_without_scans.csv", "hippocampus", "abdomen")

@@ -115,6 +115,14 @@ def test_what_can_not_be_predicted_is_told(run: volseg.Run, image: object, told:
         volseg.predict(image, run.folder)
 
 
+@pytest.mark.parametrize("runs", [{"a": 0.6, "b": 0.4}, ("a", 0.6), 3], ids=["dict", "pair", "number"])
+def test_weights_by_another_way_than_a_name_are_refused(runs: object) -> None:
+    with pytest.raises(
+        UserError, match=r"run: a \w+ is no name; .* with weights as in \[\"a=0.6\", \"b=0.4\"\]"
+    ):
+        volseg.predict("scan.nii.gz", runs)
+
+
 def test_scores_of_a_folder_are_those_of_the_command(
     run: volseg.Run, dataset: volseg.Dataset, tmp_path: Path
 ) -> None:

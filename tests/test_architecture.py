@@ -19,7 +19,7 @@ FLOORS = [
     "evaluation calibration export",
     "training tuning",
     "planning report",
-    "demo api",
+    "demo api auto",
     "cli",
     "__main__",
 ]
@@ -112,7 +112,10 @@ def test_nine_in_ten_bodies_are_under_25_lines() -> None:
 @pytest.mark.parametrize(
     ("code", "heavy"),
     [
-        ("import volseg.cli", {"numpy", "torch", "monai", "nibabel", "pandas", "jinja2"}),
+        (
+            "import volseg.cli; volseg.cli.run_command(['--help'])",
+            {"numpy", "torch", "monai", "nibabel", "pandas", "jinja2", "pydantic", "yaml", "rich.markdown"},
+        ),
         (
             "import volseg.metrics, volseg.postprocessing, volseg.data.layouts.gi_tract.rle",
             {"torch", "monai"},
@@ -129,16 +132,38 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code: str, heavy: set[str])
     assert not heavy & set(told.stdout.split())
 
 
-def test_help_answers_at_once() -> None:
-    """Under 0.3 s of processor time; wall-clock time would measure what else the machine does."""
-    code = (
-        "import resource, subprocess, sys;"
-        "subprocess.run([sys.executable, '-m', 'volseg', '--help'], stdout=subprocess.DEVNULL, check=True);"
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
-    )
-    times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-        for _ in range(3)
-    ]
+HELP = ("-m", "volseg", "--help")
+LEAST_HELP = (
+    "-c",
+    """
+import cyclopts
+app = cyclopts.App(name="least", help_format="plaintext")
+for number in range(18):
+    def command(path: str) -> None:
+        "Does nothing."
+    app.command(command, name=f"command-{number}")
+app(["--help"])
+""",
+)
+"""A page of as many commands as ours, none of which does anything."""
 
-    assert min(times) < 0.3
+
+def processor_seconds(arguments: tuple[str, ...]) -> float:
+    """The processor time of an interpreter from its start to its end."""
+    resource = pytest.importorskip("resource", reason="the processor time of POSIX")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_answers_at_once() -> None:
+    """It takes what its library takes for as many commands that do nothing, and less than as much again.
+
+    It takes 1.2 to 1.6 times as much; with numpy on its way 2.2. By turns, and the least of each: what else
+    the machine does, and how fast it is, make both slower.
+    """
+    times = [(processor_seconds(HELP), processor_seconds(LEAST_HELP)) for _ in range(5)]
+    ours, least = (min(column) for column in zip(*times, strict=True))
+
+    assert ours < 2 * least

@@ -25,8 +25,12 @@ SCREENS = ["index", "tutorials/phantom", "howto/change_settings", "reference/com
 
 
 def options(command: str) -> set[str]:
-    collection = app[command].assemble_argument_collection(default_parameter=app.default_parameter)
-    return {option for argument in collection for option in argument.names} | {"--help"}
+    """The options of a command, and of the commands below it."""
+    parts = [app[command], *(app[command][name] for name in app[command] if not name.startswith("-"))]
+    collections = [
+        part.assemble_argument_collection(default_parameter=app.default_parameter) for part in parts
+    ]
+    return {option for arguments in collections for one in arguments for option in one.names} | {"--help"}
 
 
 ALL_OPTIONS = set().union(*map(options, COMMANDS))
@@ -187,7 +191,7 @@ def test_every_command_and_key_has_its_place(site: Path) -> None:
     assert not [key for key in sections if key.count(".") == 1 and f'id="confval-{key}"' not in page]
     for command in COMMANDS:
         text = (site / f"reference/commands/{command}.html").read_text()
-        shown = {*re.findall(r'id="cmdoption-volseg-\w+-([\w-]+)"', text)}
+        shown = {*re.findall(r'id="cmdoption-volseg-\w+(?:-auto)?-([\w-]+)"', text)}
         known = {option.strip("-") for option in options(command) if option.startswith("--")}
         assert known - {"help"} <= shown
 

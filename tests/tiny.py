@@ -76,7 +76,7 @@ def record(dataset: Dataset) -> None:
         ScanRecord(key="", sample=sample, files={}, fingerprint=found).write(dataset.folder)
 
 
-def config(**sections: object) -> Config:
+def config(**sections: dict) -> Config:
     """A run of a few seconds; sections replace these defaults."""
     values = {
         "network": {"name": "unet", "channels": [8, 16], "dropout": 0.1},
@@ -86,5 +86,8 @@ def config(**sections: object) -> Config:
             "workers": 0,
         },
     }  # fmt: skip
+    for key, section in sections.items():
+        if "name" in section:  # another kind of network has other settings
+            values.pop(key, None)
     merged = {key: {**values.get(key, {}), **value} for key, value in sections.items()}
     return validate_values({**values, **merged}, "tiny")

@@ -107,24 +107,43 @@ def train(
         return Run.open(training.train(settings, arguments).run)
 
 
-def predict(image: Image, run: Path | str | Sequence[Path | str] = ()) -> PredictedMasks:
+def predict(
+    image: Image,
+    run: Path | str | Sequence[Path | str] = (),
+    *,
+    gate: Path | str | None = None,
+    device: str | None = None,
+) -> PredictedMasks:
     """Predict one image in memory: the masks and the confidence of each class.
 
     Args:
         image: a volume's file, a folder of slices, or a `Volume` (voxels (X, Y, Z) and their affine); a list
             of them, or a folder of files NAME_0000, NAME_0001 ..., where the run wants several channels.
-        run: a run's name under `runs/`, or the path of a run or package; several are averaged; by default
-            the newest run.
+        run: a run's name under `runs/`, or the path of a run or package; several are averaged, by their
+            weights if they have some, as in `["a=0.6", "b=0.4"]`; by default the newest run.
+        gate: another run that empties slices of a class, or "none"; by default as the run's config says.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; by default a GPU if there is one.
 
     Returns:
         The masks, bool arrays (X, Y, Z) on the image's own grid, and the confidence, both by class.
 
     Raises:
-        UserError: an image that can't be read or has other channels than the run, or no such run.
+        UserError: an image that can't be read or has other channels than the run, or no such run or
+            device.
     """
     name_unknown_user()
+    return predict_image(image, _run_names(run), gate=gate, device=device)
+
+
+def _run_names(run: object) -> list[Path | str]:
+    """The runs' names or paths; weights given in another way than in a name would be lost, so are refused."""
     names = [run] if isinstance(run, Path | str) else run
-    return predict_image(image, names)
+    if not isinstance(names, Sequence) or not all(isinstance(name, Path | str) for name in names):
+        raise UserError(
+            f"run: a {type(run).__name__} is no name; pass a name, a path such as run.folder, or a list of "
+            'them, with weights as in ["a=0.6", "b=0.4"]'
+        )
+    return list(names)
 
 
 def evaluate(

@@ -17,6 +17,7 @@ from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.tables import metric_tables
 from volseg.inference.infer import infer
 from volseg.inference.submit import submit
+from volseg.model.engines.device_selection import usable_device
 from volseg.preparation.prepare import prepare
 from volseg.report.report import report
 from volseg.runs.run_files import LAST
@@ -41,22 +42,23 @@ class DemoResult:
     mean_dice: float
 
 
-def demo(out: Path, *, seed: int = 0) -> DemoResult:
+def demo(out: Path, *, seed: int = 0, device: str | None = None) -> DemoResult:
     """Run all commands in the folder `out`; finished steps of an earlier demo there are not repeated.
 
-    `seed` draws the patients and the first weights.
+    `seed` draws the patients and the first weights; `device` is what networks run on, by name.
 
     Raises:
         UserError: `out` holds something else, or the disk is full.
     """
+    usable_device(device)  # a wrong one is told before anything is written
     _claim_folder(out, seed)
     raw, prepared = out / "raw", out / "prepared"
     run, predictions, scores = out / "runs" / "demo", out / "predictions", out / "scores"
     _write_phantom(raw, seed)
     if not (prepared / FILE).is_file():
         prepare(raw, options=PrepareArguments(out=prepared))
-    _train_run(prepared, run, seed)
-    request = InferArguments(run=(str(run),), data=prepared, out=predictions)
+    _train_run(prepared, run, seed, device)
+    request = InferArguments(run=(str(run),), data=prepared, out=predictions, device=device)
     infer(replace(request, case=(CASE,)))
     infer(replace(request, split="test"))
     result = evaluate(predictions, prepared, out=scores)
@@ -97,12 +99,12 @@ def _write_phantom(raw: Path, seed: int) -> None:
     log.info("phantom: %d scans, %d slices in %s", facts.scans, facts.slices, raw)
 
 
-def _train_run(prepared: Path, run: Path, seed: int) -> None:
+def _train_run(prepared: Path, run: Path, seed: int, device: str | None) -> None:
     settings = config.load(Path("configs/demo.yaml"), [f"train.seed={seed}"])
     resume = (run / LAST).is_file()
     if not resume:
         shutil.rmtree(run, ignore_errors=True)
-    train(settings, TrainArguments(data=prepared, run=run, resume=resume))
+    train(settings, TrainArguments(data=prepared, run=run, resume=resume, device=device))
 
 
 def _overlay_image(prepared: Path, predictions: Path) -> overlay.Picture:

@@ -69,20 +69,59 @@ def union_members(kind: Any) -> dict[str, type[Section]]:
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """A line for each mistake: `dotted.key: what is wrong`, with the nearest known key of an unknown one."""
     known = dict.fromkeys(dotted_keys(model))
-    for mistake in error.errors():
+    for mistake in _first_causes(error):
         place = _dotted_place(mistake["loc"], known)
         if mistake["type"] == "extra_forbidden":
-            yield f"{place}: unknown key{_nearest_key(place, known)}"
+            owners = ", ".join(_components_with(model, place))
+            hint = (
+                f" of {mistake['loc'][-2]}, a setting of {owners}" if owners else _nearest_key(place, known)
+            )
+            yield f"{place}: unknown key{hint}"
         elif mistake["type"] == "union_tag_invalid":
             tag, names = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
             yield f"{place}: unknown name '{tag}'{nearest_hint(str(tag), names.split(', '))} (known: {names})"
         elif mistake["type"] == "union_tag_not_found":
             yield f"{place}: has no name; expected a bare name, or {{name: ...}} with its settings"
+        elif mistake["type"] == "model_type":
+            keys = ", ".join(f"{key}: ..." for key in _fields_at(model, place))
+            yield f"{place}: expected settings, {{{keys}}}{_got_value(mistake)}"
         elif mistake["type"] == "missing":
             yield f"{place}: missing"
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             yield f"{place}: {message}{_got_value(mistake)}" if place else message
+
+
+def _first_causes(error: ValidationError) -> Iterator[Any]:
+    """The mistakes but for "too short" of a list whose items are wrong: those were left out of the count."""
+    mistakes = error.errors()
+    for mistake in mistakes:
+        place = mistake["loc"]
+        inner = any(other["loc"][: len(place)] == place for other in mistakes if other is not mistake)
+        if mistake["type"] != "too_short" or not inner:
+            yield mistake
+
+
+def _components_with(model: type[BaseModel], place: str) -> list[str]:
+    """Names of the components of a union that have the setting at a dotted place, which another hasn't."""
+    section, _, word = place.rpartition(".")
+    owners = [one.model_fields for one in _sections_at(model, section) if word in one.model_fields]
+    return [fields["name"].default for fields in owners if "name" in fields]
+
+
+def _fields_at(model: type[BaseModel], place: str) -> dict[str, None]:
+    """The settings of the section, or of all sections of a union, at a dotted place."""
+    return dict.fromkeys(key for one in _sections_at(model, place) for key in one.model_fields)
+
+
+def _sections_at(model: type[BaseModel], place: str) -> list[type[BaseModel]]:
+    """The section that stands at a dotted place, or all of a union; positions in lists don't count."""
+    sections: list[type[BaseModel]] = [model]
+    for part in place.split("."):
+        if part and not part.isdecimal():
+            fields = (one.model_fields[part] for one in sections if part in one.model_fields)
+            sections = [inner for field in fields for inner in _nested_sections(field.annotation)]
+    return sections
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tests import tiny
@@ -13,6 +15,7 @@ from volseg import arguments, cli
 from volseg.arguments import PlanArguments, PrepareArguments, TrainArguments
 from volseg.cli.app import app
 from volseg.errors import UserError
+from volseg.model.engines import device_selection
 from volseg.training import train as training
 
 COMMANDS = [
@@ -64,6 +67,14 @@ def test_every_command_explains_itself(command: str, capsys) -> None:
     assert len(out.splitlines()) > 4
 
 
+@pytest.mark.parametrize("option", ["--shard", "--max-time", "--max-memory", "--device"])
+def test_an_option_with_a_value_of_its_own_form_is_shown_as_it_is_typed(option: str, capsys) -> None:
+    cli.run_command(["infer", "--help"])
+    out = capsys.readouterr().out
+    assert f"{option} STR" in out
+    assert f"{option}." not in out
+
+
 @pytest.mark.parametrize(
     "words",
     [["trane"], ["train"], ["infer", "--casse", "x"], ["phantom", "x", "--cases", "many"],
@@ -99,6 +110,15 @@ def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
         (["submit", "nowhere"], "nowhere"),
         (["options", "netwrk"], "did you mean network?"),
         (["infer", "--input", os.fsdecode(b"l\xe4nge.nii.gz")], "the name is not UTF-8; rename it"),
+        (
+            ["train", "tiny.yaml", "--device", "gpu"],
+            "--device: 'gpu' is no device; expected cpu, cuda, cuda:1",
+        ),
+        (["train", "tiny.yaml", "--device", "cuda"], "--device cuda: torch "),
+        (["train", "tiny.yaml", "--dry-run", "--device", "cuda:1"], "--device cuda:1: torch "),
+        (["train", "tiny.yaml", "--devices", "2", "--device", "cuda:1"], "--device cuda:1 is one device"),
+        (["plan", "--device", "mps"], "--device mps: there is none"),
+        (["demo", "--device", "cuda"], "--device cuda: torch "),
         (["prepare", "nowhere", "--out", os.fsdecode(b"\xe4")], "the name is not UTF-8; rename it"),
         (["stats", "nowhere", "--out", "tiny.yaml"], "nowhere: no dataset.json"),
     ],
@@ -126,6 +146,54 @@ def test_train_and_infer_by_the_command_line(here: Path, capsys) -> None:
     (here / "data/prepared/images/case2_day0.nii.gz").write_bytes(b"junk")
     assert cli.run_command(["infer", "--case", "case2"]) == cli.SOME_FAILED
     assert "failed: case2_day0: " in said(capsys)
+
+
+@pytest.mark.parametrize("command", ["infer", "tune", "calibrate", "export"])
+def test_a_run_is_predicted_on_the_device_that_is_named(
+    here: Path, trained: Path, capsys, command: str
+) -> None:
+    shutil.copytree(trained, "runs/one")
+    words = {"infer": ["--all"], "export": ["runs/one", "--format", "torch"]}
+    before = sorted(here.rglob("*"))
+
+    assert cli.run_command([command, *words.get(command, []), "--device", "cuda:1"]) == 1
+
+    assert said(capsys).splitlines()[-1].startswith("volseg: --device cuda:1: torch ")
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", [["train", "tiny.yaml"], ["train", "tiny.yaml", "--dry-run"], ["plan"]])
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_gpu_that_will_not_be_used_is_told_before_anything_takes_time(
+    here: Path, capsys, monkeypatch, words, device
+) -> None:
+    device_selection.warn_of_unused_gpu.cache_clear()
+    monkeypatch.setattr(device_selection, "has_gpu", lambda: True)
+
+    cli.run_command([*words, "--data", "nowhere", *(["--device", device] if device else [])])
+
+    device_selection.warn_of_unused_gpu.cache_clear()
+    err = " ".join(said(capsys).split())
+    assert err.count("there seems to be a GPU, but the work is done on the CPU") == (device is None)
+
+
+OUT_OF_MEMORY = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")]
+
+
+@pytest.mark.parametrize("where", ["volseg.training.step.Stepper.accumulate_gradients",
+                                   "volseg.inference.predictor.Predictor.predict_probabilities"])  # fmt: skip
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+def test_out_of_memory_in_training_is_1_and_one_line(here: Path, capsys, monkeypatch, where, error) -> None:
+    def fail(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(where, fail)
+
+    assert cli.run_command(["train", "tiny.yaml", "train.steps=2"]) == 1
+
+    err = said(capsys)
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("volseg: cpu: out of memory; a step takes less with train.accum")
 
 
 def test_an_unknown_case_names_the_nearest(here: Path, capsys) -> None:

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,31 @@ def test_every_shipped_config_is_short_and_says_how_to_launch_it(path: Path) -> 
 
     assert len(text.splitlines()) <= 40
     assert f"volseg train configs/{path.name}" in text
+
+
+RECIPES = sorted({*CONFIGS.glob("*.yaml")} - {CONFIGS / "demo.yaml", CONFIGS / "hippocampus.yaml"})
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_that_nobody_has_run_says_so_and_what_it_would_take(path: Path) -> None:
+    """In its first lines, before any setting; the hours are a forecast and told as one."""
+    first = path.read_text().partition("\ndata:")[0]
+
+    assert "# Not yet run on the full set." in first
+    told = re.search(r"# Forecast, not measured: T4 (.+); 4090 (.+); A100 (.+)\.", first)
+    assert told
+    assert all(re.search(r"\d GB", gpu) and re.search(r"\d h$", gpu) for gpu in told.groups())
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_recipes_share_what_was_reviewed_for_this_data(path: Path) -> None:
+    recipe = config.load(path)
+
+    assert recipe.train.select == "kaggle"
+    assert recipe.train.foreground == pytest.approx(0.33)
+    assert recipe.train.ema >= 0.999
+    assert recipe.augment.zooms[2] == 0
+    assert (recipe.augment.contrast, recipe.augment.gamma) == (0.2, 0.2)
 
 
 def test_a_shipped_config_is_found_by_name_from_anywhere(tmp_path: Path, monkeypatch) -> None:
@@ -60,6 +86,29 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "  optimizer.lr: Input should be greater than 0 (got -1)",
         "  optimizer.batch: unknown key, did you mean train.batch?",
         "  trian: unknown key, did you mean train?",
+    ]
+
+
+def test_a_setting_of_another_network_is_told_with_those_that_have_it() -> None:
+    with pytest.raises(UserError, match=r"unknown key of unet, a setting of dynunet, resenc, mednext$"):
+        config.load(CONFIGS / "demo.yaml", ["network.deep_supervision=true"])
+
+
+def test_a_bare_value_in_place_of_a_section_is_told_with_its_settings() -> None:
+    expected = (
+        r"inference.gate: expected settings, {run: ..., probability: ..., pixels: ...} \(got 'other'\)$"
+    )
+    with pytest.raises(UserError, match=expected):
+        config.load(CONFIGS / "demo.yaml", ["inference.gate=other"])
+
+
+def test_a_list_with_wrong_items_is_not_called_too_short() -> None:
+    with pytest.raises(UserError) as caught:
+        config.load(CONFIGS / "demo.yaml", ["network={name: resenc, level_weights: [0, -1]}"])
+
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "network.level_weights.0",
+        "network.level_weights.1",
     ]
 
 
@@ -113,6 +162,38 @@ def test_every_shipped_config_builds_its_network(path: Path) -> None:
 def test_a_patch_of_one_stride_is_refused() -> None:
     with pytest.raises(UserError, match=r"leaves the deepest level of unet one voxel; \[16, 16, 16\]"):
         config.load(CONFIGS / "demo.yaml", ["train.patch=[8,8,8]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("augment.flip=[x,z]", "augment.flip: unet25d sees slices from head to feet"),
+        ("augment.rotate_degrees=[0,5,15]", "augment.rotate_degrees: .* turn about z alone"),
+        ("inference.flips=[x,z]", "inference.flips: .* leave z out"),
+        (
+            "train.patch=[64,64,4]",
+            r"train.patch: \[64, 64, 4\] is too flat for unet25d, .*; 5 slices or more",
+        ),
+        ("inference.window=[64,64,2]", "inference.window: .* is too flat"),
+        ("network.offsets=[-1,1]", "network.offsets: the predicted slice itself, 0, is missing"),
+        ("network.offsets=[1,0]", r"network.offsets: each slice once, .* \[0, 1\]"),
+    ],
+)
+def test_slices_of_a_25d_network_keep_their_order_plane_and_neighbours(override: str, told: str) -> None:
+    settings = ["network=unet25d", "train.patch=[64,64,8]"]
+    config.load(CONFIGS / "demo.yaml", [*settings, "augment.flip=[x,y]", "inference.flips=[x,y]"])
+
+    with pytest.raises(UserError, match=told):
+        config.load(CONFIGS / "demo.yaml", [one for one in settings if one[:9] != override[:9]] + [override])
+
+
+def test_windows_of_a_25d_network_are_deeper_than_its_patch_by_default() -> None:
+    settings = ["network=unet25d", "train.patch=[64,64,8]"]
+
+    assert config.load(CONFIGS / "demo.yaml", settings).window == (64, 64, 32)
+    assert config.load(CONFIGS / "demo.yaml", ["train.patch=[64,64,8]"]).window == (64, 64, 8)
+    given = config.load(CONFIGS / "demo.yaml", [*settings, "inference.window=[96,96,16]"])
+    assert given.window == (96, 96, 16)
 
 
 def test_overrides_reach_into_defaults_but_not_into_lists() -> None:

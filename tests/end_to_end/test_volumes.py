@@ -35,11 +35,12 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
 
 @pytest.mark.slow
 def test_the_hippocampus_of_unseen_cases_is_found(shared_data, tmp_path):
-    """Two minutes reach 0.86; the bound is for a quarter of that."""
+    """Two minutes reach 0.86, these steps 0.79."""
     options = PrepareArguments(layout="nifti", out=tmp_path / "prepared")
     prepare(shared_data / "hippocampus", options=options)
 
-    dice = learn(tmp_path, ["train.steps=150", "train.epoch_steps=150"], split="unseen_cases")
+    few = ["train.steps=80", "train.epoch_steps=80", "train.batch=1"]
+    dice = learn(tmp_path, few, split="unseen_cases")
 
     assert dice > 0.75
 
@@ -56,9 +57,11 @@ def test_an_abdomen_in_ct_and_one_in_mr_are_learnt(shared_data, tmp_path):
     listing = tmp_path / "abdomen.json"
     listing.write_text(json.dumps({"labels": organs, "training": pairs}))
     prepare(listing, options=PrepareArguments(layout="nifti", out=tmp_path / "prepared"))
-    few = ["train.steps=200", "train.epoch_steps=200", "train.patch=[64,64,16]", "augment.scale=0"]
-    plain = ["data.split=none", "augment.rotate_degrees=0", "network.strides=[2,2,[2,2,1]]"]
+    network = "network={name: unet, channels: [16, 32, 64, 128], strides: [2, 2, [2, 2, 1]], res_units: 1}"
+    few = ["train.steps=150", "train.epoch_steps=150", "train.patch=[96,80,16]", "train.batch=1"]
+    few += ["train.ema=0.9", "optimizer.lr=7e-3", "loss.dice=0.8", "loss.ce=0.2"]
+    plain = ["data.split=none", "augment.spatial_probability=0", "augment.intensity_probability=0"]
 
-    dice = learn(tmp_path, [*few, *plain], split=None)
+    dice = learn(tmp_path, [network, *few, *plain], split=None)
 
     assert dice > 0.6

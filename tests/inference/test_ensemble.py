@@ -8,8 +8,12 @@ import pytest
 from tests import tiny
 from volseg.arguments import InferArguments, TrainArguments
 from volseg.errors import UserError
+from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
+from volseg.inference.prediction_folder import read_record
+from volseg.inference.run_settings import mask_settings
 from volseg.runs.config_files import POSTPROCESS
+from volseg.runs.folds import FinishedFolds, FoldOutcome
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.training.train import train
 
@@ -78,6 +82,99 @@ def test_two_runs_on_one_grid_are_averaged_in_either_order(
     }
     assert found["ab"] == found["ba"]
     assert found["ab"] not in (found["a"], found["b"])
+
+
+def test_weights_are_told_and_decide_whose_probabilities_count(
+    trained: dict[str, Path], wanted: InferArguments, tmp_path: Path
+) -> None:
+    a, b = map(str, by(trained["a"], trained["b"]))
+    found = {}
+    for name, runs in {
+        "a": (a,),
+        "plain": (a, b),
+        "alike": (f"{a}=2", f"{b}=2"),
+        "a_most": (f"{a}=0.9999999", f"{b}=1e-7"),
+        "ab": (f"{a}=0.7", f"{b}=0.3"),
+        "ba": (f"{b}=3", f"{a}=7"),
+    }.items():
+        infer(replace(wanted, run=runs, out=tmp_path / name, save_probabilities=True))
+        found[name] = masks(tmp_path / name), maps(tmp_path / name)
+
+    record = read_record(tmp_path / "ab" / "case3_day1")
+    assert record
+    assert record.run_weights == {a: 0.7, b: 0.3}
+    assert found["alike"] == found["plain"]
+    assert found["ab"][1] == found["ba"][1]
+    assert found["ab"] not in (found["plain"], found["a"])
+    assert found["a_most"][0] == found["a"][0]
+
+
+def maps(out: Path, scan: str = "case3_day1") -> list[bytes]:
+    return [(out / scan / f"{organ}_probability.nii.gz").read_bytes() for organ in tiny.CLASSES]
+
+
+def test_without_weights_the_key_of_a_prediction_holds_none(trained: dict[str, Path]) -> None:
+    a, b = by(trained["a"], trained["b"])
+    loaded = {
+        names: Ensemble.open(names).load(InferArguments())
+        for names in ((a, b), (f"{a}=1", f"{b}=1"), (f"{a}=1", f"{b}=3"), (f"{a}=2", f"{b}=6"))
+    }
+    plain, alike, uneven, same = (one.settings for one in loaded.values())
+
+    kinds = [network.kind for network in loaded[a, b].networks]
+    assert plain == [*map(mask_settings, loaded[a, b].runs, kinds)]
+    assert len(alike) == len(uneven) == 3
+    assert uneven == same != alike
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        ("=0", "=1", "=0: 0 is no weight; give a number above 0"),
+        ("=-0.5", "=1", "=-0.5: -0.5 is no weight"),
+        ("=nan", "=1", "=nan: nan is no weight"),
+        ("=inf", "=1", "=inf: inf is no weight"),
+        ("=", "=1", "=: nothing is no weight"),
+        ("=half", "=1", "=half: half is no weight"),
+        ("=0.6", "", "b: no weight, though "),
+    ],
+)
+def test_wrong_weights_are_told_in_one_line(
+    trained: dict[str, Path], first: str, second: str, text: str
+) -> None:
+    names = (f"{trained['a']}{first}", f"{trained['b']}{second}")
+
+    with pytest.raises(UserError) as caught:
+        Ensemble.open(names)
+
+    assert text in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_folder_may_have_an_equals_sign_in_its_name(copies: dict[str, Path]) -> None:
+    a, b = copies["a"].rename(copies["a"].parent / "lr=0.1"), copies["b"]
+
+    plain, weighted = Ensemble.open(by(a, b)), Ensemble.open((f"{a}=3", f"{b}=1"))
+
+    assert (plain.folders, plain.weights) == ((a, b), ())
+    assert (weighted.folders, weighted.shares) == ((a, b), (0.75, 0.25))
+    assert str(weighted) == f"0.75 {a} + 0.25 {b} (weighted mean of 2 networks)"
+
+
+def test_the_folds_of_a_run_share_its_weight(copies: dict[str, Path], tmp_path: Path) -> None:
+    five = tmp_path / "five"
+    five.mkdir()
+    for number, name in enumerate(("a", "b")):
+        copies[name].rename(five / f"fold{number}")
+    outcome = FoldOutcome(steps=1, best=None, seconds=1.0, max_seconds=None)
+    FinishedFolds(finished={"fold0": outcome, "fold1": outcome}).write(five)
+
+    weighted = Ensemble.open((f"{five}=0.6", f"{copies['coarse']}=0.4"))
+
+    assert weighted.shares == pytest.approx((0.3, 0.3, 0.4))
+    assert str(weighted).startswith(f"0.6 {five} + 0.4 ")
+    assert weighted.first_runs(2).shares == pytest.approx((0.5, 0.5))
+    assert Ensemble.open((f"{five}=0.6",)).weights == ()
 
 
 def test_a_run_on_another_grid_takes_part(

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import label
 
 from tests import tiny
@@ -263,6 +264,32 @@ def test_masks_are_disjoint_where_classes_exclude_each_other(tmp_path: Path, exc
     ]
     assert (masks[0] | masks[1]).any()
     assert (masks[0] & masks[1]).any() != exclusive
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "cpu: out of memory; end what else takes "),
+        (MemoryError("Unable to allocate 3 GiB"), "cpu: out of memory; end what else takes "),
+        (UserError("cuda:0: out of memory (it is full)"), "cuda:0: out of memory (it is full)"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_scan_that_takes_too_much_memory_is_told_in_a_line(
+    wanted: InferArguments, caplog, monkeypatch, error, reason
+) -> None:
+    def fail(_predictor: Predictor, channels, _timer):
+        raise error
+
+    monkeypatch.setattr(Predictor, "predict_probabilities", fail)
+
+    with pytest.raises(UserError) as raised:
+        infer(replace(wanted, case=("case3_day1",)))
+
+    assert str(raised.value).startswith(f"case3_day1: {reason}")
+    assert "\n" not in str(raised.value)
+    assert record(wanted.out, "case3_day1")["reason"].startswith(reason)
+    assert "Traceback" not in caplog.text
 
 
 def test_a_scan_that_fails_is_named_and_the_rest_go_on(wanted: InferArguments, tmp_path: Path) -> None:
@@ -524,6 +551,23 @@ def test_the_table_of_times_has_a_row_a_scan_and_their_mean(wanted: InferArgumen
     first = [float(next(iter(column.cells))) for column in shown.columns[1:]]
     assert first[-1] == pytest.approx(sum(first[:-1]), abs=0.01)
     assert first[-1] == pytest.approx(sum(done.records[0].seconds.values()), abs=0.01)
+
+
+def test_a_scan_for_which_memory_is_too_small_fails_in_one_line(
+    wanted: InferArguments, monkeypatch, caplog
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("volseg.model.engines.torch.TorchNetwork._logits", exhausted)
+
+    with pytest.raises(UserError, match=r"^case3_day1: cpu: out of memory; "):
+        infer(replace(wanted, case=("case3_day1",)))
+
+    told = record(wanted.out, "case3_day1")
+    assert told["status"] == "failed"
+    assert "make inference.window smaller" in told["reason"]
+    assert "Traceback" not in caplog.text
 
 
 def test_where_openvino_can_not_take_a_network_torch_does_and_says_so(
@@ -794,3 +838,16 @@ def test_channels_in_several_files_are_one_scan_of_a_run_of_several_channels(
     write_volume(Volume(moved.voxels, moved.affine + np.eye(4)[:, [1, 2, 0, 3]]), files[1])
     with pytest.raises(UserError, match=r"c: channel 2 .* resample them to one grid"):
         infer(replace(wanted, input=tuple(files)))
+
+
+def test_of_a_dataset_without_scans_nothing_is_predicted_and_a_note_says_so(
+    wanted: InferArguments, tmp_path: Path
+) -> None:
+    """What the competition's notebook meets in public; of a dataset with scans it is still an error."""
+    empty = tiny.write(tmp_path / "empty", cases=0)
+
+    done = infer(replace(wanted, data=empty.folder, split="test"))
+
+    assert (done.records, done.notes) == ((), (f"{empty.folder}: has no scans; nothing is predicted",))
+    with pytest.raises(UserError, match="no scan in test"):
+        infer(replace(wanted, split="test"))

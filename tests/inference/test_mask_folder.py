@@ -311,3 +311,14 @@ def test_files_that_look_like_another_version_of_a_mask_are_said_not_to_count(
     assert "stomach_corrected.nii.gz" in note
     assert note.endswith("not read; what counts is stomach.nii.gz")
     assert not {"probability", "image"} & set(note.replace(".", "_").split("_"))
+
+
+def test_whoever_reads_masks_is_told_which_were_made_by_less_than_all_networks_and_views(
+    dataset: Dataset, out: Path
+) -> None:
+    predicted.write(out, dataset, SCANS[0], reduced="1 of 5 networks")
+    predicted.write(out, dataset, SCANS[1])
+
+    (note,) = load_masks(out, dataset).notes
+
+    assert note.startswith(f"{SCANS[0]}: by 1 of 5 networks, to keep --max-time")

@@ -16,6 +16,7 @@ from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.inference.memory_budget import MemoryBudget, warm_up_networks
 from volseg.inference.predictor import EnsembleMember, Predictor
+from volseg.model.engines.interface import NumpyArrays, WeightedLogits
 from volseg.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -33,13 +34,15 @@ if __name__ == "__main__":
 class Counted:
     """Counts the windows that it sees."""
 
+    arrays = NumpyArrays()
+
     def __init__(self) -> None:
         self.windows = 0
 
     def parts(self, windows: Iterator) -> Iterator:
         for image, _ in windows:
             self.windows += 1
-            yield image
+            yield WeightedLogits(image, 0.0)
 
 
 def predictor(*, classes: int = 3, spacing=None, exclusive: bool = False, body_box: bool = True) -> Predictor:

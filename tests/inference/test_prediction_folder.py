@@ -6,7 +6,7 @@ import pytest
 
 from tests import predicted
 from volseg.errors import UserError
-from volseg.inference.prediction_folder import gather_records, load_predictions
+from volseg.inference.prediction_folder import GateRecord, gather_records, load_predictions
 
 
 @pytest.fixture
@@ -46,3 +46,12 @@ def test_a_scan_or_a_file_is_no_folder_of_predictions(out: Path) -> None:
         load_predictions(out / "case9_day0")
     with pytest.raises(UserError, match="a file; name the folder"):
         load_predictions(out / "predictions.json")
+
+
+def test_a_record_tells_runs_weights_and_gate_in_one_line(out: Path) -> None:
+    record = load_predictions(out)[0].model_copy(update={"run": "a + b"})
+    gate = GateRecord(run="c", weights="", probability=0.6, pixels=12)
+    weighted = record.model_copy(update={"run_weights": {"runs/a": 0.6, "runs/b": 0.4}, "gate": gate})
+
+    assert record.made_by == "a + b"
+    assert weighted.made_by == "a + b (weights 0.6, 0.4), slices gated by c"

@@ -3,15 +3,21 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from volseg.data.preprocessing.grid import NetworkInput
 from volseg.data.preprocessing.intensity_scaling import Window
 from volseg.data.volume import Volume
 from volseg.errors import UserError
-from volseg.inference.sliding_window import AxisTiling, Tiling, accumulate_windows, padded_box
-from volseg.model.engines.interface import LARGEST, STEPS, weighted_logits
+from volseg.inference.predictor import MirroredNetwork
+from volseg.inference.sliding_window import accumulate_windows, padded_box
+from volseg.inference.tiling import Tiling
+from volseg.model.engines.interface import LARGEST, STEPS, NumpyArrays, weighted_logits
+from volseg.model.engines.torch import TorchNetwork
+from volseg.model.engines.torch_device import Device
 from volseg.system.timing import StepTimer
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
@@ -22,6 +28,8 @@ overlaps = st.sampled_from([0.0, 0.25, 0.5, 0.7, 0.9])
 class Same:
     """Returns each channel as a class; `ahead` windows are asked for before the first is returned."""
 
+    arrays = NumpyArrays()
+
     def __init__(self, ahead: int = 1, factor: float = 1.0) -> None:
         self.ahead, self.factor, self.seen = ahead, factor, 0
 
@@ -29,7 +37,7 @@ class Same:
         held = []
         for image, weight in windows:
             self.seen += 1
-            held.append(weighted_logits(image * np.float32(self.factor), weight, self))
+            held.append(weighted_logits(image * np.float32(self.factor), weight))
             if len(held) >= self.ahead:
                 yield held.pop(0)
         yield from held
@@ -81,9 +89,11 @@ def test_a_constant_network_gives_its_logit_at_any_overlap(even, overlap, logit)
     """Of a thousand windows over a voxel most add less than half a step each, and yet something in all."""
 
     class Constant:
+        arrays = NumpyArrays()
+
         def parts(self, windows: Iterator) -> Iterator:
             for image, weight in windows:
-                yield weighted_logits(np.full_like(image, logit), weight, self)
+                yield weighted_logits(np.full_like(image, logit), weight)
 
     shape, window = (26, 22, 20), (16, 16, 16)
     tiling = Tiling(shape, whole(shape), window, overlap, even=even)
@@ -128,48 +138,15 @@ def test_beyond_the_scan_a_network_sees_zeros(shape, begin, size) -> None:
     assert np.array_equal(found, around[:, *shifted])
 
 
-@given(st.integers(1, 90), st.integers(1, 30), overlaps, st.data())
-def test_windows_lie_in_the_axis_cover_what_is_asked_and_overlap(n, window, overlap, data) -> None:
-    begin, end = sorted((data.draw(st.integers(0, n - 1)), data.draw(st.integers(1, n))))
-    inside = slice(begin, max(end, begin + 1))
-    side = AxisTiling.for_range(inside, n, window, overlap)
-
-    assert side.starts[0] <= inside.start
-    assert side.starts[-1] + window >= inside.stop
-    if n >= window:
-        assert side.starts[0] >= 0
-        assert side.starts[-1] + window <= n
-    steps = np.diff(side.starts)
-    assert (steps <= max(1, int(window * (1 - overlap))) + 0).all()
-    assert not len(steps) or steps.max() - steps.min() <= 1  # evenly
-
-
-@given(st.integers(1, 90), st.integers(1, 30), overlaps)
-def test_at_each_voxel_the_weights_add_up_to_one(n, window, overlap) -> None:
-    side = AxisTiling.for_range(slice(0, n), n, window, overlap)
-    total = np.zeros(side.full_range.stop - side.full_range.start)
-    for number, weights in enumerate(side.weights):
-        total[side.window_slice(number)] += weights
-
-    assert np.allclose(total, 1, atol=1e-6)
-
-
-def test_windows_worked_out_by_hand() -> None:
-    """Of 96 with an overlap of one half over 266 voxels: steps of at most 48, so five, 42.5 apart."""
-    assert AxisTiling.for_range(slice(0, 266), 266, 96, 0.5).starts == (0, 42, 85, 128, 170)
-    assert AxisTiling.for_range(slice(30, 200), 266, 96, 0.5).starts == (30, 67, 104)
-    assert AxisTiling.for_range(slice(100, 110), 266, 96, 0.5).starts == (57,)  # about its middle
-    assert AxisTiling.for_range(slice(0, 10), 266, 96, 0.5).starts == (0,)  # within the axis
-    assert AxisTiling.for_range(slice(0, 20), 20, 96, 0.5).starts == (-38,)
-
-
 def test_logits_are_averaged_by_a_gaussian() -> None:
     """By hand: a window of 4 over 6 voxels starts at 0 and 2; the second says 1, the first 0."""
 
     class Second:
+        arrays = NumpyArrays()
+
         def parts(self, windows: Iterator) -> Iterator:
             for number, (image, weight) in enumerate(windows):
-                yield weighted_logits(np.full_like(image, number), weight, self)
+                yield weighted_logits(np.full_like(image, number), weight)
 
     tiling = Tiling((6, 1, 1), whole((6, 1, 1)), (4, 1, 1), 0.5)
     found = joined(
@@ -181,12 +158,51 @@ def test_logits_are_averaged_by_a_gaussian() -> None:
     assert np.allclose(found[0, :, 0, 0] / STEPS, expected, atol=1.5 / STEPS)
 
 
+class Neighbours:
+    """Each slice and both neighbours at a distance, as classes; a window's own ends are clamped."""
+
+    arrays = NumpyArrays()
+
+    def __init__(self, reach: int) -> None:
+        self.reach = reach
+
+    def parts(self, windows: Iterator) -> Iterator:
+        for image, weight in windows:
+            yield weighted_logits(neighbours(image[0], self.reach), weight)
+
+
+def neighbours(voxels: np.ndarray, reach: int) -> np.ndarray:
+    """Slice by slice: the slice itself, and those `reach` before and behind it, clamped to the ends."""
+    depth = voxels.shape[2]
+    stacks = [[max(0, z - reach), z, min(depth - 1, z + reach)] for z in range(depth)]
+    return np.stack([voxels[:, :, stack] for stack in stacks], axis=2).transpose(3, 0, 1, 2)
+
+
+@pytest.mark.parametrize("even", [True, False])
+@pytest.mark.parametrize("depth", [1, 2, 3, 80, 144])
+@given(overlap=overlaps, reach=st.integers(1, 3), deeper=st.integers(1, 12), data=st.data())
+@settings(max_examples=10)
+def test_a_slice_is_never_predicted_without_its_true_neighbours(
+    even, depth, overlap, reach, deeper, data
+) -> None:
+    """The stacks of neighbours that windows with a halo show are those of the whole scan."""
+    shape = (5, 7, depth)
+    voxels = np.random.default_rng(0).random((1, *shape)).astype(np.float32)
+    box = boxes(data.draw, shape)
+    tiling = Tiling(shape, box, (4, 4, 2 * reach + deeper), overlap, even=even, reach=reach)
+
+    found = joined(accumulate_windows(view(voxels), tiling, Neighbours(reach), StepTimer())) / STEPS
+
+    covering = 0.5 * max(27, (4 / (4 * (1 - overlap))) ** 2 * 4)
+    assert np.abs(found - neighbours(voxels[0], reach)[:, *box]).max() <= covering / STEPS + 1e-6
+
+
 class Slanted:
     """Logits that depend on the image and on the place in the window, so that weights show."""
 
-    def __call__(self, image):
-        import torch
+    arrays = NumpyArrays()
 
+    def __call__(self, image):
         return image * 2 + torch.as_tensor(self.ramp(image.shape[2:]))
 
     def ramp(self, shape) -> np.ndarray:
@@ -195,13 +211,12 @@ class Slanted:
 
     def parts(self, windows: Iterator) -> Iterator:
         for image, weight in windows:
-            yield weighted_logits(image * 2 + self.ramp(image.shape[1:]), weight, self)
+            yield weighted_logits(image * 2 + self.ramp(image.shape[1:]), weight)
 
 
 @given(sizes, windows, overlaps)
 def test_windows_that_are_not_even_are_monais(shape, window, overlap) -> None:
     """Placed, padded and weighted as by its `sliding_window_inference`, the reference."""
-    import torch
     from monai.inferers import sliding_window_inference
 
     voxels = np.random.default_rng(2).random((1, *shape)).astype(np.float32)
@@ -215,6 +230,47 @@ def test_windows_that_are_not_even_are_monais(shape, window, overlap) -> None:
     covering = prod(max(np.bincount(np.ravel([np.arange(s, s + side.window) - side.full_range.start
         for s in side.starts]))) for side in tiling.axis_tilings)  # fmt: skip
     assert np.abs(found - expected.numpy()).max() <= 0.5 * covering / STEPS + 1e-4
+
+
+class SlantedModule(nn.Module):
+    """The same logits by torch, of two classes."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([Slanted()(image), -image], dim=1)
+
+
+class Reference(Slanted):
+    """The same by numpy."""
+
+    def parts(self, windows: Iterator) -> Iterator:
+        for image, weight in windows:
+            logits = np.concatenate([image * 2 + self.ramp(image.shape[1:]), -image])
+            yield weighted_logits(logits, weight)
+
+
+flips = st.sampled_from([(), (0,), (1, 2), (0, 1, 2)])
+
+
+@st.composite
+def tilings(draw) -> Tiling:
+    shape = draw(sizes)
+    reach = draw(st.integers(0, 1))
+    return Tiling(shape, boxes(draw, shape), draw(windows), draw(overlaps), draw(st.booleans()), reach)
+
+
+@given(tilings(), flips, st.sampled_from([1, 3, 4]))
+def test_sums_by_torch_are_the_references_bit_for_bit(tiling, axes, batch) -> None:
+    """Scans smaller than the window, boxes at edges, wide sums, MONAI's windows, mirrored views."""
+    voxels = np.random.default_rng(3).random((1, *tiling.shape)).astype(np.float32)
+    by_torch = TorchNetwork(SlantedModule(), Device(torch.device("cpu"), torch.float32), batch)
+
+    expected, found = (
+        joined(accumulate_windows(view(voxels), tiling, MirroredNetwork(one, axes), StepTimer()))
+        for one in (Reference(), by_torch)
+    )
+
+    assert found.dtype == np.int16
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("factor", [1e9, -1e9])
@@ -233,7 +289,7 @@ def test_logits_that_are_not_finite_are_refused(wrong: float) -> None:
         def parts(self, windows: Iterator) -> Iterator:
             for image, weight in windows:
                 logits = np.where(np.arange(image.size).reshape(image.shape) == 7, wrong, image)
-                yield weighted_logits(logits, weight, self)
+                yield weighted_logits(logits, weight)
 
         def __str__(self) -> str:
             return "torch, cpu (2 threads), float16"

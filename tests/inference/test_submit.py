@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests import predicted, tiny
+from volseg import cli
 from volseg.arguments import MaskOptions, PrepareArguments
-from volseg.data.dataset import Dataset
+from volseg.data.dataset import Dataset, FailedScan
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.layouts.gi_tract.rle import decode
 from volseg.data.volume import Volume
@@ -295,3 +296,94 @@ def test_only_a_submission_is_replaced(dataset: Dataset, out: Path, tmp_path: Pa
         with pytest.raises(UserError, match=rf"--out {target}: {told}; name another file"):
             submit(out, dataset.folder, sample=sample, out=target)
         assert target.read_bytes() == before
+
+
+def spoilt(dataset: Dataset, out: Path) -> Path:
+    """Case 10's day 1 has failed, case 2's lacks a mask, and a third test scan could not be prepared."""
+    predicted.record(out, "case10_day1", status="failed", reason="no memory")
+    (out / "case2_day1" / "stomach.nii.gz").unlink()
+    broken = FailedScan(name="case3_day1", part="test", reason="damaged", slices=(7, 8))
+    Dataset(dataset.folder, dataset.facts.model_copy(update={"failed": (broken,)})).save()
+    return out
+
+
+def test_a_scan_that_could_not_be_prepared_is_an_error(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    told = refused(dataset, spoilt(dataset, out), tmp_path)
+
+    assert "case10_day1: inference failed: no memory" in told
+    assert "could not be prepared: damaged" in told
+    assert told.endswith("--missing empty submits without masks what has none")
+
+
+def test_scans_without_masks_can_be_empty_and_each_is_told(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    done = submit(spoilt(dataset, out), dataset.folder, sample=None, out=tmp_path / "s.csv", missing="empty")
+
+    of_broken = [[f"case3_day1_slice_{n:04d}", organ] for n in (7, 8) for organ in tiny.CLASSES]
+    keys = every_key(("case2_day1", "case10_day1"))
+    assert rows(tmp_path / "s.csv")[1:] == [[*key, ""] for key in [*keys[:20], *of_broken, *keys[20:]]]
+    assert list(done.empty) == ["case2_day1", "case3_day1", "case10_day1"]
+    assert "stomach.nii.gz missing" in done.empty["case2_day1"]
+    assert "no memory" in done.empty["case10_day1"]
+    assert done.empty["case3_day1"] == "could not be prepared: damaged"
+
+
+def test_rows_of_a_sample_that_have_no_prediction_can_be_empty_and_the_others_stay(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    keys = [*every_key(("case2_day1",)), ["case9_day9_slice_0001", "stomach"], ["case2_day1_slice_0099", "x"]]
+    sample = tmp_path / "sample.csv"
+    sample.write_text("\n".join([HEADER, *(",".join([*key, ""]) for key in keys), ""]))
+    done = submit(out, dataset.folder, sample=sample, out=tmp_path / "s.csv", missing="empty")
+
+    written = rows(tmp_path / "s.csv")[1:]
+    assert [row[:2] for row in written] == keys
+    assert [row[2] for row in written[-2:]] == ["", ""]
+    assert done.masks == sum(bool(row[2]) for row in written) > 0
+    assert done.empty == {
+        "case9_day9": "has no prediction",
+        "case2_day1": f"1 rows of {sample} are of no slice and class of its masks",
+    }
+
+
+def test_a_scan_of_unknown_slices_has_no_rows_and_says_so(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    case = FailedScan(name="case7", part="test", reason="no scans")
+    Dataset(dataset.folder, dataset.facts.model_copy(update={"failed": (case,)})).save()
+    done = submit(out, dataset.folder, sample=None, out=tmp_path / "s.csv", missing="empty")
+
+    assert done.rows == 40
+    assert done.empty == {
+        "case7": "could not be prepared: no scans; its slices are unknown, so it has no rows"
+    }
+
+
+@pytest.mark.parametrize("with_sample", [False, True])
+def test_without_anything_to_submit_the_file_is_a_header_and_a_note_says_why(
+    tmp_path: Path, with_sample: bool
+) -> None:
+    """What the competition's notebook meets in public: no test folder, and a sample of a header only."""
+    facts = tiny.write(tmp_path / "data", cases=1, days=1).facts
+    samples = facts.samples if with_sample else ()
+    Dataset(tmp_path / "data", facts.model_copy(update={"samples": samples})).save()
+    (tmp_path / "sample.csv").write_text(HEADER + "\n")
+    sample = tmp_path / "sample.csv" if with_sample else None
+    done = submit(tmp_path / "nowhere", tmp_path / "data", sample=sample, out=tmp_path / "s.csv")
+
+    assert (tmp_path / "s.csv").read_text() == HEADER + "\n"
+    assert (done.rows, done.empty) == (0, {})
+    assert "has no test scans: an empty submission" in done.warnings[0]
+
+
+def test_the_command_says_by_its_exit_code_that_scans_are_empty(
+    dataset: Dataset, out: Path, tmp_path: Path, capsys
+) -> None:
+    words = ["submit", str(out), "--data", str(dataset.folder), "--out", str(tmp_path / "s.csv")]
+    predicted.record(out, "case10_day1", status="failed", reason="no memory")
+
+    assert cli.run_command(words) == 1
+    assert cli.run_command([*words, "--missing", "empty"]) == cli.SOME_FAILED
+    told = f"empty: case10_day1: {out / 'case10_day1'}: inference failed: no memory"
+    assert told in capsys.readouterr().err.splitlines()

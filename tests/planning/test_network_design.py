@@ -1,22 +1,27 @@
+import itertools
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from volseg.config.config import validate_values
 from volseg.planning.network_design import (
     BATCH,
     HALVED,
     LARGEST_BATCH,
+    MOST_ELEMENTS,
     candidate_designs,
     design_network,
+    level_kernels,
     level_strides,
 )
 
 pytestmark = pytest.mark.slow
 
-KINDS = ["unet", "dynunet", "segresnet", "swinunetr"]
+KINDS = ["unet", "dynunet", "resenc", "mednext", "segresnet", "swinunetr", "unet25d"]
 SHAPES = st.tuples(*[st.integers(3, 300)] * 3)
 SPACINGS = st.tuples(*[st.sampled_from([0.5, 0.7, 1.0, 1.5, 3.0, 5.0])] * 3)
 
@@ -32,7 +37,11 @@ def test_every_design_is_a_config_and_no_larger_than_the_scan_rounded_up(kind, s
         validate_values({"network": one.network.model_dump(), "train": {"patch": one.patch}}, "design")
         stride = one.network.stride
         assert all(p % s == 0 for p, s in zip(one.patch, stride, strict=True))
-        if kind != "swinunetr":  # its stride is larger than small scans
+        if kind not in (
+            "mednext",
+            "swinunetr",
+            "unet25d",
+        ):  # their stride or reach is larger than small scans
             whole = rungs(kind, shape, spacing)[0]
             limits = zip(one.patch, shape, whole.network.stride, strict=True)
             assert all(p < n + s for p, n, s in limits)
@@ -86,19 +95,75 @@ def test_halvings_of_the_competitions_scans_are_those_worked_out_by_hand():
     )  # fmt: skip
 
 
+def test_kernels_of_the_competitions_scans_are_those_worked_out_by_hand():
+    # 3 mm beside 1.5 mm: no kernel along z at full resolution, then voxels are cubes
+    strides = level_strides((266, 266, 144), (1.5, 1.5, 3.0))
+    assert level_kernels((1.5, 1.5, 3.0), strides) == ((3, 3, 1), *[(3, 3, 3)] * 5)
+    # 5 mm beside 0.7, 1.4 and 2.8 mm: along z from the third level on
+    strides = level_strides((512, 512, 20), (0.7, 0.7, 5.0))
+    assert level_kernels((0.7, 0.7, 5.0), strides) == ((3, 3, 1), (3, 3, 1), *[(3, 3, 3)] * 4)
+
+
+@given(patch=SHAPES, spacing=SPACINGS)
+def test_a_kernel_never_shrinks_from_level_to_level_and_the_finest_axis_has_one(patch, spacing):
+    strides = level_strides(patch, spacing)
+    kernels = level_kernels(spacing, strides)
+
+    assert len(kernels) == len(strides) + 1
+    assert all(a <= b for one, other in itertools.pairwise(kernels) for a, b in zip(one, other, strict=True))
+    assert all(max(kernel) == 3 for kernel in kernels)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_narrow_networks_have_half_the_channels(kind):
     wide, narrow = (design_network(kind, (64, 64, 64), (1, 1, 1), narrow=n).network for n in (False, True))
-    width = {"unet": "channels", "dynunet": "filters", "segresnet": "filters"}.get(kind, "feature_size")
+    of_others = {"unet": "channels", "swinunetr": "feature_size", "unet25d": "decoder"}
+    width = of_others.get(kind, "filters")
 
     assert narrow.stride == wide.stride
     one, other = getattr(wide, width), getattr(narrow, width)
     assert one == (tuple(2 * n for n in other) if isinstance(other, tuple) else 2 * other)
 
 
-@pytest.mark.parametrize("kind", ["unet", "dynunet"])
+@pytest.mark.parametrize("kind", ["unet", "dynunet", "resenc"])
 def test_channels_double_up_to_ten_times_the_first(kind):
     network = design_network(kind, (256, 256, 256), (1, 1, 1), narrow=False).network
     channels = network.channels if kind == "unet" else network.filters
 
     assert channels == (32, 64, 128, 256, 320, 320)
+
+
+class Largest(TorchDispatchMode):
+    """The elements of the largest tensor that was made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            self.elements = max(self.elements, one.numel() if isinstance(one, torch.Tensor) else 0)
+        return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(64, 64, 64), (128, 32, 64)])
+def test_no_tensor_of_a_step_has_more_elements_than_a_design_says(kind, size):
+    design = design_network(kind, size, (1, 1, 1), narrow=False)
+    network = design.network.build(1, 3).to("meta").train()  # shapes only
+
+    with Largest() as seen:
+        made = network(torch.empty(design.batch, 1, *design.patch, device="meta"))
+        sum(logits.sum() for logits in (made if isinstance(made, tuple) else (made,))).backward()
+
+    assert seen.elements <= design.most_elements <= 8 * seen.elements
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_scans_on_a_large_gpu_give_no_tensor_that_needs_64_bits(kind):
+    whole = design_network(kind, (512, 512, 400), (1, 1, 1), narrow=False)
+    assert whole.most_elements > 2**31
+
+    found = rungs(kind, (512, 512, 400), (1, 1, 1), most=10**10)
+
+    assert all(one.most_elements <= MOST_ELEMENTS < 2**31 for one in found)
+    assert found[0].most_elements > MOST_ELEMENTS / 2

@@ -1,6 +1,8 @@
 """`volseg plan`: what it chooses, with trials that are made up; one real one at the end."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,20 @@ from volseg.config import commented_yaml, config
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
-from volseg.planning import network_design, plan_text
+from volseg.planning import design_trials, grid_search, network_design, plan_text, target_grid
 from volseg.planning import plan as stage
-from volseg.planning.resource_estimate import ResourceEstimate, TrialAndTotal, TrialScans, TrialTooLargeError
+from volseg.planning.design_search import TRIALS
+from volseg.planning.design_trials import ROOM, SEARCH_SECONDS, TRIAL_SECONDS, TrainingBudget
+from volseg.planning.label_ceiling import GridCeiling
+from volseg.planning.network_design import MOST_ELEMENTS, NetworkDesign
+from volseg.planning.resource_estimate import (
+    ResourceEstimate,
+    TrialAndTotal,
+    TrialScans,
+    TrialTooLargeError,
+    TrialTooSlowError,
+)
+from volseg.planning.target_grid import TargetGrid
 from volseg.planning.trial_training import TrialMeasurements
 from volseg.training import train
 
@@ -32,7 +45,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def made_up(step_seconds=0.01, validation_seconds=1.0):
-    def forecast(config: Config, data: Path, *, limit: int | None = None, fold=0) -> ResourceEstimate:
+    def forecast(config: Config, data: Path, *, limit: int | None = None, fold=0, **_) -> ResourceEstimate:
         _, facts = train.load_and_split(config, data, fold)
         voxels = config.train.batch * math.prod(config.train.patch)
         memory = FIXED + EACH * voxels
@@ -46,7 +59,10 @@ def made_up(step_seconds=0.01, validation_seconds=1.0):
         )  # fmt: skip
         one = TrialAndTotal(1, 1)
         return ResourceEstimate(
-            config, TrialScans(facts, facts, "s", one, one, TrialAndTotal(0, 0)), found, 0, 0
+            config,
+            TrialScans(facts, facts, "s", one, one, TrialAndTotal(0, 0), TrialAndTotal(0, 0)),
+            found,
+            0,
         )
 
     return forecast
@@ -54,7 +70,7 @@ def made_up(step_seconds=0.01, validation_seconds=1.0):
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(stage, "estimate_resources", made_up())
+    monkeypatch.setattr(design_trials, "estimate_resources", made_up())
 
 
 def planned(data: Path, kind="unet", memory=10**10, seconds=None):
@@ -78,7 +94,7 @@ def test_steps_are_left_to_the_labels_of_the_run_and_those_of_all_labels_are_sho
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("kind", ["unet", "dynunet", "segresnet", "swinunetr"])
+@pytest.mark.parametrize("kind", ["unet", "dynunet", "resenc", "mednext", "segresnet", "swinunetr"])
 def test_the_text_reads_back_as_the_config_and_gives_the_command(data, tmp_path, kind):
     made = planned(data, kind)
     out = tmp_path / "p.yaml"
@@ -93,14 +109,13 @@ def test_the_text_reads_back_as_the_config_and_gives_the_command(data, tmp_path,
 
 @pytest.mark.usefixtures("quick")
 def test_reasons_are_of_settings_that_some_network_has(data):
-    names = {
-        f"network.{key}" for key in ("name", "strides", "channels", "filters", "blocks_down", "feature_size")
-    }
+    settings = ("name", "strides", "kernels", "channels", "filters", "blocks_down", "feature_size")
+    names = {f"network.{key}" for key in settings}
     known = {
         f"{section}.{key}"
         for section, values in Config()
         for key in getattr(type(values), "model_fields", ())
-    }
+    } | {section for section, _ in Config()}
 
     assert set(planned(data).reasons) - names <= known
 
@@ -124,22 +139,25 @@ def test_nothing_that_fits_is_told_with_what_would(data):
         planned(data, memory=10**6)
 
 
-def test_a_given_time_sets_the_steps_with_validation_in_it(data, monkeypatch):
-    monkeypatch.setattr(stage, "estimate_resources", made_up(step_seconds=0.5, validation_seconds=10))
+@pytest.mark.parametrize(("step", "validation"), [(0.5, 10), (0.001, 100)])
+def test_a_given_time_sets_the_steps_with_validation_in_it(data, monkeypatch, step, validation):
+    machine = made_up(step_seconds=step, validation_seconds=validation)
+    monkeypatch.setattr(design_trials, "estimate_resources", machine)
 
     made = planned(data, seconds=3600)
 
     course, told = made.config.train, made.estimate
-    assert told.run_seconds == pytest.approx(3600, abs=15)
-    assert course.steps < 7200
-    assert 10 / told.epoch_seconds <= 0.21
+    assert told.run_seconds == pytest.approx(3600, abs=1.5 * validation)
+    assert course.steps < 3600 / step
+    assert course.epoch_steps is None
+    assert validation / told.epoch_seconds <= 0.151  # steps are whole
     assert "--max-time 3600s" in plan_text.plan_yaml(made, data, None)
 
 
 def test_a_slow_machine_gets_the_smallest_patch_rather_than_nothing(data, monkeypatch):
-    monkeypatch.setattr(stage, "estimate_resources", made_up(step_seconds=30))
+    monkeypatch.setattr(design_trials, "estimate_resources", made_up(step_seconds=30))
     slow = planned(data).config.train
-    monkeypatch.setattr(stage, "estimate_resources", made_up())
+    monkeypatch.setattr(design_trials, "estimate_resources", made_up())
     quick = planned(data).config.train
 
     assert math.prod(slow.patch) <= math.prod(quick.patch)
@@ -198,3 +216,144 @@ def test_a_plan_trains_as_it_is(data, tmp_path, monkeypatch, capsys):
     assert max(map(len, Path("p.yaml").read_text().splitlines()[:3])) <= commented_yaml.WIDTH
     assert "runs/r: " in capsys.readouterr().out
     assert Dataset.load(data).samples
+
+
+class FakeGpu:
+    """A GPU whose trials take a made-up time and memory, and the clock that goes on meanwhile."""
+
+    def __init__(self, monkeypatch, gigabytes: int, *, bytes_per_voxel=3000.0, trial_seconds=40.0) -> None:
+        self.memory, self.bytes_per_voxel = gigabytes * 10**9, bytes_per_voxel
+        self.trial_seconds, self.now = trial_seconds, 0.0
+        self.tried: list[Config] = []
+        budget = TrainingBudget(self.memory, "made up", None, gpu=True)
+        monkeypatch.setattr(stage, "_training_budget", lambda _: budget)
+        monkeypatch.setattr(design_trials, "estimate_resources", self.estimate)
+        monkeypatch.setattr(design_trials.time, "monotonic", lambda: self.now)
+        full_size = TargetGrid((1.5, 1.5, 3.0), (266, 266, 144), "made up")
+        monkeypatch.setattr(target_grid, "choose_grid", lambda _: full_size)
+        monkeypatch.setattr(grid_search, "measure_ceilings", self.ceilings)
+
+    @staticmethod
+    def ceilings(dataset: Dataset, _: object, grids: Sequence[object]) -> list[GridCeiling]:
+        """Those of organs of a scan of this size: each grid loses a hundredth more."""
+        return [GridCeiling(dict.fromkeys(dataset.classes, 1 - n / 100), 3) for n in range(len(grids))]
+
+    def estimate(self, config: Config, data: Path, *, seconds: float, **_: object) -> ResourceEstimate:
+        self.tried.append(config)
+        if self.trial_seconds > seconds:
+            self.now += seconds
+            raise TrialTooSlowError
+        self.now += self.trial_seconds
+        needed = 10**9 + self.bytes_per_voxel * config.train.batch * math.prod(config.train.patch)
+        if needed > self.memory:
+            raise TrialTooLargeError
+        found = made_up()(config, data)
+        measured = found.measurements.model_copy(update={"gpu_memory": round(needed)})
+        return replace(found, measurements=measured)
+
+
+@pytest.mark.parametrize("kind", ["unet", "dynunet", "segresnet", "swinunetr"])
+def test_a_larger_gpu_gets_no_smaller_batch_none_too_large_and_all_end_in_time(data, kind, monkeypatch):
+    monkeypatch.setattr(grid_search, "BATCH_SHARE", 10.0)  # as many scans as a batch may have
+    voxels = []
+    for gigabytes in (8, 24, 80, 10_000):
+        gpu = FakeGpu(monkeypatch, gigabytes)
+        made = planned(data, kind)
+
+        train = made.config.train
+        assert made.estimate.budgeted_memory <= ROOM * gpu.memory
+        assert NetworkDesign(made.config.network, train.patch, train.batch).most_elements <= MOST_ELEMENTS
+        assert len(gpu.tried) <= TRIALS
+        assert gpu.now <= SEARCH_SECONDS + TRIAL_SECONDS
+        voxels.append(train.batch * math.prod(train.patch))
+
+    assert voxels == sorted(voxels)
+    assert voxels[0] < voxels[-1]
+
+
+class SlowCpu(FakeGpu):
+    """A CPU that takes 3 us for each voxel of a step, and a clock that stands still."""
+
+    def estimate(self, config: Config, data: Path, **_: object) -> ResourceEstimate:
+        self.tried.append(config)
+        seconds = 3e-6 * config.train.batch * math.prod(config.train.patch)
+        return made_up(step_seconds=seconds)(config, data)
+
+
+def test_little_time_gets_a_coarser_grid_and_much_the_finest_and_the_file_says_why(data, monkeypatch):
+    made = {}
+    for minutes in (5, 60_000):
+        cpu = SlowCpu(monkeypatch, 100)
+        budget = TrainingBudget(10**11, "made up", 60.0 * minutes, gpu=False)
+        monkeypatch.setattr(stage, "_training_budget", lambda _, budget=budget: budget)
+        made[minutes] = planned(data)
+        assert len(cpu.tried) <= TRIALS
+
+    little, much = (made[minutes].grids for minutes in made)
+    assert much.chosen.grid.spacing_mm == (1.5, 1.5, 3.0)
+    assert little.chosen.grid.spacing_mm > much.chosen.grid.spacing_mm
+    assert little.chosen.coverage > little.options[0].coverage
+    assert made[5].config.data.spacing_mm == little.chosen.grid.spacing_mm
+    text = plan_text.plan_yaml(made[5], data, None)
+    marked = next(line for line in text.splitlines() if line.endswith(" chosen"))
+    assert marked.startswith(f"#   {little.chosen.grid.spacing_text} ")
+    assert "# Ceiling of each class on the chosen grid: large_bowel 0." in text
+    assert "labels lose only" in " ".join(text.split())
+
+
+def test_a_search_that_takes_too_long_takes_what_fits_so_far(data, monkeypatch):
+    gpu = FakeGpu(monkeypatch, 80, trial_seconds=TRIAL_SECONDS - 1)
+
+    planned(data)
+
+    assert gpu.now <= SEARCH_SECONDS + TRIAL_SECONDS
+
+
+def test_trials_that_never_end_end_the_plan_in_words(data, monkeypatch, caplog):
+    gpu = FakeGpu(monkeypatch, 80, trial_seconds=math.inf)
+
+    with (
+        caplog.at_level("INFO", "volseg"),
+        pytest.raises(
+            UserError, match=r"^--network unet: even 2 x \d+x\d+x\d+ could not be tried within 120 s"
+        ),
+    ):
+        planned(data)
+
+    assert gpu.now <= SEARCH_SECONDS + 2 * TRIAL_SECONDS
+    told = [record.message for record in caplog.records]
+    assert sum(line.startswith("trial 1 of at most 7: 2 x ") for line in told) == 1
+    assert sum(line.endswith("not tried within 120 s, so it is too slow") for line in told) == len(gpu.tried)
+
+
+class BusyMachine(SlowCpu):
+    """A CPU of which other programs leave so little that two trials end in time, and no third."""
+
+    def estimate(self, config: Config, data: Path, **_: object) -> ResourceEstimate:
+        if len(self.tried) == 2:
+            self.now += TRIAL_SECONDS
+            raise TrialTooSlowError
+        self.now += self.trial_seconds
+        return super().estimate(config, data)
+
+
+@pytest.mark.parametrize("trial_seconds", [TRIAL_SECONDS, SEARCH_SECONDS / 3])
+def test_on_a_busy_machine_the_patch_is_reckoned_from_what_was_tried(data, monkeypatch, trial_seconds):
+    made = {}
+    for kind in (SlowCpu, BusyMachine):
+        machine = kind(monkeypatch, 100, trial_seconds=trial_seconds)
+        budget = TrainingBudget(10**11, "made up", 300.0, gpu=False)
+        monkeypatch.setattr(stage, "_training_budget", lambda _, budget=budget: budget)
+        made[kind] = planned(data)
+
+    quiet, busy = made.values()
+    assert machine.now <= SEARCH_SECONDS + TRIAL_SECONDS
+    assert busy.grids.chosen.grid == quiet.grids.chosen.grid
+    voxels = [math.prod(plan.config.train.patch) for plan in made.values()]
+    assert voxels[1] == pytest.approx(voxels[0], rel=0.2)
+    step = 3e-6 * busy.config.train.batch * voxels[1]
+    assert busy.estimate.measurements.step_seconds == pytest.approx(step)
+    memory = FIXED + EACH * busy.config.train.batch * voxels[1]
+    assert busy.estimate.peak_memory == pytest.approx(memory, rel=0.01)
+    assert "Reckoned from trials of other patches" in plan_text.plan_yaml(busy, data, None)
+    assert "Measured in 3 steps" in plan_text.plan_yaml(quiet, data, None)

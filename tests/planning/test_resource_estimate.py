@@ -1,22 +1,28 @@
 """The forecast of a training; those that start a process are slow."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
 
 from tests import tiny
 from volseg import cli
 from volseg.config.sections import Data
 from volseg.errors import UserError
 from volseg.formatting import format_bytes
+from volseg.model.engines.torch import TorchNetwork
 from volseg.planning import tables, trial_training
 from volseg.planning.resource_estimate import (
     ResourceEstimate,
     TrialAndTotal,
     TrialScans,
     TrialTooLargeError,
+    TrialTooSlowError,
     estimate_resources,
+    select_scans,
 )
 from volseg.planning.trial_training import FEWEST, MOST, TrialMeasurements, TrialOrder
 from volseg.training import train
@@ -38,9 +44,9 @@ def made_up(**changes) -> ResourceEstimate:
     )
     scans = TrialScans(
         facts, facts, "x", voxels=TrialAndTotal(10, 50), validated=TrialAndTotal(2, 10),
-        cached=TrialAndTotal(10**6, 5 * 10**6),
+        cached=TrialAndTotal(10**6, 5 * 10**6), packed=TrialAndTotal(2, 7),
     )  # fmt: skip
-    return replace(ResourceEstimate(config, scans, found, 1, 900 * 10**6), **changes)
+    return replace(ResourceEstimate(config, scans, found, 900 * 10**6), **changes)
 
 
 def test_seconds_add_up_as_worked_out_by_hand():
@@ -56,8 +62,13 @@ def test_memory_is_the_trials_peak_and_the_scans_it_did_without():
     assert made_up().peak_memory == 904 * 10**6
     assert made_up(process_tree_peak=0).peak_memory == 804 * 10**6
     assert made_up().budgeted_memory == made_up().peak_memory
-    gpu = made_up().measurements.model_copy(update={"gpu_memory": 5})
-    assert made_up(measurements=gpu).budgeted_memory == 5
+
+
+@pytest.mark.parametrize(("room", "memory"), [(1, 100), (6, 100 - 2), (7, 100 + 7 - 2)])
+def test_a_gpus_memory_has_the_scans_that_the_trial_did_without_where_all_have_room(room, memory):
+    gpu = made_up().measurements.model_copy(update={"gpu_memory": 100, "gpu_room": room})
+
+    assert made_up(measurements=gpu).budgeted_memory == made_up(measurements=gpu).gpu_memory == memory
 
 
 def test_a_patch_covers_what_it_has_in_common_with_the_scan():
@@ -91,7 +102,7 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
 
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
     out = capsys.readouterr().out
-    for word in ("fold 0", "1 that cut patches", "million parameters", "a step", "at the peak"):
+    for word in ("fold 0", "are scans", "million parameters", "a step", "at the peak"):
         assert word in out
 
 
@@ -106,6 +117,31 @@ def test_a_trial_ends_as_soon_as_enough_steps_are_measured(here: Path, monkeypat
     assert measured.step_seconds > 0
     assert measured.validation_seconds > 0
     assert measured.saving_seconds > 0
+
+
+def test_the_search_for_the_fastest_kernels_counts_as_no_part_of_validation(here: Path, monkeypatch):
+    """cuDNN looks for them at the first batch of a size; a run does it once, however often it validates."""
+    monkeypatch.setattr(trial_training, "SECONDS", 0.0)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(
+        train, "choose_algorithms", lambda _: setattr(torch.backends.cudnn, "benchmark", True)
+    )
+    search, known, real = 3.0, set(), TorchNetwork._run
+
+    def run(self, windows):
+        if len(windows) not in known:
+            known.add(len(windows))
+            time.sleep(search)
+        return real(self, windows)
+
+    monkeypatch.setattr(TorchNetwork, "_run", run)
+    _, facts = train.load_and_split(tiny.config(), here / "data/prepared", 0)
+    order = TrialOrder(config=tiny.config(), data=here / "data/prepared", facts=facts, scan=facts.train[0])
+
+    measured = trial_training.run_trial(order, here / "run")
+
+    assert known
+    assert measured.validation_seconds < search
 
 
 def test_a_trial_takes_few_scans_and_more_memory_for_a_larger_patch(here: Path):
@@ -136,8 +172,43 @@ def test_what_training_would_refuse_is_refused_and_too_much_memory_ends_the_tria
         estimate_resources(tiny.config(), data)
 
 
+def test_a_trial_that_takes_too_long_is_ended(here: Path):
+    before = set(psutil.Process().children(recursive=True))
+
+    with pytest.raises(TrialTooSlowError):
+        estimate_resources(tiny.config(), here / "data/prepared", seconds=0.3)
+
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_too_little_memory_of_the_device_ends_a_trial_as_too_large(here: Path):
+    """The whole way through the process, in which an allocation of 100 TB fails as a GPU's would."""
+    config = tiny.config(network={"name": "unet", "channels": [2**20, 2**20]})
+
+    with pytest.raises(TrialTooLargeError):
+        estimate_resources(config, here / "data/prepared")
+
+
 def test_cached_scans_are_counted_on_the_networks_grid(here: Path):
     samples = train.Dataset.load(here / "data/prepared").samples[:2]
 
     assert packed_bytes(samples, Data()) == 2 * 20 * 16 * 10 * (2 + 1)  # float16, and a byte of bits
     assert packed_bytes(samples, Data(spacing_mm=(1.5, 1.5, 1.5))) == 2 * packed_bytes(samples, Data())
+
+
+def test_a_teachers_maps_and_scans_without_labels_are_counted(here: Path):
+    """A byte a class and voxel more for each scan with maps, those that learn from them alone included."""
+    config, data = tiny.config(), here / "data/prepared"
+    dataset, facts = train.load_and_split(config, data, 0)
+    names = facts.train
+    taught_files = {name: one.model_copy(update={"teacher": "0"}) for name, one in facts.files.items()}
+    taught = facts.model_copy(update={"train": names[:-2], "taught": names[-2:], "files": taught_files})
+    learning = config.model_copy(update={"train": config.train.model_copy(update={"teacher": here / "maps"})})
+    known = {sample.name: sample for sample in dataset.samples}
+    classes = len(dataset.classes)
+
+    plain, both = (select_scans(one, known, sets) for one, sets in ((config, facts), (learning, taught)))
+
+    assert both.voxels == plain.voxels
+    assert {*both.tried.train, *both.tried.taught} == {*plain.tried.train}
+    assert both.packed.all == plain.packed.all * (2 + 1 + classes) / (2 + 1)

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
-from volseg.planning.target_grid import choose_grid, ct_window, is_ct, trainable_scans
+from volseg.planning.target_grid import (
+    COARSENING,
+    FEWEST,
+    TargetGrid,
+    choose_grid,
+    coarser_grids,
+    ct_window,
+    is_ct,
+    trainable_scans,
+)
 from volseg.stats.scan_stats import ScanStats
 from volseg.stats.stats import stats
 
@@ -58,6 +68,30 @@ def test_finer_voxels_of_scans_of_one_size_give_a_larger_shape(spacings, times):
     pairs = list(zip(choose_grid(finer).shape, choose_grid(coarse).shape, strict=True))
     assert all(f >= c for f, c in pairs)
     assert any(f > c for f, c in pairs)
+
+
+def test_slices_coarsen_in_plane_and_cubes_along_all_axes():
+    thick = coarser_grids(TargetGrid((1.25, 1.25, 7.7), (256, 256, 36), ""))
+    cubes = coarser_grids(TargetGrid((1.0, 1.0, 1.0), (35, 50, 35), ""))
+
+    assert [grid.spacing_mm[0] for grid in thick] == [1.25, 1.562, 2.0, 2.5, 3.125, 4.0]
+    assert {grid.spacing_mm[2] for grid in thick} == {7.7}
+    assert thick[3].shape == (128, 128, 36)
+    assert [grid.spacing_mm for grid in cubes] == [(mm, mm, mm) for mm in (1.0, 1.25, 1.6, 2.0)]
+    assert [min(grid.shape) for grid in cubes] == [35, 28, 22, 18]  # 14 would be too few
+
+
+@given(st.tuples(*[st.floats(0.3, 8)] * 3), st.tuples(*[st.integers(1, 600)] * 3))
+def test_no_axis_becomes_finer_and_voxels_become_fewer(spacing_mm, shape):
+    grids = coarser_grids(TargetGrid(spacing_mm, shape, ""))
+
+    assert grids[0].spacing_mm == spacing_mm
+    assert len(grids) <= 1 + len(COARSENING)
+    for fine, coarse in pairwise(grids):
+        pairs = [*zip(fine.spacing_mm, coarse.spacing_mm, fine.shape, coarse.shape, strict=True)]
+        assert all(a <= b and m >= n for a, b, m, n in pairs)
+        assert all(n >= min(m, FEWEST) for _, _, m, n in pairs)
+        assert max(coarse.spacing_mm) / min(coarse.spacing_mm) <= max(spacing_mm) / min(spacing_mm) * 1.001
 
 
 def test_a_dataset_without_labels_is_told(tmp_path: Path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.raw import CLASSES, COLUMNS, ROWS, SCANS, Raw, pixels, png
-from volseg import errors
+from volseg import cli, errors
 from volseg.arguments import PrepareArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
@@ -422,9 +422,63 @@ def test_a_fault_of_one_scan_is_told_and_spoils_only_that_scan(raw, fault):
     assert prepared.failures == ((BAD, reason),)
     assert prepared.scans == GOOD
     assert written(raw) == files_of(GOOD)
-    assert [sample.name for sample in Dataset.load(prepared.out).samples] == list(GOOD)
+    dataset = Dataset.load(prepared.out)
+    assert [sample.name for sample in dataset.samples] == list(GOOD)
+    assert [(one.name, one.part, one.reason) for one in dataset.facts.failed] == [(BAD, "train", reason)]
     assert strictly == reason
     assert nothing_written
+
+
+def test_the_dataset_tells_the_slices_of_scans_that_could_not_be_prepared(raw):
+    """Of one whose pixels are damaged, and of one whose names make no stack."""
+    raw.path(SCANS[0], 13).write_bytes(raw.path(SCANS[0], 13).read_bytes()[:40])
+    raw.path(SCANS[1], 13).unlink()
+
+    failed = {one.name: one.slices for one in Dataset.load(run(raw).out).facts.failed}
+
+    assert failed == {SCANS[0]: (11, 12, 13, 14, 15), SCANS[1]: (11, 12, 14, 15)}
+
+
+def test_one_part_can_be_prepared_and_the_other_is_not_read(raw):
+    """The test part is in the competition's layout, without rows of its own."""
+    (raw.root / "test").mkdir()
+    (raw.root / "train" / "case2").rename(raw.root / "test" / "case2")
+    raw.path(BAD, 13).write_bytes(b"")
+
+    test = run(raw, part="test")
+
+    assert (test.scans, test.failures) == (SCANS[2:], ())
+    assert {sample.part for sample in Dataset.load(test.out).samples} == {"test"}
+    assert not test.notes
+    train = run(raw, part="train")
+    assert (train.scans, [failure.name for failure in train.failures]) == (SCANS[1:2], [BAD])
+
+
+@pytest.mark.parametrize("there", ["train", "sample_submission.csv", "test"])
+def test_without_test_scans_their_part_is_an_empty_dataset_and_a_note_says_so(tmp_path, there):
+    """In public the competition's folder has train scans, a sample of a header only, and no test folder."""
+    root = tmp_path / "competition"
+    root.mkdir()
+    if there == "train":
+        Raw(root)
+    elif there == "test":
+        (root / "test").mkdir()
+    else:
+        (root / there).write_text("id,class,predicted\n")
+
+    prepared = prepare(root, options=PrepareArguments(out=tmp_path / "prepared", part="test", workers=1))
+
+    assert (prepared.scans, prepared.failures, prepared.problems) == ((), (), ())
+    assert prepared.notes == (
+        f"{root}: no test scans, so nothing is prepared (the competition hides them until it scores)",
+    )
+    assert Dataset.load(tmp_path / "prepared").samples == ()
+    assert cli.run_command(["prepare", str(root), "--part", "test", "--out", str(tmp_path / "prepared")]) == 0
+
+
+def test_a_folder_that_is_not_the_competitions_is_refused_whatever_the_part(tmp_path):
+    with pytest.raises(UserError, match="no cases; expected train/case123"):
+        prepare(tmp_path, options=PrepareArguments(out=tmp_path / "prepared", part="test"))
 
 
 def test_an_empty_case_is_told_and_spoils_only_that_case(raw):

@@ -168,12 +168,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
     """As root, the rename would put a file in place of /dev/null."""
-    pipe = tmp_path / "pipe"
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
     os.mkfifo(pipe)
+    folder.mkdir()
 
-    for path in (pipe, tmp_path):
+    for path in (pipe, folder):
         with pytest.raises(OutputError, match="can't be written: it is no file; name another"):
             write_text(path, "text")
 
     assert pipe.is_fifo()
-    assert not rests(tmp_path.parent)
+    assert not rests(tmp_path)

@@ -92,3 +92,30 @@ def test_the_peak_is_that_of_the_process_itself_and_stays_when_memory_is_given_b
     assert hardware.peak_memory() > 300 * 10**6
     assert small < 200 * 10**6
     assert 95 * 10**6 < grown - small < 120 * 10**6
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch):
+    """A made-up nvidia-smi that prints a text and ends with a code."""
+
+    def write(text: str, code: int = 0) -> None:
+        file = tmp_path / "nvidia-smi"
+        file.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+        file.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return write
+
+
+def test_memory_in_use_is_told_by_gpu_and_unknown_where_nvidia_smi_does_not_tell_it(nvidia_smi) -> None:
+    nvidia_smi("GPU-8f6e-11, 1024\nGPU-02ab-22, 3\nMIG-5d, [N/A]")
+    assert hardware.gpu_memory_in_use() == {"8f6e-11": 2**30, "02ab-22": 3 * 2**20}
+
+    nvidia_smi("NVIDIA-SMI has failed because it could not talk, 9, to the driver", code=9)
+    assert hardware.gpu_memory_in_use() == {}
+
+
+def test_without_nvidia_smi_nothing_is_known_of_gpus_memory(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert hardware.gpu_memory_in_use() == {}

@@ -1,9 +1,11 @@
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,7 +26,7 @@ from volseg.training.train import TrainingResult
 pytestmark = pytest.mark.slow
 
 TRAIN = ["volseg", "train", "tiny.yaml", "--data", "data"]
-ENDLESS = ["train.steps=1000000", "train.epoch_steps=50"]
+ENDLESS = ["train.steps=1000000", "train.epoch_steps=10"]
 MODULES = Path(__file__).resolve().parents[2]
 
 
@@ -93,9 +95,7 @@ def test_two_devices_by_the_command_line(here: Path) -> None:
 
 @needs_two_cores
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_rank_that_is_killed_ends_the_run_and_another_number_of_devices_goes_on(
-    here: Path, number: int
-) -> None:
+def test_a_rank_that_is_killed_ends_the_run(here: Path, number: int) -> None:
     process = begun(here, "r")
     rank_of(process.pid, number).kill()
     _, err = process.communicate(timeout=60)
@@ -104,11 +104,6 @@ def test_a_rank_that_is_killed_ends_the_run_and_another_number_of_devices_goes_o
     assert f"volseg: rank {number} of 2 was killed by SIGKILL" in err
     assert "go on from the last checkpoint with --resume" in err
     assert "Traceback" not in err
-
-    words = [*TRAIN, "--run", "r", *ENDLESS, "--resume", "--max-time", "1s"]
-    _, err = (again := start(here, words)).communicate(timeout=300)
-    assert again.returncode == 0, err
-    assert "0 of 1000000 steps done" in err
 
 
 @needs_two_cores
@@ -127,7 +122,7 @@ def test_a_signal_to_the_command_or_a_rank_ends_all_with_everything_saved(
 
 
 @needs_two_cores
-def test_ranks_end_when_the_command_is_killed(here: Path) -> None:
+def test_ranks_end_when_the_command_is_killed_and_another_number_of_devices_goes_on(here: Path) -> None:
     process = begun(here, "r")
     pair = [rank_of(process.pid, number) for number in (0, 1)]
     process.kill()
@@ -135,6 +130,11 @@ def test_ranks_end_when_the_command_is_killed(here: Path) -> None:
     _, alive = psutil.wait_procs(pair, timeout=60)
 
     assert not alive
+
+    words = [*TRAIN, "--run", "r", *ENDLESS, "--resume", "--max-time", "1s"]
+    _, err = (again := start(here, words)).communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert re.search(r" [1-9]\d* of 1000000 steps done", err)
 
 
 def test_torchrun_has_it_join(here: Path) -> None:
@@ -167,6 +167,14 @@ def test_more_gpus_than_there_are_is_refused(tmp_path: Path, monkeypatch) -> Non
 
     with pytest.raises(UserError, match=r"--devices 5: this machine lends 4 GPUs; give .* 1 to 4"):
         launch(tiny.config(), options(tmp_path, 5))
+
+
+def test_on_the_cpu_by_name_cores_count_and_not_gpus(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(devices.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(devices.cuda, "device_count", lambda: 1 << 20)
+
+    with pytest.raises(UserError, match=rf"--devices {1 << 20}: this machine lends \d+ cores"):
+        launch(tiny.config(), replace(options(tmp_path, 1 << 20), device="cpu"))
 
 
 @pytest.mark.parametrize("count", [0, 3])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.model.networks.test_networks import NAMES, SMALL
 from volseg.errors import UserError
-from volseg.model.networks import PRIOR, SwinUNETR, UNet, init_prior_bias
+from volseg.model.networks import PRIOR, SegResNet, SwinUNETR, UNet, init_prior_bias
 from volseg.training.pretrained_weights import PretrainedWeights, ShapeMismatch, load_weights, read_weights
 
 pytestmark = pytest.mark.slow
@@ -155,11 +155,14 @@ MONAIS = {
     "unet": lambda: nets.UNet(3, 2, 3, channels=(4, 8, 16), strides=((2, 2, 2), (2, 2, 1)), num_res_units=2),
     "segresnet": lambda: nets.SegResNet(3, 8, 2, 3, blocks_down=(1, 1), blocks_up=(1,)),
     "dynunet": lambda: nets.DynUNet(3, 2, 3, [3] * 3, [1, (2, 2, 1), 2], [(2, 2, 1), 2], filters=(4, 8, 8)),
+    "mednext": lambda: nets.MedNeXt(
+        3, 4, 2, 3, kernel_size=3, deep_supervision=True, use_residual_connection=True
+    ),
     "swinunetr": lambda: nets.SwinUNETR(in_channels=2, out_channels=3, feature_size=12),
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MONAIS)
 def test_monais_own_weights_fit_whole_and_give_the_same_output(name: str) -> None:
     theirs, network = MONAIS[name]().eval(), SMALL[name].build(2, 3).eval()
     size = [2 * n for n in SMALL[name].stride]
@@ -173,6 +176,19 @@ def test_monais_own_weights_fit_whole_and_give_the_same_output(name: str) -> Non
         # The sums of SwinUNETR are in another order than MONAI's: some 1.4e-4 of a deviation of 0.5.
         close = {"atol": 5e-4, "rtol": 1e-5} if name == "swinunetr" else {}
         torch.testing.assert_close(network(patch), theirs(patch), **close)
+
+
+@pytest.mark.parametrize("filters", [12, 20, 32])
+def test_weights_of_the_competitions_winner_fit_whole(filters: int) -> None:
+    """MONAI's class with the arguments that the first place published."""
+    winner = nets.SegResNet(3, filters, 1, 3, norm="BATCH", act="PRELU")
+    config = SegResNet(filters=filters, norm="batch", act="prelu")
+    network = config.build(1, 3)
+
+    loaded = load_weights(network, given({f"module.{k}": v for k, v in state(winner).items()}))
+
+    assert (loaded.missing, loaded.extra, loaded.wrong_shape) == ((), (), ())
+    assert same(state(network), state(winner))
 
 
 @pytest.mark.parametrize("kept", ["both", "first", "second"])

@@ -3,8 +3,11 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +16,20 @@ import torch
 from torch import multiprocessing
 
 from tests import tiny
+from tests.training.teachers import noise, teach
 from volseg.arguments import TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.errors import ElsewhereError, UserError
-from volseg.inference.predictor import build_predictor, ensemble_member
-from volseg.model.distributed import process_group
-from volseg.model.engines.torch import TorchNetwork
+from volseg.model.distributed import joining, process_group
 from volseg.model.engines.torch_device import Device
 from volseg.runs.run import Run
 from volseg.runs.run_files import LAST
 from volseg.system import signals
-from volseg.training import loop
-from volseg.training.stopping import StopAgreement
+from volseg.training import compilation, loop
 from volseg.training.train import train
 from volseg.training.validation import Validation
+from volseg.visualization import overlay
 
 pytestmark = pytest.mark.slow
 
@@ -38,18 +40,26 @@ CASES = {
     "parts": {"batch": 4, "accumulate": 2},
     "uneven parts": {"batch": 6, "accumulate": 2},
     "batch norm": {"batch": 3},
+    "compiled": {"batch": 3, "compile": True},
+    "deep supervision": {"batch": 3},
+    "taught": {"batch": 3},
 }
-MORE = 8
 """Settings of train; the ranks' shares of a part of six patches are 2 and 1, then 1 and 2."""
+SUPERVISED = {"name": "dynunet", "filters": (4, 8, 8), "deep_supervision": True}
+MORE = 9  # trainings together beside CASES
 
 
-def config(name: str) -> Config:
+def config(name: str, folder: Path) -> Config:
     network = {"dropout": 0.2 if "dropout" in name else 0.0}
     network |= {"norm": "batch"} if name == "batch norm" else {}
+    network = SUPERVISED if name == "deep supervision" else network
     course = {"steps": STEPS, "epoch_steps": 10, "precision": "fp32"}
     rate = {"optimizer": {"lr": 1e30}} if name == "diverged" else {}
     uneven = {"batch": 3} if "dropout" in name else {}  # so that ranks draw unequally much
     course |= {"clip": 1e30, "batch": 3} if rate else CASES.get(name, uneven)
+    course |= {"epoch_steps": 5} if name == "beside" else {}
+    rate |= {"loss": {"name": "dice_ce", "dice_over": "patch"}} if name == "deep supervision" else {}
+    course |= {"teacher": str(folder / "maps")} if name == "taught" else {}
     return tiny.config(network=network, train=course, **rate)
 
 
@@ -63,7 +73,8 @@ class Recorder:
 
     def train(self, name: str, *, signal_at: int = 0, break_at: int = 0, **options: object) -> dict:
         self.losses, self.scans = [], []
-        step, of_scan, count = loop._train_step, Validation._scan_dice, itertools.count(1)
+        step, read, count = loop._train_step, Validation._read, itertools.count(1)
+        note = loop._note_result
 
         def noted(*args):
             number = next(count)
@@ -71,23 +82,29 @@ class Recorder:
                 signal.raise_signal(signal.SIGTERM)
             if number == break_at:
                 raise UserError("scan7: zero bytes")
-            self.losses.append(step(*args))
-            return self.losses[-1]
+            step(*args)
 
-        def seen(validation, sample, **drawn):
-            self.scans.append(sample.name)
-            return of_scan(validation, sample, **drawn)
+        def noted_result(training, result):
+            self.losses += [result.loss] if result else []
+            note(training, result)
+
+        def seen(validation, task):
+            self.scans.append(task.sample.name)
+            return read(validation, task)
 
         with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(compilation, "BACKEND", "eager")
+            patched.setattr(process_group, "rank_cores", lambda: 1)  # others round otherwise
             patched.setattr(loop, "_train_step", noted)
-            patched.setattr(Validation, "_scan_dice", seen)
+            patched.setattr(loop, "_note_result", noted_result)
+            patched.setattr(Validation, "_read", seen)
             end = self._end(name, options)
         return {"losses": self.losses, "scans": self.scans, "end": end}
 
     def _end(self, name: str, options: dict) -> str:
         where = TrainArguments(data=self.folder / "data", run=self.folder / self.run(name), **options)
         try:
-            return f"{train(config(name), where).steps} steps"
+            return f"{train(config(name, self.folder), where).steps} steps"
         except (signals.Stopped, UserError) as error:
             return f"{type(error).__name__}: {error}"
 
@@ -102,7 +119,7 @@ class Alone(Recorder):
 
 def work(rank: int, folder: Path, ports: list[int]) -> None:
     torch.set_num_threads(1)
-    process_group.LINGER = 0.1
+    joining.LINGER, overlay.PANEL = 0.3, 60  # less waiting, and small pictures
     meeting = iter(ports)
     recorder, found = Recorder(folder), {}
 
@@ -118,12 +135,27 @@ def work(rank: int, folder: Path, ports: list[int]) -> None:
     together("signal", "stopped", signal_at=6 if rank == 1 else 0)
     together("resumed", "resumed", resume=True)
     together("existing", "uneven")
+    with pytest.MonkeyPatch.context() as patched:
+        validate_beside(patched, seconds=0.2 * rank)
+        together("beside", "beside")
     together("broken", "broken", break_at=4 if rank == 1 else 0)
     together("diverged", "diverged")
     together("dropout", "dropout")
     together("dropout stopped", "dropout in parts", signal_at=6 if rank == 0 else 0)
     together("dropout resumed", "dropout in parts", resume=True)
     (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+def validate_beside(patched: pytest.MonkeyPatch, *, seconds: float) -> None:
+    """Have validation go on beside training, so many seconds slower."""
+    train_until_done, begin = loop.train_until_done, Validation.score_own_scans
+    patched.setattr(loop, "train_until_done", lambda parts: train_until_done(replace(parts, beside=True)))
+
+    def slow(validation, after_each):
+        time.sleep(seconds)
+        return begin(validation, after_each)
+
+    patched.setattr(Validation, "score_own_scans", slow)
 
 
 def free_ports(count: int) -> list[int]:
@@ -137,9 +169,11 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """The data, and a run that one process began and stopped after six steps."""
+    """The data, a teacher of most of it, and a run that one process began and stopped after six steps."""
     folder = tmp_path_factory.mktemp("together")
-    tiny.write(folder / "data")
+    teach(tiny.write(folder / "data"), folder / "maps", noise)
+    for lacking in (folder / "maps").glob("case*_day1"):  # ranks have unequally many taught patches
+        shutil.rmtree(lacking)
     assert Recorder(folder).train("resumed", signal_at=6)["end"].startswith("Stopped")
     return folder
 
@@ -183,7 +217,7 @@ def test_the_averaged_weights_say_the_same_as_those_of_one_process(
     ours = logits(folder / "together" / name, dataset)
 
     assert np.abs(ours - logits(folder / "alone" / name, dataset)).mean() < 1e-3
-    assert ours.std() > 1
+    assert ours.std() > 0.5
 
 
 def test_the_weights_and_variances_of_batch_norms_are_those_of_one_process(
@@ -213,19 +247,26 @@ def test_no_scan_is_validated_twice_or_left_out(folder: Path, found) -> None:
 def test_the_score_is_that_of_one_process_with_the_same_weights(folder: Path, found) -> None:
     run = Run.open(folder / "together/uneven")
     dataset = Dataset.load(folder / "data")
-    network = run.load_network()
-    predictor = build_predictor(
-        run, ensemble_member(run, TorchNetwork(network, Device(torch.device("cpu"), torch.float32)))
-    )
+    device = Device(torch.device("cpu"), torch.float32)
+    validation = Validation.of_network(run, dataset, run.load_network(), device)
     best = torch.load(run.folder / LAST, weights_only=True)["best"]
 
-    scores = Validation(dataset, run.facts, predictor).scores(None, 0, _nobody())
+    scores = validation.gather_scores(validation.score_own_scans(lambda _done, _count: None))
 
     assert scores["score"] == pytest.approx(best, abs=2e-5)
 
 
-def _nobody() -> StopAgreement:
-    return StopAgreement(signals.StopRequest(), loop.TrainingClock(None))
+def test_ranks_that_validate_beside_training_agree_when_they_are_done(folder: Path, found, alone) -> None:
+    """One of them takes longer; scores are gathered in step, and are those of the same steps."""
+    rows, plain = (
+        torch.load(folder / "together" / name / LAST, weights_only=True)["rows"]
+        for name in ("beside", "one patch each")
+    )
+
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    assert [rows[1]["score"], rows[3]["score"]] == [row["score"] for row in plain]
+    assert found[0]["beside"]["losses"] == found[1]["beside"]["losses"]
+    assert found[0]["beside"]["losses"] == pytest.approx(alone["one patch each"]["losses"], abs=1e-4)
 
 
 def test_a_signal_to_one_stops_all_after_the_same_step(folder: Path, found) -> None:
@@ -257,7 +298,7 @@ def test_a_mistake_is_told_by_the_first_rank_only(found) -> None:
 def test_a_rank_that_fails_ends_the_others(found) -> None:
     first, second = (one["broken"]["end"] for one in found)
 
-    assert first.startswith(f"{ElsewhereError.__name__}: rank 0 of 2 ends because another rank")
+    assert first == f"{ElsewhereError.__name__}: "  # the other tells why
     assert second == "UserError: scan7: zero bytes"
 
 
@@ -267,7 +308,7 @@ def test_the_whole_batch_that_breaks_a_run_is_saved(folder: Path, found) -> None
 
     assert "lower optimizer.lr" in first
     assert second == f"{ElsewhereError.__name__}: "
-    assert len(saved["image"]) == len(saved["label"]) == 3
+    assert len(saved["image"]) == len(saved["label"]) == len(saved["name"]) == 3
 
 
 def test_a_resume_with_as_many_ranks_equals_an_uninterrupted_run_dropout_and_all(found) -> None:

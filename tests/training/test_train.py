@@ -1,14 +1,14 @@
-import copy
 import csv
 import gzip
 import itertools
 import json
+import multiprocessing
+import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,14 +18,13 @@ import pytest
 import torch
 
 from tests import tiny
+from volseg import cli
 from volseg.arguments import TrainArguments
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import read, write_volume
 from volseg.errors import OutputError, UserError
-from volseg.inference.predictor import Predictor
-from volseg.model.engines.torch_device import Device
 from volseg.model.losses import DiceCE
 from volseg.model.optimizers import AdamW
 from volseg.postprocessing import FillHoles, KeepLargest, Threshold
@@ -34,16 +33,16 @@ from volseg.runs.run_files import BEST, CONFIG, LAST, METRICS, SPLITS
 from volseg.system import signals
 from volseg.system.locks import LOCK, folder_lock
 from volseg.system.log_file import log_to
-from volseg.training import loop
+from volseg.training import compilation, loop, loss_scale
+from volseg.training.loss_scale import LossScale
 from volseg.training.state import TrainingState
-from volseg.training.step import NotFiniteError, Stepper
 from volseg.training.stopping import TrainingClock
-from volseg.training.train import build_training, load_and_split, train
+from volseg.training.train import build_training, choose_algorithms, load_and_split, train
 from volseg.training.validation import Validation
 
 pytestmark = pytest.mark.slow
 
-TIMES = {"seconds", "steps_per_second", "waiting"}
+TIMES = {"seconds", "steps_per_second", "waiting", "validating"}
 
 
 def weights(run: Path) -> bytes:
@@ -54,31 +53,37 @@ def last(run: Path) -> dict:
     return torch.load(run / LAST, weights_only=True)
 
 
-def test_a_run_holds_all_that_is_promised(data: Path, tmp_path: Path) -> None:
-    done = train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
+@pytest.fixture
+def begun(trained: Path, data: Path, tmp_path: Path) -> TrainArguments:
+    """Options that go on with a copy of a run on a copy of its data."""
+    run, copy = shutil.copytree(trained, tmp_path / "r"), shutil.copytree(data, tmp_path / "data")
+    return TrainArguments(data=copy, run=run, resume=True)
 
-    names = {path.name for path in done.run.iterdir()}
+
+def test_a_run_holds_all_that_is_promised(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
     assert names >= {
         "config.yaml", "postprocess.yaml", "splits.json", BEST, LAST, METRICS, "log.txt", "tensorboard",
     }  # fmt: skip
-    rows = list(csv.DictReader((done.run / METRICS).read_text().splitlines()))
+    rows = list(csv.DictReader((trained / METRICS).read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [4, 8, 12]
     assert float(rows[-1]["score"]) == pytest.approx(
         (float(rows[-1]["unseen_cases"]) + float(rows[-1]["later_days"])) / 2, abs=1e-4
     )
-    assert done.best == max(float(row["score"]) for row in rows)
-    assert list((done.run / "tensorboard").iterdir())
+    assert last(trained)["best"] == max(float(row["score"]) for row in rows)
+    assert list((trained / "tensorboard").iterdir())
 
 
-def test_one_seed_gives_identical_weights(data: Path, tmp_path: Path) -> None:
-    for name, workers in (("a", 0), ("b", 0), ("c", 2)):
+def test_one_seed_gives_identical_weights(data: Path, trained: Path, tmp_path: Path) -> None:
+    for name, workers in (("b", 0), ("c", 2)):
         train(tiny.config(train={"workers": workers}), TrainArguments(data=data, run=tmp_path / name))
     train(tiny.config(train={"seed": 1}), TrainArguments(data=data, run=tmp_path / "d"))
 
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
-    state, other = last(tmp_path / "a")["network"], last(tmp_path / "c")["network"]
+    assert torch.are_deterministic_algorithms_enabled()
+    assert weights(trained) == weights(tmp_path / "b")
+    state, other = last(trained)["network"], last(tmp_path / "c")["network"]
     assert all(torch.equal(value, other[name]) for name, value in state.items())
-    assert weights(tmp_path / "a") != weights(tmp_path / "d")
+    assert weights(trained) != weights(tmp_path / "d")
 
 
 @pytest.mark.parametrize("network", ["unet", "dynunet"])
@@ -98,23 +103,40 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_run_stopped_while_it_validates_is_validated_when_it_goes_on(
-    data: Path, tmp_path: Path, monkeypatch
+def test_a_run_goes_on_bit_for_bit_with_other_threads_and_another_cache(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "whole"))
     with monkeypatch.context() as patched:
-        patched.setattr(Predictor, "predict_masks", _kills(Predictor.predict_masks, signal.SIGINT))
+        patched.setattr(loop, "_train_step", _signals_at(6, signal.SIGTERM))
+        with pytest.raises(signals.Stopped):
+            train(tiny.config(), TrainArguments(data=data, run=tmp_path / "parts"))
+
+    others = tiny.config(train={"workers": 2, "checkpoint_minutes": 60}, data={"cache": "memory"})
+    train(others, TrainArguments(data=data, run=tmp_path / "parts", resume=True))
+
+    assert_same(trained, tmp_path / "parts")
+    told = (tmp_path / "parts" / "log.txt").read_text()
+    assert "goes on with another train.workers (0 then, 2 now)" in told
+    assert "goes on with another data.cache (auto then, memory now)" in told
+
+
+def test_a_run_stopped_while_it_validates_is_validated_when_it_goes_on(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Validation, "_predict", _kills(Validation._predict, signal.SIGINT))
         with pytest.raises(signals.Stopped):
             train(tiny.config(), TrainArguments(data=data, run=tmp_path / "parts"))
     assert (last(tmp_path / "parts")["step"], last(tmp_path / "parts")["rows"]) == (4, [])
 
     train(tiny.config(), TrainArguments(data=data, run=tmp_path / "parts", resume=True))
 
-    assert_same(tmp_path / "whole", tmp_path / "parts")
+    assert_same(trained, tmp_path / "parts")
 
 
-def test_hooks_follow_each_step_and_each_validation_and_change_nothing(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "plain"))
+def test_hooks_follow_each_step_and_each_validation_and_change_nothing(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
     dataset, facts = load_and_split(tiny.config(), data, 0)
     training = build_training(Run.create(tmp_path / "r", tiny.config(), facts), dataset)
     steps, scores = [], []
@@ -126,7 +148,7 @@ def test_hooks_follow_each_step_and_each_validation_and_change_nothing(data: Pat
     assert [step for step, _ in steps] == list(range(1, 13))
     assert rows[0]["loss"] == round(sum(loss for _, loss in steps[:4]) / 4, 5)
     assert [one["score"] for one in scores] == [row["score"] for row in rows]
-    assert weights(tmp_path / "r") == weights(tmp_path / "plain")
+    assert weights(tmp_path / "r") == weights(trained)
 
 
 def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
@@ -150,19 +172,34 @@ def test_a_run_killed_at_any_moment_leaves_a_loadable_checkpoint(data: Path, tmp
         "train: {patch: [16, 16, 8], steps: 100000, epoch_steps: 100000, workers: 0,"
         " checkpoint_minutes: 1.0e-9}\n"
     )
-    words = [sys.executable, "-m", "volseg", "train", str(tmp_path / "c.yaml"), "--data", str(data),
-             "--run", str(tmp_path / "r")]  # fmt: skip
+    words = ["train", str(tmp_path / "c.yaml"), "--data", str(data), "--run", str(tmp_path / "r")]
+    forked = multiprocessing.get_context("forkserver")
     draw, steps = random.Random(0), [0]
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen([*words, *(["--resume"] if steps[1:] else [])])
+        process = forked.Process(target=cli.main, args=([*words, *(["--resume"] if steps[1:] else [])],))
+        process.start()
         wait_for(tmp_path / "r" / LAST, newer_than=time.time())
         time.sleep(draw.uniform(0, 0.3))
-        process.send_signal(number)
-        process.wait()
+        os.kill(process.pid, number)
+        process.join()
         steps.append(last(tmp_path / "r")["step"])
 
-        assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+        assert process.exitcode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
     assert all(one < other for one, other in pairwise(steps))
+
+
+def test_checkpoints_go_by_the_clock_on_which_ranks_agree(data: Path, tmp_path: Path, monkeypatch) -> None:
+    """So all ranks wait for the same step's loss; one that is no number is noticed by all at once."""
+    steps, saved = [], []
+    save = loop.save_state
+    monkeypatch.setattr(loop, "_report_progress", lambda *_: steps.append(len(steps)))
+    monkeypatch.setattr(TrainingClock, "seconds_spent", lambda _: 70.0 * len(steps))  # 5 minutes: 5 steps
+    monkeypatch.setattr(loop, "save_state", lambda one: (saved.append(one.state.step), save(one)))
+
+    config = tiny.config(train={"epoch_steps": 12}, data={"split": "none"})
+    train(config, TrainArguments(data=data, run=tmp_path / "r"))
+
+    assert saved[:2] == [5, 10]
 
 
 def wait_for(path: Path, *, newer_than: float) -> None:
@@ -189,21 +226,29 @@ def assert_same(one: Path, other: Path) -> None:
 def _with_network(name: str) -> Config:
     networks = {
         "unet": {"name": "unet", "channels": [8, 16], "dropout": 0.2},
-        "dynunet": {"name": "dynunet", "filters": [4, 8, 8]},
+        "dynunet": {"name": "dynunet", "filters": [4, 8, 8], "deep_supervision": True},
     }
     values = {**tiny.config().model_dump(mode="json"), "network": networks[name]}
     return validate_values(values, name)
 
 
-def _signals_at(count: int, number: signal.Signals):
-    """The real step, with a signal to this process in the midst of the `count`-th."""
+def _signals_at(count: int, number: signal.Signals, *, spoil: int = 0):
+    """The real step, with a signal to this process in the midst of the `count`-th.
+
+    The gradient of the `spoil`-th is infinite.
+    """
     calls = itertools.count(1)
     real = loop._train_step
 
-    def step(*args, **kwargs):
-        if next(calls) == count:
+    def step(training, *args):
+        call = next(calls)
+        if call == count:
             signal.raise_signal(number)
-        return real(*args, **kwargs)
+        weight = next(training.state.network.parameters())
+        factor = torch.inf if call == spoil else 1.0
+        hook = weight.register_hook(lambda gradient: gradient * factor)
+        real(training, *args)
+        hook.remove()
 
     return step
 
@@ -256,7 +301,7 @@ def test_an_existing_run_is_not_touched_without_resume(data: Path, tmp_path: Pat
 
 
 def test_a_run_that_died_before_it_saved_anything_is_resumed_from_its_start(
-    data: Path, tmp_path: Path, monkeypatch
+    data: Path, trained: Path, tmp_path: Path, monkeypatch
 ) -> None:
     def dies(*_args: object) -> None:
         raise OSError("the power is gone")
@@ -267,9 +312,8 @@ def test_a_run_that_died_before_it_saved_anything_is_resumed_from_its_start(
             train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
 
     train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
-    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "whole"))
 
-    assert weights(tmp_path / "r") == weights(tmp_path / "whole")
+    assert weights(tmp_path / "r") == weights(trained)
 
 
 def test_validation_counts_towards_the_time_and_is_kept_back(monkeypatch) -> None:
@@ -277,15 +321,27 @@ def test_validation_counts_towards_the_time_and_is_kept_back(monkeypatch) -> Non
     monkeypatch.setattr("volseg.training.stopping.time.monotonic", lambda: now[0])
     clock = TrainingClock(100.0, before=10.0)
 
-    now[0] = 30.0
-    with clock.reserve_time():
-        now[0] = 50.0
+    now[0] = 50.0
+    clock.reserve = 20.0
 
     assert clock.seconds_spent() == 60
     assert clock.share_spent() == pytest.approx(60 / 80)
     now[0] = 70.0
     assert clock.is_over()
     assert TrainingClock(None).share_spent() == 0
+
+
+def test_the_time_is_for_training_where_the_last_validation_would_leave_too_little(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("volseg.training.stopping.time.monotonic", lambda: now[0])
+    clock = TrainingClock(100.0, reserve=75.0)
+
+    now[0] = 20.0
+    assert clock.share_spent() == pytest.approx(0.8)
+    clock.reserve = 76.0
+    assert clock.share_spent() == pytest.approx(0.2)
+    now[0] = 100.0
+    assert clock.is_over()
 
 
 def test_a_clock_that_is_ended_is_over_with_or_without_a_limit() -> None:
@@ -295,20 +351,11 @@ def test_a_clock_that_is_ended_is_over_with_or_without_a_limit() -> None:
         assert clock.is_over()
 
 
-def test_resuming_with_other_settings_names_them(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
-
+def test_resuming_with_other_settings_names_them(begun: TrainArguments) -> None:
     with pytest.raises(UserError, match=r"optimizer\.lr \(0\.01 then, 0\.02 now\)"):
-        train(tiny.config(optimizer={"lr": 0.02}), TrainArguments(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(optimizer={"lr": 0.02}), begun)
     with pytest.raises(UserError, match="the dataset or fold"):
-        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True, fold=1))
-
-
-@pytest.fixture
-def begun(trained: Path, data: Path, tmp_path: Path) -> TrainArguments:
-    """Options that go on with a copy of a run on a copy of its data."""
-    run, copy = shutil.copytree(trained, tmp_path / "r"), shutil.copytree(data, tmp_path / "data")
-    return TrainArguments(data=copy, run=run, resume=True)
+        train(tiny.config(), replace(begun, fold=1))
 
 
 def spoil(path: Path) -> None:
@@ -359,6 +406,15 @@ def test_a_run_of_an_earlier_version_without_checksums_is_resumed(begun: TrainAr
     spoil(begun.data / f"labels/{values['train'][0]}/stomach.nii.gz")
 
     assert train(tiny.config(), begun).steps == 12
+
+
+def test_a_run_of_an_earlier_version_with_a_number_of_steps_between_validations_goes_on(begun) -> None:
+    """The number was the default where the config has none now; how long validations took was not noted."""
+    state = last(begun.run)
+    del state["validation_seconds"]
+    torch.save(state, begun.run / LAST)
+
+    assert train(tiny.config(train={"epoch_steps": None}), begun).steps == 12
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -441,14 +497,13 @@ def test_steps_that_a_config_lists_are_those_of_the_run(data: Path, tmp_path: Pa
     assert "justify" not in run.steps_file.read_text(encoding="utf-8")
 
 
-def test_an_old_run_is_resumed_by_the_steps_of_its_config(data: Path, tmp_path: Path) -> None:
-    options = TrainArguments(data=data, run=tmp_path / "r", resume=True)
-    run = Run.open(train(tiny.config(), replace(options, resume=False)).run)
+def test_an_old_run_is_resumed_by_the_steps_of_its_config(begun: TrainArguments) -> None:
+    run = Run.open(begun.run)
     run.steps_file.unlink()
     text = run.config.model_dump_json()
     (run.folder / CONFIG).write_text(text)
 
-    train(tiny.config(), options)
+    train(tiny.config(), begun)
 
     assert (run.folder / CONFIG).read_text() == text
     assert run.steps_file == run.folder / CONFIG
@@ -475,12 +530,11 @@ def test_resuming_nothing_says_so(data: Path, tmp_path: Path) -> None:
         train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
 
 
-def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
-    (tmp_path / "r" / LAST).write_bytes(b"junk")
+def test_a_damaged_checkpoint_is_named(begun: TrainArguments) -> None:
+    (begun.run / LAST).write_bytes(b"junk")
 
     with pytest.raises(UserError, match=r"last\.pt: not a checkpoint of this run"):
-        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(), begun)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> None:
@@ -497,43 +551,73 @@ def test_a_loss_that_is_no_number_stops_the_run(data: Path, tmp_path: Path) -> N
         logits = network(saved["image"]).float()
     loss = DiceCE()(logits, saved["label"], exclusive=False)
     assert saved["step"] > 0
+    assert set(saved["name"]) <= set(Run.open(tmp_path / "r").facts.train)
     assert not torch.isfinite(loss)  # the batch and the weights that did it
 
 
-def test_a_gradient_that_is_no_number_moves_no_weight(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "r"
-    train(tiny.config(data={"split": "none"}, train={"steps": 1}), TrainArguments(data=data, run=run))
-    network = Run.open(run).load_network()
-    state = TrainingState(network, AdamW().build(network.parameters()), torch.amp.GradScaler(enabled=False))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    next(network.parameters()).register_hook(lambda gradient: gradient * torch.nan)
-    stepper = Stepper(DiceCE(), False, Device(torch.device("cpu"), torch.float32), clip=1.0)
-    batch = {"image": torch.randn(2, 1, 16, 16, 8), "label": torch.ones(2, 2, 16, 16, 8).byte()}
+def test_fp16_learns_as_fp32_does_and_goes_on_in_bf16_and_back(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """50 steps, the fifth with an infinite gradient, which halves the scale of the loss."""
+    options = TrainArguments(data=data, run=tmp_path / "r", resume=True)
+    schedule = {"steps": 50, "epoch_steps": 10}
 
-    with pytest.raises(NotFiniteError, match="the gradient is nan"):
-        stepper.step(state, batch, 1e-3)
+    def of(precision: str) -> Config:
+        course = {**schedule, "precision": precision}
+        return tiny.config(train=course, network={"dropout": 0}, data={"split": "none"})
 
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    def stopped(steps: int, precision: str, options: TrainArguments, spoil: int = 0) -> dict:
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "_train_step", _signals_at(steps, signal.SIGTERM, spoil=spoil))
+            with pytest.raises(signals.Stopped):
+                train(of(precision), options)
+        return last(options.run)
+
+    begun = stopped(20, "fp16", replace(options, resume=False), spoil=5)
+    other = stopped(10, "bf16", options)
+    done = train(of("fp16"), options)
+    train(of("fp32"), TrainArguments(data=data, run=tmp_path / "fp32"))
+
+    state, wanted = last(done.run), last(tmp_path / "fp32")
+    losses = [row["loss"] for row in state["rows"]]
+    assert (begun["step"], other["step"], done.steps) == (20, 30, 50)
+    assert begun["scaler"]["scale"] == loss_scale.FIRST / 2
+    assert other["scaler"] == {}
+    assert all(torch.isfinite(value).all() for value in state["average"].values())
+    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] == pytest.approx(wanted["rows"][-1]["loss"], abs=0.05)
+    log = (done.run / "log.txt").read_text()
+    assert log.count("goes on with another train.precision (fp16 then, bf16 now)") == 1
+    assert Run.open(done.run).config.train.precision == "fp16"
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
-    """Cross-entropy is a mean over patches, so parts must give what the whole gives."""
-    torch.manual_seed(0)
-    network = torch.nn.Conv3d(1, 2, 3, padding=1)
-    batch = {"image": torch.randn(4, 1, 4, 4, 4), "label": torch.ones(4, 2, 4, 4, 4).byte()}
-    found = []
-    for parts in (1, 2, 4):
-        copied = copy.deepcopy(network)
-        sgd = torch.optim.SGD(copied.parameters())
-        state = TrainingState(copied, sgd, torch.amp.GradScaler(enabled=False))
-        device = Device(torch.device("cpu"), torch.float32)
-        stepper = Stepper(DiceCE(dice=0, ce=1), False, device, clip=1e9, parts=[4 // parts] * parts)
-        value = stepper.step(state, batch, 0.1)
-        found.append((value, copied.weight.detach()))
+@pytest.mark.parametrize(("kind", "repeats"), [("cpu", True), ("cuda", False), ("mps", False)])
+def test_only_a_cpu_is_held_to_algorithms_that_repeat(monkeypatch, kind: str, repeats: bool) -> None:
+    told = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, **_: told.append(mode))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", kind != "cuda")
 
-    for value, weight in found[1:]:
-        assert value == pytest.approx(found[0][0], rel=1e-6)
-        assert torch.allclose(weight, found[0][1], atol=1e-7)
+    choose_algorithms(torch.device(kind))
+
+    assert told == [repeats]
+    assert torch.backends.cudnn.benchmark is (kind == "cuda")
+
+
+def test_a_compiled_run_equals_a_plain_one_and_goes_on_uncompiled(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
+    steps = {"steps": 8, "epoch_steps": 4}
+    plain, compiled = (tiny.config(train={**steps, "compile": yes}) for yes in (False, True))
+    train(plain, TrainArguments(data=data, run=tmp_path / "plain"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_train_step", _signals_at(6, signal.SIGTERM))
+        with pytest.raises(signals.Stopped):
+            train(compiled, TrainArguments(data=data, run=tmp_path / "compiled"))
+
+    train(plain, TrainArguments(data=data, run=tmp_path / "compiled", resume=True))
+
+    assert_same(tmp_path / "plain", tmp_path / "compiled")
 
 
 def test_parts_must_divide_the_batch() -> None:
@@ -543,7 +627,7 @@ def test_parts_must_divide_the_batch() -> None:
 
 def test_training_ends_early_when_no_better_score_comes(data: Path, tmp_path: Path, monkeypatch) -> None:
     scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
-    monkeypatch.setattr(Validation, "scores", lambda *_args: {"score": next(scores)})
+    monkeypatch.setattr(Validation, "gather_scores", lambda *_args: {"score": next(scores)})
     config = tiny.config(train={"steps": 40, "patience": 2})
 
     done = train(config, TrainArguments(data=data, run=tmp_path / "r"))
@@ -652,12 +736,73 @@ def test_a_scan_that_breaks_while_it_is_read_is_a_users_error(
         )
 
 
-def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(data: Path, tmp_path: Path) -> None:
-    train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r"))
-    (tmp_path / "r" / LAST).unlink()
-    before = weights(tmp_path / "r")
+def test_a_finished_run_without_its_checkpoint_is_not_trained_anew(begun: TrainArguments) -> None:
+    (begun.run / LAST).unlink()
+    before = weights(begun.run)
 
     with pytest.raises(UserError, match="nothing to resume"):
-        train(tiny.config(), TrainArguments(data=data, run=tmp_path / "r", resume=True))
+        train(tiny.config(), begun)
 
-    assert weights(tmp_path / "r") == before
+    assert weights(begun.run) == before
+
+
+@pytest.fixture
+def state() -> TrainingState:
+    network = torch.nn.Linear(1, 1)
+    scale = LossScale(torch.device("cpu"), enabled=False)
+    return TrainingState(network, torch.optim.SGD(network.parameters()), scale)
+
+
+def test_a_checkpoint_of_a_training_on_the_cpu_leaves_gpus_alone(state, tmp_path, monkeypatch) -> None:
+    def begin() -> None:
+        pytest.fail("began to use the GPU")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", begin)
+
+    state.save(tmp_path / LAST)
+    state.restore(tmp_path / LAST)
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(
+    state, tmp_path, monkeypatch
+) -> None:
+    def fail(_values: object) -> None:
+        raise torch.OutOfMemoryError
+
+    state.save(tmp_path / LAST)
+    monkeypatch.setattr(state.optimizer, "load_state_dict", fail)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        state.restore(tmp_path / LAST)
+
+
+@pytest.mark.parametrize("saved", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("resumed", [torch.contiguous_format, torch.channels_last_3d])
+def test_a_run_of_another_memory_layout_goes_on_the_same(tmp_path, saved, resumed) -> None:
+    """On a GPU weights lie in another layout than on a CPU, if the network's norms are faster so."""
+    size = (2, 3, 3, 3, 3)
+    weights, *gradients = torch.randn((4, *size), generator=torch.Generator().manual_seed(0))
+
+    def train(layout: torch.memory_format, start: torch.Tensor) -> tuple[TrainingState, Callable]:
+        network = torch.nn.Conv3d(3, 2, 3)
+        network.weight.data.copy_(start)
+        network = network.to(memory_format=layout)
+        optimizer = AdamW().build([network.weight])
+
+        def step(gradient: torch.Tensor) -> None:
+            network.weight.grad = torch.empty_like(network.weight).copy_(gradient)
+            optimizer.step()
+
+        return TrainingState(network, optimizer, LossScale(torch.device("cpu"), enabled=False)), step
+
+    state, step = train(saved, weights)
+    step(gradients[0])
+    state.save(tmp_path / LAST)
+    other, other_step = train(resumed, torch.zeros(size))
+    other.restore(tmp_path / LAST)
+    for gradient in gradients[1:]:
+        step(gradient)
+        other_step(gradient)
+
+    assert torch.equal(state.network.weight, other.network.weight)

@@ -19,7 +19,8 @@ from volseg.metrics.overlap import Dice
 from volseg.postprocessing import DropSmall, FillHoles, Threshold, apply_steps
 from volseg.postprocessing.pipeline import resolve_overlaps
 from volseg.system import hardware
-from volseg.tuning.trials import PredictedScan, TrialRunner, pipeline_masks
+from volseg.tuning.scan_scoring import PredictedScan
+from volseg.tuning.trials import TrialRunner, pipeline_masks
 
 LOW, HIGH = (Threshold(value=0.3),), (Threshold(value=0.6),)
 STEPS = (Threshold(value=0.5), FillHoles())

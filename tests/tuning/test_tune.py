@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import tiny
-from volseg.arguments import ExportArguments, InferArguments, TrainArguments
+from volseg.arguments import ExportArguments, InferArguments
 from volseg.cli import run_command as command
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -19,7 +18,6 @@ from volseg.runs.folds import NAMES, FinishedFolds, FoldOutcome
 from volseg.runs.package import open_run
 from volseg.runs.run import Run
 from volseg.runs.run_files import CALIBRATION, TUNE
-from volseg.training.train import train
 from volseg.tuning.search_space import SEARCH_DIMENSIONS
 from volseg.tuning.tables import closing_lines
 from volseg.tuning.tune import tune
@@ -29,19 +27,6 @@ pytestmark = pytest.mark.slow
 
 TORCH = InferArguments(engine="torch")
 TOO_HIGH = (Threshold(value=0.95),)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """Eight of forty cases are validated on: as many as an interval needs."""
-    return tiny.write(tmp_path_factory.mktemp("data"), cases=40, days=1).folder
-
-
-@pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    settings = tiny.config(train={"steps": 60, "epoch_steps": 60})
-    return train(settings, TrainArguments(data=data, run=folder)).run
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 
 from tests.strategies import affines
@@ -10,6 +11,12 @@ from volseg.visualization import overlay
 from volseg.visualization.overlay import BAR, COLOURS, PANEL, SLICES
 
 IMAGE = Volume(np.full((40, 30, 12), 100, np.uint16), stack_affine((1.5, 1.5), 3.0))
+
+
+@pytest.fixture(autouse=True)
+def full_size(monkeypatch) -> None:
+    """Pictures as a user has them."""
+    monkeypatch.setattr(overlay, "PANEL", PANEL)
 
 
 def boxes(*corners: tuple[int, int]) -> np.ndarray:

@@ -29,8 +29,8 @@ from volseg.inference.confidence.temperature_scaling import (
     fit_calibration,
     reliability_bins,
 )
-from volseg.inference.ensemble import configure_run
 from volseg.inference.out_of_fold import OutOfFoldScan, OutOfFoldScans
+from volseg.inference.run_settings import configure_run
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.runs.run_files import CALIBRATION

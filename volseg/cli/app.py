@@ -32,7 +32,7 @@ app = App(
 )
 
 for command in (
-    prepare.prepare, stats.stats, plan.plan, train.train, tune.tune, calibrate.calibrate, infer.infer,
+    prepare.prepare, stats.stats, plan.plan, train.app, tune.tune, calibrate.calibrate, infer.infer,
     export.export, evaluate.evaluate, compare.compare, report.report, submit.submit, demo.demo,
     phantom.phantom, options.options,
 ):  # fmt: skip

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from volseg.arguments import DATA
+from volseg.arguments import DATA, DeviceName, InferArguments
 from volseg.cli import output
 
 
-def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
+def calibrate(run: str | None = None, /, *, data: Path = DATA, device: DeviceName = None) -> None:
     """Calibrate a run's confidence on its validation scans, and measure the usual features of its classes.
 
     It writes calibration.json into the run; `volseg infer` then gives a calibrated confidence.
@@ -14,11 +14,12 @@ def calibrate(run: str | None = None, /, *, data: Path = DATA) -> None:
     Args:
         run: A run's name under runs/, or its path; by default the newest. Five folds are taken together.
         data: The prepared dataset that it was trained on.
+        device: cpu, cuda, cuda:1 (the second GPU) or mps; by default a GPU if there is one.
     """
     output.configure_console()
     from volseg.calibration import calibrate as stage
 
-    path, result = stage.calibrate(run, data)
+    path, result = stage.calibrate(run, data, InferArguments(device=device))
     output.print_table(stage.calibration_table(result))
     basis = f"{result.scans} scans of {result.cases} cases, which chose the weights too"
     print(f"{path}: calibrated on {basis}")

@@ -16,7 +16,8 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     done = stage.infer(options)
     if options.timing:
         output.print_table(tables.timing_table(done.records))
-    output.print_table(tables.confidence_table(done.records))
+    if done.records:
+        output.print_table(tables.confidence_table(done.records))
     for note in (*done.notes, *tables.confidence_notes(done.records)):
         output.message(f"note: {note}")
     for record in done.failed_records:

@@ -34,6 +34,6 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
         for line in tables.finding_lines(result):
             output.message(line)
     print(tables.summary_line(result, checked=options.check), file=sys.stderr if options.json else None)
-    if result.problems or not result.scans or (options.strict and result.failures):
+    if result.is_unusable or (options.strict and result.failures):
         return 1
     return output.SOME_FAILED if result.failures else 0

@@ -1,6 +1,7 @@
 """The command `volseg submit`."""
 
 from pathlib import Path
+from typing import Literal
 
 from volseg.arguments import DATA, PREDICTIONS, MaskOptions
 from volseg.cli import output
@@ -13,19 +14,26 @@ def submit(
     data: Path = DATA,
     sample: Path | None = None,
     out: Path = Path("submission.csv"),
+    missing: Literal["refuse", "empty"] = "refuse",
     masks: MaskOptions = MaskOptions(),
-) -> None:
+) -> int:
     """Write the masks' run-length codes into the competition's file.
+
+    Without test scans, and with a sample that has only its header, the file has only its header.
 
     Args:
         predictions: A folder of masks by volseg or another tool.
         data: The prepared dataset.
         sample: The competition's sample_submission.csv; its rows give the order.
         out: The file to write.
+        missing: A scan that failed or has no prediction is refused, or gets rows without masks: `empty`.
     """
     output.configure_console()
     from volseg.inference import submit as stage
 
-    result = stage.submit(predictions, data, sample=sample, out=out, options=masks)
+    result = stage.submit(predictions, data, sample=sample, out=out, missing=missing, options=masks)
     output.notes(result.warnings)
+    for scan, reason in result.empty.items():
+        output.message(f"empty: {scan}: {reason}")
     print(f"{out}: {result.rows} rows")
+    return output.SOME_FAILED if result.empty else 0

@@ -22,14 +22,20 @@ MEANINGS = {
     "train.accumulate": "parts that a batch is taken in; more need less memory",
     "train.clip": "largest norm of the gradient",
     "train.ema": "decay of the moving average of the weights, which is kept; 0: none",
-    "train.patience": "epochs without a better score after which training ends; null: never",
+    "train.epoch_steps": "from one validation to the next; null: as often as takes 15 % of the time at most",
+    "train.teacher": "a folder of probability maps to learn from; null: labels alone",
+    "train.teacher_weight": "the teacher's share of the loss where there are labels",
+    "train.select": "the score on whole scans that chooses the weights: dice, kaggle or surface_dice",
+    "train.patience": "validations without a better score after which training ends; null: never",
     "train.checkpoint_minutes": "how often an epoch saves its state",
     "train.precision": "auto: bfloat16 where the hardware has it",
+    "train.compile": "let torch compile the network, which takes minutes; for a GPU",
     "train.seed": "the same seed draws the same patches and first weights",
-    "train.workers": "processes that cut patches; null: by the cores of the machine",
+    "train.workers": "threads that prepare patches; null: none on a CPU, two to four for a GPU",
     "inference.overlap": "of neighbouring windows",
     "inference.body_box": "leave out the air around the body",
     "inference.flips": "axes along which mirrored views are averaged; the time doubles with each",
+    "inference.gate": "another run that empties slices of a class; null: none",
     "inference.batch": "windows at a time; null: as many as suit the engine",
     "postprocess": "the order in which masks are cleaned; see `volseg options step`",
 }
@@ -52,7 +58,7 @@ def format_config(
 def _wrap_line(line: str) -> list[str]:
     """A line of the header or footer, wrapped if it is not indented."""
     if line.startswith("  "):
-        return [" " * (len(line) - len(line.lstrip(" "))) + " ".join(line.split())]
+        return [" ".join(line.splitlines())]
     return textwrap.wrap(line, WIDTH - 2)
 
 

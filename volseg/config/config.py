@@ -17,6 +17,9 @@ from volseg.schema import Section, Size, explain_errors
 from volseg.system.files import read_text
 from volseg.system.yaml_files import parse_yaml
 
+SLICES = 32
+"""Slices of a default window of a network that sees slices one by one: its neighbours are little of it."""
+
 
 class Config(Section):
     """The settings of a run; classes and channels are facts of the dataset instead.
@@ -49,6 +52,31 @@ class Config(Section):
                 raise ValueError(f"{message}; {[2 * n for n in size]} would be enough")
         return self
 
+    @model_validator(mode="after")
+    def _keeps_slices(self) -> "Config":
+        """A network that sees neighbouring slices needs them, in their order and plane."""
+        reach, name = self.network.reach[2], self.network.name
+        if not reach:
+            return self
+        for key, size in (("train.patch", self.train.patch), ("inference.window", self.window)):
+            if size[2] <= 2 * reach:
+                message = (
+                    f"{key}: {list(size)} is too flat for {name}, which sees {reach} slices on either side"
+                )
+                raise ValueError(f"{message}; {2 * reach + 1} slices or more would do")
+        turned = {
+            "augment.flip": "z" in self.augment.flip,
+            "augment.rotate_degrees": any(self.augment.degrees[:2]),
+            "inference.flips": "z" in self.inference.flips,
+        }
+        for key, out_of_plane in turned.items():
+            if out_of_plane:
+                way_out = "turn about z alone" if "rotate" in key else "leave z out"
+                raise ValueError(
+                    f"{key}: {name} sees slices from head to feet, in their own plane; {way_out}"
+                )
+        return self
+
     @property
     def lists_steps(self) -> bool:
         """Whether the config itself lists `postprocess`; else `volseg train` adds what the labels justify."""
@@ -60,8 +88,10 @@ class Config(Section):
 
     @property
     def window(self) -> Size:
-        """The sliding window in voxels (X, Y, Z)."""
-        return self.inference.window or self.train.patch
+        """The sliding window in voxels (X, Y, Z): by default the patch, or deeper where slices are apart."""
+        x, y, z = self.train.patch
+        deeper = (x, y, max(z, SLICES)) if self.network.reach[2] else self.train.patch
+        return self.inference.window or deeper
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Config:

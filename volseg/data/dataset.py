@@ -45,8 +45,20 @@ class Sample(Section):
         return ScanIdentity(name=self.name, case=self.case, image=self.image_hash)
 
 
+class FailedScan(Section):
+    """A scan of the source that could not be prepared, why, and its slices as far as names tell them."""
+
+    name: str
+    part: Literal["train", "test"]
+    reason: str
+    slices: tuple[int, ...] = ()
+
+
 class DatasetInfo(Section):
-    """The content of `dataset.json`; classes that are `exclusive` never overlap and share a softmax."""
+    """The content of `dataset.json`; classes that are `exclusive` never overlap and share a softmax.
+
+    `failed` are the scans that were left out; datasets of earlier versions do not tell them.
+    """
 
     name: str
     layout: str
@@ -54,6 +66,7 @@ class DatasetInfo(Section):
     exclusive: bool
     channels: tuple[str, ...]
     samples: tuple[Sample, ...]
+    failed: tuple[FailedScan, ...] = ()
 
 
 class Dataset:
@@ -66,12 +79,13 @@ class Dataset:
         self.samples = facts.samples
 
     @classmethod
-    def load(cls, folder: Path) -> "Dataset":
+    def load(cls, folder: Path | str) -> "Dataset":
         """The dataset of a folder.
 
         Raises:
             UserError: no `dataset.json`, or not one that `volseg prepare` wrote.
         """
+        folder = Path(folder)
         path = folder / FILE
         if not path.is_file():
             raise UserError(f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`")

@@ -121,14 +121,20 @@ def held_out_samples(run: Run, dataset: Dataset) -> list[Sample]:
     return next((sets[name] for name in SETS if sets[name]), [])
 
 
-def compare_predictions(run: Run, package: Run, scan: ExampleScan) -> EquivalenceResult:
+def compare_predictions(
+    run: Run, package: Run, scan: ExampleScan, device: str | None = None
+) -> EquivalenceResult:
     """Predict a scan by a run, with torch, and by its package; torch's network is freed in between.
+
+    `device` is torch's, by name.
 
     Raises:
         UserError: weights or files that can't be used, or output that is no finite number.
     """
-    expected = list(_predict_classes(load_run_predictor(run, Torch()), scan))
-    predictor = load_run_predictor(package, choose_engine("auto", package.formats).engine)
+    expected = list(_predict_classes(load_run_predictor(run, Torch(), device), scan))
+    device = device if "torch" in package.formats else None
+    engine = choose_engine("auto", package.formats, device).engine
+    predictor = load_run_predictor(package, engine, device)
     dice, mean, far = {}, {}, {}
     for name, (run_probability, run_mask), (probability, mask) in zip(
         run.facts.classes, expected, _predict_classes(predictor, scan), strict=True
@@ -142,9 +148,10 @@ def compare_predictions(run: Run, package: Run, scan: ExampleScan) -> Equivalenc
     return EquivalenceResult(str(predictor.members[0].network), scan.name, dice, mean, far)
 
 
-def load_run_predictor(run: Run, engine: Engine) -> Predictor:
-    """The predictor of a run or package by an engine."""
-    network = engine.load(run.trained_model, EngineOptions(available_cores(), run.config.inference.batch))
+def load_run_predictor(run: Run, engine: Engine, device: str | None = None) -> Predictor:
+    """The predictor of a run or package by an engine, on a device by its name."""
+    work = EngineOptions(available_cores(), run.config.inference.batch, device=device)
+    network = engine.load(run.trained_model, work)
     return build_predictor(run, ensemble_member(run, network))
 
 

@@ -56,14 +56,17 @@ def export(name: str, options: ExportArguments) -> ExportResult:
         _copy_run_files(run, folder)
         _write_model(run, options.format, folder)
         package = seal_package(folder, run, options.format)
-        result = equivalence.compare_predictions(run, package, scan)
+        result = equivalence.compare_predictions(run, package, scan, options.device)
         equivalence.require_equivalence(out, result)
         trial = int8.quantise_if_equivalent(run, package, dataset, samples) if dataset and samples else None
     return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), result, trial)
 
 
 def _check_installed(options: ExportArguments) -> None:
-    """Refuse 8 bits of another format and a library that is missing, before anything takes time."""
+    """Refuse 8 bits of another format and what is not here, a library or device, before it takes time."""
+    from volseg.model.engines.device_selection import usable_device
+
+    usable_device(options.device)
     if options.int8 and options.format != "openvino":
         raise UserError(f"--int8: OpenVINO only; leave --int8 or --format {options.format} out")
     needed = {"openvino": ("openvino", *(("nncf",) if options.int8 else ())), "onnx": ("onnx",), "torch": ()}
@@ -81,6 +84,11 @@ def _open_exportable_run(name: str) -> Run:
     if isinstance(run, Package):
         raise UserError(
             f"{run.folder}: is a package already; export the run it was made from, {run.contents.run}"
+        )
+    if gate := run.config.inference.gate:
+        raise UserError(
+            f"{run.folder}: has the gate {gate.run} (inference.gate), which a package can't hold; take it "
+            f"out of {run.folder / CONFIG}, export both runs, and predict by --run PACKAGE --gate PACKAGE"
         )
     _ = run.weights_file  # a run without has nothing to export
     return run

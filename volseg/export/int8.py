@@ -141,7 +141,7 @@ def _sample_windows(run: Run, dataset: Dataset) -> Iterator[Floats]:
     for sample in (samples[position] for position in positions):
         view = NetworkInput.from_channels(dataset.channels(sample), data.spacing_mm, data.intensity)
         for box in [*_class_centred_boxes(run, dataset, sample, view, rng), *_random_boxes(run, view, rng)]:
-            yield padded_box(view, box)
+            yield padded_box(view, box, clamp_z=run.config.network.reach[2] > 0)
 
 
 def _class_centred_boxes(
@@ -158,9 +158,10 @@ def _class_centred_boxes(
 
 def _random_boxes(run: Run, view: NetworkInput, rng: np.random.Generator) -> Iterator[Box]:
     """Random boxes among the sliding windows over the body."""
-    sides = window_tiling(view, run.config.inference, run.config.window).axis_tilings
+    config = run.config
+    tiling = window_tiling(view, config.inference, config.window, reach=config.network.reach[2])
     for _ in range(OTHERS):
-        yield _window_box([int(rng.choice(side.starts)) for side in sides], run)
+        yield _window_box([int(rng.choice(side.starts)) for side in tiling.axis_tilings], run)
 
 
 def _window_box(starts: Sequence[int], run: Run) -> Box:
@@ -196,8 +197,9 @@ def _score_scan(predictor: Predictor, dataset: Dataset, sample: Sample) -> tuple
         for name, mask in predictor.predict_masks(channels, spent)
     ]
     member = predictor.members[0]
-    count = window_tiling(member.network_input(channels), member.inference, member.window).window_count
-    return dice, spent.by_step["network"] / (count * len(member.tta_networks))
+    view = member.network_input(channels)
+    tiling = window_tiling(view, member.inference, member.window, reach=member.reach)
+    return dice, spent.by_step["network"] / (tiling.window_count * len(member.tta_networks))
 
 
 def _mean_over_classes(values: Sequence[Sequence[float]]) -> float:

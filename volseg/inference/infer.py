@@ -1,18 +1,23 @@
 """`volseg infer`: from runs and scans to masks on each scan's native grid."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from volseg import console
 from volseg.arguments import InferArguments
 from volseg.errors import UserError
+from volseg.formatting import format_count
 from volseg.inference import prediction_folder
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.ensemble import Ensemble
+from volseg.inference.opening import open_gated
 from volseg.inference.prediction_folder import PredictionRecord
 from volseg.inference.scan_pipeline import ScanPipeline, log
 from volseg.inference.scan_sources import find_scan_sources, slice_distance_note
+from volseg.inference.shards import scans_of_shard
 from volseg.system import processes
+from volseg.system.locks import folder_lock
 
 
 @dataclass(frozen=True)
@@ -37,18 +42,24 @@ def infer(options: InferArguments) -> InferenceResult:
     """Predict scans by networks that are loaded once; a scan that fails leaves the others alone.
 
     A scan whose masks were made from the same image, weights and settings is not predicted again, nor is one
-    whose masks were corrected by hand, of which a note tells. While a
-    scan is predicted, the next one is read and the last one is cleaned and written.
+    whose masks were corrected by hand, of which a note tells. While a scan is predicted, the next one is read
+    and the last one is cleaned and written. A dataset without scans, or a share of the scans that none falls
+    to, gives no records and a note.
 
     Raises:
         UserError: nothing to predict, runs that don't fit, a full disk, or every scan failed.
     """
-    ensemble = Ensemble.open(options.run)
+    start = time.monotonic()
+    ensemble = open_gated(options.run, options.gate)
     ensemble = ensemble.first_run_only if options.fast else ensemble
     sources = find_scan_sources(options, ensemble)
-    pipeline = ScanPipeline.with_loaded_networks(ensemble, options)
-    network, reason = pipeline.loaded.predictor.members[0].network, pipeline.loaded.reason
-    log.info("%s by %s (%s): %d scans", ensemble, network, reason, len(sources))
+    all_scans = len(sources)
+    sources = scans_of_shard(sources, options.shard) if options.shard else sources
+    if not sources:
+        return InferenceResult(ensemble, (), (_nothing_note(options, all_scans),))
+    pipeline = ScanPipeline.with_loaded_networks(ensemble, options, sources, start)
+    loaded = pipeline.efforts[0].loaded
+    log.info("%s by %s (%s): %d scans", ensemble, loaded.networks[0], loaded.reason, len(sources))
     records = []
     with console.progress_bar("predicting") as report:
         for record in processes.pipelined(
@@ -60,18 +71,28 @@ def infer(options: InferArguments) -> InferenceResult:
         ):
             records.append(record)
             report(len(records), len(sources), record.scan)
-    records = _compare_with_other_days(records, pipeline)
-    prediction_folder.gather_records(options.out)
+    with folder_lock(options.out):  # other processes may write their shares there
+        records = _compare_with_other_days(records, pipeline)
+        prediction_folder.gather_records(options.out)
     if all(record.status == "failed" for record in records):
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
     notes = (
         *pipeline.kept.values(),
         slice_distance_note(options, sources, ensemble),
         *ensemble.notes(),
-        pipeline.known_classes.problem,
+        pipeline.efforts[0].known_classes.problem,
+        *prediction_folder.reduction_notes(records),
+        pipeline.limit.lateness() if pipeline.limit else "",
         *_training_overlap_notes(records, ensemble),
     )
     return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)), tuple(pipeline.kept))
+
+
+def _nothing_note(options: InferArguments, scans: int) -> str:
+    """Why nothing is predicted."""
+    if scans:
+        return f"--shard {options.shard}: has none of the {format_count(scans, 'scan')}; nothing is predicted"
+    return f"{options.data}: has no scans; nothing is predicted"
 
 
 def _compare_with_other_days(
@@ -81,7 +102,9 @@ def _compare_with_other_days(
     kept = {record.scan: record for record in records if record.scan in pipeline.kept}
     earlier = [kept.get(old.scan, old) for old in prediction_folder.read_records(pipeline.options.out)]
     new_ones = [record for record in records if record.scan not in kept]
-    flagged = {r.scan: r for r in flag_day_changes(new_ones, earlier, pipeline.known_classes.organs)}
+    flagged = {
+        r.scan: r for r in flag_day_changes(new_ones, earlier, pipeline.efforts[0].known_classes.organs)
+    }
     for old in new_ones:
         if old != flagged[old.scan]:
             prediction_folder.write_record(flagged[old.scan], pipeline.options.out / old.scan)
@@ -94,8 +117,9 @@ def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensem
     for seen, text in texts.items():
         names = [record.scan for record in records if record.seen == seen]
         if names:
-            runs = ensemble.name if len(ensemble.runs) == 1 else f"one or more of {ensemble.name}"
-            yield f"{', '.join(names)}: {text} by {runs}"
+            gate = f" and the gate {ensemble.gate.ensemble.name}" if ensemble.gate else ""
+            several = "one or more of " if len(ensemble.runs) > 1 or gate else ""
+            yield f"{', '.join(names)}: {text} by {several}{ensemble.name}{gate}"
     namesakes = [one.scan for one in records if ensemble.trained_on.has_namesake(one.identity)]
     if namesakes:
         yield f"{', '.join(namesakes)}: has the name of a scan that training saw, but another image"

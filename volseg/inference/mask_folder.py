@@ -16,7 +16,14 @@ from volseg.data.volume_files import split_ending
 from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.formatting import join_names, natural_key
 from volseg.inference.corrections import correction_notes, other_image_problem
-from volseg.inference.prediction_folder import RECORD, RECORDS, RLE, Prediction, load_predictions
+from volseg.inference.prediction_folder import (
+    RECORD,
+    RECORDS,
+    RLE,
+    Prediction,
+    load_predictions,
+    reduction_notes,
+)
 
 FILE_A_CLASS = "segmentations"  # TotalSegmentator's folder within that of a scan
 UNKNOWN = "unknown"
@@ -71,13 +78,13 @@ def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
 
 
 def _take_predictions(folder: Path, dataset: Dataset | None) -> MaskFolder:
-    """Predictions by volseg itself, with notes on those that were corrected by hand."""
+    """Predictions by volseg itself, with notes on those that were corrected by hand or made in less time."""
     predictions = load_predictions(folder)
     problems = [line for one in predictions if dataset and (line := other_image_problem(one, dataset))]
     if problems:
         raise UserError.from_problems(problems)
     beside = [path.name for paths in _volumes(folder).values() for path in paths]
-    notes = tuple(correction_notes(predictions))
+    notes = (*correction_notes(predictions), *reduction_notes(predictions))
     if beside:
         advice = "keep masks of other tools in a folder of their own"
         notes += (f"{folder}: {join_names(beside)}: not read beside predictions by volseg; {advice}",)

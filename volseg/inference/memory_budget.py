@@ -15,8 +15,8 @@ from volseg.errors import UserError
 from volseg.formatting import format_bytes
 from volseg.inference.predictor import EnsembleMember, Predictor
 from volseg.inference.probability_maps import AT_ONCE
-from volseg.inference.sliding_window import WIDE_ABOVE, AxisTiling
-from volseg.model.engines.interface import WeightedWindow
+from volseg.inference.tiling import WIDE_ABOVE, Tiling
+from volseg.model.engines.interface import Layer, WeightedWindow
 from volseg.system.hardware import free_memory
 
 log = logging.getLogger(__name__)
@@ -51,15 +51,17 @@ class MemoryBudget:
     def for_predictor(cls, predictor: Predictor, channels: int, limit: int | None) -> "MemoryBudget":
         """The budget of networks that were just loaded; under a limit they are run once to measure them."""
         if limit is not None:
-            warm_up_networks(predictor.members, channels)
+            warm_up_networks(predictor.all_members, channels)
         loaded = resident_bytes()
         return cls(predictor, loaded, limit or loaded + free_memory(), limit is not None)
 
     def peak_bytes(self, channels: Sequence[Volume], *, beside: bool) -> int:
         """Bytes at the peak of predicting a scan, the next being read and the last written `beside` it."""
-        first, classes = channels[0], len(self.predictor.classes)
+        first, classes = channels[0], self.predictor.most_classes
         image = sum(channel.voxels.nbytes for channel in channels)
-        predicting = max(_prediction_bytes(m, first, len(channels), classes) for m in self.predictor.members)
+        predicting = max(
+            _prediction_bytes(m, first, len(channels), classes) for m in self.predictor.all_members
+        )
         each = (AHEAD if beside else ALONE) + CLEANING * BOX_SHARE + 4 * self.predictor.exclusive
         finishing = round(each * first.voxels.size)
         together = 3 * image + predicting + finishing if beside else image + max(predicting, finishing)
@@ -92,19 +94,18 @@ class MemoryBudget:
 def warm_up_networks(members: Sequence[EnsembleMember], channels: int) -> None:
     """Run each network on windows of zeros, so that it takes the memory that it needs."""
     for member in members:
-        image = np.zeros((channels, *member.window), np.float32)
-        deque(member.network.parts(iter([WeightedWindow(image, image[0])] * 4)), maxlen=0)
+        image = member.network.arrays.upload(np.zeros((channels, *member.window), np.float32))
+        parts = member.network.parts(iter([WeightedWindow(image, image[0])] * 4))
+        layers = (Layer(0, part.steps, part.total) for part in parts)
+        deque(member.network.arrays.download(layers), maxlen=0)
 
 
 def _prediction_bytes(member: EnsembleMember, first: Volume, channels: int, classes: int) -> int:
     """Bytes of a layer of windows (the image twice, the sums and a copy of a part) and of resampling back."""
     grid = NetworkGrid.from_volume(first, member.data.spacing_mm)
     overlap = member.inference.overlap
-    x, y, z = (
-        AxisTiling.for_range(slice(0, n), n, window, overlap)
-        for n, window in zip(grid.shape, member.window, strict=True)
-    )
-    layer = z.window * math.prod(side.full_range.stop - side.full_range.start for side in (x, y))
+    full = slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2])
+    layer = math.prod(Tiling(grid.shape, full, member.window, overlap, reach=member.reach).layer_shape)
     plane = int(np.prod(grid.oriented_shape[:2]))
     weights = 0 if member.inference.body_box else 8  # of a layer's windows by themselves, and of all
     sums = 10 if overlap > WIDE_ABOVE else 3

@@ -71,6 +71,8 @@ class OutOfFoldScans:
                     *left_out,
                 ]
             )
+        if gate := members[0].config.inference.gate:
+            log.info("%s: its gate, %s, takes no part: it may have seen these scans", folder, gate.run)
         for line in left_out:
             log.info("%s: not used to %s by: %s", folder, verb, line)
         if unknown := dict.fromkeys(name for run in members for name in run.facts.trained_on.unknown):
@@ -84,11 +86,12 @@ class OutOfFoldScans:
         return tuple(run.weights_digest for run in self.members)
 
     def predict_scans(
-        self, options: InferArguments, doing: str, seconds: float | None = None
+        self, options: InferArguments, doing: str, seconds: float | None = None, *, fine: bool = False
     ) -> Iterator[OutOfFoldScan]:
         """Predict the scans run by run, the first days of all cases before the second.
 
-        With `seconds`, each run has an equal share of this time, and its last scans are left out.
+        With `seconds`, each run has an equal share of this time, and its last scans are left out. `fine`
+        probabilities have 16 bits.
         """
         done = 0
         share = seconds and seconds / len(self.members)
@@ -98,7 +101,7 @@ class OutOfFoldScans:
                 predictor = Ensemble((run.folder,), (run,)).load(options).predictor
                 for _, sample in pairs:
                     channels = self.dataset.channels(sample)
-                    maps = predictor.predict_probabilities(channels, StepTimer())
+                    maps = predictor.predict_probabilities(channels, StepTimer(), fine=fine)
                     yield OutOfFoldScan(sample, channels, maps, predictor)
                     done += 1
                     report(done, len(self.scans), sample.name)

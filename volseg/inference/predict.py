@@ -18,6 +18,7 @@ from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 from volseg.inference.input_paths import channels_problem, find_input_files
+from volseg.inference.opening import open_gated
 from volseg.inference.prediction_folder import Confidence
 from volseg.inference.scan_sources import source_from_files
 from volseg.runs.run_files import RunSplits
@@ -39,19 +40,28 @@ class PredictedMasks(NamedTuple):
     confidence: dict[str, Confidence]
 
 
-def predict_image(image: Image, runs: Sequence[str | Path] = ()) -> PredictedMasks:
+def predict_image(
+    image: Image,
+    runs: Sequence[str | Path] = (),
+    *,
+    gate: str | Path | None = None,
+    device: str | None = None,
+) -> PredictedMasks:
     """Predict one image by the mean of some runs' networks; by default the newest run's.
 
+    `gate` is a run that empties slices, or "none"; by default that of the first run's config. `device` is
+    cpu, cuda, cuda:1 or mps; by default a GPU if there is one.
+
     Raises:
-        UserError: an image that can't be read or has other channels than the runs, or no such run.
+        UserError: an image that can't be read or has other channels than the runs, or no such run or device.
     """
-    names = tuple(map(str, runs))
-    ensemble = Ensemble.open(names)
+    names, gate = tuple(map(str, runs)), None if gate is None else str(gate)
+    ensemble = open_gated(names, gate)
     wanted = ensemble.facts.channels
     channels = _read_image(image, ensemble.facts)
     if len(channels) != len(wanted):
         raise UserError(f"image: {channels_problem(len(channels), wanted)}")
-    predictor = _load_cached(_identity(ensemble), names).predictor
+    predictor = _load_cached(_identity(ensemble), names, gate, device).predictor
     timer, first = StepTimer(), channels[0]
     maps = predictor.predict_probabilities(channels, timer)
     levels = intensity_levels(first.voxels, ensemble.runs[0].config.data.intensity)
@@ -65,14 +75,21 @@ def predict_image(image: Image, runs: Sequence[str | Path] = ()) -> PredictedMas
 
 
 def _identity(ensemble: Ensemble) -> str:
-    """What loaded networks depend on: weights and configs."""
-    return json.dumps([ensemble.weights_digest, *(run.config.model_dump_json() for run in ensemble.runs)])
+    """What loaded networks depend on: weights and configs, the gate's included."""
+    gate = _identity(ensemble.gate.ensemble) if ensemble.gate else ""
+    configs = [run.config.model_dump_json() for run in ensemble.runs]
+    return json.dumps([ensemble.weights_digest, ensemble.shares, *configs, gate])
 
 
 @lru_cache(maxsize=1)
-def _load_cached(identity: str, runs: tuple[str, ...]) -> LoadedEnsemble:  # noqa: ARG001  it is the key
+def _load_cached(
+    identity: str,  # noqa: ARG001  it is the key
+    runs: tuple[str, ...],
+    gate: str | None,
+    device: str | None,
+) -> LoadedEnsemble:
     """The networks in their engines, kept for the next image by the same runs."""
-    return Ensemble.open(runs).load(InferArguments())
+    return open_gated(runs, gate).load(InferArguments(device=device))
 
 
 def _read_image(image: Image, facts: RunSplits) -> list[Volume]:

@@ -1,7 +1,7 @@
 """The folder that `volseg infer` writes: a folder of masks and `record.json` for each scan."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -54,6 +54,15 @@ class Confidence(_RecordPart):
     slices: tuple[tuple[int, int], ...] = ()
 
 
+class GateRecord(_RecordPart):
+    """The run that gated slices, SHA-256 of its weights, and by how many pixels of which probability."""
+
+    run: str
+    weights: str
+    probability: float
+    pixels: int
+
+
 class PredictionRecord(_RecordPart):
     """The content of `record.json`, one scan's.
 
@@ -61,8 +70,10 @@ class PredictionRecord(_RecordPart):
     several runs, the most that any saw. `chose_weights` says whether the best weights were chosen by the
     scan's own score; `unknown_weights` are weights that training began with, of which nobody knows what
     they saw. `fold_set` is the run's set that the scan was in. `key` is the hash of all that the masks were
-    made from: image, weights and settings. `changes` are those by each step of post-processing, by class;
-    `check` are the slices to look at first, all classes together.
+    made from: image, weights and settings; `reduced` says what of the networks and views was left out to
+    keep --max-time. `run_weights` are the shares of the networks in a weighted mean, by folder; none where
+    all count alike. `gate` is the run that emptied slices, if there was one. `changes` are those by each step
+    of post-processing, by class; `check` are the slices to look at first, all classes together.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -74,12 +85,15 @@ class PredictionRecord(_RecordPart):
     reason: str = ""
     run: str = ""
     weights: str = ""
+    run_weights: dict[str, float] = {}
+    gate: GateRecord | None = None
     classes: tuple[ClassName, ...]
     fold_set: str = "other"
     seen: Seen
     chose_weights: bool = False
     unknown_weights: tuple[str, ...] = ()
     key: str = ""
+    reduced: str = ""
     source: tuple[str, ...] = ()
     image_hash: str = ""
     files: dict[PathInside, str] = {}
@@ -88,6 +102,14 @@ class PredictionRecord(_RecordPart):
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
     version: str = __version__
+
+    @property
+    def made_by(self) -> str:
+        """The runs, the shares of their networks where these differ, and the gate; "" where nobody knows."""
+        shares = ", ".join(f"{share:.3g}" for share in self.run_weights.values())
+        weights = f" (weights {shares})" if shares else ""
+        gate = f", slices gated by {self.gate.run}" if self.gate else ""
+        return f"{self.run}{weights}{gate}"
 
     @property
     def identity(self) -> ScanIdentity:
@@ -119,6 +141,16 @@ def gather_records(out: Path) -> None:
     """Collect all records below `out` into `predictions.json`."""
     values = [record.model_dump() for record in read_records(out)]
     write_json(out / RECORDS, values)
+
+
+def reduction_notes(records: Iterable[PredictionRecord]) -> Iterator[str]:
+    """The scans that were predicted by less than all networks and views, by what they were."""
+    scans: dict[str, list[str]] = {}
+    for record in records:
+        scans.setdefault(record.reduced, []).append(record.scan)
+    scans.pop("", None)
+    for reduced, names in scans.items():
+        yield f"{', '.join(names)}: by {reduced}, to keep --max-time; without it they are predicted anew"
 
 
 class Prediction(PredictionRecord):

@@ -5,9 +5,10 @@ whose logit is always 0 (`volseg.model.losses.terms`).
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,26 +57,57 @@ def _two_largest(sums: Sums) -> tuple[Sums, Sums]:
     return best, second
 
 
-class ProbabilityMaps:
-    """The probability of each class on the native grid, the mean of several passes over the scan.
+def pass_scales(weights: Sequence[float | Fraction], *, fine: bool = False) -> list[int]:
+    """The level of probability 1 in each pass, in proportion to its weight; together they fill 16 bits.
 
-    Planes are compressed. Classes fill little of a scan, so memory hardly grows with their number.
+    One pass alone has 8 bits, unless it is to be `fine`; the rounding of several adds up. Sums of fractions
+    are exact, so the scale of a pass does not depend on its place.
+    """
+    exact = [Fraction(weight) for weight in weights]
+    full, total = 255 if sum(map(bool, exact)) == 1 and not fine else 65535, sum(exact)
+    return [int(full * weight / total) for weight in exact]
+
+
+class ProbabilityMaps:
+    """The probability of each class on the native grid, the weighted mean of several passes over the scan.
+
+    `weights` has one number a pass; they need not add up to 1. `fine` keeps 16 bits of a single pass too.
+    `gate` are the maps of a run that gates slices, if there is one. Planes are compressed. Classes fill
+    little of a scan, so memory hardly grows with their number.
     """
 
-    def __init__(self, grid: NetworkGrid, *, exclusive: bool, passes: int = 1) -> None:
+    def __init__(
+        self,
+        grid: NetworkGrid,
+        *,
+        exclusive: bool,
+        weights: Sequence[float | Fraction] = (1,),
+        fine: bool = False,
+    ) -> None:
         self.grid = grid
         self.exclusive = exclusive
-        self.scale = 255 if passes == 1 else 65535 // passes
-        """The level of probability 1 in one pass; above 255 of several, whose rounding adds up."""
-        self.most = self.scale * passes
-        self._kind = np.uint8 if passes == 1 else np.uint16
-        self._rounded = np.rint(sigmoid_table(self.scale)).astype(self._kind)
+        self.scales = pass_scales(weights, fine=fine)
+        self.most = sum(self.scales)
+        self._kind = np.uint8 if self.most == 255 else np.uint16
         self._planes: dict[tuple[int, int], bytes] = {}
-        self._passes = passes
-        self._squares: dict[int, float] = {}
+        self._added = 0
+        self.gate: ProbabilityMaps | None = None
+        self._squares: dict[int, npt.NDArray[np.float64]] = {}
+
+    @classmethod
+    def weighted_mean(cls, maps: Sequence["ProbabilityMaps"], weights: Sequence[float]) -> "ProbabilityMaps":
+        """The mean of maps of one scan by weights, as if all their passes had been added to one."""
+        mean = cls(maps[0].grid, exclusive=maps[0].exclusive, weights=weights)
+        whole = cast("Box", tuple(slice(0, n) for n in mean.grid.oriented_shape))
+        for one, scale in zip(maps, mean.scales, strict=True):
+            for number, z, plane in one.planes():
+                levels = np.rint(plane * (scale / one.most)).astype(mean._kind)
+                mean._add_to_plane(number, z, levels, whole)
+            mean._added += 1
+        return mean
 
     def add_pass(self, layers: Iterable[tuple[int, Sums]], grid: NetworkGrid, box: Box) -> None:
-        """Add a pass over a box of a network's grid, in layers as `accumulate_windows` yields them."""
+        """Add the next pass over a box of a network's grid, in layers as `accumulate_windows` yields them."""
         inverse = InverseResampling(grid, box)
         last: Sums | None = None
         finished = inverse.box[2].start
@@ -90,16 +122,19 @@ class ProbabilityMaps:
             finished = native.stop
             if not inverse.changes_nothing:  # else a plane depends on no other
                 last = sums[..., -1:].copy()
+        self._added += 1
 
     def _add_native_planes(self, sums: Sums, begin: int, inverse: InverseResampling, native: slice) -> None:
         """Add native planes, from the planes of the box that they depend on."""
+        table = sigmoid_table(self.scales[self._added])
+        rounded = np.rint(table).astype(self._kind)
         if inverse.changes_nothing:
             sums = inverse.to_native(sums, begin, native)
         for number, margin in enumerate(decision_margins(sums, exclusive=self.exclusive)):
             if inverse.changes_nothing:  # a table of rounded levels is as good as one of probabilities
-                levels = self._rounded.take(margin.view(np.uint16), mode="clip")
+                levels = rounded.take(margin.view(np.uint16), mode="clip")
             else:
-                probability = sigmoid_table(self.scale).take(margin.view(np.uint16), mode="clip")
+                probability = table.take(margin.view(np.uint16), mode="clip")
                 resampled = inverse.to_native(probability, begin, native)
                 resampled += 0.5  # the nearest, once it is cut
                 levels = resampled.astype(self._kind)
@@ -113,9 +148,11 @@ class ProbabilityMaps:
         plane = self._stored_plane(number, z)
         if plane is None:
             plane = np.zeros(self.grid.oriented_shape[:2], self._kind)
-        if self._passes > 1:
-            flat = values.astype(np.float32).ravel() / self.scale
-            self._squares[number] = self._squares.get(number, 0.0) + float(flat @ flat)
+        scale = self.scales[self._added]
+        if len(self.scales) > 1 and scale:
+            flat = values.astype(np.float32).ravel() / scale
+            squares = self._squares.setdefault(number, np.zeros(len(self.scales)))
+            squares[self._added] += float(flat @ flat)
         plane[box[0], box[1]] += values
         self._planes[number, z] = isal_zlib.compress(plane.data, 0)
 
@@ -133,10 +170,20 @@ class ProbabilityMaps:
         """The soft Dice between two passes, over all pairs; None of a single pass, or of no probability.
 
         Of probabilities p and q it is 2 sum(pq) / (sum(p²) + sum(q²)), to which each pass's sum of p² is
-        enough beside the mean. `squares` is the sum of squares of the mean.
+        enough beside the mean; a pair counts by the product of its weights. `squares` is the sum of squares
+        of the mean.
         """
-        each = self._squares.get(number, 0.0)
-        return min(1.0, (self._passes**2 * squares - each) / ((self._passes - 1) * each)) if each else None
+        own = self._squares.get(number)
+        shares = np.array(self.scales) / self.most
+        both = 0.0 if own is None else float((shares * (1 - shares)) @ own)
+        return min(1.0, (squares - float(shares**2 @ own)) / both) if own is not None and both else None
+
+    def planes(self) -> Iterator[tuple[int, int, Levels]]:
+        """Each plane that anything was added to: its class, its place and its levels (X, Y), up to `most`."""
+        for number, z in self._planes:
+            plane = self._stored_plane(number, z)
+            if plane is not None:
+                yield number, z, plane
 
     def _stored_plane(self, number: int, z: int) -> Levels | None:
         from isal import isal_zlib

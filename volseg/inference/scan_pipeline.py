@@ -18,21 +18,24 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import prediction_folder
-from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.confidence.review import ScanReview, intensity_levels
 from volseg.inference.earlier_prediction import EarlierPrediction
-from volseg.inference.ensemble import Ensemble, LoadedEnsemble
+from volseg.inference.ensemble import Ensemble
 from volseg.inference.input_paths import channels_problem
 from volseg.inference.memory_budget import MemoryBudget, resident_bytes
+from volseg.inference.opening import gate_record
 from volseg.inference.prediction_folder import MASK, PROBABILITY, RLE, PredictionRecord
 from volseg.inference.predictor import Changes, Mask
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_sources import ScanSource
+from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
+from volseg.model.engines.device_errors import device_errors
 from volseg.system import processes
 from volseg.system.files import PREFIX, file_sha256, readable_write_errors
 from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
+LESS_MEMORY = "end what else takes memory, or say by --max-memory what predicting may take"
 MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check"}
 """What a record says of a scan's masks; it stays as long as they do."""
 
@@ -46,11 +49,12 @@ class ScanState:
 
     source: ScanSource
     earlier: EarlierPrediction
+    effort: Effort
     owns_folder: bool = False
     identity: ScanIdentity = field(init=False)
     seconds: StepTimer = field(default_factory=StepTimer)
     channels: Sequence[Volume] = ()
-    key: str = ""
+    digest: str = ""
     maps: ProbabilityMaps = field(init=False)
     changes: Changes = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -73,21 +77,27 @@ class ScanState:
 
 @dataclass(frozen=True)
 class ScanPipeline:
-    """The runs, their networks as they were loaded, and how and whereto the options say to predict.
+    """The runs, what they can be made to predict by, and how and whereto the options say to predict.
 
-    `kept` has a line for each scan whose masks were corrected by hand, and so are not replaced.
+    `efforts` are all networks and views and, where there is a limit of time, ever fewer of them. `kept` has a
+    line for each scan whose masks were corrected by hand, and so are not replaced.
     """
 
     ensemble: Ensemble
-    loaded: LoadedEnsemble
+    efforts: tuple[Effort, ...]
     budget: MemoryBudget
     options: InferArguments
-    known_classes: KnownClasses = field(default_factory=KnownClasses)
+    limit: TimeLimit | None = None
     kept: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def with_loaded_networks(cls, ensemble: Ensemble, options: InferArguments) -> "ScanPipeline":
-        """The pipeline of an ensemble whose networks are loaded within the memory that is allowed."""
+    def with_loaded_networks(
+        cls, ensemble: Ensemble, options: InferArguments, sources: Sequence[ScanSource], start: float
+    ) -> "ScanPipeline":
+        """The pipeline of an ensemble whose networks are loaded within the memory that is allowed.
+
+        The time for all scans, where it is limited, runs from `start`.
+        """
         limit, channels = options.max_memory, len(ensemble.facts.channels)
         before = resident_bytes()
         loaded = ensemble.load(options, at_once=None if limit is None else 1)
@@ -95,9 +105,11 @@ class ScanPipeline:
         if limit is not None and 2 * budget.loaded - before < limit / 2:  # room for more windows
             loaded = ensemble.load(options)
             budget = MemoryBudget.for_predictor(loaded.predictor, channels, limit)
-        return cls(
-            ensemble, loaded, budget, options, KnownClasses.of_ensemble(ensemble, loaded.predictor.views)
-        )
+        if options.max_seconds is None:
+            return cls(ensemble, (Effort.of(loaded),), budget, options)
+        efforts = possible_efforts(loaded)
+        time_limit = TimeLimit(efforts, sources, start, options.max_seconds)
+        return cls(ensemble, efforts, budget, options, time_limit)
 
     def has_room_beside(self, scan: ScanState) -> bool:
         """Whether the next scan may be read, and the last one written, while this one is predicted."""
@@ -107,7 +119,8 @@ class ScanPipeline:
         """Read a scan, unless its masks are there already; then it has its record."""
         names = [file for name in self.ensemble.facts.classes for file in self._class_files(name)]
         files = (*names, RLE) if source.slices else names
-        scan = ScanState(source, EarlierPrediction.find_in(self.options.out / source.name, files))
+        earlier = EarlierPrediction.find_in(self.options.out / source.name, files)
+        scan = ScanState(source, earlier, self.efforts[0])
         if not self.options.force:
             scan.earlier.refuse_foreign_masks()
         return self._attempt_step(scan, self._read_channels)
@@ -133,7 +146,8 @@ class ScanPipeline:
         """A scan after a step; one that fails gets a record that says why."""
         try:
             if scan.record is None:
-                step(scan)
+                with device_errors(None, LESS_MEMORY):
+                    step(scan)
         except OutputError:
             raise
         except (UserError, MemoryError, RuntimeError, ValueError, TypeError, OSError) as error:
@@ -159,7 +173,10 @@ class ScanPipeline:
             names = self.ensemble.facts.channels
             if len(scan.channels) != len(names):
                 raise UserError(channels_problem(len(scan.channels), names))
-            scan.key, scan.identity = self._prediction_key(scan), scan.source.identity(scan.channels)
+            scan.digest, scan.identity = (
+                scan.source.digest(scan.channels),
+                scan.source.identity(scan.channels),
+            )
         if not self.options.force:
             if scan.conflict:
                 raise UserError(scan.conflict)
@@ -167,14 +184,16 @@ class ScanPipeline:
                 scan.record, self.kept[scan.source.name] = scan.earlier.keep_corrected()
                 return
         scan.owns_folder = True
-        old = scan.earlier.reusable_record(scan.key)
-        if old is None:
-            scan.earlier.remove()
-            self._record_stop(scan)
-        else:
-            log.info("%s: unchanged, not done again", scan.source.name)
-            fields = {name: getattr(old, name) for name in MASK_FIELDS}
-            scan.record = self._make_record(scan, status="done", key=scan.key, **fields)
+        for effort in self.efforts:  # an earlier call under the same limit may have used any of them
+            scan.effort, key = effort, self._prediction_key(scan, effort)
+            if old := scan.earlier.reusable_record(key):
+                log.info("%s: unchanged, not done again", scan.source.name)
+                fields = {name: getattr(old, name) for name in MASK_FIELDS}
+                scan.record = self._make_record(scan, status="done", key=key, **fields)
+                return
+        scan.effort = self.efforts[0]
+        scan.earlier.remove()
+        self._record_stop(scan)
 
     def _record_stop(self, scan: ScanState) -> None:
         """Write the record of a scan that is stopped here, with the files that it has so far."""
@@ -194,13 +213,13 @@ class ScanPipeline:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _prediction_key(self, scan: ScanState) -> str:
+    def _prediction_key(self, scan: ScanState, effort: Effort) -> str:
         """SHA-256 of the JSON of all that a scan's masks and record depend on."""
-        known = self.known_classes
+        known = effort.known_classes
         calibration = {name: organ.model_dump() for name, organ in known.organs.items()} or None
         inputs = {
-            "image": scan.source.digest(scan.channels),
-            "settings": self.loaded.settings,
+            "image": scan.digest,
+            "settings": effort.loaded.settings,
             "probabilities": self.options.save_probabilities,
             "calibration": [calibration, known.problem] if known.problem else calibration,
         }
@@ -208,14 +227,15 @@ class ScanPipeline:
 
     def _predict_maps(self, scan: ScanState) -> None:
         self.budget.check_scan(scan.channels)
-        scan.maps = self.loaded.predictor.predict_probabilities(scan.channels, scan.seconds)
+        scan.effort = self.limit.choose(scan.source) if self.limit else scan.effort
+        scan.maps = scan.effort.loaded.predictor.predict_probabilities(scan.channels, scan.seconds)
 
     def _write_outputs(self, scan: ScanState) -> None:
         """Write a scan's masks and run-length codes, and make its record."""
         source, first, run = scan.source, scan.channels[0], self.ensemble.runs[0]
         with scan.seconds.step("review"):
             levels = intensity_levels(first.voxels, run.config.data.intensity)
-        review = ScanReview(self.known_classes, first, levels, source.slices)
+        review = ScanReview(scan.effort.known_classes, first, levels, source.slices)
         masks = self._write_masks(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:
@@ -226,13 +246,14 @@ class ScanPipeline:
                 deque(masks, maxlen=0)
         seconds = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
         fields = {"changes": scan.changes, "confidence": review.confidence, "check": review.slices_to_check}
-        scan.record = self._make_record(scan, status="done", key=scan.key, seconds=seconds, **fields)
+        key = self._prediction_key(scan, scan.effort)
+        scan.record = self._make_record(scan, status="done", key=key, seconds=seconds, **fields)
 
     def _write_masks(self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview) -> Iterator[Mask]:
         """Each class's mask (X, Y, Z), as soon as its files are written."""
         first, cleaning = scan.channels[0], StepTimer()
         most = self.budget.largest_box_voxels(scan.channels)
-        cleaned = self.loaded.predictor.postprocess_masks(
+        cleaned = scan.effort.loaded.predictor.postprocess_masks(
             maps, first, cleaning, most=most, changes=scan.changes
         )
         if self.has_room_beside(scan):
@@ -251,19 +272,22 @@ class ScanPipeline:
         scan.seconds.add(cleaning)
 
     def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
-        source, identity = scan.source, scan.identity
-        trained_on = self.ensemble.trained_on.for_dataset((*source.beside, identity))
+        source, identity, ensemble = scan.source, scan.identity, scan.effort.loaded.ensemble
+        trained_on = ensemble.trained_on.for_dataset((*source.beside, identity))
         return PredictionRecord(
             scan=source.name,
             case=source.case,
             source=source.origin,
             image_hash=identity.image,
-            run=self.ensemble.name,
-            weights=self.ensemble.weights_digest,
-            classes=self.ensemble.facts.classes,
-            fold_set=self.ensemble.set_of(identity),
+            run=ensemble.name,
+            weights=ensemble.weights_digest,
+            run_weights=ensemble.weight_by_network,
+            gate=ensemble.gate and gate_record(ensemble.gate),
+            classes=ensemble.facts.classes,
+            fold_set=ensemble.set_of(identity),
             seen=trained_on.seen_in_training(identity),
             chose_weights=trained_on.chose_weights(identity),
             unknown_weights=trained_on.unknown,
+            reduced=scan.effort.reduced,
             **{"files": scan.files, **fields},
         )

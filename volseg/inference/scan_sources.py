@@ -3,9 +3,11 @@
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,15 @@ class ScanSource:
             log.warning("%s", odd.message)
         return channels
 
+    @cached_property
+    def voxels(self) -> int:
+        """The size of the image by its files' names and headers; 0 where these can't be read."""
+        try:
+            shape = self.scan.shape if self.scan else volume_files.read_header(self.paths[0]).shape
+        except UserError:
+            return 0  # it fails when it is read, and takes no time
+        return math.prod(shape)
+
     def identity(self, channels: Sequence[Volume]) -> ScanIdentity:
         """What tells the scan from others; without channels, of one that was not read, its names."""
         image = image_hash(channels) if channels else ""
@@ -83,7 +94,8 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
     """The scans that the options name.
 
     Raises:
-        UserError: an input that does not exist or can't be a scan's name, or nothing to predict.
+        UserError: an input that does not exist or can't be a scan's name, or nothing to predict in a
+            dataset that has scans.
     """
     if options.slice_mm is not None and not SMALLEST_MM <= options.slice_mm <= LARGEST_MM:
         raise UserError(f"--slice-mm: {options.slice_mm:g} is no distance of slices in mm, e.g. 3")
@@ -98,7 +110,7 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
     dataset = Dataset.load(options.data)
     ensemble.runs[0].check_classes(dataset.classes, options.data)
     samples = _select_samples(options, dataset, ensemble)
-    if not samples:
+    if dataset.samples and not samples:
         raise UserError(f"{options.data}: no scan in {options.split}; {_sets_hint(ensemble)}")
     beside = tuple(sample.identity for sample in dataset.samples)
     return [

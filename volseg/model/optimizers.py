@@ -26,7 +26,11 @@ class AdamW(Section):
     decay: Literal["cosine", "polynomial"] = "cosine"
 
     def build(self, parameters: "Iterable[nn.Parameter]") -> "Optimizer":
-        """The optimizer; `rate` sets its learning rate before each step."""
+        """The optimizer; `rate` sets its learning rate before each step.
+
+        Its `step` changes nothing where its attribute `found_inf`, a tensor on the device, is 1, as that of
+        torch's fused optimizers: so nobody has to wait for the device to know.
+        """
         import torch
 
         return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from volseg.arguments import NetworkName
 from volseg.formatting import format_size
-from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
+from volseg.model.networks import DynUNet, MedNeXt, Network, ResEnc, SegResNet, SwinUNETR, UNet, UNet25D
 from volseg.model.networks.strides import Stride
 from volseg.schema import Size, Spacing
 
@@ -16,7 +16,12 @@ DEEPEST = 5  # halvings at most
 WIDEST = 10  # channels double from level to level up to this multiple of the first (320 of 32 in nnU-Net)
 BATCH, LARGEST_BATCH = 2, 16
 """Patches in a batch at least and at most: patches shrink before a batch has less than BATCH."""
+BATCH_SHARE = 0.05  # share of all voxels that a batch of more patches has at most (nnU-Net's rule)
 SMALLEST = 16  # voxels of a patch's shortest axis at least
+MOST_ELEMENTS = 2**31 - 1
+"""Elements of the largest tensor of a step: no kernel needs 64-bit indices, little tested on GPUs."""
+SWIN_HEADS, SWIN_WINDOW = 3, 7
+"""A SwinUNETR's first blocks: heads, and tokens of a window along an axis; a token has 2 voxels."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,17 @@ class NetworkDesign:
     def batch_voxels(self) -> int:
         """The voxels of a batch."""
         return self.batch * math.prod(self.patch)
+
+    @property
+    def most_elements(self) -> int:
+        """Elements of the largest tensor of a step at most: a decoder's two branches joined, or attention."""
+        if isinstance(self.network, SwinUNETR):
+            windows = math.prod(-(-n // (2 * SWIN_WINDOW)) for n in self.patch)
+            scores = SWIN_HEADS * SWIN_WINDOW**6 * windows * self.batch
+            return max(scores, 2 * self.network.feature_size * self.batch_voxels)
+        if isinstance(self.network, MedNeXt):  # the last block on the way up widens twice the channels
+            return 2 * self.network.expansion[0] * self.network.filters * self.batch_voxels
+        return 2 * _first_width(self.network) * self.batch_voxels
 
     def __str__(self) -> str:
         return f"{self.batch} x {format_size(self.patch)}"
@@ -56,6 +72,21 @@ def level_strides(patch: Sequence[int], spacing_mm: Spacing) -> tuple[Stride, ..
     return tuple(strides)
 
 
+def level_kernels(spacing_mm: Spacing, strides: Sequence[Stride]) -> tuple[Stride, ...]:
+    """The voxels of the kernel along each axis (x, y, z) at each level, the finest first.
+
+    An axis has kernels of 1 as long as its spacing is ALIKE times the finest or more, and of 3 from then on.
+    """
+    spacing, kernel = list(spacing_mm), [1, 1, 1]
+    kernels: list[Stride] = []
+    for stride in ((1, 1, 1), *strides):
+        spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]
+        finest = min(spacing)
+        x, y, z = kernel = [3 if mm < ALIKE * finest else k for mm, k in zip(spacing, kernel, strict=True)]
+        kernels.append((x, y, z))
+    return tuple(kernels)
+
+
 def design_network(
     kind: NetworkName, size: Sequence[int], spacing_mm: Spacing, *, narrow: bool
 ) -> NetworkDesign:
@@ -65,6 +96,7 @@ def design_network(
     """
     network = _build_network(kind, size, spacing_mm, narrow=narrow)
     x, y, z = (-(-n // s) * s for n, s in zip(size, network.stride, strict=True))
+    z = max(z, 2 * network.reach[2] + 1)
     patch = (x, y, z)
     if patch == network.stride:  # one voxel would be left at the deepest level
         patch = (2 * x, 2 * y, 2 * z)
@@ -76,8 +108,9 @@ def candidate_designs(
 ) -> list[NetworkDesign]:
     """Designs from large to small: batches of full scans (`shape`), then of ever smaller patches.
 
-    A batch of more than BATCH patches has at most `most` voxels. A patch shrinks along the axis that
-    covers most of the scan, by its network's stride.
+    A batch of more than BATCH patches has at most `most` voxels, and no tensor of a step more than
+    MOST_ELEMENTS elements. A patch shrinks along the axis that covers most of the scan, by its network's
+    stride.
     """
     full = design_network(kind, shape, spacing_mm, narrow=narrow)
     batches = range(min(most // math.prod(full.patch), LARGEST_BATCH), BATCH, -1)
@@ -86,7 +119,7 @@ def candidate_designs(
         designs[-1], shape, lambda size: design_network(kind, size, spacing_mm, narrow=narrow)
     ):
         designs.append(smaller)
-    return designs
+    return [design for design in designs if design.most_elements <= MOST_ELEMENTS] or designs[-1:]
 
 
 def _next_smaller(
@@ -104,18 +137,41 @@ def _next_smaller(
     return None
 
 
+def _first_width(network: UNet | DynUNet | ResEnc | SegResNet | UNet25D) -> int:
+    """The channels of a network's first level, or before its last."""
+    if isinstance(network, UNet25D):
+        return network.decoder[-2]
+    if isinstance(network, SegResNet):
+        return network.filters
+    return network.channels[0] if isinstance(network, UNet) else network.filters[0]
+
+
 def _build_network(kind: NetworkName, patch: Sequence[int], spacing_mm: Spacing, *, narrow: bool) -> Network:
-    """The network for a patch: UNet and DynUNet by `level_strides`, the others halve all axes together."""
+    """The network for a patch: U-Nets like nnU-Net's by `level_strides`, the others halve axes together."""
     width = 1 if narrow else 2
-    strides = level_strides(patch, spacing_mm)
-    strides += ((1, 1, 1),) * ((2 if kind == "dynunet" else 1) - len(strides))
-    channels = tuple(16 * width * min(2**level, WIDEST) for level in range(len(strides) + 1))
-    if kind == "unet":
-        return UNet(channels=channels, strides=strides)
-    if kind == "dynunet":
-        return DynUNet(filters=channels, strides=strides)
+    if kind in ("unet", "dynunet", "resenc"):
+        return _build_like_nnunet(kind, patch, spacing_mm, width=16 * width)
+    if kind == "mednext":
+        return MedNeXt(filters=16 * width)
+    if kind == "unet25d":
+        a, b, c, d, e = (8 * width * 2**level for level in (4, 3, 2, 1, 0))
+        return UNet25D(decoder=(a, b, c, d, e))
     if kind == "swinunetr":
         return SwinUNETR(feature_size=12 * width)
     blocks = (1, 2, 2, 4)
     halvings = max(1, min(len(blocks) - 1, int(math.log2(max(2, min(patch) * 2 / HALVED)))))
     return SegResNet(filters=8 * width, blocks_down=blocks[: halvings + 1])
+
+
+def _build_like_nnunet(
+    kind: NetworkName, patch: Sequence[int], spacing_mm: Spacing, *, width: int
+) -> UNet | DynUNet | ResEnc:
+    """A U-Net with `width` channels in its first level and strides of each axis by itself."""
+    strides = level_strides(patch, spacing_mm)
+    strides += ((1, 1, 1),) * ((1 if kind == "unet" else 2) - len(strides))
+    channels = tuple(width * min(2**level, WIDEST) for level in range(len(strides) + 1))
+    if kind == "unet":
+        return UNet(channels=channels, strides=strides)
+    if kind == "dynunet":
+        return DynUNet(filters=channels, strides=strides)
+    return ResEnc(filters=channels, strides=strides, kernels=level_kernels(spacing_mm, strides))

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.config import commented_yaml
-from volseg.formatting import format_bytes, format_duration, format_size
-from volseg.planning.plan import STEP_SECONDS, TrainingPlan
-from volseg.planning.tables import busy_note, epoch_text, memory_text, run_text
+from volseg.formatting import format_bytes, format_count, format_duration, format_size
+from volseg.planning.design_trials import STEP_SECONDS
+from volseg.planning.grid_choice import choice_table
+from volseg.planning.plan import TrainingPlan
+from volseg.planning.tables import epoch_text, memory_text, run_text, source_text
 from volseg.runs.config_files import step_lines
 
 
@@ -19,14 +21,14 @@ def plan_yaml(plan: TrainingPlan, data: Path, out: Path | None) -> str:
 def _header_lines(plan: TrainingPlan, data: Path, out: Path | None) -> Iterator[str]:
     """The comment above a planned config: its dataset, command, budget, and estimated time and memory."""
     estimate, measured = plan.estimate, plan.estimate.measurements
-    file = out or Path("PLAN.yaml")
+    file, source = out or Path("PLAN.yaml"), source_text(estimate)
     yield f"{plan.config.network.name} for {plan.statistics.name}, planned by volseg plan."
     limit = f" --max-time {plan.budget.seconds:g}s" if plan.budget.seconds else ""
     yield f"  volseg train {file} --data {data}{limit}"
     yield (
         f"Dataset: {len(plan.statistics.scans)} scans of {plan.statistics.cases} cases, "
         f"{plan.statistics.labelled} labelled; classes: {', '.join(plan.statistics.classes)}; "
-        f"the median scan has {format_size(plan.target.shape)} voxels on the network's grid."
+        f"the median scan has {format_size(plan.grids.chosen.grid.shape)} voxels on the network's grid."
     )
     yield (
         f"Budget: {plan.budget.description}; a tenth of it is left free. "
@@ -38,13 +40,27 @@ def _header_lines(plan: TrainingPlan, data: Path, out: Path | None) -> Iterator[
             "more steps of a smaller patch learn more in the same time."
         )
     yield (
-        f"Measured in {measured.steps} steps on {measured.device}{busy_note()}: "
+        f"{source[:1].upper()}{source[1:]}: "
         f"{measured.step_seconds:.3g} s a step, {epoch_text(estimate)} with validation, "
         f"{run_text(estimate, None)}."
     )
     yield f"Memory: {memory_text(estimate)}."
-    if measured.gpu_memory is not None:
-        yield f"GPU memory: {format_bytes(measured.gpu_memory)} at the peak."
+    yield from _grid_lines(plan)
+    if estimate.gpu_memory is not None:
+        yield f"GPU memory: {format_bytes(estimate.gpu_memory)} at the peak."
+
+
+def _grid_lines(plan: TrainingPlan) -> Iterator[str]:
+    """The grids that were compared, and what the labels of each class lose by the chosen one."""
+    chosen, count = plan.grids.chosen, plan.grids.chosen.ceiling.scans
+    yield (
+        "Grids: ceiling is the Dice of labels taken to the grid and back, the most that a network can have "
+        f"({format_count(count, 'scan')}); a patch sees this share of the median scan; passes are over all "
+        "training voxels in the whole run; promise is a rule of thumb for how grids compare, no forecast."
+    )
+    yield from (f"  {line}" for line in choice_table(chosen, plan.grids.options))
+    classes = ", ".join(f"{name} {score:.3f}" for name, score in chosen.ceiling.classes.items())
+    yield f"Ceiling of each class on the chosen grid: {classes}."
 
 
 def _footer_lines(plan: TrainingPlan) -> Iterator[str]:
@@ -63,11 +79,14 @@ def plan_rows(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
     config, estimate, measured = plan.config, plan.estimate, plan.estimate.measurements
     yield "dataset", f"{plan.statistics.name}: {plan.statistics.labelled} labelled scans"
     yield "budget", plan.budget.description
-    yield "grid", f"{' x '.join(f'{mm:g}' for mm in plan.target.spacing_mm)} mm: {plan.target.reason}"
+    yield "grids", "\n".join(choice_table(plan.grids.chosen, plan.grids.options))
+    yield "grid", f"{plan.grids.chosen.grid.spacing_text} mm: {plan.reasons['data.spacing_mm']}"
     yield "network", f"{config.network.name}, {measured.parameters / 1e6:.2f} million parameters"
     yield "patch", f"{format_size(config.train.patch)}: {plan.reasons['train.patch']}"
     yield "batch", f"{config.train.batch}: {plan.reasons['train.batch']}"
-    yield "a step", f"{measured.step_seconds:.3g} s on {measured.device}{busy_note()}"
+    yield "a step", f"{measured.step_seconds:.3g} s, {source_text(estimate)}"
     yield "an epoch", epoch_text(estimate)
     yield "the run", run_text(estimate, None)
     yield "memory", memory_text(estimate)
+    if estimate.gpu_memory is not None:
+        yield "GPU memory", f"{format_bytes(estimate.gpu_memory)} at the peak"

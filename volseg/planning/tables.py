@@ -17,12 +17,15 @@ def estimate_rows(estimate: ResourceEstimate, limit: float | None = None) -> Ite
     config, facts, measured = estimate.config, estimate.scans.facts, estimate.measurements
     validation = len(facts.unseen_cases) + len(facts.later_days)
     yield "dataset", f"{facts.dataset}: {', '.join(facts.classes)}"
-    yield "scans", f"fold {facts.fold}: {len(facts.train)} to train on, {validation} kept apart"
+    yield (
+        "scans",
+        f"fold {facts.fold}: {len(facts.train) + len(facts.taught)} to train on, {validation} kept apart",
+    )
     yield "network", f"{config.network.name}, {measured.parameters / 1e6:.2f} million parameters"
     patch = f"{config.train.batch} of {format_size(config.train.patch)}"
     covered = f"{estimate.patch_coverage:.0%} of a scan of {format_size(measured.shape)}"
     yield "patches", f"{patch} a step; one covers {covered}"
-    yield "measured", f"{measured.steps} steps on {measured.device}{busy_note()}"
+    yield "seconds", source_text(estimate)
     yield "a step", f"{measured.step_seconds:.3g} s"
     yield (
         "an epoch",
@@ -30,8 +33,8 @@ def estimate_rows(estimate: ResourceEstimate, limit: float | None = None) -> Ite
     )
     yield "the run", run_text(estimate, limit)
     yield "memory", memory_text(estimate)
-    if measured.gpu_memory is not None:
-        yield "GPU memory", f"{format_bytes(measured.gpu_memory)} at the peak"
+    if estimate.gpu_memory is not None:
+        yield "GPU memory", f"{format_bytes(estimate.gpu_memory)} at the peak"
 
 
 def key_value_table(rows: Iterable[tuple[str, str]]) -> "Table":
@@ -45,9 +48,20 @@ def key_value_table(rows: Iterable[tuple[str, str]]) -> "Table":
     return table
 
 
+def source_text(estimate: ResourceEstimate) -> str:
+    """Where an estimate's seconds and bytes are from."""
+    measured = estimate.measurements
+    if estimate.is_forecast:
+        return f"a forecast for {measured.device}; nothing was measured on it"
+    how = f"measured in {measured.steps} steps"
+    if not measured.steps:
+        how = "reckoned from trials of other patches, since no more of them would end soon,"
+    return f"{how} on {measured.device}{busy_note()}"
+
+
 def epoch_text(estimate: ResourceEstimate) -> str:
     """The time and steps of an epoch."""
-    return f"{format_duration(estimate.epoch_seconds)} for {estimate.config.train.epoch_steps} steps"
+    return f"{format_duration(estimate.epoch_seconds)} for {estimate.epoch_steps} steps"
 
 
 def run_text(estimate: ResourceEstimate, limit: float | None) -> str:
@@ -61,11 +75,10 @@ def run_text(estimate: ResourceEstimate, limit: float | None) -> str:
 
 def memory_text(estimate: ResourceEstimate) -> str:
     """The peak of main memory over all processes, and the cached scans' part of it."""
-    where = "the training process, which cuts its patches itself"
-    if estimate.workers:
-        where = f"the training process and {estimate.workers} that cut patches"
     scans = format_bytes(estimate.scans.cached.all)
-    return f"{format_bytes(estimate.peak_memory)} at the peak: {where}; {scans} are scans"
+    if estimate.is_forecast:
+        return f"main memory is not forecast; {scans} of it are scans"
+    return f"{format_bytes(estimate.peak_memory)} at the peak, of which {scans} are scans"
 
 
 def busy_note() -> str:

@@ -3,6 +3,7 @@
 Both follow from what `volseg prepare` has measured; only the window of a CT needs voxels.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ COARSE = 3.0
 """Ratio of spacings, and of numbers of voxels, from which on an axis is much coarser than the others."""
 AIR_HU = -500.0  # a value in HU that no MR scan has; in a CT, air is near -1000
 SCANS = 10  # scans whose labelled voxels give the window of a CT
+COARSENING = (1.25, 1.6, 2.0, 2.5, 3.2)
+"""Voxel sizes of coarser grids, as multiples of the finest axis of the first"""
+FEWEST = 16  # voxels along each axis that becomes coarser, at least
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,16 @@ class TargetGrid:
     spacing_mm: Spacing
     shape: tuple[int, int, int]
     reason: str
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of the median scan."""
+        return math.prod(self.shape)
+
+    @property
+    def spacing_text(self) -> str:
+        """The spacing, e.g. `1.5 x 1.5 x 3`."""
+        return " x ".join(f"{mm:g}" for mm in self.spacing_mm)
 
 
 def trainable_scans(statistics: DatasetStats) -> list[ScanStats]:
@@ -66,6 +80,24 @@ def choose_grid(scans: Sequence[ScanStats]) -> TargetGrid:
     sizes = np.median(shapes * spacings / (x, y, z), axis=0)
     i, j, k = (max(1, round(size)) for size in sizes.tolist())
     return TargetGrid((x, y, z), (i, j, k), reason)
+
+
+def coarser_grids(finest: TargetGrid) -> list[TargetGrid]:
+    """A grid and coarser ones: its finest axes first, until voxels are cubes, then all.
+
+    No axis becomes finer, and none that becomes coarser has fewer than FEWEST voxels.
+    """
+    grids = [finest]
+    for times in COARSENING:
+        least = times * min(finest.spacing_mm)
+        x, y, z = (max(mm, float(f"{least:.4g}")) for mm in finest.spacing_mm)
+        axes = zip(finest.shape, finest.spacing_mm, (x, y, z), strict=True)
+        i, j, k = (max(1, round(n * old / new)) for n, old, new in axes)
+        if any(n < FEWEST and n < old for n, old in zip((i, j, k), finest.shape, strict=True)):
+            break
+        reason = f"voxels of {least:.3g} mm or more where the scans' finest have {min(finest.spacing_mm):g}"
+        grids.append(TargetGrid((x, y, z), (i, j, k), reason))
+    return grids
 
 
 def is_ct(statistics: DatasetStats) -> bool:

@@ -1,44 +1,57 @@
 """A trial of a few training steps, in a process of its own so that its peak of memory can be measured.
 
 Run as `python -m volseg.planning.trial_training FOLDER`: it reads `order.json` there and writes
-`measurements.json`, or the text of a UserError to `mistake.txt`.
+`outcome.json`.
 """
 
 import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from volseg.arguments import TrainArguments
 from volseg.config.config import Config
 from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import NetworkGrid, NetworkInput
 from volseg.errors import UserError
 from volseg.inference.predictor import window_tiling
+from volseg.model.distributed import process_group
+from volseg.model.engines.device_errors import is_out_of_memory
 from volseg.runs.run import Run
 from volseg.runs.run_files import RunSplits
 from volseg.schema import Section
 from volseg.system.files import write_text
-from volseg.system.hardware import peak_memory
+from volseg.system.hardware import gpu_memory_in_use, peak_memory
 from volseg.training import loop, train
-from volseg.training.loop import Training
+from volseg.training.loading.device_scans import device_room
+from volseg.training.loading.loader import AHEAD, default_threads
+from volseg.training.training import Training
 
-ORDER, MEASUREMENTS, MISTAKE = "order.json", "measurements.json", "mistake.txt"
-WARM_UP, FEWEST, MOST = 2, 3, 40  # steps that are not measured, and the least and most that are
+ORDER, OUTCOME = "order.json", "outcome.json"
+WARM_UP, FEWEST, MOST = 2, 3, 40
+"""Steps that are not measured, and the least and most that are, besides those of `prefetched` batches."""
 SECONDS = 5.0  # seconds after which enough steps are measured
+STEPS = 10_000  # steps of a trial, were it not ended before
 
 
 class TrialOrder(Section):
-    """The config to try on some scans of a prepared dataset, of which `scan` has a usual size."""
+    """The config to try on some scans of a prepared dataset, of which `scan` has a usual size.
+
+    `device` is a name as `--device` takes it.
+    """
 
     config: Config
     data: Path
     facts: RunSplits
     scan: str
+    device: str | None = None
 
 
 class TrialMeasurements(Section):
@@ -46,7 +59,8 @@ class TrialMeasurements(Section):
 
     `shape` is that of a usual scan on the network's grid. Seconds are those of a step (waiting for data
     included), of the processor during a step (all threads), of loading the scans, of validation, and of
-    writing the epoch's files. `memory` is the peak of the main process, `gpu_memory` that of tensors.
+    writing the epoch's files. `memory` is the process's peak of main memory, `gpu_memory` that of a GPU's
+    with all that torch reserves and the CUDA context; `gpu_room` is what it has for packed scans.
     """
 
     device: str
@@ -60,6 +74,7 @@ class TrialMeasurements(Section):
     saving_seconds: float
     memory: int
     gpu_memory: int | None
+    gpu_room: int = 0
 
     @property
     def alone_seconds(self) -> float:
@@ -67,15 +82,32 @@ class TrialMeasurements(Section):
         return self.step_seconds if self.gpu_memory else min(self.step_seconds, self.processor_seconds)
 
 
+class TrialOutcome(Section):
+    """The measurements of a trial, or why there are none: a mistake of the user's, or too little memory."""
+
+    measurements: TrialMeasurements | None = None
+    mistake: str = ""
+    out_of_memory: bool = False
+
+
 def main(folder: Path) -> int:
     """Run the trial that is ordered in a folder; return the exit code."""
+    order = TrialOrder.model_validate_json((folder / ORDER).read_bytes())
+    outcome = try_order(order, folder / "run")
+    write_text(folder / OUTCOME, outcome.model_dump_json())
+    return 0 if outcome.measurements else 1
+
+
+def try_order(order: TrialOrder, folder: Path) -> TrialOutcome:
+    """What becomes of a trial whose run is written into `folder`."""
     try:
-        order = TrialOrder.model_validate_json((folder / ORDER).read_bytes())
-        write_text(folder / MEASUREMENTS, run_trial(order, folder / "run").model_dump_json())
-    except UserError as error:
-        write_text(folder / MISTAKE, str(error))
-        return 1
-    return 0
+        return TrialOutcome(measurements=run_trial(order, folder))
+    except Exception as error:
+        if is_out_of_memory(error):
+            return TrialOutcome(out_of_memory=True)
+        if isinstance(error, UserError):
+            return TrialOutcome(mistake=str(error))
+        raise
 
 
 def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
@@ -84,39 +116,71 @@ def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
     Raises:
         UserError: as training would.
     """
+    others = gpu_memory_in_use()
     run = Run.create(folder, _shortened_config(order.config), order.facts)
     dataset = Dataset.load(order.data)
-    training = train.build_training(run, dataset)
-    recorder = TrialRecorder()
+    training = train.build_training(run, dataset, TrainArguments(device=order.device))
+    device = training.stepper.device.device
+    room = device_room(device)
+    if torch.backends.cudnn.benchmark:  # else the search counts as a part of each validation
+        training.validation.warm_up()
+    recorder = TrialRecorder(wait=lambda: synchronize(device), prefetched=prefetched_batches(training))
     loop.train_until_done(recorder.attach_to(training))
     end, peak = time.monotonic(), peak_memory()
-    (first, cpu_first), (last, cpu_last) = recorder.steps[WARM_UP - 1], recorder.steps[-1]
-    steps = len(recorder.steps) - WARM_UP
     scan = dataset.image(dataset.select_samples(order.scan)[0])
     grid = NetworkGrid.from_volume(scan, order.config.data.spacing_mm)
     return TrialMeasurements(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
         shape=grid.shape,
-        steps=steps,
-        step_seconds=(last - first) / steps,
-        processor_seconds=(cpu_last - cpu_first) / steps,
+        steps=recorder.measured,
+        step_seconds=(recorder.end.wall - recorder.begin.wall) / recorder.measured,
+        processor_seconds=(recorder.end.processor - recorder.begin.processor) / recorder.measured,
         loading_seconds=_loading_seconds(run, dataset),
         validation_seconds=recorder.validated
-        - last
+        - recorder.end.wall
         + recorder.predicted * _extra_window_share(dataset, order),
         saving_seconds=end - recorder.validated,
         memory=peak,
-        gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        gpu_memory=gpu_peak(device, others) if device.type == "cuda" else None,
+        gpu_room=room,
     )
 
 
+def prefetched_batches(training: Training) -> int:
+    """The batches at most that are ready before they are asked for."""
+    threads = training.run.config.train.workers
+    if threads is None:
+        threads = default_threads(process_group.rank_cores(), gpu=training.stepper.device.is_cuda)
+    return AHEAD + 1 if threads else 0  # one of them on the device
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all work that was given to it; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def gpu_peak(gpu: torch.device, others: Mapping[str, int]) -> int:
+    """The peak of a GPU's memory in bytes: what torch reserved, and what it has besides.
+
+    That is the CUDA context with the kernels and the libraries' own memory: all that is in use now, less
+    torch's part and less what `others`, by UUID, used before. What is not known of others counts as ours.
+    """
+    free, total = torch.cuda.mem_get_info(gpu)
+    before = others.get(str(torch.cuda.get_device_properties(gpu).uuid), 0)
+    besides = total - free - torch.cuda.memory_reserved(gpu) - before
+    return torch.cuda.max_memory_reserved(gpu) + max(0, besides)
+
+
 def _shortened_config(config: Config) -> Config:
-    """The config with one epoch of few steps, windows that do not overlap, and no cache on disk.
+    """The config with one epoch, windows that do not overlap, and no cache on disk.
 
     Overlapping windows take as much memory, and time in proportion to their number.
     """
-    epoch = {"steps": WARM_UP + MOST, "epoch_steps": WARM_UP + MOST, "patience": None}
+    epoch = {"steps": STEPS, "epoch_steps": STEPS, "patience": None}
     update = {
         "data": config.data.model_copy(update={"cache": "memory"}),
         "train": config.train.model_copy(update=epoch),
@@ -129,60 +193,95 @@ def _extra_window_share(dataset: Dataset, order: TrialOrder) -> float:
     """The windows that the trial left out (since its own do not overlap), as a share of its own."""
     config, few, many = order.config, 0, 0
     for name in order.facts.unseen_cases:
-        sample = dataset.select_samples(name)[0]
-        channels = dataset.channels(sample)
+        channels = dataset.channels(dataset.select_samples(name)[0])
         view = NetworkInput.from_channels(channels, config.data.spacing_mm, config.data.intensity)
-        few += window_tiling(view, _shortened_config(config).inference, config.window).window_count
-        many += window_tiling(view, config.inference, config.window).window_count
+        window, reach = config.window, config.network.reach[2]
+        few += window_tiling(view, _shortened_config(config).inference, window, reach=reach).window_count
+        many += window_tiling(view, config.inference, window, reach=reach).window_count
     return many / few - 1 if few else 0.0
+
+
+class ClockTimes(NamedTuple):
+    """Seconds on the wall's clock and of the processor, of all threads, at one moment."""
+
+    wall: float = 0.0
+    processor: float = 0.0
+
+
+NEVER = ClockTimes()
 
 
 @dataclass
 class TrialRecorder:
-    """Wall-clock and processor time at the end of each step, and the time when validation ended.
+    """The times at the first and last measured step, and when validation ended.
 
-    `predicted` are the seconds of validation in which the network was at work.
+    Before a clock is read, `wait` waits until the device has done what it was given. Steps are measured
+    once the batches that may be `prefetched` are used up, and several times as many: a step that waits
+    for data shows. `predicted` are the seconds of validation in which the network was at work.
     """
 
-    steps: list[tuple[float, float]] = field(default_factory=list)
+    wait: Callable[[], object]
+    prefetched: int = 0
+    steps: int = 0
+    begin: ClockTimes = NEVER
+    end: ClockTimes = NEVER
     validated: float = 0.0
     predicted: float = 0.0
 
+    @property
+    def measured(self) -> int:
+        """The steps that are measured so far."""
+        return max(0, self.steps - WARM_UP - self.prefetched)
+
     def attach_to(self, training: Training) -> Training:
         """The training with this recorder as its hooks; it ends when enough steps are measured."""
-        training.state.validated_network.register_forward_pre_hook(self._on_forward_begin)
-        training.state.validated_network.register_forward_hook(self._on_forward_end)
+        self.time_predictions(training.validation.network)
 
         def on_step(_step: int, _loss: float) -> None:
-            if self._measure_step():
+            if self.measure_step():
                 training.clock.end()
 
         return replace(training, on_step=on_step, on_validation=self._on_validation)
 
-    def _measure_step(self) -> bool:
-        """Record the end of a step; whether enough are recorded."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.monotonic()
-        self.steps.append((now, time.process_time()))
-        return len(self.steps) >= WARM_UP + FEWEST and now - self.steps[WARM_UP - 1][0] > SECONDS
+    def time_predictions(self, network: nn.Module) -> None:
+        """Add up the seconds in which a network predicts, not those in which it is trained."""
+        network.register_forward_pre_hook(self._on_forward_begin)
+        network.register_forward_hook(self._on_forward_end)
+
+    def measure_step(self) -> bool:
+        """Take note of a step, told when the next is launched; whether enough are measured."""
+        if self.end != NEVER:
+            return True
+        self.steps += 1
+        if self.steps == WARM_UP + self.prefetched:
+            self.begin = self._read_clocks()
+        enough = self.measured >= FEWEST + 4 * self.prefetched
+        over = self.measured >= MOST or time.monotonic() - self.begin.wall > SECONDS
+        if enough and over:
+            self.end = self._read_clocks()
+        return enough and over
+
+    def _read_clocks(self) -> ClockTimes:
+        self.wait()
+        return ClockTimes(time.monotonic(), time.process_time())
 
     def _on_validation(self, _scores: dict[str, float]) -> None:
+        self.wait()
         self.validated = time.monotonic()
 
     def _on_forward_begin(self, network: nn.Module, *_: object) -> None:
         if not network.training:
-            self.predicted -= time.monotonic()
+            self.predicted -= self._read_clocks().wall
 
     def _on_forward_end(self, network: nn.Module, *_: object) -> None:
         if not network.training:
-            self.predicted += time.monotonic()
+            self.predicted += self._read_clocks().wall
 
 
 def _loading_seconds(run: Run, dataset: Dataset) -> float:
     """Seconds to load the scans, without the import of libraries."""
     began = time.monotonic()
-    train.cached_patches(run, dataset)
+    train.cached_patches(run, dataset, torch.device("cpu"))
     return time.monotonic() - began
 
 
@@ -190,7 +289,7 @@ def _exit_with_parent() -> None:
     """End this process as soon as its parent has ended, which closes the pipe to stdin."""
 
     def wait() -> None:
-        os.read(0, 1)  # not sys.stdin: its lock would be held for ever in forked workers
+        os.read(0, 1)  # not sys.stdin, whose lock others may want
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

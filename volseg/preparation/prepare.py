@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from volseg.arguments import PrepareArguments
-from volseg.data.dataset import FILE, Dataset, DatasetInfo
+from volseg.data.dataset import FILE, Dataset, DatasetInfo, FailedScan
 from volseg.data.layouts import GITract, Layout, Nifti, RawDataset
 from volseg.data.layouts.findings import (
     SEVERITIES,
@@ -19,7 +19,7 @@ from volseg.data.layouts.findings import (
     note_finding,
     scan_failures,
 )
-from volseg.data.layouts.raw_dataset import RawScan
+from volseg.data.layouts.raw_dataset import RawScan, UnusableScan
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import first_few, natural_key
 from volseg.preparation import checks, records, scan_writer
@@ -51,6 +51,11 @@ class PreparationResult:
     def problems(self) -> tuple[str, ...]:
         """The errors of the dataset as a whole."""
         return dataset_faults(self.findings)
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether the whole dataset has an error, or no scan is without one."""
+        return bool(self.problems or (self.failures and not self.scans))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -96,8 +101,9 @@ def prepare(
             return result
         _raise_on_faults(result, strict=options.strict)
     problems = dataset_faults(raw.findings)
-    if problems or not raw.scans:
-        raise UserError.from_problems([*problems, *_failure_lines(scan_failures(raw.findings))])
+    failures = scan_failures(raw.findings)
+    if problems or (failures and not raw.scans):
+        raise UserError.from_problems([*problems, *_failure_lines(failures)])
     with records.lock_dataset(options.out, {path.parent for scan in raw.scans for path in scan.files}):
         outcomes = _write_scans(raw.scans, plan, options=options, on_scan=on_scan)
         result = _preparation_result(raw, outcomes, excluded, out=options.out)
@@ -134,7 +140,7 @@ def _excluded_scans(raw: RawDataset, names: Sequence[str]) -> tuple[frozenset[st
         UserError: names that match no scan and no case.
     """
     cases = {scan.name: scan.case for scan in raw.scans}
-    cases |= raw.unusable
+    cases |= {name: one.case for name, one in raw.unusable.items()}
     known = dict.fromkeys([*cases.values(), *cases])
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -156,7 +162,7 @@ def _excluded_scans(raw: RawDataset, names: Sequence[str]) -> tuple[frozenset[st
 
 def _raise_on_faults(result: PreparationResult, *, strict: bool) -> None:
     """Stop at errors of the whole dataset, and if no scan is without one, or with `strict` if any has one."""
-    if result.problems or not result.scans or (strict and result.failures):
+    if result.is_unusable or (strict and result.failures):
         raise UserError.from_problems([*result.problems, *_failure_lines(result.failures)])
 
 
@@ -238,8 +244,18 @@ def _save_dataset(
         exclusive=raw.exclusive,
         channels=raw.channels,
         samples=tuple(one.model_copy(update={"excluded": one.name in result.excluded}) for one in samples),
+        failed=tuple(_failed_scans(result, raw)),
     )
     dataset = Dataset(result.out, facts)
     path = result.out / FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != dataset.to_json():
         dataset.save()
+
+
+def _failed_scans(result: PreparationResult, raw: RawDataset) -> Iterator[FailedScan]:
+    """The scans with errors, with their part and slices."""
+    known = {scan.name: UnusableScan(scan.case, scan.part, scan.numbers) for scan in raw.scans}
+    known |= raw.unusable
+    for name, reason in result.failures:
+        scan = known[name]
+        yield FailedScan(name=name, part=scan.part, reason=reason, slices=scan.numbers)

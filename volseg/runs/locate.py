@@ -1,5 +1,6 @@
 """Search of runs on disk by name or path."""
 
+import math
 from pathlib import Path
 
 from volseg.arguments import RUNS
@@ -36,6 +37,31 @@ def run_label(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}" if is_fold else folder.name
 
 
+def split_weight(text: str) -> tuple[str, float | None]:
+    """A run's name, and the weight behind its last "=": `a=0.6` is run a by 0.6.
+
+    Where the whole text names a run or a folder, it is the name, and there is no weight.
+
+    Raises:
+        UserError: behind a run's name no number above 0.
+    """
+    name, equals, given = text.rpartition("=")
+    if not (equals and name) or _named_folder(text):
+        return text, None
+    try:
+        weight = float(given)
+    except ValueError:
+        if not _named_folder(name):
+            return text, None
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UserError(
+            f"--run {text}: {given or 'nothing'} is no weight; give a number above 0, as in {name}=0.6, or "
+            "leave out a run that is to count for nothing"
+        )
+    return name, weight
+
+
 def find_run(name: str | None) -> Path:
     """The folder of a run: a name under `runs/`, a path, or (None) the newest with weights.
 
@@ -49,10 +75,16 @@ def find_run(name: str | None) -> Path:
         if newest is None or not times[newest]:
             raise UserError(f"{RUNS}: no finished run; make one with `volseg train configs/unet.yaml`")
         return newest
-    for folder in (known.get(name), Path(name), RUNS / name):  # the last finds NAME/fold0
-        if folder and folder.is_dir():
-            return folder
+    if folder := _named_folder(name):
+        return folder
     raise UserError(f"{name}: no such run under {RUNS} and no such folder{nearest_hint(name, known)}")
+
+
+def _named_folder(name: str) -> Path | None:
+    """The folder of this name under `runs/` (NAME/fold0 too), or of this path; None where there is none."""
+    is_plain = Path(name).name == name != ".."
+    places = (*([RUNS / name] if is_plain else []), Path(name), RUNS / name)
+    return next((place for place in places if place.is_dir()), None)
 
 
 def _last_written(folder: Path) -> float:

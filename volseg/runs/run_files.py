@@ -1,7 +1,7 @@
 """The files of a run's folder, and the content of those that hold for all its stages."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -15,10 +15,11 @@ from volseg.system.json_files import JsonFile
 
 
 class FileChecksums(Section):
-    """Checksums of the files of a prepared scan's image and of its labels."""
+    """Checksums of the files of a prepared scan's image, of its labels and of its teacher's maps."""
 
     image: str
     labels: str = ""
+    teacher: str = ""
 
 
 class NetworkFile(JsonFile):
@@ -48,8 +49,10 @@ BEST, LAST = "best.safetensors", "last.pt"
 CONFIG, SPLITS, METRICS = config_files.CONFIG, "splits.json", "metrics.csv"
 CALIBRATION = "calibration.json"
 TUNE = "tune.json"
+ENSEMBLES = "ensembles.json"
 WEIGHTS = "weights.json"
-VALIDATION = ("unseen_cases", "later_days")
+ValidationSet = Literal["unseen_cases", "later_days"]
+VALIDATION: tuple[ValidationSet, ...] = ("unseen_cases", "later_days")
 """The sets by whose scores the best weights are chosen."""
 SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
 """In order of what training saw, the most first."""
@@ -58,7 +61,8 @@ SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
 class RunSplits(JsonFile):
     """The content of `splits.json`: the dataset's name, classes and channels, and the scans of each set.
 
-    `cases`, `images` (hashes, see `image_identity`) and `files` (checksums of image and labels) are by scan.
+    `taught` are scans without labels that were learned from a teacher alone.
+    `cases`, `images` (hashes, see `image_identity`) and `files` (checksums) are by scan.
     `inherited` is what went into the weights that training began with, `slice_mm` the distance of slices
     where all scans came from slices of one distance. Runs of earlier versions lack these.
     """
@@ -73,6 +77,7 @@ class RunSplits(JsonFile):
     unseen_cases: tuple[ScanName, ...] = ()
     later_days: tuple[ScanName, ...] = ()
     hold_out: tuple[ScanName, ...] = ()
+    taught: tuple[ScanName, ...] = ()
     cases: dict[ScanName, ScanName] = Field(default_factory=dict)
     images: dict[ScanName, str] = Field(default_factory=dict)
     files: dict[ScanName, FileChecksums] = Field(default_factory=dict)
@@ -99,8 +104,8 @@ class RunSplits(JsonFile):
 
         Without validation the last weights are kept, and no scan chose them.
         """
-        own = TrainedOn(fitted=tuple(map(self.identity_of, self.train)), chose=self.validation_scans)
-        return own + (self.inherited or TrainedOn())
+        fitted = tuple(map(self.identity_of, (*self.train, *self.taught)))
+        return TrainedOn(fitted=fitted, chose=self.validation_scans) + (self.inherited or TrainedOn())
 
     @property
     def validation_scans(self) -> tuple[ScanIdentity, ...]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -53,16 +54,6 @@ def free_memory() -> int:
     return max(0, min(available, limit - used))
 
 
-def out_of_memory_kills() -> int | None:
-    """Processes that the system has killed for lack of memory so far; None if unknown."""
-    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
-        if path.is_file():
-            counts = dict(line.split() for line in path.read_text().splitlines())
-            if "oom_kill" in counts:
-                return int(counts["oom_kill"])
-    return None
-
-
 def peak_memory() -> int:
     """The peak of this process's memory in bytes.
 
@@ -101,6 +92,16 @@ def has_gpu() -> bool:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none")
     known = any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/kfd", "/dev/dxg"))
     return not hidden and (known or shutil.which("nvidia-smi") is not None)
+
+
+def gpu_memory_in_use() -> dict[str, int]:
+    """Bytes in use on each GPU by its UUID, as nvidia-smi tells, which leaves no trace there; else empty."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    query = ["nvidia-smi", "--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    rows = [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
+    return {uuid.removeprefix("GPU-"): int(mib) * 2**20 for uuid, mib in rows if mib.isdecimal()}
 
 
 def _cgroup_cores(path: Path) -> int:

@@ -64,7 +64,7 @@ def pipelined(
     after: Callable[[Made], Outcome],
     *,
     beside: Callable[[Given], bool],
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """`after(here(before(item)))` of each item, in order.
 
     `here` runs in this thread; meanwhile `before` prepares the next item and `after` finishes the last, if

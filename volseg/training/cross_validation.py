@@ -10,13 +10,15 @@ from volseg.errors import UserError
 from volseg.evaluation.evaluate import evaluate
 from volseg.evaluation.summary import Scores
 from volseg.inference.infer import infer
+from volseg.inference.opening import NONE
 from volseg.model.distributed import process_group
 from volseg.runs.folds import NAMES, OUT_OF_FOLD, FinishedFolds, FoldOutcome
 from volseg.runs.run import Run
 from volseg.runs.run_files import CONFIG, SPLITS
 from volseg.system.locks import folder_lock, is_unused
 from volseg.training.launcher import launch
-from volseg.training.train import BUSY, describe_changed_data, load_and_split, with_own_postprocessing
+from volseg.training.resume import describe_changed_data, with_free_settings_of, with_own_postprocessing
+from volseg.training.train import BUSY, load_and_split
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,8 @@ def _is_up_to_date(config: Config, options: TrainArguments, ended: FoldOutcome) 
     _, facts = load_and_split(config, options.data, options.first_fold)
     same = not any(describe_changed_data(run.facts, facts))
     same = same and ended.max_seconds == options.max_seconds
-    return same and run.config == with_own_postprocessing(config, run)
+    new = with_own_postprocessing(config, run)
+    return same and with_free_settings_of(new, run.config) == new
 
 
 def _score_out_of_fold(options: TrainArguments) -> Scores:
@@ -108,6 +111,15 @@ def _score_out_of_fold(options: TrainArguments) -> Scores:
     out = options.run / OUT_OF_FOLD
     for name in NAMES:
         run = (str(options.run / name),)
-        # torch, which is loaded already
-        infer(InferArguments(run=run, data=options.data, out=out, split="unseen_cases", engine="torch"))
+        infer(
+            InferArguments(
+                run=run,
+                data=options.data,
+                out=out,
+                split="unseen_cases",
+                engine="torch",  # which is loaded already
+                device=options.device,
+                gate=NONE,  # which may have seen these cases
+            )
+        )
     return evaluate(out, options.data, out=options.run)

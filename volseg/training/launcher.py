@@ -36,6 +36,7 @@ from volseg.training.train import TrainingResult
 ORDER, NUMBER = "order.json", "pid"
 FAILED = "failed.txt"  # file of the run with the traceback of a rank that failed by an error in volseg
 WATCH = 0.2  # seconds between two checks of the ranks
+TERM = "3"  # seconds between torchrun's SIGTERM to the other ranks, when one has failed, and its SIGKILL
 
 
 class LaunchOrder(BaseModel):
@@ -71,7 +72,13 @@ def launch(config: Config, options: TrainArguments) -> TrainingResult:
             f"--devices {devices}: this is one of {present} ranks that torchrun or SLURM has started; "
             "leave --devices out"
         )
-    most, kind = (cuda.device_count(), "GPUs") if cuda.is_available() else (machine_cores(), "cores")
+    if options.device not in (None, "cpu", "cuda"):
+        raise UserError(
+            f"--devices {devices}: --device {options.device} is one device; "
+            "pass --device cuda for several, or leave one of both out"
+        )
+    on_gpus = options.device != "cpu" and cuda.is_available()
+    most, kind = (cuda.device_count(), "GPUs") if on_gpus else (machine_cores(), "cores")
     if not 1 <= devices <= most:
         raise UserError(
             f"--devices {devices}: this machine lends {most} {kind}; give a number from 1 to {most}"
@@ -111,6 +118,7 @@ class _RankLauncher:
 
     def _run_torchrun(self) -> None:
         logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # our messages are shorter
+        os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", TERM)
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -212,4 +220,6 @@ def _end_with_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_rank(Path(sys.argv[1])))
+    code = run_rank(Path(sys.argv[1]))
+    if code:  # why is written: the others wait, and nothing is torn down that takes long or hangs
+        os._exit(code)

@@ -1,8 +1,6 @@
 """When training ends: after its steps, early, by its time limit or by a signal; at one step on all ranks."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from volseg.config.sections import Train
@@ -12,20 +10,23 @@ from volseg.system import signals
 FEW_STEPS = 50
 """On CHAOS a network needed 250 to be of use; reading scans can take the time of all."""
 
+KEPT = 0.75
+"""The largest share of a time limit that is kept for the last validation; where it takes more, none is."""
+
 
 class TrainingClock:
     """The wall-clock seconds of a run, over all its resumes, and their limit (None: no limit).
 
-    The time of the last validation and checkpoint is reserved for the next ones, so that a run ends
-    within its limit. Several ranks go by the time on which they last agreed, so that all of them end
-    with the same step.
+    The time of the last validation and checkpoint is in `reserve` for the next ones, so that a run ends
+    within its limit. Nothing is kept where that would leave too little for training. Several ranks go by the
+    time on which they last agreed, so that all of them end with the same step.
     """
 
-    def __init__(self, limit: float | None, *, before: float = 0.0) -> None:
+    def __init__(self, limit: float | None, *, before: float = 0.0, reserve: float = 0.0) -> None:
         self.limit = limit
         self.before = before
         self.started = time.monotonic()
-        self.reserve = 0.0
+        self.reserve = reserve
         self.agreed: float | None = None
 
     def seconds_spent(self) -> float:
@@ -38,7 +39,10 @@ class TrainingClock:
 
     def share_spent(self) -> float:
         """The share of the limit that is spent; 0 without one."""
-        return self.seconds_spent() / max(self.limit - self.reserve, 1e-9) if self.limit else 0.0
+        if not self.limit:
+            return 0.0
+        kept = self.reserve if self.reserve <= KEPT * self.limit else 0.0
+        return self.seconds_spent() / (self.limit - kept)
 
     def is_over(self) -> bool:
         """Whether training has to end."""
@@ -48,39 +52,39 @@ class TrainingClock:
         """Set the limit to the time that is spent, so that training ends with this step."""
         self.limit = max(self.seconds_spent(), 1e-9)
 
-    @contextmanager
-    def reserve_time(self) -> Iterator[None]:
-        """Reserve as long as the body takes."""
-        began = self.seconds_spent()
-        yield
-        self.reserve = self.seconds_spent() - began
-
 
 @dataclass(frozen=True)
 class StopAgreement:
-    """A signal to any rank stops all ranks, and all go by the clock of rank 0."""
+    """A signal to any rank stops all ranks, all go by the clock of rank 0, and wait for the slowest."""
 
     request: signals.StopRequest
     clock: TrainingClock
 
-    def raise_if_stopped(self) -> None:
-        """End training after a signal. To be called between steps, equally often on all ranks.
+    def raise_if_stopped(self, *, unfinished: bool = False) -> bool:
+        """End training after a signal; return whether work is `unfinished` on any rank.
+
+        To be called between steps, equally often on all ranks.
 
         Raises:
             Stopped: a signal has come to any rank since the last call.
         """
-        number = self.sync_clock_and_signal()
+        number, unfinished = self._agree(unfinished=unfinished)
         if number:
             raise signals.Stopped(number)
+        return unfinished
 
-    def sync_clock_and_signal(self) -> int | None:
-        """Set the clock by rank 0's; return the number of a signal that any rank has got."""
-        number = self.request.number
-        if process_group.world_size() > 1:
-            spent = 0.0 if process_group.rank() else self.clock.seconds_measured()
-            largest, self.clock.agreed = process_group.all_reduce_max([number or 0, spent])
-            number = int(largest)
-        return number
+    def sync_clock(self) -> None:
+        """Set the clock by rank 0's."""
+        self._agree(unfinished=False)
+
+    def _agree(self, *, unfinished: bool) -> tuple[int, bool]:
+        """The number of a signal that any rank has got (0: none), and whether any has work to finish."""
+        number = self.request.number or 0
+        if process_group.world_size() == 1:
+            return number, unfinished
+        spent = 0.0 if process_group.rank() else self.clock.seconds_measured()
+        largest, self.clock.agreed, most = process_group.all_reduce_max([number, spent, unfinished])
+        return int(largest), bool(most)
 
 
 def stop_reason(settings: Train, step: int, epochs_since_best: int, clock: TrainingClock) -> str:

@@ -10,6 +10,7 @@ is applied, and has no other gain: whatever was picked for what it scored seems 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from volseg.tuning.search_space import SEARCH_DIMENSIONS, Pipeline, SearchDimens
 
 Table = Mapping[Pipeline, FiniteSums]
 """By pipeline, a row a case."""
+Choice = TypeVar("Choice")
 Places = npt.NDArray[np.intp]
 """Some rows of a table."""
 Weights = Sequence[float] | None
@@ -87,7 +89,7 @@ class ClassSearch:
         if not self.results:
             self.before = table[self.start]
         self.results.append(SearchResult(dimension, self.fold_pipelines[-1], new[-1]))
-        self.after = _gather_sums(table, list(zip(self._folds, new[:-1], strict=True)))
+        self.after = gather_sums(table, list(zip(self._folds, new[:-1], strict=True)))
         self.fold_pipelines = new
 
     @property
@@ -110,10 +112,22 @@ def split_into_folds(cases: int) -> list[Places]:
 def choose_pipeline(
     table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights, *, classes: int = 3
 ) -> Pipeline:
-    """The best choice for some cases, if they show that it gains; else the first."""
-    best = _best_pipeline(table, choices, places, weights)
+    """The best pipeline for some cases, if they show that it gains; else the first."""
+    return choose_shown(table, choices, places, weights, error=ERROR / (classes * TRIED))
+
+
+def choose_shown(
+    table: Mapping[Choice, FiniteSums],
+    choices: Sequence[Choice],
+    places: Places,
+    weights: Weights,
+    *,
+    error: float,
+) -> Choice:
+    """The best choice for some cases, if they show but for a share `error` that it gains; else the first."""
+    best = best_choice(table, choices, places, weights)
     after, before = (FiniteSums(*(side[places] for side in table[one])) for one in (best, choices[0]))
-    return best if is_gain_shown(after, before, weights, error=ERROR / (classes * TRIED)) else choices[0]
+    return best if is_gain_shown(after, before, weights, error=error) else choices[0]
 
 
 def is_gain_shown(after: FiniteSums, before: FiniteSums, weights: Weights, *, error: float) -> bool:
@@ -173,17 +187,19 @@ def _scores_without_each(of: FiniteSums, weights: Weights) -> npt.NDArray[np.flo
     return bootstrap.mean_of_sums(FiniteSums(*(side.sum(axis=0) - side for side in of)), weights)
 
 
-def _best_pipeline(table: Table, choices: Sequence[Pipeline], places: Places, weights: Weights) -> Pipeline:
+def best_choice(
+    table: Mapping[Choice, FiniteSums], choices: Sequence[Choice], places: Places, weights: Weights
+) -> Choice:
     """The choice with the highest score; of equals the first."""
     pooled = (np.stack([table[choice][side][places].sum(axis=0) for choice in choices]) for side in (0, 1))
     scores = bootstrap.mean_of_sums(FiniteSums(*pooled), weights)
     return choices[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
 
 
-def _gather_sums(table: Table, chosen: Sequence[tuple[Places, Pipeline]]) -> FiniteSums:
-    """Rows of several pipelines, each for its own cases; zeros for the cases of none."""
+def gather_sums(table: Mapping[Choice, FiniteSums], chosen: Sequence[tuple[Places, Choice]]) -> FiniteSums:
+    """Rows of several choices, each for its own cases; zeros for the cases of none."""
     rows = FiniteSums(*map(np.zeros_like, table[chosen[0][1]]))
-    for places, pipeline in chosen:
-        for side, source in zip(rows, table[pipeline], strict=True):
+    for places, choice in chosen:
+        for side, source in zip(rows, table[choice], strict=True):
             side[places] = source[places]
     return rows

@@ -1,26 +1,21 @@
 """Scores of post-processing pipelines on scans with known probabilities. Needs no torch."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 
 import numpy as np
 
-from volseg import console
-from volseg.data.dataset import Dataset, Sample
+from volseg.data.dataset import Dataset
 from volseg.errors import UserError
 from volseg.evaluation.bootstrap import FiniteSums
-from volseg.formatting import natural_key
-from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.metrics.mask_pair import MaskPair
 from volseg.postprocessing import Step, StepInput, apply_steps
 from volseg.postprocessing.connected_components import Mask
-from volseg.system import hardware, processes
 from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
+from volseg.tuning.scan_scoring import PredictedScan, case_names, scans_in_time, score_scans, sum_by_case
 from volseg.tuning.search_space import Pipeline, class_pipeline
 
 Wanted = Mapping[str, Sequence[Pipeline]]
@@ -31,14 +26,6 @@ Tables = dict[str, dict[Pipeline, FiniteSums]]
 """By class and pipeline, the sums over each case's scans, (cases, C)."""
 ROUNDS = 4
 """The time of all dimensions over that of the first, which has the most settings by far."""
-
-
-@dataclass(frozen=True)
-class PredictedScan:
-    """A scan and its predicted probabilities."""
-
-    sample: Sample
-    maps: ProbabilityMaps
 
 
 @dataclass(frozen=True)
@@ -54,49 +41,25 @@ class TrialRunner:
     @property
     def cases(self) -> list[str]:
         """The scans' cases, in the order of the rows of `Tables`."""
-        return sorted({scan.sample.case for scan in self.scans}, key=natural_key)
+        return case_names(self.scans)
 
     def thin_to_time(self, wanted: Wanted) -> "TrialRunner":
         """As many scans as time is left for, by the time of these pipelines on one; first days come first."""
-        begun = time.monotonic()
-        self._scorer(wanted)(self.scans[0])
-        now = time.monotonic()
-        most = int((self.until - now) * hardware.available_cores() / (ROUNDS * (now - begun)))
-        cases = [scan.sample.case for scan in self.scans]
-        days = [cases[:number].count(case) for number, case in enumerate(cases)]
-        by_day = sorted(range(len(days)), key=days.__getitem__)
-        return replace(self, scans=[self.scans[number] for number in sorted(by_day[:most])])
+        scans = scans_in_time(self.scans, self._scorer(wanted), until=self.until, rounds=ROUNDS)
+        return replace(self, scans=scans)
 
     def score_pipelines(self, wanted: Wanted, what: str) -> Tables | None:
         """The scores of pipelines, several processes sharing the scans; None if the time is over."""
-        sums: dict[int, ScanSums] = {}
-        killed = "the process that tried steps on it was killed (out of memory?)"
-        work = processes.map_unordered(
-            self._scorer(wanted),
-            self.scans,
-            workers=hardware.available_cores(),
-            died=lambda scan: f"{scan.sample.name}: {killed}",
-        )
-        with console.progress_bar(f"trying {what}") as report, closing(work):
-            for position, outcome in work:
-                if isinstance(outcome, str):
-                    raise UserError(outcome)
-                sums[position] = outcome
-                report(len(sums), len(self.scans), self.scans[position].sample.name)
-                if time.monotonic() > self.until and len(sums) < len(self.scans):
-                    return None
-        return self._sum_by_case(wanted, [sums[number] for number in range(len(self.scans))])
+        sums = score_scans(self.scans, self._scorer(wanted), until=self.until, what=what)
+        return None if sums is None else self._sum_by_case(wanted, sums)
 
     def _scorer(self, wanted: Wanted) -> Callable[[PredictedScan], ScanSums | str]:
         return partial(_score_scan, self.dataset, self.steps, self.goal, wanted)
 
     def _sum_by_case(self, wanted: Wanted, sums: Sequence[ScanSums]) -> Tables:
-        rows = {case: number for number, case in enumerate(self.cases)}
-        row_of_scan = np.array([rows[scan.sample.case] for scan in self.scans])
-        belongs = (np.arange(len(rows))[:, None] == row_of_scan).astype(float)
         return {
             name: {
-                pipeline: FiniteSums.of_cases([scan[name][number] for scan in sums]).resampled(belongs)
+                pipeline: sum_by_case(self.scans, [scan[name][number] for scan in sums])
                 for number, pipeline in enumerate(pipelines)
             }
             for name, pipelines in wanted.items()

@@ -16,9 +16,10 @@ from volseg.runs.run_files import CALIBRATION
 from volseg.tuning import nested_cross_validation
 from volseg.tuning.nested_cross_validation import ClassSearch, estimate_gain, mean_score, pool_sums
 from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
+from volseg.tuning.scan_scoring import PredictedScan
 from volseg.tuning.search_space import SEARCH_DIMENSIONS, class_pipeline, format_step, merge_pipelines
 from volseg.tuning.tables import provenance_lines
-from volseg.tuning.trials import PredictedScan, TrialRunner
+from volseg.tuning.trials import TrialRunner
 from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
 
 Searches = Mapping[str, ClassSearch]
@@ -44,7 +45,7 @@ def tune(
     """
     begun = time.monotonic()
     validation = OutOfFoldScans.of_run(name, data, "tune")
-    _require_enough_cases(
+    require_enough_cases(
         {sample.case for _, sample in validation.scans},
         f"{validation.folder}: was validated on",
         "train with --fold each, which makes every case one",
@@ -58,7 +59,7 @@ def tune(
     runner = TrialRunner(validation.dataset, predicted, steps, goal, begun + max_seconds).thin_to_time(
         {class_name: SEARCH_DIMENSIONS[0].choices(start) for class_name, start in starts.items()}
     )
-    _require_enough_cases(runner.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
+    require_enough_cases(runner.cases, f"--max-time {max_seconds:g}s: is enough for", "give more time")
     searches = {
         class_name: ClassSearch(start, len(runner.cases), OBJECTIVES[goal].weights, len(starts))
         for class_name, start in starts.items()
@@ -73,7 +74,8 @@ def tune(
     return validation, tuning
 
 
-def _require_enough_cases(cases: Collection[str], where: str, remedy: str) -> None:
+def require_enough_cases(cases: Collection[str], where: str, remedy: str) -> None:
+    """Raise a UserError where there are too few cases to choose by some and judge by others."""
     least = nested_cross_validation.LEAST_CASES
     if len(cases) < least:
         raise UserError(

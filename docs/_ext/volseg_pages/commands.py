@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 import docstring_parser
+from cyclopts import App
 from cyclopts.argument import Argument
 
 from volseg.cli.app import app
@@ -20,7 +21,13 @@ SEE = {
     "train": ("howto/train", "howto/several_gpus", "howto/fine_tune", "howto/resume", "howto/all_folds"),
     "tune": ("howto/tune_postprocessing", "concepts/tuning"),
     "calibrate": ("howto/calibrate_confidence", "concepts/confidence"),
-    "infer": ("howto/predict_new_scans", "howto/predict_faster", "howto/little_memory", "howto/better_masks"),
+    "infer": (
+        "howto/predict_new_scans",
+        "howto/predict_faster",
+        "howto/several_gpus",
+        "howto/little_memory",
+        "howto/better_masks",
+    ),
     "export": ("howto/export_package",),
     "evaluate": ("reference/metrics", "concepts/evaluation"),
     "compare": ("howto/compare_runs",),
@@ -48,32 +55,43 @@ def command_table() -> str:
 
 
 def page(name: str) -> str:
-    """The page of a command."""
+    """The page of a command, and of the commands below it."""
+    below = (f"{name} {one}" for one in app[name] if not one.startswith("-"))
+    parts = [*_command(name, "#"), *(part for one in below for part in _command(one, "##")), *_see(name)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _command(name: str, mark: str) -> Iterator[str]:
+    """The parts of a command's page; `mark` is that of its heading."""
     summary, details = _docstring(name)
     arguments = [one for one in _arguments(name) if one.field_info.is_positional]
     options = [one for one in _arguments(name) if not one.field_info.is_positional]
     usage = ["volseg", name, *map(_positional, arguments), *(["[OPTIONS]"] if options else [])]
-    parts = [
-        f"# volseg {name}",
-        markdown.paragraphs(summary),
-        f"```text\n{' '.join(usage)}\n```",
-        markdown.paragraphs(details),
-        f"```{{program}} volseg {name}\n```",
-        *_section("Arguments", arguments),
-        *_section("Options", options),
-        *_see(name),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    yield f"{mark} volseg {name}"
+    yield markdown.paragraphs(summary)
+    yield f"```text\n{' '.join(usage)}\n```"
+    yield markdown.paragraphs(details)
+    yield f"```{{program}} volseg {name}\n```"
+    yield from _section(f"{mark}# Arguments", arguments)
+    yield from _section(f"{mark}# Options", options)
+
+
+def _app(name: str) -> App:
+    """The command of a name, `train` or `train auto`."""
+    found = app
+    for word in name.split():
+        found = found[word]
+    return found
 
 
 def _docstring(name: str) -> tuple[str, str]:
     """The first line of a command's help, and the rest of its prose."""
-    found = docstring_parser.parse(app[name].help)
+    found = docstring_parser.parse(_app(name).help)
     return found.short_description or "", found.long_description or ""
 
 
 def _arguments(name: str) -> list[Argument]:
-    found = app[name].assemble_argument_collection(
+    found = _app(name).assemble_argument_collection(
         default_parameter=app.default_parameter, parse_docstring=True
     )
     return list(found.filter_by(show=True))
@@ -81,7 +99,7 @@ def _arguments(name: str) -> list[Argument]:
 
 def _section(title: str, arguments: list[Argument]) -> Iterator[str]:
     if arguments:
-        yield f"## {title}"
+        yield title
     for one in arguments:
         names = _positional(one) if one.field_info.is_positional else _option(one)
         told = " ".join([_sentence(one.parameter.help or ""), *_values(one)])

@@ -35,7 +35,7 @@ def signs_of(look: MaskFeatures, unsure: float = 1.0, agreement: float | None = 
 def maps_of(*passes: np.ndarray) -> ProbabilityMaps:
     """The maps of one class that so many passes, logits (X, Y, Z), leave."""
     grid = NetworkGrid.from_volume(Volume(np.zeros(SHAPE, np.uint16), stack_affine((1.5, 1.5), 3.0)), None)
-    maps = ProbabilityMaps(grid, exclusive=False, passes=len(passes))
+    maps = ProbabilityMaps(grid, exclusive=False, weights=[1] * len(passes))
     box = tuple(slice(0, n) for n in SHAPE)
     for logits in passes:
         maps.add_pass(iter([(0, np.rint(logits * STEPS).astype(np.int16)[None])]), grid, box)

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from volseg.errors import UserError
 from volseg.model.engines import EngineOptions, OnnxRuntime, OpenVINO, Torch, TrainedModel
 from volseg.model.engines.conversion import convert_network
-from volseg.model.engines.interface import LARGEST, STEPS, WeightedWindow
-from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
+from volseg.model.engines.interface import LARGEST, STEPS, RunningNetwork, WeightedLogits, WeightedWindow
+from volseg.model.networks import DynUNet, MedNeXt, Network, ResEnc, SegResNet, SwinUNETR, UNet, UNet25D
 from volseg.schema import union_members
 
 pytestmark = pytest.mark.slow
@@ -20,7 +19,10 @@ SMALL = {
     "unet": UNet(channels=(4, 8, 16), strides=(2, (2, 2, 1))),
     "segresnet": SegResNet(filters=8, blocks_down=(1, 1)),
     "dynunet": DynUNet(filters=(4, 8, 8), strides=((2, 2, 1), 2)),
+    "resenc": ResEnc(filters=(4, 8, 8), blocks=(1, 2, 1), strides=((2, 2, 1), 2), kernels=((3, 3, 1), 3, 3)),
+    "mednext": MedNeXt(filters=4),
     "swinunetr": SwinUNETR(feature_size=12),
+    "unet25d": UNet25D(offsets=(-2, 0, 1), decoder=(8, 8, 8, 8, 8)),
 }
 SUFFIXES = {"openvino": ".xml", "onnx": ".onnx"}
 
@@ -48,6 +50,15 @@ def model(name: str, folder: Path) -> TrainedModel:
     return TrainedModel(("torch", "openvino", "onnx"), window, 2, "fp32", network, file)
 
 
+def logits_of(network: RunningNetwork, windows: list[WeightedWindow]) -> list[WeightedLogits]:
+    """The weighted logits of windows, and their totals, as numpy's arrays."""
+    there = (WeightedWindow(*map(network.arrays.upload, window)) for window in windows)
+    return [
+        WeightedLogits(*(np.asarray(array).copy() for array in part))  # a copy: it is valid until the next
+        for part in network.parts(there)
+    ]
+
+
 @pytest.mark.parametrize("name", union_members(Network))
 def test_all_engines_count_the_same_logits(name: str, tmp_path: Path) -> None:
     given = model(name, tmp_path)
@@ -71,9 +82,11 @@ def test_all_engines_count_the_same_logits(name: str, tmp_path: Path) -> None:
         (OpenVINO(), only_onnx),
         (OnnxRuntime(), given),
     ):
-        found = [part.copy() for part in engine.load(one, EngineOptions(2)).parts(iter(windows))]
+        parts = logits_of(engine.load(one, EngineOptions(2)), windows)
+        found = [part.steps for part in parts]
 
         assert {part.dtype for part in found} == {np.dtype(np.int16)}
+        np.testing.assert_allclose([part.total for part in parts], np.sum(logits, (1, 2, 3, 4)), rtol=1e-3)
         most = 1e-3 * np.abs(expected).max() + 0.5
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=most)
     assert np.std(logits) > 0.01
@@ -113,7 +126,7 @@ def test_a_part_by_hand(engine, tmp_path: Path) -> None:
     weight = np.full(given.window, 512.0, np.float32)
     weight[1], weight[2] = 2.0, 1.2  # 2.5 and 1.5
 
-    (part,) = engine.load(given, EngineOptions(2)).parts(iter([WeightedWindow(image, weight)]))
+    ((part, _),) = logits_of(engine.load(given, EngineOptions(2)), [WeightedWindow(image, weight)])
 
     assert (part[0][0] == 640).all()
     assert (part[0][1:3] == 2).all()
@@ -123,10 +136,10 @@ def test_a_part_by_hand(engine, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_logits_that_are_not_finite_are_refused_by_every_engine(engine, wrong: float, tmp_path: Path) -> None:
+def test_the_total_tells_of_logits_that_are_not_finite(engine, wrong: float, tmp_path: Path) -> None:
     given = biased(tmp_path, 0.0, wrong, 0.0)
     window = WeightedWindow(np.zeros((2, *given.window), np.float32), np.ones(given.window, np.float32))
-    network = engine.load(given, EngineOptions(2))
 
-    with pytest.raises(UserError, match=f"is not finite by {engine.name}"):
-        list(network.parts(iter([window])))
+    ((_, total),) = logits_of(engine.load(given, EngineOptions(2)), [window])
+
+    assert not np.isfinite(total)

@@ -16,7 +16,7 @@ from volseg.model.engines.graph_rewriting.block_convolution import (
 )
 from volseg.model.engines.graph_rewriting.swin import _gather_indices_untraced
 from volseg.model.engines.graph_rewriting.unet import BlockLastLevel, MergedResidualUnit
-from volseg.model.networks import DynUNet, Network, SegResNet, SwinUNETR, UNet
+from volseg.model.networks import DynUNet, MedNeXt, Network, ResEnc, SegResNet, SwinUNETR, UNet, UNet25D
 from volseg.schema import union_members
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,14 @@ NETWORKS = UNETS | {
     "dynunet": DynUNet(filters=(4, 8, 8), strides=((2, 2, 1), 2)),
     "dynunet-stride-3": DynUNet(filters=(4, 8, 8), strides=((1, 2, 3), 2)),
     "dynunet-residual": DynUNet(filters=(4, 8, 8), strides=(2, (1, 2, 2)), residual=True),
+    "resenc": ResEnc(
+        filters=(4, 8, 8), blocks=(1, 2, 1), strides=((2, 2, 1), (3, 1, 2)), kernels=(3, (3, 1, 5), 3)
+    ),
+    "mednext": MedNeXt(filters=4),
+    "segresnet-batch": SegResNet(filters=12, blocks_down=(1, 1), norm="batch", act="prelu"),
+    "segresnet-instance": SegResNet(filters=4, blocks_down=(1, 1), norm="instance", act="leakyrelu"),
     "swinunetr": SwinUNETR(feature_size=12),
+    "unet25d": UNet25D(decoder=(8, 8, 8, 8, 8)),
 }
 
 

@@ -13,6 +13,9 @@ LOSSES = [
     *(loss() for loss in union_members(Loss).values()),
     DiceFocal(gamma=0.5),
     Tversky(alpha=0.2, beta=0.9, ce=0.5),
+    DiceCE(dice_over="patch"),
+    DiceFocal(dice_over="patch"),
+    Tversky(over="patch"),
 ]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
 both_ways = pytest.mark.parametrize("exclusive", [False, True])
@@ -190,6 +193,42 @@ def test_the_focal_term_of_overlapping_classes_equals_its_formula_in_numpy(seed:
 
     found = DiceFocal(dice=0.3, focal=0.7, gamma=gamma)(logits, labels, exclusive=False)
     assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+PER_PATCH = [(DiceCE, "dice_over", {"ce": 0}), (DiceFocal, "dice_over", {"focal": 0}), (Tversky, "over", {})]
+
+
+@pytest.mark.parametrize(("loss", "setting", "rest"), PER_PATCH)
+@both_ways
+def test_over_a_patch_the_overlap_is_the_mean_of_those_of_patches_alone(
+    loss, setting: str, rest: dict, exclusive: bool
+) -> None:
+    """Of one patch both are the same; of several the batch's is that of the joined patch."""
+    logits, labels = case(6, exclusive=exclusive, ignored=0.2)
+    patches = zip(logits.split(1), labels.split(1), strict=True)
+    over_batch, over_patch = (loss(**{setting: over}, **rest) for over in ("batch", "patch"))
+
+    alone = [over_batch(*one, exclusive=exclusive).item() for one in patches]
+    joined = [torch.cat(values.split(1), dim=2) for values in (logits, labels)]
+
+    found = over_patch(logits, labels, exclusive=exclusive).item()
+    assert found == pytest.approx(np.mean(alone), rel=1e-6)
+    assert found != pytest.approx(over_batch(logits, labels, exclusive=exclusive).item(), rel=1e-3)
+    assert over_patch(*joined, exclusive=exclusive).item() == pytest.approx(
+        over_batch(logits, labels, exclusive=exclusive).item(), rel=1e-6
+    )
+
+
+@given(st.integers(0, 999))
+def test_dice_over_patches_equals_monais(seed: int) -> None:
+    from monai.losses import DiceLoss
+
+    logits, labels = case(seed)
+    theirs = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=SMOOTH, smooth_dr=SMOOTH)
+
+    found = DiceCE(dice=1, ce=0, dice_over="patch")(logits, labels, exclusive=False)
+
+    assert found.item() == pytest.approx(theirs(logits, labels.float()).item(), rel=1e-5)
 
 
 def with_background(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:

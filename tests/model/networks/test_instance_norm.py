@@ -65,3 +65,17 @@ def test_weights_and_their_names_stay() -> None:
 def test_one_voxel_has_no_deviation() -> None:
     with pytest.raises(ValueError, match="more than 1 spatial element"):
         ChannelsLastInstanceNorm(4)(torch.randn(1, 4, 1, 1, 1))
+
+
+def test_group_norms_of_one_channel_each_are_replaced_too_and_others_stay() -> None:
+    plain = nn.Sequential(nn.GroupNorm(4, 4), nn.GroupNorm(2, 4))
+    nn.init.normal_(plain[0].weight)
+    nn.init.normal_(plain[0].bias)
+    values = torch.randn(2, 4, 6, 6, 6)
+    names, before = list(plain.state_dict()), plain(values)
+
+    changed = use_channels_last_norms(plain)
+
+    assert [type(norm) for norm in changed] == [ChannelsLastInstanceNorm, nn.GroupNorm]
+    assert list(changed.state_dict()) == names
+    torch.testing.assert_close(changed(values), before, rtol=1e-4, atol=1e-5)

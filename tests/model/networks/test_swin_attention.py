@@ -6,9 +6,15 @@ from monai.networks.nets import SwinUNETR as Monai
 from monai.networks.nets.swin_unetr import compute_mask
 from torch import nn
 
-from volseg.model.networks import SwinUNETR
+from volseg.model.networks import SwinUNETR, swin_attention
 from volseg.model.networks.instance_norm import ChannelsLastInstanceNorm
-from volseg.model.networks.swin_attention import ChunkedWindowAttention, SwinStage, window_kinds
+from volseg.model.networks.swin_attention import (
+    ChunkedWindowAttention,
+    SwinStage,
+    attend_fused,
+    attend_in_chunks,
+    window_kinds,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +105,33 @@ def test_how_many_windows_are_attended_at_once_changes_nothing(at_once: int, mon
     torch.testing.assert_close(stage(data), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_kernel_of_gpus_gives_the_values_and_gradients_of_the_chunks() -> None:
+    attention = pair()[1].swinViT.layers1[0].blocks[0].attn
+    shapes = [(5, 3, 40, 4)] * 3 + [(3, 40, 40)]
+    found = []
+    for attend in (attend_in_chunks, attend_fused):
+        draw = torch.Generator().manual_seed(0)
+        parts = [torch.randn(shape, generator=draw).requires_grad_() for shape in shapes]
+        values = attend(attention, *parts)
+        found.append([values, *torch.autograd.grad(values.square().sum(), parts)])
+
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("device", "name"), [("cpu", "attend_in_chunks"), ("meta", "attend_fused")])
+def test_only_a_cpu_attends_in_chunks(monkeypatch, device: str, name: str) -> None:
+    """`meta` stands for any other device."""
+    attention = pair()[1].swinViT.layers1[0].blocks[0].attn
+    chosen = []
+    for function in ("attend_in_chunks", "attend_fused"):
+        monkeypatch.setattr(swin_attention, function, lambda *_, function=function: chosen.append(function))
+
+    attention._attend(*(torch.empty(2, 3, 8, 4, device=device) for _ in range(3)), torch.empty(3, 8, 8))
+
+    assert chosen == [name]
+
+
 def test_checkpoints_change_no_gradient() -> None:
     image, gradients = torch.randn(1, 1, 32, 64, 32), []
     for saving in (False, True):
@@ -109,3 +142,16 @@ def test_checkpoints_change_no_gradient() -> None:
 
     for plain, saved in zip(*gradients, strict=True):
         assert torch.equal(plain, saved)
+
+
+def test_a_network_that_has_predicted_first_can_be_trained() -> None:
+    """After a resume validation may come first; what it keeps of a size serves training as well."""
+    window_kinds.cache_clear()
+    network = SwinUNETR(feature_size=12).build(1, 3)
+    image = torch.randn(1, 1, 64, 32, 32)
+    with torch.inference_mode():
+        network.eval()(image)
+
+    network.train()(image).sum().backward()
+
+    assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())

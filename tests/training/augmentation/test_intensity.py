@@ -1,17 +1,36 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
+from volseg.arrays import IGNORE
+from volseg.training.augmentation.drawn_patch import DrawnPatch
+from volseg.training.augmentation.grey_values import (
+    NORMALS,
+    AddNoise,
+    GreyChange,
+    Smooth,
+    multiply_classes,
+    normal_numbers,
+)
 from volseg.training.augmentation.intensity import (
     Blur,
     Brightness,
+    ClassContrast,
     Contrast,
     Gamma,
     IntensityTransform,
     LowResolution,
     Noise,
 )
+from volseg.training.augmentation.patch_frame import PatchFrame
+from volseg.training.loading.packed_scan import PackedScan
 
+NOWHERE = PackedScan(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1, 1), np.uint8), (), (1.0, 1.0, 1.0), False)
 KINDS = [Gamma, Blur, LowResolution, Contrast, Brightness, Noise]
 
 
@@ -19,9 +38,16 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).random((2, 12, 10, 8), dtype=np.float32)
 
 
-def varied(step: IntensityTransform, seed: int = 0) -> np.ndarray:
+def drawn(step: IntensityTransform, size: Sequence[int] = (12, 10, 8)) -> tuple[GreyChange, ...]:
+    return step(DrawnPatch(NOWHERE, PatchFrame((0, 0, 0), tuple(size)))).changes
+
+
+def varied(step: IntensityTransform, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
     step.set_random_state(seed)
-    return step({"image": image()})["image"]
+    found = torch.from_numpy(image() if given is None else given.copy())
+    for change in drawn(step, found.shape[1:]):
+        change(found)
+    return found.numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -38,7 +64,7 @@ def test_what_is_drawn_depends_on_the_seed_alone(kind) -> None:
 def test_it_is_done_as_often_as_asked(kind) -> None:
     step = kind(0.5, 0.3)
     step.set_random_state(0)
-    done = [not np.array_equal(step({"image": image()})["image"], image()) for _ in range(300)]
+    done = [len(drawn(step)) for _ in range(300)]
 
     assert np.mean(done) == pytest.approx(0.3, abs=0.08)
 
@@ -85,7 +111,41 @@ def test_blur_is_scipys_of_each_channel_by_itself() -> None:
     sigma = step.R.uniform(0, 2.0)
 
     for one, channel in zip(found, image(), strict=True):
-        assert np.allclose(one, ndimage.gaussian_filter(channel, sigma, mode="nearest", truncate=3))
+        smooth = ndimage.gaussian_filter(channel, sigma, mode="nearest", truncate=3)
+        assert np.allclose(one, smooth, atol=1e-6)
+
+
+@given(st.floats(0, 10), st.tuples(*[st.integers(1, 8)] * 3))
+def test_smoothing_is_scipys_at_every_width_and_size(sigma, size) -> None:
+    given = np.random.default_rng(0).random((2, *size), dtype=np.float32)
+    found = torch.from_numpy(given.copy())
+
+    Smooth(sigma)(found)
+
+    for one, channel in zip(found.numpy(), given, strict=True):
+        smooth = ndimage.gaussian_filter(channel, sigma, mode="nearest", truncate=3)
+        assert np.allclose(one, smooth, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", [0, 5, NORMALS - 7, NORMALS, 2**31 - 1])
+def test_noise_is_read_from_one_row_of_normal_numbers_that_begins_again_at_its_end(place) -> None:
+    row = normal_numbers(torch.device("cpu")).numpy()
+    found = torch.zeros(2, 3, 2, 2)
+
+    AddNoise(0.5, place)(found)
+
+    expected = row.take(np.arange(place, place + 24), mode="wrap")
+    assert np.allclose(found.flatten(), 0.5 * expected, atol=1e-7)
+
+
+def test_the_row_of_normal_numbers_is_normal_and_has_no_memory() -> None:
+    row = normal_numbers(torch.device("cpu")).numpy().astype(np.float64)
+
+    assert row.mean() == pytest.approx(0, abs=0.002)
+    assert row.std() == pytest.approx(1, abs=0.002)
+    assert (np.abs(row) < 2).mean() == pytest.approx(0.9545, abs=0.001)
+    for lag in (1, 2, 80, 192 * 80):
+        assert np.corrcoef(row[lag:], row[:-lag])[0, 1] == pytest.approx(0, abs=0.003)
 
 
 def test_low_resolution_keeps_a_slow_ramp_and_takes_fine_detail_away() -> None:
@@ -93,10 +153,39 @@ def test_low_resolution_keeps_a_slow_ramp_and_takes_fine_detail_away() -> None:
     stripes = ((np.arange(24) % 2)[:, None, None] * np.ones((1, 1, 8, 8))).astype(np.float32)
     step, kept, lost = LowResolution(2.0, 1.0), [], []
     for seed in range(20):
-        for given, told in ((ramp, kept), (stripes, lost)):
-            step.set_random_state(seed)
-            found = step({"image": given.copy()})["image"]
-            told.append(float(np.abs(found - given)[:, 4:-4].max()))
+        for made, told in ((ramp, kept), (stripes, lost)):
+            found = varied(step, seed, made)
+            told.append(float(np.abs(found - made)[:, 4:-4].max()))
 
     assert max(kept) < 0.08
     assert max(lost) > 0.4
+
+
+@given(
+    factors=st.lists(st.floats(0.25, 4.0, width=32), min_size=3, max_size=3), seed=st.integers(0, 2**32 - 1)
+)
+def test_voxels_are_multiplied_by_the_factors_of_the_classes_they_are_in(factors, seed) -> None:
+    """Voxels of no class, and those that the loss ignores, stay as they are."""
+    label = np.random.default_rng(seed).choice([0, 1, IGNORE], (3, 12, 10, 8)).astype(np.uint8)
+    found = torch.from_numpy(image())
+
+    multiply_classes(found, torch.from_numpy(label), factors)
+
+    expected = image() * np.where(label == 1, np.array(factors)[:, None, None, None], 1).prod(axis=0)
+    assert np.allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_factors_of_classes_are_drawn_apart_as_often_as_asked_and_alike_around_1() -> None:
+    scan = PackedScan(NOWHERE.image, NOWHERE.bits, (np.zeros((0, 3)),) * 2, (1.0, 1.0, 1.0), False)
+    step = ClassContrast(0.7, 0.3)
+    step.set_random_state(0)
+
+    factors = [step(DrawnPatch(scan, PatchFrame((0, 0, 0), (1, 1, 1)))).class_factors for _ in range(3000)]
+
+    done = np.log([one for one in factors if one])
+    assert len(done) / len(factors) == pytest.approx(0.3, abs=0.03)
+    assert done.shape[1] == scan.class_count == 2
+    assert np.abs(done).max() <= 0.7
+    assert np.abs(done).max() == pytest.approx(0.7, abs=0.01)
+    assert done.mean(axis=0) == pytest.approx(0, abs=0.05)
+    assert abs(np.corrcoef(done.T)[0, 1]) < 0.1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.training.patches import cut, labels
 from volseg.arrays import IGNORE
 from volseg.config.sections import Augment, Data
 from volseg.data import volume_files
@@ -11,22 +12,16 @@ from volseg.data.dataset import Dataset
 from volseg.data.preprocessing.grid import NetworkInput
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.inference.sliding_window import Tiling, padded_box
+from volseg.inference.sliding_window import padded_box
+from volseg.inference.tiling import Tiling
 from volseg.training.augmentation.pipeline import build_augmentation
-from volseg.training.augmentation.spatial import CutPatch, PlacePatch
+from volseg.training.augmentation.spatial import PlacePatch
 from volseg.training.loading.load_scan import LoadScan, ignore_below_cut
-from volseg.training.loading.packed_scan import PackedScan, mark_ignored
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Dataset:
     return tiny.write(tmp_path_factory.mktemp("tiny"), cases=2, days=2)
-
-
-def labels(scan: PackedScan) -> np.ndarray:
-    whole = (slice(None),) * 3
-    label = np.stack([scan.label_plane(k, whole) for k in range(scan.class_count)]).astype(np.uint8)
-    return mark_ignored(label, scan.label_plane(scan.class_count, whole))
 
 
 def test_a_loaded_scan_has_the_datasets_labels_and_the_grids_voxel_size(dataset) -> None:
@@ -55,9 +50,9 @@ def test_a_patch_lies_inside_the_scan_or_around_it(dataset, patch, foreground: f
             inside = 0 <= start <= length - n
             around = start <= 0 and start + n >= length and abs(2 * start + n - length) <= 1
             assert inside or around
-        item = CutPatch()(view)
-        assert item["image"].shape == (1, *patch)
-        assert item["label"].shape == (2, *patch)
+        image, label = cut(scan, view.frame)
+        assert image.shape == (1, *patch)
+        assert label.shape == (2, *patch)
 
 
 def test_a_network_sees_a_small_scan_in_training_as_in_inference(dataset) -> None:
@@ -69,7 +64,7 @@ def test_a_network_sees_a_small_scan_in_training_as_in_inference(dataset) -> Non
 
     for seed in range(5):
         place.set_random_state(seed)
-        trained = CutPatch()(place(scan))["image"]
+        trained, _ = cut(scan, place(scan).frame)
 
         inferred = padded_box(view, (x.full_range, y.full_range, z.full_range))
         np.testing.assert_array_equal(trained, inferred.astype(np.float16))
@@ -96,7 +91,7 @@ def test_foreground_patches_hold_an_organ(dataset) -> None:
     place, scan = PlacePatch((8, 8, 4), 1.0), LoadScan(dataset, Data())(dataset.samples[0])
     for seed in range(20):
         place.set_random_state(seed)
-        assert CutPatch()(place(scan))["label"].any()
+        assert cut(scan, place(scan).frame)[1].any()
 
 
 def test_one_number_rotates_about_z_three_about_each_axis() -> None:
@@ -111,7 +106,7 @@ def test_what_is_asked_for_is_done_in_one_order() -> None:
     steps = build_augmentation(everything, patch=(4, 4, 4), foreground=0.5).transforms
 
     assert [type(step).__name__ for step in steps] == [
-        "PlacePatch", "Flip", "RotateZoom", "ElasticDeformation", "CutPatch",
+        "PlacePatch", "Flip", "RotateZoom", "ElasticDeformation",
         "Gamma", "Blur", "LowResolution", "Contrast", "Brightness", "Noise",
     ]  # fmt: skip
 

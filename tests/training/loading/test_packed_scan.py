@@ -4,16 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tests.training.patches import labels as unpacked_labels
 from volseg.arrays import IGNORE
-from volseg.training.loading.packed_scan import (
-    PackedScan,
-    bytes_per_voxel,
-    first_wins,
-    mark_ignored,
-    pack_labels,
-)
-
-WHOLE = (slice(None),) * 3
+from volseg.training.loading.packed_scan import PackedScan, bytes_per_voxel, first_wins, pack_labels
 
 
 def labels(classes: int, seed: int, *, some_ignored: bool = True) -> np.ndarray:
@@ -30,18 +23,13 @@ def packed(label: np.ndarray, channels: int = 2) -> PackedScan:
     return PackedScan(image, pack_labels(label), points, (1.5, 1.5, 3.0), exclusive=False)
 
 
-def unpacked(scan: PackedScan) -> np.ndarray:
-    label = np.stack([scan.label_plane(k, WHOLE) for k in range(scan.class_count)]).astype(np.uint8)
-    return mark_ignored(label, scan.label_plane(scan.class_count, WHOLE))
-
-
 @given(st.integers(1, 20), st.integers(0, 99), st.booleans())
 def test_labels_come_back_from_their_bits(classes: int, seed: int, some_ignored: bool) -> None:
     label = labels(classes, seed, some_ignored=some_ignored)
 
     scan = packed(label)
 
-    assert np.array_equal(unpacked(scan), label)
+    assert np.array_equal(unpacked_labels(scan), label)
     assert scan.image.nbytes + scan.bits.nbytes == 60 * bytes_per_voxel(2, classes)
 
 
@@ -62,7 +50,10 @@ def test_a_scan_comes_back_from_its_file(tmp_path) -> None:
     assert len(found.points) == 9
     assert all(map(np.array_equal, found.points, scan.points))
     assert (found.spacing_mm, found.exclusive) == (scan.spacing_mm, scan.exclusive)
-    assert not found.image.flags.writeable
+
+    before = (tmp_path / "a.scan").read_bytes()
+    found.image[...] = 1
+    assert (tmp_path / "a.scan").read_bytes() == before
 
 
 def test_a_file_made_from_something_else_or_cut_short_is_not_taken(tmp_path) -> None:
@@ -76,6 +67,17 @@ def test_a_file_made_from_something_else_or_cut_short_is_not_taken(tmp_path) -> 
     for damaged in (b"", bytes(len(whole)), whole[:-1], b"junk" * 99):
         path.write_bytes(damaged)
         assert PackedScan.read_mapped(path, "source") is None
+
+
+@given(st.integers(1, 9), st.integers(0, 99), st.booleans())
+def test_held_planes_are_the_classes_that_have_voxels(classes: int, seed: int, some_ignored: bool) -> None:
+    label = labels(classes, seed, some_ignored=some_ignored)
+    label[seed % classes][label[seed % classes] == 1] = 0
+
+    held = packed(label).held_planes
+
+    expected = [number for number, mask in enumerate(label) if (mask == 1).any()]
+    assert held == (*expected, *([classes] if some_ignored else []))
 
 
 @given(arrays.arrays(np.uint8, (3, 2, 3, 4), elements=st.integers(0, 1)))

@@ -31,7 +31,7 @@ def dataset(tmp_path) -> Dataset:
 
 
 def kept(dataset: Dataset, **settings: object) -> ScanCache:
-    return ScanCache(dataset, dataset.samples, Data(**settings))
+    return ScanCache(LoadScan(dataset, Data(**settings)), dataset.samples)
 
 
 def files(dataset: Dataset) -> list[Path]:
@@ -51,6 +51,8 @@ def test_memory_and_disk_hold_the_same_scans(dataset) -> None:
         one, other = in_memory[number], on_disk[number]
         assert np.array_equal(one.image, other.image)
         assert np.array_equal(one.bits, other.bits)
+        assert one.image.strides == other.image.strides
+        assert one.bits.strides == other.bits.strides
         assert all(map(np.array_equal, one.points, other.points))
         assert (one.spacing_mm, one.exclusive) == (other.spacing_mm, other.exclusive)
     assert isinstance(on_disk[0].image.base.base, np.memmap) or not on_disk[0].image.flags.owndata
@@ -104,10 +106,10 @@ def test_other_settings_have_other_files_and_are_told(dataset) -> None:
         Data(intensity=Window(low=0, high=9)),
         Data(below_cut="ignore"),
     ]
-    keys = [cache_key(dataset, one) for one in (base, *others)]
+    keys = [cache_key(LoadScan(dataset, one)) for one in (base, *others)]
 
     assert len(set(keys)) == 4
-    assert cache_key(dataset, Data(cache="disk", hold_out=("case1",))) == keys[0]
+    assert cache_key(LoadScan(dataset, Data(cache="disk", hold_out=("case1",)))) == keys[0]
     assert "other settings" not in kept(dataset, cache="disk").description
     assert "caches of other settings" in kept(dataset, cache="disk", below_cut="ignore").description
     assert len(files(dataset)) == 8
@@ -122,7 +124,7 @@ def test_other_classes_have_other_files(dataset) -> None:
         dataset.facts.model_copy(update={"exclusive": True}),
     ]
 
-    assert len({cache_key(Dataset(dataset.folder, one), Data()) for one in facts}) == 4
+    assert len({cache_key(LoadScan(Dataset(dataset.folder, one), Data())) for one in facts}) == 4
 
 
 def test_memory_is_taken_where_half_of_what_is_free_is_enough(dataset, monkeypatch) -> None:
@@ -132,7 +134,7 @@ def test_memory_is_taken_where_half_of_what_is_free_is_enough(dataset, monkeypat
 
     for memory, ranks, folder in ((2 * need, 1, False), (2 * need - 2, 1, True), (9 * need, 2, True)):
         free(monkeypatch, memory)
-        place = choose_placement(dataset, dataset.samples, Data(), ranks=ranks)
+        place = choose_placement(LoadScan(dataset, Data()), dataset.samples, ranks=ranks)
         assert (place.folder is not None) == folder
         assert place.rate == 1
 

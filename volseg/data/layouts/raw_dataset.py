@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,12 +84,20 @@ def _size_and_time(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
+class UnusableScan(NamedTuple):
+    """What names tell of a scan that can't be used: its case, its part, and the numbers of its slices."""
+
+    case: str
+    part: Part
+    numbers: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class RawDataset:
     """A dataset's classes and channels, its usable scans, and the findings of names and texts.
 
     Classes that are `exclusive` never overlap; `bad_scans` have labels that are known to be bad;
-    `unusable` are the cases of scans whose errors are among the findings.
+    `unusable` are the scans, by name, whose errors are among the findings.
     """
 
     classes: tuple[str, ...]
@@ -98,7 +106,7 @@ class RawDataset:
     scans: tuple[RawScan, ...]
     findings: tuple[Finding, ...] = ()
     bad_scans: tuple[str, ...] = ()
-    unusable: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, UnusableScan] = field(default_factory=dict)
 
 
 def duplicate_names(scans: Sequence[RawScan]) -> Iterator[str]:

@@ -118,6 +118,11 @@ class KnownClasses:
         if len(known) < len(organs):
             lacking = [name for name, organ in organs.items() if organ is None]
             return cls(problem=f"{CALIBRATION}: lacks {', '.join(lacking)}; not calibrated")
+        if by.weights:
+            return cls(
+                known,
+                f"{CALIBRATION} was found for networks that count alike, these have weights: not calibrated",
+            )
         differences = (
             _difference(file, run, len(by.runs), views) for file, run in zip(files, by.runs, strict=True)
         )

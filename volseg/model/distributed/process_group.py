@@ -4,14 +4,9 @@ A single process is rank 0 of 1 and neither waits nor sends.
 """
 
 import os
-import re
-import socket
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,28 +14,22 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from volseg import console
 from volseg.errors import ElsewhereError, UserError
 from volseg.model.distributed import slurm
 from volseg.system import hardware
 
-BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
-PATIENCE = timedelta(minutes=30)
-"""How long a rank waits for another that runs; one that has ended is noticed at once."""
-LINGER = 3.0
-"""Seconds before a rank that lost another ends, so that the end of the other is reported first."""
 Value = TypeVar("Value")
 
 
 @dataclass
-class _GroupState:
+class GroupState:
     """The number of ranks that share this process's cores, and the networks in training."""
 
     ranks_sharing_cores: int = 1
     networks: list[DistributedDataParallel] = field(default_factory=list)
 
 
-_sharing = _GroupState()
+sharing = GroupState()
 
 
 def announced_world_size() -> int:
@@ -49,56 +38,24 @@ def announced_world_size() -> int:
     return int(environment.get("WORLD_SIZE", 1)) if "RANK" in environment else 1
 
 
-@contextmanager
-def join_ranks() -> Iterator[None]:
-    """Join the process group that the environment describes, for as long as the body lasts.
-
-    Raises:
-        UserError: the other ranks can't be reached.
-        ElsewhereError: another rank has ended.
-    """
-    count = announced_world_size()
-    if count == 1:
-        yield
-        return
-    for name, value in slurm.rank_environment(os.environ).items():
-        os.environ.setdefault(name, value)
-    _init_process_group(count)
-    try:
-        with console.suppress_output(unless=rank() == 0):
-            yield
-    except ElsewhereError:
-        time.sleep(LINGER)
-        raise
-    except RuntimeError as error:
-        if not _is_peer_failure(error):
-            raise
-        time.sleep(LINGER)
-        raise ElsewhereError(
-            f"rank {rank()} of {count} ends because another rank has ended; go on with --resume"
-        ) from error
-    finally:
-        _destroy_process_group()
-
-
 def rank() -> int:
     """The number of this process; rank 0 writes and prints."""
-    return distributed.get_rank() if _is_initialized() else 0
+    return distributed.get_rank() if is_joined() else 0
 
 
 def world_size() -> int:
     """The number of ranks."""
-    return distributed.get_world_size() if _is_initialized() else 1
+    return distributed.get_world_size() if is_joined() else 1
 
 
 def rank_cores() -> int:
     """Processor cores for this rank, at least 1."""
-    return hardware.available_cores(_sharing.ranks_sharing_cores)
+    return hardware.available_cores(sharing.ranks_sharing_cores)
 
 
 def rank_gpu() -> torch.device:
-    """The GPU of this rank, by its number among the ranks of this machine."""
-    number = int(os.environ["LOCAL_RANK"]) if announced_world_size() > 1 else 0
+    """The GPU of this rank, by its number on this machine; `join_ranks` refuses two ranks on one."""
+    number = int(os.environ.get("LOCAL_RANK", os.environ["RANK"])) if announced_world_size() > 1 else 0
     return torch.device("cuda", number % torch.cuda.device_count())
 
 
@@ -182,7 +139,7 @@ def wrap_distributed(network: nn.Module) -> DistributedDataParallel | None:
     # The stride of an axis of one voxel has no meaning.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     wrapped = DistributedDataParallel(network)
-    _sharing.networks.append(wrapped)
+    sharing.networks.append(wrapped)
     return wrapped
 
 
@@ -212,43 +169,6 @@ class _AllReduceSum(torch.autograd.Function):
     backward = forward  # type: ignore[assignment]
 
 
-def _is_initialized() -> bool:
+def is_joined() -> bool:
+    """Whether this process is one of several ranks at present."""
     return distributed.is_available() and distributed.is_initialized()
-
-
-def _init_process_group(count: int) -> None:
-    try:
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-        if kind == "cuda":
-            torch.cuda.set_device(rank_gpu())
-        distributed.init_process_group(BACKENDS[kind], timeout=PATIENCE)
-        places = all_gather(_host_and_cores())
-    except (RuntimeError, ValueError, KeyError) as error:
-        place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
-        raise UserError(
-            f"rank {os.environ['RANK']} of {count}: can't meet the others at {place} "
-            f"({str(error).splitlines()[0]}); start all ranks by torchrun, srun or --devices"
-        ) from error
-    _sharing.ranks_sharing_cores = places.count(_host_and_cores())
-
-
-def _destroy_process_group() -> None:
-    for network in _sharing.networks:
-        # A reducer that outlives the group ends the group's threads while it holds Python's lock; a thread
-        # that waits for this lock then hangs the process (torch 2.13).
-        del network.reducer, network.logger
-    _sharing.networks.clear()
-    distributed.destroy_process_group()
-    _sharing.ranks_sharing_cores = 1
-
-
-def _host_and_cores() -> tuple[str, list[int]]:
-    """The name of this machine, and the cores on it that this process may use."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return socket.gethostname(), allowed
-
-
-def _is_peer_failure(error: RuntimeError) -> bool:
-    """Whether an error means that another rank is gone; torch has no class for it with gloo."""
-    named = re.search(r"gloo|nccl|c10d|connection (closed|reset)", str(error), re.IGNORECASE)
-    return bool(named) or isinstance(error, distributed.DistError)

@@ -1,11 +1,11 @@
-"""The interface of engines: windows in, weighted logits out."""
+"""The interface of engines: windows in, weighted logits out, both where the network computes."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,23 +26,79 @@ LARGEST = 31.5
 """Logits are clamped to it, so that sums fit into 16 bits; its sigmoid is within 1e-13 of 1."""
 
 
+Array = Any
+"""An array where the engine computes: numpy's or torch's, whose operators and slices are alike."""
+
+
 class WeightedWindow(NamedTuple):
     """The image (C, X, Y, Z) in a window, and the weights (X, Y, Z) of its voxels, in STEPS."""
 
-    image: Floats
-    weight: Floats
+    image: Array
+    weight: Array
+
+
+class WeightedLogits(NamedTuple):
+    """The weighted logits (K, X, Y, Z) of a window, rounded, in 16 bits, and the sum of its logits."""
+
+    steps: Array
+    total: Array
+
+
+class Layer(NamedTuple):
+    """Finished planes: the first, their sums of logits (K, X, Y, planes), and of all logits so far."""
+
+    first: int
+    sums: Array
+    total: Array
+
+
+class Arrays(Protocol):
+    """The way of arrays to where a network computes, and back."""
+
+    def upload(self, array: npt.NDArray[Any]) -> Array:
+        """A numpy array as the network takes it; they may share memory."""
+        ...
+
+    def flip(self, array: Array, axes: tuple[int, ...]) -> Array:
+        """An array mirrored along some axes."""
+        ...
+
+    def download(self, layers: Iterator[Layer]) -> Iterator[Layer]:
+        """The same layers as numpy's arrays, each valid until the next one.
+
+        A device may be given the windows of the next layer before a layer is waited for.
+        """
+        ...
+
+
+class NumpyArrays:
+    """Arrays of a network that takes numpy's."""
+
+    def upload(self, array: npt.NDArray[Any]) -> Array:
+        """The same array."""
+        return array
+
+    def flip(self, array: Array, axes: tuple[int, ...]) -> Array:
+        """A mirrored view."""
+        return np.flip(array, axes)
+
+    def download(self, layers: Iterator[Layer]) -> Iterator[Layer]:
+        """The same layers."""
+        return layers
 
 
 class WindowNetwork(Protocol):
     """A network for the sliding window."""
 
-    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
-        """The weighted logits (K, X, Y, Z) of each window, in order, as `weighted_logits` defines them.
+    @property
+    def arrays(self) -> Arrays:
+        """Where its windows and their logits are."""
+        ...
+
+    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[WeightedLogits]:
+        """The weighted logits of each window, in order, as `weighted_logits` defines them.
 
         Windows are read as they are needed; an array that was yielded is valid until the next one.
-
-        Raises:
-            UserError: logits that are no finite numbers.
         """
         ...
 
@@ -51,11 +107,11 @@ class WindowNetwork(Protocol):
         ...
 
 
-def weighted_logits(logits: Floats, weight: Floats, network: WindowNetwork) -> Sums:
-    """Finite logits (K, X, Y, Z) times weights (X, Y, Z), rounded: the reference of every engine."""
-    check_finite(float(logits.sum()), network)
-    part: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
-    return part
+def weighted_logits(logits: Floats, weight: Floats) -> WeightedLogits:
+    """Logits (K, X, Y, Z) times weights (X, Y, Z), clamped and rounded: the reference of every engine."""
+    with np.errstate(invalid="ignore"):  # the total tells of logits that are no numbers
+        steps: Sums = np.rint(np.clip(logits, -LARGEST, LARGEST) * weight).astype(np.int16)
+    return WeightedLogits(steps, logits.sum())
 
 
 def check_finite(total: float, network: WindowNetwork) -> None:
@@ -95,11 +151,15 @@ class RunningNetwork(WindowNetwork, Protocol):
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Processor cores, windows at a time (None: the engine's default), and whether torch compiles first."""
+    """Processor cores, windows at a time (None: the engine's default), and torch's options.
+
+    They are whether it compiles first, and its device by name (None: a GPU if there is one).
+    """
 
     cores: int
     at_once: int | None = None
     compiled: bool = False
+    device: str | None = None
 
 
 class LibraryEngine(Section):

@@ -11,8 +11,9 @@ from volseg.model.engines.interface import (
     EngineOptions,
     Format,
     LibraryEngine,
-    Sums,
+    NumpyArrays,
     TrainedModel,
+    WeightedLogits,
     WeightedWindow,
     weighted_logits,
 )
@@ -43,17 +44,19 @@ class OnnxRuntime(LibraryEngine):
 class OnnxNetwork:
     """A network in a session, which takes one window at a time."""
 
+    arrays = NumpyArrays()
+
     def __init__(self, session: Any, cores: int) -> None:
         self.kind = "onnxruntime fp32"
         self._session = session
         self._cores = cores
         self._input = session.get_inputs()[0].name
 
-    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
-        """The weighted logits (K, X, Y, Z) of each window, in order."""
+    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[WeightedLogits]:
+        """The weighted logits of each window, in order."""
         for image, weight in windows:
             logits = self._session.run(None, {self._input: np.ascontiguousarray(image)[None]})[0][0]
-            yield weighted_logits(logits, weight, self)
+            yield weighted_logits(logits, weight)
 
     def __str__(self) -> str:
         return f"onnxruntime, cpu ({format_count(self._cores, 'thread')}), fp32"

@@ -15,10 +15,10 @@ from volseg.model.engines.interface import (
     EngineOptions,
     Format,
     LibraryEngine,
-    Sums,
+    NumpyArrays,
     TrainedModel,
+    WeightedLogits,
     WeightedWindow,
-    check_finite,
 )
 
 
@@ -67,6 +67,8 @@ class OpenVINO(LibraryEngine):
 class OpenVINONetwork:
     """A compiled network; some windows are computed while another's logits are used."""
 
+    arrays = NumpyArrays()
+
     def __init__(self, compiled: Any, work: EngineOptions, *, in_8_bits: bool = False) -> None:
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self._compiled = compiled  # outlives its requests
@@ -75,13 +77,13 @@ class OpenVINONetwork:
         count = int(compiled.get_property("NUM_STREAMS")) + 2  # lest a core waits while logits are used
         self._requests = [compiled.create_infer_request() for _ in range(count)]
 
-    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[Sums]:
-        """The weighted logits (K, X, Y, Z) of each window, in order."""
+    def parts(self, windows: Iterator[WeightedWindow]) -> Iterator[WeightedLogits]:
+        """The weighted logits of each window, in order."""
         free, running = deque(self._requests), deque[Any]()
         try:
             for image, weight in windows:
                 if not free:
-                    yield self._finished_sums(running[0])
+                    yield _finished_logits(running[0])
                     free.append(running.popleft())
                 request = free.popleft()
                 np.copyto(request.get_input_tensor(0).data[0], image)
@@ -89,20 +91,19 @@ class OpenVINONetwork:
                 request.start_async()
                 running.append(request)
             while running:
-                yield self._finished_sums(running[0])
+                yield _finished_logits(running[0])
                 running.popleft()
         finally:
             for request in running:
                 request.wait()
 
-    def _finished_sums(self, request: Any) -> Sums:
-        request.wait()
-        check_finite(float(request.get_output_tensor(1).data), self)
-        part: Sums = request.get_output_tensor(0).data[0]
-        return part
-
     def __str__(self) -> str:
         return self.kind.replace(" ", f", cpu ({format_count(self._threads, 'thread')}), ", 1)
+
+
+def _finished_logits(request: Any) -> WeightedLogits:
+    request.wait()
+    return WeightedLogits(request.get_output_tensor(0).data[0], request.get_output_tensor(1).data)
 
 
 def _with_weighted_output(network: Any) -> Any:

@@ -25,6 +25,7 @@ class DiceFocal(Section):
     dice: NonNegativeFloat = 0.5
     focal: NonNegativeFloat = 0.5
     gamma: float = Field(default=2.0, ge=0, le=10)
+    dice_over: Literal["batch", "patch"] = "batch"
 
     @model_validator(mode="after")
     def _check_weights(self) -> "DiceFocal":
@@ -34,11 +35,13 @@ class DiceFocal(Section):
 
     def __call__(self, logits: "Tensor", labels: "Tensor", *, exclusive: bool) -> "Tensor":
         """The loss, a scalar in float32; voxels labelled IGNORE have no weight and no gradient."""
-        from volseg.model.losses.terms import LossTerms, dice_loss, mean_over_valid, sum_over_ranks
+        from volseg.model.losses import terms
 
-        batch = LossTerms.from_logits(logits, labels, exclusive=exclusive)
+        batch = terms.LossTerms.from_logits(logits, labels, exclusive=exclusive)
         entropy = batch.cross_entropy()
         complement = -(-entropy).expm1()  # 1 - p, exact where p is close to 1
         focal = entropy * complement.clamp(min=TINY) ** self.gamma
-        *counts, total, valid = sum_over_ranks((*batch.dice_sums(), focal.sum(), batch.valid.sum()))
-        return self.dice * dice_loss(*counts) + self.focal * mean_over_valid(total, valid)
+        dice = terms.OverlapLoss(terms.dice_score, self.dice_over)
+        sums = dice.rank_sums(batch.dice_sums(dice.axes))
+        *totals, total, valid = terms.sum_over_ranks((*sums, focal.sum(), batch.valid.sum()))
+        return self.dice * dice.loss(totals) + self.focal * terms.mean_over_valid(total, valid)

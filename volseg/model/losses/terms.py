@@ -1,7 +1,8 @@
 """The terms of the losses: probabilities and valid labels voxel by voxel, and their sums over the batch."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from volseg.model.distributed.process_group import all_reduce_sum
 
 SMOOTH = 1.0
 """Added to numerator and denominator, in voxels, so that a class that is nowhere costs nothing."""
-AXES = (0, 2, 3, 4)
-"""All axes but the class: sums over the batch, so that a patch without a class does not dominate."""
+VOXELS = (2, 3, 4)
+"""The axes of voxels."""
 
 
 def class_probabilities(logits: Tensor, *, exclusive: bool) -> Tensor:
@@ -51,13 +52,13 @@ class LossTerms(NamedTuple):
         probability = class_probabilities(logits, exclusive=exclusive) * valid
         return cls(logits, probability, valid_labels, valid, exclusive)
 
-    def true_positives(self) -> Tensor:
-        """The sum of each class's probability within its labels, (K,)."""
-        return (self.probability * self.valid_labels).sum(AXES)
+    def true_positives(self, axes: tuple[int, ...]) -> Tensor:
+        """The sum of each class's probability within its labels, (K,) or (B, K)."""
+        return (self.probability * self.valid_labels).sum(axes)
 
-    def dice_sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The arguments of `dice_loss`, each (K,): the overlap and both sums of squares."""
-        return self.true_positives(), (self.probability**2).sum(AXES), self.valid_labels.sum(AXES)
+    def dice_sums(self, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """The arguments of `dice_score`, each (K,) or (B, K): the overlap and both sums of squares."""
+        return self.true_positives(axes), (self.probability**2).sum(axes), self.valid_labels.sum(axes)
 
     def cross_entropy(self) -> Tensor:
         """Binary (B, K, X, Y, Z) or categorical (B, 1, X, Y, Z) cross-entropy, 0 in ignored voxels."""
@@ -76,9 +77,40 @@ def sum_over_ranks(parts: Sequence[Tensor]) -> list[Tensor]:
     return [total.reshape(part.shape) for total, part in zip(sums, parts, strict=True)]
 
 
-def dice_loss(overlap: Tensor, squares: Tensor, labelled: Tensor) -> Tensor:
-    """The mean over classes of 1 - Dice, with squares in the denominator (Milletari et al. 2016)."""
-    return 1 - ((2 * overlap + SMOOTH) / (squares + labelled + SMOOTH)).mean()
+@dataclass(frozen=True)
+class OverlapLoss:
+    """1 less the mean over classes of a `score` of sums over voxels.
+
+    `over` the batch the sums are those of all its patches, so that a patch without a class does not
+    dominate; `over` a patch each patch has scores of its own, of which the mean is taken.
+    """
+
+    score: Callable[..., Tensor]
+    over: Literal["batch", "patch"]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes of (B, K, X, Y, Z) to sum over."""
+        return (0, *VOXELS) if self.over == "batch" else VOXELS
+
+    def rank_sums(self, sums: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What to add up over ranks, of this rank's sums over `axes`."""
+        if self.over == "batch":
+            return sums
+        scores = self.score(*sums)
+        return scores.sum(dim=0), scores.new_full((), len(scores))
+
+    def loss(self, totals: Sequence[Tensor]) -> Tensor:
+        """The loss, a scalar, from the totals of `rank_sums` over ranks."""
+        if self.over == "batch":
+            return 1 - self.score(*totals).mean()
+        scores, patches = totals
+        return 1 - (scores / patches).mean()
+
+
+def dice_score(overlap: Tensor, squares: Tensor, labelled: Tensor) -> Tensor:
+    """Dice of each class, with squares in the denominator (Milletari et al. 2016)."""
+    return (2 * overlap + SMOOTH) / (squares + labelled + SMOOTH)
 
 
 def mean_over_valid(total: Tensor, count: Tensor) -> Tensor:

@@ -4,15 +4,20 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from volseg.model.networks.deep_supervision import DeepSupervision, decoder_levels
 from volseg.model.networks.strides import Stride, Strides, check_levels, strides_per_axis, total_stride
-from volseg.schema import Section
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class DynUNet(Section):
-    """nnU-Net's U-Net (MONAI's): full resolution first, one stride a level, each axis by itself."""
+class DynUNet(DeepSupervision):
+    """nnU-Net's U-Net (MONAI's): full resolution first, one stride a level, each axis by itself.
+
+    With `deep_supervision` the loss also judges logits of coarser levels, as nnU-Net does;
+    `level_weights` are the weights of the levels, finest first, and None is 1, 1/2, 1/4, ...
+    of all levels of the decoder but the coarsest.
+    """
 
     name: Literal["dynunet"] = "dynunet"
     filters: tuple[PositiveInt, ...] = Field(default=(32, 64, 128, 256, 320), min_length=3)
@@ -29,14 +34,18 @@ class DynUNet(Section):
         """The multiple that each axis of a patch must have."""
         return total_stride(self._level_strides)
 
+    @property
+    def supervised_levels(self) -> tuple[int, int]:
+        """The number of levels that give logits by default, and at most."""
+        return decoder_levels(len(self.filters))
+
     def build(self, inputs: int, outputs: int) -> "nn.Module":
         """A network from `inputs` channels to `outputs` classes."""
-        from monai.networks.nets import DynUNet
-
         from volseg.model.networks.instance_norm import use_channels_last_norms
+        from volseg.model.networks.supervised_dynunet import SupervisedDynUNet
 
         steps = [list(step) for step in self._level_strides]
-        network: nn.Module = DynUNet(
+        network: nn.Module = SupervisedDynUNet(
             spatial_dims=3,
             in_channels=inputs,
             out_channels=outputs,
@@ -45,6 +54,8 @@ class DynUNet(Section):
             upsample_kernel_size=steps,
             filters=self.filters,
             res_block=self.residual,
+            deep_supervision=self.deep_supervision,
+            deep_supr_num=max(1, self.outputs - 1),
         )
         return use_channels_last_norms(network)
 

@@ -28,11 +28,23 @@ class ChannelsLastInstanceNorm(nn.InstanceNorm3d):
 
 
 def use_channels_last_norms(network: nn.Module) -> nn.Module:
-    """A network with its instance norms replaced by channels-last ones; names and weights stay."""
-    for module in network.modules():
+    """A network with its instance norms replaced by channels-last ones; names and weights stay.
+
+    A group norm with a group for each channel is an instance norm.
+    """
+    for module in list(network.modules()):
         if type(module) is nn.InstanceNorm3d and not module.track_running_stats:
             module.__class__ = ChannelsLastInstanceNorm
+        for name, part in module.named_children():
+            if type(part) is nn.GroupNorm and part.num_groups == part.num_channels:
+                setattr(module, name, _as_instance_norm(part))
     return network
+
+
+def _as_instance_norm(norm: nn.GroupNorm) -> ChannelsLastInstanceNorm:
+    instance = ChannelsLastInstanceNorm(norm.num_channels, norm.eps, affine=norm.affine)
+    instance.weight, instance.bias = norm.weight, norm.bias
+    return instance
 
 
 class _Normalize(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Attention within windows, in chunks of windows that fit the processor's cache."""
+"""Attention within windows: on a CPU in chunks that fit its cache, on a GPU by torch's fused kernel."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,6 +8,7 @@ import torch
 from monai.networks.nets.swin_unetr import BasicLayer, get_window_size
 from monai.networks.nets.swin_unetr import WindowAttention as MonaiAttention
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 Size = tuple[int, ...]
 APART = -100.0
@@ -35,6 +36,7 @@ class WindowKinds:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # what validation makes is used in training too
 def window_kinds(grid: Size, window: Size, shift: Size, *, batch: int, device: torch.device) -> WindowKinds:
     """The kinds of windows of a grid of `grid` windows a scan, shifted by `shift` voxels."""
     shifted = [axis for axis in range(len(grid)) if shift[axis]]
@@ -78,9 +80,7 @@ class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
         bias = self._position_bias(n)
         counts, masks = (mask.counts, mask.masks) if mask else ((windows,), (None,))
         parts = zip(*(torch.split(part, list(counts)) for part in (q, k, v)), masks, strict=True)
-        mixed = torch.cat(
-            [self._attend_in_chunks(q, k, v, bias if m is None else bias + m) for q, k, v, m in parts]
-        )
+        mixed = torch.cat([self._attend(q, k, v, bias if m is None else bias + m) for q, k, v, m in parts])
         if mask is not None:
             mixed = mixed[mask.back]
         out: Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).reshape(windows, n, channels)))
@@ -92,18 +92,27 @@ class ChunkedWindowAttention(MonaiAttention):  # type: ignore[misc]
         rows: Tensor = self.relative_position_bias_table.index_select(0, index)
         return rows.t().reshape(self.num_heads, n, n)
 
-    def _attend_in_chunks(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
         """(B, H, N, D) from queries, keys and values of that shape, with (H, N, N) added to all."""
-        most = len(q)
-        if q.device.type == "cpu":
-            most = max(1, CACHED * torch.get_num_threads() // added.numel())
-        mixed = []
-        for query, key, value in zip(
-            *(torch.split(part, most) for part in (q * self.scale, k, v)), strict=True
-        ):
-            scores = query @ key.transpose(-2, -1) + added.to(q.dtype)
-            mixed.append(self.attn_drop(scores.softmax(dim=-1)) @ value)
-        return torch.cat(mixed)
+        added = added.to(q.dtype)
+        return (attend_in_chunks if q.device.type == "cpu" else attend_fused)(self, q, k, v, added)
+
+
+def attend_in_chunks(attention: MonaiAttention, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
+    """Attention in chunks whose scores stay in the cache of a processor."""
+    most = max(1, CACHED * torch.get_num_threads() // added.numel())
+    mixed = []
+    parts = (torch.split(part, most) for part in (q * attention.scale, k, v))
+    for query, key, value in zip(*parts, strict=True):
+        scores = query @ key.transpose(-2, -1) + added
+        mixed.append(attention.attn_drop(scores.softmax(dim=-1)) @ value)
+    return torch.cat(mixed)
+
+
+def attend_fused(attention: MonaiAttention, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
+    """Attention without a tensor of all scores, which on a GPU would fill its memory."""
+    drop = attention.attn_drop.p if attention.training else 0.0
+    return scaled_dot_product_attention(q, k, v, attn_mask=added, dropout_p=drop, scale=attention.scale)
 
 
 class SwinStage(BasicLayer):  # type: ignore[misc]

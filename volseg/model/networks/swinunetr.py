@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
+from volseg.model.networks.interface import NetworkSection
 from volseg.model.networks.strides import Stride
-from volseg.schema import Section
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class SwinUNETR(Section):
+class SwinUNETR(NetworkSection):
     """Swin-transformer encoder with a convolutional decoder (MONAI's, and its weights fit).
 
     `use_checkpoint` computes the encoder twice in each step and keeps less of it in memory.

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from volseg.model.networks.interface import NetworkSection
 from volseg.model.networks.strides import (
     Dropout,
     Stride,
@@ -12,13 +13,12 @@ from volseg.model.networks.strides import (
     strides_per_axis,
     total_stride,
 )
-from volseg.schema import Section
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class UNet(Section):
+class UNet(NetworkSection):
     """Residual U-Net (MONAI's): quick on CPU, the recipe of most 3D solutions for this data.
 
     `strides` has one step fewer than `channels`; a step is one number or one for each axis.

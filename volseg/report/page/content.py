@@ -1,7 +1,7 @@
 """What a report can tell: of runs, of predicted scans and of their scores."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from volseg.formatting import abbreviate_names
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.prediction_folder import Prediction
 from volseg.runs.run import Run
+from volseg.training.selection import SELECTIONS
 from volseg.tuning.tuning_file import TuningFile
 from volseg.visualization.html_page import css_colour
 
@@ -33,6 +34,14 @@ class RunInfo:
     calibrated: CalibrationFile | None = None
     tuned: TuningFile | None = None
     problems: tuple[str, ...] = ()
+
+
+def score_name(runs: Sequence[RunInfo]) -> str:
+    """What the scores that chose the weights of these runs are."""
+    names = {run.run.config.train.select for run in runs}
+    if names == {"dice"}:
+        return "Dice"
+    return SELECTIONS[names.pop()].title if len(names) == 1 else "score"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,13 @@ from volseg.evaluation.scan_scores import GROUPS
 from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary
 from volseg.formatting import format_count, format_number
 from volseg.inference.tables import confidence_rows
-from volseg.report.page.content import ReportContent, format_metric, format_metric_range, metric_heading
+from volseg.report.page.content import (
+    ReportContent,
+    format_metric,
+    format_metric_range,
+    metric_heading,
+    score_name,
+)
 from volseg.visualization.html_page import render
 
 KEY_METRICS = ("Dice", "NSD2", "HD95")
@@ -63,7 +69,8 @@ def _training_figures(content: ReportContent) -> Iterator[Tile]:
         remark = f"{f'{len(runs)} runs' if several else f'fold {splits.fold}'} of {splits.dataset}"
         yield "Network", info.run.config.network.name, remark
         apart = len(splits.unseen_cases) + len(splits.later_days) + len(splits.hold_out)
-        remark = f"{apart} kept apart{', in the first run' if several else ''}"
+        taught = f"{len(splits.taught)} more by a teacher alone, " if splits.taught else ""
+        remark = f"{taught}{apart} kept apart{', in the first run' if several else ''}"
         yield "Trained on", format_count(len(splits.train), "scan"), remark
     epochs = [info.epochs for info in runs if info.epochs]
     if epochs:
@@ -75,7 +82,7 @@ def _training_figures(content: ReportContent) -> Iterator[Tile]:
         yield (
             "Best score",
             format_metric("Dice", sum(best) / len(best)),
-            f"Dice of scans that chose the weights{over}",
+            f"{score_name(runs)} of scans that chose the weights{over}",
         )
 
 

@@ -14,7 +14,7 @@ HASH = 12  # digits of a hash that tell weights apart
 def versions_and_settings(content: ReportContent) -> str:
     """Runs, versions, seconds and configs, each config once."""
     records = [scan.record for scan in content.scans]
-    counts = Counter((r.run or UNKNOWN, r.weights[:HASH] or "–", r.version) for r in records)
+    counts = Counter((r.made_by or UNKNOWN, r.weights[:HASH] or "–", r.version) for r in records)
     configs: dict[str, list[str]] = {}
     for info in content.trained:
         configs.setdefault(info.config, []).append(info.name)

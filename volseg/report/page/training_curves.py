@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from volseg.report.page.content import ReportContent, RunInfo, format_metric
+from volseg.report.page.content import ReportContent, RunInfo, format_metric, score_name
 from volseg.visualization.html_page import css_colour, render
 from volseg.visualization.line_charts import LineSeries, line_chart
 from volseg.visualization.svg import Figure
 
 SETS = {"unseen_cases": "unseen cases", "later_days": "later days of seen cases"}
-DICE = "Dice of the scans kept apart"
+APART = "of the scans kept apart"
 COLUMNS = {"epoch": "epoch", "step": "step", "loss": "loss", "lr": "learning rate", **SETS}
 
 
@@ -20,7 +20,11 @@ def learning_curves(content: ReportContent) -> str:
     several = len(runs) > 1
     charts = [
         _line_figure("Loss", _lines_by_run(runs, "loss")),
-        *([_line_figure(DICE, _lines_by_run(runs, "score"))] if several else _validation_charts(runs[0])),
+        *(
+            [_line_figure(f"{score_name(runs)} {APART}", _lines_by_run(runs, "score"))]
+            if several
+            else _validation_charts(runs[0])
+        ),
         _line_figure("Learning rate", _lines_by_run(runs, "lr")),
     ]
     return render(
@@ -55,7 +59,7 @@ def _best_by_class(run: RunInfo) -> dict[str, object]:
 
 def _best_by_run(runs: Sequence[RunInfo]) -> dict[str, object]:
     """A row a run, at its best epoch."""
-    columns = {"epoch": "best epoch", "score": "Dice", **SETS}
+    columns = {"epoch": "best epoch", "score": score_name(runs), **SETS}
     rows = [(run.name, *(_format_cell(key, _best_epoch(run)) for key in columns)) for run in runs]
     return {"header": ["run", *columns.values()], "rows": rows}
 
@@ -85,7 +89,7 @@ def _validation_charts(run: RunInfo) -> Iterator[Figure | None]:
     """Dice by set, and by class of each set."""
     sets = _validation_sets(run)
     yield _line_figure(
-        DICE,
+        f"Dice {APART}",
         [
             LineSeries(name, _points_by_step(run, key), "plain", dashed=key != "unseen_cases")
             for key, name in sets.items()

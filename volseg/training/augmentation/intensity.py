@@ -1,34 +1,63 @@
-"""Random changes of a patch's grey values, which are 0 to 1 before them, each with its own probability."""
+"""Random changes of a patch's grey values, which are 0 to 1 before them, each with its own probability.
+
+A transform draws how strong a change is. The change itself is made later, on the training device.
+"""
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-import torch
 from monai.transforms import Randomizable, Transform
-from torch.nn.functional import interpolate
 
-from volseg.data.volume import Array
+from volseg.training.augmentation.drawn_patch import DrawnPatch
+from volseg.training.augmentation.grey_values import (
+    AddNoise,
+    AddOffset,
+    Coarsen,
+    GreyChange,
+    Multiply,
+    Power,
+    Smooth,
+)
 
-Item = dict[str, Any]
 
-
-class IntensityTransform(Randomizable, Transform):  # type: ignore[misc]
-    """A change of up to the strength `most`, made with the probability `often`."""
+class Variation(Randomizable, Transform):  # type: ignore[misc]
+    """A variation of up to the strength `most`, made with the probability `often`."""
 
     def __init__(self, most: float, often: float) -> None:
         self.most = most
         self.often = often
 
-    def __call__(self, item: Item) -> Item:
-        """The item; its `image`, float32 (C, X, Y, Z), may have been changed in place."""
-        if self.R.random_sample() < self.often:
-            self._vary(item["image"])
-        return item
+    def __call__(self, patch: DrawnPatch) -> DrawnPatch:
+        """The patch with what was drawn for it, or unchanged."""
+        return patch if self.R.random_sample() >= self.often else self._vary(patch)
 
     @abstractmethod
-    def _vary(self, image: Array) -> None:
-        """Change the image (C, X, Y, Z) in place."""
+    def _vary(self, patch: DrawnPatch) -> DrawnPatch:
+        """The patch with a variation."""
+
+
+class ClassContrast(Variation):
+    """Multiply the voxels of each class by exp(-most) to exp(most).
+
+    Organs that are darker or brighter than in any training scan are then found by their place and shape.
+    """
+
+    def _vary(self, patch: DrawnPatch) -> DrawnPatch:
+        powers = self.R.uniform(-self.most, self.most, patch.scan.class_count)
+        return replace(patch, class_factors=tuple(np.exp(powers).tolist()))
+
+
+class IntensityTransform(Variation):
+    """A change of the whole patch, made behind the others."""
+
+    def _vary(self, patch: DrawnPatch) -> DrawnPatch:
+        return replace(patch, changes=(*patch.changes, self._draw_change(patch.frame.size)))
+
+    @abstractmethod
+    def _draw_change(self, size: Sequence[int]) -> GreyChange:
+        """A change of a patch of `size` voxels (X, Y, Z)."""
 
     def _draw_symmetric(self) -> float:
         return float(self.R.uniform(-self.most, self.most))
@@ -37,51 +66,42 @@ class IntensityTransform(Randomizable, Transform):  # type: ignore[misc]
 class Gamma(IntensityTransform):
     """Raise to a power between exp(-most) and exp(most); needs values of at least 0."""
 
-    def _vary(self, image: Array) -> None:
-        np.power(image, np.float32(np.exp(self._draw_symmetric())), out=image)
+    def _draw_change(self, size: Sequence[int]) -> Power:  # noqa: ARG002
+        return Power(float(np.float32(np.exp(self._draw_symmetric()))))
 
 
 class Blur(IntensityTransform):
     """Smooth by a Gaussian of up to `most` voxels."""
 
-    def _vary(self, image: Array) -> None:
-        from scipy.ndimage import gaussian_filter
-
-        sigma = self.R.uniform(0, self.most)
-        for channel in image:
-            gaussian_filter(channel, sigma, output=channel, mode="nearest", truncate=3)
+    def _draw_change(self, size: Sequence[int]) -> Smooth:  # noqa: ARG002
+        return Smooth(float(self.R.uniform(0, self.most)))
 
 
 class LowResolution(IntensityTransform):
     """Resample to voxels of up to `1 + most` times the width, and back, linearly."""
 
-    def _vary(self, image: Array) -> None:
+    def _draw_change(self, size: Sequence[int]) -> Coarsen:
         wider = 1 + self.R.uniform(0, self.most)
-        fine = torch.from_numpy(image)[None]
-        size = [max(1, round(n / wider)) for n in image.shape[1:]]
-        coarse = interpolate(fine, size=size, mode="trilinear")
-        image[...] = interpolate(coarse, size=image.shape[1:], mode="trilinear")[0].numpy()
+        return Coarsen(tuple(max(1, round(n / wider)) for n in size))
 
 
 class Contrast(IntensityTransform):
     """Multiply by 1 - most to 1 + most."""
 
-    def _vary(self, image: Array) -> None:
-        image *= np.float32(1 + self._draw_symmetric())
+    def _draw_change(self, size: Sequence[int]) -> Multiply:  # noqa: ARG002
+        return Multiply(float(np.float32(1 + self._draw_symmetric())))
 
 
 class Brightness(IntensityTransform):
     """Add -most to most."""
 
-    def _vary(self, image: Array) -> None:
-        image += np.float32(self._draw_symmetric())
+    def _draw_change(self, size: Sequence[int]) -> AddOffset:  # noqa: ARG002
+        return AddOffset(float(np.float32(self._draw_symmetric())))
 
 
 class Noise(IntensityTransform):
     """Add Gaussian noise with a standard deviation of up to `most`."""
 
-    def _vary(self, image: Array) -> None:
-        deviation = self.R.uniform(0, self.most)
-        seed = int(self.R.randint(2**31))
-        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
-        image += noise.mul_(deviation).numpy()  # thrice as fast as numpy's
+    def _draw_change(self, size: Sequence[int]) -> AddNoise:  # noqa: ARG002
+        deviation = float(self.R.uniform(0, self.most))
+        return AddNoise(deviation, int(self.R.randint(2**31)))

@@ -1,25 +1,17 @@
-"""Random place, flip, rotation, zoom and deformation of a patch; its voxels are fetched once, at the end."""
+"""Random place, flip, rotation, zoom and deformation of a patch; none of its voxels is touched."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from monai.transforms import Randomizable, Transform
 
 from volseg.data.volume import Array
-from volseg.training.augmentation.intensity import Item
-from volseg.training.augmentation.patch_sampling import PatchFrame, cut_patch
+from volseg.training.augmentation.drawn_patch import DrawnPatch
+from volseg.training.augmentation.patch_frame import PatchFrame
 from volseg.training.loading.packed_scan import PackedScan
 
 CONTROLS = 7  # control points of an elastic displacement along each axis of the patch
-
-
-@dataclass(frozen=True)
-class PatchView:
-    """A scan, and the frame of a patch in it."""
-
-    scan: PackedScan
-    frame: PatchFrame
 
 
 class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
@@ -29,7 +21,7 @@ class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
         self.patch = tuple(patch)
         self.foreground = foreground
 
-    def __call__(self, scan: PackedScan) -> PatchView:
+    def __call__(self, scan: PackedScan) -> DrawnPatch:
         """The patch inside the scan, or around it where the scan is smaller."""
         drawn = self._draw_start(scan)
         room = [n - size for n, size in zip(scan.shape, self.patch, strict=True)]
@@ -37,7 +29,7 @@ class PlacePatch(Randomizable, Transform):  # type: ignore[misc]
             min(max(first, 0), spare) if spare >= 0 else -(-spare // 2)
             for first, spare in zip(drawn, room, strict=True)
         )
-        return PatchView(scan, PatchFrame(tuple(start), self.patch))
+        return DrawnPatch(scan, PatchFrame(tuple(start), self.patch))
 
     def _draw_start(self, scan: PackedScan) -> list[int]:
         points = [points for points in scan.points if len(points)]
@@ -56,29 +48,32 @@ class Flip(Randomizable, Transform):  # type: ignore[misc]
     def __init__(self, axes: Sequence[str]) -> None:
         self.axes = ["xyz".index(axis) for axis in axes]
 
-    def __call__(self, view: PatchView) -> PatchView:
-        """The view, flipped or not."""
+    def __call__(self, patch: DrawnPatch) -> DrawnPatch:
+        """The patch, flipped or not."""
         signs = np.ones(3)
         signs[self.axes] = self.R.choice((-1.0, 1.0), len(self.axes))
-        return replace(view, frame=view.frame.with_matrix(np.diag(signs)))
+        return replace(patch, frame=patch.frame.with_matrix(np.diag(signs)))
 
 
 class RotateZoom(Randomizable, Transform):  # type: ignore[misc]
-    """Rotate about the axes and zoom along them, in millimetres, with the probability `often`."""
+    """Rotate about the axes and zoom along them, in millimetres, with the probability `often`.
 
-    def __init__(self, degrees: Sequence[float], scale: float, often: float) -> None:
+    `degrees` and `zooms` are the largest about and along x, y and z.
+    """
+
+    def __init__(self, degrees: Sequence[float], zooms: Sequence[float], often: float) -> None:
         self.degrees = degrees
-        self.scale = scale
+        self.zooms = np.array(zooms)
         self.often = often
 
-    def __call__(self, view: PatchView) -> PatchView:
-        """The view, rotated and zoomed about the patch's centre, or unchanged."""
+    def __call__(self, patch: DrawnPatch) -> DrawnPatch:
+        """The patch, rotated and zoomed about the patch's centre, or unchanged."""
         if self.R.random_sample() >= self.often:
-            return view
+            return patch
         angles = np.deg2rad([self.R.uniform(-most, most) for most in self.degrees])
-        zoom = 1 + self.R.uniform(-self.scale, self.scale, 3)
-        matrix = voxel_matrix(rotation_matrix(angles) * zoom, view.scan.spacing_mm)
-        return replace(view, frame=view.frame.with_matrix(matrix))
+        zoom = 1 + self.R.uniform(-self.zooms, self.zooms)
+        matrix = voxel_matrix(rotation_matrix(angles) * zoom, patch.scan.spacing_mm)
+        return replace(patch, frame=patch.frame.with_matrix(matrix))
 
 
 class ElasticDeformation(Randomizable, Transform):  # type: ignore[misc]
@@ -88,22 +83,13 @@ class ElasticDeformation(Randomizable, Transform):  # type: ignore[misc]
         self.deviation_mm = deviation_mm
         self.often = often
 
-    def __call__(self, view: PatchView) -> PatchView:
-        """The view, deformed or unchanged."""
+    def __call__(self, patch: DrawnPatch) -> DrawnPatch:
+        """The patch, deformed or unchanged."""
         if self.R.random_sample() >= self.often:
-            return view
+            return patch
         controls = self.R.normal(0, self.deviation_mm, (3, CONTROLS, CONTROLS, CONTROLS))
-        in_scan = controls / np.reshape(view.scan.spacing_mm, (3, 1, 1, 1))
-        return replace(view, frame=replace(view.frame, bend=in_scan))
-
-
-class CutPatch(Transform):  # type: ignore[misc]
-    """Fetch the patch's voxels by one copy or one resampling."""
-
-    def __call__(self, view: PatchView) -> Item:
-        """`image` float32 (C, X, Y, Z) and `label` uint8 (K, X, Y, Z) with 0, 1 or IGNORE."""
-        image, label = cut_patch(view.scan, view.frame)
-        return {"image": image, "label": label}
+        in_scan = controls / np.reshape(patch.scan.spacing_mm, (3, 1, 1, 1))
+        return replace(patch, frame=replace(patch.frame, bend=in_scan))
 
 
 def rotation_matrix(radians: Sequence[float] | Array) -> Array:

@@ -13,16 +13,21 @@ from volseg.data.preprocessing.intensity_scaling import count_flattened
 from volseg.data.volume import Array, Volume
 from volseg.errors import UserError
 from volseg.training.loading.packed_scan import PackedScan, first_wins, pack_labels
+from volseg.training.loading.teacher_maps import HALF, Levels, TeacherMaps, on_network_grid
 
 POINTS = 4096  # voxels of each class of a scan that a patch may be centred on, at most
 
 
 @dataclass(frozen=True)
 class LoadScan:
-    """Read a scan and its labels onto the network's grid."""
+    """Read a scan, its labels and its teacher's maps onto the network's grid.
+
+    Of a scan without labels every voxel is IGNORE, and patches are centred where the maps have a class.
+    """
 
     dataset: Dataset
     data: Data
+    teacher: TeacherMaps | None = None
 
     def __call__(self, sample: Sample) -> PackedScan:
         """The packed scan."""
@@ -31,17 +36,28 @@ class LoadScan:
             grid, image = stack_channels(channels, self.data.spacing_mm, self.data.intensity)
         except UserError as error:
             raise UserError(f"{sample.name}: {error}") from error
-        masks = [self.dataset.label(sample, name) for name in self.dataset.classes]
+        levels = self.teacher.read(sample.name, channels[0]) if self.teacher else []
+        maps = np.stack([on_network_grid(one, grid) for one in levels]) if levels else None
+        masks = self._masks(sample, levels)
         flattened = self._flattened_shares(channels, masks)
         label = np.stack([grid.resample_mask(mask) for mask in masks])
         if exclusive := self.dataset.facts.exclusive:
             label = first_wins(label)
         points = tuple(_sample_points(mask) for mask in label)
-        if self.data.below_cut == "ignore":
+        if sample.labels is None:
+            label = np.full_like(label, IGNORE)
+        elif self.data.below_cut == "ignore":
             label = ignore_below_cut(label)
         spacing_mm = self.data.spacing_mm or grid.oriented_mm
-        packed = pack_labels(label)
-        return PackedScan(image.astype(np.float16), packed, points, spacing_mm, exclusive, flattened)
+        # As in files, in rows along z, in which crops are read.
+        stored, packed = image.astype(np.float16, order="C"), np.ascontiguousarray(pack_labels(label))
+        return PackedScan(stored, packed, points, spacing_mm, exclusive, flattened, maps)
+
+    def _masks(self, sample: Sample, levels: Sequence[Levels]) -> list[Array]:
+        """The labels of each class (X, Y, Z) or, of a scan without labels, where its maps have the class."""
+        if sample.labels is None and levels:
+            return [one >= HALF for one in levels]
+        return [self.dataset.label(sample, name) for name in self.dataset.classes]
 
     def _flattened_shares(self, channels: Sequence[Volume], masks: Sequence[Array]) -> tuple[float, ...]:
         """The share of each class's voxels that the scaling makes one value, in the channel with the most."""

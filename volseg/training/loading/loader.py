@@ -1,41 +1,52 @@
 """Training batches: random patches of cached scans that depend only on the seed and the position in the run.
 
-Patch i of a run is the same whatever the number of workers and ranks, and wherever the run was resumed.
+Patch i of a run is the same whatever the device, the number of threads and ranks, and wherever the run was
+resumed.
 """
 
-import os
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
 from monai.transforms import Compose, Randomizable
-from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from volseg.training.augmentation.drawn_patch import DrawnPatch
+from volseg.training.loading.device_batches import Batch, BatchCutter, PreparedPatch
+from volseg.training.loading.packed_crop import PackedCrop
+from volseg.training.loading.patch_errors import told_with_place
 from volseg.training.loading.scan_cache import ScanCache
-from volseg.training.loading.workers import WorkerTable, init_worker, portable_error
 
-Batch = dict[str, Any]
+AHEAD = 2  # batches that threads prepare before they are asked for
 
 
 class TrainingPatches:
-    """The endless, indexable sequence of training patches; each pass goes once through all scans."""
+    """The endless sequence of training patches; each pass goes once through all scans.
 
-    def __init__(self, scans: ScanCache, augmentation: Compose, *, seed: int) -> None:
+    `reach` is the network's along z, in slices.
+    """
+
+    def __init__(self, scans: ScanCache, augmentation: Compose, *, seed: int, reach: int = 0) -> None:
         self.scans = scans
         self.augmentation = augmentation
         self.seed = seed
-        self.table = WorkerTable()
+        self.reach = reach
+        self._drawing = Lock()  # the transforms hold the random numbers of the patch in work
 
-    def __getitem__(self, position: int) -> Batch:
-        """The patch at a position: `image` (C, X, Y, Z), `label` (K, X, Y, Z), `name` and `position`."""
-        number = self.scan_index(position)
+    def draw(self, position: int) -> DrawnPatch:
+        """What is drawn for the patch at a position; its scan is read if it is not cached."""
+        scan = self.scans[self.scan_index(position)]
         state = np.random.RandomState(np.random.SFC64([self.seed, 1, position]))
-        for step in self.augmentation.transforms:  # one stream for all: seeding each takes longer
-            if isinstance(step, Randomizable):
-                step.set_random_state(state=state)
-        item = self.augmentation(self.scans[number])
-        return {**item, "name": self.scans.names[number], "position": position}
+        with self._drawing:
+            for step in self.augmentation.transforms:  # one stream for all: seeding each takes longer
+                if isinstance(step, Randomizable):
+                    step.set_random_state(state=state)
+            drawn: DrawnPatch = self.augmentation(scan)
+        return drawn
 
     def scan_index(self, position: int) -> int:
         """The index of the scan that this patch is cut from."""
@@ -44,77 +55,84 @@ class TrainingPatches:
         return int(order[place])
 
 
-class _TrackedPatches(Dataset[Batch | Exception]):
-    """Patches, each entered into the shared table before it is cut; an exception becomes an item."""
+@dataclass(frozen=True)
+class PreparePatch:
+    """The processor's part of a patch: the draw, and the copy of its packed crop for another device."""
 
-    def __init__(self, patches: TrainingPatches, batch: int) -> None:
-        self.patches = patches
-        self.batch = batch
+    patches: TrainingPatches
+    batch: int
+    device: torch.device
 
-    def __getitem__(self, position: int) -> Batch | Exception:
-        worker, step = get_worker_info(), position // self.batch
-        scan = self.patches.scan_index(position)
-        number = worker.id if worker else 0
-        self.patches.table.enter(number, process=os.getpid(), step=step, scan=scan)
-        try:
-            return self.patches[position]
-        except Exception as error:  # the training process raises it again
-            return portable_error(error, f"{self.patches.scans.names[scan]}, step {step}")
+    def __call__(self, position: int) -> PreparedPatch:
+        """The patch at a position.
+
+        Raises:
+            UserError: the scan can't be read, or memory ran out.
+        """
+        number = self.patches.scan_index(position)
+        name = self.patches.scans.names[number]
+        with told_with_place(f"{name}, step {position // self.batch}"):
+            drawn = self.patches.draw(position)
+            box = drawn.frame.source_box(drawn.scan.shape)
+            if self.patches.scans.on_device is not None:
+                return PreparedPatch(position, name, drawn, box, number)
+            crop = PackedCrop.from_scan(drawn.scan).window(box)
+            if self.device.type != "cpu":
+                crop = crop.copied(pinned=self.device.type == "cuda")
+            return PreparedPatch(position, name, drawn, box, number, crop)
 
 
 def load_batches(
-    patches: TrainingPatches, *, batch: int, steps: range, workers: int, rank: int = 0, ranks: int = 1
-) -> Iterator[Batch]:
-    """The batches of these steps, or one rank's share: stacked `image`, `label`, `position`, and `name`.
+    patches: TrainingPatches,
+    *,
+    batch: int,
+    steps: range,
+    threads: int,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
+) -> Generator[Batch]:
+    """The batches of these steps, on the device and ready for its current stream.
 
-    Together the ranks have exactly the patches of a single one.
+    `image` is float32 (B, C, X, Y, Z), `label` uint8 (B, K, X, Y, Z) with 0, 1 or IGNORE, `position` (B,)
+    lies on the CPU, `name` lists the scans; for what a teacher says see BatchCutter. A `share` (rank, ranks)
+    has every N-th patch of a batch; together the ranks have exactly the patches of a single one. Threads
+    prepare patches ahead; to close the iterator ends them.
 
     Raises:
-        UserError: a scan's file is damaged, or memory ran out.
+        UserError: a scan can't be read, or memory ran out.
     """
-    loader = DataLoader(
-        _TrackedPatches(patches, batch),
-        batch_sampler=([step * batch + place for place in range(rank, batch, ranks)] for step in steps),
-        num_workers=workers,
-        collate_fn=_collate_patches,
-        generator=torch.Generator(),  # else each start draws from the one that dropout draws from
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=2 if workers else None,
-        worker_init_fn=init_worker if workers else None,
-    )
-    for item in loader:
-        if isinstance(item, Exception):
-            raise item
-        yield item
+    rank, ranks = share
+    shares = ([step * batch + place for place in range(rank, batch, ranks)] for step in steps)
+    scans = patches.scans
+    cutter = BatchCutter(device, scans.on_device, reach=patches.reach, taught=scans.taught)
+    prepare = PreparePatch(patches, batch, device)
+    with closing(_prepare_batches(prepare, shares, threads)) as prepared:
+        yield from cutter.cut_batches(prepared)
 
 
-def _collate_patches(items: list[Batch | Exception]) -> Batch | Exception:
-    """A batch of several patches, or the first exception among them."""
-    patches = []
-    for item in items:
-        if isinstance(item, Exception):
-            return item
-        patches.append(item)
+def _prepare_batches(
+    prepare: Callable[[int], PreparedPatch], shares: Iterator[list[int]], threads: int
+) -> Generator[list[PreparedPatch]]:
+    """The prepared patches of each batch, in order; closing this ends the threads."""
+    if not threads:
+        yield from ([prepare(position) for position in share] for share in shares)
+        return
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="patches")
+    waiting: deque[list[Future[PreparedPatch]]] = deque()
     try:
-        stacked = {key: _shared_tensor(np.stack([p[key] for p in patches])) for key in ("image", "label")}
-    except RuntimeError as error:  # shared memory that is full
-        return portable_error(error, f"a batch from {patches[0]['name']}")
-    position = torch.tensor([patch["position"] for patch in patches])
-    return {**stacked, "position": position, "name": [patch["name"] for patch in patches]}
+        for share in shares:
+            waiting.append([pool.submit(prepare, position) for position in share])
+            if len(waiting) > AHEAD:
+                yield [patch.result() for patch in waiting.popleft()]
+        while waiting:
+            yield [patch.result() for patch in waiting.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _shared_tensor(array: Any) -> torch.Tensor:
-    """An array as a tensor, in a worker already in the memory shared with the training process."""
-    tensor = torch.from_numpy(array)
-    if get_worker_info():
-        tensor.share_memory_()  # type: ignore[no-untyped-call]
-    return tensor
+def default_threads(cores: int, *, gpu: bool) -> int:
+    """Threads that prepare patches, where the config has no number.
 
-
-def default_workers(cores: int, *, gpu: bool) -> int:
-    """Processes that cut patches, where the config has no number.
-
-    None on a CPU: its cores are busy with the network, and a worker that takes turns with the network
-    costs more time than to cut patches in between (benchmarks/waiting.py).
+    None on a CPU: its cores are busy with the network, and patches are cut by all of them between steps.
     """
-    return min(8, max(1, cores - 1)) if gpu else 0
+    return min(4, max(2, cores - 1)) if gpu else 0

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ class PackedScan:
 
     Bit k of the bytes is class k, and the bit behind the last class marks ignored voxels. `points` are
     some voxels of the class; patches are centred on them. `flattened` is the share of each class's voxels
-    that the scaling made 0 or 1, in the channel that has the most of them.
+    that the scaling made 0 or 1, in the channel that has the most of them. `teacher` are the probabilities
+    of a teacher in 255ths, uint8 (K, X, Y, Z), if there are any.
     """
 
     image: Array
@@ -31,6 +33,7 @@ class PackedScan:
     spacing_mm: Spacing
     exclusive: bool
     flattened: tuple[float, ...] = ()
+    teacher: Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,19 +45,22 @@ class PackedScan:
         """The number of classes."""
         return len(self.points)
 
-    def label_plane(self, number: int, window: tuple[slice, ...]) -> Array:
-        """The mask of a class, or of ignored voxels (behind the last class), in a window of the scan."""
-        plane: Array = (self.bits[number // 8][window] & np.uint8(1 << number % 8)) != 0
-        return plane
+    @cached_property
+    def held_planes(self) -> tuple[int, ...]:
+        """The classes that have voxels; the number behind the last class where voxels are ignored."""
+        held = np.bitwise_or.reduce(self.bits.reshape(len(self.bits), -1), axis=1)
+        return tuple(n for n in range(self.class_count + 1) if held[n // 8] >> n % 8 & 1)
 
     def write(self, path: Path, source: Any) -> None:
         """Write to one file, atomically; `source` is JSON that identifies the scan's own files."""
-        arrays = [self.image, self.bits, *self.points]
+        maps = [] if self.teacher is None else [self.teacher]
+        arrays = [self.image, self.bits, *maps, *self.points]
         facts = {
             "source": source,
             "spacing_mm": self.spacing_mm,
             "exclusive": self.exclusive,
             "flattened": self.flattened,
+            "taught": bool(maps),
             "arrays": [(array.dtype.str, array.shape) for array in arrays],
         }
         head = json.dumps(facts).encode()
@@ -66,10 +72,13 @@ class PackedScan:
 
     @classmethod
     def read_mapped(cls, path: Path, source: Any) -> "PackedScan | None":
-        """The scan in a file, memory-mapped; None if the file is damaged or of another `source`."""
+        """The scan in a file, memory-mapped; None if the file is damaged or of another `source`.
+
+        Whoever wrote into it would change a copy: torch takes no arrays that are read-only.
+        """
         if not path.is_file() or path.stat().st_size < ALIGNED:
             return None
-        voxels = np.memmap(path, np.uint8, mode="r")
+        voxels = np.memmap(path, np.uint8, mode="c")
         start = 8 + int.from_bytes(voxels[:8].tobytes(), "little")
         try:
             facts = json.loads(voxels[8:start].tobytes())
@@ -86,8 +95,10 @@ class PackedScan:
             arrays.append(np.asarray(voxels[start : start + size]).view(kind).reshape(shape))
             start += size
         image, bits, *points = arrays
+        teacher = points.pop(0) if facts.get("taught") else None
         x, y, z = facts["spacing_mm"]
-        return cls(image, bits, tuple(points), (x, y, z), facts["exclusive"], tuple(facts["flattened"]))
+        flattened = tuple(facts["flattened"])
+        return cls(image, bits, tuple(points), (x, y, z), facts["exclusive"], flattened, teacher)
 
 
 def pack_labels(label: Array) -> Array:
@@ -109,10 +120,3 @@ def first_wins(label: Array) -> Array:
         target[...] = np.where(taken, 0, mask)
         taken |= mask == 1
     return disjoint
-
-
-def mark_ignored(label: Array, voxels: Array) -> Array:
-    """Labels (K, X, Y, Z) with these voxels (X, Y, Z) set to IGNORE, in place."""
-    if voxels.any():
-        label[:, voxels] = IGNORE
-    return label

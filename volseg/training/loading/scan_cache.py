@@ -1,4 +1,4 @@
-"""The cache of training scans: in memory, or in files that processes share."""
+"""The cache of training scans: in memory or in files that processes share, and on the GPU if it has room."""
 
 import hashlib
 import math
@@ -11,20 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from volseg import console
 from volseg.config.sections import Data
-from volseg.data.dataset import Dataset, Sample
+from volseg.data.dataset import Sample
 from volseg.data.preprocessing.intensity_scaling import FLAT
 from volseg.errors import UserError
 from volseg.formatting import first_few, format_bytes
 from volseg.system.hardware import available_cores, free_memory
 from volseg.system.locks import folder_lock
+from volseg.training.loading.device_scans import DeviceScans, device_room
 from volseg.training.loading.load_scan import LoadScan
 from volseg.training.loading.packed_scan import PackedScan, bytes_per_voxel
+from volseg.training.loading.teacher_maps import TeacherMaps
 
 FORMAT = 2
 """To be raised when LoadScan or PackedScan change, so that files of an earlier version are not read."""
 FOLDER = "cache"
+CPU = torch.device("cpu")
 SHARE = 0.5  # share of the free memory that cached scans may take
 
 
@@ -37,20 +42,29 @@ class CachePlacement(NamedTuple):
 
 
 class ScanCache:
-    """Training scans in packed form; `description` has their size, their place and its reason."""
+    """Training scans in packed form; `description` has their size, their place and its reason.
 
-    def __init__(self, dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1) -> None:
+    `on_device` are the scans on the training device, None where it has no room for all of them.
+    """
+
+    def __init__(
+        self, load: LoadScan, samples: Sequence[Sample], *, ranks: int = 1, device: torch.device = CPU
+    ) -> None:
         """Load the scans that there is room for, on all cores.
 
         Raises:
             UserError: a damaged file, or no room where the config wants the scans.
         """
-        place = choose_placement(dataset, samples, data, ranks=ranks)
+        place = choose_placement(load, samples, ranks=ranks)
         self.names = [sample.name for sample in samples]
-        self.description = f"{len(samples)} scans of {format_bytes(packed_bytes(samples, data))}: {place.why}"
-        load = LoadScan(dataset, data)
+        need, room = packed_bytes(samples, load.data, load.teacher), device_room(device)
+        self.on_device = DeviceScans(device) if 0 < need <= room else None
+        self.description = f"{len(samples)} scans of {format_bytes(need)}: {place.why}"
+        if self.on_device:
+            self.description += f"; on the GPU as well (a quarter of its free memory, {format_bytes(room)})"
+        self.taught = load.teacher is not None
         self._samples = samples
-        self._load = DiskCache(load, dataset, place.folder) if place.folder else load
+        self._load = DiskCache(load, place.folder) if place.folder else load
         with folder_lock(place.folder) if place.folder else nullcontext():
             self._cached = _load_scans(self._load, samples[: math.floor(place.rate * len(samples))])
 
@@ -82,12 +96,11 @@ class DiskCache:
     """Packed scans in files, each written again when the scan's own files change."""
 
     load: LoadScan
-    dataset: Dataset
     folder: Path
 
     def __call__(self, sample: Sample) -> PackedScan:
         """The scan, memory-mapped from its file."""
-        path, source = self.folder / f"{sample.name}.scan", _source_state(self.dataset, sample)
+        path, source = self.folder / f"{sample.name}.scan", _source_state(self.load, sample)
         scan = PackedScan.read_mapped(path, source)
         if scan is None:
             self.load(sample).write(path, source)
@@ -97,21 +110,21 @@ class DiskCache:
         return scan
 
 
-def choose_placement(
-    dataset: Dataset, samples: Sequence[Sample], data: Data, *, ranks: int = 1
-) -> CachePlacement:
+def choose_placement(load: LoadScan, samples: Sequence[Sample], *, ranks: int = 1) -> CachePlacement:
     """The place of the cache, by `data.cache` and the free memory and disk.
 
     Raises:
         UserError: `data.cache` is "disk" and the disk has no room.
     """
-    need, spare = packed_bytes(samples, data), int(SHARE * free_memory())
+    dataset, data = load.dataset, load.data
+    need, spare = packed_bytes(samples, data, load.teacher), int(SHARE * free_memory())
     room = spare // ranks
     memory = CachePlacement(None, min(1.0, room / max(need, 1)), _memory_reason(need, spare, ranks))
     if data.cache == "memory" or (data.cache == "auto" and ranks == 1 and need <= spare):
         return memory
-    folder = dataset.folder / FOLDER / cache_key(dataset, data)
-    missing = packed_bytes([s for s in samples if not (folder / f"{s.name}.scan").exists()], data)
+    folder = dataset.folder / FOLDER / cache_key(load)
+    unwritten = [sample for sample in samples if not (folder / f"{sample.name}.scan").exists()]
+    missing = packed_bytes(unwritten, data, load.teacher)
     free = shutil.disk_usage(dataset.folder).free
     if missing < free and os.access(dataset.folder, os.W_OK):
         return CachePlacement(folder, 1.0, _disk_reason(folder, spare, ranks))
@@ -123,22 +136,26 @@ def choose_placement(
     return memory._replace(why=f"{memory.why}; {dataset.folder} has no room for them either")
 
 
-def packed_bytes(samples: Sequence[Sample], data: Data) -> int:
-    """Bytes of these scans in packed form."""
+def packed_bytes(samples: Sequence[Sample], data: Data, teacher: TeacherMaps | None = None) -> int:
+    """Bytes of these scans in packed form, with the maps that a teacher has of them."""
 
     def size(sample: Sample) -> int:
         voxels = math.prod(sample.shape) * math.prod(sample.spacing_mm)
         voxels /= math.prod(data.spacing_mm or sample.spacing_mm)
-        return round(voxels * bytes_per_voxel(len(sample.images), len(sample.labels or ())))
+        classes = len(teacher.classes if teacher else sample.labels or ())
+        maps = classes if teacher and sample.name in teacher.scans else 0
+        return round(voxels * (bytes_per_voxel(len(sample.images), classes) + maps))
 
     return sum(map(size, samples))
 
 
-def cache_key(dataset: Dataset, data: Data) -> str:
-    """A hash of all that the packed form depends on, but for the scans' own files."""
+def cache_key(load: LoadScan) -> str:
+    """A hash of all that the packed form depends on, but for the scans' own files and maps."""
+    dataset, data = load.dataset, load.data
     settings = (FORMAT, data.spacing_mm, data.intensity.model_dump(), data.below_cut)
     facts = (*settings, dataset.classes, dataset.facts.exclusive)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+    teacher = (str(load.teacher.folder.resolve()),) if load.teacher else ()
+    return hashlib.sha256(repr((*facts, *teacher)).encode()).hexdigest()[:12]
 
 
 def _memory_reason(need: int, spare: int, ranks: int) -> str:
@@ -176,8 +193,10 @@ def _load_scans(load: Callable[[Sample], PackedScan], samples: Sequence[Sample])
     return scans
 
 
-def _source_state(dataset: Dataset, sample: Sample) -> list[list[Any]]:
-    """Path, bytes and time of the last change of the scan's files."""
+def _source_state(load: LoadScan, sample: Sample) -> list[list[Any]]:
+    """Path, bytes and time of the last change of the scan's files and its teacher's maps."""
     files = [*sample.images, *(sample.labels or {}).values()]
-    states = [(dataset.folder / file).stat() for file in files]
+    if load.teacher:
+        files += map(str, load.teacher.files(sample.name))
+    states = [(load.dataset.folder / file).stat() for file in files]
     return [[f, s.st_size, s.st_mtime_ns] for f, s in zip(files, states, strict=True)]

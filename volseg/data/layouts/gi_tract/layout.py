@@ -12,9 +12,9 @@ from volseg.data.layouts.findings import Finding, error_findings, note_finding
 from volseg.data.layouts.gi_tract import annotations
 from volseg.data.layouts.gi_tract.annotations import Annotations
 from volseg.data.layouts.gi_tract.folder_names import folder_findings
-from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, visible_folders
+from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, find_slices, slice_folder, visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
-from volseg.data.layouts.raw_dataset import Part, RawDataset, duplicate_names
+from volseg.data.layouts.raw_dataset import Part, RawDataset, UnusableScan, duplicate_names
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM
 from volseg.errors import UserError
@@ -22,19 +22,22 @@ from volseg.formatting import first_few, format_count, natural_key
 from volseg.schema import ClassName, Section
 
 CSV = annotations.FILE
+COMPETITION = ("train", "test", CSV, "sample_submission.csv")
+"""What its folder holds, some of it hidden from the public."""
 EXPECTED = f"expected train/case123/case123_day20/scans/{EXAMPLE}"
 
 
 class GITract(Section):
     """Folders of 16-bit PNG slices and train.csv, as in the UW-Madison GI tract competition.
 
-    The root holds `train` or `test` or both, or the cases themselves. With `allow_gaps` a scan whose
-    slice numbers have holes is stacked from the slices there are.
+    The root holds `train` or `test` or both, or the cases themselves; `part` leaves the other out. With
+    `allow_gaps` a scan whose slice numbers have holes is stacked from the slices there are.
     """
 
     name: Literal["gi-tract"] = "gi-tract"
     slice_mm: float = Field(default=SLICE_MM, ge=SMALLEST_MM, le=LARGEST_MM)
     allow_gaps: bool = False
+    part: Literal["all", "train", "test"] = "all"
     classes: tuple[Annotated[ClassName, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = (
         "large_bowel", "small_bowel", "stomach",
     )  # fmt: skip
@@ -56,18 +59,21 @@ class GITract(Section):
     def scans(self, root: Path) -> RawDataset:
         """The dataset below a root: scans by case and day, with their rows of train.csv; no pixels are read.
 
+        Where only the test part is asked for, the competition's folder without one gives a dataset without
+        scans, and a note.
+
         Raises:
             UserError: no such folder, or no cases in it.
         """
-        cases = _find_cases(root)
-        read, failed = self._read_cases(cases)
-        labels, notes, problems = _read_annotations(root, self.classes)
+        cases, notes = _find_cases(root, self.part)
+        read, failed, unusable = self._read_cases(cases)
+        labels, remarks, problems = _read_annotations(root, self.classes, self.part)
         known = {scan.name for scan in read} | {finding.scan for finding in failed}
         problems += duplicate_names(read)
         rows = labels.rows if labels else {}
         scans = [replace(scan, rows=rows.get(scan.name)) for scan in read]
         faults = [Finding(scan="", severity="error", kind="dataset", message=line) for line in problems]
-        remarks = [*notes, *_scans_without_rows(scans, labels)]
+        notes += [*remarks, *_scans_without_rows(scans, labels)]
         return RawDataset(
             classes=self.classes,
             channels=("mr",),
@@ -78,26 +84,30 @@ class GITract(Section):
                 *failed,
                 *(_rows_without_folder(labels, known) if labels else ()),
                 *folder_findings(root, [case for _, case in cases]),
-                *(note_finding(note, kind="dataset") for note in remarks),
+                *(note_finding(note, kind="dataset") for note in notes),
             ),
-            bad_scans=self.bad_scans,
-            unusable={finding.scan: case_and_day(finding.scan)[0] for finding in failed},
+            bad_scans=() if self.part == "test" else self.bad_scans,
+            unusable=unusable,
         )
 
-    def _read_cases(self, cases: Sequence[tuple[Part, Path]]) -> tuple[list[SliceScan], list[Finding]]:
-        """The scans in case folders, and errors of those that can't be read."""
-        scans, failed = [], []
+    def _read_cases(
+        self, cases: Sequence[tuple[Part, Path]]
+    ) -> tuple[list[SliceScan], list[Finding], dict[str, UnusableScan]]:
+        """The scans in case folders, and errors of those that can't be read, with what their names tell."""
+        scans, failed, unusable = [], [], {}
         for part, case in cases:
             days = [day for day in visible_folders(case) if NAME.fullmatch(day.name)]
             if not days:
                 reason = f"{case}: no scans; expected {case.name}_day0/scans/{EXAMPLE}"
                 failed += error_findings(case.name, "slices", UserError(reason))
+                unusable[case.name] = UnusableScan(case.name, part)
             for day in days:
                 try:
                     scans.append(self._read_scan(part, case, day))
                 except UserError as error:
                     failed += error_findings(day.name, "slices", error)
-        return sorted(scans, key=lambda scan: natural_key(scan.name)), failed
+                    unusable[day.name] = UnusableScan(case_and_day(day.name)[0], part, _slice_numbers(day))
+        return sorted(scans, key=lambda scan: natural_key(scan.name)), failed, unusable
 
     def _read_scan(self, part: Part, case: Path, folder: Path) -> SliceScan:
         named = NAME.fullmatch(folder.name)
@@ -107,8 +117,17 @@ class GITract(Section):
         return with_slice_files(scan, slice_mm=self.slice_mm, allow_gaps=self.allow_gaps)
 
 
-def _find_cases(root: Path) -> list[tuple[Part, Path]]:
-    """The case folders below a root that holds `train`, `test` or the cases themselves."""
+def _slice_numbers(scan: Path) -> tuple[int, ...]:
+    """The numbers in the names of the slices in a scan's folder, though they may make no stack."""
+    try:
+        slices, _ = find_slices(slice_folder(scan))
+    except UserError:
+        return ()  # the folder can't be read, which is the scan's own error
+    return tuple(dict.fromkeys(file.number for file in slices))
+
+
+def _find_cases(root: Path, wanted: Part | Literal["all"]) -> tuple[list[tuple[Part, Path]], list[str]]:
+    """The case folders below a root that holds `train`, `test` or the cases themselves, and notes."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "no such folder"
         hint = ", did you mean --layout nifti?" if root.is_file() and root.suffix == ".json" else ""
@@ -117,20 +136,28 @@ def _find_cases(root: Path) -> list[tuple[Part, Path]]:
     if not any(folder.is_dir() for _, folder in parts):
         labelled = root.name == "train" or (root / CSV).is_file()
         parts = [("train" if labelled else "test", root)]
-    folders = [(part, one) for part, folder in parts if folder.is_dir() for one in visible_folders(folder)]
+    there = [(part, folder) for part, folder in parts if folder.is_dir() and wanted in ("all", part)]
+    folders = [(part, one) for part, folder in there for one in visible_folders(folder)]
     cases = [(part, folder) for part, folder in folders if NAME.fullmatch(f"{folder.name}_day0")]
+    if not cases and wanted == "test" and any((root / name).exists() for name in COMPETITION):
+        hidden = "so nothing is prepared (the competition hides them until it scores)"
+        return [], [f"{root}: no test scans, {hidden}"]
     if not cases:
         inner = [folder for folder in visible_folders(root) if (folder / "train").is_dir()]
         hint = f", did you mean {inner[0]}?" if len(inner) == 1 else ""
         if any(root.glob("*.json")) or (root / "imagesTr").is_dir():
             hint = ", did you mean --layout nifti?"
         raise UserError(f"{root}: no cases; {EXPECTED}{hint}")
-    return cases
+    return cases, []
 
 
-def _read_annotations(root: Path, classes: Sequence[str]) -> tuple[Annotations | None, list[str], list[str]]:
-    """The rows of train.csv or None, notes, and faults of the whole file."""
+def _read_annotations(
+    root: Path, classes: Sequence[str], wanted: Part | Literal["all"]
+) -> tuple[Annotations | None, list[str], list[str]]:
+    """The rows of train.csv or None, notes, and faults of the whole file; test scans have none."""
     path = root / CSV
+    if wanted == "test":
+        return None, [], []
     if os.path.lexists(path) and not path.is_file():
         return None, [], [f"{path}: is no file, or a link to none; expected id,class,segmentation"]
     if not path.is_file():

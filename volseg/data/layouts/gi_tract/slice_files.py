@@ -53,6 +53,12 @@ def find_slices(folder: Path) -> tuple[list[SliceFile], list[str]]:
     return sorted(slices), list(first_few(problems, "files"))
 
 
+def slice_folder(scan: Path) -> Path:
+    """Where the slices of a scan's folder lie: in `scans`, or in the folder itself."""
+    inner = scan / "scans"
+    return inner if inner.is_dir() else scan
+
+
 def _sizes_plausible(named: "re.Match[str]") -> bool:
     """Whether a name's sizes can be those of a slice."""
     return all(0 < int(named[i]) <= MOST_PIXELS for i in (2, 3)) and all(

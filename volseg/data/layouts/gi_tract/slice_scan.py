@@ -156,8 +156,7 @@ def with_slice_files(scan: SliceScan, *, slice_mm: float, allow_gaps: bool) -> S
     Raises:
         UserError: no slices, or names that make no stack; all problems, each with its place.
     """
-    inner = scan.folder / "scans"
-    slices, problems = slice_files.find_slices(inner if inner.is_dir() else scan.folder)
+    slices, problems = slice_files.find_slices(slice_files.slice_folder(scan.folder))
     if not slices and not problems:
         content = folder_content(scan.folder)
         what = f"a folder{content}, no slices" if content else "no slices"

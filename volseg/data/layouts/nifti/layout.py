@@ -12,7 +12,7 @@ from volseg.data.layouts.nifti.label_files import ClassValues, label_values
 from volseg.data.layouts.nifti.listing import Datalist, DatalistEntry
 from volseg.data.layouts.nifti.session_names import session_warnings
 from volseg.data.layouts.nifti.volume_scan import VolumeScan
-from volseg.data.layouts.raw_dataset import RawDataset
+from volseg.data.layouts.raw_dataset import RawDataset, UnusableScan
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume_files import missing_reason, split_ending
 from volseg.errors import UserError, nearest_hint
@@ -48,14 +48,18 @@ class Nifti(Section):
                 missing[entry.name] = absent
             else:
                 scans.append(_scan_of_entry(entry, listing, values))
-        own = {entry.name: _case_of_entry(entry)[0] for entry in listing.entries}
+        unusable = {
+            entry.name: UnusableScan(_case_of_entry(entry)[0], entry.part)
+            for entry in listing.entries
+            if entry.name in missing
+        }
         return RawDataset(
             classes=classes,
             channels=listing.channels,
             exclusive=_are_exclusive(classes, values, listing),
             scans=tuple(scans),
             findings=tuple(_listing_findings(listing, missing)),
-            unusable={name: own[name] for name in missing},
+            unusable=unusable,
         )
 
 

@@ -1,0 +1,29 @@
+"""The options of the commands: filled by the command line, read by the command's function."""
+
+from volseg.arguments.auto import AutoArguments
+from volseg.arguments.infer import SPLITS, ExportArguments, InferArguments
+from volseg.arguments.masks import CompareArguments, MaskOptions
+from volseg.arguments.prepare import PrepareArguments
+from volseg.arguments.train import NetworkName, PlanArguments, TrainArguments
+from volseg.arguments.values import (
+    DATA,
+    MAX_MEMORY,
+    MAX_TIME,
+    PREDICTIONS,
+    RUNS,
+    DeviceName,
+    Fold,
+    Shard,
+    parse_device,
+    parse_duration,
+    parse_memory,
+    parse_shard,
+    run_folder,
+)
+
+__all__ = [
+    "DATA", "MAX_MEMORY", "MAX_TIME", "PREDICTIONS", "RUNS", "SPLITS", "AutoArguments", "CompareArguments",
+    "DeviceName", "ExportArguments", "Fold", "InferArguments", "MaskOptions", "NetworkName", "PlanArguments",
+    "PrepareArguments", "Shard", "TrainArguments", "parse_device", "parse_duration", "parse_memory",
+    "parse_shard", "run_folder",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""`volseg train auto`: from a prepared dataset and a time to a whole run."""
