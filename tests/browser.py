@@ -117,7 +117,7 @@ class Browser:
         self.ask("Input.dispatchKeyEvent", type="keyDown", **code, **text)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **code)
 
-    def until(self, code: str, seconds: float = 10.0) -> None:
+    def until(self, code: str, seconds: float = 60.0) -> None:
         """Wait for an expression to be true."""
         end = time.monotonic() + seconds
         while not self.js(code):

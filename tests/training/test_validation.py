@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,27 +64,34 @@ def test_the_scores_are_the_same_side_by_side_and_one_after_the_other(
     assert scores == {name: best[name] for name in scores}
 
 
-def test_side_by_side_takes_about_as_long_as_the_longest_part(validation, monkeypatch) -> None:
-    """The parts of a fake validation do nothing but take their time."""
+def test_side_by_side_a_scan_is_read_while_one_is_predicted_and_one_scored(validation, monkeypatch) -> None:
+    """Each part of a fake validation ends when the part before it has begun with the next scan."""
     scans = len(validation.sets.unseen_cases + validation.sets.later_days)
     monkeypatch.setattr(MemoryBudget, "has_room_beside", lambda *_args: True)
-    fakes = {
-        "_read": lambda task: _ReadScan(task, ()),
-        "_predict": lambda scan: _PredictedScan(scan.task, None, None),
-        "_score": lambda scan: _ScoredScan(scan.task, [], [], None),
-    }
-    for part, fake in fakes.items():
+    begun, changed = Counter[str](), threading.Condition()
 
-        def slow(_self, given, fake=fake):
-            time.sleep(PART)
-            return fake(given)
+    def overlapping(part: str, before: str | None, made):
+        def run(_self, given):
+            with changed:
+                begun[part] += 1
+                number = begun[part]
+                changed.notify_all()
+                assert before is None or changed.wait_for(lambda: begun[before] >= min(number + 1, scans), 60)
+            return made(given)
 
-        monkeypatch.setattr(Validation, part, slow)
-    began = time.monotonic()
+        return run
+
+    for part, before, made in (
+        ("_read", None, lambda task: _ReadScan(task, ())),
+        ("_predict", "_read", lambda scan: _PredictedScan(scan.task, None, None)),
+        ("_score", "_predict", lambda scan: _ScoredScan(scan.task, [], [], None)),
+    ):
+        monkeypatch.setattr(Validation, part, overlapping(part, before, made))
 
     validation.score_own_scans(nothing)
 
-    assert time.monotonic() - began < 0.75 * 3 * scans * PART
+    assert begun == {"_read": scans, "_predict": scans, "_score": scans}
+    assert scans > 2
 
 
 def test_without_room_nothing_happens_beside_a_prediction(validation, monkeypatch) -> None:

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 
 SECONDS = 10
 """Within which all have to end after the first failure."""
-
+SCENES_AT_ONCE = 5
+"""So few that none is late for want of a core."""
 
 DUPLICATE = "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 50"
 ELSEWHERE, DEAD = "ElsewhereError: ", "has ended without a word"
@@ -128,24 +129,31 @@ def play(name: str, deeds: list[Callable[[int], None]], rank: int, port: int, fo
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory) -> dict[str, End]:
-    """All scenes, played at once."""
-    fork, begun = get_context("fork"), {}
+    """All scenes, a few at once: each waits most of its time."""
     scenes = {name: deeds for name, (deeds, _) in SCENES.items()} | AT_ONCE | {ONE_GPU: [done, done]}
-    for name, deeds in scenes.items():
-        folder = tmp_path_factory.mktemp("scene")
-        with socket.create_server(("localhost", 0)) as free:
-            port = free.getsockname()[1]
-        ranks = [fork.Process(target=play, args=(name, deeds, n, port, folder)) for n in range(len(deeds))]
-        for rank in ranks:
-            rank.start()
-        begun[name] = folder, ranks
+    begun: dict[str, tuple[Path, list]] = {}
     over: dict[str, float] = {}
-    while len(over) < len(begun):
+    waiting = list(scenes)
+    while waiting or len(over) < len(begun):
+        while waiting and len(begun) - len(over) < SCENES_AT_ONCE:
+            name = waiting.pop(0)
+            begun[name] = start(name, scenes[name], tmp_path_factory.mktemp("scene"))
         time.sleep(0.05)
         for name, (_, ranks) in begun.items():
             if name not in over and not any(rank.is_alive() for rank in ranks):
                 over[name] = time.time()
     return {name: ended(*scene, over[name]) for name, scene in begun.items()}
+
+
+def start(name: str, deeds: list[Callable[[int], None]], folder: Path) -> tuple[Path, list]:
+    """A scene's folder and the processes of its ranks."""
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    fork = get_context("fork")
+    ranks = [fork.Process(target=play, args=(name, deeds, n, port, folder)) for n in range(len(deeds))]
+    for rank in ranks:
+        rank.start()
+    return folder, ranks
 
 
 def ended(folder: Path, ranks: list, over: float) -> End:
