@@ -83,13 +83,25 @@ def test_passes_are_the_voxels_of_all_patches_by_those_of_all_scans():
     assert count_passes(design, CHAOS, steps=1100, scans=11) == pytest.approx(3 * 100 * (1 / 4) * 1 * (1 / 2))
 
 
-def test_the_comparison_on_chaos_is_told_as_it_ended():
-    """Dice 0.81 with a patch of 80x96x16 at 1.25 mm, and 0.875 with 96x96x32 at 2.5 mm, a second a step."""
-    fine = option(CHAOS, patch=(80, 96, 16))
-    coarse = option(coarser(CHAOS, 2.0), patch=(96, 96, 32), ceiling=0.977)
+COMPARISONS = {
+    "0.875 at 2.5 mm, 0.81 at 1.25": ((2.0, (96, 96, 32), 0.977, 1200), (1.0, (80, 96, 16), 1.0, 1200)),
+    "0.872 at 2.5 mm, 0.845 at 4": ((2.0, (96, 96, 32), 0.977, 400), (3.2, (80, 80, 40), 0.969, 700)),
+    "0.896 at 2 mm, 0.884 at 1.25": ((1.6, (112, 112, 32), 0.984, 1846), (1.0, (128, 128, 20), 1.0, 1846)),
+}
+"""Dice on patients of CHAOS, the better first: times coarser, patch, ceiling and steps of each."""
 
-    assert choose_option([fine, coarse]) is coarse
-    assert not losing_classes(coarse, fine)
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_comparisons_on_chaos_are_told_as_they_ended(name):
+    better, worse = (
+        option(coarser(CHAOS, times), patch=patch, ceiling=ceiling, steps=steps)
+        for times, patch, ceiling, steps in COMPARISONS[name]
+    )
+    by_grid = sorted((better, worse), key=lambda one: one.grid.spacing_mm)
+
+    assert choose_option(by_grid) is better
+    assert better.promise > worse.promise
+    assert not losing_classes(better, worse)
 
 
 @pytest.mark.parametrize("minutes", [10, 30, 120])
