@@ -28,11 +28,11 @@ labels, as its features are coarser than its voxels."""
 CLASS_LOSS = 0.005
 """What a class may lose by a grid that promises more for the mean: no rule of thumb is more exact.
 
-All these constants are judged by three comparisons of 11 abdominal MR, not fitted. In 20 minutes on two cores a
-Dice of 0.81 was reached at 1.25 mm with 5 % of a scan in sight, and 0.875 at 2.5 mm with half of it; on one
-core 0.87 at 2.5 mm in 12 minutes, and 0.85 at 4 mm in 15; after equal steps on a faster core 0.896 at 2 mm with
-45 % of a scan in sight, and 0.884 at 1.25 mm with 14 %. They leave small scans, and networks on GPUs whose
-patch sees a quarter of a scan, on the finest grid.
+All these constants are judged by three comparisons of 11 abdominal MR, not fitted. In 20 minutes on two
+cores a Dice of 0.81 was reached at 1.25 mm with 5 % of a scan in sight, and 0.875 at 2.5 mm with half of
+it; on one core 0.87 at 2.5 mm in 12 minutes, and 0.85 at 4 mm in 15; on a faster core and after equal steps
+0.896 at 2 mm with 45 % in sight, and 0.884 at 1.25 mm with 14 %. They leave small scans, and networks on
+GPUs whose patch sees a quarter of a scan, on the finest grid.
 """
 
 

@@ -1,6 +1,8 @@
 """The torch device of a network, and the arithmetic of its convolutions."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,6 +13,7 @@ from volseg.formatting import format_count
 from volseg.model.distributed import process_group
 from volseg.model.engines.device_selection import usable_device
 from volseg.model.engines.interface import Precision
+from volseg.model.engines.small_convolutions import ExactSmallConvolutions
 from volseg.system.hardware import has_bfloat16
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -77,10 +80,13 @@ class Device:
         """A batch (B, C, X, Y, Z) on this device, in its layout."""
         return array.to(self.device, memory_format=self.layout, non_blocking=True)
 
-    def autocast(self) -> torch.autocast:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """The context in which the network runs."""
         enabled = self.dtype != torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype if enabled else None, enabled=enabled)
+        exact = ExactSmallConvolutions(self.dtype) if enabled and self.device.type == "cpu" else nullcontext()
+        with torch.autocast(self.device.type, dtype=self.dtype if enabled else None, enabled=enabled), exact:
+            yield
 
 
 def fastest_layout(kind: str, network: nn.Module) -> torch.memory_format:
