@@ -16,7 +16,7 @@ class ExactSmallConvolutions(TorchFunctionMode):
     On processors with AVX-512 BF16 but no AMX, oneDNN's gradient of the weights is then made of memory that
     nobody wrote, or the process is killed: by a kernel of 3 on 2 voxels along x, of 5 on 2 to 4, of 7, a
     stride of 2 along an axis of one voxel (torch 2.13). It takes next to no time, as few voxels are few
-    products.
+    products. torch.compile follows it, but not through SwinUNETR, for which MONAI computes by numpy.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
