@@ -155,7 +155,7 @@ def time_steps(setting: Setting, name: str) -> Iterator[Row]:
     layout = next(key for key, value in LAYOUTS.items() if value == fastest)
     compiler = "eager" if setting.tiny else "inductor"  # the real one takes minutes on a CPU
     # torch can't compile swinunetr beside what keeps small convolutions exact on a CPU
-    dtype = device.dtype if device.is_cuda else torch.float32
+    dtype = torch.float32 if device.device.type == "cpu" else device.dtype
     way = Way(replace(device, layout=fastest, dtype=dtype), compiler=compiler)
     yield {"layout": layout, "compiler": compiler, **time_way(network, shape, way, steps=steps)}
 

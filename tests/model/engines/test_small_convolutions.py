@@ -57,3 +57,12 @@ def test_only_small_ones_whose_gradient_is_wanted_are_computed_in_float32(size, 
     assert made.dtype == torch.bfloat16
     assert made.requires_grad == grad
     assert made[..., 0, 2, 0].item() == (1 if exact else 0)
+
+
+def test_tensors_may_be_given_by_name_and_without_a_batch() -> None:
+    image, weight = torch.randn(1, 2, 6, 6), torch.randn(1, 1, 3, 3, 3, requires_grad=True)
+    with CPU.autocast():
+        named = functional.conv3d(input=image, weight=weight, bias=None, padding=1)
+
+    right = functional.conv3d(image[None], weight, padding=1)[0].bfloat16()
+    assert torch.equal(named, right)

@@ -32,15 +32,19 @@ class ExactSmallConvolutions(TorchFunctionMode):
     ) -> Any:
         """What the function returns; of a small convolution whose gradient is wanted, in `dtype`."""
         kwargs = kwargs or {}
-        if func not in CONVOLUTIONS or not torch.is_grad_enabled() or not _is_small(*args[:2]):
+        if func not in CONVOLUTIONS or not torch.is_grad_enabled() or not _is_small(*args, **kwargs):
             return func(*args, **kwargs)
-        image, weight, bias, *rest = (*args, None) if len(args) == 2 else args
         with torch.autocast("cpu", enabled=False):
-            exact = None if bias is None else bias.float()
-            made: Tensor = func(image.float(), weight.float(), exact, *rest, **kwargs)
+            made: Tensor = func(*map(_exact, args), **{name: _exact(value) for name, value in kwargs.items()})
         return made.to(self.dtype)
 
 
-def _is_small(image: Tensor, weight: Tensor) -> bool:
-    """Whether (B, C, X, Y, Z) has fewer voxels along an axis than the kernel; likewise in 2D."""
-    return any(voxels < kernel for voxels, kernel in zip(image.shape[2:], weight.shape[2:], strict=True))
+def _exact(value: Any) -> Any:
+    """A tensor in float32, anything else as it is."""
+    return value.float() if isinstance(value, Tensor) else value
+
+
+def _is_small(input: Tensor, weight: Tensor, *_rest: Any, **_named: Any) -> bool:  # noqa: A002  torch's name
+    """Whether an image has fewer voxels along an axis, X, Y or Z, than the kernel."""
+    kernel = weight.shape[2:]
+    return any(voxels < taps for voxels, taps in zip(input.shape[-len(kernel) :], kernel, strict=True))
