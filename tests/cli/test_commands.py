@@ -85,6 +85,14 @@ def test_wrong_usage_is_2_and_one_line(words: list[str], capsys) -> None:
     assert len(said(capsys).splitlines()) == 1
 
 
+def test_a_dataset_without_its_option_is_told_the_option(here: Path, capsys) -> None:
+    assert cli.run_command(["plan", "data/prepared"]) == 2
+    assert said(capsys) == (
+        "volseg: data/prepared: stands behind no option's name; a dataset is named by --data data/prepared "
+        "(see volseg plan --help)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

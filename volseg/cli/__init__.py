@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from volseg.cli import output
 from volseg.cli.output import SOME_FAILED
@@ -17,6 +17,9 @@ from volseg.errors import UserError
 from volseg.system.files import unwritable_reason
 from volseg.system.hardware import spin_briefly
 from volseg.system.user import name_unknown_user
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 SIGNALLED = 128  # added to a signal's number, as shells do: 130 is Ctrl-C, 143 SIGTERM
 __all__ = ["SOME_FAILED", "main", "run_command"]
@@ -87,5 +90,18 @@ def _call_app(arguments: list[str]) -> int:
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        output.message(f"volseg: {' '.join(str(error).split())} (see volseg --help)")
+        output.message(f"volseg: {_usage_fault(error)}")
         return 2
+
+
+def _usage_fault(error: "CycloptsError") -> str:
+    """What is wrong with the words behind a command, and where it is told what is right."""
+    from cyclopts.exceptions import UnusedCliTokensError
+
+    command = " ".join(("volseg", *(error.command_chain or ())))
+    if not isinstance(error, UnusedCliTokensError):
+        return f"{' '.join(str(error).split())} (see {command} --help)"
+    words = list(error.unused_tokens or ())
+    dataset = next((word for word in words if (Path(word) / "dataset.json").is_file()), "")
+    hint = f"; a dataset is named by --data {dataset}" if dataset else ""
+    return f"{', '.join(words)}: stands behind no option's name{hint} (see {command} --help)"
