@@ -262,7 +262,7 @@ class ScanPipeline:
             volume = first.with_voxels(mask)
             self._write_file(scan, f"{name}{MASK}", partial(write_volume, volume))
             with scan.seconds.step("review"):
-                review.add_class(name, mask, maps, number)
+                review.add_class(name, mask, maps, number, changes=scan.changes[name])
             if self.options.save_probabilities:
                 probability = first.with_voxels(maps.class_probability(number))
                 write = partial(write_volume, probability, slope=1 / 255)

@@ -11,10 +11,11 @@ from volseg.inference.confidence.calibration_file import (
     ReferenceRanges,
 )
 from volseg.inference.confidence.mask_features import MaskFeatures
-from volseg.inference.confidence.review import ScanReview, intensity_levels, mask_flags
+from volseg.inference.confidence.review import ScanReview, intensity_levels, mask_flags, removal_flags
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.inference.probability_maps import ProbabilityMaps, sigmoid_table
 from volseg.model.engines.interface import STEPS
+from volseg.postprocessing.pipeline import StepChange
 
 NOTHING = CalibrationFigures(spearman=None, dice_error=None, ece=None)
 GOOD = MaskFeatures(volume_ml=100.0, border_mm2=9000.0, parts=1, intensity=0.5, cut=())
@@ -107,6 +108,23 @@ def test_without_a_calibration_only_the_scan_speaks() -> None:
     look = MaskFeatures(volume_ml=9e9, border_mm2=1.0, parts=99, intensity=-5, cut=("the first slice",))
 
     assert [sign for sign, _ in mask_flags(look, 99.0, 0.5, None)] == ["cut", "agreement"]
+
+
+@pytest.mark.parametrize(
+    ("kept_ml", "removed_ml", "flags"),
+    [
+        (1373.0, 1357.0, [("removed", "cleaning kept 1373 ml and removed 1357 ml: the right parts?")]),
+        (100.0, 25.0, [("removed", "cleaning kept 100 ml and removed 25 ml: the right parts?")]),
+        (100.0, 24.0, []),
+        (0.0, 3.0, [("removed", "cleaning kept 0 ml and removed 3 ml: the right parts?")]),
+        (0.0, 0.0, []),
+    ],
+)
+def test_parts_that_cleaning_removed_are_told_where_they_are_large(kept_ml, removed_ml, flags) -> None:
+    parts = StepChange("keep_largest", 2, 1, added_ml=0.0, removed_ml=removed_ml)
+    border = StepChange("threshold", 2, 2, added_ml=0.0, removed_ml=99.0)  # no part of it went
+
+    assert [*removal_flags([border, parts], kept_ml)] == flags
 
 
 def test_a_sure_network_expects_its_mask_to_be_right() -> None:

@@ -25,6 +25,7 @@ from volseg.inference.confidence.probability_histogram import (
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.inference.prediction_folder import Confidence, Flag
 from volseg.inference.probability_maps import ProbabilityMaps
+from volseg.postprocessing.pipeline import StepChange
 
 Mask = npt.NDArray[np.bool_]
 Kind = TypeVar("Kind", bound=np.generic)
@@ -35,6 +36,8 @@ UNSURE_BEYOND = 1.1
 """A border is unusually uncertain from so many times the largest uncertainty on validation scans."""
 GREY_BEYOND = 0.25
 """Intensities are unusual from this share of training's range beyond its ends."""
+REMOVED = 0.25
+"""From this share of what is left on, parts that cleaning removed are told: the wrong one may be left."""
 STEP = 3
 """The levels of an image are computed from every third row and column, which is enough."""
 
@@ -71,8 +74,10 @@ class ScanReview:
     confidence: dict[str, Confidence] = field(default_factory=dict)
     _errors: Floats = field(default_factory=lambda: np.zeros(1))
 
-    def add_class(self, name: str, mask: Mask, maps: ProbabilityMaps, number: int) -> None:
-        """Review a class by its mask (X, Y, Z) and its number in the maps."""
+    def add_class(
+        self, name: str, mask: Mask, maps: ProbabilityMaps, number: int, *, changes: Sequence[StepChange] = ()
+    ) -> None:
+        """Review a class by its mask (X, Y, Z), its number in the maps, and what each step changed."""
         own = self.known.calibration_of(name)
         calibration = own or TemperatureScaling()
         table, axis = calibration.level_probabilities, maps.grid.slice_axis
@@ -85,7 +90,10 @@ class ScanReview:
         dice = expected_dice(counts, table, calibration.missed)
         agreement = maps.dice_between_passes(number, histogram.squared_sum)
         border_mm = border_uncertainty_mm(counts, table, features, math.prod(self.first.spacing_mm))
-        flags = mask_flags(features, border_mm, agreement, self.known.usual_ranges(name))
+        flags = (
+            *mask_flags(features, border_mm, agreement, self.known.usual_ranges(name)),
+            *removal_flags(changes, features.volume_ml),
+        )
         self.confidence[name] = Confidence(
             dice=None if math.isnan(dice) else round(dice, 4),
             calibrated=own is not None,
@@ -129,6 +137,16 @@ def mask_flags(
             f"border unsure over {border_mm:.1f} mm (at most {usual.border_mm:.1f} on validation scans)",
         )
     yield from _training_range_flags(features, usual)
+
+
+def removal_flags(changes: Sequence[StepChange], kept_ml: float) -> Iterator[tuple[str, str]]:
+    """Sign and text if cleaning removed parts that are large beside the volume that it kept."""
+    removed = sum(change.removed_ml for change in changes if change.parts_after < change.parts_before)
+    if removed and removed >= REMOVED * kept_ml:
+        yield (
+            "removed",
+            f"cleaning kept {format_ml(kept_ml)} and removed {format_ml(removed)}: the right parts?",
+        )
 
 
 def _training_range_flags(features: MaskFeatures, usual: ReferenceRanges) -> Iterator[tuple[str, str]]:
