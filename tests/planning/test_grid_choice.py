@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from volseg.model.networks import UNet
 from volseg.planning.grid_choice import (
     CLASS_LOSS,
+    NEARLY,
     GridOption,
     choice_reason,
     choice_table,
@@ -87,6 +88,7 @@ COMPARISONS = {
     "0.875 at 2.5 mm, 0.81 at 1.25": ((2.0, (96, 96, 32), 0.977, 1200), (1.0, (80, 96, 16), 1.0, 1200)),
     "0.872 at 2.5 mm, 0.845 at 4": ((2.0, (96, 96, 32), 0.977, 400), (3.2, (80, 80, 40), 0.969, 700)),
     "0.896 at 2 mm, 0.884 at 1.25": ((1.6, (112, 112, 32), 0.984, 1846), (1.0, (128, 128, 20), 1.0, 1846)),
+    "0.896 at 2 mm, 0.880 at 1.25": ((1.6, (112, 112, 32), 0.984, 1846), (1.0, (160, 160, 20), 1.0, 1615)),
 }
 """Dice on patients of CHAOS, the better first: times coarser, patch, ceiling and steps of each."""
 
@@ -146,7 +148,7 @@ def test_less_time_never_gives_a_finer_grid_and_the_least_gives_a_coarser():
 def test_a_grid_that_costs_one_class_more_than_it_gains_is_never_taken():
     """A thin organ that a coarse grid loses holds all on the fine one."""
     fine = option(CHAOS, patch=(80, 96, 16), tiny=1.0)
-    coarse = option(coarser(CHAOS, 2.0), patch=(96, 96, 32), ceiling=0.995, tiny=0.94)
+    coarse = option(coarser(CHAOS, 2.0), patch=(96, 96, 32), ceiling=0.995, tiny=0.88)
 
     assert coarse.promise > fine.promise
     assert losing_classes(coarse, fine) == ["adrenal"]
@@ -156,7 +158,7 @@ def test_a_grid_that_costs_one_class_more_than_it_gains_is_never_taken():
 
 
 @given(st.lists(st.tuples(SHARES, SHARES, st.floats(0, 1e4)), min_size=1, max_size=6))
-def test_what_is_chosen_promises_most_of_what_costs_no_class(rows):
+def test_what_is_chosen_is_the_finest_of_those_that_nearly_promise_most_and_cost_no_class(rows):
     given = [
         option(coarser(CHAOS, times), ceiling=high, tiny=low, passes=passes)
         for times, (high, low, passes) in zip(COARSENING, rows, strict=False)
@@ -166,8 +168,10 @@ def test_what_is_chosen_promises_most_of_what_costs_no_class(rows):
 
     for name in ("liver", "adrenal"):
         assert chosen.class_promise(name) >= given[0].class_promise(name) - CLASS_LOSS
-    better = [one for one in given if one.promise > chosen.promise]
-    assert all(losing_classes(one, given[0]) for one in better)
+    fair = [one for one in given if not losing_classes(one, given[0])]
+    assert all(one.promise <= chosen.promise + NEARLY for one in fair)
+    finer = fair[: fair.index(chosen)]
+    assert all(one.promise < max(one.promise for one in fair) - NEARLY for one in finer)
 
 
 def test_the_reason_and_the_table_tell_what_was_compared():
