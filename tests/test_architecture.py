@@ -16,7 +16,7 @@ FLOORS = [
     "config preparation visualization components",
     "runs stats",
     "inference",
-    "evaluation calibration export",
+    "evaluation calibration export dicom",
     "training tuning",
     "planning report",
     "demo api auto",

@@ -44,8 +44,12 @@ class InferArguments:
     split: SPLITS | None = None
     """The scans of one of the run's sets, or the dataset's test part."""
     input: Many[Path] = ()
-    """Volumes (NIfTI, mha, nrrd), folders of volumes, or folders of slices. Of several channels one file with
-    a fourth dimension, or NAME_0000, NAME_0001 and so on."""
+    """Volumes (NIfTI, mha, nrrd), folders of volumes, folders of slices, or folders of DICOM (MR, CT). Of
+    several channels one file with a fourth dimension, or NAME_0000, NAME_0001 and so on."""
+    series: Many[str] = ()
+    """Of a folder of DICOM with several volumes those to predict: their numbers or names, or `all`."""
+    allow_no_frame: bool = False
+    """Take DICOM without a frame of reference, as anonymising leaves it; contours can't be tied to it."""
     allow_gaps: bool = False
     """Take folders with missing slices as they are."""
     slice_mm: float | None = None
@@ -60,6 +64,8 @@ class InferArguments:
     """The prepared dataset."""
     out: Path = PREDICTIONS
     """The folder for the masks."""
+    dicom_out: Path | None = None
+    """Write RTSTRUCT and SEG of the scans that are DICOM into this folder, which only its owner may read."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What runs the network; auto takes a GPU by torch, else OpenVINO."""
     device: DeviceName = None

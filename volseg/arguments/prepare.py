@@ -33,13 +33,15 @@ class PrepareArguments:
     slice_mm: float | None = None
     """Distance of slices in mm, which their names do not contain; 3 by default."""
     classes: Many[str] = ()
-    """The classes of train.csv, if not the competition's; with the layout nifti, those to keep."""
+    """The classes of train.csv, if not the competition's; with the layouts nifti and dicom, those to keep."""
+    allow_no_frame: bool = False
+    """With the layout dicom, take series without a frame of reference, as anonymising leaves them."""
     exclude: Many[str] = ()
     """Scans to flag as excluded in addition to the data author's list of bad labels."""
 
     def layout_settings(self) -> dict[str, Any]:
         """The layout's settings that are not the defaults."""
-        names = ("part", "slice_mm", "allow_gaps", "classes")
+        names = ("part", "slice_mm", "allow_gaps", "classes", "allow_no_frame")
         return {
             name: getattr(self, name) for name in names if getattr(self, name) != getattr(type(self), name)
         }

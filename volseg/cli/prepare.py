@@ -17,7 +17,8 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
 
     Args:
         source: The folder that holds train/, test/ and train.csv; with --layout nifti a folder with a
-            dataset.json, a MONAI datalist, or a folder of scans as in TotalSegmentator's dataset.
+            dataset.json, a MONAI datalist, or a folder of scans as in TotalSegmentator's dataset; with
+            --layout dicom a folder of DICOM files.
     """
     processes.preload(WORKERS_NEED)
     console = output.configure_console()
@@ -27,7 +28,8 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
     with console.progress_bar("checking" if options.check else "preparing") as report:
         result = stage.prepare(source, options=options, on_scan=report)
     if options.json:
-        print(tables.as_json(result, source))
+        told = Path("dicom") if options.layout == "dicom" else source  # a patient may name the folder
+        print(tables.as_json(result, told))
     elif options.check:
         output.print_table(tables.findings_table(result))
     else:

@@ -1,11 +1,13 @@
 """`volseg infer`: from runs and scans to masks on each scan's native grid."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 
 from volseg import console
 from volseg.arguments import InferArguments
+from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.errors import UserError
 from volseg.formatting import format_count
 from volseg.inference import prediction_folder
@@ -14,9 +16,10 @@ from volseg.inference.ensemble import Ensemble
 from volseg.inference.opening import open_gated
 from volseg.inference.prediction_folder import PredictionRecord
 from volseg.inference.scan_pipeline import ScanPipeline, log
-from volseg.inference.scan_sources import find_scan_sources, slice_distance_note
+from volseg.inference.scan_sources import ScanSource, find_scan_sources, slice_distance_note
 from volseg.inference.shards import scans_of_shard
 from volseg.system import processes
+from volseg.system.files import private_files
 from volseg.system.locks import folder_lock
 
 
@@ -24,13 +27,15 @@ from volseg.system.locks import folder_lock
 class InferenceResult:
     """The record of each scan, the runs that predicted them, and notes for the user.
 
-    `kept` are the scans that were not predicted, as their masks were corrected by hand.
+    `kept` are the scans that were not predicted, as their masks were corrected by hand. `series` are the
+    volumes of DICOM among the scans.
     """
 
     ensemble: Ensemble
     records: tuple[PredictionRecord, ...]
     notes: tuple[str, ...]
     kept: tuple[str, ...] = ()
+    series: Mapping[str, DicomSeries] = field(default_factory=dict)
 
     @property
     def failed_records(self) -> tuple[PredictionRecord, ...]:
@@ -57,6 +62,16 @@ def infer(options: InferArguments) -> InferenceResult:
     sources = scans_of_shard(sources, options.shard) if options.shard else sources
     if not sources:
         return InferenceResult(ensemble, (), (_nothing_note(options, all_scans),))
+    series = {source.name: source.series for source in sources if source.series}
+    with private_files() if series else nullcontext():
+        result = _infer_sources(options, ensemble, sources, start)
+    return replace(result, series=series)
+
+
+def _infer_sources(
+    options: InferArguments, ensemble: Ensemble, sources: Sequence[ScanSource], start: float
+) -> InferenceResult:
+    """Predict these scans; the time for them, where it is limited, runs from `start`."""
     pipeline = ScanPipeline.with_loaded_networks(ensemble, options, sources, start)
     loaded = pipeline.efforts[0].loaded
     log.info("%s by %s (%s): %d scans", ensemble, loaded.networks[0], loaded.reason, len(sources))

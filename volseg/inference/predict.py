@@ -10,16 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.arguments import InferArguments
+from volseg.data.layouts.dicom.find import open_series
+from volseg.data.layouts.dicom.pixels import read_volume
 from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.formatting import first_few
 from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.confidence.review import ScanReview, intensity_levels
+from volseg.inference.dicom_input import is_dicom_input
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 from volseg.inference.input_paths import channels_problem, find_input_files
 from volseg.inference.opening import open_gated
 from volseg.inference.prediction_folder import Confidence
+from volseg.inference.predictor import Changes
 from volseg.inference.scan_sources import source_from_files
 from volseg.runs.run_files import RunSplits
 from volseg.system.timing import StepTimer
@@ -67,9 +71,10 @@ def predict_image(
     levels = intensity_levels(first.voxels, ensemble.runs[0].config.data.intensity)
     known = KnownClasses.of_ensemble(ensemble, predictor.views)
     review, masks = ScanReview(known, first, levels), {}
-    cleaned = predictor.postprocess_masks(maps, first, timer)
+    changes: Changes = {}
+    cleaned = predictor.postprocess_masks(maps, first, timer, changes=changes)
     for number, (name, mask) in enumerate(cleaned):
-        review.add_class(name, mask, maps, number)
+        review.add_class(name, mask, maps, number, changes=changes[name])
         masks[name] = mask
     return PredictedMasks(masks, review.confidence)
 
@@ -108,6 +113,8 @@ def _read_part(part: Volume | str | Path, facts: RunSplits) -> list[Volume]:
             f"image: a {type(part).__name__} has no place in the patient; pass a path, or an array with its "
             "affine as volseg.Volume(array, affine)"
         )
+    if is_dicom_input(Path(part)):
+        return [read_volume(open_series(Path(part)))]
     scans = find_input_files([Path(part)], facts.channels)
     if len(scans) > 1:
         names = ", ".join(first_few([scan.name for scan in scans], "scans"))

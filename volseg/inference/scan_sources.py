@@ -16,10 +16,12 @@ from volseg.arguments import InferArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.image_identity import ScanIdentity, image_hash
+from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, SliceScan, read_folder
 from volseg.data.scan_names import case_and_day
 from volseg.data.volume import LARGEST_MM, SMALLEST_MM, Volume
 from volseg.errors import UserError
+from volseg.inference.dicom_input import find_dicom_inputs, is_dicom_input
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.input_paths import InputFiles, distinct_names, find_input_files
 from volseg.runs.folds import OUT_OF_FOLD
@@ -32,7 +34,8 @@ log = logging.getLogger(__name__)
 class ScanSource:
     """A scan to predict: its files and, where it came from slices, their numbers.
 
-    `beside` are the scans of its dataset, if it is of one. `problem` says why it can't be read at all.
+    `beside` are the scans of its dataset, if it is of one. `series` is the volume of DICOM that it is, if it
+    is one. `problem` says why it can't be read at all.
     """
 
     name: str
@@ -43,10 +46,16 @@ class ScanSource:
     beside: tuple[ScanIdentity, ...] = ()
     problem: str = ""
     prepared: bool = False
+    series: DicomSeries | None = None
 
     @property
     def origin(self) -> tuple[str, ...]:
-        """The absolute paths that the image is read from: files, or a folder of slices."""
+        """The absolute paths that the image is read from: files, or a folder of slices.
+
+        Of a series of DICOM it is a name, as paths may hold a patient's.
+        """
+        if self.series:
+            return (f"dicom:{self.series.name}",)
         paths = (self.scan.folder,) if self.scan else self.paths
         return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100 - links stay as they are
 
@@ -58,6 +67,10 @@ class ScanSource:
         """
         if self.problem:
             raise UserError(self.problem)
+        if self.series:
+            from volseg.data.layouts.dicom.pixels import read_volume
+
+            return [read_volume(self.series)]
         if self.scan:
             return [self.scan.image()]
         channels = [channel for path in self.paths for channel in volume_files.read_channels(path)]
@@ -68,6 +81,8 @@ class ScanSource:
     @cached_property
     def voxels(self) -> int:
         """The size of the image by its files' names and headers; 0 where these can't be read."""
+        if self.series:
+            return math.prod(self.series.shape)
         try:
             shape = self.scan.shape if self.scan else volume_files.read_header(self.paths[0]).shape
         except UserError:
@@ -105,6 +120,8 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
         if options.slice_mm is not None and not any(source.scan or source.problem for source in sources):
             raise UserError("--slice-mm: is of folders of slices; the volumes of --input state their own")
         return sources
+    if options.series:
+        raise UserError("--series: is of folders of DICOM, which --input names")
     if options.slice_mm is not None:
         raise UserError("--slice-mm: is of folders of slices, which --input names; a dataset has its own")
     dataset = Dataset.load(options.data)
@@ -150,9 +167,13 @@ def _sources_from_paths(
     options: InferArguments, channels: Sequence[str], slice_mm: float
 ) -> list[ScanSource]:
     """The scans of files and folders outside any dataset."""
+    dicom = [path for path in options.input if is_dicom_input(path)]
+    for name, given in (("--series", options.series), ("--dicom-out", options.dicom_out)):
+        if given and not dicom:
+            raise UserError(f"{name}: is of folders of DICOM; --input names none")
     found = [
         source_from_files(files, slice_mm=slice_mm, allow_gaps=options.allow_gaps)
-        for files in find_input_files(options.input, channels)
+        for files in find_input_files([path for path in options.input if path not in dicom], channels)
     ]
     places = [source.scan.folder if source.scan else source.paths[0] for source in found]
     names = distinct_names([(source.name, place) for source, place in zip(found, places, strict=True)])
@@ -164,10 +185,19 @@ def _sources_from_paths(
     ]
     if problems:
         raise UserError.from_problems(problems)
-    return [
+    named = [
         source if source.name == name else replace(source, name=name, case=case_and_day(name)[0])
         for source, name in zip(found, names, strict=True)
     ]
+    return [*named, *_dicom_sources(dicom, options)]
+
+
+def _dicom_sources(paths: Sequence[Path], options: InferArguments) -> list[ScanSource]:
+    """The volumes in folders of DICOM, by names that tell no patient."""
+    if not paths:
+        return []
+    inputs = find_dicom_inputs(paths, options.series, allow_no_frame=options.allow_no_frame)
+    return [ScanSource(one.series.name, one.case, series=one.series) for one in inputs]
 
 
 def source_from_files(files: InputFiles, *, slice_mm: float, allow_gaps: bool = False) -> ScanSource:

@@ -1,7 +1,7 @@
 """`volseg prepare`: from raw scans to volumes on their native grid and `dataset.json`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from volseg.arguments import PrepareArguments
 from volseg.data.dataset import FILE, Dataset, DatasetInfo, FailedScan
-from volseg.data.layouts import GITract, Layout, Nifti, RawDataset
+from volseg.data.layouts import Dicom, GITract, Layout, Nifti, RawDataset
 from volseg.data.layouts.findings import (
     SEVERITIES,
     Finding,
@@ -26,6 +26,7 @@ from volseg.preparation import checks, records, scan_writer
 from volseg.preparation.scan_writer import ScanOutcome, WritePlan
 from volseg.schema import explain_errors, union_members
 from volseg.system import hardware, processes
+from volseg.system.files import private_files
 
 
 @dataclass(frozen=True)
@@ -104,20 +105,22 @@ def prepare(
     failures = scan_failures(raw.findings)
     if problems or (failures and not raw.scans):
         raise UserError.from_problems([*problems, *_failure_lines(failures)])
-    with records.lock_dataset(options.out, {path.parent for scan in raw.scans for path in scan.files}):
+    private = any(scan.is_private for scan in raw.scans)
+    sources = {path.parent for scan in raw.scans for path in scan.files}
+    with private_files() if private else nullcontext(), records.lock_dataset(options.out, sources):
         outcomes = _write_scans(raw.scans, plan, options=options, on_scan=on_scan)
         result = _preparation_result(raw, outcomes, excluded, out=options.out)
         _raise_on_faults(result, strict=options.strict)
         removed = records.unlisted_scans(options.out, result.scans)
         for name in removed:
             records.remove_scan(options.out, name)
-        name = source.resolve().name.removesuffix(".json")
+        name = raw.name or source.resolve().name.removesuffix(".json")
         _save_dataset(result, raw, outcomes, name=name, layout=layout.name)
     failed = {failure.name for failure in result.failures}
     return replace(result, removed=tuple(name for name in removed if name not in failed))
 
 
-def _build_layout(options: PrepareArguments) -> GITract | Nifti:
+def _build_layout(options: PrepareArguments) -> Dicom | GITract | Nifti:
     """The layout of the options, refused by its name or its settings."""
     known = union_members(Layout)
     if options.layout not in known:
@@ -126,7 +129,7 @@ def _build_layout(options: PrepareArguments) -> GITract | Nifti:
     kind = known[options.layout]
     settings = {"name": options.layout, **options.layout_settings()}
     try:
-        layout: GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
+        layout: Dicom | GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
     except ValidationError as error:
         lines = explain_errors(error, kind)
         raise UserError.from_problems(f"--layout {options.layout}: {line}" for line in lines) from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from volseg.errors import UserError
 from volseg.preparation import checks, records
 from volseg.preparation.fingerprint import measure_scan
 from volseg.preparation.records import ScanRecord
+from volseg.system.files import private_files
 
 FORMAT = 1  # to be raised when the same source gives other files, so that older ones are written again
 
@@ -97,7 +99,8 @@ def _with_image_hash(record: ScanRecord, plan: WritePlan) -> ScanRecord:
 def write(scan: RawScan, *, plan: WritePlan) -> ScanOutcome:
     """Write the volumes of one scan and its record."""
     try:
-        return _write_files(scan, plan)
+        with private_files() if scan.is_private else nullcontext():
+            return _write_files(scan, plan)
     except MemoryError as error:
         return _out_of_memory(scan, error)
 

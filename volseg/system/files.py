@@ -82,6 +82,16 @@ def readable_write_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: can't be written: {reason}") from error
 
 
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files that are made meanwhile, by any thread, are their user's alone: 0600, and folders 0700."""
+    earlier = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(earlier)
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:

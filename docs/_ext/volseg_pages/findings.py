@@ -50,6 +50,17 @@ MEANINGS = {
         "warning",
         "labels that are nearly whole numbers were rounded, or a mask has another value than 1 or 255",
     ),
+    "dicom": (
+        "error, note",
+        "a series of DICOM that is no volume, with its reason (a missing slice, a tilted gantry); as a note, "
+        "localisers, pictures, reports and files that are left out",
+    ),
+    "structures": (
+        "warning, note",
+        "a series is taken without labels, as its RTSTRUCT lacks a class, has it twice or can't be read; as "
+        "a note, structures that not all series have",
+    ),
+    "contours": ("warning", "contours of an RTSTRUCT that are skipped, or drawn otherwise than they lie"),
     "memory": ("error", "there was not enough memory to read the scan"),
     "killed": ("error", "the process that read the scan ended"),
     "header": (

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
+from volseg.data.layouts.dicom.layout import Dicom
 from volseg.data.layouts.gi_tract.layout import GITract
 from volseg.data.layouts.nifti.layout import Nifti
 from volseg.data.layouts.raw_dataset import RawDataset
 from volseg.schema import NamedUnion
 
-Layout = Annotated[GITract | Nifti, NamedUnion()]
+Layout = Annotated[GITract | Nifti | Dicom, NamedUnion()]
 
-__all__ = ["GITract", "Layout", "Nifti", "RawDataset"]
+__all__ = ["Dicom", "GITract", "Layout", "Nifti", "RawDataset"]

@@ -44,6 +44,11 @@ class RawScan(ABC):
         """All files that the scan is read from."""
 
     @property
+    def is_private(self) -> bool:
+        """Whether what is written of it is for its user alone."""
+        return False
+
+    @property
     def stamp(self) -> tuple[str, ...]:
         """All that the prepared scan depends on beside the code: files with size and time, rows, settings."""
         return file_stamps(self.files, self.source.parent)
@@ -97,7 +102,8 @@ class RawDataset:
     """A dataset's classes and channels, its usable scans, and the findings of names and texts.
 
     Classes that are `exclusive` never overlap; `bad_scans` have labels that are known to be bad;
-    `unusable` are the scans, by name, whose errors are among the findings.
+    `unusable` are the scans, by name, whose errors are among the findings. `name` stands for the source's
+    own, where that may tell a patient.
     """
 
     classes: tuple[str, ...]
@@ -107,6 +113,7 @@ class RawDataset:
     findings: tuple[Finding, ...] = ()
     bad_scans: tuple[str, ...] = ()
     unusable: Mapping[str, UnusableScan] = field(default_factory=dict)
+    name: str = ""
 
 
 def duplicate_names(scans: Sequence[RawScan]) -> Iterator[str]:
