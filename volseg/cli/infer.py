@@ -1,7 +1,7 @@
 """The command `volseg infer`."""
 
 from volseg.arguments import InferArguments
-from volseg.cli import output
+from volseg.cli import contours, output
 from volseg.errors import UserError
 
 
@@ -13,6 +13,8 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     from volseg.inference import infer as stage
     from volseg.inference import tables
 
+    if options.dicom_out:
+        contours.check_ready(options)
     done = stage.infer(options)
     if options.timing:
         output.print_table(tables.timing_table(done.records))
@@ -25,4 +27,5 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
     predicted = len(done.records) - len(done.failed_records) - len(done.kept)
     kept = f", {len(done.kept)} kept as corrected by hand" if done.kept else ""
     print(f"{options.out}: {predicted} of {len(done.records)} scans by {done.ensemble}{kept}")
-    return output.SOME_FAILED if done.failed_records else 0
+    code = contours.write_inferred(done, options) if options.dicom_out else 0
+    return output.SOME_FAILED if done.failed_records else code
