@@ -1,8 +1,10 @@
 """The options of the commands: filled by the command line, read by the command's function."""
 
 from volseg.arguments.auto import AutoArguments
+from volseg.arguments.contours import ContoursArguments
 from volseg.arguments.infer import SPLITS, ExportArguments, InferArguments
 from volseg.arguments.masks import CompareArguments, MaskOptions
+from volseg.arguments.node import NodeArguments
 from volseg.arguments.prepare import PrepareArguments
 from volseg.arguments.train import NetworkName, PlanArguments, TrainArguments
 from volseg.arguments.values import (
@@ -23,7 +25,7 @@ from volseg.arguments.values import (
 
 __all__ = [
     "DATA", "MAX_MEMORY", "MAX_TIME", "PREDICTIONS", "RUNS", "SPLITS", "AutoArguments", "CompareArguments",
-    "DeviceName", "ExportArguments", "Fold", "InferArguments", "MaskOptions", "NetworkName", "PlanArguments",
-    "PrepareArguments", "Shard", "TrainArguments", "parse_device", "parse_duration", "parse_memory",
-    "parse_shard", "run_folder",
+    "ContoursArguments", "DeviceName", "ExportArguments", "Fold", "InferArguments", "MaskOptions",
+    "NetworkName", "NodeArguments", "PlanArguments", "PrepareArguments", "Shard", "TrainArguments",
+    "parse_device", "parse_duration", "parse_memory", "parse_shard", "run_folder",
 ]  # fmt: skip

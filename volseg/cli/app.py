@@ -6,10 +6,12 @@ from volseg import __version__
 from volseg.cli import (
     calibrate,
     compare,
+    contours,
     demo,
     evaluate,
     export,
     infer,
+    node,
     options,
     phantom,
     plan,
@@ -33,7 +35,7 @@ app = App(
 
 for command in (
     prepare.prepare, stats.stats, plan.plan, train.app, tune.tune, calibrate.calibrate, infer.infer,
-    export.export, evaluate.evaluate, compare.compare, report.report, submit.submit, demo.demo,
-    phantom.phantom, options.options,
+    export.export, evaluate.evaluate, compare.compare, report.report, submit.submit,
+    contours.contours, node.node, demo.demo, phantom.phantom, options.options,
 ):  # fmt: skip
     app.command(command)

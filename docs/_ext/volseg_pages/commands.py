@@ -33,6 +33,8 @@ SEE = {
     "compare": ("howto/compare_runs",),
     "report": ("howto/read_report",),
     "submit": ("tutorials/competition",),
+    "contours": ("howto/dicom_contours",),
+    "node": ("howto/dicom_node", "reference/dicom_conformance"),
     "demo": ("tutorials/phantom",),
     "phantom": ("tutorials/phantom", "concepts/phantom"),
     "options": ("reference/components", "howto/change_settings"),
