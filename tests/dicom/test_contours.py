@@ -229,6 +229,11 @@ def test_a_folder_without_a_volume_tells_why(predictions, tmp_path):
         stage.contours(predictions, [tmp_path / "empty"], ContoursArguments(out=tmp_path / "out"))
 
 
+def test_a_folder_that_is_not_there_is_told_as_such(predictions, tmp_path):
+    with pytest.raises(UserError, match="no such file or folder of DICOM"):
+        stage.contours(predictions, [tmp_path / "nowhere"], ContoursArguments(out=tmp_path / "out"))
+
+
 def test_the_folder_of_dicom_must_be_named(predictions, capsys):
     assert cli.run_command(["contours", str(predictions)]) == 1
     assert "name the folder of DICOM" in capsys.readouterr().err

@@ -51,6 +51,8 @@ def contours(predictions: Path, series: Sequence[Path], options: ContoursArgumen
         UserError: no predictions, no series, wrong settings, a full disk, or no scan that has its objects.
     """
     check_installed(options)
+    if missing := [path for path in series if not path.exists()]:
+        raise UserError.from_problems(f"{path}: no such file or folder of DICOM" for path in missing)
     scans = _load(predictions)
     found = find_series(series)
     if not found.volumes:
