@@ -38,9 +38,10 @@ class Augment(Section):
     `rotate_degrees` is about the slices' axis z, or three numbers about x, y and z; `scale` a zoom
     along each axis, or three numbers along x, y and z; `elastic_mm` the standard deviation of a smooth
     displacement; each has the probability `spatial_probability`. Grey values are 0 to 1:
-    `class_contrast` c multiplies those of each class by exp(-c) to exp(c), each class by itself; `gamma` g
-    raises them to a power of exp(-g) to exp(g), `blur` is the largest Gaussian sigma in voxels,
-    `low_resolution` 1 simulates voxels of up to twice the width, `noise` is the largest standard
+    `class_contrast` c multiplies those of each class by exp(-c) to exp(c), each class by itself; `blobs`
+    paints up to three ellipsoids of one grey value each beside the classes, with radii of up to this share of
+    the patch; `gamma` g raises them to a power of exp(-g) to exp(g), `blur` is the largest Gaussian sigma in
+    voxels, `low_resolution` 1 simulates voxels of up to twice the width, `noise` is the largest standard
     deviation; each has the probability `intensity_probability`.
     """
 
@@ -50,6 +51,7 @@ class Augment(Section):
     elastic_mm: NonNegativeFloat = 0.0
     spatial_probability: Share = 0.5
     class_contrast: float = Field(default=0.0, ge=0, le=3)
+    blobs: float = Field(default=0.0, ge=0, le=1)
     gamma: float = Field(default=0.0, ge=0, le=3)
     blur: float = Field(default=0.0, ge=0, le=10)
     low_resolution: float = Field(default=0.0, ge=0, le=10)

@@ -11,8 +11,8 @@ FEW, SOME = 50, 250
 """Training scans below which variation is strong, and below which it is moderate."""
 ROTATION = 20.0  # degrees
 STRONG: dict[str, object] = {
-    "scale": 0.2, "spatial_probability": 0.7, "class_contrast": 0.7, "gamma": 0.3, "blur": 0.8,
-    "low_resolution": 0.5, "contrast": 0.2, "noise": 0.05, "intensity_probability": 0.5,
+    "scale": 0.2, "spatial_probability": 0.7, "class_contrast": 0.7, "blobs": 0.3, "gamma": 0.3,
+    "blur": 0.8, "low_resolution": 0.5, "contrast": 0.2, "noise": 0.05, "intensity_probability": 0.5,
 }  # fmt: skip
 MODERATE: dict[str, object] = {
     "scale": 0.15,

@@ -10,14 +10,17 @@ from scipy import ndimage
 from volseg.arrays import IGNORE
 from volseg.training.augmentation.drawn_patch import DrawnPatch
 from volseg.training.augmentation.grey_values import (
+    BLOB_BORDER,
     NORMALS,
     AddNoise,
+    Blob,
     GreyChange,
     Smooth,
     multiply_classes,
     normal_numbers,
 )
 from volseg.training.augmentation.intensity import (
+    Blobs,
     Blur,
     Brightness,
     ClassContrast,
@@ -189,3 +192,42 @@ def test_factors_of_classes_are_drawn_apart_as_often_as_asked_and_alike_around_1
     assert np.abs(done).max() == pytest.approx(0.7, abs=0.01)
     assert done.mean(axis=0) == pytest.approx(0, abs=0.05)
     assert abs(np.corrcoef(done.T)[0, 1]) < 0.1
+
+
+@given(
+    centre=st.tuples(*[st.floats(-3, 15)] * 3),
+    radii=st.tuples(*[st.floats(1, 20)] * 3),
+    value=st.floats(0, 1.1),
+)
+def test_a_blob_is_one_value_within_its_radii_and_nothing_beyond_its_border_or_in_a_class(
+    centre, radii, value
+) -> None:
+    label = np.random.default_rng(0).choice([0, 1, IGNORE], (2, 12, 10, 8)).astype(np.uint8)
+    found = torch.from_numpy(image())
+
+    Blob(centre, radii, value).paint(found, torch.from_numpy(label))
+
+    places = np.indices(label.shape[1:])
+    distance = np.sqrt(sum(((at - c) / r) ** 2 for at, c, r in zip(places, centre, radii, strict=True)))
+    free = ~(label == 1).any(axis=0)
+    inner, outer = distance < 1 - BLOB_BORDER / 2 - 1e-5, distance > 1 + BLOB_BORDER / 2 + 1e-5
+    between = np.sort([image()[0], np.full_like(image()[0], value)], axis=0)
+    assert np.allclose(found[0].numpy()[inner & free], value, atol=1e-6)
+    assert np.array_equal(found[0].numpy()[outer | ~free], image()[0][outer | ~free])
+    assert (between[0] - 1e-6 <= found[0].numpy()).all()
+    assert (found[0].numpy() <= between[1] + 1e-6).all()
+
+
+def test_blobs_are_drawn_as_often_as_asked_one_to_three_with_radii_up_to_the_share() -> None:
+    step = Blobs(0.3, 0.5)
+    step.set_random_state(0)
+    frame = PatchFrame((0, 0, 0), (100, 50, 20))
+
+    drawn = [step(DrawnPatch(NOWHERE, frame)).blobs for _ in range(2000)]
+
+    done = [blobs for blobs in drawn if blobs]
+    radii = np.array([blob.radii for blobs in done for blob in blobs])
+    assert len(done) / len(drawn) == pytest.approx(0.5, abs=0.04)
+    assert {len(blobs) for blobs in done} == {1, 2, 3}
+    assert radii.max(axis=0) == pytest.approx([30, 15, 6], rel=0.02)
+    assert radii.min(axis=0) == pytest.approx([5, 2.5, 1], rel=0.05)

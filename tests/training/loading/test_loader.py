@@ -26,6 +26,7 @@ STRONG = Augment(
     elastic_mm=1.0,
     spatial_probability=1.0,
     class_contrast=0.5,
+    blobs=0.4,
     gamma=0.3,
     blur=1.0,
     low_resolution=1.0,
@@ -124,7 +125,7 @@ def test_ranks_together_have_exactly_the_batches_of_one(dataset, threads: int) -
 
 def test_image_and_label_move_together(dataset) -> None:
     """The bright box stays under its mask through crop, flips, rotation, zoom and displacement."""
-    names = ("class_contrast", "brightness", "contrast", "noise", "gamma", "blur", "low_resolution")
+    names = ("class_contrast", "blobs", "brightness", "contrast", "noise", "gamma", "blur", "low_resolution")
     weak = STRONG.model_copy(update=dict.fromkeys(names, 0))
     row, seen = made(dataset, weak), 0
     for position in range(40):
@@ -244,6 +245,7 @@ def test_what_is_drawn_does_not_depend_on_other_draws_at_the_same_time(dataset) 
         assert np.array_equal(one.frame.matrix, other.frame.matrix)
         assert np.array_equal(one.frame.bend, other.frame.bend)
         assert one.class_factors == other.class_factors
+        assert one.blobs == other.blobs
         assert one.changes == other.changes
 
 
@@ -259,6 +261,22 @@ def test_grey_values_of_a_class_are_multiplied_by_its_drawn_factor_before_all_ot
         (raised,) = drawn.changes
         assert np.array_equal(label, item["label"])
         assert np.allclose(item["image"], (image * factors) ** raised.exponent, atol=1e-5)
+
+
+def test_blobs_are_painted_beside_the_classes_before_all_other_changes(dataset) -> None:
+    alone = dict.fromkeys(("rotate_degrees", "scale", "brightness", "contrast", "noise"), 0)
+    given = made(dataset, Augment(**alone))
+    row = made(dataset, Augment(**alone, blobs=0.5, gamma=0.5, intensity_probability=1))
+
+    for position in range(6):
+        drawn, item, plain = row.draw(position), patch_at(row, position), patch_at(given, position)
+        image = torch.from_numpy(plain["image"].copy())
+        for blob in drawn.blobs:
+            blob.paint(image, torch.from_numpy(plain["label"]))
+        (raised,) = drawn.changes
+        raised(image)
+        assert np.array_equal(plain["label"], item["label"])
+        assert np.allclose(item["image"], image, atol=1e-5)
 
 
 def test_gradients_are_recorded_while_batches_are_used(dataset) -> None:

@@ -1,5 +1,6 @@
 """Changes of an image's grey values, made in place on any torch device."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,35 @@ def multiply_classes(image: Tensor, label: Tensor, factors: Sequence[float]) -> 
     """
     for number, factor in enumerate(factors):
         image.mul_(torch.where(label[number] == 1, factor, 1.0))
+
+
+BLOB_BORDER = 0.125
+"""The width of a blob's border as a share of its radius; half of it lies outside."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An ellipsoid of one grey value that is no organ: `centre` and `radii` in voxels of the patch."""
+
+    centre: tuple[float, float, float]
+    radii: tuple[float, float, float]
+    value: float
+
+    def paint(self, image: Tensor, label: Tensor) -> None:
+        """Paint into an image (C, X, Y, Z) in place, but not where `label` (K, X, Y, Z) has a class."""
+        box = [
+            slice(max(0, math.ceil(middle - reach)), max(0, math.floor(middle + reach) + 1))
+            for middle, reach in zip(self.centre, np.multiply(self.radii, 1 + BLOB_BORDER / 2), strict=True)
+        ]
+        part = image[:, *box]
+        x, y, z = (
+            ((torch.arange(n, device=image.device) + (side.start - middle)) / radius).square_()
+            for n, side, middle, radius in zip(part.shape[1:], box, self.centre, self.radii, strict=True)
+        )
+        inside = 1 - (x[:, None, None] + y[:, None] + z).sqrt_()  # in radii, from the surface
+        share = inside.div_(BLOB_BORDER).add_(0.5).clamp_(0, 1)
+        share.masked_fill_((label[:, *box] == 1).any(0), 0.0)
+        part.add_(share * (self.value - part))
 
 
 class GreyChange(Protocol):

@@ -14,12 +14,17 @@ from volseg.training.augmentation.drawn_patch import DrawnPatch
 from volseg.training.augmentation.grey_values import (
     AddNoise,
     AddOffset,
+    Blob,
     Coarsen,
     GreyChange,
     Multiply,
     Power,
     Smooth,
 )
+
+MOST_BLOBS = 3
+SMALLEST_BLOB = 1 / 6  # of the largest one's radius
+BRIGHTEST_BLOB = 1.1  # somewhat beyond the brightest tissue, which is 1
 
 
 class Variation(Randomizable, Transform):  # type: ignore[misc]
@@ -47,6 +52,26 @@ class ClassContrast(Variation):
     def _vary(self, patch: DrawnPatch) -> DrawnPatch:
         powers = self.R.uniform(-self.most, self.most, patch.scan.class_count)
         return replace(patch, class_factors=tuple(np.exp(powers).tolist()))
+
+
+class Blobs(Variation):
+    """Paint one to three ellipsoids, each of one grey value, beside the classes.
+
+    Their radii are up to `most` of the patch along each axis. What no training scan shows, such as a cyst, is
+    then not so easily taken for an organ.
+    """
+
+    def _vary(self, patch: DrawnPatch) -> DrawnPatch:
+        count = int(self.R.randint(1, MOST_BLOBS + 1))
+        return replace(patch, blobs=tuple(self._draw_blob(patch.frame.size) for _ in range(count)))
+
+    def _draw_blob(self, size: Sequence[int]) -> Blob:
+        x, y, z = (self.R.uniform(0, 1, 3) * size).tolist()
+        along_x, along_y, along_z = np.maximum(
+            self.R.uniform(SMALLEST_BLOB * self.most, self.most, 3) * size, 1
+        )
+        value = float(np.float32(self.R.uniform(0, BRIGHTEST_BLOB)))
+        return Blob((x, y, z), (float(along_x), float(along_y), float(along_z)), value)
 
 
 class IntensityTransform(Variation):

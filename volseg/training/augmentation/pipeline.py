@@ -6,6 +6,7 @@ from monai.transforms import Compose, Transform
 
 from volseg.config.sections import Augment
 from volseg.training.augmentation.intensity import (
+    Blobs,
     Blur,
     Brightness,
     ClassContrast,
@@ -27,6 +28,7 @@ def build_augmentation(augment: Augment, *, patch: Sequence[int], foreground: fl
         (rotate_zoom, RotateZoom(augment.degrees, augment.zooms, spatial)),
         (augment.elastic_mm, ElasticDeformation(augment.elastic_mm, spatial)),
         (augment.class_contrast, ClassContrast(augment.class_contrast, intensity)),
+        (augment.blobs, Blobs(augment.blobs, intensity)),
         (augment.gamma, Gamma(augment.gamma, intensity)),
         (augment.blur, Blur(augment.blur, intensity)),
         (augment.low_resolution, LowResolution(augment.low_resolution, intensity)),

@@ -91,6 +91,8 @@ class BatchCutter:
         for number, patch in enumerate(patches):
             self._cut(patch, {name: tensor[number] for name, tensor in batch.items()})
             multiply_classes(image[number], label[number], patch.drawn.class_factors)
+            for blob in patch.drawn.blobs:
+                blob.paint(image[number], label[number])
             for change in patch.drawn.changes:
                 change(image[number])
         batch["position"] = torch.tensor([patch.position for patch in patches])
