@@ -24,6 +24,8 @@ from volseg.system.signals import StopRequest
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("contour_stand_in.py")))
 SENDER, NODE, PACS = "SENDER", "VOLSEG", "PACS"
+PATIENCE = 300.0
+"""Seconds after which a test fails for want of what it waits for: more than a busy machine needs."""
 
 
 def values(spool: Path, port: int = 1, **changes: Any) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def running_node(settings: NodeSettings, **patches: Any) -> Iterator[Node]:
         yield node
     finally:
         request.number = signal.SIGTERM
-        thread.join(120)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -129,7 +131,7 @@ class NodeProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 120) -> int:
+    def stop(self, seconds: float = PATIENCE) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
@@ -154,7 +156,7 @@ def send(
         association.release()
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Wait for what other threads and processes do."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -251,11 +251,32 @@ def test_infer_refuses_dicom_out_where_nothing_could_come_of_it(words, told, cap
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["infer", "contours"])
+def test_a_folder_that_cant_be_written_is_told_before_any_work(command, predictions, dicom, tmp_path, capsys):
+    words = {
+        "infer": ["infer", "--run", str(tmp_path / "no run"), "--input", str(dicom), "--dicom-out"],
+        "contours": ["contours", str(predictions), str(dicom), "--out"],
+    }
+
+    assert cli.run_command([*words[command], "/proc/nope"]) == 1
+    assert "volseg: /proc/nope: can't be written: " in capsys.readouterr().err
+
+
+def test_where_the_seg_cant_be_made_no_rtstruct_is_left(predictions, dicom, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise UserError("no SEG")
+
+    monkeypatch.setattr(stage, "make_segmentation", refuse)
+    with pytest.raises(UserError, match="no SEG"):
+        stage.contours(predictions, [dicom], ContoursArguments(out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_infer_writes_the_objects_of_what_it_predicted(trained, dicom, tmp_path, capsys):
     words = ["--input", str(dicom), "--out", str(tmp_path / "masks"), "--dicom-out", str(tmp_path / "out")]
 
-    code = cli.run_command(["infer", "--run", str(trained), *words])
+    code = cli.run_command(["infer", "--run", str(trained), "--engine", "torch", *words])
 
     told = capsys.readouterr()
     (record,) = (tmp_path / "masks").glob("*/record.json")

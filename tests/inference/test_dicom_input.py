@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 import stat
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
 from volseg.inference.dicom_input import find_dicom_inputs, is_dicom_input
 from volseg.inference.infer import infer
+from volseg.inference.input_paths import find_input_files
 from volseg.inference.predict import predict_image
+from volseg.inference.scan_sources import MIXED_FOLDER, source_from_files
 from volseg.system import salt as salt_file
 
 SMALL = {"shape": (10, 16, 20), "spacing_mm": (1.5, 1.5, 3.0)}
@@ -46,6 +49,43 @@ def test_folders_and_files_of_dicom_are_told_from_others(tmp_path: Path) -> None
     assert not is_dicom_input(tmp_path / "other")
     assert not is_dicom_input(tmp_path / "volumes")
     assert not is_dicom_input(tmp_path / "missing")
+
+
+def test_folders_of_an_archive_with_pictures_beside_are_dicom(tmp_path: Path) -> None:
+    files = tmp_path / "session" / "scans" / "1-T1" / "resources" / "DICOM" / "files"
+    write_series(files, **SMALL)
+    for folder in (files, tmp_path / "session", tmp_path / "session" / "scans"):
+        (folder / "CANARY^Doe.png").touch()
+
+    assert all(map(is_dicom_input, (files, tmp_path / "session", tmp_path)))
+    assert len(find_dicom_inputs([tmp_path])) == 1
+
+
+def test_dicom_beside_volumes_is_told_not_to_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "CANARY"
+    write_series(folder / "deep", **SMALL)
+    (folder / "a.nii.gz").touch()
+
+    found = find_input_files([folder], ["mr"])
+
+    assert [one.name for one in found] == ["a"]
+    assert "the DICOM files in it are not read" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+@pytest.mark.parametrize("beside", ["a.nii.gz", "slice_0001_20_16_1.50_1.50.png"])
+def test_dicom_among_slices_is_a_fault_that_names_no_file(tmp_path: Path, beside: str) -> None:
+    write_series(tmp_path, **SMALL)
+    for name in (beside, "CANARY^Doe.png"):
+        (tmp_path / name).touch()
+    assert not is_dicom_input(tmp_path)
+
+    (files,) = find_input_files([tmp_path], ["mr"])
+    source = source_from_files(files, slice_mm=3.0)
+
+    assert source.problem == MIXED_FOLDER
 
 
 def test_each_folder_gives_its_one_volume(tmp_path: Path) -> None:
@@ -170,8 +210,10 @@ def test_a_series_is_predicted_as_the_volume_that_dcm2niix_would_make(
     write_volume(read_volume(series), file)
 
     infer(InferArguments(**{**vars(wanted), "input": (file,)}))
-    by_volume = predict_image(file, [trained])
-    by_folder = predict_image(tmp_path / "in", [trained])
+    run = shutil.copytree(trained, tmp_path / "run")  # that another engine may convert
+
+    by_volume = predict_image(file, [run])
+    by_folder = predict_image(tmp_path / "in", [run])
 
     for organ in tiny.CLASSES:
         masks = [volume_files.read(wanted.out / name / f"{organ}.nii.gz") for name in (series.name, "volume")]

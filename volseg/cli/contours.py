@@ -40,15 +40,19 @@ def check_ready(options: InferArguments) -> None:
         raise UserError("--dicom-out: is of DICOM, which --input names; a dataset's scans are none")
     if options.allow_no_frame:
         raise UserError("--dicom-out: needs a frame of reference; leave out --allow-no-frame")
-    stage.check_installed(ContoursArguments())
+    stage.check_ready(_wanted(options))
 
 
 def write_inferred(done: "InferenceResult", options: InferArguments) -> int:
     """Write the objects of scans that were just predicted; returns the exit code."""
     from volseg.dicom import contours as stage
 
-    wanted = ContoursArguments(out=options.dicom_out or ContoursArguments.out)
+    wanted = _wanted(options)
     return tell(stage.contours_of_records(done.records, options.out, done.series, wanted), wanted.out)
+
+
+def _wanted(options: InferArguments) -> ContoursArguments:
+    return ContoursArguments(out=options.dicom_out or ContoursArguments.out)
 
 
 def tell(result: "ContoursResult", out: Path) -> int:

@@ -2,25 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from volseg.arguments import ContoursArguments
-from volseg.data.image_identity import image_hash
 from volseg.data.layouts.dicom.find import find_series
 from volseg.data.layouts.dicom.header_values import require_pydicom
-from volseg.data.layouts.dicom.pixels import read_volume
 from volseg.data.layouts.dicom.series import DicomSeries
-from volseg.data.mask_files import read_grid
+from volseg.dicom.object_files import check_output_folder, write_objects
 from volseg.dicom.organ_codes import OrganTable, read_organ_table
 from volseg.dicom.predicted_organs import read_organs, with_probabilities
-from volseg.dicom.rtstruct import OrganMask, write_rtstruct
-from volseg.dicom.segmentation import require_highdicom, write_segmentation
+from volseg.dicom.rtstruct import OrganMask, empty_organs, make_rtstruct
+from volseg.dicom.scan_series import SeriesFinder, check_patient, check_references
+from volseg.dicom.segmentation import make_segmentation, require_highdicom
 from volseg.dicom.source_header import MadeBy
 from volseg.errors import OutputError, UserError
 from volseg.formatting import join_names
 from volseg.inference.corrections import correction_notes
 from volseg.inference.prediction_folder import RECORD, Prediction, PredictionRecord, load_predictions
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 RTSTRUCT, SEG = "_rtstruct.dcm", "_seg.dcm"  # behind a scan's name
 
@@ -34,23 +36,24 @@ class ContoursResult:
     failed: Mapping[str, str]
 
 
-def check_installed(options: ContoursArguments) -> None:
-    """Raise a UserError where a library is missing that these objects need: before hours of work."""
+def check_ready(options: ContoursArguments) -> None:
+    """Raise a UserError where a library is missing, or the folder can't be written: before hours of work."""
     require_pydicom()
     if options.kind != "rtstruct":
         require_highdicom()
+    check_output_folder(options.out)
 
 
 def contours(predictions: Path, series: Sequence[Path], options: ContoursArguments) -> ContoursResult:
     """Write the objects of each scan in a folder of predictions, or of the one whose folder it is.
 
     A scan's series is the one of its name; of a scan that was predicted from a file it is the one with
-    its grid and its image.
+    its grid. Its image must be the one that was predicted.
 
     Raises:
         UserError: no predictions, no series, wrong settings, a full disk, or no scan that has its objects.
     """
-    check_installed(options)
+    check_ready(options)
     if missing := [path for path in series if not path.exists()]:
         raise UserError.from_problems(f"{path}: no such file or folder of DICOM" for path in missing)
     scans = _load(predictions)
@@ -58,9 +61,10 @@ def contours(predictions: Path, series: Sequence[Path], options: ContoursArgumen
     if not found.volumes:
         found.pick()  # tells why
     matched, failed = {}, {}
+    finder = SeriesFinder(found.volumes)
     for scan in scans:
         try:
-            matched[scan.scan] = _series_of(scan, found.volumes)
+            matched[scan.scan] = finder.series_of(scan)
         except UserError as error:
             failed[scan.scan] = str(error)
     result = write_contours([scan for scan in scans if scan.scan in matched], matched, options)
@@ -116,6 +120,7 @@ def write_contours(
             failed[prediction.scan] = prediction.reason or "has no masks"
             continue
         try:
+            check_references(series[prediction.scan], series.values())
             made = _write_objects(prediction, series[prediction.scan], table, options)
             files += made.files
             notes += made.notes
@@ -129,33 +134,37 @@ def write_contours(
 def _write_objects(
     prediction: Prediction, series: DicomSeries, table: OrganTable, options: ContoursArguments
 ) -> ContoursResult:
-    """Write the objects of one scan. Those of an earlier time are removed where there is nothing to write."""
+    """Write the objects of one scan, all or none; earlier ones are removed where nothing is left."""
+    check_patient(prediction, series)
     organs = read_organs(prediction, series, table)
     made_by = MadeBy(prediction.made_by, prediction.weights)
     notes = list(_content_notes(prediction, organs, options))
-    empty: dict[Path, int] = {}
+    objects: dict[Path, Dataset | None] = {}
     if options.kind != "seg":
         path = options.out / f"{prediction.scan}{RTSTRUCT}"
-        empty[path] = len(write_rtstruct(path, series, organs, made_by=made_by))
+        objects[path] = make_rtstruct(series, organs, made_by=made_by)
     if options.kind != "rtstruct":
         path = options.out / f"{prediction.scan}{SEG}"
         if options.fractional:
             organs = list(with_probabilities(organs, prediction, series))
-        absent = write_segmentation(path, series, organs, made_by=made_by, fractional=options.fractional)
-        empty[path] = len(absent)
-    for path, count in empty.items():
-        if count == len(organs):
-            path.unlink(missing_ok=True)
-    return ContoursResult(
-        tuple(path for path, count in empty.items() if count < len(organs)), tuple(notes), {}
-    )
+        objects[path] = make_segmentation(series, organs, made_by=made_by, fractional=options.fractional)
+    made = {path: dataset for path, dataset in objects.items() if dataset is not None}
+    write_objects(made)
+    for path in objects.keys() - made.keys():
+        path.unlink(missing_ok=True)
+    return ContoursResult(tuple(made), tuple(notes), {})
 
 
 def _content_notes(
     prediction: Prediction, organs: Sequence[OrganMask], options: ContoursArguments
 ) -> Iterator[str]:
     """What the objects of a scan do not hold, or hold otherwise than its masks."""
-    empty = [organ.organ for organ in organs if not organ.planes.any()]
+    if not prediction.image_hash:
+        yield (
+            f"{prediction.scan}: its record does not know the image that it was predicted from; its series "
+            "was found by name alone"
+        )
+    empty = empty_organs(organs)
     if empty:
         rest = "; nothing is left to write" if len(empty) == len(organs) else ""
         yield f"{prediction.scan}: empty, so left out: {join_names(empty)}{rest}"
@@ -173,36 +182,3 @@ def _load(folder: Path) -> list[Prediction]:
         return load_predictions(folder)
     siblings = load_predictions(folder.resolve().parent)
     return [one for one in siblings if one.scan == folder.resolve().name]
-
-
-def _series_of(prediction: Prediction, volumes: Sequence[DicomSeries]) -> DicomSeries:
-    """The series that a scan is of: by its name, else by its grid and the values of its image.
-
-    Raises:
-        UserError: there is none, or several are.
-    """
-    named = next((series for series in volumes if series.name == prediction.scan), None)
-    if named or prediction.status == "failed":
-        return named or volumes[0]
-    path = next(filter(Path.is_file, (prediction.mask_file(name).path for name in prediction.classes)), None)
-    if path is None:
-        raise UserError("has no masks; run `volseg infer` again")
-    grid = read_grid(path)
-    same_grid = [series for series in volumes if series.planes_of_volume(grid) is not None]
-    if not same_grid:
-        raise UserError(
-            "is on the grid of none of the series; name the folder of the one it was predicted from"
-        )
-    same_image = [series for series in same_grid if _image_hash(series) == prediction.image_hash]
-    if len(same_image) != 1:
-        there = "several series have" if same_image else "no series on its grid has"
-        raise UserError(
-            f"{there} the image that it was predicted from; predict the DICOM folder itself: "
-            "`volseg infer --input FOLDER --dicom-out DIR`"
-        )
-    return same_image[0]
-
-
-@cache
-def _image_hash(series: DicomSeries) -> str:
-    return image_hash([read_volume(series)])

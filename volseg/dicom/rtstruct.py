@@ -1,6 +1,6 @@
 """RTSTRUCT out: masks as contours that a planning system takes, of the patient and images they came from."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +10,10 @@ import numpy as np
 from volseg import __version__
 from volseg.data.layouts.dicom.headers import RTSTRUCT
 from volseg.data.layouts.dicom.image_plane import ImagePlane
+from volseg.data.layouts.dicom.quiet_reading import silenced_pydicom
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.volume import Array
+from volseg.dicom.object_files import write_objects
 from volseg.dicom.organ_codes import OrganCode
 from volseg.dicom.source_header import (
     LABEL,
@@ -21,7 +23,6 @@ from volseg.dicom.source_header import (
     copy_identity,
     read_source_header,
     set_now,
-    write_object,
 )
 from volseg.dicom.tracing import trace_contours
 from volseg.errors import UserError
@@ -48,33 +49,49 @@ class OrganMask:
 
 
 def write_rtstruct(
-    path: Path, series: DicomSeries, organs: Iterable[OrganMask], *, made_by: MadeBy = MadeBy()
+    path: Path, series: DicomSeries, organs: Sequence[OrganMask], *, made_by: MadeBy = MadeBy()
 ) -> tuple[str, ...]:
     """Write the contours of organs on the slices of a series; returns the organs that are empty.
 
-    These are left out, which the object tells: a structure without contours stops some readers. Where all
-    are empty no file is written, as a structure set has one structure at least.
+    Raises:
+        UserError: as of `make_rtstruct`, or the file can't be written.
+    """
+    dataset = make_rtstruct(series, organs, made_by=made_by)
+    if dataset is not None:
+        write_objects({path: dataset})
+    return empty_organs(organs)
+
+
+@silenced_pydicom()
+def make_rtstruct(
+    series: DicomSeries, organs: Sequence[OrganMask], *, made_by: MadeBy = MadeBy()
+) -> "Dataset | None":
+    """The contours of organs on the slices of a series, as an object; None where all organs are empty.
+
+    Those that are empty are left out, which the object tells: a structure without contours stops some
+    readers, and a structure set has one structure at least.
 
     Raises:
-        UserError: pydicom is missing, the series' files are gone, or the file can't be written.
+        UserError: pydicom is missing, or the series can't be referred to, or its files are gone.
     """
     source = read_source_header(series)
+    empty = empty_organs(organs)
+    if len(empty) == len(organs):
+        return None
     dataset = _header(series)
-    empty, number = [], 0
-    for organ in organs:
-        if not organ.planes.any():
-            empty.append(organ.organ)
-            continue
-        number += 1
+    shown = (organ for organ in organs if organ.organ not in empty)
+    for number, organ in enumerate(shown, 1):
         _add_structure(dataset, series, organ, number, made_by)
-    if not number:
-        return tuple(empty)
     left_out = f" Left out, as nothing of it was found: {', '.join(empty)}." if empty else ""
     text = f"Made by software and not reviewed by anyone.{left_out}"
     dataset.StructureSetDescription = text.encode("ascii", "replace").decode()[:1024]
     copy_identity(source, series, dataset)
-    write_object(dataset, path, implicit=True)  # with explicit VR no contour could have more than 64 kB
-    return tuple(empty)
+    return dataset
+
+
+def empty_organs(organs: Sequence[OrganMask]) -> tuple[str, ...]:
+    """The organs of which there is nothing."""
+    return tuple(organ.organ for organ in organs if not organ.planes.any())
 
 
 def _header(series: DicomSeries) -> "Dataset":
@@ -105,7 +122,7 @@ def _frame_of_reference(series: DicomSeries) -> "Dataset":
 
     referenced, study, frame = Dataset(), Dataset(), Dataset()
     referenced.SeriesInstanceUID = series.series_uid
-    referenced.ContourImageSequence = [_image_reference(plane) for plane in series.planes]
+    referenced.ContourImageSequence = [image_reference(plane) for plane in series.planes]
     study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = STUDY, series.study_uid
     study.RTReferencedSeriesSequence = [referenced]
     frame.FrameOfReferenceUID = series.frame_of_reference_uid
@@ -113,7 +130,8 @@ def _frame_of_reference(series: DicomSeries) -> "Dataset":
     return frame
 
 
-def _image_reference(plane: ImagePlane) -> "Dataset":
+def image_reference(plane: ImagePlane) -> "Dataset":
+    """A reference to an image, or to the frame that a plane is of its file."""
     from pydicom.dataset import Dataset
 
     image = Dataset()
@@ -177,7 +195,7 @@ def _contours(series: DicomSeries, planes: Array) -> list["Dataset"]:
     for plane, mask in zip(series.planes, planes, strict=True):
         for contour in trace_contours(mask):
             item = Dataset()
-            item.ContourImageSequence = [_image_reference(plane)]
+            item.ContourImageSequence = [image_reference(plane)]
             item.ContourGeometricType = "CLOSED_PLANAR"
             item.NumberOfContourPoints = len(contour)
             item.ContourNumber = len(items) + 1

@@ -1,6 +1,7 @@
 """DICOM SEG out, by highdicom: masks or probabilities of organs on all slices of a series."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from volseg.data.layouts.dicom.image_plane import ImagePlane
 from volseg.data.layouts.dicom.quiet_reading import silenced_pydicom
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.volume import Array
+from volseg.dicom.object_files import write_objects
 from volseg.dicom.organ_codes import OrganCode
-from volseg.dicom.rtstruct import SIDES, OrganMask
+from volseg.dicom.rtstruct import SIDES, OrganMask, empty_organs, image_reference
 from volseg.dicom.source_header import (
     LABEL,
     MAKER,
@@ -21,7 +23,6 @@ from volseg.dicom.source_header import (
     copy_identity,
     read_source_header,
     set_now,
-    write_object,
 )
 from volseg.errors import UserError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SERIES_NUMBER = 9002
+ONE_FRAME = "1.2.840.10008.5.1.4.1.1.4"  # a class of images with one frame each; MR
 NEEDED = "a SEG needs highdicom; install it by `pip install 'volseg[dicom]'`"
 ANATOMY = ("91723000", "SCT", "Anatomical Structure")
 TISSUE = ("85756007", "SCT", "Tissue")
@@ -46,21 +48,37 @@ def write_segmentation(
 ) -> tuple[str, ...]:
     """Write masks, or probabilities from 0 to 1, on all slices; returns the organs that are empty.
 
-    These are left out, as of an RTSTRUCT; where all are empty no file is written.
+    Raises:
+        UserError: as of `make_segmentation`, or the file can't be written.
+    """
+    dataset = make_segmentation(series, organs, made_by=made_by, fractional=fractional)
+    if dataset is not None:
+        write_objects({path: dataset})
+    return empty_organs(organs)
+
+
+@silenced_pydicom()
+def make_segmentation(
+    series: DicomSeries, organs: Sequence[OrganMask], *, made_by: MadeBy = MadeBy(), fractional: bool = False
+) -> "Dataset | None":
+    """Masks, or probabilities from 0 to 1, on all slices as an object; None where all organs are empty.
+
+    Those that are empty are left out, as of an RTSTRUCT.
 
     Raises:
-        UserError: pydicom or highdicom is missing, the series' files are gone, or the file can't be written.
+        UserError: pydicom or highdicom is missing, or the series can't be referred to, or its files are gone.
     """
     require_highdicom()
     source = read_source_header(series)
     shown = [organ for organ in organs if organ.planes.any()]
-    if shown:
-        with silenced_pydicom():
-            dataset = _segmentation(series, shown, made_by, fractional=fractional)
-            _name_frames(dataset, series)
-            copy_identity(source, series, dataset)
-        write_object(dataset, path, implicit=False)
-    return tuple(organ.organ for organ in organs if organ not in shown)
+    if not shown:
+        return None
+    images = [_source_image(series, plane) for plane in series.planes]
+    dataset = _segmentation(series, shown, made_by, images=images, fractional=fractional)
+    planes = zip(images, series.planes, strict=True)
+    _name_images(dataset, {image.SOPInstanceUID: plane for image, plane in planes})
+    copy_identity(source, series, dataset)
+    return dataset
 
 
 def require_highdicom() -> None:
@@ -72,14 +90,19 @@ def require_highdicom() -> None:
 
 
 def _segmentation(
-    series: DicomSeries, organs: Sequence[OrganMask], made_by: MadeBy, *, fractional: bool
+    series: DicomSeries,
+    organs: Sequence[OrganMask],
+    made_by: MadeBy,
+    *,
+    images: Sequence["Dataset"],
+    fractional: bool,
 ) -> "Dataset":
-    """The object, of nobody yet."""
+    """The object, of nobody yet, and of images that stand in for those of the series."""
     import highdicom
     from pydicom.uid import generate_uid
 
     dataset = highdicom.seg.Segmentation(
-        source_images=_source_images(series),
+        source_images=images,
         pixel_array=_stacked(organs, np.float32 if fractional else np.uint8),
         segmentation_type="FRACTIONAL" if fractional else "BINARY",
         segment_descriptions=[_segment(number, organ, made_by) for number, organ in enumerate(organs, 1)],
@@ -166,33 +189,17 @@ def _position(plane: ImagePlane) -> Any:
     return highdicom.PlanePositionSequence("PATIENT", plane.position)
 
 
-def _source_images(series: DicomSeries) -> list["Dataset"]:
-    """The series' images as highdicom wants them, without all that is the patient's.
-
-    highdicom checks values and quotes them in what it raises; what it needs is known without the files.
-    """
-    if series.planes[0].frame is None:
-        return [_source_image(series, plane) for plane in series.planes]
-    from pydicom.dataset import Dataset
-
-    image, shared = _source_image(series, series.planes[0]), Dataset()
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = (
-        _pixel_measures(series),
-        _orientation(series),
-    )
-    image.SharedFunctionalGroupsSequence = [shared]
-    image.PerFrameFunctionalGroupsSequence = [Dataset() for _ in series.planes]
-    for group, plane in zip(image.PerFrameFunctionalGroupsSequence, series.planes, strict=True):
-        group.PlanePositionSequence = _position(plane)
-    image.NumberOfFrames = len(series.planes)
-    return [image]
-
-
 def _source_image(series: DicomSeries, plane: ImagePlane) -> "Dataset":
+    """An image that stands in for a plane of a series, without all that is the patient's.
+
+    highdicom checks values and quotes them in what it raises; what it needs is known without the files. It
+    takes frames of one file only, and all of them: so each plane is an image of its own, with a UID for now.
+    """
     from pydicom.dataset import Dataset
+    from pydicom.uid import generate_uid
 
     image, first = Dataset(), series.planes[0]
-    image.SOPClassUID, image.SOPInstanceUID = plane.sop_class_uid, plane.sop_instance_uid
+    image.SOPClassUID, image.SOPInstanceUID = ONE_FRAME, generate_uid(prefix=None)
     image.StudyInstanceUID, image.SeriesInstanceUID = series.study_uid, series.series_uid
     image.FrameOfReferenceUID, image.Modality = series.frame_of_reference_uid, series.modality
     image.Rows, image.Columns = plane.rows, plane.columns
@@ -204,11 +211,20 @@ def _source_image(series: DicomSeries, plane: ImagePlane) -> "Dataset":
     return image
 
 
-def _name_frames(dataset: "Dataset", series: DicomSeries) -> None:
-    """Let frames made of frames of a file name these by their numbers there."""
-    if series.planes[0].frame is None:
-        return
-    for group in dataset.PerFrameFunctionalGroupsSequence:
-        for derivation in group.get("DerivationImageSequence", ()):
-            for image in derivation.SourceImageSequence:
-                image.ReferencedFrameNumber = series.planes[int(image.ReferencedFrameNumber) - 1].frame
+def _name_images(dataset: "Dataset", planes: Mapping[str, ImagePlane]) -> None:
+    """Let all references name the images of planes, or their frames, in place of the stand-ins by UID.
+
+    highdicom has one item for all segments of a plane: each is named once.
+    """
+    items = {
+        id(image): image
+        for group in dataset.PerFrameFunctionalGroupsSequence
+        for derivation in group.DerivationImageSequence
+        for image in derivation.SourceImageSequence
+    }
+    for image in items.values():
+        image.update(image_reference(planes[image.ReferencedSOPInstanceUID]))
+    files = {plane.sop_instance_uid: replace(plane, frame=None) for plane in planes.values()}
+    (referenced,) = dataset.ReferencedSeriesSequence
+    referenced.ReferencedInstanceSequence = [image_reference(plane) for plane in files.values()]
+    dataset.SourceImageSequence = [image_reference(plane) for plane in files.values()]

@@ -1,11 +1,9 @@
 """What an object takes from its series: patient, study and frame of reference, byte for byte."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volseg import __version__
 from volseg.data.layouts.dicom.header_values import read_uid, require_pydicom
@@ -13,7 +11,6 @@ from volseg.data.layouts.dicom.headers import read_header
 from volseg.data.layouts.dicom.quiet_reading import silenced_pydicom
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.errors import UserError
-from volseg.system.files import atomic_path
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -33,6 +30,14 @@ OPTIONAL = (
     "TimezoneOffsetFromUTC", "StudyDescription", "IssuerOfPatientID", "PatientAge", "PatientSize",
     "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod",
 )  # fmt: skip
+_COPIED = ("SpecificCharacterSet", *REQUIRED, *OPTIONAL)
+TEXTS = {
+    "AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT",
+}  # fmt: skip
+"""The VRs of texts. Others, such as a sequence where a name should be, are damage or an attack."""
+UNDEFINED = 0xFFFFFFFF  # the length of what ends by a mark, as sequences do
+_CONTROLS = {*range(32)} - {*b"\t\n\f\r\x1b"}
+"""Bytes that no text of any character set has: some lines in long texts, and escapes to other letters."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,25 @@ class MadeBy:
         return self.weights[:12]
 
 
+@silenced_pydicom()
 def read_source_header(series: DicomSeries) -> "Dataset":
     """What the header of the first image of a series says of the patient and the study.
 
     Raises:
-        UserError: pydicom is missing, the header lacks a UID that objects are tied to it by, or the files
-            are not there any more, of another series, or with texts that no header has.
+        UserError: pydicom is missing, the header lacks a UID that objects are tied to it by, images share
+            one, or the files are not there any more, of another series, or with values that are no texts.
     """
     require_pydicom()
     where = f"series {series.name}"
+    _check_uids(series, where)
+    header = read_header(series.planes[0].path, tags=("StudyInstanceUID", *_COPIED))
+    if header is None or read_uid(header, "StudyInstanceUID") != series.study_uid:
+        raise UserError(f"{where}: its files changed since they were read; run the command again")
+    _check_texts(header, where)
+    return header
+
+
+def _check_uids(series: DicomSeries, where: str) -> None:
     uids = {
         "study": series.study_uid,
         "series": series.series_uid,
@@ -75,16 +90,38 @@ def read_source_header(series: DicomSeries) -> "Dataset":
         raise UserError(
             f"{where}: its header lacks the UID of {', '.join(absent)}; nothing can be tied to it"
         )
-    tags = ("SpecificCharacterSet", "StudyInstanceUID", *REQUIRED, *OPTIONAL)
-    with silenced_pydicom():
-        header = read_header(series.planes[0].path, tags=tags)
-        if header is None or read_uid(header, "StudyInstanceUID") != series.study_uid:
-            raise UserError(f"{where}: its files changed since they were read; run the command again")
-    if any(len(getattr(header.get_item(tag), "value", "") or "") > LONGEST for tag in header.keys()):  # noqa: SIM118
+    if len({(plane.sop_instance_uid, plane.frame) for plane in series.planes}) < len(series.planes):
+        raise UserError(
+            f"{where}: several of its images have one SOP Instance UID, so references would be ambiguous; "
+            "export the series anew"
+        )
+
+
+def _check_texts(header: "Dataset", where: str) -> None:
+    """Raise a UserError where values are no texts: they would get into the objects byte by byte."""
+    elements = {key: header.get_item(key) for key in _COPIED if key in header}
+    if any(len(getattr(element, "value", "") or "") > LONGEST for element in elements.values()):
         raise UserError(f"{where}: texts in its header are longer than {LONGEST} bytes; they can't be names")
-    return header
+    wrong = [key for key, element in elements.items() if not _is_text(element)]
+    if wrong:
+        raise UserError(
+            f"{where}: its header has no plain text in {', '.join(wrong)}; nothing can be taken from it, so "
+            "export the series anew"
+        )
 
 
+def _is_text(element: Any) -> bool:
+    """Whether an element is of a kind of texts, or of the one that implicit VR leaves out, and plain."""
+    from pydicom.dataelem import RawDataElement
+
+    if not isinstance(element, RawDataElement):  # pydicom has read it: the character set
+        return element.VR in TEXTS
+    if element.VR not in (None, *TEXTS) or element.length == UNDEFINED:
+        return False
+    return not _CONTROLS & {*(element.value or b"").rstrip(b"\0")}
+
+
+@silenced_pydicom()
 def copy_identity(source: "Dataset", series: DicomSeries, target: "Dataset") -> None:
     """Give a new object the patient, the study and the frame of reference of a series.
 
@@ -95,11 +132,10 @@ def copy_identity(source: "Dataset", series: DicomSeries, target: "Dataset") -> 
     target.FrameOfReferenceUID = series.frame_of_reference_uid
     if "SpecificCharacterSet" in target:
         del target.SpecificCharacterSet
-    with silenced_pydicom():
-        _copy_bytes(source, ("SpecificCharacterSet", *REQUIRED, *OPTIONAL), target)
-        for key in REQUIRED:
-            if key not in target or (key == "StudyID" and _is_too_long(target)):
-                setattr(target, key, "")
+    _copy_bytes(source, _COPIED, target)
+    for key in REQUIRED:
+        if key not in target or (key == "StudyID" and _is_too_long(target)):
+            setattr(target, key, "")
 
 
 def _is_too_long(target: "Dataset") -> bool:
@@ -132,32 +168,3 @@ def set_now(target: "Dataset", keys: Iterable[str]) -> None:
     for key in keys:
         setattr(target, f"{key}Date", now.strftime("%Y%m%d"))
         setattr(target, f"{key}Time", now.strftime("%H%M%S"))
-
-
-def write_object(dataset: "Dataset", path: Path, *, implicit: bool) -> None:
-    """Write an object for its owner's eyes alone, atomically, into a folder that is made so if it is missing.
-
-    Raises:
-        OutputError: the disk is full or the folder can't be written.
-    """
-    from pydicom import dcmwrite
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    charset = dataset._character_set  # noqa: SLF001 - as if read so, for then bytes stay as they are
-    dataset.set_original_encoding(implicit, True, charset)
-    make_private_folder(path.parent)
-    with atomic_path(path) as temporary, silenced_pydicom():
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            dcmwrite(file, dataset, enforce_file_format=True)
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder, and those above it, that only its owner may enter; one that is there stays as it is."""
-    for path in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-        path.mkdir(mode=0o700, exist_ok=True)

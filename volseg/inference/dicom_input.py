@@ -10,6 +10,7 @@ from volseg.data.layouts.dicom.files import holds_dicom, is_dicom_file
 from volseg.data.layouts.dicom.find import case_name, find_series
 from volseg.data.layouts.dicom.found_series import DicomError, FoundSeries
 from volseg.data.layouts.dicom.series import DicomSeries
+from volseg.data.layouts.gi_tract.slice_files import find_slices, slice_folder
 from volseg.data.volume_files import split_ending
 from volseg.errors import UserError
 
@@ -27,13 +28,16 @@ class DicomInput:
 
 
 def is_dicom_input(path: Path) -> bool:
-    """Whether a path is a file of DICOM, or a folder of them and not of volumes or slices."""
+    """Whether a path is a file of DICOM, or a folder with some at any depth and not of volumes or slices.
+
+    Other pictures beside them, such as the thumbnails of an archive, change nothing.
+    """
     if path.is_file():
         return not split_ending(path.name)[1] and is_dicom_file(path)
-    if not path.is_dir() or (path / "scans").is_dir() or any(path.glob("*.png")):
+    if not path.is_dir():
         return False
     volumes = any(split_ending(one.name)[1] for one in path.iterdir() if one.is_file())
-    return not volumes and holds_dicom(path)
+    return not volumes and not find_slices(slice_folder(path))[0] and holds_dicom(path)
 
 
 def find_dicom_inputs(

@@ -1,5 +1,6 @@
 """What `--input` names: volumes, channels in several files, folders of volumes, folders of slices."""
 
+import logging
 import os
 import re
 from collections import Counter, defaultdict
@@ -7,10 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from volseg.data.layouts.dicom.files import holds_dicom
 from volseg.data.volume_files import missing_reason, split_ending
 from volseg.errors import UserError
 from volseg.formatting import format_count, natural_key
 
+UNREAD = "the DICOM files in it are not read; give them a folder of their own"
+
+log = logging.getLogger(__name__)
 _NUMBERED = re.compile(r"(.+)_([0-9]{4})")
 
 
@@ -90,6 +95,8 @@ def _volumes_or_slices(path: Path) -> Iterator[Path]:
     files = []
     if path.is_dir() and not (path / "scans").is_dir() and not any(path.glob("*.png")):
         files = [file for file in path.iterdir() if file.is_file() and _is_volume(file.name)]
+    if files and holds_dicom(path):
+        log.warning("a folder of --input holds %s: %s", format_count(len(files), "volume"), UNREAD)
     yield from sorted(files, key=lambda file: natural_key(file.name)) or [path]
 
 

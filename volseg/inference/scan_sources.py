@@ -16,6 +16,7 @@ from volseg.arguments import InferArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.image_identity import ScanIdentity, image_hash
+from volseg.data.layouts.dicom.files import holds_dicom
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, SliceScan, read_folder
 from volseg.data.scan_names import case_and_day
@@ -28,6 +29,8 @@ from volseg.runs.folds import OUT_OF_FOLD
 from volseg.schema import name_fault
 
 log = logging.getLogger(__name__)
+
+MIXED_FOLDER = "holds DICOM beside pictures or volumes; give each a folder of its own"
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,8 @@ def source_from_files(files: InputFiles, *, slice_mm: float, allow_gaps: bool = 
     path = files.paths[0]
     if path.is_file():
         return ScanSource(files.name, case_and_day(files.name)[0], files.paths, problem=files.problem)
+    if path.is_dir() and holds_dicom(path):  # names of files beside DICOM may be a patient's
+        return ScanSource(path.resolve().name, "", files.paths, problem=MIXED_FOLDER)
     try:
         scan = read_folder(path, slice_mm=slice_mm, allow_gaps=allow_gaps)
     except UserError as error:

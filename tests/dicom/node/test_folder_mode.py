@@ -9,7 +9,7 @@ pytest.importorskip("pynetdicom", reason="needs volseg[dicom]")
 from pydicom import dcmread
 
 from tests.dicom_node import STAND_IN, checked, values
-from tests.dicom_series import write_series
+from tests.dicom_series import example_pixels, write_series
 from volseg.dicom.node import series_watch
 from volseg.dicom.node.folder_mode import contour_folder
 from volseg.errors import UserError
@@ -58,6 +58,24 @@ def test_a_series_that_is_refused_is_told_with_its_reason(tmp_path, settings, mo
     reason = "volseg: series 1 of 1: a slice is missing"
     assert done.failures == (f"a series of 3 slices by the rule any-mr: {reason}",)
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("uids", "reach"),
+    [(lambda number: f"1.2.3.{number}", 7), ("1.2.3.1", 7)],
+    ids=["two of each", "one of all"],
+)
+def test_images_that_share_a_uid_are_all_contoured(tmp_path, settings, monkeypatch, uids, reach) -> None:
+    """Which of them is right is for `volseg infer` to say: it refuses doubled slices."""
+    monkeypatch.setenv("STAND_IN_LOG", str(tmp_path / "starts.txt"))
+    tags = {"SeriesInstanceUID": "1.2.3", "SOPInstanceUID": uids}
+    first = write_series(tmp_path / "in/a", shape=SHAPE, **tags)
+    shutil.copy(first[0], tmp_path / "in/copy.dcm")  # no other image, so it does not count
+    write_series(tmp_path / "in/b", shape=(4, 8, 8), pixels=example_pixels((4, 8, 8)) + 1, **tags)
+
+    contour_folder(settings, tmp_path / "in", tmp_path / "out", command=STAND_IN)
+
+    assert (tmp_path / "starts.txt").read_text().split() == [str(reach)]
 
 
 def test_a_folder_with_something_in_it_is_not_written_to(tmp_path, settings) -> None:

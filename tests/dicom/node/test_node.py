@@ -1,10 +1,15 @@
 """What a node promises: images that are acknowledged are contoured and sent once, whatever happens."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("pynetdicom", reason="needs volseg[dicom]")
+
+from pydicom import dcmread
+from pynetdicom import dsutils
+from pynetdicom.dsutils import encode_file_meta
 
 from tests import dicom_node
 from tests.dicom_node import Pacs, checked, let_quiet, running_node, told, values, wait_until
@@ -70,6 +75,49 @@ def test_a_series_sent_again_gives_nothing_new(tmp_path, pacs, images, starts) -
         assert starts() == [4]
         assert len(pacs.received) == 2
         assert told(node) == {"done": 1, "dead": 0, "open": 0}
+
+
+def test_a_corrected_series_under_the_same_uids_is_contoured_once_more(
+    tmp_path, pacs, images, starts
+) -> None:
+    with running_node(checked(values(tmp_path / "spool", pacs.port))) as node:
+        send(images, node)
+        wait_until(lambda: told(node)["done"])
+        for path in images:
+            image = dcmread(path)
+            image.PixelData = bytes(len(image.PixelData))
+            image.save_as(path)
+        for order in (1, -1):
+            send(images[::order], node)
+            wait_until(lambda: told(node)["done"] == 2 and not node.store.receiving)
+
+        assert starts() == [4, 4]
+        assert len(pacs.instances) == 4
+        assert told(node) == {"done": 2, "dead": 0, "open": 0}
+
+
+def test_the_meta_of_a_file_does_not_make_it_another_image(
+    tmp_path, pacs, images, starts, monkeypatch
+) -> None:
+    with running_node(checked(values(tmp_path / "spool", pacs.port))) as node:
+        send(images, node)
+        wait_until(lambda: told(node)["done"])
+        for path in images:
+            image = dcmread(path)
+            image.file_meta.SourceApplicationEntityTitle = "ELSEWHERE"
+            image.save_as(path)
+        monkeypatch.setattr(dsutils, "encode_file_meta", lambda meta: encode_file_meta(of_elsewhere(meta)))
+        send(images, node)
+        wait_until(lambda: not node.store.receiving)
+
+        assert told(node) == {"done": 1, "dead": 0, "open": 0}
+        assert starts() == [4]
+        assert all(b"ELSEWHERE" in path.read_bytes() for path in node.spool.series.glob("*/*.dcm"))
+
+
+def of_elsewhere(meta):
+    meta.SourceApplicationEntityTitle = "ELSEWHERE"
+    return meta
 
 
 def test_late_slices_make_a_new_job_of_all_slices(tmp_path, pacs, images, starts) -> None:
@@ -188,6 +236,18 @@ def test_a_refused_series_is_not_tried_again(tmp_path, pacs, images, starts, mon
         assert starts() == [4]
         state = next(node.spool.dead.glob("*/job.json")).read_text()
         assert "series 1 of 1: a slice is missing" in state
+
+
+def test_a_refusal_of_several_lines_is_told_from_its_first(tmp_path, pacs, images, monkeypatch) -> None:
+    monkeypatch.setenv("STAND_IN", "several")
+    with running_node(checked(values(tmp_path / "spool", pacs.port))) as node:
+        send(images, node)
+        wait_until(lambda: told(node)["dead"])
+
+        assert json.loads(next(node.spool.dead.glob("*/job.json")).read_text())["reason"] == (
+            "volseg: DICOM: 2 volumes; pick by rules.options.series NUMBER or NAME: "
+            "1: scan_a (echo time 20 ms); 2: scan_b (echo time 80 ms)"
+        )
 
 
 def test_contouring_that_is_killed_is_tried_three_times(tmp_path, pacs, images, starts, monkeypatch) -> None:

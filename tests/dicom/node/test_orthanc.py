@@ -18,7 +18,7 @@ pytest.importorskip("pynetdicom", reason="needs volseg[dicom]")
 from pydicom import dcmread
 
 from tests import tiny
-from tests.dicom_node import NodeProcess, values, wait_until
+from tests.dicom_node import PATIENCE, NodeProcess, values, wait_until
 from tests.dicom_series import write_series
 
 ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -171,13 +171,13 @@ def test_a_run_contours_what_orthanc_sends_and_nobody_is_told_of_whom(tmp_path, 
         archive.receive(images)
         wait_until((tmp_path / "spool/status.json").exists)
         archive.forward()
-        wait_until(lambda: archive.modalities() == ["MR", "RTSTRUCT", "SEG"] or has_failed(tmp_path), 300)
+        wait_until(lambda: archive.modalities() == ["MR", "RTSTRUCT", "SEG"] or has_failed(tmp_path))
         assert archive.modalities() == ["MR", "RTSTRUCT", "SEG"], letters(tmp_path)
         told = subprocess.run([*command, "--status"], capture_output=True, text=True, check=False)
         assert told.returncode == 0
     finally:
         node.terminate()
-        assert node.wait(120) == 0
+        assert node.wait(PATIENCE) == 0
 
     kept = [path for path in (tmp_path / "spool").rglob("*") if path.is_file() and path.suffix != ".dcm"]
     assert not [

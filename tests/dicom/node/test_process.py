@@ -16,7 +16,7 @@ pytest.importorskip("pynetdicom", reason="needs volseg[dicom]")
 from pydicom import dcmread
 
 from tests import dicom_node
-from tests.dicom_node import NodeProcess, Pacs, send, values, wait_until
+from tests.dicom_node import PATIENCE, NodeProcess, Pacs, send, values, wait_until
 from tests.dicom_series import write_series
 
 SHAPE = (4, 8, 8)
@@ -102,7 +102,7 @@ def test_a_job_that_was_killed_with_the_node_is_done_after_the_next_start(tmp_pa
     for count in (1, 2, 3):  # more often than a process that dies by itself is tried
         wait_until(lambda count=count: len(starts(tmp_path)) == count and has_child(tmp_path))
         one.kill()
-        wait_until(lambda: not has_child(tmp_path), 10)
+        wait_until(lambda: not has_child(tmp_path))
         one = node(pacs.port, wish="300" if count < 3 else "0")
     wait_until(lambda: state(tmp_path, "done"))
 
@@ -168,7 +168,7 @@ def test_sigterm_lets_the_job_in_work_end_and_takes_no_new_associations(tmp_path
     wait_until(lambda: one.status()["state"] == "draining")
     wait_until(lambda: send(images, one.port) is None)
 
-    assert one.process.wait(120) == 0
+    assert one.process.wait(PATIENCE) == 0
     assert state(tmp_path, "done")
     assert len(pacs.received) == 2
     assert one.status()["state"] == "stopped"
@@ -207,7 +207,7 @@ def test_no_space_for_an_image_loses_nothing(tmp_path, pacs, node) -> None:
 def test_a_second_node_may_not_have_the_spool(tmp_path, pacs, node) -> None:
     first = node(pacs.port)
     command = [sys.executable, dicom_node.__file__, str(first.log.with_suffix(".yaml"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     assert done.returncode != 0
     assert "another node works with this spool; stop it first" in done.stderr

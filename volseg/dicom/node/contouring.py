@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -16,13 +17,15 @@ from typing import Literal
 
 from volseg.dicom.node import child_launcher
 from volseg.dicom.node.job_queue import IMAGES, RESULTS
-from volseg.dicom.node.settings import GIGABYTE, Contouring, Rule
+from volseg.dicom.node.settings import GIGABYTE, Contouring, ContourOptions, Rule
 from volseg.dicom.node.spool import sync_folder
 from volseg.system.files import sync_file
 
 INFER = (sys.executable, "-m", "volseg", "infer")
 LOG = "log.txt"
-LONGEST_REASON = 300
+MOST_LINES, LONGEST_LINE, LONGEST_REASON = 12, 300, 1200
+REFUSALS = ("volseg: ", "failed: ")
+"""How the lines begin by which the commands of volseg say what is wrong; more may follow."""
 MISTAKES = (1, 2, 3)
 """Exit codes of `volseg infer` that say the same whenever it is tried."""
 ENDS_IN_SECONDS = 10.0
@@ -84,7 +87,7 @@ class Contourer:
                         )
             finally:
                 _end_process(process)
-        return _outcome_of(code, _last_line(log_file, start))
+        return _outcome_of(code, _read_reason(log_file, start))
 
 
 def _poll(process: "subprocess.Popen[bytes]") -> int | None:
@@ -110,21 +113,36 @@ def _end_process(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _outcome_of(code: int, last_line: str) -> Outcome:
+def _outcome_of(code: int, reason: str) -> Outcome:
     if code == 0:
         return Outcome("done")
     if code in MISTAKES:
-        return Outcome("refused", last_line or f"exit code {code}")
+        return Outcome("refused", reason or f"exit code {code}")
     ended = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return Outcome("killed", ended)
 
 
-def _last_line(log_file: Path, start: int) -> str:
-    """The last line that a process has written: the commands of volseg end by saying what is wrong."""
+def _read_reason(log_file: Path, start: int) -> str:
+    """What a process has said is wrong, in one line: the first lines of a refusal, else its last line."""
+    lines: list[str] = []
     with log_file.open("rb") as file:
-        file.seek(max(start, log_file.stat().st_size - 4096))
-        lines = file.read().decode("utf-8", "replace").split("\n")
-    return next((line.strip()[:LONGEST_REASON] for line in reversed(lines) if line.strip()), "")
+        file.seek(start)
+        while len(lines) < MOST_LINES and (read := file.readline(4096)):
+            line = read.decode("utf-8", "replace").strip()[:LONGEST_LINE]
+            if lines and lines[0].startswith(REFUSALS):
+                lines += [line] if line else []
+            elif line:
+                lines = [line]
+    return _OPTION.sub(_name_setting, "; ".join(lines).replace(":; ", ": "))[:LONGEST_REASON]
+
+
+_OPTION = re.compile(r"--([a-z][a-z-]*)")
+
+
+def _name_setting(option: re.Match[str]) -> str:
+    """The setting of a rule that is an option of `volseg infer`; another option as it is."""
+    name = option[1].replace("-", "_")
+    return f"rules.options.{name}" if name in ContourOptions.model_fields else option[0]
 
 
 def _infer_options(rule: Rule) -> list[str]:

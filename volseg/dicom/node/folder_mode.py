@@ -72,7 +72,7 @@ def contour_folder(
 def _take_files(source: Path, store: SeriesStore) -> tuple[int, int]:
     """Copy the images below a folder into the spool; their number, and that of other files.
 
-    Links are not followed.
+    Links are not followed. Images that differ are all copied, also where they share a UID.
     """
     images = others = 0
     for file in sorted(source.rglob("*")):

@@ -23,9 +23,9 @@ class Delivery(Section):
 class Job(JsonFile):
     """The state of a job, in `job.json` of its folder; it tells nothing of the patient.
 
-    `id` is a salted hash of the images, the runs' weights and the options: the same series contoured in the
-    same way is the same job. `attempts` counts the processes that were killed, `interruptions` how often the
-    node ended in the midst.
+    `id` is a salted hash of the images' UIDs and content, the runs' weights and the options: the same series
+    contoured in the same way is the same job. `attempts` counts the processes that were killed,
+    `interruptions` how often the node ended in the midst.
     """
 
     file: ClassVar[str] = "job.json"

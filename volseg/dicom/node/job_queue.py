@@ -61,12 +61,11 @@ class JobQueue:
     def create(self, job: Job, images: Sequence[Path]) -> None:
         """Add a job with its own names of the images, all at once."""
         partial = self.spool.incoming / secrets.token_hex(8)
-        (partial / IMAGES).mkdir(parents=True)
-        for image in images:
-            link_or_copy(image, partial / IMAGES / image.name)
-        job.write(partial)
-        sync_folder(partial / IMAGES)
-        sync_folder(partial)
+        try:
+            _write_job(job, images, partial)
+        except BaseException:  # an image that was just replaced, or a full disk
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         with self._moving:
             partial.rename(self.folder(job))
             sync_folder(self.spool.jobs)
@@ -129,6 +128,16 @@ class JobQueue:
             if file.stat().st_mtime < now - remember_days * 86400:
                 shutil.rmtree(file.with_suffix(""), ignore_errors=True)
                 file.unlink()
+
+
+def _write_job(job: Job, images: Sequence[Path], folder: Path) -> None:
+    """Write the folder of a job to the disk, for good once this returns."""
+    (folder / IMAGES).mkdir(parents=True)
+    for image in images:
+        link_or_copy(image, folder / IMAGES / image.name)
+    job.write(folder)
+    sync_folder(folder / IMAGES)
+    sync_folder(folder)
 
 
 def retry_dead(spool: Spool, job_ids: Sequence[str]) -> list[str]:

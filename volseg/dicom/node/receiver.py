@@ -63,7 +63,8 @@ class Receiver:
         if named != (header.sop_class_uid, header.sop_instance_uid):
             log.error("an image was refused (0x%04X): it is not what was announced", MISMATCH)
             return MISMATCH
-        self.store.add_image(header.series_uid, header.sop_instance_uid, (preamble, dataset))
+        content = (str(event.file_meta.TransferSyntaxUID).encode(), dataset)  # without the rest of the meta
+        self.store.add_image(header.series_uid, header.sop_instance_uid, (preamble, dataset), content=content)
         return SUCCESS
 
     def _is_nearly_full(self, size: int) -> bool:

@@ -1,9 +1,14 @@
-"""Images on the disk by series: each is there for good before it is acknowledged."""
+"""Images on the disk by series: each is there for good before it is acknowledged.
+
+A file is named by its instance UID and by its content, both as salted hashes. So the names of the files of a
+series tell whether anything of it has changed, and two images that share a UID do not overwrite each other.
+"""
 
 import os
 import secrets
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,25 +27,42 @@ class SeriesStore:
         self._lock = threading.Lock()
         undecided = (folder.name for folder in spool.series.iterdir() if not (folder / DECIDED).exists())
         self._arrivals = dict.fromkeys(undecided, time.monotonic())
+        self._undecided: defaultdict[str, set[str]] = defaultdict(set)  # files that came since, by series
 
-    def add_image(self, series_uid: str, instance_uid: str, parts: Sequence[Part]) -> None:
+    def add_image(
+        self,
+        series_uid: str,
+        instance_uid: str,
+        parts: Sequence[Part],
+        *,
+        content: Sequence[Part] | None = None,
+    ) -> None:
         """Store an image, its file's bytes in parts; it is on the disk when this returns.
+
+        It replaces one of the same UID and other `content` (by default all bytes) on which a decision was
+        made. Both are kept where none was made: which of them is right is not known here.
 
         Raises:
             OSError: it is not, for want of space or for another reason.
         """
-        series, name = self.spool.hide(series_uid), self.spool.hide(instance_uid)
+        series, instance = self.spool.hide(series_uid), self.spool.hide(instance_uid)
+        name = f"{instance}-{self.spool.hide_bytes(parts if content is None else content)}.dcm"
         temporary = self.spool.incoming / secrets.token_hex(8)
         try:
             _write_synced(temporary, parts)
             with self._lock:
-                self._take_in(temporary, self.spool.series / series / f"{name}.dcm")
+                self._take_in(temporary, self.spool.series / series / name)
+                self._undecided[series].add(name)
                 self._arrivals[series] = time.monotonic()
+                self._remove_replaced(self.spool.series / series, instance)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _take_in(self, temporary: Path, file: Path) -> None:
-        """Give an image its place; the mark goes first, lest a kill between leaves the image unseen."""
+        """Give an image its place; the mark goes first, lest a kill between leaves the image unseen.
+
+        A file that was there stays as it is for the jobs that have a link to it.
+        """
         folder = file.parent
         if not folder.exists():
             folder.mkdir(mode=0o700)
@@ -48,6 +70,15 @@ class SeriesStore:
         (folder / DECIDED).unlink(missing_ok=True)
         temporary.replace(file)
         sync_folder(folder)
+
+    def _remove_replaced(self, folder: Path, instance: str) -> None:
+        """Remove the files of an instance that are older than the last decision on the series."""
+        fresh = self._undecided[folder.name]
+        replaced = [file for file in folder.glob(f"{instance}-*.dcm") if file.name not in fresh]
+        for file in replaced:
+            file.unlink()
+        if replaced:
+            sync_folder(folder)
 
     @property
     def receiving(self) -> int:
@@ -76,6 +107,7 @@ class SeriesStore:
             else:
                 discard_folder(folder, self.spool)
             del self._arrivals[series]
+            self._undecided.pop(series, None)
 
     def postpone(self, series: str) -> None:
         """Look at a series again after another quiet time."""

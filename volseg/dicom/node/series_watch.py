@@ -28,9 +28,9 @@ class SeriesWatch:
         """Decide on each series that has been quiet for so long."""
         for series, last in self.store.quiet_series(quiet_seconds).items():
             images = self.store.images(series)
-            facts = read_facts(images)
-            rules = fitting_rules(self.settings, facts)
             try:
+                facts = read_facts(images)  # an image may just be replaced
+                rules = fitting_rules(self.settings, facts)
                 for rule in rules:
                     self._queue_job(rule, facts, images)
             except (UserError, OSError) as error:  # a run that is gone, or a full disk: it may come right

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from volseg.errors import UserError
@@ -52,8 +53,14 @@ class Spool:
 
     def hide(self, *texts: str) -> str:
         """A name that tells nothing of texts, the same for the same ones."""
-        message = "\0".join(texts).encode("utf-8", "surrogatepass")
-        return hmac.new(self._salt, message, hashlib.sha256).hexdigest()[:LONGEST_ID]
+        return self.hide_bytes(("\0".join(texts).encode("utf-8", "surrogatepass"),))
+
+    def hide_bytes(self, parts: Iterable[bytes | memoryview]) -> str:
+        """The same for bytes that come in parts."""
+        hashed = hmac.new(self._salt, digestmod=hashlib.sha256)
+        for part in parts:
+            hashed.update(part)
+        return hashed.hexdigest()[:LONGEST_ID]
 
     @property
     def incoming(self) -> Path:

@@ -15,6 +15,7 @@ from volseg.data.layouts.dicom.pixels import read_volume
 from volseg.errors import UserError
 
 SALT = b"salt of the tests"
+ONE_SERIES = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2"}
 
 
 def find(folder: Path, **options: Any) -> FoundSeries:
@@ -191,7 +192,8 @@ def test_the_same_file_twice_is_told_and_taken_once(tmp_path: Path) -> None:
 
 def test_several_volumes_are_listed_and_picked_by_number_or_name(tmp_path: Path) -> None:
     for number, echo in enumerate(("80", "10")):
-        write_series(tmp_path / echo, SeriesInstanceUID="1.2.3", EchoTime=echo, EchoNumbers=number + 1)
+        tags = {**ONE_SERIES, "EchoTime": echo, "EchoNumbers": number + 1}
+        write_series(tmp_path / echo, **tags)
 
     with pytest.raises(DicomError) as raised:
         open_series(tmp_path, salt=SALT)
@@ -212,9 +214,7 @@ def test_several_volumes_are_listed_and_picked_by_number_or_name(tmp_path: Path)
 )
 def test_positions_that_repeat_in_time_are_several_volumes(tmp_path: Path, key: str) -> None:
     for moment in (1, 2, 3):
-        write_series(
-            tmp_path / str(moment), SeriesInstanceUID="1.2.3", FrameOfReferenceUID="1.2", **{key: moment}
-        )
+        write_series(tmp_path / str(moment), **{**ONE_SERIES, key: moment})
 
     volumes = find(tmp_path).volumes
 
@@ -226,11 +226,10 @@ def test_positions_that_repeat_in_time_are_several_volumes(tmp_path: Path, key: 
 def test_magnitude_and_phase_sizes_and_orientations_of_one_series_are_volumes_of_their_own(
     tmp_path: Path,
 ) -> None:
-    shared = {"SeriesInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2"}
-    write_series(tmp_path / "m", ImageType=["ORIGINAL", "PRIMARY", "M"], **shared)
-    write_series(tmp_path / "p", ImageType=["ORIGINAL", "PRIMARY", "P"], **shared)
-    write_series(tmp_path / "s", shape=(10, 32, 32), **shared)
-    write_series(tmp_path / "c", orientation="coronal", **shared)
+    write_series(tmp_path / "m", ImageType=["ORIGINAL", "PRIMARY", "M"], **ONE_SERIES)
+    write_series(tmp_path / "p", ImageType=["ORIGINAL", "PRIMARY", "P"], **ONE_SERIES)
+    write_series(tmp_path / "s", shape=(10, 32, 32), **ONE_SERIES)
+    write_series(tmp_path / "c", orientation="coronal", **ONE_SERIES)
 
     found = find(tmp_path)
 

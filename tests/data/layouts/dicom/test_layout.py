@@ -136,6 +136,43 @@ def test_a_structure_without_contours_says_that_the_organ_is_absent(tmp_path: Pa
     assert not dataset.label(dataset.samples[0], "Liver").any()
 
 
+@pytest.mark.parametrize(
+    "other", [{"PatientID": "OTHER"}, {"StudyInstanceUID": "1.2.3.4.5"}], ids=["patient", "study"]
+)
+@pytest.mark.parametrize("by_frame", [False, True])
+def test_a_structure_set_of_another_patient_or_study_is_no_label(
+    tmp_path: Path, other: dict[str, str], by_frame: bool
+) -> None:
+    images = write_series(tmp_path / "images")
+    write_structures(tmp_path / "rs.dcm", images, ["liver"])
+    dataset = dcmread(tmp_path / "rs.dcm")
+    for key, value in other.items():
+        setattr(dataset, key, value)
+    if by_frame:
+        dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence = []
+    dataset.save_as(tmp_path / "rs.dcm")
+
+    read = Dicom(classes=("liver",)).scans(tmp_path)
+
+    (scan,) = read.scans
+    assert scan.part == "test"
+    assert scan.labels(("liver",), None) is None
+    assert "1 RTSTRUCT that refer to it left out: of another patient or study" in scan.remarks()[0].message
+    assert "OTHER" not in str(read)
+
+
+def test_the_same_structure_set_twice_is_taken_once(tmp_path: Path) -> None:
+    images = write_series(tmp_path / "images")
+    write_structures(tmp_path / "rs.dcm", images, ["liver"])
+    (tmp_path / "copy.dcm").write_bytes((tmp_path / "rs.dcm").read_bytes())
+
+    read = Dicom().scans(tmp_path)
+
+    assert read.classes == ("liver",)
+    assert [scan.part for scan in read.scans] == ["train"]
+    assert any("an RTSTRUCT that is there twice" in finding.message for finding in read.findings)
+
+
 def test_two_structure_sets_with_one_name_are_no_labels(tmp_path: Path) -> None:
     images = write_series(tmp_path / "in" / "a")
     for name in ("one", "two"):

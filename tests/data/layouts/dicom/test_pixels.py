@@ -71,6 +71,86 @@ def test_where_0_is_white_values_are_inverted(tmp_path: Path, signed: bool) -> N
     assert np.array_equal(values(tmp_path), wanted)
 
 
+def test_a_ct_where_0_is_white_has_the_values_that_are_stored(tmp_path: Path) -> None:
+    stored = example_pixels(SHAPE, "CT")
+    stored[:, 0, 0] = -2000
+    tags = {"RescaleIntercept": "0", "PhotometricInterpretation": "MONOCHROME1", "PixelPaddingValue": -2000}
+    write_series(tmp_path, modality="CT", pixels=stored, **tags)
+    stored[:, 0, 0] = -1024
+
+    assert np.array_equal(values(tmp_path), stored)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("highest", [11, 13, 15])
+def test_bits_that_lie_higher_in_a_pixel_are_found(tmp_path: Path, signed: bool, highest: int) -> None:
+    wanted = np.arange(480).reshape(SHAPE) * 8 - (2000 if signed else 0)
+    stored = ((wanted & 0xFFF) << (highest - 11)).astype(np.uint16)
+    for path in write_series(tmp_path, pixels=stored, BitsStored=12, PixelRepresentation=int(signed)):
+        set_highest_bit(path, highest)
+
+    assert np.array_equal(values(tmp_path), wanted)
+
+
+def set_highest_bit(path: Path, highest: int) -> None:
+    dataset = pydicom.dcmread(path)
+    dataset.HighBit = highest
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize(("syntax", "told"), [(RLELossless, ""), (JPEG2000Lossless, "send it uncompressed")])
+def test_compressed_bits_that_lie_higher_are_right_or_refused(tmp_path: Path, syntax: str, told: str) -> None:
+    stored = example_pixels((4, 64, 64)).astype(np.uint16)
+    for path in write_series(tmp_path, pixels=stored << 4 if not told else stored, BitsStored=16):
+        dataset = pydicom.dcmread(path)
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.BitsStored, dataset.HighBit = 12, 15
+        dataset.save_as(path)
+
+    if told:
+        with pytest.raises(UserError, match=told):
+            values(tmp_path)
+    else:
+        assert np.array_equal(values(tmp_path), stored)
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding", "signed"), [("SS", -2000, True), ("US", 63_536, True), ("SS", -2000, False)]
+)
+def test_padding_is_found_with_the_sign_of_its_pixels_or_another(
+    tmp_path: Path, kind: str, padding: int, signed: bool
+) -> None:
+    stored = example_pixels(SHAPE, "CT").astype(np.int32) + (0 if signed else 1000)
+    stored[:, 0, 0] = -2000
+    for path in write_series(
+        tmp_path,
+        modality="CT",
+        pixels=stored.astype(np.int16 if signed else np.uint16),
+        RescaleIntercept="0" if signed else "-1000",
+    ):
+        dataset = pydicom.dcmread(path)
+        dataset.add_new("PixelPaddingValue", kind, padding)
+        dataset.save_as(path)
+
+    found = values(tmp_path)
+
+    assert (found[:, 0, 0] == -1024).all()
+    assert np.array_equal(found[:, 1:], example_pixels(SHAPE, "CT")[:, 1:])
+
+
+def test_fractions_as_pixels_are_no_whole_numbers(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, shape=SHAPE):
+        dataset = pydicom.dcmread(path)
+        dataset.FloatPixelData = (dataset.pixel_array / 7).astype("<f4").tobytes()
+        dataset.BitsAllocated = 32
+        for key in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+            delattr(dataset, key)
+        dataset.save_as(path)
+
+    with pytest.raises(UserError, match="plane 1: has fractions for pixels"):
+        values(tmp_path)
+
+
 def test_padding_of_a_ct_is_air_and_a_value_of_tissue_is_none(tmp_path: Path) -> None:
     stored = example_pixels(SHAPE) + 1024
     stored[:, 0, 0] = -2000

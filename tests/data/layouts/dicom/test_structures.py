@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
 from tests.dicom_series import write_series
@@ -132,7 +135,7 @@ def test_contours_across_the_slices_are_skipped(series, read):
     places[0] += 2 * series.planes[0].normal
     item.ContourData = [f"{value:.6f}" for value in places.ravel()]
 
-    skipped(*read(item), "that are not parallel to the slices skipped")
+    skipped(*read(item), "that is not parallel to the slices skipped")
 
 
 @pytest.mark.parametrize("numbers", [[1, 2, 3, 4], ["1e400"] * 9])
@@ -141,6 +144,19 @@ def test_contours_with_damaged_numbers_are_skipped(series, read, numbers):
     item.ContourData = [str(number) for number in numbers]
 
     skipped(*read(item), "with damaged numbers skipped")
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e300", "nan", "inf", "1e6"])
+@pytest.mark.filterwarnings("error")
+def test_contours_at_places_that_no_patient_can_be_at_are_skipped(value, series, read):
+    item = contour(series, SQUARE)
+    text = "\\".join([value] * 9).encode()
+    item[0x30060050] = RawDataElement(Tag(0x30060050), "DS", len(text), text, 0, True, True)
+
+    planes, notes = read(item, contour(series, INNER))
+
+    assert planes.sum() == planes[3].sum() == 16
+    assert notes == ("'organ': 1 contour with damaged numbers skipped",)
 
 
 def test_a_contour_without_data_has_too_few_points(series, read):
@@ -175,8 +191,34 @@ def test_a_contour_between_slices_is_of_the_nearest_one_and_told(series, read):
     planes, notes = read(contour(series, SQUARE, off_mm=1.2))
 
     assert planes[3].sum() == 100
-    assert len(notes) == 1
-    assert "1.20 mm off" in notes[0]
+    assert notes == ("'organ': 1 contour 1.20 mm off its slice; the nearest slice has it",)
+
+
+def test_several_contours_are_told_as_several(series, read):
+    """Between slices, and across them."""
+    _, between = read(*(contour(series, SQUARE, plane=plane, off_mm=1.2) for plane in (2, 3)))
+    tilted = [contour(series, SQUARE) for _ in range(2)]
+    for item in tilted:
+        places = np.reshape([float(value) for value in item.ContourData], (-1, 3))
+        places[0] += 2 * series.planes[0].normal
+        item.ContourData = [f"{value:.6f}" for value in places.ravel()]
+    _, across = read(*tilted)
+
+    assert between == ("'organ': 2 contours up to 1.20 mm off their slices; the nearest slices have them",)
+    assert across == ("'organ': 2 contours that are not parallel to the slices skipped",)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "contours of 1 structure that"), (2, "contours of 2 structures that")]
+)
+def test_contours_of_structures_that_are_not_named_are_counted(count, told, series, tmp_path):
+    named = [("organ", [contour(series, SQUARE)])]
+    path = write_structures(tmp_path / "rt.dcm", series, [*named, *(("x", []) for _ in range(count))])
+    dataset = dcmread(path)
+    dataset.StructureSetROISequence = dataset.StructureSetROISequence[:1]
+    dataset.save_as(path)
+
+    assert told in structure_masks(path, series).notes[0]
 
 
 def test_of_contours_drawn_closer_than_the_slices_only_the_nearest_count(series, read):

@@ -1,11 +1,11 @@
 """Series of DICOM in folders: their volumes in order, and what is refused with its reason."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from volseg.data.layouts.dicom import headers
+from volseg.data.layouts.dicom.duplicates import drop_duplicates, same_bytes_once
 from volseg.data.layouts.dicom.files import find_dicom_files
 from volseg.data.layouts.dicom.found_series import (
     FoundSeries,
@@ -14,12 +14,25 @@ from volseg.data.layouts.dicom.found_series import (
     StructureSetFile,
     short_problems,
 )
-from volseg.data.layouts.dicom.gate import Problem, find_problems, image_problem, main_problem
+from volseg.data.layouts.dicom.gate import (
+    Problem,
+    find_problems,
+    find_scale_problems,
+    image_problem,
+    main_problem,
+)
 from volseg.data.layouts.dicom.header_values import read_text, require_pydicom
 from volseg.data.layouts.dicom.headers import FileHeader, Slice
+from volseg.data.layouts.dicom.identity import find_mixture_problems, find_patient_problems
+from volseg.data.layouts.dicom.part_names import part_name
 from volseg.data.layouts.dicom.quiet_reading import silenced_pydicom
 from volseg.data.layouts.dicom.series import DicomSeries
-from volseg.data.layouts.dicom.splitting import split_directions, split_slices
+from volseg.data.layouts.dicom.splitting import (
+    MOST_ORIENTATIONS,
+    find_time_problems,
+    split_directions,
+    split_slices,
+)
 from volseg.data.layouts.dicom.structure_references import read_references
 from volseg.formatting import format_count
 from volseg.system.salt import salted_name, user_salt
@@ -68,7 +81,8 @@ class _Finder:
     def __init__(self, salt: bytes, *, allow_no_frame: bool) -> None:
         self._salt, self._allow_no_frame = salt, allow_no_frame
         self._slices: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
-        self._structures: list[StructureSetFile] = []
+        self._structures: list[Path] = []
+        self._names: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
         self._notes: list[str] = []
         self._volumes: list[tuple[tuple[object, ...], DicomSeries, SeriesFacts]] = []
@@ -82,7 +96,7 @@ class _Finder:
             return
         file = headers.read_file(dataset, path)
         if file.sop_class_uid == headers.RTSTRUCT or read_text(dataset, "Modality") == "RTSTRUCT":
-            self._structures += read_references(path)
+            self._structures.append(path)
         elif not read_text(dataset, "Rows"):
             self._left_out["hold no image (reports, plans, presentation states)"] += 1
         elif file.sop_class_uid.startswith(headers.SEGMENTATIONS):
@@ -94,25 +108,47 @@ class _Finder:
         """All series, judged."""
         for slices in self._slices.values():
             self._judge_series(slices)
+        structure_sets = self._read_structure_sets()
         for reason, count in sorted(self._left_out.items()):
             self._notes.append(f"{format_count(count, 'file')} left out: {reason}")
         volumes = [(series, facts) for _, series, facts in sorted(self._volumes, key=lambda one: one[0])]
         return FoundSeries(
             volumes=tuple(series for series, _ in volumes),
             refused=tuple(one for _, one in sorted(self._refused, key=lambda one: one[0])),
-            structure_sets=tuple(self._structures),
+            structure_sets=structure_sets,
             facts={series.name: facts for series, facts in volumes},
             notes=tuple(self._notes),
         )
 
+    def _read_structure_sets(self) -> tuple[StructureSetFile, ...]:
+        """The structure sets, each once."""
+        paths = same_bytes_once(self._structures)
+        if len(paths) < len(self._structures):
+            self._left_out["are an RTSTRUCT that is there twice"] += len(self._structures) - len(paths)
+        return tuple(one for path in paths for one in read_references(path))
+
     def _judge_series(self, slices: list[Slice]) -> None:
         """Sort the slices of one series into volumes and refused parts."""
+        problems = find_patient_problems(slices)
+        if problems:
+            self._refuse(slices, problems)
+            return
         fitting = self._without_unfit(slices)
         if not fitting:
             return
+        problems = find_mixture_problems(fitting)
         if any(one.plane is None for one in fitting):
-            self._refuse(fitting, find_problems(fitting))
+            problems += find_problems(fitting)
+        elif len(split_directions(fitting)) > MOST_ORIENTATIONS:
+            text = f"its {len(fitting)} slices have more than {MOST_ORIENTATIONS} orientations; expected one"
+            problems.append(Problem("mixed orientation", text))
+        if problems:
+            self._refuse(fitting, problems)
             return
+        self._judge_parts(fitting)
+
+    def _judge_parts(self, fitting: list[Slice]) -> None:
+        """Take the parts of a series as volumes, each that is one."""
         parts = split_slices(fitting)
         if _is_mixed(parts):
             text = _mixed_text(fitting)
@@ -139,6 +175,7 @@ class _Finder:
     def _judge_part(self, part: list[Slice]) -> None:
         """Take slices of one form as a volume, or refuse them."""
         found = find_problems(part)
+        found += (find_time_problems(part) if not found else []) + find_scale_problems(part)
         if not found and not part[0].file.frame_of_reference_uid and not self._allow_no_frame:
             found = [NO_FRAME]
         if found:
@@ -158,7 +195,7 @@ class _Finder:
             acquired_in_3d=file.acquired_in_3d and file.modality == "MR",
         )
         facts = SeriesFacts(
-            patient_id=file.patient_id,
+            patient=file.patient or ("", ""),
             study_date=file.study_date,
             study_time=file.study_time,
             series_number=file.series_number,
@@ -179,60 +216,17 @@ class _Finder:
         self._refused.append((_place_in_list(part, name), refused))
 
     def _name(self, part: list[Slice]) -> str:
-        """A name by the series and what tells the part from others of it; the same at another time."""
-        first = part[0]
-        texts = [first.file.study_uid, first.file.series_uid]
-        if not first.file.series_uid:
-            texts += sorted(one.file.sop_instance_uid for one in part)
-        return salted_name("scan", *texts, repr(part_key(part)), salt=self._salt)
+        """A name that no other part of what was found has."""
+        name = part_name(part, self._salt)
+        self._names[name] += 1
+        count = self._names[name]
+        return name if count == 1 else salted_name("scan", name, str(count), salt=self._salt)
 
 
 def case_name(patient_id: str, series: DicomSeries, *, salt: bytes | None = None) -> str:
     """A name for the patient, the same for all of one's series; one without an id is its study's patient."""
     known = ("patient", patient_id) if patient_id else ("study", series.study_uid or series.name)
     return salted_name("case", *known, salt=salt or user_salt())
-
-
-def part_key(part: Sequence[Slice]) -> tuple[object, ...]:
-    """What tells a part of a series from its other parts."""
-    first = part[0]
-    directions = first.plane and (*first.plane.row_direction, *first.plane.column_direction)
-    rounded = directions and tuple(round(one, 2) + 0.0 for one in directions)
-    moments = zip(*(one.moment for one in part), strict=False)
-    moment = tuple(values[0] if len({*values}) == 1 else None for values in moments)
-    return (first.file.rows, first.file.columns, rounded, first.echo, first.kind, first.stack, moment)
-
-
-def drop_duplicates(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """The slices without those that come twice, with the same UID and pixels, and the count of those."""
-    kept: dict[tuple[object, ...], list[Slice]] = {}
-    count = 0
-    for one in slices:
-        key = (one.file.sop_instance_uid, one.plane.frame if one.plane else None)
-        others = kept.setdefault(key, []) if one.file.sop_instance_uid else kept.setdefault((id(one),), [])
-        if any(_same_pixels(one, other) for other in others):
-            count += 1
-        else:
-            others.append(one)
-    return [one for group in kept.values() for one in group], count
-
-
-def _same_pixels(one: Slice, other: Slice) -> bool:
-    if one.plane is None or other.plane is None or one.plane.position != other.plane.position:
-        return False
-    hashes = _pixel_hash(one.file.path), _pixel_hash(other.file.path)
-    return hashes[0] is not None and hashes[0] == hashes[1]
-
-
-def _pixel_hash(path: Path) -> bytes | None:
-    """A hash of the pixels as they are stored; None where they can't be read."""
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(path, force=True, specific_tags=["PixelData"])
-        return hashlib.sha256(dataset["PixelData"].value).digest()
-    except Exception:  # pydicom raises what it likes on damaged files
-        return None
 
 
 def _series_key(file: FileHeader) -> tuple[str, ...]:

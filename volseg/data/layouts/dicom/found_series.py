@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.data.layouts.dicom.gate import Kind, Problem
+from volseg.data.layouts.dicom.patient import is_same_patient
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.errors import UserError
 from volseg.formatting import first_few, format_count
@@ -38,7 +39,7 @@ class RefusedSeries:
 class SeriesFacts:
     """What the header says of a volume beside its pixels and place. The texts may name the patient."""
 
-    patient_id: str = field(repr=False)
+    patient: tuple[str, str] = field(repr=False)
     study_date: str = field(repr=False)
     study_time: str = field(repr=False)
     series_number: int
@@ -48,18 +49,24 @@ class SeriesFacts:
     image_type: tuple[str, ...]
     echo_time_ms: float | None
 
+    @property
+    def patient_id(self) -> str:
+        """The patient's number; '' where it is missing."""
+        return self.patient[0]
+
 
 @dataclass(frozen=True)
 class StructureSetFile:
     """An RTSTRUCT and what it refers to; without references to series, all of its frame of reference."""
 
     path: Path = field(repr=False)
+    patient: tuple[str, str] | None = field(repr=False)
     study_uid: str = field(repr=False)
     series_uids: frozenset[str] = field(repr=False)
     frame_of_reference_uids: frozenset[str] = field(repr=False)
 
-    def belongs_to(self, series: DicomSeries) -> bool:
-        """Whether its contours are drawn on a series."""
+    def refers_to(self, series: DicomSeries) -> bool:
+        """Whether it says that its contours are drawn on a series."""
         if self.series_uids:
             return series.series_uid in self.series_uids
         return series.frame_of_reference_uid in self.frame_of_reference_uids - {""}
@@ -77,6 +84,20 @@ class FoundSeries:
     structure_sets: tuple[StructureSetFile, ...] = ()
     facts: Mapping[str, SeriesFacts] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def structures_of(self, series: DicomSeries) -> tuple[list[Path], int]:
+        """The structure sets that were drawn on a volume, and how many are so by UID, but of another patient.
+
+        One of another study counts as one of another patient.
+        """
+        referring = [one for one in self.structure_sets if one.refers_to(series)]
+        facts = self.facts[series.name]
+        own = [
+            one.path
+            for one in referring
+            if one.study_uid == series.study_uid and is_same_patient(one.patient, facts.patient)
+        ]
+        return own, len(referring) - len(own)
 
     def refusals(self) -> list[str]:
         """A line for each refused series."""

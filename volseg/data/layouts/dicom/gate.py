@@ -17,7 +17,12 @@ Kind = Literal[
     "secondary capture",
     "other images",
     "pixel format",
+    "rescale",
     "too large",
+    "mixed patients",
+    "mixed studies",
+    "repeated UID",
+    "mixed times",
     "no position",
     "mixed orientation",
     "one position",
@@ -71,7 +76,22 @@ def _format_problem(one: Slice) -> Problem | None:
         return Problem("too large", f"has an impossible size, or more than {MOST_PIXELS} pixels")
     if file.bits not in (8, 16, 32):
         return Problem("pixel format", "has pixels of a kind that is not read; expected 8, 16 or 32 bits")
+    if not 0 < file.bits_stored <= file.high_bit + 1 <= file.bits:
+        return Problem("pixel format", "has a BitsStored and HighBit that do not fit its pixels")
     return None
+
+
+def find_scale_problems(slices: Sequence[Slice]) -> list[Problem]:
+    """What speaks against the values of a volume's slices being of one scale."""
+    problems = []
+    faults = Counter(one.rescale.fault for one in slices if one.rescale.fault)
+    for fault, count in sorted(faults.items()):
+        problems.append(Problem("rescale", f"{count} of {format_count(len(slices), 'slice')} {fault}"))
+    if not faults and len({one.rescale.stated for one in slices}) > 1:
+        count = sum(not all(one.rescale.stated) for one in slices)
+        text = f"{count} of {format_count(len(slices), 'slice')} have no rescale slope or intercept"
+        problems.append(Problem("rescale", f"{text}, the others have; expected it in all or none"))
+    return problems
 
 
 def repeated_positions(slices: Sequence[Slice]) -> list[int]:

@@ -11,6 +11,8 @@ import numpy as np
 from volseg.data.layouts.dicom import header_values as values
 from volseg.data.layouts.dicom.files import BoundedReader
 from volseg.data.layouts.dicom.image_plane import ImagePlane, Vector
+from volseg.data.layouts.dicom.patient import read_patient
+from volseg.data.layouts.dicom.rescale import Rescale, read_rescale
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -25,6 +27,10 @@ IMAGE_CLASSES = {  # SOP class -> modality
     "1.2.840.10008.5.1.4.1.1.4.1": "MR",  # enhanced
     "1.2.840.10008.5.1.4.1.1.4.4": "MR",  # legacy converted
 }
+MOMENTS = (
+    *("TemporalPositionIndex", "TemporalPositionIdentifier", "NominalCardiacTriggerDelayTime"),
+    *("TriggerTime", "DiffusionBValue", "AcquisitionNumber"),
+)
 MOST_PIXELS = 1 << 26  # of a plane: 8192 x 8192
 UNIT = 1e-2  # how far direction cosines may be from unit vectors at right angles
 FRAMES, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
@@ -40,6 +46,7 @@ GROUPS = {  # value -> its functional group
     "FrameType": "MRImageFrameTypeSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
 }
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
@@ -47,7 +54,8 @@ TAGS = (
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "MRAcquisitionType"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"),
     *("EchoTime", "EchoNumbers", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime"),
-    *("DiffusionBValue", "PatientID", "StudyDate", "StudyTime", "SeriesNumber", "SeriesDescription"),
+    *("DiffusionBValue", "RescaleType", "HighBit", "PatientID", "PatientName"),
+    *("StudyDate", "StudyTime", "SeriesNumber", "SeriesDescription"),
     *("ProtocolName", "BodyPartExamined", FRAMES, SHARED),
 )
 
@@ -69,8 +77,10 @@ class FileHeader:
     rows: int
     columns: int
     bits: int
+    bits_stored: int
+    high_bit: int
     acquired_in_3d: bool
-    patient_id: str = field(repr=False)
+    patient: tuple[str, str] | None = field(repr=False)
     study_date: str = field(repr=False)
     study_time: str = field(repr=False)
     series_number: int
@@ -78,13 +88,17 @@ class FileHeader:
     protocol: str = field(repr=False)
     body_part: str = field(repr=False)
 
+    @property
+    def patient_id(self) -> str:
+        """The patient's number; '' where it is missing."""
+        return self.patient[0] if self.patient else ""
+
 
 @dataclass(frozen=True)
 class Slice:
     """A plane with what tells volumes of one series apart; `plane` is None where its place is unknown.
 
-    `moment` is what may differ where positions repeat: temporal position, trigger time, b value,
-    acquisition.
+    `moment` is what differs between volumes at the same or at shifted places, in the order of MOMENTS.
     """
 
     file: FileHeader
@@ -93,11 +107,22 @@ class Slice:
     kind: tuple[str, ...]
     stack: str
     moment: tuple[float | None, ...]
+    rescale: Rescale = field(default_factory=Rescale)
 
     @cached_property
     def distance_mm(self) -> float:
         """How far along its normal the plane lies."""
         return self.plane.distance_mm if self.plane else 0.0
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Where the plane lies, and its grid."""
+        plane, frame = self.plane, self.file.frame_of_reference_uid
+        if plane is None:
+            return (frame,)
+        spacing = plane.row_spacing_mm, plane.column_spacing_mm
+        directions = plane.row_direction, plane.column_direction
+        return (frame, plane.rows, plane.columns, plane.position, *directions, *spacing)
 
 
 def read_header(path: Path, *, tags: Sequence[str] = TAGS) -> "Dataset | None":
@@ -134,9 +159,11 @@ def read_file(dataset: "Dataset", path: Path) -> FileHeader:
         samples=values.read_whole(dataset, "SamplesPerPixel", 1),
         rows=values.read_whole(dataset, "Rows", 0),
         columns=values.read_whole(dataset, "Columns", 0),
-        bits=values.read_whole(dataset, "BitsAllocated", 0),
+        bits=(bits := values.read_whole(dataset, "BitsAllocated", 0)),
+        bits_stored=(stored := values.read_whole(dataset, "BitsStored", bits)),
+        high_bit=values.read_whole(dataset, "HighBit", stored - 1),
         acquired_in_3d=values.read_text(dataset, "MRAcquisitionType").upper() == "3D",
-        patient_id=values.read_text(dataset, "PatientID"),
+        patient=read_patient(dataset),
         study_date=values.read_text(dataset, "StudyDate"),
         study_time=values.read_text(dataset, "StudyTime"),
         series_number=values.read_whole(dataset, "SeriesNumber", 0),
@@ -201,26 +228,27 @@ def _slice_of(frame: FrameValues, file: FileHeader, number: int | None) -> Slice
     echo = frame.number("EffectiveEchoTime") or frame.number("EchoTime")
     echo_number = frame.number("EchoNumbers")
     kind = frame.texts("FrameType") if number else file.image_type
-    moments = ("TemporalPositionIndex", "TemporalPositionIdentifier", "NominalCardiacTriggerDelayTime")
-    others = ("TriggerTime", "DiffusionBValue", "AcquisitionNumber")
+    rescale = read_rescale(frame.place_of, file.modality)
     return Slice(
         file=file,
-        plane=_plane_of(frame, file, number),
+        plane=_plane_of(frame, file, number, rescale),
         echo=(None if echo is None else round(echo, 3), int(echo_number or 0)),
         kind=tuple(word.upper() for word in kind[2:]),
         stack=" ".join(frame.texts("StackID")) if number else "",
-        moment=tuple(frame.number(key) for key in (*moments, *others)),
+        moment=tuple(frame.number(key) for key in MOMENTS),
+        rescale=rescale,
     )
 
 
-def _plane_of(frame: FrameValues, file: FileHeader, number: int | None) -> ImagePlane | None:
+def _plane_of(
+    frame: FrameValues, file: FileHeader, number: int | None, rescale: Rescale
+) -> ImagePlane | None:
     """The place of a plane; None where the header does not tell it, or tells what can't be."""
     position = frame.numbers("ImagePositionPatient", 3)
     directions = frame.numbers("ImageOrientationPatient", 6)
     spacing = frame.numbers("PixelSpacing", 2)
     if position is None or directions is None or spacing is None or min(spacing) <= 0:
         return None
-    slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
     row, column = np.array(directions[:3]), np.array(directions[3:])
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > UNIT:
         return None
@@ -236,7 +264,7 @@ def _plane_of(frame: FrameValues, file: FileHeader, number: int | None) -> Image
         column_direction=_vector(directions[3:]),
         row_spacing_mm=spacing[0],
         column_spacing_mm=spacing[1],
-        rescale=(1.0 if slope is None else slope, intercept or 0.0),
+        rescale=(rescale.slope, rescale.intercept),
     )
 
 

@@ -45,10 +45,7 @@ class Dicom(Section):
             raise UserError(f"{root}: no such folder; expected one with the DICOM files of series")
         found = find_series([root], allow_no_frame=self.allow_no_frame)
         findings = [*_notes(found)]
-        structures = {
-            series.name: read_structures([one.path for one in found.structure_sets if one.belongs_to(series)])
-            for series in found.volumes
-        }
+        structures = {series.name: read_structures(*found.structures_of(series)) for series in found.volumes}
         labelled = [one for one in structures.values() if one.names]
         classes, notes, problems = common_classes(labelled, self.classes)
         findings += (note_finding(text, kind="structures") for text in notes)
@@ -128,7 +125,7 @@ def _notes(found: FoundSeries) -> Iterator[Finding]:
     for kind in NO_VOLUMES:
         if kinds[kind]:
             yield note_finding(f"{len(kinds[kind])} series left out: {kind}", kind="dicom")
-    unused = sum(not any(one.belongs_to(series) for series in found.volumes) for one in found.structure_sets)
+    unused = sum(not any(one.refers_to(series) for series in found.volumes) for one in found.structure_sets)
     if unused:
         yield note_finding(f"{format_count(unused, 'RTSTRUCT')} of none of the series left out", kind="dicom")
 

@@ -1,9 +1,10 @@
 """DICOM files read without a word: what pydicom prints and raises quotes values, which may name a patient."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,41 @@ if TYPE_CHECKING:
 _TALKERS = ("pydicom", "highdicom")
 
 
+class _Silence:
+    """Silence of all threads: it begins with the first that wants it and ends with the last."""
+
+    def __init__(self) -> None:
+        self._lock, self._count, self._undo = threading.Lock(), 0, ExitStack()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._count += 1
+            if self._count > 1:
+                return
+            for logger in map(logging.getLogger, _TALKERS):
+                self._undo.callback(logger.setLevel, logger.level)
+                logger.setLevel(logging.CRITICAL + 1)
+            self._undo.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+
+    def end(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                self._undo.close()
+
+
+_silence = _Silence()
+
+
 @contextmanager
 def silenced_pydicom() -> Iterator[None]:
-    """Let pydicom and highdicom neither log nor warn while the body runs."""
-    loggers = [logging.getLogger(name) for name in _TALKERS]
-    levels = [logger.level for logger in loggers]
+    """Let pydicom and highdicom neither log nor warn while the body runs, in this thread or another."""
+    _silence.begin()
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        _silence.end()
 
 
 def read_dataset(path: Path, where: str) -> "Dataset":

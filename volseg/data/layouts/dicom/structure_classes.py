@@ -8,10 +8,11 @@ from pathlib import Path
 
 from volseg.data.layouts.dicom.structures import structure_names
 from volseg.errors import UserError, nearest_hint
-from volseg.formatting import first_few
+from volseg.formatting import first_few, format_count
 from volseg.schema import name_fault
 
 LONGEST_CLASS = 60
+FOREIGN = "{} that refer to it left out: of another patient or study by the header"
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class SeriesStructures:
         return exact or alike
 
 
-def read_structures(paths: Sequence[Path]) -> SeriesStructures:
-    """The structures in the structure sets of one series."""
+def read_structures(paths: Sequence[Path], foreign: int = 0) -> SeriesStructures:
+    """The structures in the structure sets of one series; so many `foreign` ones only claim to be its."""
     names: list[tuple[str, Path, str]] = []
-    faults = []
+    faults = [FOREIGN.format(format_count(foreign, "RTSTRUCT"))] if foreign else []
     for path in paths:
         try:
             names += ((class_name(name), path, name) for name in structure_names(path))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.data.layouts.dicom.header_values import read_uid
+from volseg.data.layouts.dicom.header_values import BEYOND, read_uid
 from volseg.data.layouts.dicom.headers import RTSTRUCT
 from volseg.data.layouts.dicom.quiet_reading import read_dataset, silenced_pydicom
 from volseg.errors import UserError
+from volseg.formatting import format_count
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -81,7 +82,8 @@ def _structure_set(dataset: "Dataset") -> StructureSet:
         for name, roi in zip(names, listed, strict=True)
     )
     if contours:
-        notes.append(f"{WHERE}: contours of {len(contours)} structures that it does not name are skipped")
+        unnamed = format_count(len(contours), "structure")
+        notes.append(f"{WHERE}: contours of {unnamed} that it does not name are skipped")
     return StructureSet(structures, tuple(notes))
 
 
@@ -95,7 +97,8 @@ def _unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
     repeated = [name for name, count in Counter(names).items() if count > 1 and name]
     notes = [f"{WHERE}: several structures are called {name!r}; they are numbered" for name in repeated]
     if not all(names):
-        notes.append(f"{WHERE}: {names.count('')} structures have no name; they are numbered")
+        nameless = format_count(names.count(""), "structure")
+        notes.append(f"{WHERE}: {nameless} without a name; numbers stand in its place")
     return unique, notes
 
 
@@ -123,5 +126,5 @@ def _read_contour(item: "Dataset") -> Contour:
         numbers = np.array([float(text) for text in texts] if texts != [b""] else [])
     except ValueError:
         return Contour(kind, None)
-    usable = numbers.size % 3 == 0 and bool(np.isfinite(numbers).all())
+    usable = numbers.size % 3 == 0 and bool((np.abs(numbers) < BEYOND).all())  # no patient lies farther off
     return Contour(kind, numbers.reshape(-1, 3) if usable else None)

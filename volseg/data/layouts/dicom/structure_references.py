@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from volseg.data.layouts.dicom.found_series import StructureSetFile
 from volseg.data.layouts.dicom.header_values import read_uid
 from volseg.data.layouts.dicom.headers import items_of, read_header
+from volseg.data.layouts.dicom.patient import read_patient
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 REFERENCES = "ReferencedFrameOfReferenceSequence"
-TAGS = ("StudyInstanceUID", "FrameOfReferenceUID", REFERENCES)
+TAGS = ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID", REFERENCES)
 
 
 def read_references(path: Path) -> list[StructureSetFile]:
@@ -28,6 +29,7 @@ def read_references(path: Path) -> list[StructureSetFile]:
     return [
         StructureSetFile(
             path=path,
+            patient=read_patient(dataset),
             study_uid=read_uid(dataset, "StudyInstanceUID"),
             series_uids=frozenset(uid for frame in frames for uid in _series_uids(frame) if uid),
             frame_of_reference_uids=frozenset(uids - {""}),

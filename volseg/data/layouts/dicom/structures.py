@@ -1,7 +1,7 @@
 """RTSTRUCT in: a structure set as masks on the grid of the series that it was drawn on."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,7 @@ Mask = npt.NDArray[np.bool_]
 FLAT_MM = 0.01  # how far the points of a contour, or contours of one plane, may lie from each other across it
 OFF_MM = 0.05  # from its slice on it is told how far away a contour lies
 
-FEW, DAMAGED, TILTED = (
-    "with fewer than three points",
-    "with damaged numbers",
-    "that are not parallel to the slices",
-)
+FEW, DAMAGED, TILTED = "with fewer than three points", "with damaged numbers", "not parallel to the slices"
 BEYOND, OUTSIDE = "beyond the first or last slice", "outside the image"
 OTHER_PLANE = "between slices, of which another contour lies nearer"
 
@@ -161,10 +157,10 @@ class _Drawing:
         if not structure.contours:
             yield "has no contours; its mask is empty"
         for fault, count in sorted((+self.skipped).items()):
-            yield f"{format_count(count, 'contour')} {fault} skipped"
+            joined = ("that is " if count == 1 else "that are ") if fault == TILTED else ""
+            yield f"{format_count(count, 'contour')} {joined}{fault} skipped"
         if self.off_mm:
-            farthest = f"{max(self.off_mm):.2f} mm off their slices at most"
-            yield f"{format_count(len(self.off_mm), 'contour')} up to {farthest}; the nearest slice has them"
+            yield _off_note(self.off_mm)
         if self.clipped:
             yield f"{format_count(self.clipped, 'contour')} cut off at the edge of the image"
         if self.caught_nothing:
@@ -173,3 +169,13 @@ class _Drawing:
         gaps = int(drawn[-1] - drawn[0] + 1 - len(drawn)) if drawn.size else 0
         if gaps:
             yield f"{format_count(gaps, 'slice')} between its first and last one without a contour"
+
+
+def _off_note(off_mm: Sequence[float]) -> str:
+    """What is told of contours that lie so far off their slices."""
+    if len(off_mm) == 1:
+        return f"1 contour {off_mm[0]:.2f} mm off its slice; the nearest slice has it"
+    return (
+        f"{format_count(len(off_mm), 'contour')} up to {max(off_mm):.2f} mm off their slices; "
+        "the nearest slices have them"
+    )
