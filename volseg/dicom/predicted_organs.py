@@ -7,7 +7,7 @@ import numpy as np
 from volseg.data import volume_files
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.mask_files import MaskReader
-from volseg.data.volume import Array, Volume
+from volseg.data.volume import Volume
 from volseg.dicom.organ_codes import OrganTable
 from volseg.dicom.rtstruct import OrganMask
 from volseg.errors import UserError
@@ -23,7 +23,7 @@ def read_organs(prediction: Prediction, series: DicomSeries, table: OrganTable) 
         UserError: masks missing, damaged or on another grid; all that are.
     """
     codes = table.codes_of(prediction.classes)
-    grid = series.volume_of_planes(_no_planes(series))
+    grid = series.empty_volume
     organs, problems = [], []
     for name in prediction.classes:
         try:
@@ -57,12 +57,6 @@ def with_probabilities(
         if not (np.isfinite(planes).all() and planes.min() >= 0 and planes.max() <= 1):
             raise UserError(f"{where}: holds values that are no probabilities; expected 0 to 1")
         yield OrganMask(organ.organ, organ.code, planes.astype(np.float32, copy=False))
-
-
-def _no_planes(series: DicomSeries) -> Array:
-    """Planes of the series' size that take no memory."""
-    first = series.planes[0]
-    return np.broadcast_to(np.uint8(0), (len(series.planes), first.rows, first.columns))
 
 
 def _read_file(prediction: Prediction, name: str, ending: str = "") -> Volume:

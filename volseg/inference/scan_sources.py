@@ -17,6 +17,7 @@ from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.image_identity import ScanIdentity, image_hash
 from volseg.data.layouts.dicom.files import holds_dicom
+from volseg.data.layouts.dicom.pixels import read_volume
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.layouts.gi_tract.slice_scan import SLICE_MM, SliceScan, read_folder
 from volseg.data.scan_names import case_and_day
@@ -71,8 +72,6 @@ class ScanSource:
         if self.problem:
             raise UserError(self.problem)
         if self.series:
-            from volseg.data.layouts.dicom.pixels import read_volume
-
             return [read_volume(self.series)]
         if self.scan:
             return [self.scan.image()]

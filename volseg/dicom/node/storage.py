@@ -1,10 +1,12 @@
 """What the node takes: classes of images, and the transfer syntaxes that volseg can read."""
 
+from volseg.data.layouts.dicom.headers import RTSTRUCT
+
 MR, ENHANCED_MR, CT = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "2"))
 IMAGE_CLASSES = {MR: "MR Image Storage", ENHANCED_MR: "Enhanced MR Image Storage", CT: "CT Image Storage"}
 """SOP classes by UID."""
 
-RESULT_CLASSES = {"RTSTRUCT": "1.2.840.10008.5.1.4.1.1.481.3", "SEG": "1.2.840.10008.5.1.4.1.1.66.4"}
+RESULT_CLASSES = {"RTSTRUCT": RTSTRUCT, "SEG": "1.2.840.10008.5.1.4.1.1.66.4"}
 """SOP classes that the node sends, by modality."""
 
 TRANSFER_SYNTAXES = {

@@ -197,12 +197,7 @@ class _Finder:
         facts = SeriesFacts(
             patient=file.patient or ("", ""),
             study_date=file.study_date,
-            study_time=file.study_time,
-            series_number=file.series_number,
             description=file.description,
-            protocol=file.protocol,
-            body_part=file.body_part,
-            image_type=file.image_type,
             echo_time_ms=part[0].echo[0],
         )
         self._volumes.append((_place_in_list(part, series.name), series, facts))

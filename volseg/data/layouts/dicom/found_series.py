@@ -41,12 +41,7 @@ class SeriesFacts:
 
     patient: tuple[str, str] = field(repr=False)
     study_date: str = field(repr=False)
-    study_time: str = field(repr=False)
-    series_number: int
     description: str = field(repr=False)
-    protocol: str = field(repr=False)
-    body_part: str = field(repr=False)
-    image_type: tuple[str, ...]
     echo_time_ms: float | None
 
     @property

@@ -55,8 +55,7 @@ TAGS = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"),
     *("EchoTime", "EchoNumbers", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime"),
     *("DiffusionBValue", "RescaleType", "HighBit", "PatientID", "PatientName"),
-    *("StudyDate", "StudyTime", "SeriesNumber", "SeriesDescription"),
-    *("ProtocolName", "BodyPartExamined", FRAMES, SHARED),
+    *("StudyDate", "StudyTime", "SeriesNumber", "SeriesDescription", FRAMES, SHARED),
 )
 
 
@@ -85,8 +84,6 @@ class FileHeader:
     study_time: str = field(repr=False)
     series_number: int
     description: str = field(repr=False)
-    protocol: str = field(repr=False)
-    body_part: str = field(repr=False)
 
     @property
     def patient_id(self) -> str:
@@ -168,8 +165,6 @@ def read_file(dataset: "Dataset", path: Path) -> FileHeader:
         study_time=values.read_text(dataset, "StudyTime"),
         series_number=values.read_whole(dataset, "SeriesNumber", 0),
         description=values.read_text(dataset, "SeriesDescription"),
-        protocol=values.read_text(dataset, "ProtocolName"),
-        body_part=values.read_text(dataset, "BodyPartExamined"),
     )
 
 

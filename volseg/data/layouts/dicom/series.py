@@ -32,13 +32,13 @@ class DicomSeries:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(X, Y, Z) of the volume's voxels."""
-        x, y, z = self._empty_volume().voxels.shape
+        x, y, z = self.empty_volume.voxels.shape
         return x, y, z
 
     @property
     def affine(self) -> Affine:
         """The affine (4, 4) from voxel index to RAS+ mm."""
-        return self._empty_volume().affine
+        return self.empty_volume.affine
 
     def volume_of_planes(self, pixels: Array) -> Volume:
         """The volume of pixels (planes, rows, columns)."""
@@ -56,7 +56,8 @@ class DicomSeries:
         turned = turned_like(volume, stack)
         return None if turned is None else turned.voxels[:, ::-1].transpose(2, 1, 0)
 
-    def _empty_volume(self) -> Volume:
+    @property
+    def empty_volume(self) -> Volume:
         """A volume on this grid that takes no memory."""
         first = self.planes[0]
         return self.volume_of_planes(
