@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import volseg
-from tests import tiny
+from tests import predicted, tiny
 from volseg import cli
 from volseg.errors import UserError
 
@@ -121,6 +121,19 @@ def test_weights_by_another_way_than_a_name_are_refused(runs: object) -> None:
         UserError, match=r"run: a \w+ is no name; .* with weights as in \[\"a=0.6\", \"b=0.4\"\]"
     ):
         volseg.predict("scan.nii.gz", runs)
+
+
+def test_corrected_masks_are_scored_and_the_log_says_so(
+    dataset: volseg.Dataset, tmp_path: Path, caplog
+) -> None:
+    folder = predicted.write(tmp_path, dataset, "case1_day0")
+    predicted.correct(folder, stomach=-5)
+
+    frame = volseg.evaluate(tmp_path, dataset, workers=1)
+
+    dice = frame[frame["metric"] == "Dice"].set_index("class")["value"]
+    assert dice["large_bowel"] == 1 > dice["stomach"]
+    assert "case1_day0: corrected in corrected/: stomach (5 voxels" in caplog.text
 
 
 def test_scores_of_a_folder_are_those_of_the_command(

@@ -158,7 +158,8 @@ def evaluate(
 
     Args:
         prediction: a folder of masks by `volseg infer` or another tool; or one mask, or a mapping of class to
-            mask. A mask is a bool array (X, Y, Z), a `Volume` or a file.
+            mask. A mask is a bool array (X, Y, Z), a `Volume` or a file. Masks that a person corrected, in
+            `corrected/` or in place, are scored as they are now, and the log says which.
         reference: for a folder of predictions the prepared dataset; else the labels, like the prediction.
         spacing_mm: the size of a voxel along X, Y and Z in mm, for arrays; volumes and files hold it.
         workers: processes that share a folder's scans; by default one a core.
@@ -178,7 +179,10 @@ def evaluate(
 
         folder = reference.folder if isinstance(reference, Dataset) else Path(str(reference))
         with console.bars(shown=progress):
-            return find_scorable_scans(Path(prediction), folder).compute_scores(workers=workers).to_frame()
+            scores = find_scorable_scans(Path(prediction), folder).compute_scores(workers=workers)
+        for note in scores.notes:
+            log.warning(note)
+        return scores.to_frame()
     if isinstance(reference, Dataset):
         raise UserError(f"evaluate: {prediction!s:.60}: no folder of masks, as `volseg infer` writes it")
     return _score_masks(prediction, reference, spacing_mm)

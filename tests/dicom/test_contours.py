@@ -20,6 +20,7 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.dicom import contours as stage
 from volseg.errors import UserError
+from volseg.inference.prediction_folder import read_record
 from volseg.system import salt
 from volseg.system.files import file_sha256
 
@@ -132,6 +133,40 @@ def test_a_mask_that_was_corrected_by_hand_is_what_counts_and_it_says_so(predict
     assert (own_masks(path, series)["Stomach"] == corrected).all()
     assert kinds == ["SEMIAUTOMATIC", "AUTOMATIC", "AUTOMATIC"]
     assert any("corrected by hand" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("change", [7, 0])
+def test_masks_in_corrected_are_what_is_written_and_marked_where_they_were_changed(
+    change, predictions, dicom, tmp_path
+):
+    series = open_series(dicom)
+    predicted.correct(predictions / series.name, stomach=change)
+
+    result = stage.contours(predictions, [dicom], ContoursArguments(out=tmp_path / "out"))
+
+    path = tmp_path / f"out/{series.name}_rtstruct.dcm"
+    kinds = [roi.ROIGenerationAlgorithm for roi in dcmread(path).StructureSetROISequence]
+    drawn = own_masks(path, series)["Stomach"]
+    stomach = CLASSES.index("stomach")
+    assert int((drawn != overlapping_masks()[stomach]).sum()) == change
+    assert kinds == ["SEMIAUTOMATIC" if change and i == stomach else "AUTOMATIC" for i in range(len(CLASSES))]
+    told = "corrected in corrected/: stomach (7 voxels" if change else "looked at without a change: "
+    assert result.notes[0].startswith(f"{series.name}: {told}")
+
+
+def test_right_after_predicting_masks_in_corrected_are_what_is_written_too(predictions, dicom, tmp_path):
+    """`infer --dicom-out` of a scan that it kept, or found predicted already."""
+    series = open_series(dicom)
+    predicted.correct(predictions / series.name, stomach=7)
+    record = read_record(predictions / series.name)
+
+    result = stage.contours_of_records(
+        [record], predictions, {series.name: series}, ContoursArguments(out=tmp_path / "out")
+    )
+
+    drawn = own_masks(tmp_path / f"out/{series.name}_rtstruct.dcm", series)["Stomach"]
+    assert int((drawn != overlapping_masks()[CLASSES.index("stomach")]).sum()) == 7
+    assert any("corrected in corrected/: stomach (7 voxels" in note for note in result.notes)
 
 
 def test_probabilities_go_into_the_seg_where_they_are_wanted(predictions, dicom, tmp_path):

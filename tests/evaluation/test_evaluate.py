@@ -130,6 +130,26 @@ def test_a_mask_that_was_corrected_by_hand_is_scored_and_said_to_be_no_networks(
     assert len(scores.notes) == 1
 
 
+def test_masks_in_corrected_are_scored_and_said_to_be_no_networks(dataset: Dataset, out: Path) -> None:
+    folder = predicted.write(out, dataset, "case1_day0")
+    predicted.write(out, dataset, "case1_day1")
+    evaluate(out, dataset.folder)
+    before = lines(out)
+    predicted.correct(folder, stomach=-5)
+    voxels = dataset.label(dataset.select_samples("case1_day0")[0], "stomach").sum()
+
+    scores = evaluate(out, dataset.folder)
+
+    after = lines(out)
+    assert after["case1_day0", "stomach", "Dice"] == pytest.approx(2 * (voxels - 5) / (2 * voxels - 5))
+    changed = {key[:2] for key, value in after.items() if value != before[key]}
+    assert changed == {("case1_day0", "stomach")}
+    assert scores.notes == (
+        "case1_day0: corrected in corrected/: stomach (5 voxels, 0.5 ml); looked at without a change: "
+        "large_bowel; what counts is corrected/, not the network's masks",
+    )
+
+
 def test_seen_scans_never_enter_the_headline_with_unseen_ones(dataset: Dataset, out: Path) -> None:
     predicted.write(out, dataset, "case1_day0", seen="scan")
     predicted.write(out, dataset, "case1_day1", seen="case", masks=shifted(dataset, "case1_day1"))

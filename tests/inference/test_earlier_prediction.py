@@ -176,3 +176,68 @@ def test_what_is_kept_has_no_confidence_in_the_corrected_mask_and_says_what_is_m
     assert set(record.confidence) == {"large_bowel"}
     assert "kept: stomach.nii.gz was corrected by hand; --force replaces it" in told
     assert "corrected by hand; large_bowel.nii.gz is missing; --force" in found(folder).keep_corrected()[1]
+
+
+def test_corrections_beside_the_masks_are_somebodys_work_and_leave_the_prediction_reusable(
+    folder: Path,
+) -> None:
+    predicted.correct(folder, stomach=5)
+
+    assert found(folder).peoples_files == ("corrected/",)
+    assert found(folder).edited_files == ()
+    assert found(folder).reusable_record("k")
+    assert "holds corrected/ corrected on another image" in found(folder).conflict_with(
+        ["/a/image.nii.gz"], "b"
+    )
+
+    (folder / "corrected").rename(folder / ".unsaved")
+
+    assert found(folder).peoples_files == (".unsaved/",)
+
+
+def test_corrections_without_a_record_are_refused(folder: Path) -> None:
+    predicted.correct(folder)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+
+    with pytest.raises(OutputError, match=r"holds corrected/ without record\.json"):
+        found(folder).refuse_foreign_masks()
+
+
+def test_what_is_kept_for_its_corrections_says_what_force_would_do(data: Path, tmp_path: Path) -> None:
+    confidence = {name: {"dice": 0.9, "calibrated": False, "volume_ml": 1.0} for name in CLASSES}
+    folder = predicted.write(tmp_path, Dataset.load(data), SCAN, confidence=confidence)
+    predicted.correct(folder, stomach=5)
+
+    record, told = found(folder).keep_corrected()
+
+    assert set(record.confidence) == {"large_bowel"}
+    assert told == (
+        f"{folder}: kept: masks corrected in `volseg view` lie in corrected/; --force replaces the "
+        "prediction and removes corrected/"
+    )
+    draw(folder / "large_bowel.nii.gz")
+    (folder / "corrected" / "stomach.nii.gz").unlink()
+
+    record, told = found(folder).keep_corrected()
+
+    assert record.confidence == {}
+    assert told == (
+        f"{folder}: kept: large_bowel.nii.gz was corrected by hand, masks corrected in `volseg view` lie in "
+        "corrected/; corrected/stomach.nii.gz is missing; --force replaces it and removes corrected/"
+    )
+
+
+def test_with_the_prediction_its_corrections_are_removed_and_told(folder: Path) -> None:
+    predicted.correct(folder)
+    (folder / ".unsaved").mkdir()
+    (folder / "notes.txt").write_text("mine")
+
+    told = found(folder).remove_corrections()
+
+    assert told == f"{folder}: removed for --force: corrected/ and .unsaved/"
+    assert found(folder).remove_corrections() == ""
+    predicted.correct(folder)
+    found(folder).remove()
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_fill_holes, label
 
-from tests import tiny
+from tests import predicted, tiny
 from tests.raw import Raw
 from volseg.arguments import InferArguments, TrainArguments
 from volseg.data import volume_files
@@ -22,6 +22,7 @@ from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import tables
+from volseg.inference.correction_file import read_correction
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer import infer
 from volseg.inference.predict import predict_image
@@ -645,6 +646,48 @@ def test_a_mask_that_was_corrected_by_hand_is_kept_by_name_until_it_is_to_be_rep
     infer(replace(wanted, force=True))
     assert load_predictions(wanted.out)[1].edited_files == ()
     assert not np.array_equal(volume_files.read(path).voxels, drawn)
+
+
+def test_masks_that_were_corrected_aside_outlive_all_but_force(wanted: InferArguments) -> None:
+    wanted = replace(wanted, case=("case3",))
+    infer(wanted)
+    folder = wanted.out / "case3_day1"
+    told, saved = record(wanted.out, "case3_day1"), predicted.correct(folder, stomach=5)
+
+    same = infer(wanted)
+
+    assert not same.kept
+    assert not [note for note in same.notes if "corrected" in note]
+    assert (record(wanted.out, "case3_day1"), read_correction(folder)) == (told, saved)
+    other = infer(replace(wanted, overlap=0.1))
+
+    assert other.kept == ("case3_day1",)
+    assert (record(wanted.out, "case3_day1"), read_correction(folder)) == (told, saved)
+    assert "stomach" not in other.records[1].confidence
+    assert f"{folder}: kept: masks corrected in `volseg view` lie in corrected/; --force" in other.notes[0]
+    assert record(wanted.out, "case3_day0")["key"] != told["key"]
+    forced = infer(replace(wanted, force=True))
+
+    assert read_correction(folder) is None
+    assert not (folder / "corrected").exists()
+    assert f"{folder}: removed for --force: corrected/" in forced.notes
+
+
+def test_damaged_corrections_fail_their_scan_and_stay_beside_its_prediction(wanted: InferArguments) -> None:
+    wanted = replace(wanted, case=("case3",))
+    infer(wanted)
+    folder = wanted.out / "case3_day1"
+    predicted.correct(folder)
+    told, path = record(wanted.out, "case3_day1"), folder / "corrected" / "correction.json"
+    path.write_text("{")
+
+    for options in (wanted, replace(wanted, overlap=0.1)):
+        done = infer(options)
+
+        assert [(one.scan, "correction.json" in one.reason) for one in done.failed_records] == [
+            ("case3_day1", True)
+        ]
+        assert (record(wanted.out, "case3_day1"), path.read_text()) == (told, "{")
 
 
 def test_files_of_a_prediction_that_are_gone_or_damaged_are_made_again(wanted: InferArguments) -> None:

@@ -211,6 +211,18 @@ def test_masks_are_submitted_whatever_the_codes_beside_them_say(
     assert {id_: text for id_, text in found.items() if text} == {"case2_day1_slice_0008": "44 2"}
 
 
+def test_corrected_masks_are_submitted_and_said_to_be(dataset: Dataset, out: Path, tmp_path: Path) -> None:
+    submit(out, dataset.folder, sample=None, out=tmp_path / "before.csv")
+    correction = predicted.correct(out / "case2_day1", stomach=3)
+
+    done = submit(out, dataset.folder, sample=None, out=tmp_path / "after.csv")
+
+    before, after = (set(rle_csv.read(tmp_path / f"{name}.csv")) for name in ("before", "after"))
+    slices = {f"case2_day1_slice_{number:04}" for number in correction.classes["stomach"].slices}
+    assert {(row.id, row.class_name) for row in after - before} == {(id_, "stomach") for id_ in slices}
+    assert any("case2_day1: corrected in corrected/: stomach (3 voxels" in line for line in done.warnings)
+
+
 def test_masks_of_another_size_are_refused(dataset: Dataset, out: Path, tmp_path: Path) -> None:
     (out / "case2_day1" / "rle.csv").unlink()
     for organ in tiny.CLASSES:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -15,7 +16,7 @@ from volseg import cli
 from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
-from volseg.data.volume_files import write_volume
+from volseg.data.volume_files import read, write_volume
 from volseg.errors import OutputError, UserError
 from volseg.evaluation import score_files
 from volseg.evaluation.evaluate import evaluate
@@ -26,6 +27,7 @@ from volseg.inference.confidence.calibration_file import (
     ReferenceRanges,
 )
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
+from volseg.inference.correction_file import read_correction, write_correction
 from volseg.inference.tables import NOT_CALIBRATED
 from volseg.postprocessing import Threshold
 from volseg.report import report as stage
@@ -36,6 +38,7 @@ from volseg.runs.run_files import BEST
 from volseg.runs.trained_on import TrainedOn
 from volseg.system import hardware
 from volseg.system.files import file_sha256
+from volseg.visualization.row_charts import LEFT, RIGHT
 
 SCANS = ("case1_day0", "case1_day1", "case2_day0", "case2_day1")
 
@@ -365,6 +368,101 @@ def test_of_a_mask_that_was_drawn_by_hand_no_confidence_is_told_and_its_own_volu
     assert [row[0] for row in looked_at(text)] == [SCANS[0]]
     assert "not found" not in text
     assert f"{SCANS[1]}: corrected by hand after it was predicted: large_bowel" in text
+
+
+def corrections(text: str) -> tuple[str, list[list[str]], list[list[str]]]:
+    """The lead of the section of corrections, and the rows of its two tables."""
+    section = re.search(r"<h2>What corrections cost</h2>.*?</section>", text, re.DOTALL)[0]
+    tables = re.findall(r"<tbody>.*?</tbody>", section, re.DOTALL)
+    rows = [[re.findall(r"<t[hd].*?</t[hd]>", row) for row in table.split("<tr>")[1:]] for table in tables]
+    texts = [[[re.sub(r"<.*?>", "", cell).strip() for cell in row] for row in table] for table in rows]
+    return re.search(r"<p>(.*?)</p>", section)[1], texts[0], texts[1]
+
+
+def test_what_corrections_cost_is_told_by_organ_and_by_scan(dataset, out):
+    predicted.correct(out / SCANS[0], stomach=12, large_bowel=-4)
+    predicted.correct(out / SCANS[1], stomach=6)
+    predicted.correct(out / SCANS[2])
+
+    lead, by_class, by_scan = corrections(text_of(out))
+
+    assert lead == (
+        "3 of 4 scans looked at and saved, 2 of them with a change. They took 4 min, 90 s a scan. Scores, "
+        "volumes and pictures on this page are of the corrected masks."
+    )
+    slices = {(scan, name): len(read_correction(out / scan).classes[name].slices)
+              for scan in SCANS[:2] for name in tiny.CLASSES}  # fmt: skip
+    stomach, bowel = (
+        slices[SCANS[0], "stomach"] + slices[SCANS[1], "stomach"],
+        slices[SCANS[0], "large_bowel"],
+    )
+    both = {n for one in read_correction(out / SCANS[0]).classes.values() for n in one.slices}
+    assert by_class == [
+        ["stomach", "2 of 3", "1.8", "0", "2.4", str(stomach)],
+        ["large_bowel", "1 of 3", "0", "0.4", "1.2", str(bowel)],
+        ["all", "2 of 3", "1.8", "0.4", "3.6", str(len(both) + slices[SCANS[1], "stomach"])],
+    ]
+    assert by_scan == [
+        [SCANS[0], "large_bowel, stomach", "1.6 ml", "2.4", str(len(both)), "1 of 3", "90 s"],
+        [SCANS[1], "stomach", "0.6 ml", "1.2", str(slices[SCANS[1], "stomach"]), "1 of 3", "90 s"],
+        [SCANS[2], "none", "0 ml", "0", "0", "1 of 3", "90 s"],
+    ]
+
+
+def changed_places(text: str) -> dict[str, int]:
+    """The place of each changed slice in % from head to feet, by its tooltip."""
+    chart = re.search(r"<h3>Where masks were changed</h3>.*?</figure>", text, re.DOTALL)[0]
+    dots = re.findall(r"<circle[^>]*cx=\"([0-9.]+)\"[^>]*>.*?<title>([^<]*)</title>", chart)
+    return {hint: round(100 * (float(x) - LEFT) / (RIGHT - LEFT)) for x, hint in dots}
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_where_masks_were_changed_is_told_from_head_to_feet(dataset, out, with_data):
+    correct_slices(out / SCANS[0], (1, tiny.SHAPE[2]))
+    if not with_data:
+        (dataset.folder / "dataset.json").unlink()
+
+    assert changed_places(text_of(out)) == {f"{SCANS[0]}: slice 1": 5, f"{SCANS[0]}: slice 10": 95}
+
+
+def test_slices_of_a_volume_that_runs_to_the_head_are_told_from_its_last_one(dataset, out):
+    (dataset.folder / "dataset.json").unlink()
+    folder = out / SCANS[0]
+    (folder / "rle.csv").unlink()
+    for name in tiny.CLASSES:
+        path = folder / f"{name}.nii.gz"
+        write_volume(Volume(read(path).voxels, tiny.AFFINE @ np.diag([1.0, 1, -1, 1])), path)
+    correct_slices(folder, (0, 1))
+
+    assert changed_places(text_of(out)) == {f"{SCANS[0]}: slice 0": 95, f"{SCANS[0]}: slice 1": 85}
+
+
+def correct_slices(scan: Path, slices: tuple[int, ...]) -> None:
+    """Corrections of a scan that are said to be in these slices."""
+    correction = predicted.correct(scan, stomach=12)
+    changed = correction.classes["stomach"].model_copy(update={"slices": slices})
+    classes = {**correction.classes, "stomach": changed}
+    write_correction(correction.model_copy(update={"classes": classes}), scan / "corrected")
+
+
+def test_without_corrections_nothing_is_said_of_them(out):
+    assert "corrected" not in text_of(out)
+
+
+def test_scores_are_made_anew_when_corrections_are_there_and_when_they_are_gone(dataset, out):
+    report(str(out))
+    before = score_files.read(out)[SCANS[0]]
+    predicted.correct(out / SCANS[0], stomach=12)
+
+    assert f"{SCANS[0]}: corrected in corrected/: stomach (12 voxels, 1.2 ml)" in text_of(out)
+    after = score_files.read(out)[SCANS[0]]
+    assert after.made_from != before.made_from
+    assert after.values["stomach"]["Dice"] < before.values["stomach"]["Dice"]
+    shutil.rmtree(out / SCANS[0] / "corrected")
+    report(str(out))
+
+    again = score_files.read(out)[SCANS[0]]
+    assert (again.made_from, again.values) == (before.made_from, before.values)
 
 
 def test_what_is_not_calibrated_is_said(out):

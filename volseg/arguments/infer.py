@@ -79,7 +79,8 @@ class InferArguments:
     body_box: Annotated[bool, Parameter(negative="--no-body-box")] = True
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
     force: bool = False
-    """Replace also masks that were corrected by hand, that volseg did not write, or of another scan."""
+    """Replace also masks that were corrected by hand (corrected/ is removed), that volseg did not write, or
+    of another scan."""
     save_probabilities: bool = False
     """Write <class>_probability.nii.gz beside each mask."""
     max_memory: Annotated[int | None, MAX_MEMORY] = None

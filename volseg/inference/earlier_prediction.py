@@ -1,8 +1,10 @@
 """What lies in a scan's folder before it is predicted: an earlier prediction, and what people did to it.
 
-A file that volseg did not write, or that was changed since, is somebody's work and is not replaced.
+A file that volseg did not write, or that was changed since, is somebody's work and is not replaced; so is a
+folder in which `volseg view` keeps corrected masks.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +14,7 @@ from volseg.data import volume_files
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
+from volseg.inference.correction_file import CORRECTED, UNSAVED
 from volseg.inference.prediction_folder import (
     MASK,
     PROBABILITY,
@@ -43,7 +46,7 @@ class EarlierPrediction:
 
     def refuse_foreign_masks(self) -> None:
         """Raise rather than replace masks that inference did not write, such as the labels."""
-        masks = [name for name in self.written if (self.folder / name).exists()]
+        masks = [*(name for name in self.written if (self.folder / name).exists()), *self.correction_folders]
         if masks and self.prediction is None:
             damaged = " that can be read" if (self.folder / RECORD).is_file() else ""
             raise OutputError(
@@ -78,9 +81,19 @@ class EarlierPrediction:
             return f"{self.folder}: holds {names} {what}, which stay; --force replaces them"
         return ""
 
+    @property
+    def correction_folders(self) -> tuple[str, ...]:
+        """The folders of masks that were corrected in the viewer: saved ones, and those not yet saved."""
+        return tuple(f"{name}/" for name in (CORRECTED, UNSAVED) if (self.folder / name).is_dir())
+
     @cached_property
     def peoples_files(self) -> tuple[str, ...]:
-        """The files that a person made or changed; those that can't be read are merely damaged."""
+        """The files and folders that a person made or changed."""
+        return (*self.edited_files, *self.correction_folders)
+
+    @cached_property
+    def edited_files(self) -> tuple[str, ...]:
+        """The files that a person put in place of predicted ones; what can't be read is merely damaged."""
         old = self.prediction
         if old is None:
             return ()
@@ -90,7 +103,10 @@ class EarlierPrediction:
         return tuple(name for name in (*old.edited_files, *unlisted) if _is_readable(self.folder / name))
 
     def reusable_record(self, key: str) -> PredictionRecord | None:
-        """The record, if it is of exactly these inputs and each file is there as it was written."""
+        """The record, if it is of exactly these inputs and each file is there as it was written.
+
+        What was corrected beside them stays as it is.
+        """
         old = self.prediction
         if old is None or (old.key, old.status) != (key, "done"):
             return None
@@ -98,18 +114,44 @@ class EarlierPrediction:
         return old if complete and not old.edited_files else None
 
     def keep_corrected(self) -> tuple[PredictionRecord, str]:
-        """The record of what is still as predicted, and a line that tells which files are not."""
+        """The record of what is still as predicted, and a line that tells which files are not.
+
+        Raises:
+            UserError: what was corrected in the viewer is damaged.
+        """
         old = self.prediction
         if old is None:
             raise AssertionError("there is nothing to keep")
-        missing = "".join(f"; {name}{MASK} is missing" for name in old.missing_classes)
-        names, them = ", ".join(self.peoples_files), "it" if len(self.peoples_files) == 1 else "them"
-        told = f"{self.folder}: kept: {names} was corrected by hand{missing}; --force replaces {them}"
-        kept = {name: c for name, c in old.confidence.items() if f"{name}{MASK}" not in self.peoples_files}
+        files = self.edited_files
+        lost = [old.mask_file(name).path.relative_to(self.folder).as_posix() for name in old.missing_classes]
+        missing = "".join(f"; {name} is missing" for name in lost)
+        work, fate = self._kept_work()
+        told = f"{self.folder}: kept: {work}{missing}; --force {fate}"
+        gone = {*old.edited_classes, *(name for name in old.classes if f"{name}{MASK}" in files)}
+        kept = {name: confidence for name, confidence in old.confidence.items() if name not in gone}
         return old.model_copy(update={"confidence": kept}), told
 
+    def _kept_work(self) -> tuple[str, str]:
+        """What people have done here, and what --force does to it."""
+        files, folders = self.edited_files, " and ".join(self.correction_folders)
+        by_hand = f"{', '.join(files)} was corrected by hand"
+        in_viewer = f"masks corrected in `volseg view` lie in {folders}"
+        replaced = "the prediction" if not files else "it" if len(files) == 1 else "them"
+        if not folders:
+            return by_hand, f"replaces {replaced}"
+        return f"{by_hand}, {in_viewer}" if files else in_viewer, f"replaces {replaced} and removes {folders}"
+
+    def remove_corrections(self) -> str:
+        """Remove what was corrected in the viewer; a line that tells so, '' where nothing was."""
+        folders = self.correction_folders
+        with readable_write_errors(self.folder):
+            for name in folders:
+                shutil.rmtree(self.folder / name)
+        return f"{self.folder}: removed for --force: {' and '.join(folders)}" if folders else ""
+
     def remove(self) -> None:
-        """Remove the files of the prediction, and its record; other files stay."""
+        """Remove the files of the prediction, and its record; other files stay, but not corrections of it."""
+        self.remove_corrections()
         old = self.prediction
         if old is None:
             return

@@ -93,6 +93,7 @@ def _infer_sources(
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
     notes = (
         *pipeline.kept.values(),
+        *pipeline.removed.values(),
         slice_distance_note(options, sources, ensemble),
         *ensemble.notes(),
         pipeline.efforts[0].known_classes.problem,

@@ -14,10 +14,10 @@ from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError
 from volseg.formatting import natural_key
+from volseg.inference.correction_file import Correction, corrected_file, has_changed, read_correction
 from volseg.postprocessing import StepChange
 from volseg.runs.trained_on import Seen
 from volseg.schema import ClassName, PathInside, ScanName
-from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
@@ -159,8 +159,23 @@ class Prediction(PredictionRecord):
     folder: Path
     masks: dict[str, MaskFile] = {}
 
+    @cached_property
+    def correction(self) -> Correction | None:
+        """What a person saved in `corrected/`; None where nobody has, or where others wrote the masks.
+
+        Raises:
+            UserError: as `read_correction` does.
+        """
+        return None if self.masks else read_correction(self.folder)
+
     def mask_file(self, name: str) -> MaskFile:
-        """The file of a class's mask."""
+        """The file of a class's mask: the corrected one where there is one."""
+        if self.correction and name in self.correction.classes:
+            return MaskFile(corrected_file(self.folder, name))
+        return self.predicted_file(name)
+
+    def predicted_file(self, name: str) -> MaskFile:
+        """The file of a class's mask as it was predicted, whether it was corrected or not."""
         return self.masks.get(name, MaskFile(self.folder / f"{name}{MASK}"))
 
     @property
@@ -170,13 +185,21 @@ class Prediction(PredictionRecord):
 
     @cached_property
     def edited_files(self) -> tuple[str, ...]:
-        """The files whose content is no longer what the record says, such as masks corrected by hand."""
+        """The predicted files whose content is no longer what the record says, as after a change in place."""
         return tuple(filter(self._is_edited, self.files))
 
     @cached_property
-    def edited_classes(self) -> tuple[str, ...]:
-        """The classes whose masks are no longer those that were predicted."""
+    def edited_in_place(self) -> tuple[str, ...]:
+        """The classes whose predicted files were changed, as another program does that saves over them."""
         return tuple(name for name in self.classes if self._is_edited(f"{name}{MASK}"))
+
+    @cached_property
+    def edited_classes(self) -> tuple[str, ...]:
+        """The classes whose masks are no longer those that were predicted: corrected aside or in place."""
+        edited = {*self.edited_in_place}
+        if self.correction:
+            edited |= {*self.correction.changed_classes, *self.correction.changed_later(self.folder)}
+        return tuple(name for name in self.classes if name in edited)
 
     @property
     def as_it_is_now(self) -> "Prediction":
@@ -189,11 +212,7 @@ class Prediction(PredictionRecord):
         return self.model_copy(update={"confidence": confidence, "changes": changes, "check": ()})
 
     def _is_edited(self, name: str) -> bool:
-        path = self.folder / name
-        try:
-            return name in self.files and path.is_file() and file_sha256(path) != self.files[name]
-        except OSError as error:
-            raise UserError(f"{path}: can't be read: {error.strerror}") from error
+        return name in self.files and has_changed(self.folder / name, self.files[name])
 
 
 def load_predictions(folder: Path) -> list[Prediction]:
@@ -261,6 +280,10 @@ def _read_prediction(folder: Path) -> Prediction | str:
         return f"{path}: not a record of `volseg infer` ({error})"
     if record.scan != folder.name:
         return f"{path}: is the record of {record.scan}; expected one of {folder.name}"
+    try:
+        _ = record.correction  # kept; read here, so that the problems of all scans are told at once
+    except UserError as error:
+        return str(error)
     return record
 
 

@@ -1,7 +1,5 @@
 """One scan from its files to its masks: read, predict, clean, write; the steps of several scans overlap."""
 
-import hashlib
-import json
 import logging
 import os
 from collections import deque
@@ -80,7 +78,8 @@ class ScanPipeline:
     """The runs, what they can be made to predict by, and how and whereto the options say to predict.
 
     `efforts` are all networks and views and, where there is a limit of time, ever fewer of them. `kept` has a
-    line for each scan whose masks were corrected by hand, and so are not replaced.
+    line for each scan whose masks were corrected by hand, and so are not replaced; `removed` has one for each
+    whose corrections were removed by force.
     """
 
     ensemble: Ensemble
@@ -89,6 +88,7 @@ class ScanPipeline:
     options: InferArguments
     limit: TimeLimit | None = None
     kept: dict[str, str] = field(default_factory=dict)
+    removed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def with_loaded_networks(
@@ -177,23 +177,36 @@ class ScanPipeline:
                 scan.source.digest(scan.channels),
                 scan.source.identity(scan.channels),
             )
-        if not self.options.force:
-            if scan.conflict:
-                raise UserError(scan.conflict)
-            if scan.earlier.peoples_files:
-                scan.record, self.kept[scan.source.name] = scan.earlier.keep_corrected()
-                return
-        scan.owns_folder = True
+        if self.options.force:
+            self.removed[scan.source.name] = scan.earlier.remove_corrections()
+        elif scan.conflict:
+            raise UserError(scan.conflict)
+        earlier = scan.earlier
+        if self._keep(scan, earlier.edited_files) or self._reuse(scan):
+            return
+        if not self._keep(scan, earlier.correction_folders):
+            scan.owns_folder, scan.effort = True, self.efforts[0]
+            earlier.remove()
+            self._record_stop(scan)
+
+    def _keep(self, scan: ScanState, work: Sequence[str]) -> bool:
+        """Whether a scan stays as it is for somebody's work there."""
+        if self.options.force or not work:
+            return False
+        scan.record, self.kept[scan.source.name] = scan.earlier.keep_corrected()
+        return True
+
+    def _reuse(self, scan: ScanState) -> bool:
+        """Whether a scan was predicted from the same inputs; what was corrected beside its masks stays."""
         for effort in self.efforts:  # an earlier call under the same limit may have used any of them
-            scan.effort, key = effort, self._prediction_key(scan, effort)
+            scan.effort, key = effort, effort.prediction_key(scan.digest, self.options)
             if old := scan.earlier.reusable_record(key):
                 log.info("%s: unchanged, not done again", scan.source.name)
                 fields = {name: getattr(old, name) for name in MASK_FIELDS}
+                scan.owns_folder = True
                 scan.record = self._make_record(scan, status="done", key=key, **fields)
-                return
-        scan.effort = self.efforts[0]
-        scan.earlier.remove()
-        self._record_stop(scan)
+                return True
+        return False
 
     def _record_stop(self, scan: ScanState) -> None:
         """Write the record of a scan that is stopped here, with the files that it has so far."""
@@ -212,18 +225,6 @@ class ScanPipeline:
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-
-    def _prediction_key(self, scan: ScanState, effort: Effort) -> str:
-        """SHA-256 of the JSON of all that a scan's masks and record depend on."""
-        known = effort.known_classes
-        calibration = {name: organ.model_dump() for name, organ in known.organs.items()} or None
-        inputs = {
-            "image": scan.digest,
-            "settings": effort.loaded.settings,
-            "probabilities": self.options.save_probabilities,
-            "calibration": [calibration, known.problem] if known.problem else calibration,
-        }
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def _predict_maps(self, scan: ScanState) -> None:
         self.budget.check_scan(scan.channels)
@@ -246,7 +247,7 @@ class ScanPipeline:
                 deque(masks, maxlen=0)
         seconds = {step: round(value, 3) for step, value in scan.seconds.by_step.items()}
         fields = {"changes": scan.changes, "confidence": review.confidence, "check": review.slices_to_check}
-        key = self._prediction_key(scan, scan.effort)
+        key = scan.effort.prediction_key(scan.digest, self.options)
         scan.record = self._make_record(scan, status="done", key=key, seconds=seconds, **fields)
 
     def _write_masks(self, scan: ScanState, maps: ProbabilityMaps, review: ScanReview) -> Iterator[Mask]:

@@ -1,10 +1,13 @@
 """Prediction of all scans within a time: by fewer mirrored views, then fewer networks, as it runs out."""
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from volseg.arguments import InferArguments
 from volseg.formatting import format_duration
 from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.ensemble import LoadedEnsemble
@@ -31,6 +34,18 @@ class Effort:
     def passes(self) -> int:
         """How often a scan is passed through a network."""
         return sum(member.inference.views for member in self.loaded.predictor.all_members)
+
+    def prediction_key(self, image: str, options: InferArguments) -> str:
+        """SHA-256 of the JSON of all that a scan's masks and record depend on; `image` is its digest."""
+        known = self.known_classes
+        calibration = {name: organ.model_dump() for name, organ in known.organs.items()} or None
+        inputs = {
+            "image": image,
+            "settings": self.loaded.settings,
+            "probabilities": options.save_probabilities,
+            "calibration": [calibration, known.problem] if known.problem else calibration,
+        }
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def possible_efforts(loaded: LoadedEnsemble) -> tuple[Effort, ...]:

@@ -11,6 +11,7 @@ from volseg import console
 from volseg.arguments import DATA, MaskOptions
 from volseg.data.dataset import FILE, Dataset
 from volseg.data.mask_files import MaskReader, read_grid
+from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.errors import OutputError, UserError
 from volseg.evaluation import evaluate, score_files
@@ -20,12 +21,12 @@ from volseg.formatting import natural_key
 from volseg.inference import tables
 from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import MaskFolder, holds_masks, load_masks
-from volseg.inference.prediction_folder import Prediction
+from volseg.inference.prediction_folder import Prediction, source_slice_numbers
+from volseg.inference.scan_images import load_scan_images
 from volseg.report.page import render_report
 from volseg.report.page.content import ReportContent, ReportScan
-from volseg.report.page.slice_images import encode_scan
+from volseg.report.page.slice_images import encode_scan, slice_numbers
 from volseg.report.run_info import find_prediction_runs, load_runs
-from volseg.report.scan_images import load_scan_images
 from volseg.runs import locate, run_files
 from volseg.runs.folds import NAMES, OUT_OF_FOLD
 from volseg.visualization.html_page import check_page_target, write_page
@@ -206,7 +207,17 @@ def _report_scan(
         volumes = {name: values["volume_ml"] for name, values in scores.values.items()}
     else:
         volumes = _mask_volumes_ml(record, dataset, options)
-    return ReportScan(record, case, day, volumes, scores)
+    return ReportScan(record, case, day, volumes, scores, slice_numbers=_slice_numbers(record, dataset))
+
+
+def _slice_numbers(record: Prediction, dataset: Dataset | None) -> list[int]:
+    """The numbers of a corrected scan's slices from head to feet; none of a scan without corrections."""
+    if not record.correction:
+        return []
+    sample = dataset.find_sample(record.identity) if dataset else None
+    grid = NetworkGrid.from_volume(read_grid(record.mask_file(record.classes[0]).path), None)
+    source = sample.slices if sample else source_slice_numbers(record)
+    return slice_numbers(grid, source if len(source) == grid.native_shape[grid.slice_axis] else ())
 
 
 def _mask_volumes_ml(record: Prediction, dataset: Dataset | None, options: MaskOptions) -> dict[str, float]:

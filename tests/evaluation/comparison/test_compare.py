@@ -310,6 +310,25 @@ def test_scores_that_are_out_of_date_are_found_anew_and_named(
     assert found.by_scan[0].a == 1
 
 
+def test_masks_that_one_side_has_corrected_are_compared_as_they_are_and_told_of_that_side(
+    dataset: Dataset, a: Path, b: Path, monkeypatch
+) -> None:
+    for folder in (a, b):
+        predict(folder, dataset)
+        evaluate(folder, dataset.folder, workers=1)
+    predicted.correct(b / "case2_day1", stomach=-5)
+    again = counted(monkeypatch)
+
+    found = compare(a, b, dataset.folder)
+
+    assert again == ["case2_day1"]
+    assert found.by_scan[0].scan == "case2_day1"
+    assert found.by_scan[0].a == 1 > found.by_scan[0].b
+    assert found.notes[0].startswith("B: case2_day1: corrected in corrected/: stomach (5 voxels, 0.5 ml)")
+    predicted.correct(a / "case2_day1", stomach=-5)
+    assert compare(a, b, dataset.folder).notes[0].startswith("case2_day1: corrected in corrected/")
+
+
 def test_scores_of_changed_labels_are_out_of_date(dataset: Dataset, a: Path, b: Path, monkeypatch) -> None:
     for folder in (a, b):
         predict(folder, dataset)

@@ -8,7 +8,8 @@ import pytest
 
 from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.data.volume import Volume, stack_affine
-from volseg.report.page.slice_images import BESIDE, LARGEST, ScanImages, encode_scan
+from volseg.inference.scan_images import ScanImages
+from volseg.report.page.slice_images import BESIDE, LARGEST, encode_scan
 
 SHAPE = (24, 20, 16)
 AFFINE = stack_affine((1.5, 1.5), 3.0)

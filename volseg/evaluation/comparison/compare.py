@@ -84,7 +84,7 @@ def compare(
         raise UserError.from_problems([f"{a}, {b}: no scan to compare fairly", *left_out, *exposure_notes])
     scores = one.scores(scans), other.scores(scans)
     notes = (
-        *dict.fromkeys((*one.scorable.notes, *other.scorable.notes)),
+        *dict.fromkeys((*_mask_notes("A", one, other), *_mask_notes("B", other, one))),
         *(note for side in scores for scan in side for note in scan.notes),
         *_rescoring_notes(one, scans),
         *_rescoring_notes(other, scans),
@@ -115,6 +115,12 @@ def _load_both_predictions(
     if problems:
         raise UserError.from_problems(dict.fromkeys(problems))
     return sides[0], sides[1]
+
+
+def _mask_notes(letter: str, side: ComparedPredictions, opposite: ComparedPredictions) -> Iterator[str]:
+    """The notes on the masks of a side, such as of corrections; with its letter where only it has them."""
+    for note in side.scorable.notes:
+        yield note if note in opposite.scorable.notes else f"{letter}: {note}"
 
 
 def _rescoring_notes(side: ComparedPredictions, scans: Sequence[str]) -> Iterator[str]:

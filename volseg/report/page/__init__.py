@@ -5,6 +5,7 @@ from collections.abc import Callable
 from volseg.report.page import (
     calibration,
     confidence,
+    corrections,
     day_volumes,
     distributions,
     overview,
@@ -23,6 +24,7 @@ SECTIONS: tuple[PageSection, ...] = (
     overview.key_figures,
     overview.mean_scores,
     confidence.least_trusted_classes,
+    corrections.correction_costs,
     scan_viewer.scan_browser,
     distributions.score_distributions,
     distributions.volume_distributions,

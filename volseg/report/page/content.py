@@ -46,7 +46,10 @@ def score_name(runs: Sequence[RunInfo]) -> str:
 
 @dataclass(frozen=True)
 class ReportScan:
-    """A predicted scan; `picture` is the JSON that the page's script shows, "" where it has none."""
+    """A predicted scan; `picture` is the JSON that the page's script shows, "" where it has none.
+
+    `slice_numbers` are those of all its slices from head to feet, where corrections of it were saved.
+    """
 
     record: Prediction
     case: str
@@ -54,6 +57,7 @@ class ReportScan:
     volume_ml: Mapping[str, float]
     scores: ScanScores | None = None
     picture: str = ""
+    slice_numbers: Sequence[int] = ()
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,31 +12,13 @@ from volseg.data.preprocessing.body_box import body_box
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Intensity, scale_intensities
 from volseg.data.volume import Array, Volume
+from volseg.inference.scan_images import ScanImages, SliceRanges
 from volseg.report.page.outlines import PARTS, mask_outline, stacked_area_paths
 
 QUALITY = 60  # of WebP: a third smaller than JPEG that looks alike
 LARGEST = 320  # pixels along a side; larger slices are shown smaller
 AROUND_MM = 5.0
 BESIDE = 4  # slices that are shown above the first and below the last with a mask
-SliceRanges = Sequence[tuple[int, int]]
-"""The first and last slice of each range, by the slices' numbers."""
-
-
-@dataclass(frozen=True)
-class ScanImages:
-    """A scan on one grid: masks bool (C, X, Y, Z) of the prediction and of the labels, and its image.
-
-    `numbers` are the source numbers of the slices, empty where it came from a volume.
-    `check` are ranges of them to look at first, `must_show` others that must be shown.
-    """
-
-    prediction: Array
-    labels: Array | None
-    geometry: Volume
-    image: Volume | None = None
-    numbers: Sequence[int] = ()
-    check: SliceRanges = ()
-    must_show: SliceRanges = ()
 
 
 def encode_scan(scan: ScanImages, intensity: Intensity) -> str:

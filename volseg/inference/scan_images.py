@@ -1,6 +1,7 @@
 """A predicted scan as arrays: its masks, and its image and labels where the dataset has them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +10,26 @@ from volseg.data.dataset import Dataset
 from volseg.data.mask_files import MaskReader, read_grid
 from volseg.data.volume import Array, Volume
 from volseg.inference.prediction_folder import Prediction, source_slice_numbers
-from volseg.report.page.slice_images import ScanImages
+
+SliceRanges = Sequence[tuple[int, int]]
+"""The first and last slice of each range, by the slices' numbers."""
+
+
+@dataclass(frozen=True)
+class ScanImages:
+    """A scan on one grid: masks bool (C, X, Y, Z) of the prediction and of the labels, and its image.
+
+    `numbers` are the source numbers of the slices, empty where it came from a volume.
+    `check` are ranges of them to look at first, `must_show` others that must be shown.
+    """
+
+    prediction: Array
+    labels: Array | None
+    geometry: Volume
+    image: Volume | None = None
+    numbers: Sequence[int] = ()
+    check: SliceRanges = ()
+    must_show: SliceRanges = ()
 
 
 def load_scan_images(
