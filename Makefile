@@ -45,7 +45,7 @@ wheels: .venv/installed
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[openvino]"
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[openvino,view]"
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -18,7 +18,7 @@ FLOORS = [
     "inference",
     "evaluation calibration export dicom",
     "training tuning",
-    "planning report",
+    "planning report viewer",
     "demo api auto",
     "cli",
     "__main__",

@@ -21,6 +21,7 @@ from volseg.cli import (
     submit,
     train,
     tune,
+    view,
 )
 
 app = App(
@@ -35,7 +36,7 @@ app = App(
 
 for command in (
     prepare.prepare, stats.stats, plan.plan, train.app, tune.tune, calibrate.calibrate, infer.infer,
-    export.export, evaluate.evaluate, compare.compare, report.report, submit.submit,
+    export.export, view.view, evaluate.evaluate, compare.compare, report.report, submit.submit,
     contours.contours, node.node, demo.demo, phantom.phantom, options.options,
 ):  # fmt: skip
     app.command(command)

@@ -53,7 +53,9 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new, empty folder beside `path`, which it replaces at the end.
 
-    If the body raises, the new folder is removed and `path` stays as it was. Errors are as of `atomic_path`.
+    Where the system can't exchange two names in one step, a command that is killed between two steps leaves
+    no folder of this name; the old one then lies beside it (`restore_folder`). If the body raises, the new
+    folder is removed and `path` stays as it was. Errors are as of `atomic_path`.
     """
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
     old = temporary.with_name(f"{temporary.name}-old")
@@ -62,12 +64,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir(parents=True)
         yield temporary
         with readable_write_errors(path):
-            if path.exists():
-                path.rename(old)
-            temporary.replace(path)
+            if not (path.exists() and _exchange_names(temporary, path)):
+                if path.exists():
+                    path.rename(old)
+                temporary.replace(path)
     finally:
         for folder in (temporary, old):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Put back a folder, and remove what is left beside it, of an `atomic_folder` that was killed.
+
+    No other process may be writing the folder meanwhile.
+    """
+    left = sorted(path.parent.glob(f"{PREFIX}*-{path.name}*"))
+    with readable_write_errors(path):
+        for old in left:
+            if old.name.endswith(f"-{path.name}-old") and not path.exists():
+                old.rename(path)
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exchange_names(first: Path, second: Path) -> bool:
+    """Exchange the names of two paths in one step; False where the system or the drive can't."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2  # Linux
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def draw_overlay(
     slices = _choose_slices(np.any([row.any(axis=0) for row in oriented.values()], axis=0))
     panels = [
         [
-            _draw_panel(grey[..., z], row[..., z], f"{title}slice {numbers[z] if numbers else z + 1}")
+            draw_slice(grey[..., z], row[..., z], f"{title}slice {numbers[z] if numbers else z + 1}")
             for z in slices
         ]
         for title, row in oriented.items()
@@ -69,19 +69,26 @@ def _choose_slices(any_mask: Array) -> list[int]:
     return [round(float(place)) for place in places]
 
 
-def _draw_panel(grey: Array, masks: Array, text: str) -> Picture:
-    """A slice (X, Y) with the outlines of its masks (C, X, Y), PANEL pixels wide, rows downwards."""
+def draw_slice(
+    grey: Array, masks: Array, text: str, *, width: int | None = None, aspect: float | None = None
+) -> Picture:
+    """A slice (X, Y), from 0 to 1, with the outlines of its masks (C, X, Y), rows downwards.
+
+    It is PANEL or `width` pixels wide, and `aspect` times as high: by default as many times as it has rows to
+    columns.
+    """
     import cv2
 
-    height = round(PANEL * grey.shape[1] / grey.shape[0])
-    enlarged = cv2.resize(np.ascontiguousarray(grey.T), (PANEL, height), interpolation=cv2.INTER_LINEAR)
+    width = width or PANEL
+    size = width, round(width * (aspect or grey.shape[1] / grey.shape[0]))
+    enlarged = cv2.resize(np.ascontiguousarray(grey.T), size, interpolation=cv2.INTER_LINEAR)
     picture = np.repeat((enlarged * 255).astype(np.uint8)[..., None], 3, axis=2)
     for colour, mask in zip(cycle(COLOURS), masks, strict=False):
-        large = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), (PANEL, height))
+        large = cv2.resize(np.ascontiguousarray(mask.T, dtype=np.float32), size)
         outline, _ = cv2.findContours((large >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 2, cv2.LINE_AA)
     _draw_text(picture, text, (8, 20))
-    _draw_text(picture, "L", (PANEL - 18, height // 2))  # the patient's left
+    _draw_text(picture, "L", (width - 18, size[1] // 2))  # the patient's left
     return picture
 
 

@@ -5,7 +5,7 @@ from volseg.data.volume_files.file_content import folder_content, missing_reason
 from volseg.data.volume_files.oddities import Oddity, scan_oddities
 from volseg.data.volume_files.other_formats import detached_files
 from volseg.data.volume_files.reading import VolumeHeader, read, read_channels, read_header
-from volseg.data.volume_files.writing import LEVEL, write_volume
+from volseg.data.volume_files.writing import LEVEL, encode_nifti, write_volume
 
 __all__ = (
     "ENDINGS",
@@ -13,6 +13,7 @@ __all__ = (
     "Oddity",
     "VolumeHeader",
     "detached_files",
+    "encode_nifti",
     "folder_content",
     "missing_reason",
     "read",

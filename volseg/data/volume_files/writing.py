@@ -16,12 +16,22 @@ def write_volume(volume: Volume, path: Path, *, slope: float = 1.0) -> None:
 
     Readers multiply the voxels by `slope`. The same volume gives the same bytes, without time or name.
     """
-    voxels = _storable(volume.voxels)
-    header = _nifti_header(voxels, volume, slope)
-    data = np.ascontiguousarray(voxels.T).reshape(-1).view(np.uint8).data  # no copy of a stack
+    header, data = _nifti_parts(volume, slope)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         for part in _compress_gzip(header, data) if path.suffix == ".gz" else (header, data):
             file.write(part)
+
+
+def encode_nifti(volume: Volume) -> bytes:
+    """The content of an uncompressed NIfTI file of a volume, in the voxels' type."""
+    return b"".join(_nifti_parts(volume, 1.0))
+
+
+def _nifti_parts(volume: Volume, slope: float) -> tuple[bytes, memoryview]:
+    """The header, and the voxels as they lie in a file."""
+    voxels = _storable(volume.voxels)
+    data = np.ascontiguousarray(voxels.T).reshape(-1).view(np.uint8).data  # no copy of a stack
+    return _nifti_header(voxels, volume, slope), data
 
 
 def _storable(voxels: Array) -> Array:

@@ -1,0 +1,39 @@
+"""The options of `volseg view`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from volseg.arguments.values import PREDICTIONS
+from volseg.errors import UserError
+
+
+def _check_port(_type: object, port: int) -> None:
+    """Refuse a number that can't be a port.
+
+    Raises:
+        UserError: below 0, or above 65535.
+    """
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port: {port} is no port; expected 0 (any that is free) to 65535")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ViewArguments:
+    """Options of view."""
+
+    predictions: Path = PREDICTIONS
+    """The folder that `volseg infer` wrote."""
+    data: Path | None = None
+    """The prepared dataset with images and labels; by default data/prepared, if it has the scans."""
+    read_only: bool = False
+    """Change nothing on the disk."""
+    port: Annotated[int, Parameter(validator=_check_port)] = 0
+    """The port on this machine; 0 takes any that is free."""
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = True
+    """Open the browser; without it, the address is only printed."""
+    reviewer: str = ""
+    """Who corrects, for correction.json."""

@@ -1,0 +1,1 @@
+"""`volseg view`: predicted scans seen, corrected and saved in a browser."""

@@ -1,0 +1,193 @@
+"""What the page saves: `corrected/`, and the work that lies aside until it is saved."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from volseg.data import volume_files
+from volseg.data.mask_files import Mask
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
+from volseg.inference.correction_file import CORRECTED, UNSAVED, ClassCorrection, Correction, write_correction
+from volseg.metrics.mask_pair import MaskPair
+from volseg.metrics.surface import APL
+from volseg.system.files import PREFIX, atomic_folder, file_sha256, restore_folder
+from volseg.viewer.refusal import RefusedError
+from volseg.viewer.scan import ViewedScan
+from volseg.viewer.work_list import work_ranges
+
+Place = Literal["corrected", "unsaved"]
+FOLDERS: dict[Place, str] = {"corrected": CORRECTED, "unsaved": UNSAVED}
+STALE = "{}: its masks were changed meanwhile by another program or tab; reload the page to see them"
+
+
+class SaveRequest(BaseModel):
+    """What the page says of the masks that it sends: `base` is the SHA-256 of each file it started from.
+
+    `seconds` is the time with the page in front of all sittings, `looked_at` are the ranges of slices that
+    were accepted, by the record's numbers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    writer: str
+    base: dict[str, str]
+    seconds: Annotated[float, Field(ge=0, le=1e8)] = 0.0
+    looked_at: Annotated[tuple[tuple[int, int], ...], Field(max_length=10_000)] = ()
+    reviewer: Annotated[str, Field(max_length=200)] = ""
+
+
+class Change(BaseModel):
+    """How much of a class differs from the prediction; `slices` counts those with a changed voxel."""
+
+    changed_voxels: int
+    changed_ml: float
+    added_path_mm: float
+    slices: int
+
+
+class Saved(BaseModel):
+    """The answer: the SHA-256 of the files that count now, the time, and what was changed by class."""
+
+    base: dict[str, str]
+    saved: str
+    classes: dict[str, Change]
+
+
+def save_masks(
+    scan: ViewedScan,
+    request: SaveRequest,
+    bitmap: Callable[[int], bytes],
+    place: Place,
+    *,
+    reviewer: str = "",
+) -> Saved:
+    """Write the masks of all classes into the folder of this place; it is there whole, or as it was before.
+
+    `bitmap` gives the bytes of a class by its number, so that one is in memory at a time.
+
+    Raises:
+        RefusedError: masks that have changed since the page loaded them, or bytes that are no mask.
+        OutputError: the folder can't be written.
+    """
+    if request.base != scan.bases:
+        raise RefusedError(409, STALE.format(scan.name))
+    classes: dict[str, ClassCorrection] = {}
+    with atomic_folder(scan.folder / FOLDERS[place]) as folder:
+        _take_permissions(folder, scan.folder)
+        for number, name in enumerate(scan.classes):
+            try:
+                voxels = scan.grid.from_bitmap(bitmap(number))
+            except ValueError as error:
+                raise RefusedError(400, f"{scan.name} {name}: {error}") from error
+            classes[name] = _write_class(scan, name, scan.grid.to_native(voxels) != 0, folder)
+        correction = Correction(
+            scan=scan.name,
+            classes=classes,
+            looked_at=request.looked_at,
+            to_check=len(work_ranges(scan.prediction)),
+            seconds=round(request.seconds, 1),
+            reviewer=request.reviewer.strip() or reviewer,
+            saved=datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
+        )
+        write_correction(correction, folder)
+    if place == "corrected":
+        discard_unsaved(scan.folder)
+    base = {name: one.file for name, one in classes.items()} if place == "corrected" else scan.bases
+    return Saved(base=base, saved=correction.saved, classes={n: _change(one) for n, one in classes.items()})
+
+
+def discard_unsaved(folder: Path) -> None:
+    """Throw away the work that lies aside in a scan's folder, at once or not at all."""
+    aside = folder / UNSAVED
+    if aside.exists():
+        doomed = folder / f"{PREFIX}{os.getpid()}-{UNSAVED}"
+        aside.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a server that was killed while it saved left something in a scan's folder."""
+    return any(any(folder.glob(f"{PREFIX}*-{name}*")) for name in FOLDERS.values())
+
+
+def restore_scan(folder: Path) -> None:
+    """Mend what a server that was killed while it saved left in a scan's folder."""
+    for name in FOLDERS.values():
+        restore_folder(folder / name)
+
+
+def _write_class(scan: ViewedScan, name: str, mask: Mask, folder: Path) -> ClassCorrection:
+    """Write a class's mask (X, Y, Z), in the form of the predicted file; returns what was changed."""
+    path = scan.prediction.predicted_file(name).path
+    predicted = scan.predicted(name)
+    file = folder / path.name
+    write_volume(_form(scan, path).with_voxels(mask.view(np.uint8)), file)
+    return change_of_mask(
+        mask,
+        predicted,
+        spacing_mm=scan.geometry.spacing_mm,
+        slice_axis=scan.grid.native_slice_axis,
+        numbers=_native_numbers(scan),
+    ).model_copy(update={"base": file_sha256(path), "file": file_sha256(file)})
+
+
+def change_of_mask(
+    mask: Mask,
+    predicted: Mask,
+    *,
+    spacing_mm: tuple[float, float, float],
+    slice_axis: int,
+    numbers: Sequence[int],
+) -> ClassCorrection:
+    """What differs between a corrected and a predicted mask, (X, Y, Z); `numbers` are those of the slices."""
+    added, removed = mask & ~predicted, predicted & ~mask
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    pair = MaskPair.with_slices_last(mask, predicted, spacing_mm, slice_axis=slice_axis)
+    across = tuple(axis for axis in range(3) if axis != slice_axis)
+    changed = np.flatnonzero((added | removed).any(axis=across)).tolist()
+    more, less = int(np.count_nonzero(added)), int(np.count_nonzero(removed))
+    return ClassCorrection(
+        base="",
+        file="",
+        added_voxels=more,
+        removed_voxels=less,
+        added_ml=round(more * voxel_ml, 6),
+        removed_ml=round(less * voxel_ml, 6),
+        added_path_mm=round(APL()(pair), 3) if mask.any() else 0.0,
+        slices=tuple(sorted(numbers[index] for index in changed)),
+    )
+
+
+def _form(scan: ViewedScan, path: Path) -> Volume:
+    """The grid and the header of a predicted file; the scan's, where a program saved it in another form."""
+    header = volume_files.read_header(path)
+    predicted = Volume(scan.geometry.voxels, header.affine, header.place)
+    fits = header.shape == scan.geometry.voxels.shape and scan.geometry.same_grid(predicted)
+    return predicted if fits else scan.geometry
+
+
+def _native_numbers(scan: ViewedScan) -> list[int]:
+    """The numbers of slices along the native axis."""
+    pairs = sorted(zip(scan.grid.native_slices, scan.slice_numbers, strict=True))
+    return [number for _, number in pairs]
+
+
+def _change(one: ClassCorrection) -> Change:
+    return Change(
+        changed_voxels=one.changed_voxels,
+        changed_ml=round(one.changed_ml, 6),
+        added_path_mm=one.added_path_mm,
+        slices=len(one.slices),
+    )
+
+
+def _take_permissions(folder: Path, like: Path) -> None:
+    """Let a new folder be read by whom the scan's folder may be read by."""
+    folder.chmod(like.stat().st_mode & 0o777)

@@ -1,0 +1,145 @@
+"""The scans that are shown, those to be trusted least first, and the scan of a name as it is now."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from volseg.arguments import DATA
+from volseg.data.dataset import FILE, Dataset, Sample
+from volseg.data.scan_names import case_and_day
+from volseg.errors import UserError, nearest_hint
+from volseg.inference.corrections import other_image_problem
+from volseg.inference.prediction_folder import RECORD, Prediction, load_predictions, read_record
+from volseg.inference.tables import lowest_confidence
+from volseg.viewer.earlier_scan import EarlierScan
+from volseg.viewer.refusal import RefusedError
+from volseg.viewer.scan import ViewedScan
+
+
+@dataclass(frozen=True)
+class ScanList:
+    """The scans of a folder of predictions that were asked for, in the order in which they are shown.
+
+    `all_scans` are those of the folder, where an earlier day may lie.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    all_scans: tuple[Prediction, ...]
+    dataset: Dataset | None
+
+    @classmethod
+    def load(cls, folder: Path, wanted: str | None = None, data: Path | None = None) -> "ScanList":
+        """All scans of a folder, or those of one name or case.
+
+        `data` is a dataset; by default data/prepared, if it has any of the scans.
+
+        Raises:
+            UserError: no folder of predictions, no such scan in it: the nearest, or a dataset that was named
+                and has none of the scans.
+        """
+        scans = load_predictions(folder)
+        ordered = sorted(scans, key=lambda one: (one.status == "failed", lowest_confidence(one)))
+        chosen = [one for one in ordered if wanted in (None, one.scan, case_of(one))]
+        if not chosen:
+            known = dict.fromkeys([one.scan for one in scans] + [case_of(one) for one in scans])
+            raise UserError(f"{wanted}: no such scan or case in {folder}{nearest_hint(str(wanted), known)}")
+        failed = [one for one in chosen if one.status == "failed"]
+        if wanted and len(failed) == len(chosen):
+            raise UserError(f"{failed[0].scan}: failed, so there is no mask to see: {failed[0].reason}")
+        return cls(folder, tuple(one.scan for one in chosen), tuple(scans), _find_dataset(data, scans))
+
+    @cached_property
+    def done(self) -> tuple[str, ...]:
+        """The scans that have masks."""
+        failed = {one.scan for one in self.all_scans if one.status == "failed"}
+        return tuple(name for name in self.names if name not in failed)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """All classes, those of the dataset first: their places give their colours, as in the report."""
+        own = self.dataset.classes if self.dataset else ()
+        return tuple(dict.fromkeys((*own, *(name for one in self.all_scans for name in one.classes))))
+
+    def prediction(self, name: str) -> Prediction:
+        """A scan's prediction as its record says now.
+
+        Raises:
+            RefusedError: no such scan here, or its record is gone.
+        """
+        if name not in self.names:
+            raise RefusedError(404, "no such scan here")
+        folder = self.folder / name
+        record = read_record(folder)
+        if record is None:
+            raise RefusedError(404, f"{folder / RECORD}: is gone or damaged; run `volseg infer` again")
+        return Prediction.model_validate({**record.model_dump(), "folder": folder})
+
+    def scan(self, name: str) -> ViewedScan:
+        """A scan with masks, as it is now.
+
+        Raises:
+            RefusedError: no such scan here, or it failed.
+        """
+        prediction = self.prediction(name)
+        if prediction.status == "failed":
+            raise RefusedError(404, f"{name}: failed, so there is no mask to see: {prediction.reason}")
+        return ViewedScan(prediction, self.dataset, self._earlier_scan(prediction))
+
+    def neighbours(self, name: str) -> tuple[str, str]:
+        """The scans before and after this one; "" where there is none."""
+        place = self.done.index(name)
+        after = self.done[place + 1 : place + 2]
+        return (self.done[place - 1] if place else "", after[0] if after else "")
+
+    def day(self, prediction: Prediction) -> int | None:
+        """The day of a scan, where the dataset or its name tells it."""
+        sample = self.dataset.find_sample(prediction.identity) if self.dataset else None
+        if sample:
+            return sample.day
+        case, day = case_and_day(prediction.scan)
+        return None if case == prediction.scan else day
+
+    def _earlier_scan(self, prediction: Prediction) -> EarlierScan | None:
+        """The nearest day before a scan's, of its case, that was predicted or is labelled."""
+        day, case = self.day(prediction), case_of(prediction)
+        if day is None:
+            return None
+        samples = self._labelled_samples(case)
+        predictions = {
+            other: one
+            for one in self.all_scans
+            if one.status == "done" and case_of(one) == case and (other := self.day(one)) is not None
+        }
+        nearest = max((other for other in {*samples, *predictions} if other < day), default=-math.inf)
+        if nearest == -math.inf:
+            return None
+        sample, one = samples.get(int(nearest)), predictions.get(int(nearest))
+        if one:
+            one = Prediction.model_validate({**one.model_dump(), "folder": one.folder})  # as it is now
+        return EarlierScan(one.scan if one else sample.name if sample else "", one, sample)
+
+    def _labelled_samples(self, case: str) -> dict[int, Sample]:
+        samples: Sequence[Sample] = self.dataset.samples if self.dataset else ()
+        return {one.day: one for one in samples if one.case == case and one.labels and not one.excluded}
+
+
+def _find_dataset(data: Path | None, scans: Sequence[Prediction]) -> Dataset | None:
+    """The dataset that has some of the scans."""
+    if data is None and not (DATA / FILE).is_file():
+        return None
+    dataset = Dataset.load(data or DATA)
+    if any(dataset.find_sample(one.identity) for one in scans):
+        return dataset
+    if data is None:
+        return None
+    problem = next((line for one in scans if (line := other_image_problem(one, dataset))), "")
+    told = f"{data}: holds none of the predicted scans ({scans[0].scan} ...); name the one they are of"
+    raise UserError(problem or told)
+
+
+def case_of(prediction: Prediction) -> str:
+    """The case of a scan, by its name where the record does not tell it."""
+    return prediction.case or case_and_day(prediction.scan)[0]

@@ -1,0 +1,47 @@
+"""`volseg view`: a server on this machine alone, for one browser."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from volseg.arguments import ViewArguments
+from volseg.errors import UserError
+from volseg.inference.prediction_folder import RECORD
+from volseg.viewer.scan_list import ScanList
+
+EXTRA = ("starlette", "uvicorn")
+ASKED = "volseg was started with --read-only"
+
+
+def view(scan: str | None, options: ViewArguments, tell: Callable[[str], None]) -> None:
+    """Serve the viewer until Ctrl-C or SIGTERM; `tell` is given its address, once it answers there.
+
+    `scan` is a scan, a case, or the folder of a scan or of predictions.
+
+    Raises:
+        UserError: the extra is not installed, no predictions, no such scan, or the port is taken.
+    """
+    if missing := [name for name in EXTRA if find_spec(name) is None]:
+        raise UserError(f"view: needs {' and '.join(missing)}; install it by `pip install 'volseg[view]'`")
+    from volseg.viewer.server import serve
+    from volseg.viewer.session import Session
+
+    folder, wanted = _what_is_meant(scan, options.predictions)
+    scans = ScanList.load(folder, wanted, options.data)
+    session = Session(
+        scans,
+        read_only=ASKED if options.read_only else "",
+        reviewer=options.reviewer.strip(),
+        single=wanted is not None and len(scans.names) == 1,
+    )
+    serve(session, port=options.port, browser=options.browser, tell=tell)
+
+
+def _what_is_meant(scan: str | None, predictions: Path) -> tuple[Path, str | None]:
+    """The folder of predictions and the scan or case in it, where a path may stand for either."""
+    path = Path(scan) if scan else predictions
+    if (path / RECORD).is_file():
+        return path.absolute().parent, path.absolute().name
+    if scan and path.is_dir() and not (predictions / scan / RECORD).is_file():
+        return path, None
+    return predictions, scan
