@@ -1,5 +1,6 @@
 """A headless Chromium that tests drive over a pipe, by its DevTools protocol."""
 
+import base64
 import fcntl
 import json
 import os
@@ -23,7 +24,12 @@ PIPED = (
 )
 """Chromium reads file 3 and writes file 4, which may be taken in this process."""
 SAID = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40, "ArrowUp": 38, "Home": 36, " ": 32, "Tab": 9}
+KEYS = {
+    "ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40, "ArrowUp": 38, "Home": 36, "End": 35, " ": 32,
+    "Tab": 9,    "Enter": 13, "Escape": 27, "Delete": 46, "PageUp": 33, "PageDown": 34,
+}  # fmt: skip
+MODIFIERS = {"alt": 1, "ctrl": 2, "shift": 8}
+BUTTONS = {"left": 1, "right": 2, "middle": 4}
 
 
 def program() -> str | None:
@@ -32,13 +38,17 @@ def program() -> str | None:
 
 
 class Browser:
-    """One tab. `said` is what pages wrote to the console, and the requests that failed."""
+    """One tab. `said` is what pages wrote to the console, and the requests that failed.
 
-    def __init__(self, path: str) -> None:
+    `webgl` draws WebGL in software; without it pages have none.
+    """
+
+    def __init__(self, path: str, *, webgl: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         (theirs_in, self._in), (self._out, theirs_out) = os.pipe(), os.pipe()
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (theirs_in, theirs_out)]
-        command = [path, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
+        drawn = "--enable-unsafe-swiftshader" if webgl else "--disable-3d-apis"
+        command = [path, *FLAGS, drawn, f"--user-data-dir={self._folder.name}", "about:blank"]
         starter = [sys.executable, "-c", PIPED, *map(str, ends), *command]
         self._process = subprocess.Popen(starter, pass_fds=ends, stderr=subprocess.DEVNULL)
         for end in (theirs_in, theirs_out, *ends):
@@ -49,6 +59,11 @@ class Browser:
         self._session = self.ask("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+
+    @property
+    def process(self) -> int:
+        """The number of the browser's process; its others are below it."""
+        return self._process.pid
 
     def close(self) -> None:
         self._process.terminate()
@@ -78,17 +93,17 @@ class Browser:
         first, _, self._rest = self._rest.partition(b"\0")
         return json.loads(first)
 
-    def open(self, page: Path, *, width: int = 1280, dark: bool = False) -> None:
-        """Load a page as a screen of this width shows it."""
+    def open(self, page: Path | str, *, width: int = 1280, height: int = 844, dark: bool = False) -> None:
+        """Load a page, a file or an address, as a screen of this size shows it."""
         phone = width < 600
         self.ask(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=844, deviceScaleFactor=1, mobile=phone,
+            width=width, height=height, deviceScaleFactor=1, mobile=phone,
         )  # fmt: skip
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[theme])
         self.events.clear()
-        self.ask("Page.navigate", url=page.resolve().as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._told())
 
@@ -110,12 +125,39 @@ class Browser:
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """A key, pressed and let go where the focus is."""
-        code = {"windowsVirtualKeyCode": KEYS[key], "key": key, "code": "Space" if key == " " else key}
-        text = {"text": " "} if key == " " else {}
-        self.ask("Input.dispatchKeyEvent", type="keyDown", **code, **text)
-        self.ask("Input.dispatchKeyEvent", type="keyUp", **code)
+    def press(self, key: str, *modifiers: str, times: int = 1) -> None:
+        """A key, pressed and let go where the focus is; the modifiers are ctrl, shift and alt."""
+        for _ in range(times):
+            self.hold(key, *modifiers)
+            self.release(key, *modifiers)
+
+    def hold(self, key: str, *modifiers: str) -> None:
+        """A key, pressed and not let go."""
+        text = {"text": key} if len(key) == 1 and not {"ctrl", "alt"} & set(modifiers) else {}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **_key(key, modifiers), **text)
+
+    def release(self, key: str, *modifiers: str) -> None:
+        """A key that is held, let go."""
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **_key(key, modifiers))
+
+    def mouse(self, kind: str, x: float, y: float, **told: object) -> None:
+        """One event of the mouse: Pressed, Moved, Released, Wheel; `button` is left unless told."""
+        button = str(told.pop("button", "none" if kind == "Wheel" else "left"))
+        held = {} if kind in {"Released", "Wheel"} else {"buttons": BUTTONS.get(button, 0)}
+        values = {"x": x, "y": y, "button": button, "clickCount": 1, **held, **told}
+        self.ask("Input.dispatchMouseEvent", type=f"mouse{kind}", **values)
+
+    def drag(self, *places: tuple[float, float], **told: object) -> None:
+        """Press the mouse at the first place, move it over the others, let it go at the last."""
+        self.mouse("Moved", *places[0], button="none")
+        self.mouse("Pressed", *places[0], **told)
+        for place in places[1:]:
+            self.mouse("Moved", *place, **told)
+        self.mouse("Released", *places[-1], **told)
+
+    def picture(self, path: Path) -> None:
+        """Save what the screen shows, as PNG."""
+        path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"]))
 
     def until(self, code: str, seconds: float = 60.0) -> None:
         """Wait for an expression to be true."""
@@ -123,3 +165,13 @@ class Browser:
         while not self.js(code):
             assert time.monotonic() < end, f"never true: {code}"
             time.sleep(0.02)
+
+
+def _key(key: str, modifiers: tuple[str, ...]) -> dict[str, object]:
+    """What a browser wants to know of a key."""
+    code = KEYS.get(key, ord(key.upper()[0]))
+    name = "Space" if key == " " else f"Key{key.upper()}" if key.isalpha() and len(key) == 1 else key
+    return {
+        "windowsVirtualKeyCode": code, "key": key, "code": name,
+        "modifiers": sum(MODIFIERS[one] for one in modifiers),
+    }  # fmt: skip

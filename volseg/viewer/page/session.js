@@ -1,0 +1,178 @@
+/** The right to write a scan, saving it, and the time spent on it. */
+import { differenceRuns } from "./masks.js";
+import * as server from "./server.js";
+
+const RENEW_SECONDS = 10, RETRY_SECONDS = 10, IDLE_SECONDS = 300;
+
+export class Session {
+  /** `tell` shows a sentence; `warn` keeps one in sight until it is answered, and "" takes it away. */
+  constructor(model, { tell, warn }) {
+    Object.assign(this, { model, tell, warn, writer: "", saving: null, saved: model.facts.saved ?? "", aside: model.stamp, asideAt: "" });
+    this.scan = model.facts.name;
+    this.base = Object.fromEntries(model.classes.map((one) => [one.name, one.base]));
+    this.seconds = model.facts.seconds;
+    this.active = performance.now();
+    setInterval(() => this.#count(), 1000);
+    setInterval(() => this.#renew(), RENEW_SECONDS * 1000);
+    setInterval(() => this.saveAside(), model.facts.autosave_seconds * 1000);
+    for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) {
+      window.addEventListener(kind, () => { this.active = performance.now(); }, { capture: true, passive: true });
+    }
+    window.addEventListener("beforeunload", (event) => { if (model.unsaved) event.preventDefault(); });
+    window.addEventListener("pagehide", () => this.leave());
+  }
+
+  /** Become the one tab that writes; without luck the page is read-only and says why. */
+  async enter() {
+    const { model } = this;
+    if (model.facts.read_only) {
+      this.#readOnly(model.facts.read_only_reason || "volseg view was started with --read-only");
+      return;
+    }
+    try {
+      this.writer = await server.enter(this.scan);
+      this.#readOnly("");
+    } catch (error) {
+      this.#readOnly(error.message);
+      if (this.model.unsaved) this.warn("writer", `What is not saved here can't be saved now: ${error.message}.`);
+      if (error.status === 409 || error.status === 0) setTimeout(() => this.#retry(), RETRY_SECONDS * 1000);
+    }
+  }
+
+  async #retry() {
+    try {
+      this.writer = await server.enter(this.scan);
+    } catch {
+      setTimeout(() => this.#retry(), RETRY_SECONDS * 1000);
+      return;
+    }
+    const facts = await server.readFacts(this.scan).catch(() => null);
+    if (facts?.classes.every((one) => this.base[one.name] === one.base) && !(facts.unsaved && !this.model.unsaved)) {
+      this.#readOnly("");
+      this.warn("writer", "");
+      this.tell("The scan is free now: you can edit it.");
+    } else {
+      this.leave();
+      this.#readOnly("the other tab has changed the masks; reload to see and edit them");
+    }
+  }
+
+  leave() {
+    if (this.writer) server.leave(this.scan, this.writer);
+    this.writer = "";
+  }
+
+  #readOnly(reason) {
+    this.model.readOnly = reason;
+    if (reason) this.model.use("look");
+    this.model.changed("save", "tool", "work");
+  }
+
+  async #renew() {
+    if (!this.writer) return;
+    try {
+      await server.renew(this.scan, this.writer);
+      this.warn("gone", "");
+    } catch (error) {
+      if (error.status === 0) { this.warn("gone", `${error.message} What is not saved is only in this page.`); return; }
+      this.writer = "";
+      await this.enter(); // the computer slept; the masks are the same, or saving will say that they are not
+    }
+  }
+
+  #count() {
+    const idle = performance.now() - this.active > IDLE_SECONDS * 1000;
+    if (document.visibilityState === "visible" && !idle) this.seconds += 1;
+    this.model.changed("time");
+  }
+
+  #told() {
+    const { model } = this;
+    return { writer: this.writer, base: this.base, seconds: Math.round(this.seconds), looked_at: model.lookedRanges, reviewer: model.facts.reviewer };
+  }
+
+  /** Save all masks; says whether they are saved. */
+  async save() {
+    const { model } = this;
+    if (model.readOnly) { this.tell(`Not saved. ${model.whyNot}.`); return false; }
+    const release = await this.#turn();
+    const { stamp, state: { mark, looked } } = model;
+    try {
+      const answer = await server.write(this.scan, "corrected", this.#told(), model.masks.voxels);
+      this.base = answer.base;
+      this.saved = answer.saved;
+      Object.assign(this, { aside: stamp, asideAt: "" });
+      for (const one of model.classes) one.corrected = answer.classes[one.name].changed_voxels > 0;
+      model.markSaved(mark, looked);
+      this.warn("save", "");
+      this.tell(`Saved. ${summary(answer.classes, model.classes)}`);
+      return true;
+    } catch (error) {
+      this.warn("save", `Not saved: ${error.message}`);
+      return false;
+    } finally {
+      release();
+    }
+  }
+
+  /** Wait until nothing is being saved; gives what ends one's own turn. */
+  async #turn() {
+    while (this.saving) await this.saving;
+    let done;
+    this.saving = new Promise((resolve) => { done = resolve; });
+    this.model.changed("save");
+    return () => {
+      this.saving = null;
+      done();
+      this.model.changed("save", "active");
+    };
+  }
+
+  /** Keep unsaved work aside, where the next visit finds it. */
+  async saveAside() {
+    const { model } = this;
+    const { stamp } = model;
+    if (!this.writer || this.saving || stamp === this.aside || !(model.unsaved || this.asideAt)) return;
+    const release = await this.#turn();
+    try {
+      if (!model.unsaved) { // all of it was undone
+        await this.discardAside();
+        this.asideAt = "";
+      } else this.asideAt = (await server.write(this.scan, "unsaved", this.#told(), model.masks.voxels)).saved;
+      this.aside = stamp;
+      this.warn("aside", "");
+    } catch (error) {
+      this.warn("aside", `Unsaved work could not be kept aside: ${error.message}`);
+    } finally {
+      release();
+    }
+  }
+
+  /** Take masks that lay aside, as steps that can be undone. */
+  takeAside(masks) {
+    const { model } = this;
+    masks.forEach((voxels, number) => {
+      const runs = differenceRuns(model.masks.voxels[number], voxels);
+      model.masks.flip(number, runs);
+      model.record(number, runs, "unsaved work");
+    });
+    const { unsaved } = model.facts;
+    for (const range of unsaved.looked_at ?? []) model.looked.add(String(range));
+    this.seconds = Math.max(this.seconds, unsaved.seconds ?? 0);
+    this.aside = model.stamp;
+    this.asideAt = unsaved.saved;
+    model.changed("masks", "work", "save");
+  }
+
+  discardAside() { return server.discard(this.scan, this.writer); }
+}
+
+/** What differs from the prediction now, and in a second sentence how much had to be drawn. */
+function summary(changes, classes) {
+  const changed = classes.filter((one) => changes[one.name].changed_voxels).map((one) => [one.title, changes[one.name]]);
+  if (!changed.length) return "No mask differs from the prediction.";
+  const slices = ({ slices: count }) => `${count} slice${count === 1 ? "" : "s"}`;
+  const short = changed.map(([title, { changed_ml: ml }]) => `${title} ${ml.toFixed(1)} ml`).join(", ");
+  const long = changed.map(([title, one]) => `${title} ${Math.round(one.added_path_mm)} mm on ${slices(one)}`).join(", ");
+  return `Changed against the prediction: ${short}. Outline drawn: ${long}.`;
+}
