@@ -131,10 +131,12 @@ class Browser:
             self.hold(key, *modifiers)
             self.release(key, *modifiers)
 
-    def hold(self, key: str, *modifiers: str) -> None:
-        """A key, pressed and not let go."""
-        text = {"text": key} if len(key) == 1 and not {"ctrl", "alt"} & set(modifiers) else {}
-        self.ask("Input.dispatchKeyEvent", type="keyDown", **_key(key, modifiers), **text)
+    def hold(self, key: str, *modifiers: str, again: bool = False) -> None:
+        """A key, pressed and not let go; `again` as the keyboard repeats it while it is held."""
+        typed = "\r" if key == "Enter" else key
+        text = {"text": typed} if len(typed) == 1 and not {"ctrl", "alt"} & set(modifiers) else {}
+        told = _key(key, modifiers)
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **told, **text, autoRepeat=again)
 
     def release(self, key: str, *modifiers: str) -> None:
         """A key that is held, let go."""

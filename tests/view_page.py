@@ -2,13 +2,19 @@
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import nibabel
 import numpy as np
 from PIL import Image
 
+from tests import tiny, viewed
 from tests.browser import Browser
+from volseg.data.dataset import Dataset
+from volseg.data.volume import Volume
+from volseg.data.volume_files import write_volume
+from volseg.system.files import file_sha256
 
 READY = "document.body.dataset.ready !== undefined"
 PANE = "volseg.planes.panes.find((pane) => pane.axis === {axis})"
@@ -42,6 +48,11 @@ class ViewPage:
 
     def text(self, selector: str) -> str:
         return str(self.js(f"document.querySelector({selector!r}).textContent"))
+
+    def wait_idle(self) -> None:
+        """Wait until nothing is being computed."""
+        self.tab.until("!volseg.model.busy", 30)
+        self.settle()
 
     def state(self) -> str:
         return str(self.js("document.getElementById('state').dataset.state"))
@@ -100,6 +111,22 @@ class ViewPage:
         said = [str(event["params"]) for event in self.tab.said]
         away = [one for one in self.tab.requests if not one.startswith("http://127.0.0.1:")]
         return [one for one in said if HARMLESS not in one] + away
+
+
+def with_probability(out: Path, data: Path, *scans: str) -> Path:
+    """Predictions of scans of `tiny`; the stomach's probability is .4 in a margin around its mask."""
+    dataset = Dataset.load(data)
+    viewed.predictions(out, dataset, *scans)
+    for scan in scans:
+        mask = dataset.labels(dataset.select_samples(scan)[0])[1].astype(bool)
+        wide = mask | np.roll(mask, 1, axis=0)
+        levels = np.where(mask, 0.8, np.where(wide, 0.4, 0)).astype(np.float32)
+        path = out / scan / "stomach_probability.nii.gz"
+        write_volume(Volume(levels, tiny.AFFINE), path)
+        record = json.loads((out / scan / "record.json").read_text())
+        record["files"][path.name] = file_sha256(path)
+        (out / scan / "record.json").write_text(json.dumps(record))
+    return out
 
 
 def saved_mask(folder: Path, scan: str, name: str) -> np.ndarray:

@@ -205,7 +205,7 @@ def test_after_saving_the_page_is_told_of_it(viewer, folder) -> None:
 
     assert answer["base"] == {one["name"]: one["base"] for one in told["classes"]}
     assert [one["corrected"] for one in told["classes"]] == [False, True]
-    assert (told["seconds"], told["looked_at"], told["reviewer"]) == (61.5, [[3, 4]], "B. Who")
+    assert (told["seconds"], told["looked_at"], told["earlier_reviewer"]) == (61.5, [[3, 4]], "B. Who")
     assert (row["looked_at"], row["to_check"], row["corrected"]) == (1, 4, ["stomach"])
     assert row["saved"] == answer["saved"] == read_correction(folder / SCAN).saved
     assert row["organs"][1]["volume_ml"] == pytest.approx(1.5 + 6.75e-3, abs=1e-3)
@@ -224,7 +224,8 @@ def test_work_aside_is_offered_until_it_is_saved_or_thrown_away(viewer, folder) 
 
     assert answer["base"] == bases
     assert viewer.facts(SCAN)["unsaved"] == {
-        "saved": answer["saved"], "seconds": 61.5, "looked_at": [[3, 4]], "changed": ["stomach"]
+        "saved": answer["saved"], "seconds": 61.5, "looked_at": [[3, 4]], "changed": ["stomach"],
+        "outdated": [],
     }  # fmt: skip
     assert viewer.voxels(SCAN, "unsaved/stomach")[0, 0, 0]
     assert not viewer.voxels(SCAN, "mask/stomach")[0, 0, 0]
@@ -232,6 +233,114 @@ def test_work_aside_is_offered_until_it_is_saved_or_thrown_away(viewer, folder) 
     assert viewer.ask("DELETE", f"api/scans/{SCAN}/unsaved", json={"writer": viewer.key}).status_code == 200
     assert viewer.facts(SCAN)["unsaved"] is None
     assert not (folder / SCAN / ".unsaved").exists()
+
+
+def test_a_mask_that_was_edited_in_place_meanwhile_is_named_beside_the_work_aside(viewer, folder) -> None:
+    """By another program while the page is open: the page still keeps its work, and the next visit has it."""
+    viewer.enter(SCAN)
+    masks = viewer.masks(SCAN)
+    bases = {one["name"]: one["base"] for one in viewer.facts(SCAN)["classes"]}
+    masks["large_bowel"][0, 0, 0] = 1
+    path = folder / SCAN / "stomach.nii.gz"
+    volume = volume_files.read(path)
+    write_volume(volume.with_voxels(volume.voxels ^ 1), path)
+
+    assert viewer.save(SCAN, masks.values(), base=bases).status_code == 409
+    assert viewer.save(SCAN, masks.values(), "unsaved", base=bases).json()["base"] == bases
+
+    assert viewer.facts(SCAN)["unsaved"]["outdated"] == ["stomach"]
+    assert viewer.voxels(SCAN, "unsaved/large_bowel")[0, 0, 0]
+    assert viewer.save(SCAN, masks.values(), "unsaved", base={}).status_code == 409
+
+    assert viewer.save(SCAN, masks.values()).status_code == 200
+    assert viewer.save(SCAN, masks.values(), "unsaved").status_code == 200
+    assert viewer.facts(SCAN)["unsaved"]["outdated"] == []
+    path = folder / SCAN / "corrected/large_bowel.nii.gz"
+    write_volume(volume.with_voxels(volume.voxels ^ 1), path)
+    assert viewer.facts(SCAN)["unsaved"]["outdated"] == ["large_bowel"]
+
+
+def test_a_correction_that_was_edited_meanwhile_is_not_written_over(viewer, folder) -> None:
+    viewer.enter(SCAN)
+    masks = [*viewer.masks(SCAN).values()]
+    assert viewer.save(SCAN, masks).status_code == 200
+    assert viewer.save(SCAN, masks).status_code == 200
+    path = folder / SCAN / "corrected/correction.json"
+    path.write_text(path.read_text().replace('"reviewer": ""', '"reviewer": "by hand"'))
+
+    assert "by hand" in path.read_text()
+    assert viewer.save(SCAN, masks).status_code == 409
+    assert "by hand" in path.read_text()
+    assert viewer.save(SCAN, masks, "unsaved").status_code == 200
+    viewer.ask("POST", f"api/scans/{SCAN}/writer/release", json={"writer": viewer.key})
+    viewer.enter(SCAN)
+    assert viewer.save(SCAN, masks).status_code == 200
+
+
+def test_a_save_is_signed_by_whom_reviewer_names_and_by_nobody_else(folder, data) -> None:
+    for name in ("A. Who", ""):
+        viewer = viewed.open_viewer(folder, data=data, reviewer=name)
+        viewer.enter(SCAN)
+        told = viewer.facts(SCAN)
+        assert told["reviewer"] == name
+        assert viewer.save(SCAN, viewer.masks(SCAN).values(), reviewer=told["reviewer"]).status_code == 200
+        assert read_correction(folder / SCAN).reviewer == name
+        viewer.ask("POST", f"api/scans/{SCAN}/writer/release", json={"writer": viewer.key})
+        assert viewer.facts(SCAN)["earlier_reviewer"] == name
+
+
+def test_a_scan_that_was_made_anew_has_its_own_image(tmp_path) -> None:
+    image = np.zeros((6, 5, 4), np.int16)
+    masks = {"liver": image == 0}
+    viewed.prediction_of(tmp_path, "a", masks, np.eye(4), image)
+    viewer = viewed.open_viewer(tmp_path)
+    assert not viewer.voxels("a", "image").any()
+
+    viewed.prediction_of(tmp_path, "a", masks, np.eye(4), image + 7)
+    assert (viewer.voxels("a", "image") == 7).all()
+
+
+def test_a_scan_with_a_class_that_nobody_had_at_the_start_is_shown(tmp_path) -> None:
+    mask = np.ones((6, 5, 4), bool)
+    viewed.prediction_of(tmp_path, "a", {"liver": mask}, np.eye(4), mask.astype(np.int16))
+    viewer = viewed.open_viewer(tmp_path)
+    viewed.prediction_of(tmp_path, "a", {"spleen": mask, "liver": mask}, np.eye(4), mask.astype(np.int16))
+
+    colours = {one["name"]: one["colour"] for one in viewer.facts("a")["classes"]}
+    assert colours == {"spleen": "#56b4e9", "liver": "#e69f00"}
+    assert viewer.ask("GET", "pictures/a/0.png").status_code == 200
+
+
+def test_a_scan_that_failed_at_the_start_and_is_done_now_is_shown(folder, data) -> None:
+    predicted.record(folder, "case3_day0", status="failed", reason="too dark", classes=tiny.CLASSES)
+    viewer = viewed.open_viewer(folder, data=data)
+    viewed.predictions(folder, Dataset.load(data), "case3_day0")
+
+    told = viewer.facts("case3_day0")
+    assert (told["previous_scan"], told["next_scan"]) == ("case2_day0", "")
+    assert viewer.facts("case2_day0")["next_scan"] == ""
+
+
+def test_an_organ_without_a_confidence_has_no_volume_in_the_list(tmp_path) -> None:
+    viewed.prediction_of(tmp_path, "a", {"liver": np.ones((6, 5, 4), bool)}, np.eye(4))
+
+    organ = viewed.open_viewer(tmp_path).json("api/scans")["scans"][0]["organs"][0]
+    assert (organ["volume_ml"], organ["confidence"]) == (None, None)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_with_voxels_that_are_no_numbers_is_shown(tmp_path, value) -> None:
+    image = np.linspace(10, 50, 120, dtype=np.float32).reshape(6, 5, 4)
+    image[0] = value
+    viewed.prediction_of(tmp_path, "a", {"liver": image > 20}, np.eye(4), image)
+    viewer = viewed.open_viewer(tmp_path)
+
+    low, high = viewer.facts("a")["window"]
+    assert 10 <= low < high <= 50
+    shown = viewer.voxels("a", "image")
+    assert shown.min() >= 10
+    assert shown.max() <= 50
+    assert viewer.ask("GET", "pictures/a/0.png").status_code == 200
 
 
 def test_what_is_wrong_with_a_save_is_told_and_nothing_is_written(viewer, folder) -> None:

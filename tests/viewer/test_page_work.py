@@ -12,36 +12,21 @@ import pytest
 
 from tests import browser, tiny, viewed
 from tests.browser import Browser
-from tests.view_page import ViewPage
-from volseg.data.dataset import Dataset
+from tests.view_page import ViewPage, with_probability
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.inference.correction_file import read_correction
-from volseg.system.files import file_sha256
 
 pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
 SCAN, OTHER = "case2_day1", "case1_day0"
 PAGE = files("volseg.viewer") / "page"
-LOWER = """(() => { const slider = document.getElementById('threshold-value');
-  slider.value = 0.3; slider.dispatchEvent(new Event('input')); })()"""
 NIIVUE = "0.69.0", "d6c2be4feb1ad53b2ac76b4196da8d8fd2263b662b511c55ca0fd127eb6a6532"
 
 
 @pytest.fixture
 def folder(data, tmp_path) -> Path:
-    """Two scans of `tiny`, with a probability map of the stomach that is .4 in a margin around its mask."""
-    dataset = Dataset.load(data)
-    out = viewed.predictions(tmp_path / "predictions", dataset, SCAN, OTHER)
-    for scan in (SCAN, OTHER):
-        mask = dataset.labels(dataset.select_samples(scan)[0])[1].astype(bool)
-        wide = mask | np.roll(mask, 1, axis=0)
-        levels = np.where(mask, 0.8, np.where(wide, 0.4, 0)).astype(np.float32)
-        path = out / scan / "stomach_probability.nii.gz"
-        write_volume(Volume(levels, tiny.AFFINE), path)
-        record = json.loads((out / scan / "record.json").read_text())
-        record["files"][path.name] = file_sha256(path)
-        (out / scan / "record.json").write_text(json.dumps(record))
-    return out
+    """Two scans of `tiny`."""
+    return with_probability(tmp_path / "predictions", data, SCAN, OTHER)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +54,6 @@ def page(tab, server) -> Iterator[ViewPage]:
     )
 
 
-def wait_idle(page: ViewPage) -> None:
-    page.tab.until("!volseg.model.busy && volseg.edits.wanted === null", 30)
-    page.settle()
-
-
 def stomach(page: ViewPage) -> tuple[np.ndarray, list[int]]:
     """Its mask, active, and its slices."""
     page.press("2")
@@ -89,7 +69,7 @@ def test_the_gap_between_drawn_slices_is_filled_at_the_cursor_and_nowhere_else(p
         page.press("Delete")
     assert np.flatnonzero(page.mask(1).any(axis=(0, 1))).tolist() == [slices[0], slices[-1]]
     page.press("f")
-    wait_idle(page)
+    page.wait_idle()
 
     assert (page.mask(1) == mask).all(), "a box is the same on all slices"
     assert "Fill between" in page.text("#told")
@@ -104,38 +84,13 @@ def test_holes_are_filled_and_small_parts_removed(page) -> None:
     assert page.mask(1)[0, 0, 0]
     assert not page.mask(1)[x, y, z]
     page.press("j")
-    wait_idle(page)
+    page.wait_idle()
     assert page.mask(1)[x, y, z]
     page.press("k")
-    wait_idle(page)
+    page.wait_idle()
 
     assert not page.mask(1)[0, 0, 0]
     page.press("z", "ctrl", times=3)
-    assert (page.mask(1) == mask).all()
-
-
-def test_a_lower_threshold_takes_more_on_its_run_of_slices_until_it_is_cancelled(page) -> None:
-    mask, slices = stomach(page)
-    page.go_to(*np.argwhere(mask).mean(axis=0)[:2], slices[1])
-    page.press("g")
-    page.js(LOWER)
-    wait_idle(page)
-    first, last = page.js("[volseg.edits.preview.first, volseg.edits.preview.last]")
-    lower = page.mask(1)
-    inside = slice(first, last + 1)
-
-    assert lower[..., inside].sum() > mask[..., inside].sum()
-    assert (lower[..., :first] == mask[..., :first]).all()
-    assert (lower[..., last + 1 :] == mask[..., last + 1 :]).all()
-    page.press("Escape")
-    assert (page.mask(1) == mask).all()
-    page.press("g")
-    page.js(LOWER)
-    wait_idle(page)
-    page.js("document.getElementById('threshold').requestSubmit(); 0")
-    page.settle()
-    assert (page.mask(1) == lower).all()
-    page.press("z", "ctrl")
     assert (page.mask(1) == mask).all()
 
 

@@ -18,6 +18,7 @@ from volseg.viewer.saving import SaveRequest, change_of_mask, restore_scan, save
 from volseg.viewer.scan import ViewedScan
 
 SCAN = "case1_day0"
+WRITTEN = {"correction.json", *(f"{name}.nii.gz" for name in tiny.CLASSES)}
 
 
 @pytest.fixture
@@ -152,6 +153,7 @@ def test_work_that_lies_aside_counts_until_it_is_saved(folder) -> None:
     assert aside.unsaved_mask("stomach")[0, 0, 0]
     assert not aside.mask("stomach")[0, 0, 0]
     assert aside.bases == scan.bases
+    assert aside.changed_since_unsaved == ()
     assert read_correction(folder / SCAN) is None
 
     save(folder)
@@ -159,7 +161,58 @@ def test_work_that_lies_aside_counts_until_it_is_saved(folder) -> None:
     assert not (folder / SCAN / ".unsaved").exists()
 
 
-def test_work_aside_that_is_older_than_what_was_saved_or_of_another_prediction_does_not_count(folder) -> None:
+def test_what_others_put_beside_the_corrected_masks_stays_there(folder) -> None:
+    save(folder, stomach=changed(opened(folder), (0, 0, 0)))
+    corrected = folder / SCAN / "corrected"
+    (corrected / "notes.txt").write_text("see slice 4")
+    (corrected / "rectum.nii.gz").write_bytes(b"of another tool")
+    (corrected / "pictures/inner").mkdir(parents=True)
+    (corrected / "pictures/inner/one.png").write_bytes(b"png")
+    (corrected / "pictures/link").symlink_to("inner/one.png")
+    others = {name: data for name, data in content(corrected).items() if name not in WRITTEN}
+    assert len(others) == 4
+
+    for _ in range(2):
+        save(folder, stomach=changed(opened(folder), (1, 0, 0)))
+
+    after = content(corrected)
+    assert {name: data for name, data in after.items() if name not in WRITTEN} == others
+    assert (corrected / "pictures/link").is_symlink()
+    assert after.keys() == {*others, *WRITTEN}
+    assert read_correction(folder / SCAN).classes["stomach"].added_voxels == 1
+
+
+def test_where_a_drive_has_no_hard_links_the_files_of_others_are_copied(folder, monkeypatch) -> None:
+    save(folder)
+    (folder / SCAN / "corrected/notes.txt").write_text("see slice 4")
+
+    def no_link(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_link)
+    save(folder)
+
+    assert (folder / SCAN / "corrected/notes.txt").read_text() == "see slice 4"
+
+
+@pytest.mark.parametrize("place", ["corrected", "unsaved"])
+def test_work_aside_that_no_page_offers_is_kept_under_another_name(folder, place, caplog) -> None:
+    """A second volseg saved after it, or its correction.json is damaged."""
+    scan = opened(folder)
+    for number in (1, 2):
+        save(folder, "unsaved", stomach=changed(scan, (0, 0, 0)))
+        before = content(folder / SCAN / ".unsaved")
+        (folder / SCAN / ".unsaved/correction.json").write_text("{")
+        assert opened(folder).unsaved is None
+
+        save(folder, place)
+
+        kept = folder / SCAN / f"unsaved-{number}"
+        assert content(kept) == {**before, "correction.json": b"{"}
+        assert str(kept) in caplog.text
+
+
+def test_work_aside_is_offered_unless_it_is_older_than_what_was_saved(folder) -> None:
     scan = opened(folder)
     save(folder, "unsaved", stomach=changed(scan, (0, 0, 0)))
     kept = folder / "kept"
@@ -174,7 +227,8 @@ def test_work_aside_that_is_older_than_what_was_saved_or_of_another_prediction_d
     assert opened(folder).unsaved
     volume = volume_files.read(folder / SCAN / "stomach.nii.gz")
     volume_files.write_volume(volume.with_voxels(volume.voxels ^ 1), folder / SCAN / "stomach.nii.gz")
-    assert opened(folder).unsaved is None
+    assert opened(folder).unsaved
+    assert opened(folder).changed_since_unsaved == ("stomach",)
 
 
 KILLED = """

@@ -22,11 +22,12 @@ from volseg.arguments.values import (
     parse_shard,
     run_folder,
 )
-from volseg.arguments.view import ViewArguments
+from volseg.arguments.view import LONGEST_REVIEWER, ViewArguments
 
 __all__ = [
-    "DATA", "MAX_MEMORY", "MAX_TIME", "PREDICTIONS", "RUNS", "SPLITS", "AutoArguments", "CompareArguments",
-    "ContoursArguments", "DeviceName", "ExportArguments", "Fold", "InferArguments", "MaskOptions",
-    "NetworkName", "NodeArguments", "PlanArguments", "PrepareArguments", "Shard", "TrainArguments",
-    "ViewArguments", "parse_device", "parse_duration", "parse_memory", "parse_shard", "run_folder",
+    "DATA", "LONGEST_REVIEWER", "MAX_MEMORY", "MAX_TIME", "PREDICTIONS", "RUNS", "SPLITS", "AutoArguments",
+    "CompareArguments", "ContoursArguments", "DeviceName", "ExportArguments", "Fold", "InferArguments",
+    "MaskOptions", "NetworkName", "NodeArguments", "PlanArguments", "PrepareArguments", "Shard",
+    "TrainArguments", "ViewArguments", "parse_device", "parse_duration", "parse_memory", "parse_shard",
+    "run_folder",
 ]  # fmt: skip

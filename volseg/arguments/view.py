@@ -9,6 +9,8 @@ from cyclopts import Parameter
 from volseg.arguments.values import PREDICTIONS
 from volseg.errors import UserError
 
+LONGEST_REVIEWER = 200  # signs
+
 
 def _check_port(_type: object, port: int) -> None:
     """Refuse a number that can't be a port.
@@ -18,6 +20,16 @@ def _check_port(_type: object, port: int) -> None:
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port: {port} is no port; expected 0 (any that is free) to 65535")
+
+
+def _check_reviewer(_type: object, reviewer: str) -> None:
+    """Refuse a text that is no name.
+
+    Raises:
+        UserError: too long.
+    """
+    if len(reviewer) > LONGEST_REVIEWER:
+        raise UserError(f"--reviewer: has {len(reviewer)} signs; expected {LONGEST_REVIEWER} at most")
 
 
 @Parameter(name="*")
@@ -35,5 +47,5 @@ class ViewArguments:
     """The port on this machine; 0 takes any that is free."""
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True
     """Open the browser; without it, the address is only printed."""
-    reviewer: str = ""
+    reviewer: Annotated[str, Parameter(validator=_check_reviewer)] = ""
     """Who corrects, for correction.json."""

@@ -17,6 +17,8 @@ from volseg.inference.prediction_folder import Prediction
 from volseg.inference.scan_sources import source_from_files
 
 DICOM = "dicom:"
+AIR, METAL = -700.0, 3100.0  # HU: an image between these, with much of the first, is a CT
+SOFT_TISSUE = (-160.0, 240.0)  # HU: the usual window of the abdomen
 STEP = 3  # the grey levels are computed from every third row and column, which is enough
 
 
@@ -27,6 +29,15 @@ class ImageSource:
     prediction: Prediction
     dataset: Dataset | None
     sample: Sample | None
+
+    @property
+    def stamp(self) -> tuple[object, ...]:
+        """What changes with the image: of which masks it is, its files, and when they were written."""
+        files = [Path(path) for path in self.prediction.source]
+        if self.dataset and self.sample:
+            files = [self.dataset.grid_file(self.sample)]
+        written = [(str(path), *_size_and_time(path)) for path in files]
+        return (self.prediction.scan, self.prediction.key, self.prediction.image_hash, *written)
 
     def read(self, grid: Volume) -> Volume:
         """The first channel, its axes turned to those of a scan's grid.
@@ -73,14 +84,34 @@ def storable_grey(voxels: Array) -> npt.NDArray[np.int16] | npt.NDArray[np.float
     if voxels.dtype.kind in "biu" and voxels.min() >= -(2**15) and voxels.max() < 2**15:
         return voxels.astype(np.int16, copy=False)
     grey = voxels.astype(np.float32)
-    if not np.isfinite(grey).all():
-        np.nan_to_num(grey, copy=False, nan=float(np.nanmin(grey[np.isfinite(grey)], initial=0.0)))
+    finite = np.isfinite(grey)
+    if not finite.all():
+        least, most = grey.min(where=finite, initial=np.inf), grey.max(where=finite, initial=-np.inf)
+        low, high = (float(least), float(most)) if finite.any() else (0.0, 0.0)
+        np.nan_to_num(grey, copy=False, nan=low, neginf=low, posinf=high)
     return grey
 
 
 def grey_window(voxels: Array) -> tuple[float, float]:
-    """The values that are shown black and white at first."""
-    low, high = Percentiles().levels(voxels[::STEP, ::STEP])
+    """The values that are shown black and white at first: soft tissue of CT, else nearly all of the body."""
+    some = voxels[::STEP, ::STEP]
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return 0.0, 1.0
+    if some.min() < AIR:
+        low, high = np.percentile(some, (1, 99))
+        if low < AIR and SOFT_TISSUE[0] < high < METAL:
+            return SOFT_TISSUE
+    low, high = Percentiles().levels(some)
     if low >= high:  # an image of one grey value on a blank
-        low, high = float(voxels.min()), float(voxels.max())
+        finite = voxels[np.isfinite(voxels)]
+        low, high = float(finite.min()), float(finite.max())
     return (low, high) if low < high else (low, low + 1)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        told = path.stat()
+    except OSError:
+        return 0, 0
+    return told.st_size, told.st_mtime_ns

@@ -1,5 +1,7 @@
 """What the page saves: `corrected/`, and the work that lies aside until it is saved."""
 
+import itertools
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,14 +12,23 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from volseg.arguments import LONGEST_REVIEWER
 from volseg.data import volume_files
 from volseg.data.mask_files import Mask
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.inference.correction_file import CORRECTED, UNSAVED, ClassCorrection, Correction, write_correction
+from volseg.errors import OutputError
+from volseg.inference.correction_file import (
+    CORRECTED,
+    CORRECTION,
+    UNSAVED,
+    ClassCorrection,
+    Correction,
+    write_correction,
+)
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.surface import APL
-from volseg.system.files import PREFIX, atomic_folder, file_sha256, restore_folder
+from volseg.system.files import PREFIX, atomic_folder, file_sha256, readable_write_errors, restore_folder
 from volseg.viewer.refusal import RefusedError
 from volseg.viewer.scan import ViewedScan
 from volseg.viewer.work_list import work_ranges
@@ -25,6 +36,7 @@ from volseg.viewer.work_list import work_ranges
 Place = Literal["corrected", "unsaved"]
 FOLDERS: dict[Place, str] = {"corrected": CORRECTED, "unsaved": UNSAVED}
 STALE = "{}: its masks were changed meanwhile by another program or tab; reload the page to see them"
+log = logging.getLogger(__name__)
 
 
 class SaveRequest(BaseModel):
@@ -40,7 +52,7 @@ class SaveRequest(BaseModel):
     base: dict[str, str]
     seconds: Annotated[float, Field(ge=0, le=1e8)] = 0.0
     looked_at: Annotated[tuple[tuple[int, int], ...], Field(max_length=10_000)] = ()
-    reviewer: Annotated[str, Field(max_length=200)] = ""
+    reviewer: Annotated[str, Field(max_length=LONGEST_REVIEWER)] = ""
 
 
 class Change(BaseModel):
@@ -76,7 +88,7 @@ def save_masks(
         RefusedError: masks that have changed since the page loaded them, or bytes that are no mask.
         OutputError: the folder can't be written.
     """
-    if request.base != scan.bases:
+    if request.base.keys() != scan.bases.keys() or (place == "corrected" and request.base != scan.bases):
         raise RefusedError(409, STALE.format(scan.name))
     classes: dict[str, ClassCorrection] = {}
     with atomic_folder(scan.folder / FOLDERS[place]) as folder:
@@ -86,7 +98,9 @@ def save_masks(
                 voxels = scan.grid.from_bitmap(bitmap(number))
             except ValueError as error:
                 raise RefusedError(400, f"{scan.name} {name}: {error}") from error
-            classes[name] = _write_class(scan, name, scan.grid.to_native(voxels) != 0, folder)
+            one = _write_class(scan, name, scan.grid.to_native(voxels) != 0, folder)
+            aside = {"base": request.base[name]} if place == "unsaved" else {}
+            classes[name] = one.model_copy(update=aside)
         correction = Correction(
             scan=scan.name,
             classes=classes,
@@ -97,9 +111,13 @@ def save_masks(
             saved=datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
         )
         write_correction(correction, folder)
+        if scan.unsaved is None:  # what no page offers is not thrown away
+            keep_unsaved(scan.folder)
+        if place == "corrected":
+            _carry_over(scan.folder / CORRECTED, folder)
     if place == "corrected":
         discard_unsaved(scan.folder)
-    base = {name: one.file for name, one in classes.items()} if place == "corrected" else scan.bases
+    base = {name: one.file for name, one in classes.items()} if place == "corrected" else request.base
     return Saved(base=base, saved=correction.saved, classes={n: _change(one) for n, one in classes.items()})
 
 
@@ -110,6 +128,25 @@ def discard_unsaved(folder: Path) -> None:
         doomed = folder / f"{PREFIX}{os.getpid()}-{UNSAVED}"
         aside.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def keep_unsaved(folder: Path) -> Path | None:
+    """Give work that lies aside, and that no page offers, a name that nobody replaces; where it lies then."""
+    aside = folder / UNSAVED
+    if not aside.exists():
+        return None
+    names = (folder / f"{UNSAVED[1:]}-{number}" for number in itertools.count(1))
+    kept = next(path for path in names if not path.exists())
+    with readable_write_errors(kept):
+        aside.rename(kept)
+    log.warning("%s: work that was never saved lies here now; the masks have been saved without it", kept)
+    return kept
+
+
+def saved_stamp(folder: Path) -> str:
+    """The SHA-256 of what is saved of a scan beside its masks; "" where nothing is."""
+    path = folder / CORRECTED / CORRECTION
+    return file_sha256(path) if path.is_file() else ""
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -186,6 +223,28 @@ def _change(one: ClassCorrection) -> Change:
         added_path_mm=one.added_path_mm,
         slices=len(one.slices),
     )
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Take into the new folder whatever else people have put into the old one."""
+    for path in sorted(old.iterdir()) if old.is_dir() else ():
+        if (new / path.name).exists():
+            continue
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, new / path.name, symlinks=True, copy_function=_link_or_copy)
+            else:
+                _link_or_copy(path, new / path.name)
+        except OSError as error:
+            raise OutputError(f"{path}: can't be kept beside the masks ({error}); move it away") from error
+
+
+def _link_or_copy(old: str | Path, new: str | Path) -> None:
+    """Give a file a second name, so that a program that has it open goes on; a copy where drives can't."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(old, new, follow_symlinks=False)
 
 
 def _take_permissions(folder: Path, like: Path) -> None:

@@ -88,13 +88,20 @@ class ViewedScan:
 
     @cached_property
     def unsaved(self) -> Correction | None:
-        """The work that lies aside, where it is newer than what was saved and of the same prediction."""
+        """The work that lies aside, where it can be read and is newer than what was saved."""
         path = self.folder / UNSAVED / CORRECTION
-        if not path.is_file():
+        try:
+            unsaved = read_json(path, Correction) if path.is_file() else None
+        except UserError:
             return None
-        unsaved, saved = read_json(path, Correction), self.prediction.correction
-        is_older = bool(saved and _time(saved) >= _time(unsaved))
-        return None if is_older or unsaved.outdated(self.folder) else unsaved
+        saved = self.prediction.correction
+        return None if unsaved and saved and _time(saved) >= _time(unsaved) else unsaved
+
+    @property
+    def changed_since_unsaved(self) -> tuple[str, ...]:
+        """The classes whose masks are no longer those from which the work aside began, its `base`."""
+        begun = self.unsaved.classes if self.unsaved else {}
+        return tuple(name for name, one in begun.items() if self.bases.get(name) != one.base)
 
     @cached_property
     def readers(self) -> Mapping[str, Callable[[str], Mask | Bytes]]:

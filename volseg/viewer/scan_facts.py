@@ -47,15 +47,15 @@ def _row(scans: ScanList, prediction: Prediction) -> dict[str, Any]:
 
 
 def _organ(prediction: Prediction, correction: Correction | None, name: str) -> dict[str, Any]:
-    told = prediction.confidence.get(name, NOTHING)
+    told = prediction.confidence.get(name)
     change = correction.classes.get(name) if correction else None
     grown_ml = change.added_ml - change.removed_ml if change else 0.0
     return {
         "name": name,
         "title": title(name),
-        "confidence": told.dice,
-        "volume_ml": round(max(0.0, told.volume_ml + grown_ml), 3),
-        "flags": [flag.text for flag in told.flags],
+        "confidence": told.dice if told else None,
+        "volume_ml": round(max(0.0, told.volume_ml + grown_ml), 3) if told else None,
+        "flags": [flag.text for flag in told.flags] if told else [],
     }
 
 
@@ -78,7 +78,7 @@ def scan_facts(scans: ScanList, scan: ViewedScan, window: tuple[float, float] | 
         "looked_at": [list(ends) for ends in correction.looked_at] if correction else [],
         "seconds": correction.seconds if correction else 0.0,
         "saved": correction.saved if correction else "",
-        "unsaved": _unsaved_facts(unsaved) if unsaved else None,
+        "unsaved": _unsaved_facts(scan, unsaved) if unsaved else None,
         "earlier_scan": scan.earlier.name if scan.earlier else "",
         "autosave_seconds": AUTOSAVE_SECONDS,
         "previous_scan": previous,
@@ -87,14 +87,14 @@ def scan_facts(scans: ScanList, scan: ViewedScan, window: tuple[float, float] | 
 
 
 def _class_facts(scans: ScanList, scan: ViewedScan, name: str) -> dict[str, Any]:
-    told = NOTHING
-    if name not in scan.prediction.edited_in_place:
-        told = scan.prediction.confidence.get(name, NOTHING)
-    correction = scan.prediction.correction
+    prediction, told = scan.prediction, NOTHING
+    if name not in prediction.edited_in_place:
+        told = prediction.confidence.get(name, NOTHING)
+    correction = prediction.correction
     return {
         "name": name,
         "title": title(name),
-        "colour": colour(scans, name),
+        "colour": colour(scans.colour_places(prediction)[name]),
         "base": scan.bases[name],
         "corrected": bool(correction and name in correction.changed_classes),
         "probability": scan.has_probability(name),
@@ -105,12 +105,14 @@ def _class_facts(scans: ScanList, scan: ViewedScan, name: str) -> dict[str, Any]
     }
 
 
-def _unsaved_facts(unsaved: Correction) -> dict[str, Any]:
+def _unsaved_facts(scan: ViewedScan, unsaved: Correction) -> dict[str, Any]:
+    """What lies aside; `outdated` are the classes whose masks were changed since by another program."""
     return {
         "saved": unsaved.saved,
         "seconds": unsaved.seconds,
         "looked_at": [list(ends) for ends in unsaved.looked_at],
         "changed": list(unsaved.changed_classes),
+        "outdated": list(scan.changed_since_unsaved),
     }
 
 
@@ -119,7 +121,7 @@ def title(name: str) -> str:
     return name.replace("_", " ")
 
 
-def colour(scans: ScanList, name: str) -> str:
-    """The colour of a class, as the report and the overlay have it."""
-    red, green, blue = COLOURS[scans.classes.index(name) % len(COLOURS)]
+def colour(place: int) -> str:
+    """The colour of a class by its place, as the report and the overlay have it."""
+    red, green, blue = COLOURS[place % len(COLOURS)]
     return f"#{red:02x}{green:02x}{blue:02x}"

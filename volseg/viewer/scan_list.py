@@ -63,6 +63,11 @@ class ScanList:
         own = self.dataset.classes if self.dataset else ()
         return tuple(dict.fromkeys((*own, *(name for one in self.all_scans for name in one.classes))))
 
+    def colour_places(self, prediction: Prediction) -> dict[str, int]:
+        """The places of a scan's classes, also of those that it had not when the viewer was started."""
+        known = dict.fromkeys((*self.classes, *prediction.classes))
+        return {name: place for place, name in enumerate(known)}
+
     def prediction(self, name: str) -> Prediction:
         """A scan's prediction as its record says now.
 
@@ -90,9 +95,10 @@ class ScanList:
 
     def neighbours(self, name: str) -> tuple[str, str]:
         """The scans before and after this one; "" where there is none."""
-        place = self.done.index(name)
-        after = self.done[place + 1 : place + 2]
-        return (self.done[place - 1] if place else "", after[0] if after else "")
+        shown = [one for one in self.names if one in self.done or one == name]  # done by now, if it failed
+        place = shown.index(name)
+        after = shown[place + 1 : place + 2]
+        return (shown[place - 1] if place else "", after[0] if after else "")
 
     def day(self, prediction: Prediction) -> int | None:
         """The day of a scan, where the dataset or its name tells it."""

@@ -21,6 +21,7 @@ from volseg.viewer.mask_edits import read_edit
 from volseg.viewer.pictures import slice_png
 from volseg.viewer.refusal import RefusedError
 from volseg.viewer.saving import (
+    STALE,
     Place,
     Saved,
     SaveRequest,
@@ -28,6 +29,7 @@ from volseg.viewer.saving import (
     is_unfinished,
     restore_scan,
     save_masks,
+    saved_stamp,
 )
 from volseg.viewer.scan import ViewedScan
 from volseg.viewer.scan_list import ScanList
@@ -65,7 +67,8 @@ class Session:
     reviewer: str = ""
     single: bool = False
     writers: Writers = field(default_factory=Writers)
-    _image: tuple[str, GreyImage] | None = None
+    _image: tuple[object, GreyImage] | None = None
+    _stamps: dict[str, str] = field(default_factory=dict)  # of what was saved, as each tab knows it
     _saving: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,7 +104,8 @@ class Session:
         correction = scan.prediction.correction
         return {
             **scan_facts.scan_facts(self.scans, scan, window),
-            "reviewer": self.reviewer or (correction.reviewer if correction else ""),
+            "reviewer": self.reviewer,
+            "earlier_reviewer": correction.reviewer if correction else "",
             "read_only": bool(reason),
             "read_only_reason": reason,
         }
@@ -130,9 +134,9 @@ class Session:
         grey = self._grey(scan)
         window = (0.0, 1.0) if isinstance(grey, str) else grey.window
         shown = {
-            self.scans.classes.index(one): _slice(scan, scan.mask(one), index)
-            for one in scan.classes
-            if masks
+            place: _slice(scan, scan.mask(one), index)
+            for one, place in self.scans.colour_places(scan.prediction).items()
+            if masks and one in scan.classes
         }
         image: Array = (
             np.zeros(scan.grid.shape[:2], np.float32)
@@ -147,6 +151,7 @@ class Session:
         scan = self.scan_to_write(name)
         key = self.writers.enter(name, scan.folder)
         restore_scan(scan.folder)
+        self._stamps[key] = saved_stamp(scan.folder)
         return key
 
     def renew(self, name: str, key: str) -> None:
@@ -169,7 +174,11 @@ class Session:
         with self._saving:
             scan = self.scan_to_write(name)
             self.writers.renew(name, scan.folder, request.writer)
-            return save_masks(scan, request, bitmap, place, reviewer=self.reviewer)
+            if place == "corrected" and self._stamps.get(request.writer) != saved_stamp(scan.folder):
+                raise RefusedError(409, STALE.format(name))
+            saved = save_masks(scan, request, bitmap, place, reviewer=self.reviewer)
+            self._stamps[request.writer] = saved_stamp(scan.folder)
+            return saved
 
     def discard(self, name: str, key: str) -> None:
         """Throw away what lies aside."""
@@ -206,16 +215,17 @@ class Session:
             return self._read_grey(scan)
 
     def _read_grey(self, scan: ViewedScan) -> GreyImage | str:
-        kept = self._image
-        if kept and kept[0] == scan.name:
+        source, kept = scan.image_source, self._image
+        stamp = source.stamp
+        if kept and kept[0] == stamp:
             return kept[1]
         try:
-            voxels = scan.image_source.read(scan.geometry).voxels
+            voxels = source.read(scan.geometry).voxels
         except UserError as error:
             return str(error)
         image = GreyImage(storable_grey(voxels), grey_window(voxels))
         if image.voxels.nbytes <= KEPT:
-            self._image = scan.name, image
+            self._image = stamp, image
         return image
 
 

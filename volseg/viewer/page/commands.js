@@ -61,8 +61,14 @@ export function makeCommands({ model, planes, overlay, edits, session, pointer, 
     tell(`${sliceText(model, item.first, item.last)} ${accepted ? "accepted" : "to check again"}: ${model.lookedCount} of ${model.facts.work.length} looked at.`);
     if (accepted && model.lookedCount < model.facts.work.length) nextItem(1);
   };
-  const undone = (step, word) => {
-    if (step) { model.show(step); tell(`${word}: ${step.text}, ${model.classes[step.number].title}.`); } else tell(`Nothing to ${word.toLowerCase()}.`);
+  const mayEdit = () => {
+    if (!model.canEdit) tell(`${model.whyNot}.`);
+    return model.canEdit;
+  };
+  const turnOver = (word, done) => {
+    if (!mayEdit()) return;
+    const step = model.history[word]();
+    if (step) { model.show(step); tell(`${done}: ${step.text}, ${model.classes[step.number].title}.`); } else tell(`Nothing to ${word}.`);
   };
   const size = (direction) => { model.diameter = nextSize(model.diameter, direction); model.changed("tool"); };
   const zoom = (factor) => { planes.zoomBy(factor, overlay.pointer?.place ?? model.cursor.map((at) => at + 0.5)); model.changed("view"); };
@@ -72,7 +78,12 @@ export function makeCommands({ model, planes, overlay, edits, session, pointer, 
     look: () => model.use("look"), brush: paintingOr("brush"), erase: () => paintingOr(model.tool === "erase" ? "brush" : "erase")(),
     ball: () => { model.ball = !model.ball; model.changed("tool"); tell(model.ball ? "Brush: a ball, through slices." : "Brush: a disc, in the plane."); },
     size, larger: () => size(1), smaller: () => size(-1), zoomIn: () => zoom(1.25), zoomOut: () => zoom(0.8),
-    dab: () => { if (model.isPainting) pointer.dab(); else tell("Take the brush first: b."); },
+    startDrawing: () => { if (mayEdit()) edits.keepShown(); return model.canEdit; },
+    dab: () => {
+      if (edits.preview) edits.apply();
+      else if (model.isPainting) pointer.dab();
+      else tell("Take the brush first: b.");
+    },
     masks: show("masks", "Masks"), outlines: () => { model.toggle("fill"); tell(model.shown.fill ? "Masks filled." : "Outlines only."); },
     truth: layer("truth", "Truth"), earlier: layer("earlier", "Earlier day"), predicted: layer("predicted", "Prediction"),
     resetView: () => { planes.resetZoom(); model.changed("view"); },
@@ -88,9 +99,9 @@ export function makeCommands({ model, planes, overlay, edits, session, pointer, 
     fillBetween: () => edits.fillBetween(), fillHoles: () => edits.fillHoles(), keepLargest: () => edits.keepLargest(),
     removeSmall: () => edits.removeSmall(page.smallest()), clearSlice: () => edits.clearSlice(), threshold: () => page.openThreshold(),
     cleanup: () => page.toggleCleanup(),
-    undo: () => { if (edits.preview) edits.cancel(); else undone(model.history.undo(), "Undone"); },
-    redo: () => undone(model.history.redo(), "Redone"),
-    save: () => { edits.apply(); return session.save(); },
+    undo: () => { if (edits.preview) edits.cancel(); else turnOver("undo", "Undone"); },
+    redo: () => { edits.cancel(); turnOver("redo", "Redone"); },
+    save: async () => { await edits.apply(); return session.save(); },
     previousScan: () => page.openScan(model.facts.previous_scan), nextScan: () => page.openScan(model.facts.next_scan),
     help: () => page.openKeys(), escape: () => page.escape(),
   };

@@ -6,21 +6,20 @@ const REACH = 2; // slices on either side that a threshold takes at first
 
 export class Edits {
   constructor(model, { tell }) {
-    Object.assign(this, { model, tell, preview: null, wanted: null });
+    Object.assign(this, { model, tell });
   }
 
-  get #text() { return this.model.classes[this.model.active].title; }
+  get preview() { return this.model.preview; }
 
   /** Ask for an operation on the active class; `text` is what it is called when it is undone. */
   async run(operation, settings, text) {
     const { model } = this;
-    if (!this.#mayEdit()) return;
-    this.apply();
     const number = model.active;
-    model.busy = `${text} …`;
-    model.changed("save");
+    await this.apply();
+    if (!this.#mayEdit()) return;
+    this.#busy(text);
     try {
-      const runs = await this.#compute(number, operation, settings, model.masks.voxels[number]);
+      const runs = await this.#compute(number, operation, settings, model.masks.voxels[number].slice());
       model.masks.flip(number, runs);
       model.record(number, runs, text);
       const ml = (runLength(runs) * model.facts.spacing_mm.reduce((a, b) => a * b)) / 1000;
@@ -28,11 +27,16 @@ export class Edits {
     } catch (error) {
       this.tell(`${text}: ${error.message}`, true);
     } finally {
-      model.busy = "";
-      model.changed("save", "tool", "masks");
+      this.#busy("");
     }
   }
 
+  #busy(text) {
+    this.model.busy = text;
+    this.model.changed("save", "tool", "masks");
+  }
+
+  /** The runs by which an operation changes voxels, which nobody else may change meanwhile. */
   async #compute(number, operation, settings, voxels) {
     const { model } = this;
     const edited = await server.edit(model.facts.name, operation, { class: model.classes[number].name, ...settings }, voxels);
@@ -47,11 +51,12 @@ export class Edits {
   /** Fill the gap at the current slice, between the slices drawn on either side of it. */
   async fillBetween() {
     const { model } = this;
-    const { axis, slice } = model;
-    const filled = model.masks.filledSlices(model.active, axis);
+    const { axis, slice, active } = model;
+    await this.apply();
+    const filled = model.masks.filledSlices(active, axis);
     const gaps = [-1, 1].map((side) => gapFrom(filled, slice, side)).filter(Boolean).sort((a, b) => a[1] - a[0] - (b[1] - b[0]));
     if (!gaps.length) {
-      this.tell(`Fill between: no gap in ${this.#text} at this slice; draw on both sides of the gap, then stay in it or beside it.`);
+      this.tell(`Fill between: no gap in ${model.classes[active].title} at this slice; draw on both sides of the gap, then stay in it or beside it.`);
       return;
     }
     const [first, last] = gaps[0];
@@ -65,18 +70,19 @@ export class Edits {
   keepLargest() { return this.run("keep-largest", {}, "Keep the largest part"); }
 
   /** Empty the active class on the current slice. */
-  clearSlice() {
+  async clearSlice() {
     const { model } = this;
+    const { axis, slice, active } = model;
+    await this.apply();
     if (!this.#mayEdit()) return;
-    this.apply();
-    const before = model.masks.voxels[model.active];
+    const before = model.masks.voxels[active];
     const after = before.slice();
-    const [stride, size] = [model.masks.strides[model.axis], model.shape[model.axis]];
-    for (let i = 0; i < after.length; i += 1) if (Math.floor(i / stride) % size === model.slice) after[i] = 0;
+    const [stride, size] = [model.masks.strides[axis], model.shape[axis]];
+    for (let i = 0; i < after.length; i += 1) if (Math.floor(i / stride) % size === slice) after[i] = 0;
     const runs = differenceRuns(before, after);
-    model.masks.flip(model.active, runs);
-    model.record(model.active, runs, "Clear slice");
-    this.tell(`Cleared ${this.#text} on slice ${model.number()}.`);
+    model.masks.flip(active, runs);
+    model.record(active, runs, "Clear slice");
+    this.tell(`Cleared ${model.classes[active].title} on slice ${model.number(slice)}.`);
   }
 
   /** Begin to set the threshold of a run of slices: that of the work item, else a few around. */
@@ -91,54 +97,69 @@ export class Edits {
     const item = model.facts.work[model.item];
     const within = item && item.first <= model.slice && model.slice <= item.last;
     const [first, last] = within ? [item.first, item.last] : [Math.max(0, model.slice - REACH), Math.min(model.shape[model.axis] - 1, model.slice + REACH)];
-    this.preview = { number: model.active, before: model.masks.voxels[model.active].slice(), runs: new Uint32Array(), first, last, threshold: 0.5 };
-    return this.preview;
+    const asked = { first, last, threshold: 0.5 };
+    model.preview = { number: model.active, before: model.masks.voxels[model.active].slice(), runs: new Uint32Array(), asked, shown: null, pending: null };
+    return asked;
   }
 
-  /** Show what a threshold gives; only the last one that was wanted counts. */
-  async previewThreshold(settings) {
-    const { preview, model } = this;
+  /** Show what a threshold gives; the last one that was asked for is shown in the end. */
+  previewThreshold(asked) {
+    const { preview } = this;
     if (!preview) return;
-    Object.assign(preview, settings);
-    const waiting = this.wanted !== null;
-    this.wanted = { threshold: preview.threshold, first: preview.first, last: preview.last };
-    if (waiting) return;
+    preview.asked = asked;
+    preview.pending ??= this.#showAsked(preview);
+  }
+
+  /** Until it is over, nobody may edit: the answers are about the mask as it was before. */
+  async #showAsked(preview) {
+    this.#busy("Threshold");
     try {
-      while (this.wanted && this.preview === preview) {
-        const asked = this.wanted;
+      while (this.preview === preview && preview.shown !== preview.asked) {
+        const { asked } = preview;
         const runs = await this.#compute(preview.number, "threshold", asked, preview.before);
-        if (this.preview !== preview) break;
-        this.#show(preview, runs);
-        if (this.wanted === asked) this.wanted = null;
+        if (this.preview === preview) this.#show(preview, runs, asked);
       }
     } catch (error) {
+      if (this.preview === preview) this.cancel();
       this.tell(`Threshold: ${error.message}`, true);
     }
-    this.wanted = null;
-    model.changed("masks");
+    preview.pending = null;
+    if (this.preview === preview) this.#busy("");
   }
 
-  #show(preview, runs) {
+  #show(preview, runs, asked) {
     this.model.masks.flip(preview.number, preview.runs);
     this.model.masks.flip(preview.number, runs);
-    preview.runs = runs;
+    Object.assign(preview, { runs, shown: asked });
     this.model.changed("masks");
   }
 
-  /** Keep what is previewed, as one step. */
-  apply() {
+  /** Keep what is previewed, as one step, once all that was asked for is shown. */
+  async apply() {
+    if (this.preview?.pending) await this.preview.pending;
+    this.keepShown();
+  }
+
+  /** Keep what is previewed now, as one step. */
+  keepShown() {
     const { preview, model } = this;
-    this.preview = null;
     if (!preview) return;
-    model.record(preview.number, preview.runs, `Threshold ${preview.threshold.toFixed(2)}, ${sliceText(model, preview.first, preview.last)}`);
+    model.preview = null;
+    if (preview.shown) {
+      const { threshold, first, last } = preview.shown;
+      model.record(preview.number, preview.runs, `Threshold ${threshold.toFixed(2)}, ${sliceText(model, first, last)}`);
+    }
     model.changed("threshold");
   }
 
-  /** Drop what is previewed. */
+  /** Drop what is previewed, and what is still to come. */
   cancel() {
-    if (this.preview) this.#show(this.preview, new Uint32Array());
-    this.preview = null;
-    this.model.changed("threshold");
+    const { preview, model } = this;
+    if (!preview) return;
+    this.#show(preview, new Uint32Array(), null);
+    model.preview = null;
+    this.#busy("");
+    model.changed("threshold");
   }
 }
 

@@ -1,12 +1,14 @@
 /** Keys to commands. NiiVue's own keys are off: it gets no events. */
 import { keyTable } from "./commands.js";
 
+const REPEATED = new Set(["next", "previousItem", "zoomIn", "zoomOut", "larger", "smaller", "undo", "redo"]); // by a key that is held
 const ARROWS = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 
 export function listenToKeys({ model, planes, pointer, commands }) {
   const table = keyTable();
   window.addEventListener("keydown", (event) => {
     if (document.querySelector("dialog[open]") || pointer.drag) return;
+    if (event.repeat && event.key === "Enter") { event.preventDefault(); return; } // a button would be pressed again and again
     const field = event.target.closest?.("input[type=number], select");
     if (field && event.key !== "Escape" && !event.ctrlKey && !event.metaKey) return;
     if (event.target.closest?.("input[type=range], [role=slider]") && /^(Arrow|Page|Home|End)/.test(event.key)) return;
@@ -57,7 +59,7 @@ export function listenToKeys({ model, planes, pointer, commands }) {
     const parts = [(event.ctrlKey || event.metaKey) && !graph && "ctrl", event.shiftKey && letter && "shift", event.key.toLowerCase()];
     if (event.altKey && !graph) return false;
     const command = table[parts.filter(Boolean).join("+")];
-    if (command) commands[command]();
+    if (command && (!event.repeat || REPEATED.has(command))) commands[command]();
     return Boolean(command);
   }
 }

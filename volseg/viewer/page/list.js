@@ -21,7 +21,7 @@ function confidence(value) {
 
 function organs(scan) {
   const list = scan.organs.map((one) => {
-    const told = [`${one.volume_ml.toFixed(0)} ml`, one.confidence === null ? "" : one.confidence.toFixed(2)].filter(Boolean).join(" · ");
+    const told = [one.volume_ml === null ? "" : `${one.volume_ml.toFixed(0)} ml`, one.confidence === null ? "" : one.confidence.toFixed(2)].filter(Boolean).join(" · ");
     return element("li", {}, one.title, " ", element("small", {}, told), ...one.flags.map((flag) => element("p", { class: "flag" }, flag)));
   });
   return element("td", {}, element("ul", {}, ...list));

@@ -21,7 +21,8 @@ export class Model {
     this.savedLooked = this.#lookedKey();
     this.savedMark = this.history.mark;
     this.readOnly = "loading";
-    this.busy = "";
+    this.busy = ""; // what is being computed; until it is there, nothing else may be edited
+    this.preview = null; // a threshold that is shown in a mask, and not kept yet
     this.listeners = [];
     this.due = null;
   }
@@ -53,7 +54,8 @@ export class Model {
   /** Why nothing can be edited now; "" if it can. */
   get whyNot() {
     if (this.readOnly === "loading") return "Still loading";
-    return this.readOnly ? `Read-only: ${this.readOnly}` : this.busy;
+    if (this.readOnly) return `Read-only: ${this.readOnly}`;
+    return this.busy && `${this.busy} is being computed`;
   }
 
   get canEdit() { return !this.readOnly && !this.busy; }

@@ -6,7 +6,7 @@ const LEFT = 0, MIDDLE = 1, RIGHT = 2;
 const NOTCH = 40; // pixels of a wheel, or of a touchpad's fingers, that are one slice
 
 export class Pointer {
-  /** `actions` are those of the keys that the mouse has too: `size`, `window`. */
+  /** `actions` are what keys do too, `size` and `dragWindow`, and `startDrawing`, which says whether one may. */
   constructor(canvas, { model, planes, overlay, actions }) {
     Object.assign(this, { canvas, model, planes, overlay, actions, drag: null, scrolled: 0 });
     canvas.addEventListener("pointerdown", (event) => this.#press(event));
@@ -45,7 +45,7 @@ export class Pointer {
   #kindOf({ button, shiftKey, ctrlKey }) {
     if (button === RIGHT) return "window";
     if (button === MIDDLE || (button === LEFT && ctrlKey)) return "pan";
-    if (this.model.isPainting) return this.model.canEdit ? "draw" : "nothing";
+    if (this.model.isPainting) return this.actions.startDrawing() ? "draw" : "nothing";
     return shiftKey ? "pan" : "cursor";
   }
 
@@ -76,7 +76,7 @@ export class Pointer {
   /** Draw once where the cursor is, in the plane of the slices. */
   dab() {
     const { model } = this;
-    if (!model.canEdit) return;
+    if (!this.actions.startDrawing()) return;
     this.drag = { stroke: this.#stroke(model.axis, false) };
     this.drag.stroke.to(model.cursor.map((index) => index + 0.5));
     this.finish();

@@ -20,6 +20,7 @@ export class Session {
     }
     window.addEventListener("beforeunload", (event) => { if (model.unsaved) event.preventDefault(); });
     window.addEventListener("pagehide", () => this.leave());
+    window.addEventListener("pageshow", (event) => { if (event.persisted) this.#comeBack(); });
   }
 
   /** Become the one tab that writes; without luck the page is read-only and says why. */
@@ -39,15 +40,23 @@ export class Session {
     }
   }
 
+  /** The browser kept the page while another was shown: another tab may have written since. */
+  async #comeBack() {
+    if (this.model.facts.read_only) return;
+    this.#readOnly("asking for the right to write again");
+    await this.#retry();
+  }
+
   async #retry() {
     try {
       this.writer = await server.enter(this.scan);
-    } catch {
+    } catch (error) {
+      this.#readOnly(error.message);
       setTimeout(() => this.#retry(), RETRY_SECONDS * 1000);
       return;
     }
     const facts = await server.readFacts(this.scan).catch(() => null);
-    if (facts?.classes.every((one) => this.base[one.name] === one.base) && !(facts.unsaved && !this.model.unsaved)) {
+    if (facts?.classes.every((one) => this.base[one.name] === one.base) && facts.saved === this.saved && !(facts.unsaved && !this.model.unsaved)) {
       this.#readOnly("");
       this.warn("writer", "");
       this.tell("The scan is free now: you can edit it.");
@@ -132,7 +141,7 @@ export class Session {
   async saveAside() {
     const { model } = this;
     const { stamp } = model;
-    if (!this.writer || this.saving || stamp === this.aside || !(model.unsaved || this.asideAt)) return;
+    if (!this.writer || this.saving || model.preview || stamp === this.aside || !(model.unsaved || this.asideAt)) return;
     const release = await this.#turn();
     try {
       if (!model.unsaved) { // all of it was undone

@@ -47,7 +47,7 @@ export function stateOf(model, session) {
   if (model.readOnly === "loading") return ["loading", "Loading …"];
   if (model.readOnly) return ["readonly", `Read-only: ${model.readOnly}`];
   if (session.saving) return ["saving", "Saving …"];
-  if (model.busy) return ["saving", model.busy];
+  if (model.busy) return ["saving", `${model.busy} …`];
   if (model.unsaved) {
     const aside = session.aside === model.stamp && session.asideAt;
     return ["unsaved", aside ? `Unsaved, kept aside ${clock(session.asideAt)}` : "Unsaved changes"];

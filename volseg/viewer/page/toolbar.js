@@ -64,12 +64,12 @@ export class Toolbar {
   openThreshold() {
     if (this.edits.preview) { this.edits.cancel(); return; }
     this.closePanels();
-    const preview = this.edits.startThreshold();
-    if (!preview) return;
-    const numbers = [this.model.number(preview.first), this.model.number(preview.last)].sort((a, b) => a - b);
+    const asked = this.edits.startThreshold();
+    if (!asked) return;
+    const numbers = [this.model.number(asked.first), this.model.number(asked.last)].sort((a, b) => a - b);
     byId("threshold-first").value = numbers[0];
     byId("threshold-last").value = numbers[1];
-    byId("threshold-value").value = preview.threshold;
+    byId("threshold-value").value = asked.threshold;
     this.#show("threshold", true);
     byId("threshold-value").focus();
     this.#readThreshold();

@@ -112,7 +112,9 @@ function overlayReady(model) {
 
 async function offerUnsaved(model, session) {
   const { unsaved } = model.facts;
-  const answer = await ask("Unsaved work was found", `It was kept aside at ${clock(unsaved.saved)}, when this scan was left without saving.`, [["continue", "Continue with it"], ["discard", "Throw it away"], ["later", "Leave it for now"]]);
+  const others = model.facts.classes.filter((one) => unsaved.outdated?.includes(one.name)).map((one) => one.title);
+  const since = others.length ? ` Another program or person has changed masks since: ${others.join(", ")}. To continue replaces that.` : "";
+  const answer = await ask("Unsaved work was found", `It was kept aside at ${clock(unsaved.saved)}, when this scan was left without saving.${since}`, [["continue", "Continue with it"], ["discard", "Throw it away"], ["later", "Leave it for now"]]);
   try {
     if (answer === "discard") await session.discardAside();
     if (answer === "later") { session.leave(); model.readOnly = "unsaved work lies aside; reload to continue with it or to throw it away"; }
