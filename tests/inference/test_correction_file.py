@@ -109,6 +109,7 @@ def test_the_problems_of_all_scans_are_told_at_once(data: Path, scan: Path) -> N
 
     assert "case1_day0/corrected: masks without correction.json, so `volseg view` did not" in str(told.value)
     assert "is the correction of case9_day9; expected one of case1_day1" in str(told.value)
+    assert len(load_predictions(scan.parent, check_corrections=False)) == 2
 
 
 def test_unsaved_work_is_read_by_nobody(scan: Path) -> None:

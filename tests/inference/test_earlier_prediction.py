@@ -11,8 +11,9 @@ from volseg.data import volume_files
 from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.errors import OutputError
+from volseg.errors import OutputError, UserError
 from volseg.inference.earlier_prediction import EarlierPrediction
+from volseg.system.locks import folder_lock
 
 SCAN = "case1_day0"
 WRITTEN = (*(f"{name}.nii.gz" for name in CLASSES), "rle.csv")
@@ -227,6 +228,21 @@ def test_what_is_kept_for_its_corrections_says_what_force_would_do(data: Path, t
         f"{folder}: kept: large_bowel.nii.gz was corrected by hand, masks corrected in `volseg view` lie in "
         "corrected/; corrected/stomach.nii.gz is missing; --force replaces it and removes corrected/"
     )
+
+
+def test_what_a_page_has_is_not_removed(folder: Path) -> None:
+    predicted.correct(folder)
+    earlier = found(folder)
+    with folder_lock(folder):
+        before = sorted(folder.rglob("*"))
+        for remove in (earlier.remove, earlier.remove_corrections):
+            with pytest.raises(UserError, match="open in `volseg view`"):
+                remove()
+        assert not earlier.remove_unless_open()
+        assert sorted(folder.rglob("*")) == before
+
+    assert earlier.remove_unless_open()
+    assert not [*folder.iterdir()]
 
 
 def test_with_the_prediction_its_corrections_are_removed_and_told(folder: Path) -> None:

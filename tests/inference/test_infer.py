@@ -28,11 +28,13 @@ from volseg.inference.infer import infer
 from volseg.inference.predict import predict_image
 from volseg.inference.prediction_folder import load_predictions
 from volseg.inference.predictor import Predictor
+from volseg.inference.scan_pipeline import ScanPipeline
 from volseg.model.engines import ConversionError
 from volseg.postprocessing import FillHoles, Threshold
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
 from volseg.system.files import file_sha256
+from volseg.system.locks import folder_lock
 from volseg.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -671,6 +673,49 @@ def test_masks_that_were_corrected_aside_outlive_all_but_force(wanted: InferArgu
     assert read_correction(folder) is None
     assert not (folder / "corrected").exists()
     assert f"{folder}: removed for --force: corrected/" in forced.notes
+
+
+def test_what_is_open_in_the_viewer_is_not_replaced_under_it(
+    wanted: InferArguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by another run's masks, nor by force, nor where the image can no longer be read."""
+    wanted = replace(wanted, case=("case3",))
+    infer(wanted)
+    folder = wanted.out / "case3_day1"
+    before = content(folder)
+
+    with folder_lock(folder):
+        assert not infer(wanted).failed_records, "nothing is to be replaced"
+        other = infer(replace(wanted, overlap=0.1))
+        with monkeypatch.context() as patch:
+            patch.setattr(ScanPipeline, "_read_channels", unreadable)
+            with pytest.raises(UserError, match="can't be read"):
+                infer(replace(wanted, force=True))
+        assert content(folder) == before
+        predicted.correct(folder)
+        corrected = content(folder)
+        forced = infer(replace(wanted, force=True, overlap=0.2))
+        assert content(folder) == corrected
+
+    for done in (other, forced):
+        assert [one.scan for one in done.failed_records] == ["case3_day1"]
+    assert f"{folder}: it is open in `volseg view`" in other.failed_records[0].reason
+    assert "close it there" in other.failed_records[0].reason
+    assert record(wanted.out, "case3_day0")["key"] != record(wanted.out, "case3_day1")["key"]
+    assert not infer(replace(wanted, force=True, overlap=0.2)).failed_records
+    assert not (folder / "corrected").exists()
+
+
+def unreadable(*_: object) -> None:
+    raise UserError("the image can't be read")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 def test_damaged_corrections_fail_their_scan_and_stay_beside_its_prediction(wanted: InferArguments) -> None:

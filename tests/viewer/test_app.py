@@ -1,6 +1,8 @@
 """What the page is told and sent, and what it sends back: the contract, by requests."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -444,6 +446,7 @@ def test_a_slice_comes_as_a_picture_with_the_right_side_on_the_left(tmp_path) ->
     answer = viewer.ask("GET", "pictures/a/2.png?masks=0")
 
     picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)[30:, :690]
+    picture[490:520, :30] = 0  # the letter of the side
     rows, columns = np.nonzero(picture.max(axis=2) > 128)
     height, width = 720 * 30 // 20, 720
     assert columns.mean() / width == pytest.approx(4 / 20, abs=0.05)
@@ -487,6 +490,65 @@ def test_damaged_files_are_told_and_other_scans_go_on(viewer, folder) -> None:
     answer = viewer.ask("GET", "api/scans/case2_day0")
     assert (answer.status_code, "correction.json" in answer.json()["error"]) == (400, True)
     assert "correction.json" in viewer.json("api/scans")["scans"][2]["reason"]
+
+
+def test_a_full_disk_is_told_to_a_page_and_not_to_a_terminal(viewer, monkeypatch) -> None:
+    viewer.enter(SCAN)
+    masks = [*viewer.masks(SCAN).values()]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("volseg.system.files.sync_file", full)
+    answer = viewer.save(SCAN, masks)
+
+    told = answer.json()["error"]
+    assert (answer.status_code, "the disk is full; nothing was saved" in told) == (507, True)
+    assert "run the command" not in told
+
+
+def test_what_can_not_be_kept_in_corrected_is_named(viewer, folder, monkeypatch) -> None:
+    viewer.enter(SCAN)
+    masks = [*viewer.masks(SCAN).values()]
+    assert viewer.save(SCAN, masks).status_code == 200
+    (folder / SCAN / "corrected/notes.txt").write_text("mine")
+
+    def denied(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    for function in ("os.link", "shutil.copy2"):
+        monkeypatch.setattr(function, denied)
+    answer = viewer.save(SCAN, masks)
+
+    assert (answer.status_code, "corrected/notes.txt" in answer.json()["error"]) == (507, True)
+    assert (folder / SCAN / "corrected/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="a system that does not tell how drives are mounted")
+@pytest.mark.parametrize(("flag", "told"), [("ST_RDONLY", "a drive that is mounted read-only"),
+                                            ("", "may not be written by this user")])  # fmt: skip
+def test_why_a_folder_can_not_be_written_is_told(viewer, monkeypatch, flag, told) -> None:
+    class Drive:
+        f_flag = getattr(os, flag) if flag else 0
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "statvfs", lambda _: Drive)
+
+    assert told in viewer.facts(SCAN)["read_only_reason"]
+
+
+def test_a_corrected_mask_that_is_missing_or_on_another_grid_is_told_what_helps(viewer, folder) -> None:
+    """Inference would keep the scan."""
+    viewer.enter(SCAN)
+    viewer.save(SCAN, viewer.masks(SCAN).values())
+    (folder / SCAN / "corrected/stomach.nii.gz").unlink()
+    other = Volume(np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    write_volume(other, folder / SCAN / "corrected/large_bowel.nii.gz")
+
+    for name in tiny.CLASSES:
+        told = viewer.ask("GET", f"files/{SCAN}/mask/{name}.nii").json()["error"]
+        assert "move corrected/ away" in told, name
+        assert "volseg infer" not in told, name
 
 
 def test_a_bug_is_told_without_its_inside(viewer, monkeypatch) -> None:

@@ -50,6 +50,38 @@ def test_a_failed_scan_is_listed_and_can_not_be_opened(folder, data) -> None:
         ScanList.load(folder, "case3_day0", data)
 
 
+def test_a_scan_with_a_damaged_correction_is_listed_as_failed_and_stops_no_other(folder, data) -> None:
+    (folder / "case2_day2/corrected").mkdir()
+    (folder / "case2_day2/corrected/correction.json").write_text("{")
+    viewer = viewed.open_viewer(folder, data=data)
+
+    last = viewer.json("api/scans")["scans"][-1]
+    assert (last["name"], last["status"]) == ("case2_day2", "failed")
+    assert "corrected/correction.json" in last["reason"]
+    assert viewer.facts("case2_day1")["next_scan"] == ""
+    with pytest.raises(UserError, match=r"correction\.json"):
+        ScanList.load(folder, "case2_day2", data)
+
+
+def test_a_scan_whose_record_goes_is_listed_as_failed_and_the_others_stay(folder, data) -> None:
+    viewer = viewed.open_viewer(folder, data=data)
+    (folder / "case1_day0/record.json").unlink()
+
+    rows = {one["name"]: one for one in viewer.json("api/scans")["scans"]}
+    assert [name for name, one in rows.items() if one["status"] == "failed"] == ["case1_day0"]
+    assert "record.json: is gone" in rows["case1_day0"]["reason"]
+
+
+def test_masks_of_another_tool_are_told_what_they_lack(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/liver.nii.gz").write_bytes(b"")
+    told = r"masks without record.json: another tool .* needs <scan>/record.json .* `volseg report"
+
+    for folder in (tmp_path, tmp_path / "a"):
+        with pytest.raises(UserError, match=f"^{folder}: {told} {folder} --data"):
+            ScanList.load(folder)
+
+
 def test_a_dataset_without_the_scans_is_refused_by_name_only(folder, tmp_path, monkeypatch) -> None:
     other = tiny.write(tmp_path / "data/prepared", cases=1, days=1)
     renamed = [one.model_copy(update={"name": "x", "image_hash": "0"}) for one in other.samples]

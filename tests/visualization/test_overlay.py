@@ -59,6 +59,18 @@ def test_the_picture_does_not_depend_on_how_the_volume_is_stored(affine) -> None
     assert row < picture.shape[0] / 2
 
 
+def test_both_sides_of_the_patient_are_named() -> None:
+    """By bright letters on a dark slice, half way down: the right one on the left."""
+    picture = overlay.draw_slice(np.zeros((40, 30)), np.zeros((0, 40, 30), bool), "")
+    middle = picture[picture.shape[0] // 2 - 12 : picture.shape[0] // 2 + 2]
+    sides = {"R": middle[:, 8:20], "L": middle[:, -18:-6]}
+
+    for letter, side in sides.items():
+        alone = np.zeros((40, 40, 3), np.uint8)
+        cv2.putText(alone, letter, (0, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        assert np.array_equal(side, alone[:14, :12]), letter
+
+
 def test_truth_stands_above_the_prediction_with_a_legend_below() -> None:
     picture = overlay.draw_overlay(
         IMAGE, boxes((2, 2)), labels=boxes((28, 2)), classes=["stomach"], numbers=range(27, 39)

@@ -125,6 +125,15 @@ def read_correction(folder: Path) -> Correction | None:
     return None
 
 
+def correction_problem(folder: Path) -> str:
+    """What is wrong with the correction of a predicted scan's folder, or ''."""
+    try:
+        read_correction(folder)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def write_correction(correction: Correction, folder: Path) -> None:
     """Write the `correction.json` of a folder of corrected masks (`corrected_folder`)."""
     write_json(folder / CORRECTION, correction)

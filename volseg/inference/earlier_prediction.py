@@ -5,7 +5,8 @@ folder in which `volseg view` keeps corrected masks.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,9 @@ from volseg.inference.prediction_folder import (
     read_record,
 )
 from volseg.system.files import readable_write_errors
+from volseg.system.locks import folder_lock
 
+OPEN = "it is open in `volseg view`, which may be saving; close it there, and run the command again"
 LATER_S = 2.0  # that a file is newer than a record without hashes if it was changed after it
 
 
@@ -142,23 +145,59 @@ class EarlierPrediction:
         return f"{by_hand}, {in_viewer}" if files else in_viewer, f"replaces {replaced} and removes {folders}"
 
     def remove_corrections(self) -> str:
-        """Remove what was corrected in the viewer; a line that tells so, '' where nothing was."""
+        """Remove what was corrected in the viewer; a line that tells so, '' where nothing was.
+
+        Raises:
+            UserError: a page of the viewer has the scan.
+        """
         folders = self.correction_folders
-        with readable_write_errors(self.folder):
-            for name in folders:
-                shutil.rmtree(self.folder / name)
-        return f"{self.folder}: removed for --force: {' and '.join(folders)}" if folders else ""
+        if not folders:
+            return ""
+        with self._held():
+            self._remove_folders(folders)
+        return f"{self.folder}: removed for --force: {' and '.join(folders)}"
 
     def remove(self) -> None:
-        """Remove the files of the prediction, and its record; other files stay, but not corrections of it."""
-        self.remove_corrections()
+        """Remove the files of the prediction, and its record; other files stay, but not corrections of it.
+
+        Raises:
+            UserError: a page of the viewer has the scan.
+        """
+        with self._held():
+            self._remove_folders(self.correction_folders)
+            with readable_write_errors(self.folder):
+                for name in self._predicted_files:
+                    (self.folder / name).unlink(missing_ok=True)
+
+    @property
+    def _predicted_files(self) -> tuple[str, ...]:
+        """The names of the files of the prediction, its record last."""
         old = self.prediction
         if old is None:
-            return
+            return ()
         masks = [f"{name}{ending}" for name in old.classes for ending in (MASK, PROBABILITY)]
+        return (*(old.files or (*masks, RLE)), RECORD)
+
+    def remove_unless_open(self) -> bool:
+        """Remove what `remove` does, unless a page of the viewer has the scan; whether it is removed."""
+        try:
+            self.remove()
+        except OutputError:
+            raise
+        except UserError:
+            return False
+        return True
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the folder, if it is there, while what is in it goes."""
+        with folder_lock(self.folder, busy=OPEN) if self.folder.is_dir() else nullcontext():
+            yield
+
+    def _remove_folders(self, names: Sequence[str]) -> None:
         with readable_write_errors(self.folder):
-            for name in (*(old.files or (*masks, RLE)), RECORD):
-                (self.folder / name).unlink(missing_ok=True)
+            for name in names:
+                shutil.rmtree(self.folder / name)
 
     def _lies_elsewhere(self, grid: Volume) -> bool:
         """Whether a mask lies on another grid."""

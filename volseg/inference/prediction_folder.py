@@ -14,7 +14,13 @@ from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError
 from volseg.formatting import natural_key
-from volseg.inference.correction_file import Correction, corrected_file, has_changed, read_correction
+from volseg.inference.correction_file import (
+    Correction,
+    corrected_file,
+    correction_problem,
+    has_changed,
+    read_correction,
+)
 from volseg.postprocessing import StepChange
 from volseg.runs.trained_on import Seen
 from volseg.schema import ClassName, PathInside, ScanName
@@ -215,15 +221,15 @@ class Prediction(PredictionRecord):
         return name in self.files and has_changed(self.folder / name, self.files[name])
 
 
-def load_predictions(folder: Path) -> list[Prediction]:
+def load_predictions(folder: Path, *, check_corrections: bool = True) -> list[Prediction]:
     """All predicted scans in natural order, failed ones included.
 
     Raises:
-        UserError: no folder of predictions, or scans that are gone or without a readable record: all
-            of them.
+        UserError: no folder of predictions, or scans that are gone or without a readable record, or a
+            correction that is damaged, unless these are not to be checked: all of them.
     """
     _check_folder(folder)
-    results = [_read_prediction(scan) for scan in _scan_folders(folder)]
+    results = [_read_prediction(scan, check_corrections) for scan in _scan_folders(folder)]
     problems = [result for result in results if isinstance(result, str)]
     gone = [scan for scan in _gathered_scans(folder) if not (folder / scan).is_dir()]
     if gone:
@@ -263,7 +269,7 @@ def _scan_folders(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _read_prediction(folder: Path) -> Prediction | str:
+def _read_prediction(folder: Path, check_correction: bool) -> Prediction | str:
     """The prediction of one scan, or a sentence of what is wrong with it."""
     path = folder / RECORD
     if not path.is_file():
@@ -280,11 +286,7 @@ def _read_prediction(folder: Path) -> Prediction | str:
         return f"{path}: not a record of `volseg infer` ({error})"
     if record.scan != folder.name:
         return f"{path}: is the record of {record.scan}; expected one of {folder.name}"
-    try:
-        _ = record.correction  # kept; read here, so that the problems of all scans are told at once
-    except UserError as error:
-        return str(error)
-    return record
+    return (check_correction and correction_problem(folder)) or record
 
 
 def source_slice_numbers(prediction: Prediction) -> tuple[int, ...]:

@@ -164,8 +164,7 @@ class ScanPipeline:
             (scan.folder / name).unlink(missing_ok=True)
         scan.files.clear()
         if not scan.owns_folder and (self.options.force or not (scan.conflict or scan.earlier.peoples_files)):
-            scan.earlier.remove()
-            scan.owns_folder = True
+            scan.owns_folder = scan.earlier.remove_unless_open()
 
     def _read_channels(self, scan: ScanState) -> None:
         with scan.seconds.step("read"):
@@ -185,8 +184,8 @@ class ScanPipeline:
         if self._keep(scan, earlier.edited_files) or self._reuse(scan):
             return
         if not self._keep(scan, earlier.correction_folders):
-            scan.owns_folder, scan.effort = True, self.efforts[0]
             earlier.remove()
+            scan.owns_folder, scan.effort = True, self.efforts[0]
             self._record_stop(scan)
 
     def _keep(self, scan: ScanState, work: Sequence[str]) -> bool:

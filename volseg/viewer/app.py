@@ -25,6 +25,7 @@ from volseg.viewer.session import Session, WriterKey
 BYTES = "application/octet-stream"
 PART = 1 << 20  # bytes that are sent together
 TICK_SECONDS = 5.0
+UNWRITTEN = "nothing was saved, and what you drew is still in this page; mend that, then save again"
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
@@ -214,8 +215,9 @@ def _streamed(content: bytes) -> Response:
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:
     """An error of the request or of files; a drive that can't be written is 507."""
-    unwritable = 507 if isinstance(error, OutputError) else 400
-    status = error.status if isinstance(error, RefusedError) else unwritable
+    if isinstance(error, OutputError):  # behind its last sign is what to do at a command line
+        return JSONResponse({"error": f"{str(error).rpartition('; ')[0] or error}; {UNWRITTEN}"}, 507)
+    status = error.status if isinstance(error, RefusedError) else 400
     headers = {"connection": "close"} if status == 413 else {}  # or the rest of the body is still received
     return JSONResponse({"error": str(error)}, status, headers)
 

@@ -17,7 +17,6 @@ from volseg.data import volume_files
 from volseg.data.mask_files import Mask
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
-from volseg.errors import OutputError
 from volseg.inference.correction_file import (
     CORRECTED,
     CORRECTION,
@@ -236,7 +235,7 @@ def _carry_over(old: Path, new: Path) -> None:
             else:
                 _link_or_copy(path, new / path.name)
         except OSError as error:
-            raise OutputError(f"{path}: can't be kept beside the masks ({error}); move it away") from error
+            raise RefusedError(507, f"{path}: can't be kept there ({error}); move it away") from error
 
 
 def _link_or_copy(old: str | Path, new: str | Path) -> None:

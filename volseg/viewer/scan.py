@@ -14,7 +14,7 @@ from volseg.data.dataset import Dataset, Sample
 from volseg.data.mask_files import Mask, MaskFile, MaskReader, read_grid
 from volseg.data.volume import Volume, turned_like
 from volseg.errors import UserError
-from volseg.inference.correction_file import CORRECTION, UNSAVED, Correction
+from volseg.inference.correction_file import CORRECTED, CORRECTION, UNSAVED, Correction
 from volseg.inference.prediction_folder import PROBABILITY, Prediction, source_slice_numbers
 from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json
@@ -170,12 +170,19 @@ class ViewedScan:
 
     def _read_mask(self, file: MaskFile) -> Mask:
         self._existing(file)
-        return MaskReader(self.geometry, advice="run `volseg infer` again").read(file)
+        return MaskReader(self.geometry, advice=_advice(file)).read(file)
 
     def _existing(self, file: MaskFile) -> Path:
         if not file.path.is_file():
-            raise RefusedError(404, f"{file.path}: the mask is missing; run `volseg infer` again")
+            raise RefusedError(404, f"{file.path}: the mask is missing; {_advice(file)}")
         return file.path
+
+
+def _advice(file: MaskFile) -> str:
+    """What helps where a mask is missing or damaged; inference keeps what was corrected."""
+    if file.path.parent.name == CORRECTED:
+        return f"move {CORRECTED}/ away to go on with what was predicted"
+    return "run `volseg infer` again"
 
 
 def _time(correction: Correction) -> float:

@@ -19,15 +19,18 @@ NOTHING = Confidence(dice=None, calibrated=False, volume_ml=0.0)
 
 def list_facts(scans: ScanList, *, read_only: bool) -> dict[str, Any]:
     """The scans in order, with what is known of each."""
-    rows = [_row(scans, scans.prediction(name)) for name in scans.names]
+    rows = [_row(scans, name) for name in scans.names]
     return {"folder": str(scans.folder), "read_only": read_only, "scans": rows}
 
 
-def _row(scans: ScanList, prediction: Prediction) -> dict[str, Any]:
+def _row(scans: ScanList, name: str) -> dict[str, Any]:
+    """A scan; one of which nothing can be shown has failed, whatever was predicted."""
+    prediction, correction, problem = scans.known[name], None, ""
     try:
-        correction, problem = prediction.correction, ""
+        prediction = scans.prediction(name)
+        correction = prediction.correction
     except UserError as error:
-        correction, problem = None, str(error)
+        problem = str(error)
     lowest = lowest_confidence(prediction)
     work = [ends for ends, _ in work_ranges(prediction)] if prediction.status == "done" else []
     looked_at = {*correction.looked_at} if correction else set()
@@ -35,8 +38,8 @@ def _row(scans: ScanList, prediction: Prediction) -> dict[str, Any]:
         "name": prediction.scan,
         "case": case_of(prediction),
         "day": scans.day(prediction),
-        "status": prediction.status,
-        "reason": prediction.reason or problem,
+        "status": "failed" if problem else prediction.status,
+        "reason": problem or prediction.reason,
         "confidence": lowest if math.isfinite(lowest) and lowest <= 1 else None,
         "organs": [_organ(prediction, correction, name) for name in prediction.classes],
         "to_check": len(work),

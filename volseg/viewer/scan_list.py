@@ -10,7 +10,9 @@ from volseg.arguments import DATA
 from volseg.data.dataset import FILE, Dataset, Sample
 from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError, nearest_hint
+from volseg.inference.correction_file import correction_problem
 from volseg.inference.corrections import other_image_problem
+from volseg.inference.mask_folder import holds_masks
 from volseg.inference.prediction_folder import RECORD, Prediction, load_predictions, read_record
 from volseg.inference.tables import lowest_confidence
 from volseg.viewer.earlier_scan import EarlierScan
@@ -40,22 +42,27 @@ class ScanList:
             UserError: no folder of predictions, no such scan in it: the nearest, or a dataset that was named
                 and has none of the scans.
         """
-        scans = load_predictions(folder)
-        ordered = sorted(scans, key=lambda one: (one.status == "failed", lowest_confidence(one)))
+        _check_kind(folder)
+        scans = load_predictions(folder, check_corrections=False)
+        ordered = sorted(scans, key=lambda one: (bool(problem_of(one)), lowest_confidence(one)))
         chosen = [one for one in ordered if wanted in (None, one.scan, case_of(one))]
         if not chosen:
             known = dict.fromkeys([one.scan for one in scans] + [case_of(one) for one in scans])
             raise UserError(f"{wanted}: no such scan or case in {folder}{nearest_hint(str(wanted), known)}")
-        failed = [one for one in chosen if one.status == "failed"]
-        if wanted and len(failed) == len(chosen):
-            raise UserError(f"{failed[0].scan}: failed, so there is no mask to see: {failed[0].reason}")
+        if wanted and all(map(problem_of, chosen)):
+            raise UserError(problem_of(chosen[0]))
         return cls(folder, tuple(one.scan for one in chosen), tuple(scans), _find_dataset(data, scans))
 
     @cached_property
     def done(self) -> tuple[str, ...]:
-        """The scans that have masks."""
-        failed = {one.scan for one in self.all_scans if one.status == "failed"}
+        """The scans that had masks when the viewer was started."""
+        failed = {one.scan for one in self.all_scans if problem_of(one)}
         return tuple(name for name in self.names if name not in failed)
+
+    @cached_property
+    def known(self) -> dict[str, Prediction]:
+        """All scans by name, as they were when the viewer was started."""
+        return {one.scan: one for one in self.all_scans}
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -90,7 +97,7 @@ class ScanList:
         """
         prediction = self.prediction(name)
         if prediction.status == "failed":
-            raise RefusedError(404, f"{name}: failed, so there is no mask to see: {prediction.reason}")
+            raise RefusedError(404, problem_of(prediction))
         return ViewedScan(prediction, self.dataset, self._earlier_scan(prediction))
 
     def neighbours(self, name: str) -> tuple[str, str]:
@@ -144,6 +151,23 @@ def _find_dataset(data: Path | None, scans: Sequence[Prediction]) -> Dataset | N
     problem = next((line for one in scans if (line := other_image_problem(one, dataset))), "")
     told = f"{data}: holds none of the predicted scans ({scans[0].scan} ...); name the one they are of"
     raise UserError(problem or told)
+
+
+def _check_kind(folder: Path) -> None:
+    """Refuse a folder in which no scan has a record, and say what is needed."""
+    if not any(folder.glob(f"*/{RECORD}")) and not (folder / RECORD).is_file() and holds_masks(folder):
+        raise UserError(
+            f"{folder}: masks without {RECORD}: another tool made them, or `volseg infer` was stopped before "
+            f"it wrote one; `volseg view` needs <scan>/{RECORD} beside the masks of a scan; `volseg report "
+            f"{folder} --data DATASET` shows masks of other tools"
+        )
+
+
+def problem_of(prediction: Prediction) -> str:
+    """Why the masks of a scan can't be seen, or ''."""
+    if prediction.status == "failed":
+        return f"{prediction.scan}: failed, so there is no mask to see: {prediction.reason}"
+    return correction_problem(prediction.folder)
 
 
 def case_of(prediction: Prediction) -> str:

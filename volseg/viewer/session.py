@@ -205,9 +205,11 @@ class Session:
     def _why_read_only(self, scan: ViewedScan) -> str:
         if self.read_only:
             return self.read_only
-        if not os.access(scan.folder, os.W_OK | os.X_OK):
-            return f"{scan.folder}: may not be written by this user"
-        return ""
+        if os.access(scan.folder, os.W_OK | os.X_OK):
+            return ""
+        if hasattr(os, "statvfs") and os.statvfs(scan.folder).f_flag & os.ST_RDONLY:
+            return f"{scan.folder}: lies on a drive that is mounted read-only"
+        return f"{scan.folder}: may not be written by this user"
 
     def _grey(self, scan: ViewedScan) -> GreyImage | str:
         """The image, or a sentence why there is none; the last one is kept."""

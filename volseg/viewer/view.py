@@ -38,10 +38,25 @@ def view(scan: str | None, options: ViewArguments, tell: Callable[[str], None]) 
 
 
 def _what_is_meant(scan: str | None, predictions: Path) -> tuple[Path, str | None]:
-    """The folder of predictions and the scan or case in it, where a path may stand for either."""
+    """The folder of predictions and the scan or case in it, where a path may stand for either.
+
+    Raises:
+        UserError: what was typed is empty, a file, or nowhere.
+    """
+    if scan is not None and not scan.strip():
+        raise UserError("the scan's name is empty; name a scan, a case or a folder, or leave it out")
     path = Path(scan) if scan else predictions
     if (path / RECORD).is_file():
         return path.absolute().parent, path.absolute().name
-    if scan and path.is_dir() and not (predictions / scan / RECORD).is_file():
-        return path, None
+    if scan and not (predictions / scan / RECORD).is_file():
+        if path.is_dir():
+            return path, None
+        if path.is_file():
+            scans = [f": {one}" for one in path.absolute().parents[:2] if (one / RECORD).is_file()]
+            raise UserError(f"{scan}: is a file; name the folder of its scan{''.join(scans)}")
+        if not predictions.is_dir():
+            raise UserError(
+                f"{scan}: no such folder, nor is {predictions} there to have it as a scan; name the "
+                "folder of predictions by --predictions"
+            )
     return predictions, scan

@@ -89,6 +89,7 @@ def draw_slice(
         cv2.drawContours(picture, outline, -1, colour, 2, cv2.LINE_AA)
     _draw_text(picture, text, (8, 20))
     _draw_text(picture, "L", (width - 18, size[1] // 2))  # the patient's left
+    _draw_text(picture, "R", (8, size[1] // 2))
     return picture
 
 
