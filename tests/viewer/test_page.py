@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -146,6 +147,23 @@ def test_sides_are_named_where_they_are(page) -> None:
 
     assert axial == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
     assert coronal == {"left": "R", "right": "L", "top": "S", "bottom": "I"}
+
+
+def test_slices_are_counted_in_one_way_and_places_told_in_mm(page) -> None:
+    shape, affine, _ = facts(page)
+    grid = nibabel.as_closest_canonical(nibabel.Nifti1Image(np.zeros(shape, np.uint8), affine))
+    voxel = [size // 3 for size in grid.shape]
+    page.js("volseg.overlay.pointer = null; 0")
+    page.go_to(*voxel)
+    mm = grid.affine[:3] @ [*voxel, 1]
+    told = [f"{sides[int(at > 0)]} {abs(at):.1f}" for sides, at in zip(("LR", "PA", "IS"), mm, strict=True)]
+    number = page.js("volseg.model.facts.slice_numbers")[voxel[2]]
+
+    assert page.text("[data-plane=axial] .plane") == f"Axial · slice {number}"
+    assert page.text("[data-plane=coronal] .plane") == f"Coronal · {told[1]} mm"
+    assert page.text("#readout").startswith(f"voxel {', '.join(map(str, voxel))}  ·  {' '.join(told)} mm")
+    assert page.text("#organs li:last-child .trust") == "0.70"
+    assert page.text("#organs-told") == "expected Dice"
 
 
 @pytest.mark.parametrize("ball", [False, True], ids=["disc", "ball"])

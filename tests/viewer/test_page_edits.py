@@ -232,6 +232,68 @@ def test_a_key_that_is_held_accepts_once_and_zooms_on(page) -> None:
     assert page.js("volseg.model.lookedCount") == 2
 
 
+def test_a_stroke_ends_where_its_plane_ends_on_the_screen(page) -> None:
+    page.press("Delete")
+    before = page.mask(STOMACH)
+    page.js("volseg.overlay.pointer = null; 0")
+    for _ in range(6):
+        page.press("+")
+    page.press("b")
+    page.js("volseg.model.diameter = 1; 0")
+    code = """(() => { const [main, beside] = volseg.planes.panes;
+      const box = document.getElementById('overlay').getBoundingClientRect();
+      return [[main, 0.5, 0.5], [main, 1, 0.5], [beside, 0.9, 0.8], [main, 0.9, 0.9]].map(([pane, x, y]) =>
+        [box.left + pane.left + x * pane.width, box.top + pane.top + y * pane.height]); })()"""
+    inside, edge, beyond, back = page.js(code)
+    page.tab.drag(inside, beyond, back)
+    page.settle()
+    drawn = np.argwhere(page.mask(STOMACH) & ~before)
+    ends = np.array([page.place(pixel) for pixel in (inside, edge)])[:, 0]
+    page.press("0")
+
+    assert len(drawn) > 2
+    assert 1 < ends.min() < ends.max() < page.js("volseg.model.shape[0]") - 1, "all is in sight"
+    assert drawn[:, 0].min() >= np.floor(ends.min()), "voxels that were out of sight"
+
+
+def test_a_slice_that_the_scan_has_not_is_told_and_not_applied(page) -> None:
+    before, lower = previewed(page)
+    page.js("""(() => { const field = document.getElementById('threshold-last');
+      field.value = 999; field.dispatchEvent(new Event('input')); })()""")
+    page.js("document.getElementById('threshold').requestSubmit(); 0")
+    page.settle()
+
+    assert page.text("#told") == "Slices run from 1 to 10."
+    assert page.js("document.querySelector('#threshold-last:invalid') !== null")
+    assert page.js("volseg.edits.preview !== null")
+    assert (page.mask(STOMACH) == lower).all()
+    page.press("Escape")
+    assert (page.mask(STOMACH) == before).all()
+
+
+def test_a_denser_screen_gets_a_denser_picture(page) -> None:
+    size = page.js("[volseg.planes.canvas.width, volseg.planes.canvas.height]")
+    screen = {"width": 1280, "height": 844, "mobile": False}
+    page.tab.ask("Emulation.setDeviceMetricsOverride", **screen, deviceScaleFactor=2)
+    page.tab.until("volseg.planes.density === 2", 10)
+    page.settle()
+    dense = page.js("[volseg.overlay.canvas.width, volseg.overlay.canvas.height]")
+    page.tab.ask("Emulation.setDeviceMetricsOverride", **screen, deviceScaleFactor=1)
+    page.tab.until("volseg.planes.density === 1", 10)
+
+    assert dense == [2 * side for side in size]
+
+
+def test_the_finest_brush_is_half_a_millimetre(page) -> None:
+    for _ in range(20):
+        page.tab.press("[")
+    page.settle()
+
+    assert page.text("#size-told") == "0.5 mm"
+    assert page.js("document.getElementById('size').value") == "0.5"
+    page.js("volseg.model.diameter = 10; 0")
+
+
 def test_a_page_that_the_browser_kept_asks_for_the_right_to_write_again(page, server) -> None:
     drawn = painted(page)
     page.js(BACK)

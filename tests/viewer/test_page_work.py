@@ -195,10 +195,16 @@ def test_unsaved_work_is_kept_aside_and_offered_again(page, folder) -> None:
 def test_masks_that_changed_meanwhile_are_not_overwritten(page, folder) -> None:
     path = folder / SCAN / "stomach.nii.gz"
     write_volume(Volume(np.ones(tiny.SHAPE, np.uint8), tiny.AFFINE), path)
+    page.press("b")
+    page.stroke((2.5, 2.5, 0))
     page.save()
 
-    assert page.text("#banners [data-matter=save] p").startswith("Not saved:")
-    assert "changed meanwhile" in page.text("#banners")
+    banner = page.text("#banners [data-matter=trouble] p")
+    assert banner.startswith("Nothing can be saved now:")
+    assert "changed meanwhile" in banner
+    assert banner.endswith("Your unsaved work is kept aside.")
+    assert (folder / SCAN / ".unsaved" / "correction.json").is_file()
+    assert page.js("document.querySelectorAll('#banners > *').length") == 1
     assert read_correction(folder / SCAN) is None
 
 

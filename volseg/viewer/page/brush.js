@@ -42,24 +42,23 @@ function visitLine(from, to, shape, visit) {
 /** A stroke while it is drawn: it changes the mask at once, and keeps what it has changed. */
 export class Stroke {
   constructor(masks, number, settings) {
-    Object.assign(this, { masks, number, settings, changed: [], last: null });
+    Object.assign(this, { masks, number, settings, changed: [] });
   }
 
-  /** Draw on to a place. */
-  to(place) {
+  /** Draw from one place to another. */
+  draw(from, to) {
     const { masks, number, settings } = this;
     const value = settings.erase ? 0 : 1;
-    visitStroke(this.last ?? place, place, settings, (x, y, z) => {
+    visitStroke(from, to, settings, (x, y, z) => {
       const index = x + y * masks.strides[1] + z * masks.strides[2];
       if (masks.set(number, index, value)) this.changed.push(index);
     });
-    this.last = place;
     masks.touch(number);
   }
 }
 
 /** Sizes of the brush in mm, from finest to widest, by which `[` and `]` step. */
-const SIZES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60];
+const SIZES = [0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60];
 export const SMALLEST = SIZES[0], WIDEST = SIZES[SIZES.length - 1];
 
 export function nextSize(diameter, direction) {

@@ -38,7 +38,9 @@ function trace(startX, startY, { isIn, seen, width }) {
 /** The loops of a slice as a path, in voxels. */
 export function tracePath(slice, width, height) {
   const path = new Path2D();
-  for (const points of traceLoops(slice, width, height)) {
+  const loops = traceLoops(slice, width, height);
+  path.top = loops[0]; // its first two numbers are a place on the outline
+  for (const points of loops) {
     path.moveTo(points[0], points[1]);
     for (let i = 2; i < points.length; i += 2) path.lineTo(points[i], points[i + 1]);
     path.closePath();

@@ -1,6 +1,7 @@
 /** Names of the planes and the patient's sides at their edges, as text over the image. */
 import { PLANE_NAMES, sidesOf } from "./geometry.js";
 import { element } from "./panels.js";
+import { position, positionText } from "./volume.js";
 
 export class Labels {
   constructor(box, model, planes) { Object.assign(this, { box, model, planes }); }
@@ -21,9 +22,10 @@ export class Labels {
   }
 
   refresh() {
-    const { model } = this;
+    const { model, planes } = this;
+    const mm = position(planes.image, model.cursor.map((index) => index + 0.5));
     for (const [axis, name] of this.names ?? []) {
-      const at = axis === model.axis ? `slice ${model.number()}` : `${model.cursor[axis] + 1} of ${model.shape[axis]}`;
+      const at = axis === model.axis ? `slice ${model.number()}` : `${positionText(mm[axis], axis)} mm`;
       name.textContent = `${PLANE_NAMES[axis]} · ${at}`;
     }
   }

@@ -44,6 +44,9 @@ export class Model {
 
   get classes() { return this.facts.classes; }
 
+  /** Whether there are more classes than colours, so that their numbers tell them apart. */
+  get isNumbered() { return new Set(this.classes.map((one) => one.colour)).size < this.classes.length; }
+
   get className() { return this.classes[this.active].name; }
 
   get slice() { return this.cursor[this.axis]; }

@@ -57,6 +57,20 @@ export class Overlay {
       context.globalAlpha = 1;
     }
     this.#stroke(path, pane, number, "mask");
+    if (model.isNumbered && path.top) this.#drawNumber(path.top, pane, number);
+  }
+
+  /** Its number beside an outline, where several organs have its colour. */
+  #drawNumber([x, y], { origin, step }, number) {
+    const { context, planes, model } = this;
+    const place = [(x - origin[0]) / step[0], (y - origin[1]) / step[1] - 4 * planes.density];
+    context.font = `600 ${12 * planes.density}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.lineWidth = 3 * planes.density;
+    context.strokeStyle = HALO;
+    context.strokeText(number + 1, ...place);
+    context.fillStyle = model.classes[number].colour;
+    context.fillText(number + 1, ...place);
   }
 
   /** The outline of a slice in voxels, traced anew only where it may have changed. */

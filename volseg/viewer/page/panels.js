@@ -1,7 +1,7 @@
 /** The organs and the work list beside the planes. */
 import { sliceText } from "./edits.js";
 
-const LAYERS = [["masks", "Masks", "h"], ["outlines", "Outlines only", "o"], ["truth", "Truth", "t"], ["earlier", "Earlier day", "e"], ["predicted", "As predicted", "p"]];
+const LAYERS = [["masks", "Masks", "h"], ["outlines", "Outlines only", "o"], ["truth", "Truth", "t"], ["earlier", "Earlier day", "e"], ["predicted", "Prediction", "p"]];
 
 /** An element with attributes and children; text is never read as HTML. */
 export function element(name, attributes = {}, ...children) {
@@ -18,6 +18,8 @@ export class Panels {
     Object.assign(this, { model, commands });
     this.organs = model.classes.map((one, number) => this.#organ(one, number));
     byId("organs").replaceChildren(...this.organs);
+    const trusted = model.classes.some((one) => one.confidence !== null);
+    byId("organs-told").textContent = trusted ? "expected Dice" : "";
     const there = LAYERS.filter(([kind]) => !["truth", "earlier"].includes(kind) || model.classes.some((one) => one[kind]));
     byId("layers").replaceChildren(...there.map(([command, text, key]) => element("button", { "data-command": command, "aria-pressed": "false" }, text, " ", element("kbd", {}, key))));
     if (model.facts.earlier_scan) byId("layers").querySelector("[data-command=earlier]")?.setAttribute("title", `The masks of ${model.facts.earlier_scan}`);
@@ -26,9 +28,10 @@ export class Panels {
   }
 
   #organ(one, number) {
-    const swatch = element("span", { class: "swatch" });
+    const { isNumbered } = this.model;
+    const swatch = element("span", { class: isNumbered ? "swatch numbered" : "swatch" }, isNumbered ? String(number + 1) : "");
     swatch.style.background = one.colour;
-    const choose = element("button", { class: "organ" }, swatch, element("span", { class: "name" }, one.title), element("span", { class: "mark", title: "Differs from the prediction in what is saved" }), element("small", { class: "ml" }), element("small", { class: "trust" }), element("kbd", {}, number < 9 ? String(number + 1) : ""));
+    const choose = element("button", { class: "organ" }, swatch, element("span", { class: "name" }, one.title), element("span", { class: "mark", title: "Differs from the prediction in what is saved" }), element("small", { class: "ml" }), element("small", { class: "trust" }), element("kbd", {}, number < 9 && !isNumbered ? String(number + 1) : ""));
     choose.addEventListener("click", () => this.model.choose(number));
     const eye = element("button", { class: "eye", "aria-label": `Show ${one.title}`, title: `Show ${one.title}` });
     eye.addEventListener("click", () => {
@@ -52,6 +55,7 @@ export class Panels {
 
   refresh(what) {
     if (["masks", "active", "shown", "save"].some((one) => what.has(one))) this.#refreshOrgans();
+    if (what.has("active")) this.organs[this.model.active].scrollIntoView({ block: "nearest" });
     if (["work", "save"].some((one) => what.has(one))) this.#refreshWork();
   }
 
@@ -63,7 +67,7 @@ export class Panels {
       choose.setAttribute("aria-pressed", number === model.active);
       choose.querySelector(".mark").textContent = one.corrected ? "✎" : "";
       choose.querySelector(".ml").textContent = `${model.volume(number).toFixed(0)} ml`;
-      choose.querySelector(".trust").textContent = one.confidence === null ? "" : `${Math.round(100 * one.confidence)} %`;
+      choose.querySelector(".trust").textContent = one.confidence === null ? "" : one.confidence.toFixed(2);
       choose.title = one.confidence === null ? "" : `Expected Dice of the prediction: ${one.confidence.toFixed(2)}`;
       eye.setAttribute("aria-pressed", !model.hidden.has(number));
     });

@@ -20,7 +20,7 @@ export function showPictures(facts, { tell, warn }) {
   byId("organs").replaceChildren(...facts.classes.map((one) => {
     const swatch = element("span", { class: "swatch" });
     swatch.style.background = one.colour;
-    return element("li", {}, element("p", { class: "organ" }, swatch, element("span", { class: "name" }, one.title), element("small", {}, one.confidence === null ? "" : `${Math.round(100 * one.confidence)} %`)), ...one.flags.map((flag) => element("p", { class: "flag" }, flag)));
+    return element("li", {}, element("p", { class: "organ" }, swatch, element("span", { class: "name" }, one.title), element("small", {}, one.confidence === null ? "" : `Dice ${one.confidence.toFixed(2)}`)), ...one.flags.map((flag) => element("p", { class: "flag" }, flag)));
   }));
   const items = facts.work.map((one, number) => {
     const [low, high] = [...one.numbers].sort((a, b) => a - b);

@@ -1,5 +1,6 @@
 /** The mouse over the planes: draw, move the cursor, window, pan, zoom, change the slice. */
 import { Stroke } from "./brush.js";
+import { clamp, clipLine } from "./geometry.js";
 import { runsOf } from "./masks.js";
 
 const LEFT = 0, MIDDLE = 1, RIGHT = 2;
@@ -23,7 +24,9 @@ export class Pointer {
     return [(event.clientX - box.left) * this.planes.density, (event.clientY - box.top) * this.planes.density];
   }
 
-  #place(event, pane) { return this.planes.placeOf(pane, ...this.#at(event), this.model.cursor); }
+  #place(event, pane) { return this.#placeOf(pane, this.#at(event)); }
+
+  #placeOf(pane, pixel) { return this.planes.placeOf(pane, ...pixel, this.model.cursor); }
 
   #point(pointer) {
     this.overlay.pointer = pointer;
@@ -59,10 +62,11 @@ export class Pointer {
     const { drag, model, planes } = this;
     const [x, y] = this.#at(event);
     if (drag.kind === "draw") {
-      for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) drag.stroke.to(this.#place(one, drag.pane));
+      for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) this.#draw(this.#at(one));
       model.changed("stroke");
     } else if (drag.kind === "cursor") {
-      model.moveTo(this.#place(event, drag.pane).map(Math.floor));
+      const { left, top, width, height } = drag.pane;
+      model.moveTo(this.#placeOf(drag.pane, [clamp(x, left, left + width - 1), clamp(y, top, top + height - 1)]).map(Math.floor));
     } else if (drag.kind === "pan") {
       planes.panBy(drag.pane, x - drag.x, y - drag.y);
       [drag.x, drag.y] = [x, y];
@@ -73,12 +77,21 @@ export class Pointer {
     this.#point({ pane: drag.pane, place: this.#place(event, drag.pane) });
   }
 
+  /** Draw on to a pixel, as far as the line there is in the pane: what lies beyond is not seen. */
+  #draw(pixel) {
+    const { pane, stroke, last } = this.drag;
+    const line = clipLine(pane, last ?? pixel, pixel);
+    if (line) stroke.draw(...line.map((end) => this.#placeOf(pane, end)));
+    this.drag.last = pixel;
+  }
+
   /** Draw once where the cursor is, in the plane of the slices. */
   dab() {
     const { model } = this;
     if (!this.actions.startDrawing()) return;
     this.drag = { stroke: this.#stroke(model.axis, false) };
-    this.drag.stroke.to(model.cursor.map((index) => index + 0.5));
+    const place = model.cursor.map((index) => index + 0.5);
+    this.drag.stroke.draw(place, place);
     this.finish();
   }
 

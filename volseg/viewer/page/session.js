@@ -1,13 +1,17 @@
 /** The right to write a scan, saving it, and the time spent on it. */
+import { downloadMasks } from "./downloads.js";
 import { differenceRuns } from "./masks.js";
+import { element } from "./panels.js";
 import * as server from "./server.js";
 
 const RENEW_SECONDS = 10, RETRY_SECONDS = 10, IDLE_SECONDS = 300;
+const GONE = [0, 404]; // no answer, or that of a server that knows nothing of this page
+const ANEW = "volseg view was started anew, or the scan is gone; open the address that it printed";
 
 export class Session {
   /** `tell` shows a sentence; `warn` keeps one in sight until it is answered, and "" takes it away. */
-  constructor(model, { tell, warn }) {
-    Object.assign(this, { model, tell, warn, writer: "", saving: null, saved: model.facts.saved ?? "", aside: model.stamp, asideAt: "" });
+  constructor(model, { tell, warn, header }) {
+    Object.assign(this, { model, tell, warn, header, troubles: new Map(), writer: "", saving: null, saved: model.facts.saved ?? "", aside: model.stamp, asideAt: "" });
     this.scan = model.facts.name;
     this.base = Object.fromEntries(model.classes.map((one) => [one.name, one.base]));
     this.seconds = model.facts.seconds;
@@ -35,7 +39,7 @@ export class Session {
       this.#readOnly("");
     } catch (error) {
       this.#readOnly(error.message);
-      if (this.model.unsaved) this.warn("writer", `What is not saved here can't be saved now: ${error.message}.`);
+      if (model.unsaved) this.#trouble("writer", error);
       if (error.status === 409 || error.status === 0) setTimeout(() => this.#retry(), RETRY_SECONDS * 1000);
     }
   }
@@ -58,7 +62,7 @@ export class Session {
     const facts = await server.readFacts(this.scan).catch(() => null);
     if (facts?.classes.every((one) => this.base[one.name] === one.base) && facts.saved === this.saved && !(facts.unsaved && !this.model.unsaved)) {
       this.#readOnly("");
-      this.warn("writer", "");
+      this.#trouble("writer", null);
       this.tell("The scan is free now: you can edit it.");
     } else {
       this.leave();
@@ -81,12 +85,26 @@ export class Session {
     if (!this.writer) return;
     try {
       await server.renew(this.scan, this.writer);
-      this.warn("gone", "");
+      this.#trouble("gone", null);
     } catch (error) {
-      if (error.status === 0) { this.warn("gone", `${error.message} What is not saved is only in this page.`); return; }
+      if (GONE.includes(error.status)) { this.#trouble("gone", error); return; }
       this.writer = "";
       await this.enter(); // the computer slept; the masks are the same, or saving will say that they are not
     }
+  }
+
+  /** Say in one banner why work can't be saved, the last reason only, and offer a way to get it out; null: it can. */
+  #trouble(kind, error) {
+    const { troubles, model } = this;
+    const gone = GONE.includes(error?.status);
+    troubles.delete(gone ? "gone" : kind);
+    if (error) troubles.set(gone ? "gone" : kind, error.status === 404 ? ANEW : error.message);
+    const reason = [...troubles.values()].pop();
+    const out = element("button", {}, "Download masks");
+    out.addEventListener("click", () => downloadMasks(model, this.header).catch((problem) => this.tell(`Not downloaded: ${problem.message}`, true)));
+    const place = this.aside === model.stamp && this.asideAt ? "kept aside" : "only in this page";
+    const text = `Nothing can be saved now: ${reason}${/[.?]$/.test(reason) ? "" : "."}${model.unsaved ? ` Your unsaved work is ${place}.` : ""}`;
+    this.warn("trouble", reason ? text : "", out);
   }
 
   #count() {
@@ -105,6 +123,14 @@ export class Session {
     const { model } = this;
     if (model.readOnly) { this.tell(`Not saved. ${model.whyNot}.`); return false; }
     const release = await this.#turn();
+    const saved = await this.#writeAll();
+    release();
+    if (!saved) await this.saveAside();
+    return saved;
+  }
+
+  async #writeAll() {
+    const { model } = this;
     const { stamp, state: { mark, looked } } = model;
     try {
       const answer = await server.write(this.scan, "corrected", this.#told(), model.masks.voxels);
@@ -113,14 +139,14 @@ export class Session {
       Object.assign(this, { aside: stamp, asideAt: "" });
       for (const one of model.classes) one.corrected = answer.classes[one.name].changed_voxels > 0;
       model.markSaved(mark, looked);
-      this.warn("save", "");
+      this.troubles.clear();
+      this.#trouble("save", null);
       this.tell(`Saved. ${summary(answer.classes, model.classes)}`);
       return true;
     } catch (error) {
-      this.warn("save", `Not saved: ${error.message}`);
+      this.tell("Not saved.", true);
+      this.#trouble("save", error);
       return false;
-    } finally {
-      release();
     }
   }
 
@@ -149,9 +175,9 @@ export class Session {
         this.asideAt = "";
       } else this.asideAt = (await server.write(this.scan, "unsaved", this.#told(), model.masks.voxels)).saved;
       this.aside = stamp;
-      this.warn("aside", "");
+      this.#trouble("aside", null);
     } catch (error) {
-      this.warn("aside", `Unsaved work could not be kept aside: ${error.message}`);
+      this.#trouble("aside", error);
     } finally {
       release();
     }

@@ -1,6 +1,6 @@
 /** What the page says: the state of saving, what was just done, errors that stay, and questions. */
 import { element } from "./panels.js";
-import { intensity } from "./volume.js";
+import { intensity, position, positionText } from "./volume.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -52,7 +52,7 @@ export function stateOf(model, session) {
     const aside = session.aside === model.stamp && session.asideAt;
     return ["unsaved", aside ? `Unsaved, kept aside ${clock(session.asideAt)}` : "Unsaved changes"];
   }
-  return session.saved ? ["saved", `Saved ${clock(session.saved)}`] : ["clean", "As predicted"];
+  return session.saved ? ["saved", `Saved ${clock(session.saved)}`] : ["clean", "No corrections"];
 }
 
 export function showState(model, session) {
@@ -69,12 +69,14 @@ export function showTime(session) {
   byId("time").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-/** Where the mouse is, else the cursor: the voxel, its intensity, and whose mask it is. */
+/** Where the mouse is, else the cursor: the voxel (from 0), the patient's mm, the intensity, and whose mask it is. */
 export function showReadout(model, overlay, image) {
-  const voxel = (overlay.pointer?.place ?? model.cursor).map(Math.floor);
+  const place = overlay.pointer?.place ?? model.cursor.map((index) => index + 0.5);
+  const voxel = place.map(Math.floor);
   if (voxel.some((at, axis) => at < 0 || at >= model.shape[axis])) { byId("readout").textContent = ""; return; }
   const index = model.masks.indexOf(voxel);
   const organs = model.classes.filter((_, number) => model.masks.voxels[number][index]).map((one) => one.title);
-  const value = image ? Number(intensity(image, index).toPrecision(5)) : null;
-  byId("readout").textContent = [`${voxel[0]}, ${voxel[1]}, ${voxel[2]}`, value === null ? "" : String(value), organs.join(" + ")].filter(Boolean).join("  ·  ");
+  const mm = position(image, place).map(positionText).join(" ");
+  const value = model.facts.image ? Number(intensity(image, index).toPrecision(5)) : "";
+  byId("readout").textContent = [`voxel ${voxel.join(", ")}`, `${mm} mm`, String(value), organs.join(" + ")].filter(Boolean).join("  ·  ");
 }

@@ -54,10 +54,17 @@ export class Toolbar {
 
   #readThreshold() {
     const { model } = this;
-    const places = ["first", "last"].map((name) => model.facts.slice_numbers.indexOf(Number(byId(`threshold-${name}`).value)));
+    const numbers = model.facts.slice_numbers;
+    const range = `Slices run from ${Math.min(...numbers)} to ${Math.max(...numbers)}.`;
+    const places = ["first", "last"].map((name) => {
+      const field = byId(`threshold-${name}`);
+      const place = field.value === "" ? -1 : numbers.indexOf(Number(field.value));
+      field.setCustomValidity(place < 0 ? range : ""); // then the browser keeps "Apply" from being done, and says why
+      return place;
+    });
     const threshold = Number(byId("threshold-value").value);
     byId("threshold-told").textContent = threshold.toFixed(2);
-    if (places.includes(-1)) return;
+    if (places.includes(-1)) { this.tell(range, true); return; }
     this.edits.previewThreshold({ threshold, first: Math.min(...places), last: Math.max(...places) });
   }
 

@@ -39,7 +39,7 @@ async function start() {
   const planes = new Planes(byId("image"), { shape: facts.shape, spacing: facts.spacing_mm, main: facts.slice_axis });
   const [image, masks] = await Promise.all([loadImage(facts), loadMasks(facts, "mask"), planes.open()]);
   await planes.show(image, facts.window);
-  connect(facts, new Masks(facts.shape, masks), planes);
+  connect(facts, masks, planes);
 }
 
 async function loadImage(facts) {
@@ -50,13 +50,13 @@ async function loadImage(facts) {
 }
 
 function loadMasks(facts, kind) {
-  return Promise.all(facts.classes.map(async (one) => readVolume(await readFile(facts.name, `${kind}/${one.name}.nii`), facts.shape).voxels));
+  return Promise.all(facts.classes.map(async (one) => readVolume(await readFile(facts.name, `${kind}/${one.name}.nii`), facts.shape)));
 }
 
-function connect(facts, masks, planes) {
-  const model = new Model(facts, masks);
+function connect(facts, volumes, planes) {
+  const model = new Model(facts, new Masks(facts.shape, volumes.map((one) => one.voxels)));
   const overlay = new Overlay(byId("overlay"), model, planes);
-  const session = new Session(model, { tell, warn });
+  const session = new Session(model, { tell, warn, header: volumes[0].header });
   const edits = new Edits(model, { tell });
   const presets = windowPresets(facts.window, lowest(planes.image));
   const page = new Toolbar({ model, edits, presets, tell });
@@ -69,7 +69,13 @@ function connect(facts, masks, planes) {
   const labels = new Labels(byId("labels"), model, planes);
   const ruler = new Ruler(byId("ruler"), model);
 
+  const fit = () => {
+    if (!planes.resize()) return;
+    overlay.resize();
+    model.changed("view");
+  };
   model.listen((what) => {
+    if (window.devicePixelRatio !== planes.density) fit(); // moved to another screen
     if (what.has("window")) planes.setWindow(model.window);
     if (what.has("cursor")) planes.moveTo(model.cursor);
     if (["window", "cursor", "view"].some((one) => what.has(one))) planes.draw();
@@ -79,14 +85,10 @@ function connect(facts, masks, planes) {
     if (["save", "masks", "work"].some((one) => what.has(one))) showState(model, session);
     if (what.has("view") || what.has("save")) document.querySelector("[data-command=layout]").setAttribute("aria-pressed", planes.single !== null);
     showTime(session);
-    showReadout(model, overlay, facts.image ? planes.image : null);
+    showReadout(model, overlay, planes.image);
   });
   overlay.resize();
-  new ResizeObserver(() => {
-    if (!planes.resize()) return;
-    overlay.resize();
-    model.changed("view");
-  }).observe(byId("panes"));
+  new ResizeObserver(fit).observe(byId("panes"));
   byId("image").addEventListener("webglcontextlost", () => warn("context", "The browser has lost the graphics card. Save, then reload the page."));
   window.volseg = { model, planes, overlay, session, commands, edits }; // for people who look closer, and for tests
   open(model, { session, commands, page });
@@ -120,7 +122,7 @@ async function offerUnsaved(model, session) {
     if (answer === "later") { session.leave(); model.readOnly = "unsaved work lies aside; reload to continue with it or to throw it away"; }
     if (answer !== "continue") return;
     const before = await loadMasks(model.facts, "unsaved");
-    session.takeAside(before);
+    session.takeAside(before.map((one) => one.voxels));
     tell("The unsaved work is back; Ctrl+s saves it.");
   } catch (error) {
     warn("aside", `The unsaved work could not be read: ${error.message}`);

@@ -1,7 +1,7 @@
 /** A volume as the server sends it: NIfTI without compression, axes turned to the closest RAS+. */
 
 const ARRAYS = { 2: Uint8Array, 4: Int16Array, 8: Int32Array, 16: Float32Array, 64: Float64Array, 256: Int8Array, 512: Uint16Array };
-const DIMENSIONS = 40, TYPE = 70, OFFSET = 108, SLOPE = 112, INTERCEPT = 116; // bytes of the header
+const DIMENSIONS = 40, TYPE = 70, OFFSET = 108, SLOPE = 112, INTERCEPT = 116, AFFINE = 280; // bytes of the header
 const OPAQUE = 0xff000000, GREY = 0x010101;
 
 /** The voxels of a file, x fastest, with the factor and the offset that make intensities of them. */
@@ -11,10 +11,22 @@ export function readVolume(bytes, shape) {
   if (found.join() !== shape.join()) throw new Error(`a volume of ${found.join(" x ")} voxels came, not of ${shape.join(" x ")}`);
   const Voxels = ARRAYS[header.getInt16(TYPE, true)];
   if (!Voxels) throw new Error(`a volume of an unknown type of numbers came (${header.getInt16(TYPE, true)})`);
-  const voxels = new Voxels(bytes, header.getFloat32(OFFSET, true), shape[0] * shape[1] * shape[2]);
+  const offset = header.getFloat32(OFFSET, true);
+  const voxels = new Voxels(bytes, offset, shape[0] * shape[1] * shape[2]);
   const slope = header.getFloat32(SLOPE, true) || 1;
-  return { bytes, voxels, slope, intercept: header.getFloat32(INTERCEPT, true) || 0 };
+  const affine = [0, 1, 2].map((row) => [0, 1, 2, 3].map((column) => header.getFloat32(AFFINE + 16 * row + 4 * column, true)));
+  return { bytes, header: new Uint8Array(bytes, 0, offset), voxels, slope, intercept: header.getFloat32(INTERCEPT, true) || 0, affine };
 }
+
+/** Where a place of the grid (edges of voxels at whole numbers) is, in mm to the patient's right, front and head. */
+export function position({ affine }, place) {
+  return affine.map((row) => row[3] + place.reduce((sum, at, axis) => sum + row[axis] * (at - 0.5), 0));
+}
+
+const SIDES = ["LR", "PA", "IS"];
+
+/** A position along one of the patient's axes, such as "A 40.1". */
+export function positionText(mm, axis) { return `${SIDES[axis][mm < 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)}`; }
 
 export function intensity({ voxels, slope, intercept }, index) { return voxels[index] * slope + intercept; }
 
