@@ -8,8 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests import browser, viewed
-from tests.browser import Browser
+from tests import viewed
 from tests.view_page import ViewPage, brushed, saved_mask, turned
 from volseg.data.volume import stack_affine
 
@@ -50,16 +49,6 @@ def folder(tmp_path_factory) -> Path:
         told = {"dice": 0.7, "calibrated": True, "volume_ml": 1.0, "slices": numbers}
         record.write_text(json.dumps({**values, "confidence": {"stomach": told}, "check": []}))
     return out
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Browser]:
-    path = browser.program()
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    opened = Browser(path, webgl=True)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

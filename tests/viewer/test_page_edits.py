@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests import browser, viewed
-from tests.browser import Browser
+from tests import viewed
 from tests.view_page import ViewPage, with_probability
 
 pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
@@ -33,13 +32,8 @@ def server(data, tmp_path_factory) -> Iterator[viewed.Server]:
 
 
 @pytest.fixture(scope="module")
-def opened(server) -> Iterator[ViewPage]:
-    path = browser.program()
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    tab = Browser(path, webgl=True)
-    yield ViewPage(tab, server.address, SCAN)
-    tab.close()
+def opened(tab, server) -> ViewPage:
+    return ViewPage(tab, server.address, SCAN)
 
 
 @pytest.fixture

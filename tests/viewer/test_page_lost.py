@@ -9,8 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests import browser, viewed
-from tests.browser import Browser
+from tests import viewed
 from tests.view_page import ViewPage, turned
 
 pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
@@ -39,13 +38,8 @@ def server(folder) -> Iterator[viewed.Server]:
 
 
 @pytest.fixture(scope="module")
-def page(server) -> Iterator[ViewPage]:
-    path = browser.program()
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    tab = Browser(path, webgl=True)
-    yield ViewPage(tab, server.address, SCAN)
-    tab.close()
+def page(tab, server) -> ViewPage:
+    return ViewPage(tab, server.address, SCAN)
 
 
 def test_more_organs_than_colours_are_told_apart_by_numbers_and_the_list_follows(page) -> None:

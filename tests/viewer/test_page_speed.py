@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import browser, viewed
-from tests.browser import Browser
+from tests import viewed
 from tests.view_page import READY, ViewPage
 from volseg.data.volume import stack_affine
 
@@ -54,16 +53,6 @@ def server(tmp_path_factory) -> Iterator[viewed.Server]:
     with viewed.Server("--predictions", str(out)) as started:
         started.viewer().facts(SCAN)  # the image is read once
         yield started
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Browser]:
-    path = browser.program()
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    opened = Browser(path, webgl=True)
-    yield opened
-    opened.close()
 
 
 def processor_seconds(parent: int) -> dict[int, float]:

@@ -29,16 +29,6 @@ def folder(data, tmp_path) -> Path:
     return with_probability(tmp_path / "predictions", data, SCAN, OTHER)
 
 
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Browser]:
-    path = browser.program()
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    opened = Browser(path, webgl=True)
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
 def server(folder, data) -> Iterator[viewed.Server]:
     with viewed.Server("--predictions", str(folder), "--data", str(data)) as started:
