@@ -31,6 +31,7 @@ from volseg.schema import name_fault
 
 log = logging.getLogger(__name__)
 
+DICOM_ORIGIN = "dicom:"  # in front of a volume's name, in place of a path
 MIXED_FOLDER = "holds DICOM beside pictures or volumes; give each a folder of its own"
 
 
@@ -59,7 +60,7 @@ class ScanSource:
         Of a series of DICOM it is a name, as paths may hold a patient's.
         """
         if self.series:
-            return (f"dicom:{self.series.name}",)
+            return (f"{DICOM_ORIGIN}{self.series.name}",)
         paths = (self.scan.folder,) if self.scan else self.paths
         return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100 - links stay as they are
 

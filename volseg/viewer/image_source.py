@@ -14,9 +14,8 @@ from volseg.errors import UserError
 from volseg.inference.corrections import other_image_problem
 from volseg.inference.input_paths import InputFiles
 from volseg.inference.prediction_folder import Prediction
-from volseg.inference.scan_sources import source_from_files
+from volseg.inference.scan_sources import DICOM_ORIGIN, source_from_files
 
-DICOM = "dicom:"
 AIR, METAL = -700.0, 3100.0  # HU: an image between these, with much of the first, is a CT
 SOFT_TISSUE = (-160.0, 240.0)  # HU: the usual window of the abdomen
 STEP = 3  # the grey levels are computed from every third row and column, which is enough
@@ -64,7 +63,7 @@ class ImageSource:
             raise UserError(
                 f"{prediction.scan}: its record does not name its image; name the dataset by --data"
             )
-        if str(paths[0]).startswith(DICOM):
+        if str(paths[0]).startswith(DICOM_ORIGIN):
             raise UserError(
                 f"{prediction.scan}: was predicted from DICOM, whose place no record keeps; prepare the "
                 "series and name the dataset by --data"
