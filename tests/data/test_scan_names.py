@@ -82,5 +82,4 @@ def test_only_layouts_and_inputs_go_by_names_and_readers_of_older_files() -> Non
         "inference/scan_sources",  # infer --input
         "inference/confidence/calibration_file",  # of earlier versions
         "runs/run_files",  # of earlier versions
-        "viewer/scan_list",  # the day of what infer --input predicted, which records lack
     }

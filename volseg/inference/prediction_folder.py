@@ -69,6 +69,22 @@ class GateRecord(_RecordPart):
     pixels: int
 
 
+class Computation(_RecordPart):
+    """Where and when masks were computed: on which host, by which process, finished at which time (UTC).
+
+    `loads` is how often that process had loaded networks by then, and `attempts` how many processes began
+    with the scan, some of which were lost. `memory_budget` are the bytes that were allowed where a process
+    had been ended for want of memory, else 0.
+    """
+
+    host: str = ""
+    process: str = ""
+    loads: int = 0
+    attempts: int = 1
+    memory_budget: int = 0
+    finished: str = ""
+
+
 class PredictionRecord(_RecordPart):
     """The content of `record.json`, one scan's.
 
@@ -79,7 +95,8 @@ class PredictionRecord(_RecordPart):
     made from: image, weights and settings; `reduced` says what of the networks and views was left out to
     keep --max-time. `run_weights` are the shares of the networks in a weighted mean, by folder; none where
     all count alike. `gate` is the run that emptied slices, if there was one. `changes` are those by each step
-    of post-processing, by class; `check` are the slices to look at first, all classes together.
+    of post-processing, by class; `check` are the slices to look at first, all classes together. `day` is the
+    scan's within its case, where the dataset or the name of the input tells it.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -87,6 +104,7 @@ class PredictionRecord(_RecordPart):
 
     scan: ScanName
     case: str = ""
+    day: int | None = None
     status: Literal["done", "failed"]
     reason: str = ""
     run: str = ""
@@ -107,6 +125,7 @@ class PredictionRecord(_RecordPart):
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
+    computed: Computation = Computation()
     version: str = __version__
 
     @property

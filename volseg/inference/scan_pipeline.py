@@ -34,7 +34,7 @@ from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
 LESS_MEMORY = "end what else takes memory, or say by --max-memory what predicting may take"
-MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check"}
+MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check", "computed"}
 """What a record says of a scan's masks; it stays as long as they do."""
 
 
@@ -277,6 +277,7 @@ class ScanPipeline:
         return PredictionRecord(
             scan=source.name,
             case=source.case,
+            day=source.day,
             source=source.origin,
             image_hash=identity.image,
             run=ensemble.name,

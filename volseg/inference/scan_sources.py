@@ -39,12 +39,14 @@ MIXED_FOLDER = "holds DICOM beside pictures or volumes; give each a folder of it
 class ScanSource:
     """A scan to predict: its files and, where it came from slices, their numbers.
 
-    `beside` are the scans of its dataset, if it is of one. `series` is the volume of DICOM that it is, if it
-    is one. `problem` says why it can't be read at all.
+    `day` is the scan's within its case, None where nothing tells it. `beside` are the scans of its dataset,
+    if it is of one. `series` is the volume of DICOM that it is, if it is one. `problem` says why it can't be
+    read at all.
     """
 
     name: str
     case: str
+    day: int | None = None
     paths: tuple[Path, ...] = ()
     slices: tuple[int, ...] = ()
     scan: SliceScan | None = None
@@ -137,6 +139,7 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
         ScanSource(
             sample.name,
             sample.case,
+            sample.day,
             tuple(dataset.folder / image for image in sample.images),
             sample.slices,
             beside=beside,
@@ -189,7 +192,7 @@ def _sources_from_paths(
     if problems:
         raise UserError.from_problems(problems)
     named = [
-        source if source.name == name else replace(source, name=name, case=case_and_day(name)[0])
+        source if source.name == name else _renamed(source, name)
         for source, name in zip(found, names, strict=True)
     ]
     return [*named, *_dicom_sources(dicom, options)]
@@ -207,14 +210,26 @@ def source_from_files(files: InputFiles, *, slice_mm: float, allow_gaps: bool = 
     """The scan in a folder of slices or in the files of its channels."""
     path = files.paths[0]
     if path.is_file():
-        return ScanSource(files.name, case_and_day(files.name)[0], files.paths, problem=files.problem)
+        return ScanSource(files.name, *_case_and_day(files.name), files.paths, problem=files.problem)
     if path.is_dir() and holds_dicom(path):  # names of files beside DICOM may be a patient's
-        return ScanSource(path.resolve().name, "", files.paths, problem=MIXED_FOLDER)
+        return ScanSource(path.resolve().name, "", None, files.paths, problem=MIXED_FOLDER)
     try:
         scan = read_folder(path, slice_mm=slice_mm, allow_gaps=allow_gaps)
     except UserError as error:
-        return ScanSource(path.resolve().name, "", files.paths, problem=str(error))
-    return ScanSource(scan.name, scan.case, scan.paths, scan.numbers, scan)
+        return ScanSource(path.resolve().name, "", None, files.paths, problem=str(error))
+    return ScanSource(scan.name, *_case_and_day(scan.name), scan.paths, scan.numbers, scan)
+
+
+def _renamed(source: ScanSource, name: str) -> ScanSource:
+    """A scan by another name, and by the case and day that it tells."""
+    case, day = _case_and_day(name)
+    return replace(source, name=name, case=case, day=day)
+
+
+def _case_and_day(name: str) -> tuple[str, int | None]:
+    """Case and day by a scan's name; None where the name tells no day."""
+    case, day = case_and_day(name)
+    return case, None if case == name else day
 
 
 def slice_distance_note(options: InferArguments, sources: Sequence[ScanSource], ensemble: Ensemble) -> str:

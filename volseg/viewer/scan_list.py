@@ -8,7 +8,6 @@ from pathlib import Path
 
 from volseg.arguments import DATA
 from volseg.data.dataset import FILE, Dataset, Sample
-from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError, nearest_hint
 from volseg.inference.correction_file import correction_problem
 from volseg.inference.corrections import other_image_problem
@@ -108,12 +107,9 @@ class ScanList:
         return (shown[place - 1] if place else "", after[0] if after else "")
 
     def day(self, prediction: Prediction) -> int | None:
-        """The day of a scan, where the dataset or its name tells it."""
+        """The day of a scan, where the dataset or its record tells it."""
         sample = self.dataset.find_sample(prediction.identity) if self.dataset else None
-        if sample:
-            return sample.day
-        case, day = case_and_day(prediction.scan)
-        return None if case == prediction.scan else day
+        return sample.day if sample else prediction.day
 
     def _earlier_scan(self, prediction: Prediction) -> EarlierScan | None:
         """The nearest day before a scan's, of its case, that was predicted or is labelled."""
@@ -171,5 +167,5 @@ def problem_of(prediction: Prediction) -> str:
 
 
 def case_of(prediction: Prediction) -> str:
-    """The case of a scan, by its name where the record does not tell it."""
-    return prediction.case or case_and_day(prediction.scan)[0]
+    """The case of a scan: itself where the record names none."""
+    return prediction.case or prediction.scan
