@@ -15,6 +15,7 @@ import pytest
 
 from tests import documented, predicted, tiny
 from volseg.data.dataset import Dataset
+from volseg.data.scan_names import case_and_day
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.system.files import file_sha256
@@ -56,7 +57,8 @@ def prediction_of(folder: Path, scan: str, masks: dict[str, np.ndarray], affine,
     for name, mask in masks.items():
         write_volume(Volume(mask.astype(np.uint8), affine), here / f"{name}.nii.gz")
     files = {path.name: file_sha256(path) for path in here.glob("*.nii.gz")}
-    predicted.record(folder, scan, classes=list(masks), files=files, source=source)
+    case, day = case_and_day(scan)
+    predicted.record(folder, scan, classes=list(masks), files=files, source=source, case=case, day=day)
     return folder
 
 
@@ -64,7 +66,7 @@ class Viewer:
     """A page's way to a server: `ask` it, read volumes, write masks."""
 
     def __init__(self, client, base: str) -> None:
-        self.client, self.base, self.key = client, base, ""
+        self.client, self.base, self.key, self.aside = client, base, "", ""
 
     def ask(self, method: str, path: str, **more):
         return self.client.request(method, f"{self.base}/{path}", **more)
@@ -98,8 +100,12 @@ class Viewer:
         """Save masks of the display grid; `more` replaces what the page says of them."""
         facts = self.facts(scan)
         told = {"writer": self.key, "base": {one["name"]: one["base"] for one in facts["classes"]},
-                "seconds": 61.5, "looked_at": [[3, 4]], "reviewer": "", **more}  # fmt: skip
-        return self.ask("PUT", f"api/scans/{scan}/{place}", content=body(told, masks))
+                "aside": self.aside, "seconds": 61.5, "looked_at": [[3, 4]], "reviewer": "",
+                **more}  # fmt: skip
+        answer = self.ask("PUT", f"api/scans/{scan}/{place}", content=body(told, masks))
+        if answer.status_code == 200:
+            self.aside = answer.json()["saved"] if place == "unsaved" else ""
+        return answer
 
     def edit(self, scan: str, operation: str, mask: np.ndarray, **settings):
         query = {"class": next(iter(self.facts(scan)["classes"]))["name"], **settings}

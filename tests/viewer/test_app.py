@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import cv2
@@ -231,10 +232,35 @@ def test_work_aside_is_offered_until_it_is_saved_or_thrown_away(viewer, folder) 
     }  # fmt: skip
     assert viewer.voxels(SCAN, "unsaved/stomach")[0, 0, 0]
     assert not viewer.voxels(SCAN, "mask/stomach")[0, 0, 0]
-    assert viewer.ask("DELETE", f"api/scans/{SCAN}/unsaved", json={"writer": "x"}).status_code == 409
-    assert viewer.ask("DELETE", f"api/scans/{SCAN}/unsaved", json={"writer": viewer.key}).status_code == 200
+    told = {"writer": viewer.key, "aside": answer["saved"]}
+    for status, change in ((409, {"writer": "x"}), (200, {"aside": "of another tab"})):
+        answer = viewer.ask("DELETE", f"api/scans/{SCAN}/unsaved", json={**told, **change})
+        assert answer.status_code == status
+        assert viewer.facts(SCAN)["unsaved"]
+    assert viewer.ask("DELETE", f"api/scans/{SCAN}/unsaved", json=told).status_code == 200
     assert viewer.facts(SCAN)["unsaved"] is None
     assert not (folder / SCAN / ".unsaved").exists()
+
+
+@pytest.mark.parametrize("place", ["corrected", "unsaved"])
+def test_a_tab_that_slept_does_not_replace_what_another_has_kept_aside(viewer, folder, place) -> None:
+    """It has its place again since the other was closed, whose work was never saved."""
+    asleep = viewer.enter(SCAN)
+    viewer.session.writers.clock = lambda: time.monotonic() + 100
+    viewer.enter(SCAN)
+    masks = viewer.masks(SCAN)
+    masks["stomach"][0, 0, 0] = 1
+    assert viewer.save(SCAN, masks.values(), "unsaved").json()["kept"] == []
+    viewer.ask("POST", f"api/scans/{SCAN}/writer/release", json={"writer": viewer.key})
+
+    viewer.aside = ""
+    masks["stomach"][0, 0, 0] = 0
+    answer = viewer.save(SCAN, masks.values(), place, writer=asleep)
+
+    assert answer.status_code == 200
+    kept = folder / SCAN / "unsaved-1"
+    assert answer.json()["kept"] == viewer.facts(SCAN)["kept"] == [str(kept)]
+    assert volume_files.read(kept / "stomach.nii.gz").voxels[-1, -1, -1]
 
 
 def test_a_mask_that_was_edited_in_place_meanwhile_is_named_beside_the_work_aside(viewer, folder) -> None:
@@ -490,6 +516,16 @@ def test_damaged_files_are_told_and_other_scans_go_on(viewer, folder) -> None:
     answer = viewer.ask("GET", "api/scans/case2_day0")
     assert (answer.status_code, "correction.json" in answer.json()["error"]) == (400, True)
     assert "correction.json" in viewer.json("api/scans")["scans"][2]["reason"]
+
+
+def test_a_drive_that_has_gone_is_told_by_its_file(viewer, monkeypatch) -> None:
+    def gone(*_: object) -> None:
+        raise OSError(5, "Input/output error", "/mnt/stomach.nii.gz")
+
+    monkeypatch.setattr("volseg.viewer.scan.file_sha256", gone)
+    answer = viewer.ask("GET", f"api/scans/{SCAN}")
+
+    assert (answer.status_code, answer.json()["error"]) == (503, "/mnt/stomach.nii.gz: Input/output error")
 
 
 def test_a_full_disk_is_told_to_a_page_and_not_to_a_terminal(viewer, monkeypatch) -> None:

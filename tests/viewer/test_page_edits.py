@@ -250,6 +250,45 @@ def test_a_stroke_ends_where_its_plane_ends_on_the_screen(page) -> None:
     assert drawn[:, 0].min() >= np.floor(ends.min()), "voxels that were out of sight"
 
 
+def test_a_stroke_ends_where_the_window_changes_its_size(page) -> None:
+    """Its pixels are other places then."""
+    page.press("b")
+    start = page.pixel(2.5, 2.5, 0)
+    page.tab.mouse("Moved", *start, button="none")
+    page.tab.mouse("Pressed", *start)
+    drawn = page.mask(STOMACH)
+    box = "document.getElementById('panes').style"
+    page.js(f"{box}.marginRight = '300px'; 0")
+    page.tab.until("volseg.model.history.canUndo", 10)
+    page.tab.mouse("Moved", start[0] + 90, start[1] + 60)
+    page.tab.mouse("Released", start[0] + 90, start[1] + 60)
+    page.settle()
+    assert (page.mask(STOMACH) == drawn).all()
+    page.js(f"{box}.marginRight = ''; 0")
+    page.settle()
+
+
+def test_a_stroke_that_is_undone_is_seen_in_its_plane(page) -> None:
+    page.press("b")
+    x, y, z = cursor = page.js("volseg.model.cursor")
+    page.stroke((x + 0.5, 0, z + 3.5), axis=1)
+    page.go_to(x, y + 4, z)
+    page.press("z", "ctrl")
+
+    assert page.js("volseg.model.cursor") == cursor
+
+
+def test_a_threshold_that_is_shown_is_unsaved_work_but_not_yet_kept_aside(page) -> None:
+    before, _ = previewed(page)
+
+    assert page.state() == "unsaved"
+    assert page.text("#threshold label").startswith("Threshold of stomach")
+    kept = page.js("volseg.model.keptMasks.map((voxels) => voxels.reduce((sum, one) => sum + one, 0))")
+    assert kept[STOMACH] == before.sum()
+    page.press("Escape")
+    assert page.state() == "clean"
+
+
 def test_a_slice_that_the_scan_has_not_is_told_and_not_applied(page) -> None:
     before, lower = previewed(page)
     page.js("""(() => { const field = document.getElementById('threshold-last');

@@ -50,6 +50,17 @@ def test_more_organs_than_colours_are_told_apart_by_numbers_and_the_list_follows
     assert len({colour for colour, _ in swatches}) < len(CLASSES) == len(set(map(tuple, swatches)))
     page.js("document.getElementById('organs').style.height = '90px'; volseg.model.choose(12); 0")
     page.settle()
+    page.js(
+        "document.getElementById('readout').textContent = 'organ '.repeat(99);"
+        " document.getElementById('told').textContent = 'Saved.'; 0"
+    )
+    foot = page.js(
+        "[...document.querySelectorAll('footer p')].map((one) => one.getBoundingClientRect().right)"
+    )
+    assert foot[1] <= page.js("innerWidth")
+    assert page.js(
+        "document.getElementById('told').scrollWidth <= document.getElementById('told').clientWidth"
+    )
     row, box = page.js(
         "['#organs li:last-child', '#organs'].map((one) => {"
         " const at = document.querySelector(one).getBoundingClientRect(); return [at.top, at.bottom]; })"

@@ -95,8 +95,10 @@ def test_the_work_list_is_gone_through_by_keys_and_saved(page, folder) -> None:
     assert page.js("volseg.model.item") == 2
     page.press("A", "shift")
     assert page.state() == "unsaved"
+    (folder / SCAN / "unsaved-1").mkdir()
     page.save()
 
+    assert f"never saved lies in {folder / SCAN / 'unsaved-1'};" in page.text("#banners .note")
     assert read_correction(folder / SCAN).looked_at == (tuple(work[0]["numbers"]),)
     page.open()
     assert page.text("#looked") == f"1 of {len(work)} looked at"
@@ -245,17 +247,19 @@ def test_the_list_opens_the_least_trusted_scan_by_enter(tab, server) -> None:
     tab.js("volseg.session.leave(); 0")
 
 
-def test_a_browser_without_webgl_gets_pictures_and_a_reason(server) -> None:
+def test_a_browser_without_webgl_gets_pictures_and_a_reason(server, folder) -> None:
     path = browser.program()
     if path is None:
         pytest.skip("no Chromium is installed")
     plain = Browser(path)
+    (folder / SCAN / "unsaved-1").mkdir()
     try:
         page = ViewPage(plain, server.address, SCAN)
         plain.until("document.getElementById('picture').naturalWidth > 0", 30)
         shown = page.js("document.getElementById('picture').src")
         assert page.state() == "readonly"
         assert "no WebGL2" in page.text("#banners")
+        assert "unsaved-1" in page.text("#banners")
         page.press("n")
         assert page.js("document.getElementById('picture').src") != shown
         page.press("h")

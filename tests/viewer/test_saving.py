@@ -38,7 +38,8 @@ def bitmaps(scan: ViewedScan, **masks: np.ndarray) -> list[bytes]:
 
 def save(folder: Path, place: str = "corrected", scan: ViewedScan | None = None, **masks: np.ndarray):
     scan = scan or opened(folder)
-    told = SaveRequest(writer="", base=scan.bases, seconds=12.34, looked_at=((3, 4),))
+    aside = scan.unsaved.saved if scan.unsaved else ""
+    told = SaveRequest(writer="", base=scan.bases, aside=aside, seconds=12.34, looked_at=((3, 4),))
     return save_masks(scan, told, bitmaps(scan, **masks).__getitem__, place, reviewer="A. Who")
 
 

@@ -72,6 +72,44 @@ def test_a_scan_whose_record_goes_is_listed_as_failed_and_the_others_stay(folder
     assert "record.json: is gone" in rows["case1_day0"]["reason"]
 
 
+def test_a_damaged_record_stops_its_own_scan_until_it_is_mended(folder, data) -> None:
+    record = folder / "case1_day0/record.json"
+    whole = record.read_text()
+    for name, text in (("case1_day0", "{"), ("case2_day0", whole), ("case2_day2", '{"scan": 1}')):
+        (folder / name / "record.json").write_text(text)
+    (folder / "loose").mkdir()
+    (folder / "loose/liver.nii.gz").write_bytes(b"")
+    (folder / "predictions.json").write_text('[{"scan": "case7_day0"}, {"scan": "../case1_day0"}]')
+    viewer = viewed.open_viewer(folder, data=data)
+
+    rows = {one["name"]: one for one in viewer.json("api/scans")["scans"]}
+    assert list(rows) == ["case2_day1", "case1_day0", "case2_day0", "case2_day2", "case7_day0", "loose"]
+    told = (
+        "",
+        "JSON",
+        "is the record of case1_day0",
+        "status",
+        "is gone or was never",
+        "is gone or was never",
+    )
+    for row, reason in zip(rows.values(), told, strict=True):
+        assert (row["status"], reason in row["reason"]) == ("failed" if reason else "done", True)
+    assert viewer.facts("case2_day1")["next_scan"] == ""
+    with pytest.raises(UserError, match="JSON"):
+        ScanList.load(folder, "case1_day0", data)
+    record.write_text(whole)
+    assert viewer.facts("case1_day0")["name"] == "case1_day0"
+
+
+def test_where_nothing_can_be_read_every_reason_is_told(folder, data) -> None:
+    for record in folder.glob("*/record.json"):
+        record.write_text("{")
+
+    with pytest.raises(UserError) as refused:
+        ScanList.load(folder, None, data)
+    assert str(refused.value).count("not a record") == 4
+
+
 def test_masks_of_another_tool_are_told_what_they_lack(tmp_path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/liver.nii.gz").write_bytes(b"")

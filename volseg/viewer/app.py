@@ -20,7 +20,7 @@ from volseg.viewer.page_files import LIST, VIEWER, kind_of, page_files
 from volseg.viewer.refusal import RefusedError
 from volseg.viewer.request_bodies import mask_body, parse_json, read_body, read_json_body
 from volseg.viewer.saving import Place, SaveRequest
-from volseg.viewer.session import Session, WriterKey
+from volseg.viewer.session import Discard, Session, WriterKey
 
 BYTES = "application/octet-stream"
 PART = 1 << 20  # bytes that are sent together
@@ -129,8 +129,8 @@ class Api:
 
     async def discard(self, request: Request) -> Response:
         """Throw away what lies aside."""
-        key = (await read_json_body(request, WriterKey)).writer
-        await self._work(self.session.discard, request.path_params["scan"], key)
+        wanted = await read_json_body(request, Discard)
+        await self._work(self.session.discard, request.path_params["scan"], wanted)
         return JSONResponse({})
 
 
@@ -162,6 +162,7 @@ def build_app(session: Session) -> Starlette:
             Exception: _answer_bug,
             HTTPException: _answer_status,
             UserError: _answer_refusal,
+            OSError: _answer_drive,
             ClientDisconnect: _answer_gone,
         },
     )
@@ -220,6 +221,15 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, RefusedError) else 400
     headers = {"connection": "close"} if status == 413 else {}  # or the rest of the body is still received
     return JSONResponse({"error": str(error)}, status, headers)
+
+
+async def _answer_drive(_: Request, error: Exception) -> Response:
+    """Files that can't be read, as where a drive has gone; they are not volseg's fault."""
+    told = str(error)
+    if isinstance(error, OSError) and error.filename:
+        told = f"{error.filename}: {error.strerror}"
+    log.warning("%s", told)
+    return JSONResponse({"error": told}, 503)
 
 
 async def _answer_status(_: Request, error: Exception) -> Response:

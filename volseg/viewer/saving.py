@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from volseg.data import volume_files
 from volseg.data.mask_files import Mask
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
+from volseg.formatting import natural_key
 from volseg.inference.correction_file import (
     CORRECTED,
     CORRECTION,
@@ -34,6 +36,7 @@ from volseg.viewer.work_list import work_ranges
 
 Place = Literal["corrected", "unsaved"]
 FOLDERS: dict[Place, str] = {"corrected": CORRECTED, "unsaved": UNSAVED}
+KEPT = f"{UNSAVED[1:]}-"  # and a number: where work lies that was never saved
 STALE = "{}: its masks were changed meanwhile by another program or tab; reload the page to see them"
 log = logging.getLogger(__name__)
 
@@ -41,14 +44,16 @@ log = logging.getLogger(__name__)
 class SaveRequest(BaseModel):
     """What the page says of the masks that it sends: `base` is the SHA-256 of each file it started from.
 
-    `seconds` is the time with the page in front of all sittings, `looked_at` are the ranges of slices that
-    were accepted, by the record's numbers.
+    `aside` is when the work that lies aside was kept there, where the page knows of it. `seconds` is the time
+    with the page in front of all sittings, `looked_at` are the ranges of slices that were accepted, by the
+    record's numbers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     writer: str
     base: dict[str, str]
+    aside: str = ""
     seconds: Annotated[float, Field(ge=0, le=1e8)] = 0.0
     looked_at: Annotated[tuple[tuple[int, int], ...], Field(max_length=10_000)] = ()
     reviewer: Annotated[str, Field(max_length=LONGEST_REVIEWER)] = ""
@@ -64,11 +69,15 @@ class Change(BaseModel):
 
 
 class Saved(BaseModel):
-    """The answer: the SHA-256 of the files that count now, the time, and what was changed by class."""
+    """The answer: the SHA-256 of the files that count now, the time, and what was changed by class.
+
+    `kept` are the folders of work that was never saved and that no page offers.
+    """
 
     base: dict[str, str]
     saved: str
     classes: dict[str, Change]
+    kept: list[str]
 
 
 def save_masks(
@@ -110,14 +119,19 @@ def save_masks(
             saved=datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
         )
         write_correction(correction, folder)
-        if scan.unsaved is None:  # what no page offers is not thrown away
+        if scan.unsaved is None or scan.unsaved.saved != request.aside:  # of another tab, or unreadable
             keep_unsaved(scan.folder)
         if place == "corrected":
             _carry_over(scan.folder / CORRECTED, folder)
     if place == "corrected":
         discard_unsaved(scan.folder)
     base = {name: one.file for name, one in classes.items()} if place == "corrected" else request.base
-    return Saved(base=base, saved=correction.saved, classes={n: _change(one) for n, one in classes.items()})
+    return Saved(
+        base=base,
+        saved=correction.saved,
+        classes={name: _change(one) for name, one in classes.items()},
+        kept=kept_work(scan.folder),
+    )
 
 
 def discard_unsaved(folder: Path) -> None:
@@ -134,12 +148,18 @@ def keep_unsaved(folder: Path) -> Path | None:
     aside = folder / UNSAVED
     if not aside.exists():
         return None
-    names = (folder / f"{UNSAVED[1:]}-{number}" for number in itertools.count(1))
+    names = (folder / f"{KEPT}{number}" for number in itertools.count(1))
     kept = next(path for path in names if not path.exists())
     with readable_write_errors(kept):
         aside.rename(kept)
     log.warning("%s: work that was never saved lies here now; the masks have been saved without it", kept)
     return kept
+
+
+def kept_work(folder: Path) -> list[str]:
+    """The folders of a scan's folder in which work lies that was never saved and that no page offers."""
+    found = (path for path in folder.glob(f"{KEPT}*") if path.name.removeprefix(KEPT).isdecimal())
+    return sorted((str(path) for path in found), key=natural_key)
 
 
 def saved_stamp(folder: Path) -> str:
@@ -247,5 +267,6 @@ def _link_or_copy(old: str | Path, new: str | Path) -> None:
 
 
 def _take_permissions(folder: Path, like: Path) -> None:
-    """Let a new folder be read by whom the scan's folder may be read by."""
-    folder.chmod(like.stat().st_mode & 0o777)
+    """Let a new folder be read by whom the scan's folder may be read by, where the drive has permissions."""
+    with suppress(OSError):
+        folder.chmod(like.stat().st_mode & 0o777)

@@ -25,14 +25,15 @@ def list_facts(scans: ScanList, *, read_only: bool) -> dict[str, Any]:
 
 def _row(scans: ScanList, name: str) -> dict[str, Any]:
     """A scan; one of which nothing can be shown has failed, whatever was predicted."""
-    prediction, correction, problem = scans.known[name], None, ""
+    prediction, correction, work, problem = scans.known[name], None, [], ""
     try:
         prediction = scans.prediction(name)
         correction = prediction.correction
+        if prediction.status == "done":
+            work = [ends for ends, _ in work_ranges(prediction)]
     except UserError as error:
         problem = str(error)
     lowest = lowest_confidence(prediction)
-    work = [ends for ends, _ in work_ranges(prediction)] if prediction.status == "done" else []
     looked_at = {*correction.looked_at} if correction else set()
     return {
         "name": prediction.scan,

@@ -12,11 +12,12 @@ from volseg.errors import UserError, nearest_hint
 from volseg.inference.correction_file import correction_problem
 from volseg.inference.corrections import other_image_problem
 from volseg.inference.mask_folder import holds_masks
-from volseg.inference.prediction_folder import RECORD, Prediction, load_predictions, read_record
+from volseg.inference.prediction_folder import RECORD, Prediction
 from volseg.inference.tables import lowest_confidence
 from volseg.viewer.earlier_scan import EarlierScan
 from volseg.viewer.refusal import RefusedError
 from volseg.viewer.scan import ViewedScan
+from volseg.viewer.scan_records import read_prediction, read_predictions
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ScanList:
                 and has none of the scans.
         """
         _check_kind(folder)
-        scans = load_predictions(folder, check_corrections=False)
+        scans = read_predictions(folder)
         ordered = sorted(scans, key=lambda one: (bool(problem_of(one)), lowest_confidence(one)))
         chosen = [one for one in ordered if wanted in (None, one.scan, case_of(one))]
         if not chosen:
@@ -78,15 +79,14 @@ class ScanList:
         """A scan's prediction as its record says now.
 
         Raises:
-            RefusedError: no such scan here, or its record is gone.
+            RefusedError: no such scan here, or its record is gone or damaged.
         """
         if name not in self.names:
             raise RefusedError(404, "no such scan here")
-        folder = self.folder / name
-        record = read_record(folder)
-        if record is None:
-            raise RefusedError(404, f"{folder / RECORD}: is gone or damaged; run `volseg infer` again")
-        return Prediction.model_validate({**record.model_dump(), "folder": folder})
+        try:
+            return read_prediction(self.folder / name)
+        except UserError as error:
+            raise RefusedError(404, str(error)) from error
 
     def scan(self, name: str) -> ViewedScan:
         """A scan with masks, as it is now.

@@ -27,6 +27,7 @@ from volseg.viewer.saving import (
     SaveRequest,
     discard_unsaved,
     is_unfinished,
+    kept_work,
     restore_scan,
     save_masks,
     saved_stamp,
@@ -44,6 +45,12 @@ class WriterKey(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     writer: str
+
+
+class Discard(WriterKey):
+    """The key, and when the work that is thrown away was kept aside."""
+
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ class Session:
             "earlier_reviewer": correction.reviewer if correction else "",
             "read_only": bool(reason),
             "read_only_reason": reason,
+            "kept": kept_work(scan.folder),
         }
 
     def image_file(self, name: str) -> bytes:
@@ -180,12 +188,13 @@ class Session:
             self._stamps[request.writer] = saved_stamp(scan.folder)
             return saved
 
-    def discard(self, name: str, key: str) -> None:
-        """Throw away what lies aside."""
+    def discard(self, name: str, request: Discard) -> None:
+        """Throw away what lies aside; what another tab has kept there since stays."""
         with self._saving:
             scan = self.scan_to_write(name)
-            self.writers.renew(name, scan.folder, key)
-            discard_unsaved(scan.folder)
+            self.writers.renew(name, scan.folder, request.writer)
+            if scan.unsaved and scan.unsaved.saved == request.aside:
+                discard_unsaved(scan.folder)
 
     def edit(self, scan: ViewedScan, operation: str, settings: Mapping[str, str], body: bytes) -> bytes:
         """A page's mask after an operation on it."""

@@ -70,7 +70,10 @@ export class Model {
 
   get changedMasks() { return this.history.mark !== this.savedMark; }
 
-  get unsaved() { return this.changedMasks || this.#lookedKey() !== this.savedLooked; }
+  get unsaved() { return this.changedMasks || Boolean(this.preview?.runs.length) || this.#lookedKey() !== this.savedLooked; }
+
+  /** The voxels of all masks without what is only previewed. */
+  get keptMasks() { return this.masks.voxels.map((voxels, number) => (number === this.preview?.number ? this.preview.before : voxels)); }
 
   markSaved(mark, looked) {
     this.savedMark = mark;
@@ -118,17 +121,17 @@ export class Model {
     this.changed("shown");
   }
 
-  /** Note an edit that was done to the mask of a class. */
-  record(number, runs, text) {
+  /** Note an edit that was done to the mask of a class, in the plane across an axis. */
+  record(number, runs, text, axis = this.axis) {
     if (!runs.length) return;
-    this.history.record({ number, runs, text, cursor: [...this.cursor] });
+    this.history.record({ number, runs, text, axis, cursor: [...this.cursor] });
     this.changed("masks", "save");
   }
 
   /** Show where a step that was undone or redone can be seen. */
   show(step) {
     if (step.number !== this.active) this.choose(step.number);
-    if (step.cursor[this.axis] !== this.slice) this.moveTo(step.cursor);
+    if (step.cursor[step.axis] !== this.cursor[step.axis]) this.moveTo(step.cursor);
     this.changed("masks", "save");
   }
 

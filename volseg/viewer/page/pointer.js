@@ -109,7 +109,7 @@ export class Pointer {
     this.drag = null;
     if (!drag?.stroke) return;
     const { number, settings, changed } = drag.stroke;
-    model.record(number, runsOf(changed), settings.erase ? "eraser" : "brush");
+    model.record(number, runsOf(changed), settings.erase ? "eraser" : "brush", drag.pane?.axis);
   }
 
   #turn(event) {

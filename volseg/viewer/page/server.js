@@ -57,5 +57,5 @@ export async function write(scan, place, told, masks) {
   return (await ask(scanPath(scan, `/${place}`), { method: "PUT", body })).json();
 }
 
-export const discard = (scan, writer) => ask(scanPath(scan, "/unsaved"), asJson("DELETE", { writer }));
+export const discard = (scan, writer, aside) => ask(scanPath(scan, "/unsaved"), asJson("DELETE", { writer, aside }));
 export const pictureAddress = (scan, index, masks) => address(`pictures/${encodeURIComponent(scan)}/${index}.png?masks=${masks ? 1 : 0}`);

@@ -11,7 +11,7 @@ const ANEW = "volseg view was started anew, or the scan is gone; open the addres
 export class Session {
   /** `tell` shows a sentence; `warn` keeps one in sight until it is answered, and "" takes it away. */
   constructor(model, { tell, warn, header }) {
-    Object.assign(this, { model, tell, warn, header, troubles: new Map(), writer: "", saving: null, saved: model.facts.saved ?? "", aside: model.stamp, asideAt: "" });
+    Object.assign(this, { model, tell, warn, header, troubles: new Map(), writer: "", saving: null, saved: model.facts.saved ?? "", aside: model.stamp, asideAt: "", kept: keptText(model.facts.kept) });
     this.scan = model.facts.name;
     this.base = Object.fromEntries(model.classes.map((one) => [one.name, one.base]));
     this.seconds = model.facts.seconds;
@@ -115,7 +115,7 @@ export class Session {
 
   #told() {
     const { model } = this;
-    return { writer: this.writer, base: this.base, seconds: Math.round(this.seconds), looked_at: model.lookedRanges, reviewer: model.facts.reviewer };
+    return { writer: this.writer, base: this.base, aside: this.asideAt, seconds: Math.round(this.seconds), looked_at: model.lookedRanges, reviewer: model.facts.reviewer };
   }
 
   /** Save all masks; says whether they are saved. */
@@ -137,6 +137,7 @@ export class Session {
       this.base = answer.base;
       this.saved = answer.saved;
       Object.assign(this, { aside: stamp, asideAt: "" });
+      this.#tellKept(answer.kept);
       for (const one of model.classes) one.corrected = answer.classes[one.name].changed_voxels > 0;
       model.markSaved(mark, looked);
       this.troubles.clear();
@@ -167,13 +168,17 @@ export class Session {
   async saveAside() {
     const { model } = this;
     const { stamp } = model;
-    if (!this.writer || this.saving || model.preview || stamp === this.aside || !(model.unsaved || this.asideAt)) return;
+    if (!this.writer || this.saving || stamp === this.aside || !(model.unsaved || this.asideAt)) return;
     const release = await this.#turn();
     try {
       if (!model.unsaved) { // all of it was undone
-        await this.discardAside();
+        await this.discardAside(this.asideAt);
         this.asideAt = "";
-      } else this.asideAt = (await server.write(this.scan, "unsaved", this.#told(), model.masks.voxels)).saved;
+      } else {
+        const answer = await server.write(this.scan, "unsaved", this.#told(), model.keptMasks);
+        this.asideAt = answer.saved;
+        this.#tellKept(answer.kept);
+      }
       this.aside = stamp;
       this.#trouble("aside", null);
     } catch (error) {
@@ -199,7 +204,19 @@ export class Session {
     model.changed("masks", "work", "save");
   }
 
-  discardAside() { return server.discard(this.scan, this.writer); }
+  /** Throw away the work that was kept aside at this time. */
+  discardAside(kept) { return server.discard(this.scan, this.writer, kept); }
+
+  #tellKept(folders) {
+    const text = keptText(folders);
+    if (text !== this.kept) this.warn("kept", text);
+    this.kept = text;
+  }
+}
+
+/** Where work lies that was never saved and that no page offers; "" for no folders. */
+export function keptText(folders) {
+  return folders.length ? `Work that was never saved lies in ${folders.join(" and ")}; the masks here are without it. Move it away once nobody needs it.` : "";
 }
 
 /** What differs from the prediction now, and in a second sentence how much had to be drawn. */

@@ -10,7 +10,7 @@ export function tell(text, problem = false) {
   byId("told").classList.toggle("problem", problem);
 }
 
-const NOTES = ["image", "webgl"]; // matters that are no failure
+const NOTES = ["image", "webgl", "kept"]; // matters that are no failure
 
 /** A warning at the top, one for each matter, until it is answered; no text takes it away. */
 export function warn(matter, text, ...buttons) {

@@ -74,6 +74,7 @@ export class Toolbar {
     const asked = this.edits.startThreshold();
     if (!asked) return;
     const numbers = [this.model.number(asked.first), this.model.number(asked.last)].sort((a, b) => a - b);
+    byId("threshold-organ").textContent = `Threshold of ${this.model.classes[this.model.active].title}`; // another may be active later
     byId("threshold-first").value = numbers[0];
     byId("threshold-last").value = numbers[1];
     byId("threshold-value").value = asked.threshold;

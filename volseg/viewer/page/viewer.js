@@ -11,7 +11,7 @@ import { showPictures } from "./pictures.js";
 import { Pointer } from "./pointer.js";
 import { Ruler } from "./ruler.js";
 import { readFacts, readFile } from "./server.js";
-import { Session } from "./session.js";
+import { Session, keptText } from "./session.js";
 import { ask, clock, showReadout, showState, showTime, tell, warn } from "./status.js";
 import { Toolbar, windowPresets } from "./toolbar.js";
 import { readVolume } from "./volume.js";
@@ -33,6 +33,7 @@ async function start() {
   for (const [id, name] of [["previous", facts.previous_scan], ["next", facts.next_scan]]) {
     if (name) Object.assign(byId(id), { href: `../${encodeURIComponent(name)}/`, title: name });
   }
+  warn("kept", keptText(facts.kept));
   if (!viewing) { showPictures(facts, { tell, warn }); return; }
   if (!facts.image) warn("image", `No image is shown, only masks: ${facts.image_reason || "none was found"}`);
   const { Planes } = await drawing;
@@ -71,6 +72,7 @@ function connect(facts, volumes, planes) {
 
   const fit = () => {
     if (!planes.resize()) return;
+    pointer.finish(); // its pixels are no longer where they were
     overlay.resize();
     model.changed("view");
   };
@@ -118,7 +120,7 @@ async function offerUnsaved(model, session) {
   const since = others.length ? ` Another program or person has changed masks since: ${others.join(", ")}. To continue replaces that.` : "";
   const answer = await ask("Unsaved work was found", `It was kept aside at ${clock(unsaved.saved)}, when this scan was left without saving.${since}`, [["continue", "Continue with it"], ["discard", "Throw it away"], ["later", "Leave it for now"]]);
   try {
-    if (answer === "discard") await session.discardAside();
+    if (answer === "discard") await session.discardAside(unsaved.saved);
     if (answer === "later") { session.leave(); model.readOnly = "unsaved work lies aside; reload to continue with it or to throw it away"; }
     if (answer !== "continue") return;
     const before = await loadMasks(model.facts, "unsaved");
