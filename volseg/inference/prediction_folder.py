@@ -79,7 +79,8 @@ class PredictionRecord(_RecordPart):
     made from: image, weights and settings; `reduced` says what of the networks and views was left out to
     keep --max-time. `run_weights` are the shares of the networks in a weighted mean, by folder; none where
     all count alike. `gate` is the run that emptied slices, if there was one. `changes` are those by each step
-    of post-processing, by class; `check` are the slices to look at first, all classes together.
+    of post-processing, by class; `check` are the slices to look at first, all classes together. `steps` are
+    those of post-processing, as `postprocess.yaml` lists them.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -104,6 +105,7 @@ class PredictionRecord(_RecordPart):
     image_hash: str = ""
     files: dict[PathInside, str] = {}
     seconds: dict[str, float] = {}
+    steps: tuple[str, ...] = ()
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
