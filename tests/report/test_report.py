@@ -277,8 +277,10 @@ def test_images_given_by_input_are_drawn_while_they_are_there(dataset, tmp_path)
         Path("out"), dataset, SCANS[0], source=[str(given)], image_hash=dataset.samples[0].image_hash
     )
 
-    (drawn,) = pictures(text_of("out")).values()
+    text = text_of("out")
+    (drawn,) = pictures(text).values()
 
+    assert "HD95" not in re.search(r'<table class="organs">.*?</table>', text)[0]
     assert len(drawn["images"]) == len(drawn["numbers"])
     assert list(drawn["lines"]) == ["prediction"]
 
