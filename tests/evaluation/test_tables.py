@@ -16,7 +16,9 @@ from volseg.metrics.kaggle_score import KaggleTerms
 ORGANS = ("large_bowel", "small_bowel", "stomach")
 
 
-def scores(cases: int, *, organs: tuple[str, ...] = ORGANS, **told: float) -> Scores:
+def scores(
+    cases: int, *, organs: tuple[str, ...] = ORGANS, competition: bool = True, **told: float
+) -> Scores:
     """Two scans of each case with random values, of two runs; `told` replaces a metric's."""
     rng = np.random.default_rng(0)
     scans = []
@@ -24,7 +26,7 @@ def scores(cases: int, *, organs: tuple[str, ...] = ORGANS, **told: float) -> Sc
         for day in (1, 2):
             origin = ScanInfo(
                 scan=f"case{number}_day{day}", case=f"case{number}", seen="none", day=day,
-                run=f"five/fold{number % 2}", matrix="266x266",
+                run=f"five/fold{number % 2}", matrix="266x266", competition=competition,
             )  # fmt: skip
             values = {
                 organ: {
@@ -65,6 +67,17 @@ def test_every_metric_and_class_is_there_in_full_whatever_the_width(width: int, 
     for name, column in zip((*ORGANS, "mean"), classes, strict=True):
         assert column.startswith(name)
         assert column.count("[") == {3: 0, 12: 10 + (name == "mean")}[cases]
+
+
+def test_the_competitions_score_is_told_of_its_own_data_alone() -> None:
+    own, other = (scores(12, competition=competition) for competition in (True, False))
+
+    for found, times in ((own, 1), (other, 0)):
+        assert shown(metric_tables(found)).count("Kaggle") == times
+        assert shown(summary_table("run", found.by_run)).count("Kaggle") == times
+        assert found.headline.line.count("Kaggle") == times
+    assert other.headline.line.startswith("Dice 0.")
+    assert other.headline.line.endswith("], 12 cases")
 
 
 def test_a_mean_stands_above_its_interval() -> None:

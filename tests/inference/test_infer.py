@@ -31,6 +31,7 @@ from volseg.inference.predictor import Predictor
 from volseg.inference.scan_pipeline import ScanPipeline
 from volseg.model.engines import ConversionError
 from volseg.postprocessing import FillHoles, Threshold
+from volseg.runs.config_files import step_lines
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
 from volseg.system.files import file_sha256
@@ -93,6 +94,7 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferArgum
     assert set(told["seconds"]) == {
         "read", "normalise", "network", "blend", "restore", "postprocess", "review", "write",
     }  # fmt: skip
+    assert list(told["steps"]) == list(step_lines(Run.open(run).config.postprocess))
     assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
     assert any("was itself trained on" in note for note in done.notes)
     assert any("another day of a case" in note for note in done.notes)

@@ -45,6 +45,7 @@ def test_without_its_dataset_a_scan_has_its_masks_and_the_numbers_of_its_slices(
     found = images(scan, None)
 
     assert (found.image, found.labels) == (None, None)
+    assert found.no_image.startswith(f"{SCAN}: its record does not name its image")
     assert np.array_equal(found.prediction, dataset.labels(dataset.select_samples(SCAN)[0]))
     assert tuple(found.numbers) == tuple(range(1, tiny.SHAPE[2] + 1))
 

@@ -111,6 +111,20 @@ def test_a_sample_with_only_a_header_is_none(dataset: Dataset, out: Path, tmp_pa
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
+def test_of_other_data_than_the_competitions_a_file_is_written_all_the_same_with_a_note(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    facts = dataset.facts.model_copy(update={"layout": "nifti"})
+    Dataset(dataset.folder, facts).save()
+
+    done = submit(out, dataset.folder, sample=None, out=tmp_path / "submission.csv")
+
+    assert done.warnings == (
+        f"{dataset.folder} is not of the competition's data: the file has only its form",
+    )
+    assert done.rows == 2 * 10 * 2
+
+
 def test_without_a_test_part_all_predicted_scans_are_used_with_a_warning(
     dataset: Dataset, out: Path, tmp_path: Path
 ) -> None:

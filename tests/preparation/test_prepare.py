@@ -17,6 +17,7 @@ from volseg import cli, errors
 from volseg.arguments import PrepareArguments
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset
+from volseg.data.layouts.gi_tract.writer import write_phantom_mark
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.preparation.prepare import prepare
@@ -205,6 +206,34 @@ def test_the_authors_bad_scans_are_prepared_and_flagged_and_absent_ones_noted(ra
     assert len(absent) == 1
     assert "case81_day30" in absent[0]
     assert "case7_day0" not in absent[0]
+
+
+def test_of_scans_that_are_all_not_on_the_authors_list_nothing_is_noted(raw):
+    """They may be other slices in the competition's form."""
+    assert not run(raw).notes
+
+
+def test_the_authors_list_is_not_of_other_classes(raw):
+    (raw.root / "train/case1").rename(raw.root / "train/case7")
+    for day in ("day0", "day5"):
+        (raw.root / f"train/case7/case1_{day}").rename(raw.root / f"train/case7/case7_{day}")
+    raw.csv.unlink()
+
+    prepared = run(raw, classes=("liver", "stomach"))
+
+    assert prepared.excluded == ()
+    assert not any("author excludes" in note for note in prepared.notes)
+    assert not Dataset.load(prepared.out).facts.is_competition
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_phantom_is_known_to_be_synthetic(raw, synthetic):
+    if synthetic:
+        write_phantom_mark(raw.root)
+    facts = Dataset.load(run(raw).out).facts
+
+    assert facts.synthetic == synthetic
+    assert facts.is_competition
 
 
 @pytest.mark.parametrize(
@@ -538,7 +567,7 @@ def test_allow_gaps_stacks_the_slices_there_are_and_warns(raw):
     assert prepared.failures == ()
     (sample,) = Dataset.load(prepared.out).select_samples(BAD)
     assert sample.slices == (11, 12, 14, 15)
-    assert prepared.notes[1] == (
+    assert prepared.notes[0] == (
         f"{raw.folder(BAD)}: slice 13 missing between 12 and 14; "
         "the other slices are stacked as if they touched"
     )

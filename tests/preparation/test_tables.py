@@ -19,9 +19,11 @@ COLUMN = "│"
 
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
-    """A dataset with a remark on the whole (the author's list), in an otherwise empty working folder."""
+    """A dataset with a remark on the whole (a folder that is no case), elsewhere nothing."""
     monkeypatch.chdir(tmp_path)
-    return Raw(tmp_path / "raw")
+    raw = Raw(tmp_path / "raw")
+    (raw.root / "train/others").mkdir()
+    return raw
 
 
 def spoil_a_scan(raw):
@@ -67,7 +69,7 @@ def test_the_table_tells_scan_severity_kind_and_the_whole_message_of_each_findin
 
     message = f"{raw.path(BAD, 13)}: zero bytes; copy or download the file again"
     found = rows(capsys.readouterr().out)
-    assert found[0][:3] == ["(dataset)", "note", "excluded"]
+    assert found[0][:3] == ["(dataset)", "note", "dataset"]
     assert found[1:] == [
         [BAD, "error", "image", message],
         [ODD, "warning", "constant slice", "one value only on slice 14"],
@@ -87,7 +89,7 @@ def test_the_table_groups_by_scan_with_the_worst_first_after_the_whole_dataset(r
     found = [row[:3] for row in rows(capsys.readouterr().out)]
     assert found == [
         ["(dataset)", "error", "dataset"],
-        ["", "note", "excluded"],
+        ["", "note", "dataset"],
         [BAD, "error", "image"],
         ["", "error", "labels"],
         ["", "note", "excluded"],
@@ -259,7 +261,7 @@ def test_a_run_tells_its_result_on_stdout_and_its_findings_on_stderr(raw, capsys
         f"failed: {raw.path(BAD, 13)}: zero bytes; copy or download the file again",
         f"warning: {ODD}: one value only on slice 14",
     ]
-    assert lines[2].startswith("note: not in this dataset, of the scans that its author excludes")
+    assert lines[2].startswith(f"note: {raw.root}: left out, not named like")
     assert lines[3:] == [f"note: excluded from training and scoring: {ODD}"]
 
 

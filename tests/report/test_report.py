@@ -1,8 +1,10 @@
 """`volseg report`: what the page says and shows, what it leaves out, and what is refused."""
 
+import html
 import json
 import re
 import shutil
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -12,7 +14,7 @@ import pytest
 
 from tests import predicted, tiny
 from tests.tuning.test_tuning_file import tuned
-from volseg import cli
+from volseg import __version__, cli
 from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
@@ -33,6 +35,7 @@ from volseg.postprocessing import Threshold
 from volseg.report import report as stage
 from volseg.report.report import report
 from volseg.runs import run_files as runs
+from volseg.runs.config_files import step_lines
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST
 from volseg.runs.trained_on import TrainedOn
@@ -74,11 +77,11 @@ def change(dataset: Dataset, scan: str, **fields: object) -> None:
     Dataset(dataset.folder, DatasetInfo.model_validate(facts.model_dump())).save()
 
 
-def trained(folder: Path, dataset: Dataset, *, weights: bytes = b"weights") -> Run:
+def trained(folder: Path, dataset: Dataset, *, weights: bytes = b"weights", synthetic: bool = False) -> Run:
     """A run as training leaves it, but for its weights."""
     facts = runs.RunSplits(
         dataset="tiny", classes=tiny.CLASSES, exclusive=False, channels=("mr",), fold=0,
-        train=SCANS[:2], unseen_cases=SCANS[2:],
+        train=SCANS[:2], unseen_cases=SCANS[2:], synthetic=synthetic,
     )  # fmt: skip
     run = Run.create(folder, tiny.config(), facts)
     epochs = [{"epoch": e, "step": 10 * e, "seconds": 60.0 * e, "lr": 1e-3, "loss": 1 / e} for e in (1, 2, 3)]
@@ -258,10 +261,75 @@ def test_without_a_dataset_there_are_outlines_without_images(dataset, out):
 
     text = text_of(out)
 
-    assert "data/prepared is no dataset, so there is no truth and no image." in text
+    assert "data/prepared is no dataset, so there is no truth." in text
+    told = "case1_day0: its record does not name its image; name the dataset by --data (3 more likewise)."
+    assert f"Outlines stand on black where there is no image: {told}" in text
     assert titles(text) == ["Scans", "Volumes", "How it was made"]
     assert all(one["images"] == [] for one in pictures(text).values())
     assert any(pictures(text)[SCANS[0]]["lines"]["prediction"][0])
+
+
+def test_images_given_by_input_are_drawn_while_they_are_there(dataset, tmp_path):
+    given = tmp_path / "given.nii.gz"
+    shutil.copy(dataset.folder / "images/case1_day0.nii.gz", given)
+    (dataset.folder / "dataset.json").rename(tmp_path / "away.json")
+    predicted.write(
+        Path("out"), dataset, SCANS[0], source=[str(given)], image_hash=dataset.samples[0].image_hash
+    )
+
+    text = text_of("out")
+    (drawn,) = pictures(text).values()
+
+    assert "HD95" not in re.search(r'<table class="organs">.*?</table>', text)[0]
+    assert len(drawn["images"]) == len(drawn["numbers"])
+    assert list(drawn["lines"]) == ["prediction"]
+
+    given.unlink()
+    text = text_of("out")
+
+    assert f"no image: {given}: the image is no longer there; name its dataset by --data." in text
+    assert pictures(text)[SCANS[0]]["images"] == []
+
+
+# The head, and what words mean
+
+
+def test_the_head_names_the_date_the_version_and_that_it_is_for_research(out):
+    head = re.search(r"<header>.*?</header>", text_of(out))[0]
+
+    assert f"dataset tiny · {date.today().isoformat()} · volseg {__version__}</p>" in head
+    assert "Research software, no medical device" in head
+    assert "ynthetic" not in head
+
+
+@pytest.mark.parametrize("source", ["predictions", "runs/tiny"])
+def test_a_phantom_is_said_to_be_synthetic(dataset, out, source):
+    trained(Path("runs/tiny"), dataset, synthetic=True)
+    facts = dataset.facts.model_copy(update={"synthetic": True})
+    Dataset(dataset.folder, facts).save()
+
+    assert "<strong>Synthetic scans.</strong>" in re.search(r"<header>.*?</header>", text_of(source))[0]
+
+
+def test_metrics_are_explained_once_where_they_first_stand(out):
+    text = html.unescape(re.sub(r"<.*?>", " ", text_of(out)))
+
+    for first, meaning in (
+        ("NSD 2 mm", "NSD, surface Dice: "),
+        ("HD95 mm", "HD95: 95\u202f% of"),
+        ("HD mm", "HD: the largest"),
+        ("APL mm", "APL, added path length: "),
+    ):
+        assert text.count(meaning) == 1
+        assert abs(text.index(meaning) - text.index(first)) < 1500
+
+
+@pytest.mark.parametrize(("layout", "told"), [("gi-tract", True), ("nifti", False)])
+def test_the_competitions_score_is_told_of_its_own_data_alone(dataset, out, layout, told):
+    facts = dataset.facts.model_copy(update={"layout": layout})
+    Dataset(dataset.folder, facts).save()
+
+    assert ("ompetition" in text_of(out)) == told
 
 
 def test_failed_scans_are_named_with_the_reason(out):
@@ -318,6 +386,40 @@ def test_the_page_stays_below_its_limit_and_names_what_it_can_not_draw(out, monk
 
 
 # Where to look, and what calibration and tuning changed
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_scores_before_and_after_are_told_of_masks_that_are_older_than_tuning(dataset, out, later):
+    run = trained(Path("runs/tiny"), dataset)
+    old = tuple(step_lines(run.config.postprocess))
+    new = run.replace_postprocess((Threshold(value=0.4),))
+    tuned(weights=(run.weights_digest,)).write(run.folder)
+    steps = old if later else tuple(step_lines(new.config.postprocess))
+    for scan in SCANS[:3]:
+        predicted.record(out, scan, weights=run.weights_digest, steps=steps)
+
+    lead = re.search(r"<h2>Scores</h2><p>(.*?)</p>", text_of(out))[1]
+
+    told = (
+        "3 scans here were predicted before volseg tune changed the steps on 2026-11-26: the scores are those"
+    )
+    assert (told in lead) == later
+    assert ("of 0.720 instead of 0.700" in lead) == later
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_errors_before_and_after_are_told_of_confidence_that_is_older_than_calibration(dataset, out, later):
+    run = trained(Path("runs/tiny"), dataset)
+    calibrated((run.weights_digest,)).write(run.folder)
+    organ = {"dice": 0.8, "calibrated": not later, "volume_ml": 1.0}
+    predicted.record(out, SCANS[0], weights=run.weights_digest, confidence={"stomach": organ})
+
+    lead = re.search(r"<h2>Where to look</h2><p>(.*?)</p>", text_of(out))[1]
+
+    told = "1 scan here was predicted before volseg calibrate: their confidence is that before it, "
+    assert (told in lead) == later
+    assert ("0.125 off the true Dice on average instead of 0.031" in lead) == later
+    assert NOT_CALIBRATED not in lead
 
 
 def confident(out: Path, scan: str, dice: float | None, **told: object) -> None:

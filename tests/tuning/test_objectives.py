@@ -1,14 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from volseg.data.dataset import Dataset, DatasetInfo
 from volseg.evaluation.bootstrap import FiniteSums, mean_of_sums
 from volseg.metrics import kaggle_score
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.metrics.surface import SurfaceDice
-from volseg.tuning.objectives import OBJECTIVES
+from volseg.tuning.objectives import OBJECTIVES, default_objective
 
 SPACING = (1.5, 1.5, 3.0)
 
@@ -49,6 +52,24 @@ def test_a_share_is_the_metric_and_1_where_both_masks_are_empty(name, metric, se
         empty = not comparison.label_voxels and not comparison.prediction_voxels
         assert found.sums[0] == (1.0 if empty else metric(comparison))
         assert found.counts[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "classes", "goal"),
+    [
+        ("gi-tract", ("large_bowel", "stomach"), "kaggle"),
+        ("gi-tract", ("liver", "stomach"), "dice"),
+        ("nifti", ("large_bowel", "stomach"), "dice"),
+    ],
+)
+def test_what_is_to_gain_is_by_default_the_competitions_score_on_its_data_alone(
+    layout, classes, goal
+) -> None:
+    facts = DatasetInfo(
+        name="a", layout=layout, classes=classes, exclusive=False, channels=("mr",), samples=()
+    )
+
+    assert default_objective(Dataset(Path("a"), facts)) == goal
 
 
 def test_every_goal_is_highest_for_the_truth_itself() -> None:

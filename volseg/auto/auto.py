@@ -14,7 +14,6 @@ from volseg.arguments import AutoArguments, InferArguments, PlanArguments, Train
 from volseg.auto.record import PASSES, TUNE_SECONDS, AutoRecord, open_record, plan_file, record_file
 from volseg.calibration.calibrate import calibrate
 from volseg.config import config
-from volseg.data.dataset import Dataset
 from volseg.data.splits import FOLDS
 from volseg.errors import OutputError, UserError
 from volseg.evaluation.evaluate import evaluate
@@ -33,7 +32,6 @@ from volseg.system.files import write_text
 from volseg.system.json_files import write_json
 from volseg.training.cross_validation import train_each_fold
 from volseg.training.launcher import launch
-from volseg.tuning.objectives import ObjectiveName
 from volseg.tuning.tables import closing_lines
 from volseg.tuning.tune import tune
 
@@ -162,11 +160,8 @@ class AutoTraining:
         seconds = min(TUNE_SECONDS, self.record.seconds_left - (PASSES - 1) * self.record.validation_seconds)
         if seconds <= 0:
             raise UserError("no time is left for it")
-        goal: ObjectiveName = (
-            "kaggle" if Dataset.load(self.options.data).facts.layout == "gi-tract" else "dice"
-        )
         how = InferArguments(device=self.options.device)
-        scans, found = tune(str(self.options.run), self.options.data, goal=goal, max_seconds=seconds, how=how)
+        scans, found = tune(str(self.options.run), self.options.data, max_seconds=seconds, how=how)
         for line in closing_lines(scans, found):
             log.info("%s", line)
 

@@ -17,7 +17,7 @@ def tune(
     *,
     runs: Annotated[Many[str], Parameter(name="--run")] = (),
     data: Path = DATA,
-    score: Literal["kaggle", "dice", "surface_dice"] = "kaggle",
+    score: Literal["kaggle", "dice", "surface_dice"] | None = None,
     max_seconds: Annotated[float, MAX_TIME, Parameter(show_default=lambda _: "10m")] = 600.0,
     device: DeviceName = None,
 ) -> None:
@@ -31,7 +31,8 @@ def tune(
         run: A run's name under runs/, or its path; by default the newest. Five folds are tuned as one.
         runs: Runs that predict together, whose weights to find.
         data: The prepared dataset that it was trained on.
-        score: What to improve: the competition's score, Dice, or surface Dice at 2 mm.
+        score: What to improve: the competition's score, by default on its data, Dice, by default on all
+            others, or surface Dice at 2 mm.
         max_seconds: The most time to take, e.g. 90s or 1h; settings that were not tried are listed.
         device: cpu, cuda, cuda:1 (the second GPU) or mps; by default a GPU if there is one.
     """

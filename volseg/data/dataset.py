@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from volseg.data import volume_files
+from volseg.data.competition import is_of_competition
 from volseg.data.image_identity import ScanIdentity
 from volseg.data.mask_files import MaskFile, MaskReader, read_grid
 from volseg.data.volume import Array, Volume
@@ -57,7 +58,8 @@ class FailedScan(Section):
 class DatasetInfo(Section):
     """The content of `dataset.json`; classes that are `exclusive` never overlap and share a softmax.
 
-    `failed` are the scans that were left out; datasets of earlier versions do not tell them.
+    `failed` are the scans that were left out, and `synthetic` says that a phantom was drawn; datasets of
+    earlier versions tell neither.
     """
 
     name: str
@@ -67,6 +69,12 @@ class DatasetInfo(Section):
     channels: tuple[str, ...]
     samples: tuple[Sample, ...]
     failed: tuple[FailedScan, ...] = ()
+    synthetic: bool = False
+
+    @property
+    def is_competition(self) -> bool:
+        """Whether the competition's score is of these data."""
+        return is_of_competition(self.layout, self.classes)
 
 
 class Dataset:

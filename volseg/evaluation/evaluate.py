@@ -150,6 +150,7 @@ def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOpti
         matrix=format_size([n for axis, n in enumerate(sample.shape) if axis != grid.slice_axis]),
         prediction_folder=str(prediction.folder),
         labels_folder=str(next(iter(labels.values())).path.parent),
+        competition=dataset.facts.is_competition,
     )
     pair = ScanFilePair(origin, labels, masks, dataset.grid_file(sample), sample.spacing_mm, options)
     return replace(pair, origin=replace(origin, made_from=pair.source_hash))

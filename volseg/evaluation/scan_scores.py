@@ -46,7 +46,7 @@ class ScanInfo:
 
     `day` is 1 for the first of its case's days in the dataset, `matrix` the size of its slices as
     `266x266`, and `made_from` the hash of everything that its scores follow from. `notes` tell what was
-    odd about its masks.
+    odd about its masks. The `competition`'s score is told only of its own data.
     """
 
     scan: str
@@ -60,6 +60,7 @@ class ScanInfo:
     labels_folder: str = ""
     made_from: str = ""
     notes: tuple[str, ...] = ()
+    competition: bool = False
 
     @property
     def group(self) -> str:

@@ -101,6 +101,7 @@ def _scan_json(scan: ScanScores) -> dict[str, Any]:
         "kaggle": _kaggle_part_json(scan.part),
         "made_from": scan.made_from,
         "notes": scan.notes,
+        "competition": scan.competition,
     }
 
 
@@ -119,6 +120,7 @@ def _parse_scan(scan: Mapping[str, Any], values: Mapping[str, Mapping[str, float
         matrix=scan["matrix"],
         made_from=scan["made_from"],
         notes=tuple(scan["notes"]),
+        competition=scan.get("competition", False),
     )
 
 

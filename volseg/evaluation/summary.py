@@ -42,7 +42,10 @@ COLUMNS = {  # of tables; scores.csv and summary.json have all metrics
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """Means over a group of scans and their intervals; see `metric_means` for how empty masks count."""
+    """Means over a group of scans and their intervals; see `metric_means` for how empty masks count.
+
+    `competition` says whether its score is to be told, as all scans are of its data.
+    """
 
     name: str
     scans: tuple[str, ...]
@@ -50,13 +53,14 @@ class GroupSummary:
     foreground_mean: Mapping[str, float]
     kaggle: kaggle_score.KaggleScore
     intervals: ScoreIntervals
+    competition: bool
 
     @property
     def line(self) -> str:
-        """`Dice 0.848 [0.810, 0.880], Kaggle 0.861 [0.835, 0.884], 12 cases`."""
-        dice, score = self.intervals.foreground_mean["Dice"], self.intervals.kaggle
-        separator = "," if dice.has_interval else ";"
-        return f"Dice {dice.to_text()}, Kaggle {score.to_text()}{separator} {dice.interval_basis}"
+        """`Dice 0.848 [0.810, 0.880], Kaggle 0.861 [0.835, 0.884], 12 cases`; Kaggle of its data only."""
+        dice = self.intervals.foreground_mean["Dice"]
+        score = f", Kaggle {self.intervals.kaggle.to_text()}" if self.competition else ""
+        return f"Dice {dice.to_text()}{score}{',' if dice.has_interval else ';'} {dice.interval_basis}"
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ def summarise_scans(name: str, scans: Sequence[ScanScores]) -> GroupSummary:
         _by_metric(over_classes),
         kaggle_score.score_scans(scan.part for scan in scans),
         estimate_intervals(scans),
+        all(scan.competition for scan in scans),
     )
 
 

@@ -39,7 +39,7 @@ def _group_tables(group: GroupSummary) -> Iterator["Table"]:
     for first in range(0, len(names), ABREAST):
         block = names[first : first + ABREAST]
         is_last = block[-1] == names[-1]
-        table = _block_table({name: columns[name] for name in block}, kaggle=is_last)
+        table = _block_table({name: columns[name] for name in block}, kaggle=is_last and group.competition)
         if not first:
             table.title, table.title_justify = f"{group.name}: {_count_text(group)}", "left"
         if is_last:
@@ -78,18 +78,19 @@ def summary_table(header: str, summaries: Mapping[str, GroupSummary]) -> "Table"
     from rich.markup import escape
     from rich.table import Column, Table
 
-    names = ("scans", "cases", "Dice", COLUMNS["HD95"], "Kaggle")
+    competition = all(summary.competition for summary in summaries.values())
+    names = ["scans", "cases", "Dice", COLUMNS["HD95"], *(["Kaggle"] if competition else [])]
     table = Table(Column(header, no_wrap=True), *(Column(name, justify="right") for name in names))
     for name, summary in summaries.items():
         intervals = summary.intervals
-        cells = (
+        cells = [
             name,
             str(len(summary.scans)),
             str(intervals.cases),
             _on_two_lines(intervals.foreground_mean["Dice"]),
             _metric_cell("HD95", summary.foreground_mean),
-            _on_two_lines(intervals.kaggle),
-        )
+            *([_on_two_lines(intervals.kaggle)] if competition else []),
+        ]
         table.add_row(*map(escape, cells))
     return table
 

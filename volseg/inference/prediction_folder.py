@@ -95,8 +95,9 @@ class PredictionRecord(_RecordPart):
     made from: image, weights and settings; `reduced` says what of the networks and views was left out to
     keep --max-time. `run_weights` are the shares of the networks in a weighted mean, by folder; none where
     all count alike. `gate` is the run that emptied slices, if there was one. `changes` are those by each step
-    of post-processing, by class; `check` are the slices to look at first, all classes together. `day` is the
-    scan's within its case, where the dataset or the name of the input tells it.
+    of post-processing, by class, and `steps` are all of them, as `postprocess.yaml` lists them; `check` are
+    the slices to look at first, all classes together. `day` is the scan's within its case, where the dataset
+    or the name of the input tells it.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -122,6 +123,7 @@ class PredictionRecord(_RecordPart):
     image_hash: str = ""
     files: dict[PathInside, str] = {}
     seconds: dict[str, float] = {}
+    steps: tuple[str, ...] = ()
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()

@@ -28,6 +28,7 @@ from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_sources import ScanSource
 from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
 from volseg.model.engines.device_errors import device_errors
+from volseg.runs.config_files import step_lines
 from volseg.system import processes
 from volseg.system.files import PREFIX, file_sha256, readable_write_errors
 from volseg.system.timing import StepTimer
@@ -290,5 +291,6 @@ class ScanPipeline:
             chose_weights=trained_on.chose_weights(identity),
             unknown_weights=trained_on.unknown,
             reduced=scan.effort.reduced,
+            steps=tuple(step_lines(ensemble.runs[0].config.postprocess)),
             **{"files": scan.files, **fields},
         )

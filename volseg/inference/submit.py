@@ -72,7 +72,7 @@ def submit(
         rle_csv.write(out, [])
         return Submission(out, 0, 0, (), (_header_note(dataset, sample),), {})
     masks = load_masks(predictions, dataset)
-    warnings = list(masks.notes)
+    warnings = [*_form_notes(dataset), *masks.notes]
     predicted = {prediction.scan: prediction for prediction in masks.predictions}
     scans = wanted or sorted(predicted, key=natural_key)
     empty = _scans_without_masks(scans, predicted, dataset)
@@ -104,6 +104,13 @@ def _test_scans(dataset: Dataset) -> list[str]:
     parts = {one.name: one.part for one in dataset.samples}
     parts |= {one.name: one.part for one in dataset.facts.failed}
     return sorted((name for name, part in parts.items() if part == "test"), key=natural_key)
+
+
+def _form_notes(dataset: Dataset) -> list[str]:
+    """A note on data that the competition does not score."""
+    if dataset.facts.is_competition:
+        return []
+    return [f"{dataset.folder} is not of the competition's data: the file has only its form"]
 
 
 def _header_note(dataset: Dataset, sample: Path | None) -> str:

@@ -157,7 +157,7 @@ def _excluded_scans(raw: RawDataset, names: Sequence[str]) -> tuple[frozenset[st
         notes.append(note_finding(text, kind="excluded", scan=name))
     excluded = frozenset(note.scan for note in notes)
     absent = [name for name in raw.bad_scans if name not in cases]
-    if absent:
+    if len(absent) < len(raw.bad_scans):  # without any of them these may be other data of the same form
         text = f"not in this dataset, of the scans that its author excludes: {', '.join(absent)}"
         notes.append(note_finding(text, kind="excluded"))
     return excluded, notes
@@ -248,6 +248,7 @@ def _save_dataset(
         channels=raw.channels,
         samples=tuple(one.model_copy(update={"excluded": one.name in result.excluded}) for one in samples),
         failed=tuple(_failed_scans(result, raw)),
+        synthetic=raw.synthetic,
     )
     dataset = Dataset(result.out, facts)
     path = result.out / FILE

@@ -1,8 +1,9 @@
 """`volseg report`: one page of what a run or its predictions are worth, and where they are worst."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from volseg.visualization.html_page import check_page_target, write_page
 
 PAGE = Path("report.html")
 LIMIT = 15_000_000  # bytes of the page: a file of this size can still be sent by mail
-SPARE = 1000  # bytes by which the page's text may vary with the number of pictures
+SPARE = 10_000  # bytes by which the page's text may vary with the number of pictures
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _load_masks(data: Path | None, folder: Path | None) -> tuple[Dataset | None,
         return None, MaskFolder(())
     if data is None and not (DATA / FILE).is_file():
         masks = load_masks(folder, None)
-        return None, masks.with_notes(f"{DATA} is no dataset, so there is no truth and no image.")
+        return None, masks.with_notes(f"{DATA} is no dataset, so there is no truth.")
     dataset = Dataset.load(data or DATA)
     masks = load_masks(folder, dataset)
     if any(dataset.find_sample(record.identity) for record in masks.predictions):
@@ -129,7 +130,7 @@ def _load_masks(data: Path | None, folder: Path | None) -> tuple[Dataset | None,
     problem = f"{dataset.folder}: holds none of the predicted scans ({scan} ...)"
     if data is not None:
         raise UserError(f"{problem}; name the dataset that they were predicted from")
-    return None, masks.with_notes(f"{problem}, so there is no truth and no image.")
+    return None, masks.with_notes(f"{problem}, so there is no truth.")
 
 
 def _build_content(
@@ -154,7 +155,9 @@ def _build_content(
     return ReportContent(
         name=source.display_name(records),
         source=str(source.run or source.predictions),
+        date=date.today().isoformat(),
         dataset=dataset.facts.name if dataset else "",
+        synthetic=dataset.facts.synthetic if dataset else any(info.run.facts.synthetic for info in runs),
         classes=tuple(dict.fromkeys(names)),
         trained=runs,
         scans=tuple(sorted(scans, key=_worst_first_key)),
@@ -247,6 +250,7 @@ def _with_pictures(content: ReportContent, dataset: Dataset | None, options: Mas
     empty = tuple(replace(scan, picture="[]") for scan in content.scans)
     room = LIMIT - SPARE - len(render_report(replace(content, scans=empty)).encode())
     drawn: list[ReportScan] = []
+    missing: list[str] = []
     with console.progress_bar("drawing") as advance:
         for scan in content.scans:
             images = load_scan_images(scan.record, dataset, content.classes, options)
@@ -255,5 +259,14 @@ def _with_pictures(content: ReportContent, dataset: Dataset | None, options: Mas
             if room < 0:
                 break
             drawn.append(replace(scan, picture=picture))
+            missing += [images.no_image] if images.no_image else []
             advance(len(drawn), len(content.scans), scan.name)
-    return replace(content, scans=(*drawn, *content.scans[len(drawn) :]))
+    notes = (*content.notes, *_no_image_notes(missing))
+    return replace(content, scans=(*drawn, *content.scans[len(drawn) :]), notes=notes)
+
+
+def _no_image_notes(reasons: Sequence[str]) -> Iterator[str]:
+    """A note on scans whose outlines stand on black, with the reason of the first."""
+    if reasons:
+        more = f" ({len(reasons) - 1} more likewise)" if len(reasons) > 1 else ""
+        yield f"Outlines stand on black where there is no image: {reasons[0]}{more}."

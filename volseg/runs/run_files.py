@@ -64,7 +64,8 @@ class RunSplits(JsonFile):
     `taught` are scans without labels that were learned from a teacher alone.
     `cases`, `images` (hashes, see `image_identity`) and `files` (checksums) are by scan.
     `inherited` is what went into the weights that training began with, `slice_mm` the distance of slices
-    where all scans came from slices of one distance. Runs of earlier versions lack these.
+    where all scans came from slices of one distance; `synthetic` scans are a phantom's. Runs of earlier
+    versions lack these.
     """
 
     file: ClassVar[str] = SPLITS
@@ -83,6 +84,7 @@ class RunSplits(JsonFile):
     files: dict[ScanName, FileChecksums] = Field(default_factory=dict)
     inherited: TrainedOn | None = None
     slice_mm: float | None = None
+    synthetic: bool = False
 
     def split_name(self, scan: ScanIdentity) -> str:
         """The set of a scan, or "other"."""

@@ -129,6 +129,7 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
         images={sample.name: sample.image_hash for sample in samples if sample.image_hash},
         files={sample.name: _file_checksums(dataset, sample, teacher) for sample in samples},
         slice_mm=dataset.slice_mm,
+        synthetic=dataset.facts.synthetic,
         taught=taught,
         **parts._asdict(),
     )

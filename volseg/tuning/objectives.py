@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy.typing as npt
 
+from volseg.data.dataset import Dataset
 from volseg.evaluation.bootstrap import FiniteSums
 from volseg.metrics.kaggle_score import KAGGLE, normalised_hd, score_rows, slice_dice
 from volseg.metrics.mask_pair import MaskPair
@@ -27,6 +28,11 @@ class Objective:
     def sums(self, pair: MaskPair) -> FiniteSums:
         """The sums and counts of the finite values of one class of one scan, each (C,)."""
         return FiniteSums.of_rows(self.values(pair))
+
+
+def default_objective(dataset: Dataset) -> ObjectiveName:
+    """The competition's score on its data, Dice on all others."""
+    return "kaggle" if dataset.facts.is_competition else "dice"
 
 
 def _one_if_nan(value: float) -> list[float]:

@@ -15,7 +15,7 @@ from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run_files import CALIBRATION
 from volseg.tuning import nested_cross_validation
 from volseg.tuning.nested_cross_validation import ClassSearch, estimate_gain, mean_score, pool_sums
-from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
+from volseg.tuning.objectives import OBJECTIVES, ObjectiveName, default_objective
 from volseg.tuning.scan_scoring import PredictedScan
 from volseg.tuning.search_space import SEARCH_DIMENSIONS, class_pipeline, format_step, merge_pipelines
 from volseg.tuning.tables import provenance_lines
@@ -29,12 +29,13 @@ def tune(
     name: str | None,
     data: Path,
     *,
-    goal: ObjectiveName = "kaggle",
+    goal: ObjectiveName | None = None,
     max_seconds: float = 600,
     how: InferArguments = InferArguments(),
 ) -> tuple[OutOfFoldScans, TuningFile]:
     """Search each class's steps on a run's validation scans; write tune.json, and improvements into the run.
 
+    `goal` is by default the competition's score on its data, and Dice on all others.
     A step changes only where its gain is more than its spread over cases; what new cases can expect follows
     from cases that had no part in choosing (`nested_cross_validation`). At most a quarter of the time is for
     predicting; scans for which there is none are left out. Five folds are tuned as one run, each scan
@@ -56,6 +57,7 @@ def tune(
         for one in validation.predict_scans(how, "predicting", max_seconds / 4)
     ]
     starts = {class_name: class_pipeline(steps, class_name) for class_name in validation.dataset.classes}
+    goal = goal or default_objective(validation.dataset)
     runner = TrialRunner(validation.dataset, predicted, steps, goal, begun + max_seconds).thin_to_time(
         {class_name: SEARCH_DIMENSIONS[0].choices(start) for class_name, start in starts.items()}
     )

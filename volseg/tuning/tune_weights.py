@@ -23,7 +23,7 @@ from volseg.runs.ensemble_weights import TunedEnsemble, WeightedRun, keep_tuned_
 from volseg.runs.run_files import ENSEMBLES
 from volseg.system.timing import StepTimer
 from volseg.tuning.nested_cross_validation import mean_score, pool_sums
-from volseg.tuning.objectives import OBJECTIVES, ObjectiveName
+from volseg.tuning.objectives import OBJECTIVES, ObjectiveName, default_objective
 from volseg.tuning.scan_scoring import case_names, scans_in_time, score_scans, sum_by_case
 from volseg.tuning.tune import require_enough_cases
 from volseg.tuning.weight_search import Shares, choose_shares, equal_shares, share_grid, shares_to_refine
@@ -91,7 +91,7 @@ def tune_weights(
     names: Sequence[str],
     data: Path,
     *,
-    goal: ObjectiveName = "kaggle",
+    goal: ObjectiveName | None = None,
     max_seconds: float = 600,
     how: InferArguments = InferArguments(),
 ) -> TunedWeights:
@@ -109,6 +109,7 @@ def tune_weights(
     ensemble = Ensemble.open(names)
     validations = [OutOfFoldScans.of_run(name, data, "tune") for name in names]
     scans = _predict_common_scans(validations, how, max_seconds / 4)
+    goal = goal or default_objective(validations[0].dataset)
     scorer = ShareScorer(validations[0].dataset, build_predictor(ensemble.runs[0]), goal)
     grid = partial(scorer, share_grid(len(names)))
     affordable = scans_in_time(scans, grid, until=until, rounds=ROUNDS)

@@ -15,12 +15,12 @@ from volseg.data.mask_files import Mask, MaskFile, MaskReader, read_grid
 from volseg.data.volume import Volume, turned_like
 from volseg.errors import UserError
 from volseg.inference.correction_file import CORRECTED, CORRECTION, UNSAVED, Correction
+from volseg.inference.image_source import ImageSource
 from volseg.inference.prediction_folder import PROBABILITY, Prediction, source_slice_numbers
 from volseg.system.files import file_sha256
 from volseg.system.json_files import read_json
 from volseg.viewer.display_grid import DisplayGrid
 from volseg.viewer.earlier_scan import EarlierScan, has_labels
-from volseg.viewer.image_source import ImageSource
 from volseg.viewer.refusal import RefusedError
 
 Bytes = npt.NDArray[np.uint8]

@@ -16,7 +16,7 @@ from volseg.data.volume import Array
 from volseg.errors import UserError
 from volseg.system.locks import folder_lock
 from volseg.viewer import scan_facts
-from volseg.viewer.image_source import grey_window, storable_grey
+from volseg.viewer.grey_values import grey_window, storable_grey
 from volseg.viewer.mask_edits import read_edit
 from volseg.viewer.pictures import slice_png
 from volseg.viewer.refusal import RefusedError

@@ -125,6 +125,17 @@ def test_past_the_last_label_it_says_so(chromium, page) -> None:
     assert chromium.js(TOLD) == "Slice 1, beyond the labels"
 
 
+def test_the_scale_bar_lies_within_a_small_picture_and_its_length_is_told(chromium, page) -> None:
+    """The picture of `tiny` is 30 mm wide, less than the usual bar."""
+    chromium.open(page)
+    chromium.until(DRAWN)
+    bar, picture = "viewer.querySelector('.bar')", "viewer.querySelector('[data-part=lines]')"
+    width, whole = chromium.js(f"[{bar}.getBBox().width, {picture}.viewBox.baseVal.width]")
+
+    assert 0 < width <= whole / 3
+    assert chromium.js("viewer.querySelector('[data-part=bar]').textContent") == f"{width / 10:g} cm"
+
+
 LEVEL = """((organ) => {
   const middle = (box) => [box.x + box.width / 2, box.y + box.height / 2];
   const canvas = viewer.querySelector("canvas");

@@ -103,7 +103,7 @@ class RawDataset:
 
     Classes that are `exclusive` never overlap; `bad_scans` have labels that are known to be bad;
     `unusable` are the scans, by name, whose errors are among the findings. `name` stands for the source's
-    own, where that may tell a patient.
+    own, where that may tell a patient. The scans of a phantom are `synthetic`.
     """
 
     classes: tuple[str, ...]
@@ -114,6 +114,7 @@ class RawDataset:
     bad_scans: tuple[str, ...] = ()
     unusable: Mapping[str, UnusableScan] = field(default_factory=dict)
     name: str = ""
+    synthetic: bool = False
 
 
 def duplicate_names(scans: Sequence[RawScan]) -> Iterator[str]:

@@ -79,6 +79,7 @@ def _write_scans(out: Path, orders: list[ScheduledScan], *, seed: int, workers: 
             report(len(written), len(orders))
     train = [scan for scan in written if scan.order.part == "train"]
     labelled = [row for scan in train for row in scan.rows]
+    writer.write_phantom_mark(out)
     writer.write_tables(out, labelled)
     return PhantomSummary(
         cases=tuple(dict.fromkeys(f"case{scan.order.case}" for scan in train)),

@@ -7,6 +7,7 @@ from volseg.formatting import format_count
 from volseg.inference.prediction_folder import RECORDS
 from volseg.inference.tables import NOT_CALIBRATED, SHOWN, confidence_rows
 from volseg.report.page.content import ReportContent, ReportScan, format_metric
+from volseg.report.page.later_changes import calibrated_later
 from volseg.visualization.html_page import render
 from volseg.visualization.line_charts import ScatterGroup, scatter_plot
 from volseg.visualization.svg import Figure
@@ -26,6 +27,7 @@ def least_trusted_classes(content: ReportContent) -> str:
         scans={scan.name: scan for scan in content.scans},
         calibrated="all" if all(known) else "some" if any(known) else "none",
         not_calibrated=NOT_CALIBRATED,
+        calibrated_later=calibrated_later(content),
         rows=rows[:SHOWN],
         remainder=f"{SHOWN} of {len(rows)} organs; the others are in {RECORDS}." if rows[SHOWN:] else "",
         accuracy=_confidence_vs_dice(content),

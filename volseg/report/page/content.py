@@ -82,15 +82,18 @@ class ReportScan:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """All that a report can tell of `source`, a folder; what is not there is empty or None.
+    """All that a report of a `date` can tell of `source`, a folder; what is not there is empty or None.
 
+    `synthetic` says that the scans are a phantom's, or without scans those of training.
     `scans` come worst first, those without scores last, of these the least trusted first. `unscored`
     says for a scan why it has no scores, `failed` why it has no masks.
     """
 
     name: str
     source: str
+    date: str = ""
     dataset: str = ""
+    synthetic: bool = False
     classes: tuple[str, ...] = ()
     trained: tuple[RunInfo, ...] = ()
     scans: tuple[ReportScan, ...] = ()

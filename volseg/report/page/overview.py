@@ -14,6 +14,8 @@ from volseg.report.page.content import (
     metric_heading,
     score_name,
 )
+from volseg.report.page.later_changes import tuned_later
+from volseg.report.page.metric_terms import terms_of_key_figures, terms_of_table
 from volseg.visualization.html_page import render
 
 KEY_METRICS = ("Dice", "NSD2", "HD95")
@@ -25,7 +27,10 @@ def key_figures(content: ReportContent) -> str:
     """The key figures of the masks, or of training where there are no masks."""
     masks = content.scans or content.failed
     figures = list(_score_figures(content) if masks else _training_figures(content))
-    return render("report/page/key_figures.html.j2", figures=figures) if figures else ""
+    if not figures:
+        return ""
+    terms = terms_of_key_figures([name for name, _, _ in figures])
+    return render("report/page/key_figures.html.j2", figures=figures, terms=terms)
 
 
 def _score_figures(content: ReportContent) -> Iterator[Tile]:
@@ -48,8 +53,9 @@ def _score_figures(content: ReportContent) -> Iterator[Tile]:
         value = format_metric(metric, headline.foreground_mean[metric])
         remark = _interval_text(metric, intervals.foreground_mean[metric], headline)
         yield metric_heading(metric), value, remark
-    score = format_metric("", intervals.kaggle.mean)
-    yield "Competition's score", score, _interval_text("", intervals.kaggle, headline)
+    if headline.competition:
+        score = format_metric("", intervals.kaggle.mean)
+        yield "Competition's score", score, _interval_text("", intervals.kaggle, headline)
     worst = content.scans[0]
     yield "Lowest Dice", format_metric("Dice", worst.dice), worst.name
 
@@ -97,6 +103,8 @@ def mean_scores(content: ReportContent) -> str:
         "report/page/scores.html.j2",
         all_trained_on=headline.name == GROUPS["scan"],
         least_cases=LEAST_CASES,
+        terms=terms_of_table(),
+        tuned_later=tuned_later(content),
         metrics=list(map(metric_heading, COLUMNS)),
         groups=[_group_table(group, content) for group in groups.values()],
         runs=[
@@ -113,7 +121,7 @@ def _group_table(group: GroupSummary, content: ReportContent) -> dict[str, objec
         rows.append(("mean", *_mean_cells(group)))
     return {
         "group": group,
-        "score": format_metric("", score.mean),
+        "score": format_metric("", score.mean) if group.competition else "",
         "interval": format_metric_range("", score.low, score.high) if score.has_interval else "",
         "rows": rows,
         "colours": [content.colour(name) for name in group.mean],

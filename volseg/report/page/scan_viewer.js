@@ -3,13 +3,14 @@
 (() => {
   const viewer = document.getElementById("viewer");
   const part = (name) => viewer.querySelector(`[data-part="${name}"]`);
-  const [name, canvas, lines, paths, profile, checks, slider, told, range, most, places] = [
-    "name", "grey", "lines", "paths", "profile", "checks", "slice", "told", "range", "most", "places",
+  const [name, canvas, lines, paths, profile, checks, slider, told, range, most, places, bar] = [
+    "name", "grey", "lines", "paths", "profile", "checks", "slice", "told", "range", "most", "places", "bar",
   ].map(part);
   const context = canvas.getContext("2d");
   const choices = [...document.querySelectorAll('input[name="scan"]')];
   const packed = [...document.querySelectorAll("script[data-scan]")];
   const NEAR = 3; // slices that are decoded ahead
+  const BARS = [50, 20, 10, 5, 2, 1]; // mm: the longest that is at most a third of a picture is drawn
   let scan, decoded;
 
   function choose({ value }) {
@@ -68,7 +69,9 @@
     canvas.width = scan.width;
     canvas.height = Math.round((scan.width * high) / wide);
     lines.setAttribute("viewBox", `0 0 ${wide} ${high}`);
-    lines.querySelector(".bar5").setAttribute("d", `M${wide * 0.03} ${high * 0.96}h50`);
+    const length = BARS.find((mm) => mm <= wide / 3) ?? BARS.at(-1);
+    lines.querySelector(".bar").setAttribute("d", `M${wide * 0.03} ${high * 0.96}h${length}`);
+    bar.textContent = length < 10 ? `${length} mm` : `${length / 10} cm`;
     paths.setAttribute("transform", `scale(${scan.scale}) translate(.5 .5)`);
   }
 

@@ -9,6 +9,8 @@ from volseg.visualization.html_page import render
 COLUMNS = 4  # of so many classes the list has a column each; of more, only the lowest Dice
 METRICS = {"Dice": "Dice", "HD95": "HD95 mm", "volume_ml": "ml", "truth_ml": "true ml"}
 """The columns of the viewer's table: metrics of each class of the scan that it shows."""
+UNSCORED = {"volume_ml": METRICS["volume_ml"]}
+"""Those of a report without scores."""
 
 
 def scan_browser(content: ReportContent) -> str:
@@ -22,7 +24,7 @@ def scan_browser(content: ReportContent) -> str:
         header=["scan", *_score_header(content)],
         scans=[(scan, list(_score_cells(scan, content))) for scan in content.scans],
         classes={name: content.colour(name) for name in content.classes},
-        metrics=list(METRICS.values()),
+        metrics=list(_viewer_metrics(content).values()),
         pictures=[(scan, _metric_figures(scan, content)) for scan in content.scans if scan.picture],
     )
 
@@ -50,9 +52,14 @@ def _score_cells(scan: ReportScan, content: ReportContent) -> Iterator[str]:
 
 
 def _metric_figures(scan: ReportScan, content: ReportContent) -> list[list[str]]:
-    """A row a class, a column for each of METRICS."""
+    """A row a class, a column for each metric."""
+    metrics = _viewer_metrics(content)
     values = [
         {**scan.values.get(name, {}), "volume_ml": scan.volume_ml.get(name, math.nan)}
         for name in content.classes
     ]
-    return [[format_metric(metric, row.get(metric, math.nan)) for metric in METRICS] for row in values]
+    return [[format_metric(metric, row.get(metric, math.nan)) for metric in metrics] for row in values]
+
+
+def _viewer_metrics(content: ReportContent) -> dict[str, str]:
+    return METRICS if content.scores else UNSCORED

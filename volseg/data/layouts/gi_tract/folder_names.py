@@ -9,6 +9,9 @@ from volseg.data.layouts.gi_tract.slice_files import visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME
 from volseg.formatting import first_few
 
+PHANTOM = "PHANTOM.txt"
+"""A file in the folder of a phantom, by which `prepare` knows that its scans are synthetic."""
+
 _NEAR_CASE = re.compile(r"case[ ._-]*([0-9]+)", re.IGNORECASE)
 _NEAR_SCAN = re.compile(rf".*?{_NEAR_CASE.pattern}[ ._-]*day[ ._-]*([0-9]+).*", re.IGNORECASE)
 

@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from volseg.data import competition
 from volseg.data.layouts.findings import Finding, error_findings, note_finding
 from volseg.data.layouts.gi_tract import annotations
 from volseg.data.layouts.gi_tract.annotations import Annotations
-from volseg.data.layouts.gi_tract.folder_names import folder_findings
+from volseg.data.layouts.gi_tract.folder_names import PHANTOM, folder_findings
 from volseg.data.layouts.gi_tract.slice_files import EXAMPLE, find_slices, slice_folder, visible_folders
 from volseg.data.layouts.gi_tract.slice_scan import NAME, SLICE_MM, SliceScan, with_slice_files
 from volseg.data.layouts.raw_dataset import Part, RawDataset, UnusableScan, duplicate_names
@@ -38,9 +39,7 @@ class GITract(Section):
     slice_mm: float = Field(default=SLICE_MM, ge=SMALLEST_MM, le=LARGEST_MM)
     allow_gaps: bool = False
     part: Literal["all", "train", "test"] = "all"
-    classes: tuple[Annotated[ClassName, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = (
-        "large_bowel", "small_bowel", "stomach",
-    )  # fmt: skip
+    classes: tuple[Annotated[ClassName, Field(pattern=r"^\w[\w .+-]{0,59}$")], ...] = competition.CLASSES
 
     # The data author leaves these out of evaluation (DOMAIN: happyharrycn's data tools).
     bad_scans: ClassVar[tuple[str, ...]] = (
@@ -86,9 +85,15 @@ class GITract(Section):
                 *folder_findings(root, [case for _, case in cases]),
                 *(note_finding(note, kind="dataset") for note in notes),
             ),
-            bad_scans=() if self.part == "test" else self.bad_scans,
+            bad_scans=self.bad_scans if self._is_listed else (),
             unusable=unusable,
+            synthetic=(root / PHANTOM).is_file(),
         )
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether the list of scans with bad labels is of these data."""
+        return self.part != "test" and competition.is_of_competition(self.name, self.classes)
 
     def _read_cases(
         self, cases: Sequence[tuple[Part, Path]]

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.data.layouts.gi_tract import annotations, png, rle_csv, slice_files
+from volseg.data.layouts.gi_tract.folder_names import PHANTOM
 from volseg.data.layouts.gi_tract.rle_csv import RleRow
 from volseg.data.layouts.raw_dataset import Part
 from volseg.data.scan_names import case_and_day
 from volseg.errors import UserError
+from volseg.system.files import write_text
 
 SAMPLE = "sample_submission.csv"
 
@@ -43,6 +45,11 @@ def write_slices(
     columns, rows, _ = voxels.shape
     for number, plane in zip(numbers, voxels.transpose(2, 1, 0), strict=True):
         png.write(folder / slice_files.file_name(number, (columns, rows), pixel_mm), plane)
+
+
+def write_phantom_mark(root: Path) -> None:
+    """Write the file by which `prepare` knows a phantom."""
+    write_text(root / PHANTOM, "These scans are synthetic: volseg phantom drew them.\n")
 
 
 def write_tables(root: Path, labelled: Iterable[RleRow]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from volseg.viewer.image_source import SOFT_TISSUE, grey_window, storable_grey
+from volseg.viewer.grey_values import SOFT_TISSUE, grey_window, storable_grey
 
 SHAPE = (60, 60, 12)
 
