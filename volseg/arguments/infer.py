@@ -66,8 +66,9 @@ class InferArguments:
     """The folder for the masks."""
     dicom_out: Path | None = None
     """Write RTSTRUCT and SEG of the scans that are DICOM into this folder, which only its owner may read."""
-    engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the network; auto takes a GPU by torch, else OpenVINO."""
+    engine: str = "auto"
+    """What runs the network: auto, torch, openvino or onnxruntime, or an engine of another package; auto
+    takes a GPU by torch, else OpenVINO."""
     device: DeviceName = None
     """cpu, cuda, cuda:1 (the second GPU) or mps; by default a GPU if there is one."""
     overlap: Annotated[float | None, Parameter(validator=_check_overlap)] = None
