@@ -161,9 +161,9 @@ def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[s
         place = _dotted_place(mistake["loc"], known)
         if mistake["type"] == "extra_forbidden":
             owners = ", ".join(_components_with(model, place))
-            hint = (
-                f" of {mistake['loc'][-2]}, a setting of {owners}" if owners else _nearest_key(place, known)
-            )
+            own = str(mistake["loc"][-2]) if owners else ""
+            of = "" if place.split(".")[-2:-1] == [own] else f" of {own}"  # a plug-in's name isn't told
+            hint = f"{of}, a setting of {owners}" if owners else _nearest_key(place, known)
             yield f"{place}: unknown key{hint}"
         elif mistake["type"] in ("unknown_component", "plugin"):
             yield f"{place}: {mistake['msg']}".removeprefix(": ")

@@ -14,7 +14,7 @@ from volseg import __version__
 from volseg.config.config import Config, parse_sections, validate_values
 from volseg.errors import UserError, short_repr
 from volseg.postprocessing import Step, ineffective_steps, unknown_classes
-from volseg.runs.plugin_records import missing_parts, note_other_versions, parse_records, used_plugins
+from volseg.runs.plugin_records import missing_packages, note_other_versions, parse_records, used_plugins
 from volseg.system.files import read_text, write_text
 from volseg.system.yaml_files import parse_yaml
 
@@ -105,7 +105,7 @@ def read_config(folder: Path, classes: Sequence[str]) -> Config:
     try:
         config = _parse_config(folder, classes, values)
     except UserError as error:
-        if missing := list(missing_parts(records, error)):
+        if missing := list(missing_packages(records, error)):
             raise UserError.from_problems(f"{folder}: {line}" for line in missing) from error
         raise
     note_other_versions(records, folder)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from volseg.config.config import Config
 from volseg.errors import UserError
+from volseg.formatting import join_names
 from volseg.model.losses import Loss
 from volseg.model.networks import Network
 from volseg.plugins import find_plugin, installed_version
@@ -28,14 +29,9 @@ class PluginRecord(Section):
     version: str
 
     @property
-    def fault(self) -> str:
-        """What stops the component from being used here, or ''."""
-        if find_plugin(self.group, self.name):
-            return ""
-        told = f"'{self.name}' is of the package {self.package} {self.version}"
-        if installed := installed_version(self.package):
-            return f"{told}, and {installed}, which is installed, has none; install {self.version}"
-        return f"{told}, which is not installed; `pip install {self.package}=={self.version}`"
+    def is_missing(self) -> bool:
+        """Whether no package offers the component here."""
+        return find_plugin(self.group, self.name) is None
 
 
 def used_plugins(config: Config) -> list[PluginRecord]:
@@ -68,9 +64,20 @@ def parse_records(values: Any, where: str) -> tuple[PluginRecord, ...]:
         raise UserError.from_problems(f"{where}: plugins.{line}" for line in lines) from error
 
 
-def missing_parts(records: Sequence[PluginRecord], refusal: UserError) -> Iterator[str]:
-    """A line for each component that isn't here, of those by which a config was refused."""
-    return (fault for record in records if f"'{record.name}'" in str(refusal) and (fault := record.fault))
+def missing_packages(records: Sequence[PluginRecord], refusal: UserError) -> Iterator[str]:
+    """A line for each package that lacks here, if a config was refused by the name of a missing component."""
+    missing = [record for record in records if record.is_missing]
+    if not any(f"'{record.name}'" in str(refusal) for record in missing):
+        return
+    packages: dict[tuple[str, str], list[str]] = {}
+    for record in missing:
+        packages.setdefault((record.package, record.version), []).append(f"'{record.name}'")
+    for (package, made_with), names in packages.items():
+        told = f"{join_names(names)}: of the package {package} {made_with}"
+        if here := installed_version(package):
+            yield f"{told}, and {here}, which is installed, has no such component; install {made_with}"
+        else:
+            yield f"{told}, which is not installed; `pip install {package}=={made_with}`"
 
 
 def note_other_versions(records: Sequence[PluginRecord], folder: Path) -> None:
