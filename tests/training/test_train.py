@@ -5,8 +5,8 @@ import json
 import multiprocessing
 import os
 import random
-import shutil
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable

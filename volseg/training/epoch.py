@@ -104,8 +104,9 @@ class EpochWriter:
         """Columns and their names: the loss, Dice by set, and what chooses the weights if that isn't Dice."""
         select = self.run.config.train.select
         dice, title = SELECTIONS["dice"].title, SELECTIONS[select].title
-        columns = {"loss": "loss", **{name: f"{dice} of {name}" for name in VALIDATION}}
-        return columns | {f"{select}_{name}": f"{title} of {name}" for name in VALIDATION}
+        by_dice: dict[str, str] = {name: f"{dice} of {name}" for name in VALIDATION}
+        chosen_by = {f"{select}_{name}": f"{title} of {name}" for name in VALIDATION}
+        return {"loss": "loss"} | by_dice | chosen_by
 
     def write_events(self) -> None:
         """Write what was added for TensorBoard, once the run's own files are."""
