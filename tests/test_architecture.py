@@ -9,12 +9,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "volseg").rglob("*.py"))
 FLOORS = [
-    "errors formatting arrays console",
+    "errors formatting arrays console plugins",
     "schema arguments",
     "system metrics postprocessing",
     "data model",
-    "config preparation visualization components",
-    "runs stats",
+    "config preparation visualization",
+    "runs stats components",
     "inference",
     "evaluation calibration export dicom",
     "training tuning",

@@ -12,9 +12,20 @@ QUIET = logging.CRITICAL
 _BARS_SHOWN: ContextVar[bool] = ContextVar("bars", default=True)
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to what stderr is now: a progress bar puts itself in its place, to stay below all lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # as handlers of the standard library do
+            self.handleError(record)
+
+
 def configure_logging() -> None:
     """Send volseg's log to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
     log = logging.getLogger("volseg")
     log.handlers = [handler]

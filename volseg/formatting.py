@@ -15,6 +15,11 @@ def format_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def format_setting(value: object) -> str:
+    """The value of a setting: `0.5`, `500`, `both`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def format_percent(share: float) -> str:
     """A share in [0, 1]: 57 %, 3.1 %, <0.1 %."""
     if 0 < share < 0.001:

@@ -1,9 +1,11 @@
 """Settings as frozen, strict classes: `Section`, unions by name, and readable errors."""
 
+import logging
 import types
 import typing
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -14,12 +16,16 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     PositiveInt,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from volseg.errors import closest_name, did_you_mean, nearest_hint
+from volseg.errors import UserError, closest_name, did_you_mean, nearest_hint
+from volseg.plugins import Plugin, PluginError, find_plugin, offered_plugins
+
+log = logging.getLogger(__name__)
 
 
 class Section(BaseModel):
@@ -40,30 +46,112 @@ class Section(BaseModel):
         }
 
 
+@dataclass(frozen=True)
 class NamedUnion:
     """Mark of a union of Sections with different `name`s; in YAML a bare name stands for its defaults.
 
-    Written `Network = Annotated[UNet | SegResNet, NamedUnion()]`, so that type checkers see the union.
+    Written `Network = Annotated[UNet | SegResNet, NamedUnion()]`, so that type checkers see the union. Other
+    installed packages add to it by entry points of `group`, which are read when a name isn't one of ours:
+    classes of the kind `base` that define what volseg `needs` of them.
     """
 
+    group: str = ""
+    base: type[Section] = Section
+    needs: tuple[str, ...] = ()
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Pydantic's hook: the union's schema behind a validator that takes bare names."""
+        """Pydantic's hook: the union's schema behind a validator that takes bare names and plug-ins."""
         single = isinstance(source, type)
         tagged = source if single else Annotated[source, Field(discriminator="name")]
-        return core_schema.no_info_before_validator_function(
-            _expand_bare_name, handler.generate_schema(tagged)
+
+        def validate(value: Any, own: Callable[[Any], Any]) -> Any:
+            return self._validate(value, own, _by_name(source))
+
+        return core_schema.no_info_wrap_validator_function(
+            validate, handler.generate_schema(tagged), serialization=core_schema.simple_ser_schema("any")
         )
 
+    def _validate(self, value: Any, own: Callable[[Any], Any], members: Mapping[str, type[Section]]) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        if not isinstance(name, str) or name in members:
+            return own(value)
+        try:
+            plugin = find_plugin(self.group, name)
+            component = self.load(plugin) if plugin else None
+        except PluginError as error:
+            raise PydanticCustomError("plugin", "{reason}", {"reason": str(error)}) from error
+        if component is None:
+            names = [*members, *(plugin.name for plugin in offered_plugins(self.group))]
+            told = {"name": name, "hint": nearest_hint(name, names), "names": ", ".join(names)}
+            raise PydanticCustomError(
+                "unknown_component", "unknown name '{name}'{hint} (known: {names})", told
+            )
+        return component.model_validate(value)
 
-def _expand_bare_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+    def load(self, plugin: Plugin) -> type[Section]:
+        """The class of a plug-in of this union; a PluginError says why there is none."""
+        return plugin.load(self.base, self.needs)
 
 
 def union_members(kind: Any) -> dict[str, type[Section]]:
-    """The classes of a union marked with NamedUnion, by name."""
-    union = get_args(kind)[0]
-    classes = get_args(union) or (union,)
-    return {member.model_fields["name"].default: member for member in classes}
+    """The classes of volseg itself in a union marked with NamedUnion, by name."""
+    return _by_name(get_args(kind)[0])
+
+
+def union_group(kind: Any) -> str:
+    """The group of entry points by which other packages add to a union."""
+    mark: NamedUnion = get_args(kind)[1]
+    return mark.group
+
+
+def _by_name(union: Any) -> dict[str, type[Section]]:
+    return {member.model_fields["name"].default: member for member in get_args(union) or (union,)}
+
+
+def union_plugins(kind: Any) -> Iterator[tuple[Plugin, type[Section] | PluginError]]:
+    """What other packages add to a union: each plug-in with its class, or with what is wrong with it."""
+    mark: NamedUnion = get_args(kind)[1]
+    for plugin in offered_plugins(mark.group):
+        if plugin.name in union_members(kind):
+            yield plugin, PluginError(f"'{plugin.name}' of the package {plugin} is hidden by volseg's own")
+            continue
+        try:
+            find_plugin(mark.group, plugin.name)
+            yield plugin, mark.load(plugin)
+        except PluginError as error:
+            yield plugin, error
+
+
+def usable_plugins(kind: Any) -> Iterator[tuple[Plugin, type[Section]]]:
+    """What other packages add to a union and can be used; what can't is told of once."""
+    for plugin, component in union_plugins(kind):
+        if isinstance(component, PluginError):
+            _warn_once(str(component))
+        else:
+            yield plugin, component
+
+
+@cache
+def _warn_once(fault: str) -> None:
+    log.warning("note: %s", fault)
+
+
+def build_component(kind: Any, settings: Mapping[str, Any], where: str) -> Any:
+    """The component of a union with these settings, among them its name.
+
+    Raises:
+        UserError: lines that begin with `where`, the option that names it, for an unknown name or wrong
+            settings.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(settings))
+    except ValidationError as error:
+        name = str(settings["name"])
+        known = union_members(kind).get(name, Section)
+        place = f"{where} {name}" if error.errors()[0]["loc"] else where
+        raise UserError.from_problems(f"{place}: {line}" for line in explain_errors(error, known)) from error
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
@@ -73,13 +161,12 @@ def explain_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[s
         place = _dotted_place(mistake["loc"], known)
         if mistake["type"] == "extra_forbidden":
             owners = ", ".join(_components_with(model, place))
-            hint = (
-                f" of {mistake['loc'][-2]}, a setting of {owners}" if owners else _nearest_key(place, known)
-            )
+            own = str(mistake["loc"][-2]) if owners else ""
+            of = "" if place.split(".")[-2:-1] == [own] else f" of {own}"  # a plug-in's name isn't told
+            hint = f"{of}, a setting of {owners}" if owners else _nearest_key(place, known)
             yield f"{place}: unknown key{hint}"
-        elif mistake["type"] == "union_tag_invalid":
-            tag, names = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
-            yield f"{place}: unknown name '{tag}'{nearest_hint(str(tag), names.split(', '))} (known: {names})"
+        elif mistake["type"] in ("unknown_component", "plugin"):
+            yield f"{place}: {mistake['msg']}".removeprefix(": ")
         elif mistake["type"] == "union_tag_not_found":
             yield f"{place}: has no name; expected a bare name, or {{name: ...}} with its settings"
         elif mistake["type"] == "model_type":

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 from tests import tiny
 from volseg import arguments, cli
 from volseg.arguments import PlanArguments, PrepareArguments, TrainArguments
+from volseg.cli.app import COMMANDS as COMMAND_GROUPS
 from volseg.cli.app import app
 from volseg.errors import UserError
 from volseg.model.engines import device_selection
@@ -236,10 +238,56 @@ def test_our_own_faults_keep_their_traceback(here: Path, monkeypatch) -> None:
         cli.run_command(["train", "tiny.yaml"])
 
 
+def test_help_is_in_groups_with_what_is_used_most_first(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert cli.run_command(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"╭─ ([\w ]+) ─", out) == list(COMMAND_GROUPS)
+    shown = re.findall(r"^│ (\w+) ", out, re.M)
+    assert shown[:8] == ["prepare", "stats", "train", "plan", "tune", "calibrate", "export", "infer"]
+
+    assert cli.run_command(["infer", "--help"]) == 0
+    out = capsys.readouterr().out
+    groups = ["What", "By what", "Output", "Quality and time", "Machine", "Odd input"]
+    assert re.findall(r"╭─ ([\w ]+) ─", out) == groups
+    assert "[default: False]" not in out
+    assert "[default: None]" not in out
+    assert "folders of DICOM (MR, CT). Of several" in " ".join(out.replace("│", " ").split())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_shell_completes_commands_options_and_choices(tmp_path: Path) -> None:
+    script = tmp_path / "completion"
+    script.write_text(app.generate_completion(shell="bash"))  # noqa: S604
+    ask = """
+    source "$1"; shift
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    _volseg; echo "${COMPREPLY[@]}"
+    """
+
+    def completed(*words: str) -> list[str]:
+        command = ["bash", "-c", ask, "-", str(script), "volseg", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("ca") == ["calibrate"]
+    assert completed("infer", "--sp") == ["--split"]
+    assert completed("infer", "--split", "") == ["unseen_cases", "later_days", "hold_out", "train", "test"]
+
+
+def test_options_lists_the_sections_of_a_config(capsys) -> None:
+    for section in ("data", "augment", "train", "inference"):
+        assert cli.run_command(["options", section]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("data:\n  spacing_mm = null\n")
+    assert "  overlap = 0.5  # of neighbouring windows\n" in out
+    assert "  flip = []  # axes that are mirrored" in out
+
+
 def test_options_lists_every_kind(capsys) -> None:
     assert cli.run_command(["options"]) == 0
     out = capsys.readouterr().out
-    for word in ("unet", "swinunetr", "dice_ce", "adamw", "percentiles", "threshold", "gi-tract"):
+    for word in ("unet", "swinunetr", "dice_ce", "adamw", "percentiles", "threshold", "gi-tract", "openvino"):
         assert f"  {word}: " in out
     assert "      min_mm3 = (required) (worth trying: 200, 500, 1000, 2000, 5000)\n" in out
 

@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
-from volseg.inference.tables import confidence_rows, confidence_table, lowest_confidence
+from volseg.inference.tables import STEPS, confidence_rows, confidence_table, lowest_confidence, timing_table
 
 
 def record(scan: str, **dice: float | None) -> PredictionRecord:
@@ -65,3 +65,24 @@ def test_a_scan_is_trusted_as_far_as_its_least_organ() -> None:
     told = [record("a", liver=0.9, stomach=0.4), record("b", liver=0.2, gone=None), record("c")]
 
     assert [lowest_confidence(one) for one in told] == [0.4, 0.0, float("inf")]
+
+
+def test_times_fit_80_columns_from_milliseconds_to_hours() -> None:
+    seconds = ((20, 0.004), (22, 1.2), (24, 450.0))
+    done = [
+        PredictionRecord(
+            scan=f"case123_day{day}",
+            status="done",
+            classes=(),
+            seen="none",
+            seconds=dict.fromkeys(STEPS, one),
+        )
+        for day, one in seconds
+    ]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(timing_table(done))
+    shown = [line.split() for line in console.export_text().splitlines()]
+
+    assert ["case123_day20", *["0.004"] * 8, "0.032"] in shown
+    assert ["case123_day22", *["1.200"] * 8, "9.600"] in shown
+    assert ["case123_day24", *["450.0"] * 8, "3600"] in shown

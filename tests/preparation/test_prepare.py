@@ -752,7 +752,7 @@ def test_a_table_may_have_a_mark_carriage_returns_quotes_and_other_columns(raw):
 
 def test_settings_that_make_no_sense_are_refused(raw):
     assert refusal(raw, layout="gi-tracts") == (
-        "--layout gi-tracts: no such layout, did you mean gi-tract?; known: gi-tract, nifti, dicom"
+        "--layout: unknown name 'gi-tracts', did you mean gi-tract? (known: gi-tract, nifti, dicom)"
     )
     assert refusal(raw, workers=0) == "--workers 0: expected 1 or more"
 

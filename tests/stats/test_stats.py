@@ -1,5 +1,6 @@
 """`volseg stats`: what it prints and writes, and what it refuses."""
 
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ from xml.etree import ElementTree as ET
 import nibabel
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.raw import CLASSES, SCANS, Raw
 from volseg import cli
@@ -18,6 +20,8 @@ from volseg.preparation.prepare import prepare
 from volseg.stats import stats
 from volseg.stats.dataset_stats import DatasetStats
 from volseg.stats.page import render_statistics as page
+from volseg.stats.page.overview import class_rows
+from volseg.stats.tables import overview_table
 
 VOXEL_ML = 1.5 * 1.63 * 3 / 1000
 
@@ -124,6 +128,22 @@ def test_the_table_names_every_class_and_the_page(raw, tmp_path, capsys):
     assert "75 % of 20 show no class" in said
     assert said.endswith(f"{path}: the page of plots\n")
     assert path.read_text().startswith("<!doctype html>")
+
+
+def test_no_name_and_no_number_of_a_class_is_folded_in_80_columns(raw):
+    found = stats.stats(prepared(raw))
+    console = Console(width=80, record=True, file=io.StringIO())
+
+    console.print(overview_table(found))
+
+    shown = console.export_text()
+    assert "…" not in shown
+    cells = [cell for row in class_rows(found) for cell in row]
+    words = {
+        word for cell in cells for word in cell.replace("|", " ").split(" ") if not word.startswith("voxel")
+    }
+    told = shown.replace(" ", "\u202f")
+    assert not {word for word in words if word.replace(" ", "\u202f") not in told}
 
 
 def test_without_a_dataset_or_records_it_says_what_to_do(raw, tmp_path, capsys):

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -149,6 +150,12 @@ def test_hooks_follow_each_step_and_each_validation_and_change_nothing(
     assert rows[0]["loss"] == round(sum(loss for _, loss in steps[:4]) / 4, 5)
     assert [one["score"] for one in scores] == [row["score"] for row in rows]
     assert weights(tmp_path / "r") == weights(trained)
+
+
+def test_the_log_says_which_score_it_tells(trained: Path) -> None:
+    line = r"epoch 1 \(step \d+\): loss \d+\.\d{4}, mean Dice of unseen_cases \d\.\d{4}"
+
+    assert re.search(line, (trained / "log.txt").read_text())
 
 
 def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(

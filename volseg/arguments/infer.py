@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from volseg.arguments.groups import BY_WHAT, MACHINE, OUTPUT, QUALITY, SPECIAL, WHAT
 from volseg.arguments.values import (
     DATA,
     MAX_MEMORY,
@@ -37,62 +38,63 @@ def _check_overlap(_type: object, overlap: float | None) -> None:
 class InferArguments:
     """Options of infer: what to predict is one of case, all, split and input."""
 
-    case: Many[str] = ()
+    case: Annotated[Many[str], WHAT] = ()
     """A case (all its days) or one scan: case123 or case123_day20."""
-    all: bool = False
+    all: Annotated[bool, WHAT] = False
     """Every scan of the dataset."""
-    split: SPLITS | None = None
+    split: Annotated[SPLITS | None, WHAT] = None
     """The scans of one of the run's sets, or the dataset's test part."""
-    input: Many[Path] = ()
+    input: Annotated[Many[Path], WHAT] = ()
     """Volumes (NIfTI, mha, nrrd), folders of volumes, folders of slices, or folders of DICOM (MR, CT). Of
     several channels one file with a fourth dimension, or NAME_0000, NAME_0001 and so on."""
-    series: Many[str] = ()
+    series: Annotated[Many[str], WHAT] = ()
     """Of a folder of DICOM with several volumes those to predict: their numbers or names, or `all`."""
-    allow_no_frame: bool = False
+    allow_no_frame: Annotated[bool, SPECIAL] = False
     """Take DICOM without a frame of reference, as anonymising leaves it; contours can't be tied to it."""
-    allow_gaps: bool = False
+    allow_gaps: Annotated[bool, SPECIAL] = False
     """Take folders with missing slices as they are."""
-    slice_mm: float | None = None
+    slice_mm: Annotated[float | None, SPECIAL] = None
     """Distance of slices in mm in folders of slices; by default as in the run's data, or 3."""
-    run: Many[str] = ()
+    run: Annotated[Many[str], BY_WHAT] = ()
     """A run's name under runs/, or the path of a run or package; by default the newest. Several, or five
     folds, are averaged; with weights as in a=0.6 b=0.4 by these."""
-    gate: str | None = None
+    gate: Annotated[str | None, BY_WHAT] = None
     """Another run that empties slices of a class in which it finds too little of it; `none` leaves out the
     gate of the run's config."""
-    data: Path = DATA
+    data: Annotated[Path, WHAT] = DATA
     """The prepared dataset."""
-    out: Path = PREDICTIONS
+    out: Annotated[Path, OUTPUT] = PREDICTIONS
     """The folder for the masks."""
-    dicom_out: Path | None = None
+    dicom_out: Annotated[Path | None, OUTPUT] = None
     """Write RTSTRUCT and SEG of the scans that are DICOM into this folder, which only its owner may read."""
-    engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the network; auto takes a GPU by torch, else OpenVINO."""
-    device: DeviceName = None
+    engine: Annotated[str, BY_WHAT] = "auto"
+    """What runs the network: auto, torch, openvino or onnxruntime, or an engine of another package; auto
+    takes a GPU by torch, else OpenVINO."""
+    device: Annotated[DeviceName, MACHINE] = None
     """cpu, cuda, cuda:1 (the second GPU) or mps; by default a GPU if there is one."""
-    overlap: Annotated[float | None, Parameter(validator=_check_overlap)] = None
+    overlap: Annotated[float | None, Parameter(validator=_check_overlap), QUALITY] = None
     """How far windows overlap, 0 to 0.94; more is slower and smoother. By default as the run says."""
-    tta: Literal["flips"] | None = None
+    tta: Annotated[Literal["flips"] | None, QUALITY] = None
     """Average the mirrored views that training saw as well: two to eight times as long."""
-    fast: bool = False
+    fast: Annotated[bool, QUALITY] = False
     """The least time: little overlap, and only the first of several networks."""
-    body_box: Annotated[bool, Parameter(negative="--no-body-box")] = True
+    body_box: Annotated[bool, Parameter(negative="--no-body-box"), QUALITY] = True
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
-    force: bool = False
+    force: Annotated[bool, OUTPUT] = False
     """Replace also masks that were corrected by hand (corrected/ is removed), that volseg did not write, or
     of another scan."""
-    save_probabilities: bool = False
+    save_probabilities: Annotated[bool, OUTPUT] = False
     """Write <class>_probability.nii.gz beside each mask."""
-    max_memory: Annotated[int | None, MAX_MEMORY] = None
+    max_memory: Annotated[int | None, MAX_MEMORY, MACHINE] = None
     """What predicting may take of main memory, e.g. 2GB; a GPU's own memory is not counted."""
-    max_seconds: Annotated[float | None, MAX_TIME] = None
+    max_seconds: Annotated[float | None, MAX_TIME, QUALITY] = None
     """Predict all scans within this time, e.g. 8h, if it can be: with fewer mirrored views, then fewer
     networks, as it runs out."""
-    shard: Annotated[Shard | None, read_by(parse_shard, "--shard")] = None
+    shard: Annotated[Shard | None, read_by(parse_shard, "--shard"), MACHINE] = None
     """Only this share of the scans, e.g. 0/2, for several processes or GPUs; all may write to one --out."""
-    timing: bool = False
+    timing: Annotated[bool, OUTPUT] = False
     """Print where each scan's time went."""
-    compile: bool = False
+    compile: Annotated[bool, MACHINE] = False
     """Let torch compile the network first: for many scans on a GPU."""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from volseg.arguments.groups import MACHINE, OUTPUT, QUALITY, WHAT
 from volseg.arguments.values import DATA, MAX_MEMORY, MAX_TIME, RUNS, DeviceName, Fold, read_by, run_folder
 
 NetworkName = Literal["unet", "dynunet", "resenc", "mednext", "segresnet", "swinunetr", "unet25d"]
@@ -16,27 +17,29 @@ NetworkName = Literal["unet", "dynunet", "resenc", "mednext", "segresnet", "swin
 class TrainArguments:
     """Options of train."""
 
-    data: Path = DATA
+    data: Annotated[Path, WHAT] = DATA
     """The prepared dataset."""
-    run: Annotated[Path, read_by(run_folder, "--run"), Parameter(show_default=False)] = RUNS
+    run: Annotated[Path, read_by(run_folder, "--run"), Parameter(show_default=False), OUTPUT] = RUNS
     """The run's name under runs/, or a path; by default the config's name."""
     fold: Annotated[
-        Fold | Literal["each"], Parameter(choices=("0", "1", "2", "3", "4", "each", "all"), metavar="CHOICE")
+        Fold | Literal["each"],
+        Parameter(choices=("0", "1", "2", "3", "4", "each", "all"), metavar="CHOICE"),
+        WHAT,
     ] = 0
     """The fold kept for validation; `each` trains all five into one run, `all` trains on everything."""
-    resume: bool = False
+    resume: Annotated[bool, WHAT] = False
     """Go on with a run that was stopped."""
-    weights: str | None = None
+    weights: Annotated[str | None, WHAT] = None
     """Start from the weights of a run, a MONAI bundle's folder or a file, as far as they fit."""
-    max_seconds: Annotated[float | None, MAX_TIME] = None
+    max_seconds: Annotated[float | None, MAX_TIME, QUALITY] = None
     """Finish (each fold) within this time, e.g. 30m or 2h; the learning rate follows it."""
-    devices: int = 1
+    devices: Annotated[int, MACHINE] = 1
     """GPUs to train on; without a GPU, processes. Torchrun and srun set the number themselves."""
-    device: DeviceName = None
+    device: Annotated[DeviceName, MACHINE] = None
     """cpu, cuda, cuda:1 (the second GPU) or mps; by default a GPU if there is one."""
-    dry_run: bool = False
+    dry_run: Annotated[bool, MACHINE] = False
     """Write nothing; try a few steps and print the memory and time that training will take."""
-    gpu: str | None = None
+    gpu: Annotated[str | None, MACHINE] = None
     """With --dry-run: forecast it for a GPU that isn't here, e.g. T4, 4090, A100 or 24GB, without trying."""
 
     @property

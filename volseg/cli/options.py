@@ -2,12 +2,13 @@
 
 
 def options(kind: str | None = None, /) -> None:
-    """List the components a config can name and their settings.
+    """List what a config can hold and name, that of other packages included.
 
     Args:
-        kind: One of network, loss, optimizer, intensity, step, layout, metric; all by default.
+        kind: One of data, augment, train, inference (settings), network, loss, optimizer, intensity, step,
+            layout, metric, engine (components and their settings); all by default.
     """
-    from volseg.components import component_lines
+    from volseg.components import option_lines
 
-    for line in component_lines(kind):
+    for line in option_lines(kind):
         print(line)

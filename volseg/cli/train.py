@@ -9,6 +9,7 @@ from cyclopts import App
 from volseg.arguments import RUNS, AutoArguments, TrainArguments
 from volseg.cli import output
 from volseg.cli.evaluate import note_unscored
+from volseg.cli.help import prose
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,6 +115,6 @@ def _print_estimate(config: "Config", options: TrainArguments) -> None:
     output.print_table(tables.key_value_table(tables.estimate_rows(estimate, options.max_seconds)))
 
 
-app = App(name="train")
+app = App(name="train", help=prose(train))
 app.default(train)
-app.command(auto)
+app.command(auto, help=prose(auto))

@@ -73,9 +73,9 @@ def _section_lines(values: Mapping[str, Any], reasons: Mapping[str, str], place:
             yield from _section_lines(value, reasons, dotted)
         elif _is_component_list(value):
             yield f"{indent}{key}:  {comment}"
-            yield from (f"{indent}  - {_flow_style(component)}" for component in value)
+            yield from (f"{indent}  - {flow_style(component)}" for component in value)
         else:
-            yield from _setting_lines(f"{indent}{key}: {_flow_style(value)}", comment)
+            yield from _setting_lines(f"{indent}{key}: {flow_style(value)}", comment)
 
 
 def _setting_lines(setting: str, comment: str) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _is_component_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
-def _flow_style(value: Any) -> str:
+def flow_style(value: Any) -> str:
     """A value on one line."""
     dumped = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
     return dumped.removesuffix("\n").removesuffix("\n...")

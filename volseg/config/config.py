@@ -1,7 +1,6 @@
 """The config of a run: a YAML file, checked before anything heavy is loaded."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +121,14 @@ def validate_values(values: Any, where: str) -> Config:
 
 def shipped_configs() -> list[str]:
     """The names of the configs that come with volseg."""
-    folder = resources.files("volseg.configs")
-    return sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(entry.name for entry in _shipped_folder().iterdir() if entry.name.endswith(".yaml"))
+
+
+def _shipped_folder() -> Path:
+    """The folder of the configs that come with volseg: in the package, or beside it in a clone."""
+    package = Path(__file__).parents[1]
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / inside.name
 
 
 def _find_file(file: Path) -> Path:
@@ -131,7 +136,7 @@ def _find_file(file: Path) -> Path:
         return file
     name = file.name if file.suffix else f"{file.name}.yaml"
     if str(file.parent) in (".", "configs") and name in shipped_configs():
-        return Path(str(resources.files("volseg.configs") / name))
+        return _shipped_folder() / name
     known = [f"configs/{known}" for known in shipped_configs()]
     raise UserError(
         f"{file}: no such config{nearest_hint(f'configs/{name}', known)} (shipped: {', '.join(known)})"

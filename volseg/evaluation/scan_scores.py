@@ -14,7 +14,7 @@ from volseg.arguments import MaskOptions
 from volseg.data.mask_files import MaskFile, MaskReader, read_grid
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
-from volseg.metrics import DEFAULT, compute_metrics, kaggle_score
+from volseg.metrics import DEFAULT, compute_metrics, kaggle_score, plugin_metrics
 from volseg.metrics.distance import HD95
 from volseg.metrics.kaggle_score import KaggleTerms
 from volseg.metrics.mask_pair import MaskPair
@@ -37,7 +37,7 @@ GROUP_NAMES = tuple(f"{name}{phrase}" for name in GROUPS.values() for phrase in 
 LABELLED = "_labelled"  # Dice_labelled: within the slices that have labels
 WITHIN_LABELS = (Dice(), HD95())
 NAMES = (*(one.column_name for one in DEFAULT), *(f"{one.column_name}{LABELLED}" for one in WITHIN_LABELS))
-"""The metrics as they are called in scores.csv."""
+"""Our own metrics as they are called in scores.csv."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,8 @@ class ScanFilePair:
         grid = read_grid(self.grid_file)
         place = (grid.voxels.shape, grid.affine.tolist(), self.spacing_mm)
         how = (self.options.threshold, self.options.resample)
-        return hashlib.sha256(repr((__version__, NAMES, place, how, files)).encode()).hexdigest()
+        others = (f"{name} {plugin}" for name, (plugin, _) in plugin_metrics().items())
+        return hashlib.sha256(repr((__version__, (*NAMES, *others), place, how, files)).encode()).hexdigest()
 
 
 def score_scan(pair: ScanFilePair) -> ScanScores | str:

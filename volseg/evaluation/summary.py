@@ -18,14 +18,14 @@ from volseg.evaluation.scan_scores import (
     score_frame,
 )
 from volseg.formatting import natural_key
-from volseg.metrics import DEFAULT, Metric, kaggle_score
+from volseg.metrics import all_metrics, kaggle_score, plugin_metrics
+from volseg.metrics.metric import BaseMetric
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 By = Literal["case", "day", "matrix"]
 MISSED = "_missed"  # HD_missed: scans where one mask is empty, so that HD is infinite
-METRICS = {metric.column_name: metric for metric in DEFAULT}
 COLUMNS = {  # of tables; scores.csv and summary.json have all metrics
     "Dice": "Dice",
     "HD": "HD\nmm",
@@ -150,6 +150,11 @@ def _by_metric(means: "DataFrame") -> dict[str, float]:
     return values
 
 
-def metric_of(name: str) -> Metric:
+def metric_of(name: str) -> BaseMetric:
     """The metric with a name of scores.csv."""
-    return METRICS[name.removesuffix(LABELLED)]
+    return all_metrics()[name.removesuffix(LABELLED)]
+
+
+def table_columns() -> dict[str, str]:
+    """The metrics that tables show, with their headings: those of COLUMNS, and those of other packages."""
+    return COLUMNS | {name: name.replace("_", "\n", 1) for name in plugin_metrics()}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from volseg.evaluation.bootstrap import Estimate
-from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary, Scores, metric_of
+from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary, Scores, metric_of, table_columns
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -67,7 +67,7 @@ def _block_table(columns: Mapping[str, Sequence[str]], *, kaggle: bool) -> "Tabl
     for name in columns:
         header = name.replace("_", "_\n") if high else name
         table.add_column(escape(header), justify="right", overflow="fold")
-    for place, name in enumerate([*COLUMNS.values(), *(["Kaggle"] if kaggle else [])]):
+    for place, name in enumerate([*table_columns().values(), *(["Kaggle"] if kaggle else [])]):
         header = name if high else name.replace("\n", " ")
         table.add_row(header, *(escape(column[place]) for column in columns.values()))
     return table
@@ -108,7 +108,7 @@ def _legend_text(columns: Mapping[str, Sequence[str]]) -> str:
 
 
 def _metric_cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]) -> list[str]:
-    return [_metric_cell(name, values, intervals[name]) for name in COLUMNS]
+    return [_metric_cell(name, values, intervals[name]) for name in table_columns()]
 
 
 def _metric_cell(name: str, values: Mapping[str, float], interval: Estimate | None = None) -> str:

@@ -3,6 +3,7 @@
 from volseg import __version__
 from volseg.arguments import InferArguments
 from volseg.errors import UserError
+from volseg.runs.plugin_records import used_plugins
 from volseg.runs.run import Run
 
 FAST_OVERLAP = 0.25
@@ -38,4 +39,6 @@ def mask_settings(run: Run, kind: str) -> list[object]:
     classes = [run.facts.classes, run.facts.exclusive]
     for name in ("batch", "gate"):  # masks don't depend on the one; the other is told where it is used
         config["inference"].pop(name)
-    return [run.network_identity, classes, run.config.window, kind, config, __version__]
+    plugins = [record.model_dump() for record in used_plugins(run.config)]
+    others = [plugins] if plugins else []
+    return [run.network_identity, classes, run.config.window, kind, config, __version__, *others]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -11,7 +12,17 @@ from volseg.inference.prediction_folder import Confidence, PredictionRecord
 
 SHOWN = 20
 NOT_CALIBRATED = "confidence is not calibrated; `volseg calibrate RUN` calibrates that of a single network"
-STEPS = ("read", "normalise", "network", "blend", "restore", "postprocess", "review", "write")
+STEPS = {
+    "read": "read",
+    "normalise": "nor-\nmalise",
+    "network": "network",
+    "blend": "blend",
+    "restore": "restore",
+    "postprocess": "post-\nprocess",
+    "review": "review",
+    "write": "write",
+}
+"""The steps of a prediction, and their headings."""
 
 
 class ConfidenceRow(NamedTuple):
@@ -72,7 +83,10 @@ def _format_ranges(slices: Sequence[tuple[int, int]]) -> str:
 
 def timing_table(records: Sequence[PredictionRecord]) -> Table:
     """Seconds by step and scan, and their sum; of several scans the mean in the last row."""
-    table = Table("scan", *(f"{step} s" for step in STEPS), "all s")
+    table = Table(title="seconds", title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("scan", overflow="fold")
+    for name in (*STEPS.values(), "all"):
+        table.add_column(name, justify="right")
     done = [record for record in records if record.seconds]
     for record in done:
         table.add_row(record.scan, *_timing_cells(record.seconds))
@@ -84,4 +98,9 @@ def timing_table(records: Sequence[PredictionRecord]) -> Table:
 
 def _timing_cells(seconds: dict[str, float]) -> list[str]:
     values = [seconds.get(step, 0.0) for step in STEPS]
-    return [f"{value:.3f}" for value in (*values, sum(values))]
+    return [_format_seconds(value) for value in (*values, sum(values))]
+
+
+def _format_seconds(seconds: float) -> str:
+    """Five signs at most: 0.004, 1.234, 12.34, 123.4, 1234."""
+    return f"{seconds:.{max(0, 4 - len(str(int(seconds)))) if seconds >= 10 else 3}f}"

@@ -47,5 +47,5 @@ Step = Annotated[
     | LimitToBody
     | FillHoles
     | FillHolesInSlices,
-    NamedUnion(),
+    NamedUnion("volseg.steps", needs=("only", "__call__")),
 ]

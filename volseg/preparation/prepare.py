@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from volseg.arguments import PrepareArguments
 from volseg.data.dataset import FILE, Dataset, DatasetInfo, FailedScan
 from volseg.data.layouts import Dicom, GITract, Layout, Nifti, RawDataset
@@ -24,7 +22,7 @@ from volseg.errors import UserError, nearest_hint
 from volseg.formatting import first_few, natural_key
 from volseg.preparation import checks, records, scan_writer
 from volseg.preparation.scan_writer import ScanOutcome, WritePlan
-from volseg.schema import explain_errors, union_members
+from volseg.schema import build_component
 from volseg.system import hardware, processes
 from volseg.system.files import private_files
 
@@ -87,7 +85,8 @@ def prepare(
         UserError: an error of the whole dataset, no scan without an error, any error with `strict`,
             or the output can't be written. All problems at once, one a line.
     """
-    layout = _build_layout(options)
+    settings = {"name": options.layout, **options.layout_settings()}
+    layout: Dicom | GITract | Nifti = build_component(Layout, settings, "--layout")
     if not source.as_posix().isprintable():
         raise UserError(f"{str(source)!a}: its name is no plain text; rename the folder")
     raw = layout.scans(source)
@@ -118,22 +117,6 @@ def prepare(
         _save_dataset(result, raw, outcomes, name=name, layout=layout.name)
     failed = {failure.name for failure in result.failures}
     return replace(result, removed=tuple(name for name in removed if name not in failed))
-
-
-def _build_layout(options: PrepareArguments) -> Dicom | GITract | Nifti:
-    """The layout of the options, refused by its name or its settings."""
-    known = union_members(Layout)
-    if options.layout not in known:
-        near = nearest_hint(options.layout, known)
-        raise UserError(f"--layout {options.layout}: no such layout{near}; known: {', '.join(known)}")
-    kind = known[options.layout]
-    settings = {"name": options.layout, **options.layout_settings()}
-    try:
-        layout: Dicom | GITract | Nifti = TypeAdapter(Layout).validate_python(settings)
-    except ValidationError as error:
-        lines = explain_errors(error, kind)
-        raise UserError.from_problems(f"--layout {options.layout}: {line}" for line in lines) from error
-    return layout
 
 
 def _excluded_scans(raw: RawDataset, names: Sequence[str]) -> tuple[frozenset[str], list[Finding]]:

@@ -14,12 +14,13 @@ from volseg import __version__
 from volseg.config.config import Config, parse_sections, validate_values
 from volseg.errors import UserError, short_repr
 from volseg.postprocessing import Step, ineffective_steps, unknown_classes
+from volseg.runs.plugin_records import missing_packages, note_other_versions, parse_records, used_plugins
 from volseg.system.files import read_text, write_text
 from volseg.system.yaml_files import parse_yaml
 
 CONFIG: str = "config.yaml"
 POSTPROCESS: str = "postprocess.yaml"
-SECTION = "postprocess"
+SECTION, PLUGINS = "postprocess", "plugins"
 Steps = tuple[Step, ...]
 HEADER = (
     "How this run's masks are cleaned: steps, in order, as in the section `postprocess` of a config.",
@@ -88,18 +89,30 @@ def step_lines(steps: Sequence[Step]) -> Iterator[str]:
 def write_config(folder: Path, config: Config, comments: Sequence[str] = ()) -> None:
     """Write the steps, below lines of comment, and the rest of the resolved config with the version."""
     write_steps(folder, config.postprocess, comments)
-    _write_config_values(
-        folder, {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})}
-    )
+    values = {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})}
+    _write_config_values(folder, values, config)
 
 
 def read_config(folder: Path, classes: Sequence[str]) -> Config:
     """The config of a run of these classes.
 
     Raises:
-        UserError: wrong keys or values, or steps that don't fit the classes or are nowhere listed.
+        UserError: wrong keys or values, steps that don't fit the classes or are nowhere listed, or a
+            component of a package that isn't installed.
     """
     values = _config_values(folder)
+    records = parse_records(values.pop(PLUGINS, ()), str(folder / CONFIG))
+    try:
+        config = _parse_config(folder, classes, values)
+    except UserError as error:
+        if missing := list(missing_packages(records, error)):
+            raise UserError.from_problems(f"{folder}: {line}" for line in missing) from error
+        raise
+    note_other_versions(records, folder)
+    return config
+
+
+def _parse_config(folder: Path, classes: Sequence[str], values: dict[str, Any]) -> Config:
     version = values.pop("version", "unknown")
     steps = read_steps(folder, classes)
     if steps is not None:
@@ -130,14 +143,23 @@ def replace_steps(
     refuse_unfit_steps(steps, classes, folder / POSTPROCESS)
     write_steps(folder, steps, comments)  # first: it holds, even if the config is not rewritten
     values = _config_values(folder)
-    if SECTION in values:
-        del values[SECTION]
-        _write_config_values(folder, values)
+    config = read_config(folder, classes)
+    if SECTION in values or _plugin_values(config) != values.get(PLUGINS, []):
+        values.pop(SECTION, None)
+        _write_config_values(folder, values, config)
 
 
 def _config_values(folder: Path) -> dict[str, Any]:
     return parse_sections(read_text(folder / CONFIG), str(folder / CONFIG))
 
 
-def _write_config_values(folder: Path, values: dict[str, Any]) -> None:
-    write_text(folder / CONFIG, yaml.safe_dump(values, sort_keys=False))
+def _write_config_values(folder: Path, values: dict[str, Any], config: Config) -> None:
+    """Write values of a config, and behind them the components of other packages in it."""
+    plugins = _plugin_values(config)
+    own = {key: value for key, value in values.items() if key != PLUGINS}
+    written = {**own, **({PLUGINS: plugins} if plugins else {})}
+    write_text(folder / CONFIG, yaml.safe_dump(written, sort_keys=False))
+
+
+def _plugin_values(config: Config) -> list[dict[str, str]]:
+    return [record.model_dump() for record in used_plugins(config)]

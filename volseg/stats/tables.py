@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -22,19 +23,22 @@ from volseg.stats.scan_stats import AXES
 
 GRIDS, PAIRS = 4, 6  # grids and overlaps in the table; the page and the JSON have more
 SHOWN = ("p0.5", "p50", "p99.5")
-HEADER = ("class", "scans", "ml", "by day", "slices", "mm from head", *(f"{a}, mm" for a in AXES))
+BOX = tuple("-\n".join(axis.split("-")) + "\nmm" for axis in AXES)
+HEADER = ("class", "scans", "ml", "by\nday", "slices", "mm from\nhead", *BOX)
+CAPTION = """by day: largest by smallest volume of a case
+from left-right on: the box around it, 95th percentile, and below it in voxels"""
 
 
 def overview_table(stats: DatasetStats) -> Group:
-    """The dataset at a glance, for a terminal: its scans, and a row a class."""
+    """The dataset at a glance, for a terminal of 80 columns: its scans, and a row a class."""
     scans = Table(title=Text(stats.name), show_header=False)
     for name, words in _dataset_rows(stats):
         scans.add_row(name, _terminal_text(words))
     if not stats.organs:
         return Group(scans)
-    classes = Table(caption="by day: largest by smallest volume of a case; box: 95th percentile")
+    classes = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, caption=CAPTION, caption_justify="left")
     for header in HEADER:
-        classes.add_column(header, justify="right" if classes.columns else "left")
+        classes.add_column(header, justify="right" if classes.columns else "left", overflow="fold")
     for row in overview.class_rows(stats):
         classes.add_row(*map(_terminal_text, row))
     return Group(scans, classes)
@@ -72,5 +76,8 @@ def _grid_rows(stats: DatasetStats) -> Iterator[tuple[str, str]]:
 
 
 def _terminal_text(words: str) -> Text:
-    """What any terminal can show."""
-    return Text(words.replace("|(", " (").replace("|", " = ").replace(THIN, " "))
+    """What any terminal can show; remarks stand on a line of their own, voxels without their word."""
+    value, mark, remark = words.partition("|")
+    if mark:
+        value = f"{value}\n{remark.removesuffix('s').removesuffix(' voxel')}"
+    return Text(value.replace(THIN, " "))

@@ -10,6 +10,7 @@ from torch import nn
 from volseg.runs.run import Run
 from volseg.runs.run_files import VALIDATION
 from volseg.training.board import Board
+from volseg.training.selection import SELECTIONS
 from volseg.training.state import TrainingState
 from volseg.training.validation_schedule import SHARE
 from volseg.visualization.overlay import Picture
@@ -93,17 +94,19 @@ class EpochWriter:
                 self.board.add_scalar(key, float(value), row["step"])
         for name, picture in pictures.items():
             self.board.add_picture(name, picture, row["step"])
-        parts = [f"{key} {row[key]:.4f}" for key in self._logged_columns if key in row]
+        parts = [f"{name} {row[key]:.4f}" for key, name in self._logged_columns.items() if key in row]
         shares = [f"{key} {row[key]:.0%} of the time" for key in ("waiting", "validating")]
         log.info("epoch %d (step %d): %s", row["epoch"], row["step"], ", ".join([*parts, *shares]))
         self._warn(row)
 
     @property
-    def _logged_columns(self) -> list[str]:
-        """The loss, Dice by set, and by set what chooses the weights if that isn't Dice."""
+    def _logged_columns(self) -> dict[str, str]:
+        """Columns and their names: the loss, Dice by set, and what chooses the weights if that isn't Dice."""
         select = self.run.config.train.select
-        chosen_by = [] if select == "dice" else [f"{select}_{name}" for name in VALIDATION]
-        return ["loss", *VALIDATION, *chosen_by]
+        dice, title = SELECTIONS["dice"].title, SELECTIONS[select].title
+        by_dice: dict[str, str] = {name: f"{dice} of {name}" for name in VALIDATION}
+        chosen_by = {f"{select}_{name}": f"{title} of {name}" for name in VALIDATION}
+        return {"loss": "loss"} | by_dice | chosen_by
 
     def write_events(self) -> None:
         """Write what was added for TensorBoard, once the run's own files are."""

@@ -11,9 +11,10 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from volseg.formatting import format_setting
 from volseg.postprocessing import Step, Threshold, applies_to
 from volseg.postprocessing.thresholding import ThresholdingStep
-from volseg.schema import Section, union_members
+from volseg.schema import Section, union_members, usable_plugins
 
 Pipeline = tuple[Step, ...]
 """The steps of one class, none of which has `only`; the first is a thresholding step."""
@@ -80,11 +81,15 @@ def format_step(step: Step | None) -> str:
     if step is None:
         return NONE
     settings = step.model_dump(exclude={"name", "only"})
-    return " ".join([step.name, *(f"{key}={value:g}" for key, value in settings.items())])
+    return " ".join([step.name, *(f"{key}={format_setting(value)}" for key, value in settings.items())])
 
 
 def _dimension_name(step: Step) -> str:
-    return START if isinstance(step, ThresholdingStep) else step.name
+    return _dimension_of(type(step))
+
+
+def _dimension_of(kind: type[Section]) -> str:
+    return START if issubclass(kind, ThresholdingStep) else str(kind.model_fields["name"].default)
 
 
 def _example_steps(kind: type[Section]) -> Iterator[Step]:
@@ -97,10 +102,12 @@ def _example_steps(kind: type[Section]) -> Iterator[Step]:
             continue
 
 
-_EXAMPLES = [step for kind in union_members(Step).values() for step in _example_steps(kind)]
-RANKS = {name: rank for rank, name in enumerate(dict.fromkeys(map(_dimension_name, _EXAMPLES)))}
+_KINDS = (*union_members(Step).values(), *(kind for _, kind in usable_plugins(Step)))
+_EXAMPLES = [step for kind in _KINDS for step in _example_steps(kind)]
+RANKS = {name: rank for rank, name in enumerate(dict.fromkeys(map(_dimension_of, _KINDS)))}
 SEARCH_DIMENSIONS = tuple(
-    SearchDimension(name, tuple(step for step in _EXAMPLES if _dimension_name(step) == name))
+    SearchDimension(name, settings)
     for name in RANKS
+    if (settings := tuple(step for step in _EXAMPLES if _dimension_name(step) == name))
 )
-"""All dimensions, in the order of the search."""
+"""All dimensions with something to try, in the order of the search."""

@@ -37,14 +37,14 @@ SEE = {
     "node": ("howto/dicom_node", "reference/dicom_conformance"),
     "demo": ("tutorials/phantom",),
     "phantom": ("tutorials/phantom", "concepts/phantom"),
-    "options": ("reference/components", "howto/change_settings"),
+    "options": ("reference/components", "howto/change_settings", "howto/own_parts"),
 }
 """Pages beside the reference that tell more."""
 METAVARS = {bool: "", Path: "PATH", str: "TEXT", int: "NUMBER", float: "NUMBER"}
 
 
 def names() -> list[str]:
-    """The commands, in the order of `volseg --help`."""
+    """The commands, in the order of the alphabet."""
     return sorted(name for name in app if not name.startswith("-"))
 
 

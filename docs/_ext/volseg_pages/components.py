@@ -17,6 +17,7 @@ LEAD = {
     "and a run's `postprocess.yaml`.",
     "layout": "How a raw dataset lies on disk: `volseg prepare --layout`.",
     "metric": "What `volseg evaluate` computes. [Metrics](metrics.md) tells more.",
+    "engine": "What runs a trained network: `volseg infer --engine`.",
 }
 
 

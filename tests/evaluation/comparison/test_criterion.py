@@ -7,7 +7,7 @@ import pytest
 
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
-from volseg.evaluation.comparison.criterion import CRITERIA, find_criterion
+from volseg.evaluation.comparison.criterion import OWN_CRITERIA, find_criterion
 from volseg.evaluation.scan_scores import NAMES, ScanInfo, ScanScores
 from volseg.metrics import kaggle_score
 from volseg.metrics.kaggle_score import KaggleTerms
@@ -30,7 +30,7 @@ def paired(metric: str, one: tuple[float, float], other: tuple[float, float]) ->
 
 
 def test_every_metric_has_a_better_side_but_for_plain_volumes() -> None:
-    assert set(NAMES) - set(CRITERIA) == {"volume_ml", "truth_ml"}
+    assert set(NAMES) - set(OWN_CRITERIA) == {"volume_ml", "truth_ml"}
     assert find_criterion("Dice").better == find_criterion("NSD2").better == "higher"
     assert find_criterion("kaggle").better == find_criterion("Dice_labelled").better == "higher"
     assert find_criterion("HD").better == find_criterion("HD95_labelled").better == "lower"

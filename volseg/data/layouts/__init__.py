@@ -8,6 +8,6 @@ from volseg.data.layouts.nifti.layout import Nifti
 from volseg.data.layouts.raw_dataset import RawDataset
 from volseg.schema import NamedUnion
 
-Layout = Annotated[GITract | Nifti | Dicom, NamedUnion()]
+Layout = Annotated[GITract | Nifti | Dicom, NamedUnion("volseg.layouts", needs=("scans",))]
 
 __all__ = ["Dicom", "GITract", "Layout", "Nifti", "RawDataset"]

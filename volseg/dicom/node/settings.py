@@ -17,7 +17,8 @@ from pydantic import (
 
 from volseg.arguments import parse_memory
 from volseg.errors import UserError
-from volseg.schema import Section, explain_errors
+from volseg.model.engines import Engine
+from volseg.schema import Section, build_component, explain_errors
 from volseg.system.files import read_text
 from volseg.system.yaml_files import parse_yaml
 
@@ -62,6 +63,16 @@ def _check_memory(text: str) -> str:
         message = "no amount of memory; expected e.g. 800MB, 8GB or 12GiB"
         raise ValueError(message) from error
     return text
+
+
+def _check_engine(name: str) -> str:
+    """The name of an engine, as `volseg infer` takes it."""
+    try:
+        if name != "auto":
+            build_component(Engine, {"name": name}, "engine")
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("engine: ")) from error
+    return name
 
 
 def _check_pattern(text: str) -> str:
@@ -121,7 +132,7 @@ class Listen(Section):
 class ContourOptions(Section):
     """Options of `volseg infer` for the series of a rule, by their names there; by default as there."""
 
-    engine: Literal["auto", "torch", "openvino", "onnxruntime"] | None = None
+    engine: Annotated[str, AfterValidator(_check_engine)] | None = None
     device: str | None = Field(default=None, pattern=r"^(cpu|mps|cuda(:\d+)?)$")
     overlap: float | None = Field(default=None, ge=0, lt=0.95)
     tta: Literal["flips"] | None = None

@@ -11,6 +11,7 @@ from volseg.errors import UserError, closest_name, did_you_mean
 from volseg.evaluation.bootstrap import Values
 from volseg.evaluation.intervals import kaggle_by_case, values_by_case
 from volseg.evaluation.scan_scores import NAMES, ScanScores
+from volseg.metrics import plugin_metrics
 from volseg.metrics.kaggle_score import KAGGLE
 
 Array = npt.NDArray[np.float64]
@@ -72,23 +73,32 @@ class Criterion:
         return np.where(both, one, np.nan), np.where(both, other, np.nan)
 
 
-CRITERIA = {
+OWN_CRITERIA = {
     name: Criterion(name, "higher") if name.startswith((*SHARES, SCORE)) else Criterion(name, "lower", 1)
     for name in (*NAMES, SCORE)
     if name.startswith((*SHARES, SCORE, *DISTANCES, SIGNED))
 }
-"""All criteria by name; of plain volumes neither more nor less is better."""
+"""Those of our own metrics by name; of plain volumes neither more nor less is better."""
+
+
+def all_criteria() -> dict[str, Criterion]:
+    """All criteria by name: those of our own metrics, and of other packages' that say what is better."""
+    others = ((name, metric.better, metric.unit) for name, (_, metric) in plugin_metrics().items())
+    return OWN_CRITERIA | {
+        name: Criterion(name, better, 1 if unit else 3) for name, better, unit in others if better
+    }
 
 
 def find_criterion(name: str) -> Criterion:
     """The criterion with a name in upper or lower case; a UserError names those that exist."""
-    known = {metric.lower(): metric for metric in (*NAMES, SCORE)}
+    criteria = all_criteria()
+    known = {metric.lower(): metric for metric in (*NAMES, *plugin_metrics(), SCORE)}
     metric = known.get(name.lower())
     if metric is None:
         meant = did_you_mean(known.get(closest_name(name.lower(), known) or ""))
-        raise UserError(f"--metric {name}: no such metric; there are {', '.join(CRITERIA)}{meant}")
-    if metric not in CRITERIA:
+        raise UserError(f"--metric {name}: no such metric; there are {', '.join(criteria)}{meant}")
+    if metric not in criteria:
         raise UserError(
-            f"--metric {metric}: neither more nor less of it is better; choose one of {', '.join(CRITERIA)}"
+            f"--metric {metric}: neither more nor less of it is better; choose one of {', '.join(criteria)}"
         )
-    return CRITERIA[metric]
+    return criteria[metric]

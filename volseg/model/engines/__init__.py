@@ -6,6 +6,7 @@ from volseg.model.engines.interface import (
     ConversionError,
     EngineOptions,
     Format,
+    LibraryEngine,
     RunningNetwork,
     TrainedModel,
 )
@@ -15,8 +16,10 @@ from volseg.model.engines.torch import Torch
 from volseg.schema import NamedUnion
 
 __all__ = [
-    "ConversionError", "Engine", "EngineOptions", "Format", "OnnxRuntime", "OpenVINO", "RunningNetwork",
-    "Torch", "TrainedModel",
+    "ConversionError", "Engine", "EngineOptions", "Format", "LibraryEngine", "OnnxRuntime", "OpenVINO",
+    "RunningNetwork", "Torch", "TrainedModel",
 ]  # fmt: skip
 
-Engine = Annotated[Torch | OpenVINO | OnnxRuntime, NamedUnion()]
+Engine = Annotated[
+    Torch | OpenVINO | OnnxRuntime, NamedUnion("volseg.engines", LibraryEngine, ("reads", "load"))
+]

@@ -163,10 +163,14 @@ class EngineOptions:
 
 
 class LibraryEngine(Section):
-    """An engine, named as its library; `load` raises a UserError for a network or file it can't use."""
+    """An engine, named as its library; `load` raises a UserError for a network or file it can't use.
+
+    `reads` are the formats it takes, `on_devices` says whether it runs on more than the CPU.
+    """
 
     name: str
     reads: ClassVar[tuple[Format, ...]]
+    on_devices: ClassVar[bool] = False
 
     @property
     def missing(self) -> str:

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from volseg.errors import UserError
 from volseg.model.engines import Engine, Format, OnnxRuntime, OpenVINO, Torch
+from volseg.schema import build_component
 from volseg.system.hardware import has_gpu
-
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (Torch(), OpenVINO(), OnnxRuntime())}
-EngineName = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -20,13 +17,13 @@ class EngineSelection:
     reason: str
 
 
-def choose_engine(name: EngineName, formats: Sequence[Format], device: str | None = None) -> EngineSelection:
+def choose_engine(name: str, formats: Sequence[Format], device: str | None = None) -> EngineSelection:
     """The engine of this name or, of "auto", the best installed one that reads one of these formats.
 
     `device` is where it runs, by name; None is a GPU if there is one, else the CPU.
 
     Raises:
-        UserError: the engine reads none of them, isn't installed, or does not run there.
+        UserError: no such engine, or it reads none of them, isn't installed, or does not run there.
     """
     if name != "auto":
         return EngineSelection(_named_engine(name, formats, device), "as --engine says")
@@ -69,9 +66,9 @@ def _gpu_engine(formats: Sequence[Format], device: str | None) -> Engine:
     return _named_engine("torch", formats, device)
 
 
-def _named_engine(name: EngineName, formats: Sequence[Format], device: str | None) -> Engine:
-    engine = ENGINES[name]
-    if name != "torch" and device not in (None, "cpu"):
+def _named_engine(name: str, formats: Sequence[Format], device: str | None) -> Engine:
+    engine: Engine = build_component(Engine, {"name": name}, "--engine")
+    if not engine.on_devices and device not in (None, "cpu"):
         raise UserError(
             f"--device {device}: {name} runs on the CPU only; leave --device out or take --engine torch"
         )

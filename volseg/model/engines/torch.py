@@ -31,6 +31,7 @@ class Torch(LibraryEngine):
 
     name: Literal["torch"] = "torch"
     reads: ClassVar[tuple[Format, ...]] = ("torch",)
+    on_devices: ClassVar[bool] = True
 
     def load(self, model: TrainedModel, work: EngineOptions) -> "TorchNetwork":
         """The network on its device."""

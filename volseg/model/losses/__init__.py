@@ -13,4 +13,4 @@ from volseg.schema import NamedUnion
 
 __all__ = ["DiceCE", "DiceFocal", "Loss", "Tversky"]
 
-Loss = Annotated[DiceCE | DiceFocal | Tversky, NamedUnion()]
+Loss = Annotated[DiceCE | DiceFocal | Tversky, NamedUnion("volseg.losses", needs=("__call__",))]

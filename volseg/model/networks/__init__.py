@@ -5,6 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 from volseg.model.networks.dynunet import DynUNet
+from volseg.model.networks.interface import NetworkSection
 from volseg.model.networks.mednext import MedNeXt
 from volseg.model.networks.resenc import ResEnc
 from volseg.model.networks.segresnet import SegResNet
@@ -29,7 +30,10 @@ __all__ = [
     "init_prior_bias",
 ]
 
-Network = Annotated[UNet | SegResNet | DynUNet | ResEnc | MedNeXt | SwinUNETR | UNet25D, NamedUnion()]
+Network = Annotated[
+    UNet | SegResNet | DynUNet | ResEnc | MedNeXt | SwinUNETR | UNet25D,
+    NamedUnion("volseg.networks", NetworkSection, ("stride", "build")),
+]
 PRIOR = 0.1
 """The probability of every voxel and class in an untrained network."""
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from volseg.evaluation.scan_scores import LABELLED, ScanScores
-from volseg.evaluation.summary import COLUMNS, METRICS, Scores
+from volseg.evaluation.summary import COLUMNS, Scores
 from volseg.formatting import abbreviate_names
 from volseg.inference.confidence.calibration_file import CalibrationFile
 from volseg.inference.prediction_folder import Prediction
+from volseg.metrics import all_metrics
 from volseg.runs.run import Run
 from volseg.training.selection import SELECTIONS
 from volseg.tuning.tuning_file import TuningFile
@@ -151,5 +152,5 @@ def format_metric_range(metric: str, low: float, high: float) -> str:
 
 
 def _metric_unit(metric: str) -> str:
-    measure = METRICS.get(metric.removesuffix(LABELLED))
+    measure = all_metrics().get(metric.removesuffix(LABELLED))
     return measure.unit if measure else ""

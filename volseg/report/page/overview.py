@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from volseg.evaluation.bootstrap import LEAST_CASES, Estimate
 from volseg.evaluation.scan_scores import GROUPS
-from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary
+from volseg.evaluation.summary import MISSED, GroupSummary, table_columns
 from volseg.formatting import format_count, format_number
 from volseg.inference.tables import confidence_rows
 from volseg.report.page.content import (
@@ -105,7 +105,7 @@ def mean_scores(content: ReportContent) -> str:
         least_cases=LEAST_CASES,
         terms=terms_of_table(),
         tuned_later=tuned_later(content),
-        metrics=list(map(metric_heading, COLUMNS)),
+        metrics=list(map(metric_heading, table_columns())),
         groups=[_group_table(group, content) for group in groups.values()],
         runs=[
             (run, str(len(group.scans)), *_mean_cells(group)) for run, group in content.scores.by_run.items()
@@ -133,7 +133,7 @@ def _mean_cells(group: GroupSummary) -> list[str]:
 
 
 def _metric_cells(values: Mapping[str, float], intervals: Mapping[str, Estimate]) -> list[str]:
-    return [_metric_cell(name, values, intervals[name]) for name in COLUMNS]
+    return [_metric_cell(name, values, intervals[name]) for name in table_columns()]
 
 
 def _metric_cell(metric: str, values: Mapping[str, float], interval: Estimate) -> str:

@@ -1,0 +1,1 @@
+"""One component of each kind that another package can add to volseg."""
