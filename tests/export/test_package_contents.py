@@ -180,7 +180,12 @@ def test_a_package_of_five_folds_predicts_as_the_folds_do(
     done = {
         name: infer(
             InferArguments(
-                run=(str(run),), data=data, case=("case6",), out=tmp_path / name, save_probabilities=True
+                run=(str(run),),
+                data=data,
+                case=("case6",),
+                out=tmp_path / name,
+                engine="torch",
+                save_probabilities=True,
             )
         )
         for name, run in (("run", five), ("package", package))

@@ -251,7 +251,7 @@ class FakeGpu:
         self.tried.append(config)
         if self.trial_seconds > seconds:
             self.now += seconds
-            raise TrialTooSlowError
+            raise TrialTooSlowError(processor_seconds=0.1 * seconds)
         self.now += self.trial_seconds
         needed = 10**9 + self.bytes_per_voxel * config.train.batch * math.prod(config.train.patch)
         if needed > self.memory:
@@ -327,6 +327,8 @@ def test_a_search_that_takes_too_long_takes_what_fits_so_far(data, monkeypatch):
 
 def test_trials_that_never_end_end_the_plan_in_words(data, monkeypatch, caplog):
     gpu = FakeGpu(monkeypatch, 80, trial_seconds=math.inf)
+    budget = TrainingBudget(80 * 10**9, "made up", None, gpu=False)
+    monkeypatch.setattr(stage, "_training_budget", lambda _: budget)
 
     with (
         caplog.at_level("INFO", "volseg"),
@@ -340,6 +342,8 @@ def test_trials_that_never_end_end_the_plan_in_words(data, monkeypatch, caplog):
     told = [record.message for record in caplog.records]
     assert sum(line.startswith("trial 1 of at most 7: 2 x ") for line in told) == 1
     assert sum(" s, so it is too slow" in line for line in told) == len(gpu.tried) == 2
+    busy = "other programs use this machine: a trial of 120 s had the processor for 12 s; so times are rough"
+    assert sum(busy in line for line in told) == 1
 
 
 class BusyMachine(SlowCpu):

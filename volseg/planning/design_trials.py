@@ -73,15 +73,14 @@ def trial_estimator(options: PlanArguments, budget: TrainingBudget) -> Estimator
 
 @dataclass(frozen=True)
 class Trial:
-    """What a design uses, and the estimate; None where it was too large or too slow to be tried."""
+    """What a design uses, and the estimate; None where it was too large or too slow to be tried.
+
+    `busy_text` says how other programs held it up, if they did.
+    """
 
     use: ResourceUse
     estimate: ResourceEstimate | None = None
-
-    @property
-    def busy_text(self) -> str:
-        """How other programs held it up, or ''."""
-        return self.estimate.measurements.busy_text if self.estimate else ""
+    busy_text: str = ""
 
 
 @dataclass
@@ -140,7 +139,7 @@ class DesignTrials:
             voxels,
             lambda number: self._try(base, designs[number], last=number == len(designs) - 1).use,
             is_over=self._is_over,
-            first=guess_largest(voxels, self.points) if self.points else None,
+            first=self._first_to_try(voxels),
             known=known,
             trials=TRIALS - len(self._trials) + len(known),
         )
@@ -155,6 +154,12 @@ class DesignTrials:
                 "machine, or choose another --network"
             )
         return estimate
+
+    def _first_to_try(self, voxels: Sequence[int]) -> int | None:
+        """The design to begin with, by the trials so far: the smallest after one that was too slow."""
+        if any(math.isinf(used.time) for _, used in self.points):
+            return len(voxels) - 1
+        return guess_largest(voxels, self.points) if self.points else None
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._end
@@ -187,14 +192,15 @@ class DesignTrials:
         except TrialTooLargeError:
             log.info("%s: more than %s", design, format_bytes(self.budget.memory))
             return Trial(ResourceUse(math.inf))
-        except TrialTooSlowError:
+        except TrialTooSlowError as slow:
             log.info("%s: not tried within %.0f s, so it is too slow", design, seconds)
-            return self._reckon(base, design) or Trial(ResourceUse(0.0, math.inf))
+            busy = "" if self.budget.gpu else slow.busy_text(seconds)  # on a GPU, the processor waits
+            return self._reckon(base, design) or Trial(ResourceUse(0.0, math.inf), busy_text=busy)
         alone = estimate.measurements.alone_seconds
         self.seconds.append((design.batch_voxels, alone))
         memory = format_bytes(estimate.budgeted_memory)
         log.info("%s: %s, %.2g s a step", design, memory, estimate.measurements.step_seconds)
-        return Trial(self._use_of(estimate), estimate)
+        return Trial(self._use_of(estimate), estimate, estimate.measurements.busy_text)
 
     def _use_of(self, estimate: ResourceEstimate) -> ResourceUse:
         slow = 0.0 if self.budget.gpu else estimate.measurements.alone_seconds / STEP_SECONDS
