@@ -23,6 +23,7 @@ from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.predict import Image, PredictedMasks, predict_image
+from volseg.runs.config_files import recorded_overrides
 from volseg.runs.run import Run
 from volseg.system.user import name_unknown_user
 
@@ -95,12 +96,16 @@ def train(
         )
     if run is None and isinstance(config, Config):
         raise UserError("train: a Config has no name; pass the run's name or path as `run`")
-    settings = config if isinstance(config, Config) else load_config(Path(config), overrides)
     if isinstance(config, Config) and overrides:
         raise UserError("train: overrides belong to a config's file; change the Config by model_copy")
+    folder = run_folder(str(run or Path(str(config)).stem))
+    if options.get("resume") and not isinstance(config, Config):
+        overrides = recorded_overrides(folder, overrides)
+    settings = config if isinstance(config, Config) else load_config(Path(config), overrides)
     arguments = TrainArguments(
         data=data.folder if isinstance(data, Dataset) else Path(data),
-        run=run_folder(str(run or Path(str(config)).stem)),
+        run=folder,
+        overrides=tuple(overrides),
         **options,
     )
     with console.bars(shown=progress):

@@ -27,7 +27,7 @@ def test_ranges_are_of_the_scans_that_have_the_organ() -> None:
     assert found.scans == 4
     assert found.volume_ml == {"case1_day0": 10, "case1_day1": 30, "case3_day0": 5}
     assert (found.most_parts, found.intensity, found.border_mm) == (3, (0.4, 0.7), 2.5)
-    assert found.largest_volume_ratio == 3  # between the days of case 1; cases are not compared
+    assert found.volumes.day_ratio == 3  # between the days of case 1; cases are not compared
 
 
 def test_ends_that_a_quarter_of_the_scans_touch_are_usual() -> None:
@@ -41,7 +41,7 @@ def test_an_organ_that_no_scan_has_has_no_ranges() -> None:
     found = class_ranges({"case1_day0": look(0)}, None, {})
 
     assert (found.volume_ml, found.most_parts, found.intensity) == ({}, 0, None)
-    assert found.largest_volume_ratio is None
+    assert found.volumes.day_ratio is None
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from volseg.config.sections import Data
 from volseg.errors import UserError
 from volseg.formatting import format_bytes
 from volseg.model.engines.torch import TorchNetwork
-from volseg.planning import tables, trial_training
+from volseg.planning import tables, trial_recorder, trial_training
 from volseg.planning.resource_estimate import (
     ResourceEstimate,
     TrialAndTotal,
@@ -24,7 +24,8 @@ from volseg.planning.resource_estimate import (
     estimate_resources,
     select_scans,
 )
-from volseg.planning.trial_training import FEWEST, MOST, TrialMeasurements, TrialOrder
+from volseg.planning.trial_recorder import FEWEST, MOST
+from volseg.planning.trial_training import TrialMeasurements, TrialOrder
 from volseg.training import train
 from volseg.training.loading.scan_cache import packed_bytes
 
@@ -107,7 +108,7 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(here: Path, capsys):
 
 
 def test_a_trial_ends_as_soon_as_enough_steps_are_measured(here: Path, monkeypatch):
-    monkeypatch.setattr(trial_training, "SECONDS", 0.0)
+    monkeypatch.setattr(trial_recorder, "SECONDS", 0.0)
     _, facts = train.load_and_split(tiny.config(), here / "data/prepared", 0)
     order = TrialOrder(config=tiny.config(), data=here / "data/prepared", facts=facts, scan=facts.train[0])
 
@@ -121,7 +122,7 @@ def test_a_trial_ends_as_soon_as_enough_steps_are_measured(here: Path, monkeypat
 
 def test_the_search_for_the_fastest_kernels_counts_as_no_part_of_validation(here: Path, monkeypatch):
     """cuDNN looks for them at the first batch of a size; a run does it once, however often it validates."""
-    monkeypatch.setattr(trial_training, "SECONDS", 0.0)
+    monkeypatch.setattr(trial_recorder, "SECONDS", 0.0)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     monkeypatch.setattr(
         train, "choose_algorithms", lambda _: setattr(torch.backends.cudnn, "benchmark", True)
@@ -212,3 +213,15 @@ def test_a_teachers_maps_and_scans_without_labels_are_counted(here: Path):
     assert both.voxels == plain.voxels
     assert {*both.tried.train, *both.tried.taught} == {*plain.tried.train}
     assert both.packed.all == plain.packed.all * (2 + 1 + classes) / (2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("step", "processor", "gpu", "told"),
+    [(18.0, 0.9, None, True), (0.5, 0.4, None, False), (0.5, 0.9, None, False), (0.5, 0.1, 10**9, False)],
+)
+def test_a_step_that_had_little_of_the_processor_is_told_but_on_a_gpu(step, processor, gpu, told):
+    times = {"step_seconds": step, "processor_seconds": processor, "gpu_memory": gpu}
+    found = made_up().measurements.model_copy(update=times)
+
+    text = "beside other programs (a step took 18 s, in which it had the processor for 0.9 s): alone it is"
+    assert (text in tables.source_text(made_up(measurements=found))) == told

@@ -111,6 +111,8 @@ class ExportArguments:
     """A prepared dataset with scans to compare on; by default data/prepared, else a phantom's scan."""
     int8: bool = False
     """Compute in 8 bits if the masks stay as good on the scans that training did not see (OpenVINO)."""
+    with_training_scans: bool = False
+    """Take names and volumes of training scans along; else it tells the scans by their images' hashes."""
     device: DeviceName = None
     """On what torch predicts the scan to compare on: cpu, cuda, cuda:1 or mps; by default a GPU."""
     force: bool = False

@@ -28,7 +28,7 @@ class TrainArguments:
     ] = 0
     """The fold kept for validation; `each` trains all five into one run, `all` trains on everything."""
     resume: Annotated[bool, WHAT] = False
-    """Go on with a run that was stopped."""
+    """Go on with a run that was stopped, by the overrides it was begun with; train.steps=N extends it."""
     weights: Annotated[str | None, WHAT] = None
     """Start from the weights of a run, a MONAI bundle's folder or a file, as far as they fit."""
     max_seconds: Annotated[float | None, MAX_TIME, QUALITY] = None
@@ -41,6 +41,8 @@ class TrainArguments:
     """Write nothing; try a few steps and print the memory and time that training will take."""
     gpu: Annotated[str | None, MACHINE] = None
     """With --dry-run: forecast it for a GPU that isn't here, e.g. T4, 4090, A100 or 24GB, without trying."""
+    overrides: Annotated[tuple[str, ...], Parameter(parse=False)] = ()
+    """The settings, section.key=value, that are in the config already: for the run to remember."""
 
     @property
     def first_fold(self) -> Fold:

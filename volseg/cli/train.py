@@ -24,10 +24,14 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
         overrides: Settings in place of the file's: section.key=value, e.g. optimizer.lr=1e-4.
     """
     from volseg.config import config as configs
+    from volseg.runs.config_files import recorded_overrides
 
-    settings = configs.load(config, overrides)
     if options.run == RUNS:
         options = replace(options, run=RUNS / config.stem)
+    if options.resume:
+        overrides = recorded_overrides(options.run, overrides)
+    settings = configs.load(config, overrides)
+    options = replace(options, overrides=tuple(overrides))
     if options.gpu is not None and not options.dry_run:
         raise UserError(f"--gpu {options.gpu}: only a forecast of what training takes; add --dry-run")
     output.configure_console()

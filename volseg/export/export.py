@@ -18,8 +18,10 @@ from volseg.model.engines import Format
 from volseg.model.engines.conversion import convert_in_subprocess
 from volseg.model.engines.selection import choose_engine
 from volseg.runs import locate as runs
-from volseg.runs.config_files import POSTPROCESS
-from volseg.runs.package import FILE, MODEL, Package, open_run, seal_package
+from volseg.runs.config_files import POSTPROCESS, copy_without_names
+from volseg.runs.folds import FinishedFolds
+from volseg.runs.nameless import nameless_splits
+from volseg.runs.package import FILE, MODEL, Package, open_run, seal_folds, seal_package
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CONFIG
 from volseg.system.files import atomic_folder
@@ -29,37 +31,55 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """The package, its size in bytes, and its comparison with the run."""
+class ExportedNetwork:
+    """The name of a run, the comparison of its package with it, and that of 8 bits with 32."""
 
-    folder: Path
-    size: int
+    label: str
     equivalence: EquivalenceResult
     int8: Int8Result | None = None
 
 
+@dataclass(frozen=True)
+class ExportResult:
+    """The package, its size in bytes, and its networks: one, or one a fold."""
+
+    folder: Path
+    size: int
+    networks: tuple[ExportedNetwork, ...]
+
+
 def export(name: str, options: ExportArguments) -> ExportResult:
-    """Write a package of a run, compared with the run on a scan before it appears.
+    """Write a package of a run or of five folds, each compared with its run on a scan before it appears.
 
     Raises:
-        UserError: no such run, a target that exists, a network that can't be converted, or a package
-            that predicts something else than the run; then nothing is left.
+        UserError: no such run, a fold that is not finished, a target that exists, a network that can't be
+            converted, or a package that predicts something else than the run; then nothing is left.
     """
     _check_installed(options)
-    run = _open_exportable_run(name)
-    out = options.out or PACKAGES / f"{runs.run_label(run.folder).replace('/', '-')}-{options.format}"
+    folder = runs.find_run(name)
+    members = _open_exportable_runs(folder)
+    out = options.out or PACKAGES / f"{runs.run_label(folder).replace('/', '-')}-{options.format}"
     _check_target(out, force=options.force)
-    dataset = _matching_dataset(run, options.data)
-    scan = equivalence.example_scan(run, options.data, dataset)
-    samples = int8.comparison_samples(run, dataset) if options.int8 else []
-    with atomic_folder(out) as folder:
-        _copy_run_files(run, folder)
-        _write_model(run, options.format, folder)
-        package = seal_package(folder, run, options.format)
-        result = equivalence.compare_predictions(run, package, scan, options.device)
-        equivalence.require_equivalence(out, result)
-        trial = int8.quantise_if_equivalent(run, package, dataset, samples) if dataset and samples else None
-    return ExportResult(out, sum(file.stat().st_size for file in out.iterdir()), result, trial)
+    dataset = _matching_dataset(members[0], options.data)
+    scans = [equivalence.example_scan(run, options.data, dataset) for run in members]
+    samples = [int8.comparison_samples(run, dataset) if options.int8 else [] for run in members]
+    networks = []
+    with atomic_folder(out) as target:
+        for run, scan, compared in zip(members, scans, samples, strict=True):
+            inside = run.folder.relative_to(folder)  # "." of a run by itself
+            (target / inside).mkdir(exist_ok=True)
+            package = _write_package(run, options, target / inside)
+            result = equivalence.compare_predictions(run, package, scan, options.device)
+            equivalence.require_equivalence(out / inside, result)
+            trial = None
+            if dataset and compared:
+                trial = int8.quantise_if_equivalent(run, package, dataset, compared)
+            networks.append(ExportedNetwork(runs.run_label(run.folder), result, trial))
+        if folds := FinishedFolds.read(folder):
+            folds.write(target)
+            seal_folds(target, runs.run_label(folder))
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return ExportResult(out, size, tuple(networks))
 
 
 def _check_installed(options: ExportArguments) -> None:
@@ -79,8 +99,19 @@ def _check_installed(options: ExportArguments) -> None:
     choose_engine("auto", (options.format,))
 
 
-def _open_exportable_run(name: str) -> Run:
-    run = open_run(runs.find_run(name))
+def _open_exportable_runs(folder: Path) -> tuple[Run, ...]:
+    """The run of a folder, or those of its five folds."""
+    folds = FinishedFolds.read(folder)
+    if folds and folds.unfinished_folds:
+        raise UserError(
+            f"{folder}: not finished: {', '.join(folds.unfinished_folds)}; go on with `volseg train ... "
+            f"--fold each --resume`, or export one by itself, e.g. {folder / next(iter(folds.finished))}"
+        )
+    return tuple(map(_open_exportable_run, runs.member_folders(folder)))
+
+
+def _open_exportable_run(folder: Path) -> Run:
+    run = open_run(folder)
     if isinstance(run, Package):
         raise UserError(
             f"{run.folder}: is a package already; export the run it was made from, {run.contents.run}"
@@ -114,17 +145,24 @@ def _matching_dataset(run: Run, data: Path | None) -> Dataset | None:
     return dataset if same else None
 
 
-def _copy_run_files(run: Run, folder: Path) -> None:
-    """Write into a package what it has of its run beside the network; a fold's calibration is its run's."""
-    for file in (CONFIG, POSTPROCESS):
-        if (run.folder / file).is_file():
-            shutil.copyfile(run.folder / file, folder / file)
-    run.facts.write(folder)
+def _write_package(run: Run, options: ExportArguments, folder: Path) -> Package:
+    """Write what a package has of its run; a fold's calibration is its run's."""
+    named = options.with_training_scans
+    facts = run.facts if named else nameless_splits(run.facts, runs.run_label(run.folder))
+    facts.write(folder)
+    if named:
+        for file in (CONFIG, POSTPROCESS):
+            if (run.folder / file).is_file():
+                shutil.copyfile(run.folder / file, folder / file)
+    else:
+        copy_without_names(run.folder, folder, run.config)
     calibration, problem = CalibrationFile.find_for_run(run.folder, run.weights_digest)
     if calibration:
-        calibration.write(folder)
+        (calibration if named else calibration.without_scans).write(folder)
     elif problem:
         log.warning("%s; the package is not calibrated", problem)
+    _write_model(run, options.format, folder)
+    return seal_package(folder, run, options.format)
 
 
 def _write_model(run: Run, kind: Format, folder: Path) -> None:

@@ -115,7 +115,7 @@ def quantise_if_equivalent(
     shutil.copytree(package.folder, eight)
     names = MODEL["openvino"]
     log.info("quantising the network")
-    processes.run_in_subprocess(_quantise_package, (package, dataset, eight / names[0]))
+    processes.run_in_subprocess(_quantise, (run, package.network_file(), dataset, eight / names[0]))
     quantised = seal_package(eight, run, "openvino", "int8")
     before, after = _score_packages([package, quantised], dataset, scans)
     trained_on = run.facts.seen_in_training(scans[0].identity) == "scan"
@@ -128,9 +128,9 @@ def quantise_if_equivalent(
     return result
 
 
-def _quantise_package(order: tuple[Package, Dataset, Path]) -> None:
-    package, dataset, out = order
-    quantise_network(package.network_file(), list(_sample_windows(package, dataset)), out)
+def _quantise(order: tuple[Run, Path, Dataset, Path]) -> None:
+    run, network, dataset, out = order
+    quantise_network(network, list(_sample_windows(run, dataset)), out)
 
 
 def _sample_windows(run: Run, dataset: Dataset) -> Iterator[Floats]:

@@ -9,7 +9,7 @@ from volseg import console
 from volseg.arguments import InferArguments
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.errors import UserError
-from volseg.formatting import format_count
+from volseg.formatting import format_count, join_names
 from volseg.inference import prediction_folder
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.ensemble import Ensemble
@@ -136,6 +136,11 @@ def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensem
             gate = f" and the gate {ensemble.gate.ensemble.name}" if ensemble.gate else ""
             several = "one or more of " if len(ensemble.runs) > 1 or gate else ""
             yield f"{', '.join(names)}: {text} by {several}{ensemble.name}{gate}"
+    if unsure := [record.scan for record in records if record.seen == "unknown"]:
+        yield (
+            f"{ensemble.name}: was not trained on these images, but holds no names of training scans, so "
+            f"whether on other days of these cases is unknown: {join_names(unsure)}"
+        )
     namesakes = [one.scan for one in records if ensemble.trained_on.has_namesake(one.identity)]
     if namesakes:
         yield f"{', '.join(namesakes)}: has the name of a scan that training saw, but another image"

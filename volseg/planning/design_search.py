@@ -45,7 +45,8 @@ def largest_fitting(
 
     Memory and time grow in proportion to voxels, so few designs have to be tried, `first` (by default one
     that surely fits) first unless some are `known`. Once `is_over`, what fits is taken; where nothing does,
-    the smallest is tried last. If even that takes too long, it is chosen; None: it needs too much memory.
+    the smallest is tried last, and next after one that took too long to be measured. If even that takes too
+    long, it is chosen; None: it needs too much memory.
     """
     known, smallest = dict(known), len(voxels) - 1
     fits = min((i for i, used in known.items() if used.tighter_share <= 1), default=len(voxels))
@@ -57,7 +58,8 @@ def largest_fitting(
             break
         guess = guess_largest(voxels, [(voxels[i], used) for i, used in known.items()]) if known else first
         number = min(max(guess, too_large + 1), fits - 1)
-        if known and left <= 1 and fits > smallest:
+        too_slow = any(math.isinf(used.time) for used in known.values())
+        if known and fits > smallest and (left <= 1 or too_slow):
             number = smallest
         known[number] = use(number)
         if known[number].tighter_share <= 1:

@@ -33,8 +33,13 @@ log = logging.getLogger(__name__)
 ROOM = 0.9  # share of the memory that a trial may use; training may need more than its first few steps
 STEP_SECONDS = 1.0
 """Seconds of a step at most on an idle CPU, where more steps are worth more than a larger patch."""
-TRIAL_SECONDS, SEARCH_SECONDS = 120.0, 150.0
-"""Seconds after which a trial is ended, as its design is too slow, and after which what fits is taken."""
+SLOW = 5.0
+"""Times STEP_SECONDS from which on a trial is the last: others are reckoned, as they would take too long."""
+TRIAL_SECONDS, SEARCH_SECONDS, LAST_SECONDS = 120.0, 150.0, 90.0
+"""Seconds of a trial and of all trials at most, after which what fits is taken.
+
+Where nothing fits, the smallest design has LAST_SECONDS in any case.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,20 +52,20 @@ class TrainingBudget:
     gpu: bool
 
 
-Estimator = Callable[[Config], ResourceEstimate]
-"""Tells what a config takes; raises TrialTooLargeError or TrialTooSlowError where that can't be told."""
+Estimator = Callable[[Config, float], ResourceEstimate]
+"""Tells what a config takes, within some seconds; raises TrialTooLargeError or TrialTooSlowError else."""
 
 
 def trial_estimator(options: PlanArguments, budget: TrainingBudget) -> Estimator:
-    """Estimates by a trial of a few steps on this machine, which takes at most TRIAL_SECONDS."""
+    """Estimates by a trial of a few steps on this machine."""
 
-    def estimate(config: Config) -> ResourceEstimate:
+    def estimate(config: Config, seconds: float) -> ResourceEstimate:
         return estimate_resources(
             config,
             options.data,
             device=options.device,
             limit=None if budget.gpu else budget.memory,  # a GPU limits its memory itself
-            seconds=TRIAL_SECONDS,
+            seconds=seconds,
         )
 
     return estimate
@@ -68,15 +73,21 @@ def trial_estimator(options: PlanArguments, budget: TrainingBudget) -> Estimator
 
 @dataclass(frozen=True)
 class Trial:
-    """What a design uses, and the estimate; None where it was too large or too slow to be tried."""
+    """What a design uses, and the estimate; None where it was too large or too slow to be tried.
+
+    `busy_text` says how other programs held it up, if they did.
+    """
 
     use: ResourceUse
     estimate: ResourceEstimate | None = None
+    busy_text: str = ""
 
 
 @dataclass
 class DesignTrials:
-    """Trials of designs on one grid or several: TRIALS of them at most, and no new one after SEARCH_SECONDS.
+    """Trials of designs on one grid or several: TRIALS of them at most, in a time that is bounded.
+
+    They take at most SEARCH_SECONDS, and LAST_SECONDS more where nothing fits.
 
     `points` has voxels of a batch and what they use, of all trials; `seconds` those of a step.
     """
@@ -97,8 +108,15 @@ class DesignTrials:
             large = guess_largest(voxels, self.points)
             if large < small:
                 self._try(base, designs[large])
-        if self.seconds != sorted(self.seconds, key=lambda point: point[1]):
-            log.info("note: more voxels took less time: other programs use this machine, so times are rough")
+        busy = [text for trial in self._trials.values() if (text := trial.busy_text)]
+        if not busy and self.seconds != sorted(self.seconds, key=lambda point: point[1]):
+            busy = ["more voxels took less time"]
+        if busy:
+            log.info(
+                "note: other programs use this machine: %s; so times are rough and the patch may be smaller "
+                "than it could be: end them and plan again",
+                busy[0],
+            )
 
     def guess_design(self, designs: Sequence[NetworkDesign]) -> NetworkDesign:
         """The largest design that will fit, by the trials so far, on whatever grid they were."""
@@ -119,9 +137,9 @@ class DesignTrials:
         known = {i: self._trials[key].use for i, key in enumerate(keys) if key in self._trials}
         number = largest_fitting(
             voxels,
-            lambda number: self._try(base, designs[number]).use,
+            lambda number: self._try(base, designs[number], last=number == len(designs) - 1).use,
             is_over=self._is_over,
-            first=guess_largest(voxels, self.points) if self.points else None,
+            first=self._first_to_try(voxels),
             known=known,
             trials=TRIALS - len(self._trials) + len(known),
         )
@@ -131,41 +149,58 @@ class DesignTrials:
         estimate = self._try(base, designs[number]).estimate
         if estimate is None:
             raise UserError(
-                f"--network {self.network}: even {designs[number]} could not be tried within "
-                f"{TRIAL_SECONDS:.0f} s; end other programs on this machine, or choose another --network"
+                f"--network {self.network}: even {designs[number]} could not be tried within the "
+                f"{SEARCH_SECONDS + LAST_SECONDS:.0f} s that trials may take; end other programs on this "
+                "machine, or choose another --network"
             )
         return estimate
+
+    def _first_to_try(self, voxels: Sequence[int]) -> int | None:
+        """The design to begin with, by the trials so far: the smallest after one that was too slow."""
+        if any(math.isinf(used.time) for _, used in self.points):
+            return len(voxels) - 1
+        return guess_largest(voxels, self.points) if self.points else None
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._end
 
-    def _try(self, base: Config, design: NetworkDesign) -> Trial:
-        """A design on the grid of `base`, tried once; what it takes is logged."""
+    def _is_slow(self) -> bool:
+        """Whether steps took so long that no more designs are tried."""
+        return any(SLOW < used.time < math.inf for _, used in self.points)
+
+    def _try(self, base: Config, design: NetworkDesign, *, last: bool = False) -> Trial:
+        """A design on the grid of `base`, tried once; what it takes is logged.
+
+        `last`: nothing else is left to try, so it has LAST_SECONDS whatever others took.
+        """
         key = base.data.spacing_mm, design
-        if key not in self._trials and self._is_over() and (reckoned := self._reckon(base, design)):
+        unwanted = key not in self._trials and (self._is_over() or self._is_slow())
+        if unwanted and (reckoned := self._reckon(base, design)):
             self._trials[key] = reckoned
         if key not in self._trials:
             if not self._trials:
                 self._end = time.monotonic() + SEARCH_SECONDS
             log.info("trial %d of at most %d: %s", len(self._trials) + 1, TRIALS, design)
-            self._trials[key] = self._make_trial(base, design)
+            left = max(self._end - time.monotonic(), LAST_SECONDS if last else 0.0)
+            self._trials[key] = self._make_trial(base, design, min(TRIAL_SECONDS, left))
             self.points.append((design.batch_voxels, self._trials[key].use))
         return self._trials[key]
 
-    def _make_trial(self, base: Config, design: NetworkDesign) -> Trial:
+    def _make_trial(self, base: Config, design: NetworkDesign, seconds: float) -> Trial:
         try:
-            estimate = self.estimator(design_config(base, design))
+            estimate = self.estimator(design_config(base, design), seconds)
         except TrialTooLargeError:
             log.info("%s: more than %s", design, format_bytes(self.budget.memory))
             return Trial(ResourceUse(math.inf))
-        except TrialTooSlowError:
-            log.info("%s: not tried within %.0f s, so it is too slow", design, TRIAL_SECONDS)
-            return self._reckon(base, design) or Trial(ResourceUse(0.0, math.inf))
+        except TrialTooSlowError as slow:
+            log.info("%s: not tried within %.0f s, so it is too slow", design, seconds)
+            busy = "" if self.budget.gpu else slow.busy_text(seconds)  # on a GPU, the processor waits
+            return self._reckon(base, design) or Trial(ResourceUse(0.0, math.inf), busy_text=busy)
         alone = estimate.measurements.alone_seconds
         self.seconds.append((design.batch_voxels, alone))
         memory = format_bytes(estimate.budgeted_memory)
         log.info("%s: %s, %.2g s a step", design, memory, estimate.measurements.step_seconds)
-        return Trial(self._use_of(estimate), estimate)
+        return Trial(self._use_of(estimate), estimate, estimate.measurements.busy_text)
 
     def _use_of(self, estimate: ResourceEstimate) -> ResourceUse:
         slow = 0.0 if self.budget.gpu else estimate.measurements.alone_seconds / STEP_SECONDS
@@ -180,7 +215,7 @@ class DesignTrials:
         if self._use_of(estimate).tighter_share > 1:
             return None
         seconds = estimate.measurements.step_seconds
-        log.info("note: %s is not tried, as this machine is busy: reckoned at %.2g s a step", design, seconds)
+        log.info("note: %s is not tried, as that would take long: reckoned at %.2g s a step", design, seconds)
         return Trial(self._use_of(estimate), estimate)
 
     def _nothing_fits_message(self, smallest: NetworkDesign, estimate: ResourceEstimate | None) -> str:

@@ -43,4 +43,4 @@ def forecast_budget(gpu: Gpu, options: PlanArguments) -> TrainingBudget:
 
 def forecast_estimator(data: Path, gpu: Gpu) -> Estimator:
     """Forecasts for a GPU in the place of trials."""
-    return lambda config: forecast_resources(config, data, gpu)
+    return lambda config, _: forecast_resources(config, data, gpu)

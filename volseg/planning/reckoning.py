@@ -14,12 +14,15 @@ from volseg.planning.resource_estimate import ResourceEstimate
 def reckon_estimate(config: Config, measured: Sequence[ResourceEstimate]) -> ResourceEstimate:
     """The estimate of a config on a CPU from others that differ in network, patch, batch and grid alone.
 
-    Seconds of a step and memory go by the voxels of a batch. All else is taken from the largest batch that
-    was tried, so validation on a coarser grid is overestimated.
+    Seconds of a step and memory go by the voxels of a batch; memory by one larger batch alone is its memory,
+    as nobody knows how much of it voxels take. All else is taken from the largest batch that was tried, so
+    validation on a coarser grid is overestimated.
     """
     voxels, largest = _batch_voxels(config), max(measured, key=lambda one: _batch_voxels(one.config))
     found = largest.measurements
     memory = _value_at(voxels, measured, [one.peak_memory for one in measured])
+    if len(measured) == 1 and voxels < _batch_voxels(largest.config):
+        memory = largest.peak_memory
     tree = memory - largest.scans.cached.all + largest.scans.cached.tried
     step = _value_at(voxels, measured, [one.measurements.alone_seconds for one in measured])
     with torch.device("meta"):

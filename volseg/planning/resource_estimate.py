@@ -17,7 +17,7 @@ from volseg.config.config import Config
 from volseg.data.dataset import Sample
 from volseg.errors import UserError
 from volseg.model.engines.device_selection import find_device, warn_of_unused_gpu
-from volseg.planning.trial_training import ORDER, OUTCOME, TrialMeasurements, TrialOrder, TrialOutcome
+from volseg.planning.trial_training import BUSY, ORDER, OUTCOME, TrialMeasurements, TrialOrder, TrialOutcome
 from volseg.runs.run_files import RunSplits
 from volseg.schema import Spacing
 from volseg.system.files import write_text
@@ -35,7 +35,17 @@ class TrialTooLargeError(Exception):
 
 
 class TrialTooSlowError(Exception):
-    """A trial that was ended since it took longer than it may."""
+    """A trial that was ended as it took longer than it may, and how long it had the processor meanwhile."""
+
+    def __init__(self, processor_seconds: float = math.inf) -> None:
+        super().__init__()
+        self.processor_seconds = processor_seconds
+
+    def busy_text(self, seconds: float) -> str:
+        """How little of so many seconds it had the processor, where other programs use a CPU; else ''."""
+        if self.processor_seconds >= BUSY * seconds:
+            return ""
+        return f"a trial of {seconds:.0f} s had the processor for {self.processor_seconds:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -250,7 +260,7 @@ def _monitor_trial(child: psutil.Popen, limit: int | None, seconds: float | None
     peak, began = 0, time.monotonic()
     while child.poll() is None:
         if seconds is not None and time.monotonic() - began > seconds:
-            raise TrialTooSlowError
+            raise TrialTooSlowError(sum(child.cpu_times()[:2]))
         with suppress(psutil.Error):  # one of them has just ended
             processes = (child, *child.children(recursive=True))
             memory = sum(proportional_memory(process) for process in processes)

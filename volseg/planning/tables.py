@@ -56,7 +56,7 @@ def source_text(estimate: ResourceEstimate) -> str:
     how = f"measured in {measured.steps} steps"
     if not measured.steps:
         how = "reckoned from trials of other patches, since no more of them would end soon,"
-    return f"{how} on {measured.device}{busy_note()}"
+    return f"{how} on {measured.device}{busy_note(measured.busy_text)}"
 
 
 def epoch_text(estimate: ResourceEstimate) -> str:
@@ -81,8 +81,10 @@ def memory_text(estimate: ResourceEstimate) -> str:
     return f"{format_bytes(estimate.peak_memory)} at the peak, of which {scans} are scans"
 
 
-def busy_note() -> str:
-    """A note where other programs use the processor, so that the measured seconds are too many."""
+def busy_note(text: str) -> str:
+    """A note where other programs use the processor, as `text` or the load tells: seconds are too many."""
+    if text:
+        return f", beside other programs ({text}): alone it is faster"
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load <= available_cores() + 1:
         return ""

@@ -8,13 +8,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from volseg.arguments import TrainArguments
 from volseg.config.config import Config
@@ -24,6 +21,7 @@ from volseg.errors import UserError
 from volseg.inference.predictor import window_tiling
 from volseg.model.distributed import process_group
 from volseg.model.engines.device_errors import is_out_of_memory
+from volseg.planning.trial_recorder import TrialRecorder
 from volseg.runs.run import Run
 from volseg.runs.run_files import RunSplits
 from volseg.schema import Section
@@ -35,9 +33,8 @@ from volseg.training.loading.loader import AHEAD, default_threads
 from volseg.training.training import Training
 
 ORDER, OUTCOME = "order.json", "outcome.json"
-WARM_UP, FEWEST, MOST = 2, 3, 40
-"""Steps that are not measured, and the least and most that are, besides those of `prefetched` batches."""
-SECONDS = 5.0  # seconds after which enough steps are measured
+BUSY = 0.75
+"""The share of a step in which the processor is at work, at least, on a CPU that is all this trial's."""
 STEPS = 10_000  # steps of a trial, were it not ended before
 
 
@@ -57,10 +54,10 @@ class TrialOrder(Section):
 class TrialMeasurements(Section):
     """The measurements of a trial.
 
-    `shape` is that of a usual scan on the network's grid. Seconds are those of a step (waiting for data
-    included), of the processor during a step (all threads), of loading the scans, of validation, and of
-    writing the epoch's files. `memory` is the process's peak of main memory, `gpu_memory` that of a GPU's
-    with all that torch reserves and the CUDA context; `gpu_room` is what it has for packed scans.
+    `shape` is that of a usual scan on the network's grid. Seconds are the median ones of a step (waiting for
+    data included), those of the processor during a step (all threads), of loading the scans, of validation,
+    and of writing the epoch's files. `memory` is the process's peak of main memory, `gpu_memory` that of a
+    GPU's with all that torch reserves and the CUDA context; `gpu_room` is what it has for packed scans.
     """
 
     device: str
@@ -80,6 +77,16 @@ class TrialMeasurements(Section):
     def alone_seconds(self) -> float:
         """Seconds of a step at most on an idle machine: its processor time where that is less."""
         return self.step_seconds if self.gpu_memory else min(self.step_seconds, self.processor_seconds)
+
+    @property
+    def busy_text(self) -> str:
+        """How little of a step this training had the processor, where other programs use a CPU; else ''."""
+        if self.gpu_memory or not self.steps or self.processor_seconds >= BUSY * self.step_seconds:
+            return ""
+        return (
+            f"a step took {self.step_seconds:.2g} s, in which it had the processor for "
+            f"{self.processor_seconds:.2g} s"
+        )
 
 
 class TrialOutcome(Section):
@@ -124,21 +131,24 @@ def run_trial(order: TrialOrder, folder: Path) -> TrialMeasurements:
     room = device_room(device)
     if torch.backends.cudnn.benchmark:  # else the search counts as a part of each validation
         training.validation.warm_up()
-    recorder = TrialRecorder(wait=lambda: synchronize(device), prefetched=prefetched_batches(training))
+    recorder = TrialRecorder(
+        wait=lambda: synchronize(device), prefetched=prefetched_batches(training), behind=device.type != "cpu"
+    )
     loop.train_until_done(recorder.attach_to(training))
     end, peak = time.monotonic(), peak_memory()
     scan = dataset.image(dataset.select_samples(order.scan)[0])
     grid = NetworkGrid.from_volume(scan, order.config.data.spacing_mm)
+    step_seconds, processor_seconds = recorder.step_seconds
     return TrialMeasurements(
         device=str(training.stepper.device),
         parameters=sum(weights.numel() for weights in training.state.network.parameters()),
         shape=grid.shape,
         steps=recorder.measured,
-        step_seconds=(recorder.end.wall - recorder.begin.wall) / recorder.measured,
-        processor_seconds=(recorder.end.processor - recorder.begin.processor) / recorder.measured,
+        step_seconds=step_seconds,
+        processor_seconds=processor_seconds,
         loading_seconds=_loading_seconds(run, dataset),
         validation_seconds=recorder.validated
-        - recorder.end.wall
+        - recorder.times[-1].wall
         + recorder.predicted * _extra_window_share(dataset, order),
         saving_seconds=end - recorder.validated,
         memory=peak,
@@ -199,83 +209,6 @@ def _extra_window_share(dataset: Dataset, order: TrialOrder) -> float:
         few += window_tiling(view, _shortened_config(config).inference, window, reach=reach).window_count
         many += window_tiling(view, config.inference, window, reach=reach).window_count
     return many / few - 1 if few else 0.0
-
-
-class ClockTimes(NamedTuple):
-    """Seconds on the wall's clock and of the processor, of all threads, at one moment."""
-
-    wall: float = 0.0
-    processor: float = 0.0
-
-
-NEVER = ClockTimes()
-
-
-@dataclass
-class TrialRecorder:
-    """The times at the first and last measured step, and when validation ended.
-
-    Before a clock is read, `wait` waits until the device has done what it was given. Steps are measured
-    once the batches that may be `prefetched` are used up, and several times as many: a step that waits
-    for data shows. `predicted` are the seconds of validation in which the network was at work.
-    """
-
-    wait: Callable[[], object]
-    prefetched: int = 0
-    steps: int = 0
-    begin: ClockTimes = NEVER
-    end: ClockTimes = NEVER
-    validated: float = 0.0
-    predicted: float = 0.0
-
-    @property
-    def measured(self) -> int:
-        """The steps that are measured so far."""
-        return max(0, self.steps - WARM_UP - self.prefetched)
-
-    def attach_to(self, training: Training) -> Training:
-        """The training with this recorder as its hooks; it ends when enough steps are measured."""
-        self.time_predictions(training.validation.network)
-
-        def on_step(_step: int, _loss: float) -> None:
-            if self.measure_step():
-                training.clock.end()
-
-        return replace(training, on_step=on_step, on_validation=self._on_validation)
-
-    def time_predictions(self, network: nn.Module) -> None:
-        """Add up the seconds in which a network predicts, not those in which it is trained."""
-        network.register_forward_pre_hook(self._on_forward_begin)
-        network.register_forward_hook(self._on_forward_end)
-
-    def measure_step(self) -> bool:
-        """Take note of a step, told when the next is launched; whether enough are measured."""
-        if self.end != NEVER:
-            return True
-        self.steps += 1
-        if self.steps == WARM_UP + self.prefetched:
-            self.begin = self._read_clocks()
-        enough = self.measured >= FEWEST + 4 * self.prefetched
-        over = self.measured >= MOST or time.monotonic() - self.begin.wall > SECONDS
-        if enough and over:
-            self.end = self._read_clocks()
-        return enough and over
-
-    def _read_clocks(self) -> ClockTimes:
-        self.wait()
-        return ClockTimes(time.monotonic(), time.process_time())
-
-    def _on_validation(self, _scores: dict[str, float]) -> None:
-        self.wait()
-        self.validated = time.monotonic()
-
-    def _on_forward_begin(self, network: nn.Module, *_: object) -> None:
-        if not network.training:
-            self.predicted -= self._read_clocks().wall
-
-    def _on_forward_end(self, network: nn.Module, *_: object) -> None:
-        if not network.training:
-            self.predicted += self._read_clocks().wall
 
 
 def _loading_seconds(run: Run, dataset: Dataset) -> float:

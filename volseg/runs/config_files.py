@@ -1,7 +1,7 @@
 """The two files of a run's config: `postprocess.yaml` lists its steps, `config.yaml` holds the rest.
 
-Older versions of volseg wrote the steps into `config.yaml` too. Where both list steps, those of
-`postprocess.yaml` hold.
+`config.yaml` also has the version of volseg, and the overrides that the run was begun with. Older versions
+of volseg wrote the steps into it too. Where both list steps, those of `postprocess.yaml` hold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,16 @@ from volseg import __version__
 from volseg.config.config import Config, parse_sections, validate_values
 from volseg.errors import UserError, short_repr
 from volseg.postprocessing import Step, ineffective_steps, unknown_classes
+from volseg.runs.folds import NAMES
 from volseg.runs.plugin_records import missing_packages, note_other_versions, parse_records, used_plugins
 from volseg.system.files import read_text, write_text
 from volseg.system.yaml_files import parse_yaml
 
 CONFIG: str = "config.yaml"
 POSTPROCESS: str = "postprocess.yaml"
-SECTION, PLUGINS = "postprocess", "plugins"
+SECTION = "postprocess"
+VERSION, OVERRIDES, PLUGINS = "version", "overrides", "plugins"
+"""Keys of `config.yaml` beside the sections of the config."""
 Steps = tuple[Step, ...]
 HEADER = (
     "How this run's masks are cleaned: steps, in order, as in the section `postprocess` of a config.",
@@ -86,11 +89,44 @@ def step_lines(steps: Sequence[Step]) -> Iterator[str]:
         yield "- " + flow.removesuffix("\n").removesuffix("\n...")
 
 
-def write_config(folder: Path, config: Config, comments: Sequence[str] = ()) -> None:
-    """Write the steps, below lines of comment, and the rest of the resolved config with the version."""
+def write_config(
+    folder: Path, config: Config, comments: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> None:
+    """Write the steps, below lines of comment, and the rest of the resolved config with the version.
+
+    `overrides` are those that are in the config already, for `recorded_overrides`.
+    """
     write_steps(folder, config.postprocess, comments)
-    values = {"version": __version__, **config.model_dump(mode="json", exclude={SECTION})}
-    _write_config_values(folder, values, config)
+    _write_config_values(folder, _values_of(config, __version__, overrides), config)
+
+
+def rewrite_config(folder: Path, config: Config, overrides: Sequence[str]) -> None:
+    """Write another config and its overrides over those of a run, which keeps its steps and its version."""
+    steps = {key: values for key, values in _config_values(folder).items() if key == SECTION}
+    _write_config_values(folder, {**_values_of(config, _version(folder), overrides), **steps}, config)
+
+
+def copy_without_names(source: Path, folder: Path, config: Config) -> None:
+    """Write a run's config and steps into a folder without what may name scans or people.
+
+    That is the cases held out, the folder of a teacher's maps, overrides, and comments.
+    """
+    data = config.data.model_copy(update={"hold_out": ()})
+    train = config.train.model_copy(update={"teacher": None})
+    nameless = config.model_copy(update={"data": data, "train": train})
+    write_steps(folder, config.postprocess)
+    _write_config_values(folder, _values_of(nameless, _version(source), ()), nameless)
+
+
+def recorded_overrides(folder: Path, new: Sequence[str] = ()) -> tuple[str, ...]:
+    """The overrides that a run, or the first fold of one, was begun with, and behind them `new` ones.
+
+    A new one takes the place of an old one of its key. Runs of earlier versions recorded none.
+    """
+    place = next((p for p in (folder, folder / NAMES[0]) if (p / CONFIG).is_file()), None)
+    old = _config_values(place).get(OVERRIDES, ()) if place else ()
+    keys = tuple(f"{override.partition('=')[0]}." for override in new)
+    return (*(o for o in old if not f"{o.partition('=')[0]}.".startswith(keys)), *new)
 
 
 def read_config(folder: Path, classes: Sequence[str]) -> Config:
@@ -113,7 +149,8 @@ def read_config(folder: Path, classes: Sequence[str]) -> Config:
 
 
 def _parse_config(folder: Path, classes: Sequence[str], values: dict[str, Any]) -> Config:
-    version = values.pop("version", "unknown")
+    version = values.pop(VERSION, "unknown")
+    values.pop(OVERRIDES, None)
     steps = read_steps(folder, classes)
     if steps is not None:
         values.pop(SECTION, None)
@@ -163,3 +200,12 @@ def _write_config_values(folder: Path, values: dict[str, Any], config: Config) -
 
 def _plugin_values(config: Config) -> list[dict[str, str]]:
     return [record.model_dump() for record in used_plugins(config)]
+
+
+def _version(folder: Path) -> str:
+    return str(_config_values(folder).get(VERSION, "unknown"))
+
+
+def _values_of(config: Config, version: str, overrides: Sequence[str]) -> dict[str, Any]:
+    recorded = {OVERRIDES: list(overrides)} if overrides else {}
+    return {VERSION: version, **config.model_dump(mode="json", exclude={SECTION}), **recorded}

@@ -4,10 +4,10 @@ It replaces a run, and needs torch only in torch's format. None of its files is 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,9 +18,11 @@ from volseg.model.engines import Format
 from volseg.postprocessing import Step
 from volseg.runs import locate as runs
 from volseg.runs.config_files import POSTPROCESS
+from volseg.runs.folds import FILE as FOLDS
+from volseg.runs.folds import NAMES
 from volseg.runs.run import Run
 from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
-from volseg.schema import FileName, Section, explain_errors
+from volseg.schema import FileName, PathInside, Section, explain_errors
 from volseg.system.files import file_sha256
 from volseg.system.json_files import write_json
 
@@ -51,6 +53,21 @@ class PackageContents(Section):
     weights: str
     precision: Bits
     files: dict[FileName, str]
+
+
+class FoldsContents(Section):
+    """The content of the `package.json` of five folds, each of which is a package: it vouches for theirs.
+
+    `files` has the SHA-256 of `folds.json` and of each fold's `package.json`.
+    """
+
+    package: Literal[1]
+    volseg: str
+    run: str
+    files: dict[PathInside, str]
+
+
+Contents = TypeVar("Contents", PackageContents, FoldsContents)
 
 
 class Package(Run):
@@ -106,14 +123,15 @@ def open_run(folder: Path) -> Run:
     Raises:
         UserError: neither is there, or a package that is damaged, incomplete or of a later version.
     """
+    if folder.name in NAMES and (folder.parent / FILE).is_file():
+        _require_whole(folder.parent)
     if not (folder / FILE).is_file():
         for name in (MODEL["openvino"][0], MODEL["onnx"][0]):
             if (folder / name).is_file():
                 raise UserError(f"{folder / FILE}: missing, although {name} is there; {AGAIN}")
         return Run.open(folder)
-    contents = _read_contents(folder / FILE)
-    problems = list(_file_problems(folder, contents))
-    if problems:
+    contents = _read_contents(folder / FILE, PackageContents)
+    if problems := list(_file_problems(folder, contents)):
         raise UserError.from_problems(problems)
     run = Run.open(folder)
     return Package(folder, run.config, run.facts, contents)
@@ -135,7 +153,21 @@ def seal_package(folder: Path, run: Run, kind: Format, precision: Bits = "fp32")
     return Package(folder, run.config, run.facts, contents)
 
 
-def _read_contents(path: Path) -> PackageContents:
+def seal_folds(folder: Path, run: str) -> None:
+    """Write `package.json` over the packages of the folds of a run, by its name, and their `folds.json`."""
+    names = [FOLDS, *sorted(f"{file.parent.name}/{FILE}" for file in folder.glob(f"*/{FILE}"))]
+    files = {name: file_sha256(folder / name) for name in names}
+    write_json(folder / FILE, FoldsContents(package=1, volseg=__version__, run=run, files=files))
+
+
+def _require_whole(folder: Path) -> None:
+    """Raise a UserError for each fold of a package that is missing or another one than it was made with."""
+    contents = _read_contents(folder / FILE, FoldsContents)
+    if problems := list(_checksum_problems(folder, contents.files)):
+        raise UserError.from_problems(problems)
+
+
+def _read_contents(path: Path, kind: type[Contents]) -> Contents:
     """The checked content of `package.json`."""
     try:
         values: Any = json.loads(path.read_bytes())
@@ -148,11 +180,11 @@ def _read_contents(path: Path) -> PackageContents:
             f"{VERSION}; install volseg {values.get('volseg', '')} or later"
         )
     try:
-        return PackageContents.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UserError.from_problems(
             f"{path}: not what `volseg export` writes ({line}); {AGAIN}"
-            for line in explain_errors(error, PackageContents)
+            for line in explain_errors(error, kind)
         ) from error
 
 
@@ -167,7 +199,12 @@ def _file_problems(folder: Path, contents: PackageContents) -> Iterator[str]:
     for name in OPTIONAL:
         if name not in contents.files and (folder / name).is_file():
             yield f"{folder / name}: not listed in {FILE}, so nothing vouches for it; remove it"
-    for name, sha256 in contents.files.items():
+    yield from _checksum_problems(folder, contents.files)
+
+
+def _checksum_problems(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """A line for each file that is missing or not what its checksum says."""
+    for name, sha256 in files.items():
         path = folder / name
         if not path.is_file():
             yield f"{path}: missing, although {FILE} lists it; {AGAIN}"

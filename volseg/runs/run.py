@@ -36,9 +36,17 @@ class Run:
         self.facts = facts
 
     @classmethod
-    def create(cls, folder: Path, config: Config, facts: RunSplits, comments: Sequence[str] = ()) -> "Run":
+    def create(
+        cls,
+        folder: Path,
+        config: Config,
+        facts: RunSplits,
+        *,
+        comments: Sequence[str] = (),
+        overrides: Sequence[str] = (),
+    ) -> "Run":
         """Write the resolved config, the steps below comments in a file of their own, and the splits."""
-        config_files.write_config(folder, config, comments)
+        config_files.write_config(folder, config, comments, overrides)
         facts.write(folder)
         return cls(folder, config, facts)
 

@@ -65,7 +65,8 @@ class RunSplits(JsonFile):
     `cases`, `images` (hashes, see `image_identity`) and `files` (checksums) are by scan.
     `inherited` is what went into the weights that training began with, `slice_mm` the distance of slices
     where all scans came from slices of one distance; `synthetic` scans are a phantom's. Runs of earlier
-    versions lack these.
+    versions lack these. In a package that is `nameless` scans and cases have stand-ins, and are told by their
+    images alone.
     """
 
     file: ClassVar[str] = SPLITS
@@ -85,6 +86,7 @@ class RunSplits(JsonFile):
     inherited: TrainedOn | None = None
     slice_mm: float | None = None
     synthetic: bool = False
+    nameless: bool = False
 
     def split_name(self, scan: ScanIdentity) -> str:
         """The set of a scan, or "other"."""
@@ -107,7 +109,9 @@ class RunSplits(JsonFile):
         Without validation the last weights are kept, and no scan chose them.
         """
         fitted = tuple(map(self.identity_of, (*self.train, *self.taught)))
-        return TrainedOn(fitted=fitted, chose=self.validation_scans) + (self.inherited or TrainedOn())
+        known = (tuple(map(self.identity_of, sorted(self.images))),) if self.nameless else ()
+        own = TrainedOn(fitted=fitted, chose=self.validation_scans, nameless=known)
+        return own + (self.inherited or TrainedOn())
 
     @property
     def validation_scans(self) -> tuple[ScanIdentity, ...]:
@@ -120,10 +124,11 @@ class RunSplits(JsonFile):
         own = TrainedOn(fitted=tuple(map(self.identity_of, self.train)))
         kept = tuple(map(self.identity_of, (*self.unseen_cases, *self.later_days, *self.hold_out)))
         before = (self.inherited or TrainedOn()).for_dataset((*own.fitted, *kept))
+        seen = {scan.name: (before.seen_in_training(scan), own.seen_in_training(scan)) for scan in kept}
         return tuple(
-            scan.name
-            for scan in kept
-            if SEEN.index(before.seen_in_training(scan)) < SEEN.index(own.seen_in_training(scan))
+            name
+            for name, (old, new) in seen.items()
+            if old != "unknown" and SEEN.index(old) < SEEN.index(new)
         )
 
     def identity_of(self, scan: str) -> ScanIdentity:

@@ -8,6 +8,7 @@ from volseg.arguments import TrainArguments
 from volseg.config.config import Config
 from volseg.errors import UserError
 from volseg.formatting import join_names
+from volseg.runs.config_files import recorded_overrides, rewrite_config
 from volseg.runs.run import Run
 from volseg.runs.run_files import SETS, FileChecksums, RunSplits
 from volseg.system.log_file import log_to
@@ -15,16 +16,21 @@ from volseg.system.log_file import log_to
 log = logging.getLogger(__name__)
 FREE = {
     "data": ("cache",),
-    "train": ("precision", "compile", "epoch_steps", "workers", "checkpoint_minutes", "teacher"),
-}
+    "train": (
+        "precision", "compile", "epoch_steps", "patience", "workers", "checkpoint_minutes", "teacher",
+    ),
+}  # fmt: skip
 """Settings by section that may change, since a checkpoint fits all of their values.
 
-The folder of a teacher may have moved: its maps are told by their checksums.
+The folder of a teacher may have moved: its maps are told by their checksums. `train.steps` may become more,
+which the run then keeps.
 """
 
 
 def open_to_resume(config: Config, options: TrainArguments, facts: RunSplits) -> Run:
     """The run that goes on, with the free settings of this config; it is told in the log what is new in it.
+
+    More steps than before extend it, for this time and all later ones.
 
     Raises:
         UserError: no run, or another config or other data than it was begun with.
@@ -32,18 +38,36 @@ def open_to_resume(config: Config, options: TrainArguments, facts: RunSplits) ->
     run = Run.open(options.run)
     run.check_classes(facts.classes, options.data)
     new = with_own_postprocessing(config, run)
-    current = with_free_settings_of(new, run.config)
+    current, steps = with_free_settings_of(new, run.config), new.train.steps
+    if steps > run.config.train.steps:
+        current = current.model_copy(update={"train": current.train.model_copy(update={"steps": steps})})
     problems = _changed_settings(current.model_dump(), new.model_dump())
     problems += describe_changed_data(run.facts, facts)
     if problems:
         raise UserError(
-            f"{options.run}: can't be resumed with other settings: {', '.join(problems)}; "
-            "use the same ones or start another with --run NAME"
+            f"{options.run}: can't be resumed with other settings: {', '.join(problems)}; use those it was "
+            "begun with (overrides need not be repeated; train.steps may only become more) or start another "
+            "with --run NAME"
         )
     with log_to(run.folder / "log.txt"):
         for line in _changed_settings(run.config.model_dump(), current.model_dump()):
             log.info("goes on with another %s", line)
-    return Run(run.folder, current, run.facts)
+        if current.train.steps > run.config.train.steps:
+            _extend(run, current)
+    return run.with_config(current)
+
+
+def _extend(run: Run, config: Config) -> None:
+    """Tell how the learning rate goes on in a run of more steps, and keep their number in the run."""
+    before, now, rate = run.config.train.steps, config.train.steps, config.optimizer.rate
+    log.info(
+        "extended from %d to %d steps: the learning rate is now that of a run of %d steps; at step %d it is "
+        "%.2g in place of %.2g, and falls until step %d",
+        *(before, now, now, before, rate(before / now), rate(1.0), now),
+    )
+    train = run.config.train.model_copy(update={"steps": now})
+    overrides = recorded_overrides(run.folder, [f"train.steps={now}"])
+    rewrite_config(run.folder, run.config.model_copy(update={"train": train}), overrides)
 
 
 def with_free_settings_of(new: Config, begun: Config) -> Config:

@@ -267,18 +267,19 @@ def _open_run(config: Config, options: TrainArguments, dataset: Dataset, facts: 
     if not options.resume:
         if not is_unused(options.run):
             raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
-        return _create_run(config, options.run, dataset, facts)
+        return _create_run(config, options, dataset, facts)
     return open_to_resume(config, options, facts)
 
 
-def _create_run(config: Config, folder: Path, dataset: Dataset, facts: RunSplits) -> Run:
+def _create_run(config: Config, options: TrainArguments, dataset: Dataset, facts: RunSplits) -> Run:
     """A new run; where the config lists no steps, it begins with those that the training labels justify."""
+    folder, overrides = options.run, options.overrides
     if config.lists_steps:
-        return Run.create(folder, config, facts)
+        return Run.create(folder, config, facts, overrides=overrides)
     justified = steps_by_labels(dataset, facts.train)
     steps = justified.added_to(config.postprocess)
     complete = config.model_copy(update={"postprocess": steps})
-    return Run.create(folder, complete, facts, comments=justified.comments)
+    return Run.create(folder, complete, facts, comments=justified.comments, overrides=overrides)
 
 
 def _log_excluded(dataset: Dataset) -> None:

@@ -85,4 +85,4 @@ def test_days_of_a_case_are_those_that_the_tables_say_whatever_their_names() -> 
     by_table = flag_day_changes([today], [record("x_day2", 7, case="bob")], stated)
 
     assert "500 ml, on other days 141 ml: 3.5 times (training: at most 2.0" in texts(by_table)["x_day1"][0]
-    assert stated["stomach"].usual.largest_volume_ratio == 2.0
+    assert stated["stomach"].usual.volumes.day_ratio == 2.0

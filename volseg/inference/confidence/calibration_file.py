@@ -4,6 +4,7 @@ For each class it holds the calibration of probabilities, from which confidence 
 ranges of the training labels, outside which a mask is unusual.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -20,16 +21,43 @@ if TYPE_CHECKING:
     from volseg.runs.run import Run
 
 
+class VolumeRange(Section):
+    """The volumes of a class in the training scans that have it, without those scans' own.
+
+    `scans` have it, of a volume of about `low_ml` to `high_ml`; two days of one case differ by a factor of
+    `day_ratio` at most (None if no case has two).
+    """
+
+    scans: int
+    low_ml: float
+    high_ml: float
+    day_ratio: float | None
+
+    def rounded(self) -> "VolumeRange":
+        """The range widened to two digits, in which no scan's volume is told."""
+        low, high = round_outward(self.low_ml, up=False), round_outward(self.high_ml, up=True)
+        ratio = self.day_ratio and round_outward(self.day_ratio, up=True)
+        return VolumeRange(scans=self.scans, low_ml=low, high_ml=high, day_ratio=ratio)
+
+
+def round_outward(value: float, *, up: bool) -> float:
+    """The nearest number of two digits that is not smaller (`up`), or not larger, than a value above 0."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{(math.ceil if up else math.floor)(round(value / unit, 6)) * unit:.2g}")
+
+
 class ReferenceRanges(Section):
     """One class in the labels of the training scans: the volumes of those that have it, and its ranges.
 
-    `scans` counts all that are labelled. `intensity` is the range of the median, 0 and 1 being the
+    `scans` counts all that are labelled. In a package without names `volume_range` stands in place of the
+    volumes by scan. `intensity` is the range of the median, 0 and 1 being the
     levels of the image. `cut` are the ends of the scan that the class often touches. `border_mm` is the
     largest border uncertainty on validation scans. `cases` has the case of each scan.
     """
 
     scans: int
     volume_ml: dict[str, float]
+    volume_range: VolumeRange | None = None
     most_parts: int
     intensity: tuple[float, float] | None
     cut: tuple[str, ...] = ()
@@ -41,8 +69,23 @@ class ReferenceRanges(Section):
         return self.cases.get(scan) or case_and_day(scan)[0]
 
     @property
-    def largest_volume_ratio(self) -> float | None:
-        """The largest ratio of volumes of two days of one case; None if no case has two."""
+    def volumes(self) -> VolumeRange | None:
+        """The range of the volumes; None if no training scan has the class."""
+        if not self.volume_ml:
+            return self.volume_range
+        values = self.volume_ml.values()
+        return VolumeRange(
+            scans=len(values), low_ml=min(values), high_ml=max(values), day_ratio=self._largest_day_ratio
+        )
+
+    @property
+    def without_scans(self) -> "ReferenceRanges":
+        """The same without the names of scans and their volumes."""
+        kept = self.volumes and self.volumes.rounded()
+        return self.model_copy(update={"volume_ml": {}, "cases": {}, "volume_range": kept})
+
+    @property
+    def _largest_day_ratio(self) -> float | None:
         by_case: dict[str, list[float]] = {}
         for scan, volume in self.volume_ml.items():
             by_case.setdefault(self.case_of(scan), []).append(volume)
@@ -89,6 +132,15 @@ class CalibrationFile(NetworkFile):
     before: CalibrationFigures
     after: CalibrationFigures
     organs: dict[str, ClassCalibration]
+
+    @property
+    def without_scans(self) -> "CalibrationFile":
+        """The same without the names of scans and their volumes."""
+        organs = {
+            name: organ.model_copy(update={"usual": organ.usual.without_scans})
+            for name, organ in self.organs.items()
+        }
+        return self.model_copy(update={"organs": organs})
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ def _other_day_volumes(
 
 def _flag_class(confidence: Confidence, volumes: dict[str, float], organ: ClassCalibration) -> Confidence:
     flags = [flag for flag in confidence.flags if flag.sign != SIGN]
-    own, most = confidence.volume_ml, organ.usual.largest_volume_ratio
+    own, usual = confidence.volume_ml, organ.usual.volumes
+    most = usual.day_ratio if usual else None
     if volumes and most is not None and own:
         mean = math.exp(sum(map(math.log, volumes.values())) / len(volumes))
         ratio = max(own / mean, mean / own)

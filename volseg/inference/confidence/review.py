@@ -151,16 +151,17 @@ def removal_flags(changes: Sequence[StepChange], kept_ml: float) -> Iterator[tup
 
 def _training_range_flags(features: MaskFeatures, usual: ReferenceRanges) -> Iterator[tuple[str, str]]:
     """The features outside the ranges of the training labels."""
-    volume, grey = features.volume_ml, features.intensity
+    volume, grey, volumes = features.volume_ml, features.intensity, usual.volumes
     if not volume:
-        if usual.volume_ml and len(usual.volume_ml) == usual.scans:
+        if volumes and volumes.scans == usual.scans:
             yield "missing", "not found, though every training scan has it"
         return
-    low, high = min(usual.volume_ml.values(), default=0.0), max(usual.volume_ml.values(), default=math.inf)
-    if not low / BEYOND <= volume <= high * BEYOND:
-        yield "volume", f"{format_ml(volume)} (training: {format_ml(low)} to {format_ml(high)})"
-    if usual.volume_ml and features.parts > usual.most_parts:
-        yield "parts", f"{features.parts} parts (training: at most {usual.most_parts})"
+    if volumes:
+        low, high = volumes.low_ml, volumes.high_ml
+        if not low / BEYOND <= volume <= high * BEYOND:
+            yield "volume", f"{format_ml(volume)} (training: {format_ml(low)} to {format_ml(high)})"
+        if features.parts > usual.most_parts:
+            yield "parts", f"{features.parts} parts (training: at most {usual.most_parts})"
     if usual.intensity and grey is not None:
         darkest, brightest = usual.intensity
         room = GREY_BEYOND * (brightest - darkest)
