@@ -18,6 +18,7 @@ from volseg.cli import (
     prepare,
     report,
     stats,
+    status,
     submit,
     train,
     tune,
@@ -36,7 +37,7 @@ app = App(
 
 for command in (
     prepare.prepare, stats.stats, plan.plan, train.app, tune.tune, calibrate.calibrate, infer.infer,
-    export.export, view.view, evaluate.evaluate, compare.compare, report.report, submit.submit,
-    contours.contours, node.node, demo.demo, phantom.phantom, options.options,
+    status.status, export.export, view.view, evaluate.evaluate, compare.compare, report.report,
+    submit.submit, contours.contours, node.node, demo.demo, phantom.phantom, options.options,
 ):  # fmt: skip
     app.command(command)
