@@ -12,7 +12,7 @@ FLOORS = [
     "errors formatting arrays console plugins",
     "schema arguments",
     "system metrics postprocessing",
-    "data model",
+    "cohort data model",
     "config preparation visualization",
     "runs stats components",
     "inference",

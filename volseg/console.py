@@ -56,6 +56,12 @@ def bars(*, shown: bool) -> Iterator[None]:
         _BARS_SHOWN.reset(before)
 
 
+def bars_shown() -> bool:
+    """Whether bars are drawn: not where stderr is no terminal, they are off, or the process is quiet."""
+    quiet = logging.getLogger("volseg").level == QUIET
+    return sys.stderr.isatty() and _BARS_SHOWN.get() and not quiet
+
+
 class ProgressCallback(Protocol):
     """A function that moves a progress bar."""
 
@@ -64,9 +70,9 @@ class ProgressCallback(Protocol):
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[ProgressCallback]:
-    """A bar with the time left; none where stderr is no terminal, bars are off, or in a quiet process."""
-    if not sys.stderr.isatty() or not _BARS_SHOWN.get() or logging.getLogger("volseg").level == QUIET:
+def progress_bar(label: str, *, shown: bool = True) -> Iterator[ProgressCallback]:
+    """A bar with the time left; none where none are shown."""
+    if not (shown and bars_shown()):
         yield lambda done, total, note="": None  # noqa: ARG005
         return
     from rich import progress as bars

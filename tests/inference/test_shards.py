@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volseg.arguments import InferArguments, Shard, parse_shard
+from volseg.cli.app import app
 from volseg.errors import UserError
 from volseg.inference.infer import infer
 from volseg.inference.scan_sources import ScanSource
@@ -76,9 +77,62 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         parse_shard(text)
 
 
+def in_array(monkeypatch, **numbers: object) -> None:
+    """The environment of a task: TASK_ID and so on; without any, that outside of an array."""
+    for name in ("TASK_ID", "TASK_MIN", "TASK_MAX", "TASK_COUNT", "TASK_STEP"):
+        monkeypatch.delenv(f"SLURM_ARRAY_{name}", raising=False)
+    for name, number in numbers.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_{name}", str(number))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_tasks_of_a_slurm_array_have_all_shares_once(monkeypatch, first: int) -> None:
+    shares = []
+    for task in range(first, first + 5):
+        in_array(monkeypatch, TASK_ID=task, TASK_MIN=first, TASK_MAX=first + 4, TASK_COUNT=5, TASK_STEP=1)
+        shares.append(parse_shard("slurm"))
+
+    assert shares == [Shard(number, 5) for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ({}, "not in a SLURM array; submit with e.g. sbatch --array=0-15"),
+        ({"TASK_ID": 2}, "expected four numbers"),
+        ({"TASK_ID": 2, "TASK_MIN": 0, "TASK_MAX": "8x", "TASK_COUNT": 5}, "SLURM_ARRAY_TASK_MAX=8x"),
+        ({"TASK_ID": 2, "TASK_MIN": 0, "TASK_MAX": 8, "TASK_COUNT": 5, "TASK_STEP": 2}, "--array=0-4"),
+        ({"TASK_ID": 7, "TASK_MIN": 1, "TASK_MAX": 7, "TASK_COUNT": 3, "TASK_STEP": 1}, "a step or gaps"),
+        ({"TASK_ID": 9, "TASK_MIN": 0, "TASK_MAX": 3, "TASK_COUNT": 4, "TASK_STEP": 1}, "a step or gaps"),
+        ({"TASK_ID": 3, "TASK_MIN": 3, "TASK_MAX": 3, "TASK_COUNT": 1}, "use scontrol requeue"),
+        ({"TASK_ID": 0, "TASK_MIN": 0, "TASK_MAX": 0, "TASK_COUNT": 1}, "two tasks or more"),
+        ({"TASK_ID": 4, "TASK_MIN": 3, "TASK_MAX": 5, "TASK_COUNT": 3}, "begins at 0 or 1"),
+    ],
+)
+def test_what_is_no_whole_array_is_refused_by_one_line(monkeypatch, numbers: dict, text: str) -> None:
+    in_array(monkeypatch, **numbers)
+
+    with pytest.raises(UserError) as error:
+        parse_shard("slurm")
+
+    assert str(error.value).startswith("--shard slurm: ")
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_alone_makes_no_shares(monkeypatch) -> None:
+    """People pass the number of their task to --case and others: a share must be asked for."""
+    in_array(monkeypatch, TASK_ID=2, TASK_MIN=0, TASK_MAX=4, TASK_COUNT=5)
+
+    _, arguments, _ = app.parse_args(["infer", "--case", "case2"], exit_on_error=False, print_error=False)
+
+    assert arguments.kwargs["options"].shard is None
+
+
 def told(out: Path) -> dict[str, dict]:
-    """All that the records of a folder say of each scan but its seconds."""
-    return {one["scan"]: {**one, "seconds": {}} for one in json.loads((out / "predictions.json").read_text())}
+    """All that the records of a folder say of each scan but where and how fast it was computed."""
+    records = json.loads((out / "predictions.json").read_text())
+    return {one["scan"]: {**one, "seconds": {}, "computed": {}} for one in records}
 
 
 @pytest.mark.slow

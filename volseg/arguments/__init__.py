@@ -1,6 +1,7 @@
 """The options of the commands: filled by the command line, read by the command's function."""
 
 from volseg.arguments.auto import AutoArguments
+from volseg.arguments.cohort import CohortArguments
 from volseg.arguments.contours import ContoursArguments
 from volseg.arguments.infer import SPLITS, ExportArguments, InferArguments
 from volseg.arguments.masks import CompareArguments, MaskOptions
@@ -25,9 +26,9 @@ from volseg.arguments.values import (
 from volseg.arguments.view import LONGEST_REVIEWER, ViewArguments
 
 __all__ = [
-    "DATA", "LONGEST_REVIEWER", "MAX_MEMORY", "MAX_TIME", "PREDICTIONS", "RUNS", "SPLITS", "AutoArguments",
-    "CompareArguments", "ContoursArguments", "DeviceName", "ExportArguments", "Fold", "InferArguments",
-    "MaskOptions", "NetworkName", "NodeArguments", "PlanArguments", "PrepareArguments", "Shard",
-    "TrainArguments", "ViewArguments", "parse_device", "parse_duration", "parse_memory", "parse_shard",
-    "run_folder",
+    "DATA", "LONGEST_REVIEWER", "MAX_MEMORY", "MAX_TIME", "PREDICTIONS", "RUNS", "SPLITS",
+    "AutoArguments", "CohortArguments", "CompareArguments", "ContoursArguments", "DeviceName",
+    "ExportArguments", "Fold", "InferArguments", "MaskOptions", "NetworkName", "NodeArguments",
+    "PlanArguments", "PrepareArguments", "Shard", "TrainArguments", "ViewArguments", "parse_device",
+    "parse_duration", "parse_memory", "parse_shard", "run_folder",
 ]  # fmt: skip

@@ -91,7 +91,8 @@ class InferArguments:
     """Predict all scans within this time, e.g. 8h, if it can be: with fewer mirrored views, then fewer
     networks, as it runs out."""
     shard: Annotated[Shard | None, read_by(parse_shard, "--shard"), MACHINE] = None
-    """Only this share of the scans, e.g. 0/2, for several processes or GPUs; all may write to one --out."""
+    """Only this share of the scans, e.g. 0/2, for several processes or GPUs, or `slurm`, that of this task of
+    a SLURM array; all may write to one --out."""
     timing: Annotated[bool, OUTPUT] = False
     """Print where each scan's time went."""
     compile: Annotated[bool, MACHINE] = False

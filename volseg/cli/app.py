@@ -18,6 +18,7 @@ from volseg.cli import (
     prepare,
     report,
     stats,
+    status,
     submit,
     train,
     tune,
@@ -39,7 +40,7 @@ app = App(
 COMMANDS = {
     "Data": (prepare.prepare, stats.stats),
     "Training": (train.app, plan.plan, tune.tune, calibrate.calibrate, export.export),
-    "Prediction": (infer.infer, view.view, contours.contours, node.node, submit.submit),
+    "Prediction": (infer.infer, status.status, view.view, contours.contours, node.node, submit.submit),
     "Scores": (evaluate.evaluate, report.report, compare.compare),
     "To begin with": (demo.demo, phantom.phantom, options.options),
 }

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from volseg.arguments import DATA, PREDICTIONS, MaskOptions
+from volseg.arguments import DATA, PREDICTIONS, CohortArguments, MaskOptions
 from volseg.cli import output
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def evaluate(
     out: Path | None = None,
     by: Literal["case", "day", "matrix"] | None = None,
     masks: MaskOptions = MaskOptions(),
+    cohort: CohortArguments = CohortArguments(),
 ) -> int:
     """Score masks of volseg or any other tool: Dice, distances in mm, volumes, the competition's score.
 
@@ -34,7 +35,7 @@ def evaluate(
     from volseg.evaluation import evaluate as stage
     from volseg.evaluation import tables
 
-    scores = stage.evaluate(predictions, data, out=out, options=masks)
+    scores = stage.evaluate(predictions, data, out=out, options=masks, cohort=cohort)
     note_unscored(scores)
     output.notes(scores.notes)
     if len(scores.runs) > 1:

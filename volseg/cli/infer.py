@@ -1,11 +1,11 @@
 """The command `volseg infer`."""
 
-from volseg.arguments import InferArguments
+from volseg.arguments import CohortArguments, InferArguments
 from volseg.cli import contours, output
 from volseg.errors import UserError
 
 
-def infer(*, options: InferArguments = InferArguments()) -> int:
+def infer(*, options: InferArguments = InferArguments(), cohort: CohortArguments = CohortArguments()) -> int:
     """Predict masks on each scan's native grid, and their run-length codes."""
     if sum(map(bool, (options.case, options.all, options.split, options.input))) != 1:
         raise UserError("infer: name what to predict by one of --case, --all, --split and --input")
@@ -15,7 +15,7 @@ def infer(*, options: InferArguments = InferArguments()) -> int:
 
     if options.dicom_out:
         contours.check_ready(options)
-    done = stage.infer(options)
+    done = stage.infer(options, cohort)
     if options.timing:
         output.print_table(tables.timing_table(done.records))
     if done.records:

@@ -3,14 +3,20 @@
 import sys
 from pathlib import Path
 
-from volseg.arguments import PrepareArguments
+from volseg.arguments import CohortArguments, PrepareArguments
 from volseg.cli import output
 from volseg.system import processes
 
 WORKERS_NEED = ("volseg.preparation.scan_writer", "volseg.data.layouts", "cv2", "nibabel", "isal.isal_zlib")
 
 
-def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = PrepareArguments()) -> int:
+def prepare(
+    source: Path = Path("data/raw"),
+    /,
+    *,
+    options: PrepareArguments = PrepareArguments(),
+    cohort: CohortArguments = CohortArguments(),
+) -> int:
     """Turn each raw scan into a NIfTI volume and one mask for each class, and report what is wrong or odd.
 
     Scans that were prepared before from unchanged files are left as they are.
@@ -25,8 +31,9 @@ def prepare(source: Path = Path("data/raw"), /, *, options: PrepareArguments = P
     from volseg.preparation import prepare as stage
     from volseg.preparation import tables
 
-    with console.progress_bar("checking" if options.check else "preparing") as report:
-        result = stage.prepare(source, options=options, on_scan=report)
+    label = "checking" if options.check else "preparing"
+    with console.progress_bar(label, shown=cohort.on is None) as report:  # a cluster has a table
+        result = stage.prepare(source, options=options, cohort=cohort, on_scan=report)
     if options.json:
         told = Path("dicom") if options.layout == "dicom" else source  # a patient may name the folder
         print(tables.as_json(result, told))

@@ -1,25 +1,25 @@
 """`volseg evaluate`: scores of predicted masks against the labels of a dataset."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volseg import console
-from volseg.arguments import MaskOptions
+from volseg.arguments import CohortArguments, MaskOptions
+from volseg.cohort.run import run
 from volseg.data.dataset import Dataset
 from volseg.data.mask_files import MaskFile, read_grid
 from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.errors import UserError
 from volseg.evaluation import score_files
-from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores, score_scan
+from volseg.evaluation.evaluate_work import EvaluateWork, folders_of
+from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores
 from volseg.evaluation.summary import Scores
 from volseg.formatting import format_size, join_names
 from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import UNKNOWN, load_masks
 from volseg.inference.prediction_folder import Prediction
 from volseg.runs.run_files import VALIDATION
-from volseg.system import hardware, processes
+from volseg.system import hardware
 
 Known = Mapping[str, ScanScores] | None
 """Stored scores by scan."""
@@ -39,9 +39,11 @@ class ScorableScans:
         """The runs that predicted the masks."""
         return tuple(dict.fromkeys(pair.origin.run for pair in self.pairs))
 
-    def compute_scores(self, *, known: Known = None, workers: int | None = None) -> Scores:
+    def compute_scores(
+        self, *, known: Known = None, workers: int | None = None, cohort: CohortArguments = CohortArguments()
+    ) -> Scores:
         """The scores of all of them, as `score_pairs` computes them."""
-        scans = score_pairs(self.pairs, known=known, workers=workers)
+        scans = score_pairs(self.pairs, known=known, workers=workers, cohort=cohort)
         notes = (*self.notes, *(note for scan in scans for note in scan.notes))
         return Scores(tuple(scans), self.skipped, self.failed, self.runs, notes)
 
@@ -53,6 +55,7 @@ def evaluate(
     out: Path | None = None,
     workers: int | None = None,
     options: MaskOptions = MaskOptions(),
+    cohort: CohortArguments = CohortArguments(),
 ) -> Scores:
     """Score every scan with masks and labels; write scores.csv and summary.json to `out`.
 
@@ -66,7 +69,7 @@ def evaluate(
     scans = find_scorable_scans(predictions, data, options)
     if foreign := score_files.foreign_files(out or predictions):
         raise UserError(f"{foreign[0]}: `volseg evaluate` did not write it; pass --out of another folder")
-    scores = scans.compute_scores(workers=workers)
+    scores = scans.compute_scores(workers=workers, cohort=cohort)
     score_files.write(scores, out or predictions)
     return scores
 
@@ -95,7 +98,11 @@ def find_scorable_scans(predictions: Path, data: Path, options: MaskOptions = Ma
 
 
 def score_pairs(
-    pairs: Sequence[ScanFilePair], *, known: Known = None, workers: int | None = None
+    pairs: Sequence[ScanFilePair],
+    *,
+    known: Known = None,
+    workers: int | None = None,
+    cohort: CohortArguments = CohortArguments(),
 ) -> list[ScanScores]:
     """Scores in the order of the pairs; `known` ones are taken if they are of the same files."""
     scores = {
@@ -104,10 +111,9 @@ def score_pairs(
         if (old := (known or {}).get(pair.origin.scan)) and old.made_from == pair.origin.made_from
     }
     new = [pair for pair in pairs if pair.origin.scan not in scores]
-    scores.update(
-        (scan.scan, score_files.as_read_back(scan))
-        for scan in _score_in_parallel(new, workers or hardware.available_cores())
-    )
+    work = EvaluateWork(workers or hardware.available_cores(), folders_of(new))
+    computed = _score_in_parallel(work, new, cohort)
+    scores.update((scan.scan, score_files.as_read_back(scan)) for scan in computed)
     return [scores[pair.origin.scan] for pair in pairs]
 
 
@@ -156,17 +162,11 @@ def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOpti
     return replace(pair, origin=replace(origin, made_from=pair.source_hash))
 
 
-def _score_in_parallel(pairs: Sequence[ScanFilePair], workers: int) -> list[ScanScores]:
+def _score_in_parallel(
+    work: EvaluateWork, pairs: Sequence[ScanFilePair], cohort: CohortArguments
+) -> list[ScanScores]:
     """Scores in the order of the pairs, or one error with the problems of all scans."""
-    outcomes: dict[int, ScanScores | str] = {}
-    killed = "the process that scored it was killed (out of memory?)"
-    work = processes.map_unordered(
-        score_scan, pairs, workers=workers, died=lambda pair: f"{pair.origin.scan}: {killed}"
-    )
-    with console.progress_bar("evaluating") as report, closing(work):
-        for position, outcome in work:
-            outcomes[position] = outcome
-            report(len(outcomes), len(pairs), pairs[position].origin.scan)
+    outcomes: dict[int, ScanScores | str] = dict(run(work, pairs, cohort))
     in_order = [outcomes[position] for position in range(len(pairs))]
     problems = [outcome for outcome in in_order if isinstance(outcome, str)]
     if problems:

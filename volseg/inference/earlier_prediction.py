@@ -25,7 +25,7 @@ from volseg.inference.prediction_folder import (
     PredictionRecord,
     read_record,
 )
-from volseg.system.files import readable_write_errors
+from volseg.system.files import PREFIX, readable_write_errors
 from volseg.system.locks import folder_lock
 
 OPEN = "it is open in `volseg view`, which may be saving; close it there, and run the command again"
@@ -46,6 +46,10 @@ class EarlierPrediction:
         record = read_record(folder)
         found = Prediction.model_validate({**record.model_dump(), "folder": folder}) if record else None
         return cls(folder, tuple(written), found)
+
+    def as_it_is_now(self) -> "EarlierPrediction":
+        """What lies in the folder now."""
+        return self.find_in(self.folder, self.written)
 
     def refuse_foreign_masks(self) -> None:
         """Raise rather than replace masks that inference did not write, such as the labels."""
@@ -160,13 +164,16 @@ class EarlierPrediction:
     def remove(self) -> None:
         """Remove the files of the prediction, and its record; other files stay, but not corrections of it.
 
+        What a process that was killed has left half written goes as well.
+
         Raises:
             UserError: a page of the viewer has the scan.
         """
         with self._held():
             self._remove_folders(self.correction_folders)
+            left = [path.name for path in self.folder.glob(f"{PREFIX}*") if path.is_file()]
             with readable_write_errors(self.folder):
-                for name in self._predicted_files:
+                for name in (*left, *self._predicted_files):
                     (self.folder / name).unlink(missing_ok=True)
 
     @property

@@ -5,20 +5,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
-from volseg import console
-from volseg.arguments import InferArguments
+from volseg.arguments import CohortArguments, InferArguments
+from volseg.cohort.run import run
 from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.errors import UserError
 from volseg.formatting import format_count, join_names
 from volseg.inference import prediction_folder
+from volseg.inference.confidence.calibration_file import KnownClasses
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.ensemble import Ensemble
+from volseg.inference.infer_work import InferWork, PredictedScan
+from volseg.inference.memory_forecast import forecast_memory
 from volseg.inference.opening import open_gated
 from volseg.inference.prediction_folder import PredictionRecord
+from volseg.inference.run_settings import configure_run
 from volseg.inference.scan_pipeline import ScanPipeline, log
 from volseg.inference.scan_sources import ScanSource, find_scan_sources, slice_distance_note
 from volseg.inference.shards import scans_of_shard
-from volseg.system import processes
 from volseg.system.files import private_files
 from volseg.system.locks import folder_lock
 
@@ -43,7 +46,7 @@ class InferenceResult:
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def infer(options: InferArguments) -> InferenceResult:
+def infer(options: InferArguments, cohort: CohortArguments = CohortArguments()) -> InferenceResult:
     """Predict scans by networks that are loaded once; a scan that fails leaves the others alone.
 
     A scan whose masks were made from the same image, weights and settings is not predicted again, nor is one
@@ -64,44 +67,77 @@ def infer(options: InferArguments) -> InferenceResult:
         return InferenceResult(ensemble, (), (_nothing_note(options, all_scans),))
     series = {source.name: source.series for source in sources if source.series}
     with private_files() if series else nullcontext():
-        result = _infer_sources(options, ensemble, sources, start)
+        result = _infer_sources(options, ensemble, sources, start, cohort)
     return replace(result, series=series)
 
 
 def _infer_sources(
-    options: InferArguments, ensemble: Ensemble, sources: Sequence[ScanSource], start: float
+    options: InferArguments,
+    ensemble: Ensemble,
+    sources: Sequence[ScanSource],
+    start: float,
+    cohort: CohortArguments,
 ) -> InferenceResult:
     """Predict these scans; the time for them, where it is limited, runs from `start`."""
-    pipeline = ScanPipeline.with_loaded_networks(ensemble, options, sources, start)
-    loaded = pipeline.efforts[0].loaded
-    log.info("%s by %s (%s): %d scans", ensemble, loaded.networks[0], loaded.reason, len(sources))
-    records = []
-    with console.progress_bar("predicting") as report:
-        for record in processes.pipelined(
-            sources,
-            pipeline.read_scan,
-            pipeline.predict_scan,
-            pipeline.finish_scan,
-            beside=pipeline.has_room_beside,
-        ):
-            records.append(record)
-            report(len(records), len(sources), record.scan)
+    if cohort.on:
+        work = _work_elsewhere(options, ensemble, sources)
+        items = [replace(source, beside=()) for source in sources]
+        log.info("%s on %s: %d scans", ensemble, cohort.on, len(sources))
+    else:
+        work, items = _work_here(options, ensemble, sources, start), list(sources)
+    results: dict[int, PredictedScan] = dict(run(work, items, cohort))
+    scans = [results[position] for position in range(len(sources))]
+    known = KnownClasses.of_ensemble(ensemble, _views(ensemble, options))
     with folder_lock(options.out):  # other processes may write their shares there
-        records = _compare_with_other_days(records, pipeline)
+        records = _compare_with_other_days(scans, known, options)
         prediction_folder.gather_records(options.out)
     if all(record.status == "failed" for record in records):
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
+    limit = work.pipeline.limit if work.pipeline else None
     notes = (
-        *pipeline.kept.values(),
-        *pipeline.removed.values(),
+        *(scan.kept for scan in scans),
+        *(scan.removed for scan in scans),
         slice_distance_note(options, sources, ensemble),
         *ensemble.notes(),
-        pipeline.efforts[0].known_classes.problem,
+        known.problem,
         *prediction_folder.reduction_notes(records),
-        pipeline.limit.lateness() if pipeline.limit else "",
+        limit.lateness() if limit else "",
         *_training_overlap_notes(records, ensemble),
     )
-    return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)), tuple(pipeline.kept))
+    kept = tuple(scan.record.scan for scan in scans if scan.kept)
+    return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)), kept)
+
+
+def _work_here(
+    options: InferArguments, ensemble: Ensemble, sources: Sequence[ScanSource], start: float
+) -> InferWork:
+    """The work of this process, whose networks are loaded."""
+    pipeline = ScanPipeline.with_loaded_networks(ensemble, options, sources, start)
+    loaded = pipeline.efforts[0].loaded
+    log.info("%s by %s (%s): %d scans", ensemble, loaded.networks[0], loaded.reason, len(sources))
+    return InferWork(options, ensemble, pipeline)
+
+
+def _work_elsewhere(options: InferArguments, ensemble: Ensemble, sources: Sequence[ScanSource]) -> InferWork:
+    """The work of others, who load the networks.
+
+    Raises:
+        UserError: a limit of time, which no worker could keep for all, or one GPU of several.
+    """
+    if options.device not in (None, "cpu", "cuda"):
+        raise UserError(f"--device {options.device}: each worker is given its own; leave it out, or --on")
+    if options.max_seconds is not None:
+        raise UserError("--max-time: is for this process alone; leave it out, or --on")
+    memory = options.max_memory or forecast_memory(ensemble, sources, options)
+    options.out.mkdir(parents=True, exist_ok=True)  # which each node is to see
+    private = any(source.series for source in sources)
+    beside = next((source.beside for source in sources), ())
+    return InferWork(options, ensemble, beside=beside, private=private, memory=memory)
+
+
+def _views(ensemble: Ensemble, options: InferArguments) -> int:
+    """How many mirrored views are averaged."""
+    return max(configure_run(run, options).config.inference.views for run in ensemble.runs)
 
 
 def _nothing_note(options: InferArguments, scans: int) -> str:
@@ -112,19 +148,17 @@ def _nothing_note(options: InferArguments, scans: int) -> str:
 
 
 def _compare_with_other_days(
-    records: Sequence[PredictionRecord], pipeline: ScanPipeline
+    scans: Sequence[PredictedScan], known: KnownClasses, options: InferArguments
 ) -> list[PredictionRecord]:
     """The records with the flags that only other days of a case raise, in their files too."""
-    kept = {record.scan: record for record in records if record.scan in pipeline.kept}
-    earlier = [kept.get(old.scan, old) for old in prediction_folder.read_records(pipeline.options.out)]
-    new_ones = [record for record in records if record.scan not in kept]
-    flagged = {
-        r.scan: r for r in flag_day_changes(new_ones, earlier, pipeline.efforts[0].known_classes.organs)
-    }
+    kept = {scan.record.scan: scan.record for scan in scans if scan.kept}
+    earlier = [kept.get(old.scan, old) for old in prediction_folder.read_records(options.out)]
+    new_ones = [scan.record for scan in scans if not scan.kept]
+    flagged = {r.scan: r for r in flag_day_changes(new_ones, earlier, known.organs)}
     for old in new_ones:
         if old != flagged[old.scan]:
-            prediction_folder.write_record(flagged[old.scan], pipeline.options.out / old.scan)
-    return [flagged.get(record.scan, record) for record in records]
+            prediction_folder.write_record(flagged[old.scan], options.out / old.scan)
+    return [flagged.get(scan.record.scan, scan.record) for scan in scans]
 
 
 def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensemble) -> Iterator[str]:

@@ -28,6 +28,7 @@ from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
 MASK, PROBABILITY = ".nii.gz", "_probability.nii.gz"  # behind a class's name
+STOPPED = "stopped; run it again"  # the reason in the record of a scan that is in work
 
 
 class _RecordPart(BaseModel):

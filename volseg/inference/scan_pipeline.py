@@ -1,15 +1,16 @@
 """One scan from its files to its masks: read, predict, clean, write; the steps of several scans overlap."""
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from volseg.arguments import InferArguments
+from volseg.cohort.work import TakenOver
 from volseg.data.image_identity import ScanIdentity
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
@@ -21,35 +22,38 @@ from volseg.inference.earlier_prediction import EarlierPrediction
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.input_paths import channels_problem
 from volseg.inference.memory_budget import MemoryBudget, resident_bytes
-from volseg.inference.opening import gate_record
-from volseg.inference.prediction_folder import MASK, PROBABILITY, RLE, PredictionRecord
+from volseg.inference.prediction_folder import MASK, PROBABILITY, RLE, STOPPED, PredictionRecord
 from volseg.inference.predictor import Changes, Mask
 from volseg.inference.probability_maps import ProbabilityMaps
+from volseg.inference.scan_record import claim_of, computed_now, scan_record
 from volseg.inference.scan_sources import ScanSource
 from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
 from volseg.model.engines.device_errors import device_errors
-from volseg.runs.config_files import step_lines
 from volseg.system import processes
-from volseg.system.files import PREFIX, file_sha256, readable_write_errors
+from volseg.system.files import file_sha256, partial_path, readable_write_errors
 from volseg.system.timing import StepTimer
 
 log = logging.getLogger(__name__)
 LESS_MEMORY = "end what else takes memory, or say by --max-memory what predicting may take"
 MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check", "computed"}
 """What a record says of a scan's masks; it stays as long as they do."""
+_LOADS = count(1)
 
 
 @dataclass
 class ScanState:
     """A scan between its files and its masks; `record` is None until the scan is done or has failed.
 
-    Until it owns its folder, nothing there may be replaced.
+    Until it owns its folder, nothing there may be replaced. Once it is claimed, its record says who has it;
+    `attempt` tells how many have begun with it.
     """
 
     source: ScanSource
     earlier: EarlierPrediction
     effort: Effort
+    attempt: int = 1
     owns_folder: bool = False
+    claimed: bool = False
     identity: ScanIdentity = field(init=False)
     seconds: StepTimer = field(default_factory=StepTimer)
     channels: Sequence[Volume] = ()
@@ -80,7 +84,8 @@ class ScanPipeline:
 
     `efforts` are all networks and views and, where there is a limit of time, ever fewer of them. `kept` has a
     line for each scan whose masks were corrected by hand, and so are not replaced; `removed` has one for each
-    whose corrections were removed by force.
+    whose corrections were removed by force. `loads` is how often this process has loaded networks, and
+    `memory_budget` is in place of --max-memory after a process was ended for want of memory, else 0.
     """
 
     ensemble: Ensemble
@@ -90,6 +95,8 @@ class ScanPipeline:
     limit: TimeLimit | None = None
     kept: dict[str, str] = field(default_factory=dict)
     removed: dict[str, str] = field(default_factory=dict)
+    loads: int = field(default_factory=lambda: next(_LOADS))
+    memory_budget: int = 0
 
     @classmethod
     def with_loaded_networks(
@@ -116,12 +123,12 @@ class ScanPipeline:
         """Whether the next scan may be read, and the last one written, while this one is predicted."""
         return scan.record is not None or self.budget.has_room_beside(scan.channels)
 
-    def read_scan(self, source: ScanSource) -> ScanState:
+    def read_scan(self, source: ScanSource, attempt: int = 1) -> ScanState:
         """Read a scan, unless its masks are there already; then it has its record."""
         names = [file for name in self.ensemble.facts.classes for file in self._class_files(name)]
         files = (*names, RLE) if source.slices else names
         earlier = EarlierPrediction.find_in(self.options.out / source.name, files)
-        scan = ScanState(source, earlier, self.efforts[0])
+        scan = ScanState(source, earlier, self.efforts[0], attempt)
         if not self.options.force:
             scan.earlier.refuse_foreign_masks()
         return self._attempt_step(scan, self._read_channels)
@@ -140,6 +147,7 @@ class ScanPipeline:
         if scan.record is None:
             raise AssertionError("a scan whose last step was neither done nor has failed")
         if scan.owns_folder:
+            self._check_claim(scan)
             prediction_folder.write_record(scan.record, scan.folder)
         return scan.record
 
@@ -161,6 +169,7 @@ class ScanPipeline:
 
     def _remove_files(self, scan: ScanState) -> None:
         """Remove the files of a scan that has failed, none of which is somebody's work."""
+        self._check_claim(scan)
         for name in scan.files:
             (scan.folder / name).unlink(missing_ok=True)
         scan.files.clear()
@@ -177,6 +186,7 @@ class ScanPipeline:
                 scan.source.digest(scan.channels),
                 scan.source.identity(scan.channels),
             )
+        scan.earlier = scan.earlier.as_it_is_now()  # another worker may have ended it meanwhile
         if self.options.force:
             self.removed[scan.source.name] = scan.earlier.remove_corrections()
         elif scan.conflict:
@@ -188,6 +198,7 @@ class ScanPipeline:
             earlier.remove()
             scan.owns_folder, scan.effort = True, self.efforts[0]
             self._record_stop(scan)
+            scan.claimed = True
 
     def _keep(self, scan: ScanState, work: Sequence[str]) -> bool:
         """Whether a scan stays as it is for somebody's work there."""
@@ -210,13 +221,14 @@ class ScanPipeline:
 
     def _record_stop(self, scan: ScanState) -> None:
         """Write the record of a scan that is stopped here, with the files that it has so far."""
-        stopped = self._make_record(scan, status="failed", reason="stopped; run it again")
+        self._check_claim(scan)
+        stopped = self._make_record(scan, status="failed", reason=STOPPED)
         prediction_folder.write_record(stopped, scan.folder)
 
     def _write_file(self, scan: ScanState, name: str, write: Callable[[Path], None]) -> None:
         """Write a file of a scan, whose hash is in the record before the file appears."""
         path = scan.folder / name
-        temporary = scan.folder / f"{PREFIX}{os.getpid()}-new{path.suffix}"
+        temporary = partial_path(scan.folder / f"new{path.suffix}")
         try:
             write(temporary)
             scan.files[name] = file_sha256(temporary)
@@ -273,24 +285,13 @@ class ScanPipeline:
         scan.seconds.add(cleaning)
 
     def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
-        source, identity, ensemble = scan.source, scan.identity, scan.effort.loaded.ensemble
-        trained_on = ensemble.trained_on.for_dataset((*source.beside, identity))
-        return PredictionRecord(
-            scan=source.name,
-            case=source.case,
-            day=source.day,
-            source=source.origin,
-            image_hash=identity.image,
-            run=ensemble.name,
-            weights=ensemble.weights_digest,
-            run_weights=ensemble.weight_by_network,
-            gate=ensemble.gate and gate_record(ensemble.gate),
-            classes=ensemble.facts.classes,
-            fold_set=ensemble.set_of(identity),
-            seen=trained_on.seen_in_training(identity),
-            chose_weights=trained_on.chose_weights(identity),
-            unknown_weights=trained_on.unknown,
-            reduced=scan.effort.reduced,
-            steps=tuple(step_lines(ensemble.runs[0].config.postprocess)),
-            **{"files": scan.files, **fields},
-        )
+        now = computed_now(loads=self.loads, attempts=scan.attempt, memory_budget=self.memory_budget)
+        told = {"reduced": scan.effort.reduced, "files": scan.files, "computed": now, **fields}
+        return scan_record(scan.source, scan.identity, scan.effort.loaded.ensemble, **told)
+
+    def _check_claim(self, scan: ScanState) -> None:
+        """Raise TakenOver if another worker has begun with the scan since this one did."""
+        record = prediction_folder.read_record(scan.folder) if scan.claimed else None
+        now = computed_now()
+        if record and claim_of(record.computed) != (now.host, now.process, scan.attempt):
+            raise TakenOver(scan.source.name)

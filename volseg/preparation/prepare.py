@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from volseg.arguments import PrepareArguments
+from volseg.arguments import CohortArguments, PrepareArguments
+from volseg.cohort.run import run
 from volseg.data.dataset import FILE, Dataset, DatasetInfo, FailedScan
 from volseg.data.layouts import Dicom, GITract, Layout, Nifti, RawDataset
 from volseg.data.layouts.findings import (
@@ -21,9 +21,10 @@ from volseg.data.layouts.raw_dataset import RawScan, UnusableScan
 from volseg.errors import UserError, nearest_hint
 from volseg.formatting import first_few, natural_key
 from volseg.preparation import checks, records, scan_writer
+from volseg.preparation.prepare_work import PrepareWork
 from volseg.preparation.scan_writer import ScanOutcome, WritePlan
 from volseg.schema import build_component
-from volseg.system import hardware, processes
+from volseg.system import hardware
 from volseg.system.files import private_files
 
 
@@ -71,6 +72,7 @@ def prepare(
     source: Path,
     *,
     options: PrepareArguments = PrepareArguments(),
+    cohort: CohortArguments = CohortArguments(),
     on_scan: Progress = lambda done, total: None,  # noqa: ARG005
 ) -> PreparationResult:
     """Write every scan's volumes, then `dataset.json`; `on_scan(done, total)` reports progress.
@@ -94,8 +96,8 @@ def prepare(
     excluded, notes = _excluded_scans(raw, options.exclude)
     raw = replace(raw, findings=(*raw.findings, *notes))
     if options.check or options.strict:
-        task = partial(scan_writer.check, plan=plan)
-        outcomes = _run_on_scans(task, raw.scans, options=options, on_scan=on_scan)
+        work = _work(raw.scans, plan, options, check=True)
+        outcomes = _run_on_scans(work, raw.scans, cohort=cohort, on_scan=on_scan)
         result = _preparation_result(raw, outcomes, excluded, out=options.out)
         if options.check:
             return result
@@ -107,7 +109,7 @@ def prepare(
     private = any(scan.is_private for scan in raw.scans)
     sources = {path.parent for scan in raw.scans for path in scan.files}
     with private_files() if private else nullcontext(), records.lock_dataset(options.out, sources):
-        outcomes = _write_scans(raw.scans, plan, options=options, on_scan=on_scan)
+        outcomes = _write_scans(raw.scans, plan, options=options, cohort=cohort, on_scan=on_scan)
         result = _preparation_result(raw, outcomes, excluded, out=options.out)
         _raise_on_faults(result, strict=options.strict)
         removed = records.unlisted_scans(options.out, result.scans)
@@ -179,7 +181,12 @@ def _finding_order(finding: Finding) -> tuple[object, ...]:
 
 
 def _write_scans(
-    scans: Sequence[RawScan], plan: WritePlan, *, options: PrepareArguments, on_scan: Progress
+    scans: Sequence[RawScan],
+    plan: WritePlan,
+    *,
+    options: PrepareArguments,
+    cohort: CohortArguments,
+    on_scan: Progress,
 ) -> list[ScanOutcome]:
     """The outcomes of writing scans, in order; scans that are written already stay."""
     old = [outcome for scan in scans if (outcome := scan_writer.unchanged_outcome(scan, plan=plan))]
@@ -190,29 +197,32 @@ def _write_scans(
     def report(done: int, _total: int) -> None:
         on_scan(len(old) + done, len(scans))
 
-    task = partial(scan_writer.write, plan=plan)
-    written = _run_on_scans(task, new, options=options, on_scan=report)
+    written = _run_on_scans(_work(new, plan, options), new, cohort=cohort, on_scan=report)
     outcomes |= {outcome.name: outcome for outcome in written}
     return [outcomes[scan.name] for scan in scans]
 
 
-def _run_on_scans(
-    task: Callable[[RawScan], ScanOutcome],
-    scans: Sequence[RawScan],
-    *,
-    options: PrepareArguments,
-    on_scan: Progress,
-) -> list[ScanOutcome]:
-    """The outcomes of a task on scans, in order, computed in parallel."""
+def _work(
+    scans: Sequence[RawScan], plan: WritePlan, options: PrepareArguments, *, check: bool = False
+) -> PrepareWork:
+    """What is to be done to scans."""
     workers = options.workers
     if workers is None:
         workers = min(hardware.available_cores(), 1 + len(scans) // SCANS_A_START)
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
+    sources = {path.parent.resolve() for scan in scans for path in scan.files[:1]}
+    out = () if check else (plan.out.resolve(),)
+    return PrepareWork(plan, workers, check, folders=(*out, *sorted(sources)))
+
+
+def _run_on_scans(
+    work: PrepareWork, scans: Sequence[RawScan], *, cohort: CohortArguments, on_scan: Progress
+) -> list[ScanOutcome]:
+    """The outcomes of work on scans, in order."""
     outcomes: dict[int, ScanOutcome] = {}
-    work = processes.map_unordered(task, scans, workers=workers, died=scan_writer.killed_outcome)
-    with closing(work):
-        for position, outcome in work:
+    with closing(run(work, scans, cohort, shown=False)) as results:
+        for position, outcome in results:
             outcomes[position] = outcome
             on_scan(len(outcomes), len(scans))
     return [outcomes[position] for position in range(len(scans))]

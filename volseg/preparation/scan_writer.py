@@ -56,8 +56,12 @@ class ScanVolumes(NamedTuple):
 
 
 def killed_outcome(scan: RawScan) -> ScanOutcome:
+    """The outcome of a scan whose process here died."""
+    return lost_outcome(scan, "the process that read it was killed; give it more memory or pass --workers 1")
+
+
+def lost_outcome(scan: RawScan, reason: str) -> ScanOutcome:
     """The outcome of a scan whose worker died."""
-    reason = "the process that read it was killed; give it more memory or pass --workers 1"
     error = UserError(f"{scan.source}: {reason}")
     return ScanOutcome(scan.name, None, tuple(error_findings(scan.name, "killed", error)))
 

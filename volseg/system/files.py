@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,11 @@ GZIP = b"\x1f\x8b"
 TRAILER = 8  # bytes at the end of gzip: CRC-32 and length
 
 
+def partial_path(path: Path) -> Path:
+    """The temporary path beside a path, which no other process uses, be it on another host."""
+    return path.with_name(f"{PREFIX}{socket.gethostname()}-{os.getpid()}-{path.name}")
+
+
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path with the same suffix in the same folder, which is made; rename it at the end.
@@ -34,7 +40,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full or the folder can't be written.
     """
-    temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
+    temporary = partial_path(path)
     try:
         with readable_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     no folder of this name; the old one then lies beside it (`restore_folder`). If the body raises, the new
     folder is removed and `path` stays as it was. Errors are as of `atomic_path`.
     """
-    temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
+    temporary = partial_path(path)
     old = temporary.with_name(f"{temporary.name}-old")
     try:
         with readable_write_errors(path):

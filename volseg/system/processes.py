@@ -23,24 +23,31 @@ Outcome = TypeVar("Outcome")
 
 
 def map_unordered(
-    task: Callable[[Item], Outcome], items: Sequence[Item], *, workers: int, died: Callable[[Item], Outcome]
+    task: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    died: Callable[[Item], Outcome],
+    begun: Callable[[Item], None] = lambda item: None,  # noqa: ARG005
 ) -> Generator[tuple[int, Outcome], None, None]:
     """Yield position and outcome of each item as soon as it is finished.
 
-    `died(item)` is the outcome of an item that killed its worker. With one worker, all work is done in this
-    process. On Ctrl-C the items in work are finished and the others dropped.
+    `died(item)` is the outcome of an item that killed its worker; `begun` is told of each that a worker is
+    given. With one worker, all work is done in this process. On Ctrl-C the items in work are finished and the
+    others dropped.
     """
     if min(workers, len(items)) <= 1:
         for position, item in enumerate(items):
+            begun(item)
             yield position, task(item)
         return
     waiting = deque(range(len(items)))
     while waiting:
         suspects: list[int] = []
-        yield from _run_until_crash(task, items, waiting, suspects, workers=workers)
+        yield from _run_until_crash(task, items, waiting, suspects, workers=workers, begun=begun)
         for position in suspects:  # one of them killed its worker: each gets a worker of its own
             alone, guilty = deque([position]), list[int]()
-            yield from _run_until_crash(task, items, alone, guilty, workers=1)
+            yield from _run_until_crash(task, items, alone, guilty, workers=1, begun=begun)
             if guilty:
                 yield position, died(items[position])
 
@@ -124,6 +131,7 @@ def _run_until_crash(
     suspects: list[int],
     *,
     workers: int,
+    begun: Callable[[Item], None],
 ) -> Iterator[tuple[int, Outcome]]:
     """Outcomes of `waiting` until a worker dies; the items that were in work then are in `suspects`."""
     pool = ProcessPoolExecutor(workers, mp_context=_worker_context(), initializer=_init_worker)
@@ -131,6 +139,7 @@ def _run_until_crash(
     try:
         while waiting or running:
             while waiting and len(running) <= workers:  # one waits, so that no worker has to
+                begun(items[waiting[0]])
                 with _held_interrupts():
                     future = pool.submit(task, items[waiting[0]])
                 running[future] = waiting.popleft()

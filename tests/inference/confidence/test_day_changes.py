@@ -1,3 +1,9 @@
+import math
+import time
+from itertools import product
+
+import pytest
+
 from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
@@ -86,3 +92,32 @@ def test_days_of_a_case_are_those_that_the_tables_say_whatever_their_names() -> 
 
     assert "500 ml, on other days 141 ml: 3.5 times (training: at most 2.0" in texts(by_table)["x_day1"][0]
     assert stated["stomach"].usual.volumes.day_ratio == 2.0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_mean_of_all_other_days_is_that_of_their_logarithms(told: bool) -> None:
+    """For every scan of several cases, whether records tell the case or only names do."""
+    scans = {
+        f"case{case}_day{day}": 10.0 * case + 30 * day**2 for case, day in product(range(1, 5), range(4))
+    }
+    days = [record(scan, ml, case=scan.partition("_")[0] if told else "") for scan, ml in scans.items()]
+
+    found = texts(flag_day_changes(days, days, known(**TWICE)))
+
+    for scan, own in scans.items():
+        others = [v for name, v in scans.items() if name != scan and name[:6] == scan[:6]]
+        mean = math.prod(others) ** (1 / len(others))
+        ratio = max(own / mean, mean / own)
+        assert (f"{ratio:.1f} times" in found[scan][0]) if ratio > 2 else found[scan] == []
+
+
+def test_three_thousand_scans_are_compared_in_seconds() -> None:
+    """Each scan with the days of its own case: with all other scans it takes minutes."""
+    days = [
+        record(f"case{number // 4}_day{number % 4}", 100, case=str(number // 4)) for number in range(3_000)
+    ]
+
+    start = time.process_time()
+    flag_day_changes(days, days, known(**TWICE))
+
+    assert time.process_time() - start < 10

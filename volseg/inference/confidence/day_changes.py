@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from volseg.formatting import format_ml
 from volseg.inference.confidence.calibration_file import ClassCalibration
@@ -23,46 +24,56 @@ def flag_day_changes(
     if not known:
         return list(records)
     days = {record.scan: record for record in (*others, *records)}.values()
+    classes = {name: _KnownVolumes.of_class(name, days, organ) for name, organ in known.items()}
     flagged = []
     for record in records:
-        confidence = {
-            name: _flag_class(own, _other_day_volumes(record, name, days, known[name]), known[name])
-            for name, own in record.confidence.items()
-        }
+        confidence = {name: classes[name].flag(own, record.scan) for name, own in record.confidence.items()}
         flagged.append(record.model_copy(update={"confidence": confidence}))
     return flagged
 
 
-def _other_day_volumes(
-    record: PredictionRecord, name: str, days: Collection[PredictionRecord], organ: ClassCalibration
-) -> dict[str, float]:
-    """A class's volume in ml on the case's other days, by scan; a training label's before a mask's."""
-    cases = {day.scan: day.case or organ.usual.case_of(day.scan) for day in days}
-    predicted = {
-        day.scan: day.confidence[name].volume_ml
-        for day in days
-        if name in day.confidence and day.status == "done"
-    }
-    return {
-        other: volume
-        for other, volume in {**predicted, **organ.usual.volume_ml}.items()
-        if other != record.scan
-        and (cases.get(other) or organ.usual.case_of(other)) == cases[record.scan]
-        and volume > 0
-    }
+@dataclass(frozen=True)
+class _KnownVolumes:
+    """A class's volumes in ml by case and scan, a training label's before a mask's; the case of each scan.
 
+    `most` is the largest ratio of two days of a training case.
+    """
 
-def _flag_class(confidence: Confidence, volumes: dict[str, float], organ: ClassCalibration) -> Confidence:
-    flags = [flag for flag in confidence.flags if flag.sign != SIGN]
-    own, usual = confidence.volume_ml, organ.usual.volumes
-    most = usual.day_ratio if usual else None
-    if volumes and most is not None and own:
-        mean = math.exp(sum(map(math.log, volumes.values())) / len(volumes))
-        ratio = max(own / mean, mean / own)
-        if ratio > most:
-            text = (
-                f"{format_ml(own)}, on other days {format_ml(mean)}: {ratio:.1f} times "
-                f"(training: at most {most:.1f} between two days)"
-            )
-            flags.append(Flag(sign=SIGN, text=text))
-    return confidence.model_copy(update={"flags": tuple(flags)})
+    by_case: Mapping[str, Mapping[str, float]]
+    cases: Mapping[str, str]
+    most: float | None
+
+    @classmethod
+    def of_class(
+        cls, name: str, days: Collection[PredictionRecord], organ: ClassCalibration
+    ) -> "_KnownVolumes":
+        """The volumes of a class on all days, each scan looked at once: there may be very many."""
+        usual = organ.usual
+        cases = {day.scan: day.case or usual.case_of(day.scan) for day in days}
+        predicted = {
+            day.scan: day.confidence[name].volume_ml
+            for day in days
+            if name in day.confidence and day.status == "done"
+        }
+        by_case: dict[str, dict[str, float]] = {}
+        for scan, volume in {**predicted, **usual.volume_ml}.items():
+            if volume > 0:
+                by_case.setdefault(cases.get(scan) or usual.case_of(scan), {})[scan] = volume
+        return cls(by_case, cases, usual.volumes.day_ratio if usual.volumes else None)
+
+    def flag(self, confidence: Confidence, scan: str) -> Confidence:
+        """The confidence in a scan's mask, with a flag where its volume differs from that on other days."""
+        flags = [flag for flag in confidence.flags if flag.sign != SIGN]
+        case = self.by_case.get(self.cases[scan], {})
+        volumes = [volume for other, volume in case.items() if other != scan]
+        own = confidence.volume_ml
+        if volumes and self.most is not None and own:
+            mean = math.exp(sum(map(math.log, volumes)) / len(volumes))
+            ratio = max(own / mean, mean / own)
+            if ratio > self.most:
+                text = (
+                    f"{format_ml(own)}, on other days {format_ml(mean)}: {ratio:.1f} times "
+                    f"(training: at most {self.most:.1f} between two days)"
+                )
+                flags.append(Flag(sign=SIGN, text=text))
+        return confidence.model_copy(update={"flags": tuple(flags)})

@@ -1,0 +1,68 @@
+"""Nodes as `ray start` starts them on machines: processes with ports and folders of their own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
+SMALL = ("--memory=2147483648", "--object-store-memory=83886080")
+START_S = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("", 0))
+        return one.getsockname()[1]
+
+
+class RealNodes:
+    """A head without cores, and worker nodes of one core each."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder, self.nodes, self._names = folder, list[psutil.Popen](), 0
+        self.environment = {**os.environ, **environment}
+        port = free_port()
+        self.client_port = free_port()
+        head = ("--head", f"--port={port}", f"--temp-dir={folder}", "--num-cpus=0")
+        more = ("--include-dashboard=false", f"--ray-client-server-port={self.client_port}")
+        self.head = self._start(*head, *more)
+        host = next(line.split(": ")[1] for line in self._log(1).splitlines() if "Local node IP: " in line)
+        self.address = f"{host}:{port}"
+        self.client_address = f"ray://{host}:{self.client_port}"
+
+    def add_node(self) -> None:
+        self.nodes.append(self._start(f"--address={self.address}", "--num-cpus=1"))
+
+    def kill(self, node: psutil.Popen) -> None:
+        """Kill all of a node, as when its power is cut."""
+        for process in [*node.children(recursive=True), node]:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+
+    def close(self) -> None:
+        for node in (*self.nodes, self.head):
+            if node.is_running():
+                self.kill(node)
+
+    def _start(self, *arguments: str) -> psutil.Popen:
+        self._names += 1
+        with (self._folder / f"{self._names}.log").open("w") as log:
+            node = psutil.Popen(
+                [*RAY, *SMALL, *arguments], env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        end = time.monotonic() + START_S
+        while "Ray runtime started" not in self._log(self._names):
+            assert node.poll() is None, self._log(self._names)
+            assert time.monotonic() < end, self._log(self._names)
+            time.sleep(0.2)
+        return node
+
+    def _log(self, number: int) -> str:
+        return (self._folder / f"{number}.log").read_text()
