@@ -21,7 +21,7 @@ from volseg.runs import locate as runs
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.package import FILE, MODEL, Package, open_run, seal_package
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CONFIG
+from volseg.runs.run_files import BEST, CONFIG, TRAINING_SCANS
 from volseg.system.files import atomic_folder
 
 PACKAGES = Path("packages")
@@ -116,7 +116,7 @@ def _matching_dataset(run: Run, data: Path | None) -> Dataset | None:
 
 def _copy_run_files(run: Run, folder: Path) -> None:
     """Write into a package what it has of its run beside the network; a fold's calibration is its run's."""
-    for file in (CONFIG, POSTPROCESS):
+    for file in (CONFIG, POSTPROCESS, TRAINING_SCANS):
         if (run.folder / file).is_file():
             shutil.copyfile(run.folder / file, folder / file)
     run.facts.write(folder)

@@ -18,6 +18,7 @@ from volseg.inference.prediction_folder import PredictionRecord
 from volseg.inference.scan_pipeline import ScanPipeline, log
 from volseg.inference.scan_sources import ScanSource, find_scan_sources, slice_distance_note
 from volseg.inference.shards import scans_of_shard
+from volseg.inference.training_range import outside_notes
 from volseg.system import processes
 from volseg.system.files import private_files
 from volseg.system.locks import folder_lock
@@ -99,6 +100,8 @@ def _infer_sources(
         pipeline.efforts[0].known_classes.problem,
         *prediction_folder.reduction_notes(records),
         pipeline.limit.lateness() if pipeline.limit else "",
+        ensemble.training_range.problem,
+        *outside_notes(records),
         *_training_overlap_notes(records, ensemble),
     )
     return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)), tuple(pipeline.kept))

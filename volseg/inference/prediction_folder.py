@@ -96,7 +96,8 @@ class PredictionRecord(_RecordPart):
     keep --max-time. `run_weights` are the shares of the networks in a weighted mean, by folder; none where
     all count alike. `gate` is the run that emptied slices, if there was one. `changes` are those by each step
     of post-processing, by class; `check` are the slices to look at first, all classes together. `day` is the
-    scan's within its case, where the dataset or the name of the input tells it.
+    scan's within its case, where the dataset or the name of the input tells it. `outside` tells in sentences
+    in what the scan is unlike those of training.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -125,6 +126,7 @@ class PredictionRecord(_RecordPart):
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
+    outside: tuple[str, ...] = ()
     computed: Computation = Computation()
     version: str = __version__
 

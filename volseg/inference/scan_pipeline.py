@@ -27,6 +27,7 @@ from volseg.inference.predictor import Changes, Mask
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_sources import ScanSource
 from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
+from volseg.inference.training_range import outside_fields
 from volseg.model.engines.device_errors import device_errors
 from volseg.system import processes
 from volseg.system.files import PREFIX, file_sha256, readable_write_errors
@@ -57,6 +58,7 @@ class ScanState:
     changes: Changes = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     record: PredictionRecord | None = None
+    outside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.identity = self.source.identity(())
@@ -180,6 +182,8 @@ class ScanPipeline:
             self.removed[scan.source.name] = scan.earlier.remove_corrections()
         elif scan.conflict:
             raise UserError(scan.conflict)
+        known = self.ensemble.training_range
+        scan.outside = known.check_scan(scan.source.name, scan.channels, strict=self.options.strict)
         earlier = scan.earlier
         if self._keep(scan, earlier.edited_files) or self._reuse(scan):
             return
@@ -290,5 +294,5 @@ class ScanPipeline:
             chose_weights=trained_on.chose_weights(identity),
             unknown_weights=trained_on.unknown,
             reduced=scan.effort.reduced,
-            **{"files": scan.files, **fields},
+            **outside_fields({"files": scan.files, **fields}, scan.outside),
         )
