@@ -1,11 +1,16 @@
 """What another scan may differ in from those of training, and what is told of one that differs more."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.data.scan_traits import QUANTILES, ScanTraits
+from volseg.data import volume_files
+from volseg.data.preprocessing.intensity_scaling import Percentiles
+from volseg.data.scan_traits import QUANTILES, ScanTraits, measure_traits
+from volseg.data.volume import Volume
 from volseg.runs.training_scans import TrainingScans
 
 
@@ -112,3 +117,38 @@ def test_the_file_says_the_same_when_it_is_read_again_and_has_no_names(tmp_path)
 
     assert TrainingScans.read(tmp_path) == TWENTY
     assert set(TWENTY.model_dump()) == {"cases", "spacing_mm", "body_mm", "negative", "grey"}
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> dict[str, list[Volume]]:
+    """Real scans: brain MR, abdominal MR and CT."""
+    files = {
+        "hippocampus": sorted((shared_data / "hippocampus/imagesTr").glob("*.nii.gz"))[:40],
+        "chaos": sorted((shared_data / "chaos/imagesTr").glob("*.nii.gz")),
+        "ct": [shared_data / "abdomen/example_ct_sm.nii.gz"],
+    }
+    found = {name: [volume_files.read(path) for path in paths] for name, paths in files.items()}
+    return {name: images for name, images in found.items() if images}
+
+
+def measured(images: list[Volume]) -> list[ScanTraits]:
+    return [measure_traits([image], Percentiles()) for image in images]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hippocampus", "chaos"])
+def test_no_real_scan_is_unlike_the_others_of_its_kind_and_half_of_it_and_all_foreign_ones_are(
+    real: dict[str, list[Volume]], kind: str
+) -> None:
+    if kind not in real:
+        pytest.skip(f"no real data: {kind}")
+    own = measured(real[kind])
+    others = [TrainingScans.of([*own[:i], *own[i + 1 :]], cases=len(own) - 1) for i in range(len(own))]
+    known = TrainingScans.of(own, cases=len(own))
+    halves = [Volume(one.voxels[:, :, : one.voxels.shape[2] // 2], one.affine) for one in real[kind]]
+    foreign = [scan for name, images in real.items() if name != kind for scan in measured(images)]
+
+    assert [told(scan, rest) for scan, rest in zip(own, others, strict=True)] == [""] * len(own)
+    assert all(told(scan, known) for scan in foreign)
+    assert sum(map(bool, (told(half, known) for half in measured(halves)))) >= 0.95 * len(halves)
+    assert "as in a CT" in told(measured(real["ct"])[0], known)

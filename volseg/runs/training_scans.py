@@ -35,7 +35,7 @@ class Tolerance(NamedTuple):
 
 SPACING, BODY = Tolerance(least=1.4, one=1.0), Tolerance(least=1.1, one=1.0)
 """Times the largest value of training, or less than the smallest."""
-GREY = Tolerance(least=0.06, one=0.25)
+GREY = Tolerance(least=0.1, one=0.25)
 """Mean distance of quantiles from those of the nearest training scan; 0 and 1 are the ends of the scaling."""
 
 
@@ -115,7 +115,7 @@ class TrainingScans(JsonFile):
         if scan.negative >= ANY_CT and self.negative.high <= NO_CT:
             yield f"{format_percent(scan.negative)} {below}, as in a CT; training scans are no CTs"
         if scan.negative <= NO_CT and self.negative.low >= ANY_CT:
-            yield f"{format_percent(scan.negative)} {below}, so it is no CT, as training scans are"
+            yield f"{format_percent(scan.negative)} {below}, so it is no CT; training scans are CTs"
         distance, usual = self._grey_distance(scan.grey), max(GREY.beside(self.cases), self._largest_distance)
         if distance > usual:
             yield (
