@@ -130,7 +130,8 @@ def predict(
         device: `cpu`, `cuda`, `cuda:1` or `mps`; by default a GPU if there is one.
 
     Returns:
-        The masks, bool arrays (X, Y, Z) on the image's own grid, and the confidence, both by class.
+        The masks, bool arrays (X, Y, Z) on the image's own grid, and the confidence, both by class. An image
+        that is unlike the scans of training is told in the log, and by a flag of each class.
 
     Raises:
         UserError: an image that can't be read or has other channels than the run, or no such run or

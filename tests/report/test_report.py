@@ -435,6 +435,18 @@ def looked_at(text: str) -> list[list[str]]:
     return [[re.sub(r"<.*?>", " ", cell).strip() for cell in row] for row in cells]
 
 
+def test_a_scan_unlike_those_of_training_is_told_above_the_table_and_only_then(out):
+    confident(out, SCANS[0], 0.8)
+    usual = text_of(out)
+    path = out / SCANS[0] / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "outside": ["spacing <4> mm"]}))
+
+    text = text_of(out)
+
+    assert f"<strong>{SCANS[0]}</strong>: spacing &lt;4&gt; mm" in text
+    assert "Unlike the scans of training" not in usual
+
+
 def test_the_least_trusted_organs_come_first_with_why_and_where(out):
     flags = [{"sign": "cut", "text": "touches <the last slice>"}, {"sign": "parts", "text": "3 parts"}]
     confident(out, SCANS[0], 0.812)

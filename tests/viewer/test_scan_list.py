@@ -50,6 +50,14 @@ def test_a_failed_scan_is_listed_and_can_not_be_opened(folder, data) -> None:
         ScanList.load(folder, "case3_day0", data)
 
 
+def test_the_list_tells_in_what_a_scan_is_unlike_those_of_training(folder, data) -> None:
+    predicted.record(folder, "case3_day1", status="done", classes=tiny.CLASSES, outside=("spacing 4 mm",))
+    rows = {row["name"]: row for row in viewed.open_viewer(folder, data=data).json("api/scans")["scans"]}
+
+    assert rows["case3_day1"]["outside"] == ["spacing 4 mm"]
+    assert rows["case1_day0"]["outside"] == []
+
+
 def test_a_scan_with_a_damaged_correction_is_listed_as_failed_and_stops_no_other(folder, data) -> None:
     (folder / "case2_day2/corrected").mkdir()
     (folder / "case2_day2/corrected/correction.json").write_text("{")

@@ -80,6 +80,8 @@ class InferArguments:
     """The least time: little overlap, and only the first of several networks."""
     body_box: Annotated[bool, Parameter(negative="--no-body-box"), QUALITY] = True
     """Leave out the air around the body; without it, windows are MONAI's over the whole scan."""
+    strict: Annotated[bool, QUALITY] = False
+    """Refuse scans that are unlike those that the run was trained on, instead of flagging their masks."""
     force: Annotated[bool, OUTPUT] = False
     """Replace also masks that were corrected by hand (corrected/ is removed), that volseg did not write, or
     of another scan."""

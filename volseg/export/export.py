@@ -23,7 +23,7 @@ from volseg.runs.folds import FinishedFolds
 from volseg.runs.nameless import nameless_splits
 from volseg.runs.package import FILE, MODEL, Package, open_run, seal_folds, seal_package
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CONFIG
+from volseg.runs.run_files import BEST, CONFIG, TRAINING_SCANS
 from volseg.system.files import atomic_folder
 
 PACKAGES = Path("packages")
@@ -150,6 +150,8 @@ def _write_package(run: Run, options: ExportArguments, folder: Path) -> Package:
     named = options.with_training_scans
     facts = run.facts if named else nameless_splits(run.facts, runs.run_label(run.folder))
     facts.write(folder)
+    if (run.folder / TRAINING_SCANS).is_file():  # ranges without names
+        shutil.copyfile(run.folder / TRAINING_SCANS, folder / TRAINING_SCANS)
     if named:
         for file in (CONFIG, POSTPROCESS):
             if (run.folder / file).is_file():

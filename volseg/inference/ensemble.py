@@ -15,6 +15,7 @@ from volseg.formatting import format_count, join_names
 from volseg.inference.ensemble_problems import duplicate_problems, mismatch_problems, weight_problems
 from volseg.inference.predictor import Predictor, PredictorGate, build_predictor, ensemble_member
 from volseg.inference.run_settings import configure_run, mask_settings, with_inference
+from volseg.inference.training_range import TrainingRange
 from volseg.model.engines import ConversionError, EngineOptions, RunningNetwork, Torch
 from volseg.model.engines.selection import choose_engine
 from volseg.runs import locate
@@ -188,6 +189,11 @@ class Ensemble:
     def trained_on(self) -> TrainedOn:
         """The scans that went into the weights of any of the runs, the gate's included."""
         return sum((run.facts.trained_on for run in self._deciding_runs), TrainedOn())
+
+    @cached_property
+    def training_range(self) -> TrainingRange:
+        """What the scans were like that the runs were trained on, those that are averaged."""
+        return TrainingRange.of_runs(self.runs)
 
     @property
     def _deciding_runs(self) -> tuple[Run, ...]:

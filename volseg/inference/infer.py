@@ -22,6 +22,7 @@ from volseg.inference.run_settings import configure_run
 from volseg.inference.scan_pipeline import ScanPipeline, log
 from volseg.inference.scan_sources import ScanSource, find_scan_sources, slice_distance_note
 from volseg.inference.shards import scans_of_shard
+from volseg.inference.training_range import outside_notes
 from volseg.system.files import private_files
 from volseg.system.locks import folder_lock
 
@@ -102,6 +103,8 @@ def _infer_sources(
         known.problem,
         *prediction_folder.reduction_notes(records),
         limit.lateness() if limit else "",
+        ensemble.training_range.problem,
+        *outside_notes(records),
         *_training_overlap_notes(records, ensemble),
     )
     kept = tuple(scan.record.scan for scan in scans if scan.kept)

@@ -25,6 +25,7 @@ from volseg.inference.opening import open_gated
 from volseg.inference.prediction_folder import Confidence
 from volseg.inference.predictor import Changes
 from volseg.inference.scan_sources import source_from_files
+from volseg.inference.training_range import flag_outside
 from volseg.runs.run_files import RunSplits
 from volseg.system.timing import StepTimer
 
@@ -65,6 +66,7 @@ def predict_image(
     channels = _read_image(image, ensemble.facts)
     if len(channels) != len(wanted):
         raise UserError(f"image: {channels_problem(len(channels), wanted)}")
+    outside = ensemble.training_range.check_scan("image", channels)
     predictor = _load_cached(_identity(ensemble), names, gate, device).predictor
     timer, first = StepTimer(), channels[0]
     maps = predictor.predict_probabilities(channels, timer)
@@ -76,7 +78,7 @@ def predict_image(
     for number, (name, mask) in enumerate(cleaned):
         review.add_class(name, mask, maps, number, changes=changes[name])
         masks[name] = mask
-    return PredictedMasks(masks, review.confidence)
+    return PredictedMasks(masks, flag_outside(review.confidence, outside))
 
 
 def _identity(ensemble: Ensemble) -> str:

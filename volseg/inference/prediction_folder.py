@@ -98,7 +98,8 @@ class PredictionRecord(_RecordPart):
     all count alike. `gate` is the run that emptied slices, if there was one. `changes` are those by each step
     of post-processing, by class, and `steps` are all of them, as `postprocess.yaml` lists them; `check` are
     the slices to look at first, all classes together. `day` is the scan's within its case, where the dataset
-    or the name of the input tells it.
+    or the name of the input tells it. `outside` tells in sentences in what the scan is unlike those of
+    training.
 
     `source` are the absolute paths that the image was read from, `image_hash` is that of its voxels, and
     `files` has the SHA-256 of each file of the prediction. Records of earlier versions lack some of these.
@@ -128,6 +129,7 @@ class PredictionRecord(_RecordPart):
     changes: dict[str, tuple[StepChange, ...]] = {}
     confidence: dict[str, Confidence] = {}
     check: tuple[tuple[int, int], ...] = ()
+    outside: tuple[str, ...] = ()
     computed: Computation = Computation()
     version: str = __version__
 

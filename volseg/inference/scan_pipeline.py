@@ -28,6 +28,7 @@ from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_record import claim_of, computed_now, scan_record
 from volseg.inference.scan_sources import ScanSource
 from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
+from volseg.inference.training_range import outside_fields
 from volseg.model.engines.device_errors import device_errors
 from volseg.system import processes
 from volseg.system.files import file_sha256, partial_path, readable_write_errors
@@ -62,6 +63,7 @@ class ScanState:
     changes: Changes = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     record: PredictionRecord | None = None
+    outside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.identity = self.source.identity(())
@@ -191,6 +193,8 @@ class ScanPipeline:
             self.removed[scan.source.name] = scan.earlier.remove_corrections()
         elif scan.conflict:
             raise UserError(scan.conflict)
+        known = self.ensemble.training_range
+        scan.outside = known.check_scan(scan.source.name, scan.channels, strict=self.options.strict)
         earlier = scan.earlier
         if self._keep(scan, earlier.edited_files) or self._reuse(scan):
             return
@@ -287,7 +291,9 @@ class ScanPipeline:
     def _make_record(self, scan: ScanState, **fields: Any) -> PredictionRecord:
         now = computed_now(loads=self.loads, attempts=scan.attempt, memory_budget=self.memory_budget)
         told = {"reduced": scan.effort.reduced, "files": scan.files, "computed": now, **fields}
-        return scan_record(scan.source, scan.identity, scan.effort.loaded.ensemble, **told)
+        return scan_record(
+            scan.source, scan.identity, scan.effort.loaded.ensemble, **outside_fields(told, scan.outside)
+        )
 
     def _check_claim(self, scan: ScanState) -> None:
         """Raise TakenOver if another worker has begun with the scan since this one did."""

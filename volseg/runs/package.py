@@ -21,7 +21,7 @@ from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.folds import FILE as FOLDS
 from volseg.runs.folds import NAMES
 from volseg.runs.run import Run
-from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, RunSplits
+from volseg.runs.run_files import BEST, CALIBRATION, CONFIG, SPLITS, TRAINING_SCANS, RunSplits
 from volseg.schema import FileName, PathInside, Section, explain_errors
 from volseg.system.files import file_sha256
 from volseg.system.json_files import write_json
@@ -34,7 +34,7 @@ MODEL: dict[Format, tuple[str, ...]] = {
     "torch": (BEST,),
 }
 """The files of a network by format; engines read the first."""
-OPTIONAL = (POSTPROCESS, CALIBRATION)
+OPTIONAL = (POSTPROCESS, CALIBRATION, TRAINING_SCANS)
 """Files that a package has where its run has them, beside config, splits and network."""
 Bits = Literal["fp32", "int8"]
 AGAIN = "copy the package again, or make it anew with `volseg export`"

@@ -51,6 +51,7 @@ CALIBRATION = "calibration.json"
 TUNE = "tune.json"
 ENSEMBLES = "ensembles.json"
 WEIGHTS = "weights.json"
+TRAINING_SCANS = "training_scans.json"
 ValidationSet = Literal["unseen_cases", "later_days"]
 VALIDATION: tuple[ValidationSet, ...] = ("unseen_cases", "later_days")
 """The sets by whose scores the best weights are chosen."""

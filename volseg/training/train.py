@@ -25,7 +25,7 @@ from volseg.model.networks.deep_supervision import level_weights
 from volseg.postprocessing import ineffective_steps, unknown_classes
 from volseg.runs.locate import has_checkpoint
 from volseg.runs.run import Run
-from volseg.runs.run_files import LAST, FileChecksums, RunSplits
+from volseg.runs.run_files import LAST, TRAINING_SCANS, FileChecksums, RunSplits
 from volseg.system.files import read_content_checksum
 from volseg.system.locks import folder_lock, is_unused
 from volseg.system.log_file import log_to
@@ -42,6 +42,7 @@ from volseg.training.memory_advice import memory_advice
 from volseg.training.moving_average import MovingAverage
 from volseg.training.pretrained_weights import match_tensors
 from volseg.training.resume import open_to_resume
+from volseg.training.scan_measurement import measure_scans
 from volseg.training.state import TrainingState
 from volseg.training.step import Stepper
 from volseg.training.stopping import TrainingClock
@@ -264,11 +265,16 @@ def _open_run_and_dataset(
 
 
 def _open_run(config: Config, options: TrainArguments, dataset: Dataset, facts: RunSplits) -> Run:
-    if not options.resume:
-        if not is_unused(options.run):
-            raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
-        return _create_run(config, options, dataset, facts)
-    return open_to_resume(config, options, facts)
+    if options.resume:
+        run = open_to_resume(config, options, facts)
+    elif is_unused(options.run):
+        run = _create_run(config, options, dataset, facts)
+    else:
+        raise UserError(f"{options.run}: exists; pass --resume to go on or --run NAME to start another")
+    if not (run.folder / TRAINING_SCANS).is_file():  # new, or begun by an earlier version
+        scans = {*facts.train, *facts.taught}
+        measure_scans(dataset, scans, run.config.data.intensity).write(run.folder)
+    return run
 
 
 def _create_run(config: Config, options: TrainArguments, dataset: Dataset, facts: RunSplits) -> Run:

@@ -41,6 +41,7 @@ def _row(scans: ScanList, name: str) -> dict[str, Any]:
         "day": scans.day(prediction),
         "status": "failed" if problem else prediction.status,
         "reason": problem or prediction.reason,
+        "outside": list(prediction.outside),
         "confidence": lowest if math.isfinite(lowest) and lowest <= 1 else None,
         "organs": [_organ(prediction, correction, name) for name in prediction.classes],
         "to_check": len(work),

@@ -30,6 +30,7 @@ def least_trusted_classes(content: ReportContent) -> str:
         calibrated_later=calibrated_later(content),
         rows=rows[:SHOWN],
         remainder=f"{SHOWN} of {len(rows)} organs; the others are in {RECORDS}." if rows[SHOWN:] else "",
+        outside={scan.name: scan.record.outside for scan in content.scans if scan.record.outside},
         accuracy=_confidence_vs_dice(content),
     )
 

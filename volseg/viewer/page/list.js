@@ -11,7 +11,7 @@ function row(scan) {
   const cells = failed
     ? [element("td", { colspan: 4, class: "problem" }, `Failed: ${scan.reason}`)]
     : [confidence(scan.confidence), organs(scan), checked(scan), corrected(scan)];
-  return element("tr", { class: failed ? "failed" : null, "data-scan": scan.name }, element("th", { scope: "row" }, name), ...cells);
+  return element("tr", { class: failed ? "failed" : null, "data-scan": scan.name }, element("th", { scope: "row" }, name, ...scan.outside.map((one) => element("p", { class: "flag" }, one))), ...cells);
 }
 
 function confidence(value) {
