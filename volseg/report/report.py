@@ -34,7 +34,7 @@ from volseg.visualization.html_page import check_page_target, write_page
 
 PAGE = Path("report.html")
 LIMIT = 15_000_000  # bytes of the page: a file of this size can still be sent by mail
-SPARE = 10_000  # bytes by which the page's text may vary with the number of pictures
+SPARE = 1000  # bytes by which the page's text may vary with the number of pictures
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _with_pictures(content: ReportContent, dataset: Dataset | None, options: Mas
         for scan in content.scans:
             images = load_scan_images(scan.record, dataset, content.classes, options)
             picture = encode_scan(images, intensity)
-            room -= len(picture)
+            room -= len(picture) + (0 if missing else len(images.no_image))
             if room < 0:
                 break
             drawn.append(replace(scan, picture=picture))
