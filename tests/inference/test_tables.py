@@ -3,7 +3,13 @@ import io
 from rich.console import Console
 
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
-from volseg.inference.tables import confidence_rows, confidence_table, lowest_confidence
+from volseg.inference.tables import (
+    NOT_CALIBRATED,
+    confidence_notes,
+    confidence_rows,
+    confidence_table,
+    lowest_confidence,
+)
 
 
 def record(scan: str, **dice: float | None) -> PredictionRecord:
@@ -65,3 +71,34 @@ def test_a_scan_is_trusted_as_far_as_its_least_organ() -> None:
     told = [record("a", liver=0.9, stomach=0.4), record("b", liver=0.2, gone=None), record("c")]
 
     assert [lowest_confidence(one) for one in told] == [0.4, 0.0, float("inf")]
+
+
+def told(scan: str, **fields) -> PredictionRecord:
+    confidence = Confidence(**{"dice": 0.9, "calibrated": True, "volume_ml": 1.0, **fields})
+    return PredictionRecord(
+        scan=scan, status="done", classes=("liver",), seen="none", confidence={"liver": confidence}
+    )
+
+
+def test_where_nobody_knows_the_dice_it_is_said_once_and_no_number_is_told() -> None:
+    cut = Flag(sign="cut", text="touches the last slice")
+    doubtful = [told("a", dice=None, doubt="ranks nothing"), told("b", dice=None, doubt="ranks nothing")]
+    flagged = told("c", dice=None, doubt="ranks nothing", flags=(cut,))
+    records = [*doubtful, told("d"), flagged, told("e", dice=None, volume_ml=0.0)]
+
+    cells = list(confidence_table(records).columns[1].cells)
+
+    assert [row.scan for row in confidence_rows(records)] == ["c", "d", "a", "b", "e"]
+    assert cells == ["unknown", "0.90", "unknown", "unknown", "not found"]
+    assert list(confidence_notes(records)) == ["liver: ranks nothing"]
+    assert [lowest_confidence(one) for one in (*doubtful, flagged)] == 3 * [float("inf")]
+
+
+def test_how_good_confidence_was_on_validation_stands_below_the_table() -> None:
+    records = [told("a", range=(0.85, 0.94), error=0.031), told("b", range=(0.8, 0.9), error=0.031)]
+
+    assert "0.90 (0.85-0.94)" in list(confidence_table(records).columns[1].cells)
+    error, brackets = confidence_notes(records)
+    assert error.endswith("had no part in it: liver 0.03")
+    assert "eight masks in ten" in brackets
+    assert list(confidence_notes([told("a", calibrated=False)])) == [NOT_CALIBRATED]

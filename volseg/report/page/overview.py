@@ -6,7 +6,7 @@ from volseg.evaluation.bootstrap import LEAST_CASES, Estimate
 from volseg.evaluation.scan_scores import GROUPS
 from volseg.evaluation.summary import COLUMNS, MISSED, GroupSummary
 from volseg.formatting import format_count, format_number
-from volseg.inference.tables import confidence_rows
+from volseg.inference.tables import confidence_rows, format_confidence
 from volseg.report.page.content import (
     ReportContent,
     format_metric,
@@ -39,8 +39,7 @@ def _score_figures(content: ReportContent) -> Iterator[Tile]:
     yield "Scans", format_number(len(content.scans) + len(content.failed)), remark
     if not scores:
         for row in confidence_rows([scan.record for scan in content.scans])[:1]:
-            dice = row.confidence.dice
-            value = "not found" if dice is None else format_metric("Dice", dice)
+            value = format_confidence(row.confidence)
             yield "Lowest confidence", value, f"{row.class_name} of {row.scan}"
         return
     headline, intervals = scores.headline, scores.headline.intervals
