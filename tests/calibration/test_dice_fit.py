@@ -69,6 +69,17 @@ def test_eight_masks_in_ten_lie_within_the_range() -> None:
     assert inside == pytest.approx(0.8, abs=0.06)
 
 
+def test_the_range_is_that_of_masks_that_had_no_part_in_their_line() -> None:
+    """Of nine masks the lower end is the worst one's distance from the line of the other eight."""
+    others, odd = masks_of("spleen", 8, noise=0.1), SeenMask("odd", "spleen", 0.8, 0.2)
+
+    found = fit_estimates([*others, odd], ["spleen"])["spleen"]
+
+    line = fit_estimates(others, ["spleen"])["spleen"]
+    assert found.margin is not None
+    assert found.margin[0] == pytest.approx(logit(0.2) - logit(line.dice(0.8)), abs=1e-3)
+
+
 @pytest.mark.parametrize(("cases", "known"), [(8, False), (9, True)])
 def test_of_fewer_than_nine_cases_there_is_no_range(cases: int, known: bool) -> None:
     """Of nine the smallest and largest are the ends: the tenth lies outside them twice in ten times."""

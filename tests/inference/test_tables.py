@@ -90,7 +90,7 @@ def test_where_nobody_knows_the_dice_it_is_said_once_and_no_number_is_told() -> 
 
     assert [row.scan for row in confidence_rows(records)] == ["c", "d", "a", "b", "e"]
     assert cells == ["unknown", "0.90", "unknown", "unknown", "not found"]
-    assert list(confidence_notes(records)) == ["liver: ranks nothing"]
+    assert list(confidence_notes(records)) == ["unknown for liver: ranks nothing"]
     assert [lowest_confidence(one) for one in (*doubtful, flagged)] == 3 * [float("inf")]
 
 

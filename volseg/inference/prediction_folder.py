@@ -47,9 +47,9 @@ class Confidence(_RecordPart):
     """The confidence in the mask of one class, and the slices to check.
 
     `dice` is the Dice to expect of the mask (None: it is empty, or `doubt` says why nobody knows), measured
-    on validation scans if `calibrated`. Then that of eight masks in ten lies within `range`, and `error` is how
-    far it was off on average. `agreement` is the mean Dice between two passes, None of a single one. `slices`
-    are ranges, the worst first, by source numbers; of other scans from 0 along the axis of the file's slices.
+    on validation scans if `calibrated`; then that of eight masks in ten is in `range`, and `error` is how far
+    it was off on average. `agreement` is the mean Dice between two passes, None of one. `slices` are ranges,
+    the worst first, by source numbers; without such from 0 along the file's axis from head to feet or back.
     """
 
     dice: float | None

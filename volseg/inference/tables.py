@@ -65,17 +65,21 @@ def confidence_table(records: Sequence[PredictionRecord], most: int = SHOWN) -> 
         table.add_column(header, overflow="fold")
     for scan, class_name, confidence in rows[:most]:
         why = "; ".join(flag.text for flag in confidence.flags)
-        dice = format_confidence(confidence)
+        dice = f"{format_confidence(confidence)} {format_range(confidence)}".rstrip()
         table.add_row(escape(f"{scan} {class_name}"), dice, _format_ranges(confidence.slices), why)
     return table
 
 
 def format_confidence(confidence: Confidence) -> str:
-    """The Dice to expect of a mask and the range around it, or why there is none, in a word."""
+    """The Dice to expect of a mask, or why there is none, in a word."""
     if confidence.dice is None:
         return "unknown" if confidence.doubt else "not found"
-    ends = confidence.range
-    return f"{confidence.dice:.2f}" + (f" ({ends[0]:.2f}-{ends[1]:.2f})" if ends else "")
+    return f"{confidence.dice:.2f}"
+
+
+def format_range(confidence: Confidence) -> str:
+    """The range of the Dice to expect in brackets, or ""."""
+    return "({:.2f}-{:.2f})".format(*confidence.range) if confidence.range else ""
 
 
 def confidence_notes(records: Sequence[PredictionRecord]) -> Iterator[str]:
@@ -88,13 +92,13 @@ def confidence_notes(records: Sequence[PredictionRecord]) -> Iterator[str]:
         each = ", ".join(f"{name} {error:.2f}" for name, error in sorted(errors.items()))
         yield f"mean distance of confidence from Dice on validation scans that had no part in it: {each}"
     if any(row.confidence.range for row in rows):
-        yield "in brackets: where the Dice of eight masks in ten lies, as far as new scans are like those"
+        yield "the Dice of eight masks in ten lies in the range in brackets, if new scans are like those"
     doubts: dict[str, dict[str, None]] = {}
     for row in rows:
         doubts.setdefault(row.confidence.doubt, {})[row.class_name] = None
     doubts.pop("", None)
     for doubt, names in doubts.items():
-        yield f"{', '.join(names)}: {doubt}"
+        yield f"unknown for {', '.join(names)}: {doubt}"
 
 
 def _format_ranges(slices: Sequence[tuple[int, int]]) -> str:

@@ -11,6 +11,7 @@ from volseg.inference.tables import (
     confidence_notes,
     confidence_rows,
     format_confidence,
+    format_range,
 )
 from volseg.report.page.content import ReportContent, ReportScan, format_metric
 from volseg.visualization.html_page import render
@@ -37,7 +38,8 @@ def least_trusted_classes(content: ReportContent) -> str:
         not_calibrated=NOT_CALIBRATED,
         rows=rows[:SHOWN],
         told=format_confidence,
-        remarks="\n".join(f"{remark}." for remark in (*left_out, *notes)),
+        range_of=format_range,
+        remarks="\n".join(f"{remark[0].upper()}{remark[1:]}." for remark in (*left_out, *notes)),
         accuracy=_confidence_vs_dice(content),
     )
 

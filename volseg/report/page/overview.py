@@ -39,7 +39,8 @@ def _score_figures(content: ReportContent) -> Iterator[Tile]:
     yield "Scans", format_number(len(content.scans) + len(content.failed)), remark
     if not scores:
         for row in confidence_rows([scan.record for scan in content.scans])[:1]:
-            value = format_confidence(row.confidence)
+            dice = row.confidence.dice
+            value = format_confidence(row.confidence) if dice is None else format_metric("Dice", dice)
             yield "Lowest confidence", value, f"{row.class_name} of {row.scan}"
         return
     headline, intervals = scores.headline, scores.headline.intervals
