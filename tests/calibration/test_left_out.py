@@ -5,7 +5,13 @@ import pytest
 
 from volseg.calibration.class_outcomes import ClassOutcome
 from volseg.calibration.left_out import JudgedOutcome, calibration_figures, judge_left_out
-from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
+from volseg.calibration.tables import calibration_notes
+from volseg.inference.confidence.calibration_file import (
+    CalibrationFigures,
+    CalibrationFile,
+    ClassCalibration,
+    ReferenceRanges,
+)
 from volseg.inference.confidence.dice_estimate import DiceEstimate
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.probability_histogram import LEVELS
@@ -81,19 +87,46 @@ def test_ranks_of_one_class_are_those_of_certainty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spearman", "cases", "ranks"),
-    [(0.36, 14, True), (0.34, 14, False), (0.21, 400, True), (0.19, 400, False), (None, 14, False)],
+    ("spearman", "cases", "ranks", "shown"),
+    [
+        (0.36, 14, True, True),
+        (0.34, 14, True, False),  # 1.28 standard deviations of 1 / sqrt(13) are 0.355
+        (0.19, 14, False, False),
+        (0.19, 400, False, True),
+        (None, 14, False, False),
+        (0.1, 4, True, False),  # four cases can't show that it ranks nothing
+    ],
 )
-def test_confidence_ranks_where_chance_alone_hardly_would(
-    spearman: float | None, cases: int, ranks: bool
+def test_where_confidence_ranks_nothing_it_is_in_doubt(
+    spearman: float | None, cases: int, ranks: bool, shown: bool
 ) -> None:
-    """1.28 standard deviations of 1 / sqrt(13) are 0.355."""
     figures = CalibrationFigures(
         spearman=spearman, dice_error=0.1, ece=0.1, dice=0.83, masks=2 * cases, cases=cases
     )
     organ = ClassCalibration(calibration=TemperatureScaling(), usual=USUAL, before=figures, after=figures)
 
-    assert figures.ranks == ranks
+    assert (figures.ranks, figures.beyond_chance) == (ranks, shown)
     assert ("ranks nothing" in organ.doubt) == (not ranks)
-    few = organ.model_copy(update={"after": figures.model_copy(update={"cases": 4})})
-    assert few.doubt == ""  # four cases can't show it
+
+
+def test_what_few_cases_can_t_show_is_noted() -> None:
+    figures = CalibrationFigures(spearman=0.5, dice_error=0.1, ece=0.1, dice=0.8, masks=4, cases=4)
+    organ = ClassCalibration(
+        calibration=TemperatureScaling(), estimate=DiceEstimate(), usual=USUAL, before=figures, after=figures
+    )
+    sure = organ.model_copy(
+        update={
+            "estimate": DiceEstimate(margin=(-1, 1)),
+            "after": figures.model_copy(update={"cases": 20, "spearman": 0.1}),
+        }
+    )
+    file = CalibrationFile(
+        weights=(), scans=4, cases=4, before=figures, after=figures, organs={"liver": organ, "spleen": sure}
+    )
+
+    few, ranged, shown, nothing = calibration_notes(file)
+
+    assert few == "4 cases: too few to know how good confidence is"
+    assert ranged.startswith("liver: masks of too few cases to know the range")
+    assert shown == "liver: 4 cases can't show that confidence ranks its masks"
+    assert nothing.startswith("spleen: confidence ranks nothing here")

@@ -41,5 +41,8 @@ def calibration_notes(calibration: CalibrationFile) -> Iterator[str]:
         rest = ", ".join(name for name in calibration.organs if name not in ranged)
         yield f"{rest}: masks of too few cases to know the range in which the Dice of eight in ten lies"
     for name, organ in calibration.organs.items():
+        if organ.after.ranks and not organ.after.beyond_chance:
+            cases = format_count(organ.after.cases, "case")
+            yield f"{name}: {cases} can't show that confidence ranks its masks"
         if organ.doubt:
             yield f"{name}: {organ.doubt}; `volseg infer` says so in place of a number"

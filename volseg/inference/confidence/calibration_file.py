@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from volseg.runs.run import Run
 
 LEAST_RANK = 0.2
-"""With less rank correlation confidence is of no use, however many cases show it."""
+"""With less rank correlation confidence ranks nothing."""
 CHANCE = 1.28
 """Standard deviations of a rank correlation by chance, which one in ten exceeds."""
 FEWEST_CASES = 5
@@ -79,13 +79,13 @@ class CalibrationFigures(Section):
 
     @property
     def ranks(self) -> bool:
-        """Whether confidence tells better masks from worse ones, as far as so few cases can show it.
+        """Whether confidence told better masks from worse ones; true where too few cases can't show it."""
+        return self.cases < FEWEST_CASES or (self.spearman or 0.0) >= LEAST_RANK
 
-        By chance alone it has a standard deviation of 1 / √(n - 1).
-        """
-        if self.spearman is None:
-            return False
-        return self.spearman >= max(LEAST_RANK, CHANCE / math.sqrt(self.cases - 1))
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether so many cases show that it ranks; chance alone has a standard deviation of 1 / √(n - 1)."""
+        return self.cases > 1 and (self.spearman or 0.0) >= CHANCE / math.sqrt(self.cases - 1)
 
 
 class ClassCalibration(Section):
@@ -105,7 +105,7 @@ class ClassCalibration(Section):
     def doubt(self) -> str:
         """Why confidence in a mask of this class would say nothing; "" where it says something."""
         after = self.after
-        if after.ranks or after.dice is None or after.cases < FEWEST_CASES:
+        if after.ranks or after.dice is None:
             return ""
         return (
             f"confidence ranks nothing here: the {after.masks} masks of validation had a Dice of "
