@@ -3,7 +3,15 @@ import io
 from rich.console import Console
 
 from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
-from volseg.inference.tables import STEPS, confidence_rows, confidence_table, lowest_confidence, timing_table
+from volseg.inference.tables import (
+    NOT_CALIBRATED,
+    STEPS,
+    confidence_notes,
+    confidence_rows,
+    confidence_table,
+    lowest_confidence,
+    timing_table,
+)
 
 
 def record(scan: str, **dice: float | None) -> PredictionRecord:
@@ -86,3 +94,34 @@ def test_times_fit_80_columns_from_milliseconds_to_hours() -> None:
     assert ["case123_day20", *["0.004"] * 8, "0.032"] in shown
     assert ["case123_day22", *["1.200"] * 8, "9.600"] in shown
     assert ["case123_day24", *["450.0"] * 8, "3600"] in shown
+
+
+def told(scan: str, **fields) -> PredictionRecord:
+    confidence = Confidence(**{"dice": 0.9, "calibrated": True, "volume_ml": 1.0, **fields})
+    return PredictionRecord(
+        scan=scan, status="done", classes=("liver",), seen="none", confidence={"liver": confidence}
+    )
+
+
+def test_where_nobody_knows_the_dice_it_is_said_once_and_no_number_is_told() -> None:
+    cut = Flag(sign="cut", text="touches the last slice")
+    doubtful = [told("a", dice=None, doubt="ranks nothing"), told("b", dice=None, doubt="ranks nothing")]
+    flagged = told("c", dice=None, doubt="ranks nothing", flags=(cut,))
+    records = [*doubtful, told("d"), flagged, told("e", dice=None, volume_ml=0.0)]
+
+    cells = list(confidence_table(records).columns[1].cells)
+
+    assert [row.scan for row in confidence_rows(records)] == ["c", "d", "a", "b", "e"]
+    assert cells == ["unknown", "0.90", "unknown", "unknown", "not found"]
+    assert list(confidence_notes(records)) == ["unknown for liver: ranks nothing"]
+    assert [lowest_confidence(one) for one in (*doubtful, flagged)] == 3 * [float("inf")]
+
+
+def test_how_good_confidence_was_on_validation_stands_below_the_table() -> None:
+    records = [told("a", range=(0.85, 0.94), error=0.031), told("b", range=(0.8, 0.9), error=0.031)]
+
+    assert "0.90 (0.85-0.94)" in list(confidence_table(records).columns[1].cells)
+    error, brackets = confidence_notes(records)
+    assert error.endswith("had no part in it: liver 0.03")
+    assert "eight masks in ten" in brackets
+    assert list(confidence_notes([told("a", calibrated=False)])) == [NOT_CALIBRATED]

@@ -589,6 +589,17 @@ def test_what_is_not_calibrated_is_said(out):
     assert [row[2] for row in looked_at(text_of(out))] == ["0.80 not calibrated", "0.90"]
 
 
+def test_how_good_confidence_is_and_where_nobody_knows_it_is_said(out):
+    confident(out, SCANS[0], 0.8, range=[0.7, 0.85], error=0.04)
+    confident(out, SCANS[1], None, doubt="it ranks nothing <here>")
+
+    text = text_of(out)
+
+    assert [row[2] for row in looked_at(text)] == ["0.80 (0.70-0.85)", "unknown"]
+    assert "on validation scans that had no part in it: large_bowel 0.04." in text
+    assert "Unknown for large_bowel: it ranks nothing &lt;here&gt;." in text
+
+
 def test_of_many_organs_the_least_trusted_are_shown_and_all_are_counted(out, monkeypatch):
     monkeypatch.setattr("volseg.report.page.confidence.SHOWN", 2)
     for number, scan in enumerate(SCANS):
@@ -670,7 +681,16 @@ def five_folds(dataset: Dataset) -> tuple[Path, tuple[str, ...]]:
 def calibrated(weights: tuple[str, ...]) -> CalibrationFile:
     usual = ReferenceRanges(scans=8, volume_ml={}, most_parts=1, intensity=None, border_mm=None)
     before = CalibrationFigures(spearman=-0.25, dice_error=0.125, ece=0.0625)
-    after = CalibrationFigures(spearman=None, dice_error=0.03125, ece=0.015625)
+    after = CalibrationFigures(
+        spearman=None,
+        dice_error=0.03125,
+        ece=0.015625,
+        bias=-0.0078125,
+        inside=0.75,
+        dice=0.8,
+        cases=5,
+        masks=9,
+    )
     organ = ClassCalibration(
         calibration=TemperatureScaling(temperature=0.75), usual=usual, before=before, after=after
     )
@@ -689,9 +709,10 @@ def test_calibration_and_tuning_are_told_once_for_five_folds_and_for_each_of_the
     assert titles(text)[:2] == ["Calibration", "What tuning changed"]
     assert text.count("<h3>9 scans of 3 cases</h3>") == 1
     rows = re.search(r"<h2>Calibration</h2>.*?</section>", text)[0].split("<tr>")[2:]
-    told = ["0.75", "−0.25 → –", "0.125 → 0.031", "0.062 → 0.016"]
+    told = ["0.75", "−0.25 → –", "0.125 → 0.031", "– → −0.008", "0.062 → 0.016", "75%"]
     assert re.findall(r"<span>([^<]+)</span>", rows[0]) == ["large_bowel", *told]
     assert re.findall(r"<span>([^<]+)</span>", rows[-1]) == ["all", "–", *told[1:]]
+    assert "stomach: confidence ranks nothing here: the 9 masks of validation had a Dice of 0.80" in text
     assert "The tuned steps are better" in text
 
 

@@ -18,8 +18,11 @@ def calibrate(run: str | None = None, /, *, data: Path = DATA, device: DeviceNam
     """
     output.configure_console()
     from volseg.calibration import calibrate as stage
+    from volseg.calibration import tables
 
     path, result = stage.calibrate(run, data, InferArguments(device=device))
-    output.print_table(stage.calibration_table(result))
+    output.print_table(tables.calibration_table(result))
+    for note in tables.calibration_notes(result):
+        output.message(f"note: {note}")
     basis = f"{result.scans} scans of {result.cases} cases, which chose the weights too"
-    print(f"{path}: calibrated on {basis}")
+    print(f"{path}: calibrated on {basis}; the figures after are each of cases left out of it")

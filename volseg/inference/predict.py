@@ -37,8 +37,8 @@ class PredictedMasks(NamedTuple):
 
     Attributes:
         masks: a bool array (X, Y, Z) a class, on the image's own grid.
-        confidence: a class's expected Dice (`dice`), volume in ml, unusual signs (`flags`) and the slices to
-            check first (`slices`).
+        confidence: a class's expected Dice (`dice`; None where `doubt` says why nobody knows), volume in ml,
+            unusual signs (`flags`) and the slices to check first (`slices`).
     """
 
     masks: dict[str, npt.NDArray[np.bool_]]

@@ -43,14 +43,24 @@ def confidence_rows(records: Sequence[PredictionRecord]) -> list[ConfidenceRow]:
 
 
 def lowest_confidence(record: PredictionRecord) -> float:
-    """The lowest confidence of a scan's classes, 0 of a missing one; infinite where the record has none."""
-    return min((_review_priority(c)[0] for c in record.confidence.values()), default=math.inf)
+    """The lowest confidence of a scan's classes, 0 of a missing one; infinite where none is known."""
+    return min((_known_dice(c) for c in record.confidence.values()), default=math.inf)
+
+
+def _known_dice(confidence: Confidence) -> float:
+    """The Dice to expect: 0 of a class that ought to be there, infinite where there is nothing to expect."""
+    if confidence.dice is None:
+        return 0.0 if confidence.flags and not confidence.doubt else math.inf
+    return confidence.dice
 
 
 def _review_priority(confidence: Confidence) -> tuple[float, int]:
-    """The sort key of what a person should check first: Dice, then the number of flags."""
+    """The sort key of what a person should check first: Dice, then the number of flags.
+
+    Where nobody knows the Dice, flags come first, and without any the mask is looked at after all others.
+    """
     if confidence.dice is None:
-        return (0.0 if confidence.flags else 2.0, 0)
+        return (0.0 if confidence.flags else 2.0 - bool(confidence.doubt) / 2, -len(confidence.flags))
     return confidence.dice, -len(confidence.flags)
 
 
@@ -66,15 +76,40 @@ def confidence_table(records: Sequence[PredictionRecord], most: int = SHOWN) -> 
         table.add_column(header, overflow="fold")
     for scan, class_name, confidence in rows[:most]:
         why = "; ".join(flag.text for flag in confidence.flags)
-        dice = "not found" if confidence.dice is None else f"{confidence.dice:.2f}"
+        dice = f"{format_confidence(confidence)} {format_range(confidence)}".rstrip()
         table.add_row(escape(f"{scan} {class_name}"), dice, _format_ranges(confidence.slices), why)
     return table
 
 
+def format_confidence(confidence: Confidence) -> str:
+    """The Dice to expect of a mask, or why there is none, in a word."""
+    if confidence.dice is None:
+        return "unknown" if confidence.doubt else "not found"
+    return f"{confidence.dice:.2f}"
+
+
+def format_range(confidence: Confidence) -> str:
+    """The range of the Dice to expect in brackets, or ""."""
+    return "({:.2f}-{:.2f})".format(*confidence.range) if confidence.range else ""
+
+
 def confidence_notes(records: Sequence[PredictionRecord]) -> Iterator[str]:
-    """Notes to the table of confidence."""
-    if any(not row.confidence.calibrated for row in confidence_rows(records)):
+    """Notes to the table: whether confidence is calibrated, how good it was, and where it says nothing."""
+    rows = confidence_rows(records)
+    if any(not row.confidence.calibrated for row in rows):
         yield NOT_CALIBRATED
+    errors = {row.class_name: error for row in rows if (error := row.confidence.error) is not None}
+    if errors:
+        each = ", ".join(f"{name} {error:.2f}" for name, error in sorted(errors.items()))
+        yield f"mean distance of confidence from Dice on validation scans that had no part in it: {each}"
+    if any(row.confidence.range for row in rows):
+        yield "the Dice of eight masks in ten lies in the range in brackets, if new scans are like those"
+    doubts: dict[str, dict[str, None]] = {}
+    for row in rows:
+        doubts.setdefault(row.confidence.doubt, {})[row.class_name] = None
+    doubts.pop("", None)
+    for doubt, names in doubts.items():
+        yield f"unknown for {', '.join(names)}: {doubt}"
 
 
 def _format_ranges(slices: Sequence[tuple[int, int]]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from volseg.arguments import InferArguments
 from volseg.formatting import format_duration
 from volseg.inference.confidence.calibration_file import KnownClasses
+from volseg.inference.confidence.dice_estimate import MEASURE
 from volseg.inference.ensemble import LoadedEnsemble
 from volseg.inference.scan_sources import ScanSource
 
@@ -44,6 +45,7 @@ class Effort:
             "settings": self.loaded.settings,
             "probabilities": options.save_probabilities,
             "calibration": [calibration, known.problem] if known.problem else calibration,
+            "confidence": MEASURE,
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 

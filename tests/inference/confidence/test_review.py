@@ -10,6 +10,7 @@ from volseg.inference.confidence.calibration_file import (
     KnownClasses,
     ReferenceRanges,
 )
+from volseg.inference.confidence.dice_estimate import DiceEstimate
 from volseg.inference.confidence.mask_features import MaskFeatures
 from volseg.inference.confidence.review import ScanReview, intensity_levels, mask_flags, removal_flags
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
@@ -135,21 +136,48 @@ def test_a_sure_network_expects_its_mask_to_be_right() -> None:
     assert told.volume_ml == pytest.approx(8 * 7 * 6 * 6.75 / 1000)
 
 
-def test_a_calibration_lowers_what_too_sure_a_network_says() -> None:
-    known = ClassCalibration(
+def calibrated(**after) -> ClassCalibration:
+    figures = CalibrationFigures(spearman=0.8, dice_error=0.03, ece=None, dice=0.7, masks=20, cases=20)
+    return ClassCalibration(
         calibration=TemperatureScaling(temperature=3, certain=0.9, missed=0.1),
+        estimate=DiceEstimate(intercept=-1.5, margin=(-0.4, 0.2)),
         usual=USUAL,
         before=NOTHING,
-        after=NOTHING,
+        after=figures.model_copy(update=after),
     )
+
+
+def test_a_calibration_lowers_what_too_sure_a_network_says() -> None:
     maps = maps_of(soft_box(certainty=3))
 
     plain = reviewed(maps).confidence["stomach"]
-    scaled = reviewed(maps, {"stomach": known}).confidence["stomach"]
+    scaled = reviewed(maps, {"stomach": calibrated()}).confidence["stomach"]
     assert plain.dice is not None
     assert scaled.dice is not None
     assert scaled.dice < plain.dice - 0.1
-    assert scaled.calibrated
+    assert (plain.calibrated, plain.range, plain.error) == (False, None, None)
+    assert (scaled.calibrated, scaled.error) == (True, 0.03)
+    assert scaled.range is not None
+    assert scaled.range[0] < scaled.dice < scaled.range[1]
+
+
+def test_a_confidence_that_ranks_nothing_says_so_in_place_of_a_number() -> None:
+    told = reviewed(maps_of(soft_box()), {"stomach": calibrated(spearman=0.1)}).confidence["stomach"]
+
+    assert (told.dice, told.range) == (None, None)
+    assert told.doubt.startswith(
+        "confidence ranks nothing here: the 20 masks of validation had a Dice of 0.70"
+    )
+
+
+@pytest.mark.parametrize("known", [None, {"stomach": calibrated()}])
+def test_a_doubt_about_the_scan_stands_in_place_of_every_number(known) -> None:
+    told = reviewed(maps_of(soft_box()), known, doubt="a CT, trained on MR").confidence["stomach"]
+    empty = reviewed(maps_of(np.full(SHAPE, -14.0)), known, doubt="a CT").confidence["stomach"]
+
+    assert (told.dice, told.doubt) == (None, "a CT, trained on MR")
+    assert told.volume_ml > 0
+    assert (empty.dice, empty.doubt) == (None, "")
 
 
 def test_slices_are_told_by_the_sources_numbers() -> None:

@@ -1,7 +1,8 @@
 """`calibration.json`, which `volseg calibrate` writes into a run's folder.
 
-For each class it holds the calibration of probabilities, from which confidence is computed, and the
-ranges of the training labels, outside which a mask is unusual.
+For each class it holds what its certainty stands for, from which confidence is computed, the calibration of
+its probabilities, by which slices are chosen, and the ranges of the training labels, outside which a mask is
+unusual.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from volseg.data.scan_names import case_and_day
+from volseg.inference.confidence.dice_estimate import DiceEstimate
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
 from volseg.runs.run_files import CALIBRATION, NetworkFile
 from volseg.schema import ScanName, Section
@@ -19,6 +21,13 @@ from volseg.schema import ScanName, Section
 if TYPE_CHECKING:
     from volseg.inference.ensemble import Ensemble
     from volseg.runs.run import Run
+
+LEAST_RANK = 0.2
+"""With less rank correlation confidence ranks nothing."""
+CHANCE = 1.28
+"""Standard deviations of a rank correlation by chance, which one in ten exceeds."""
+FEWEST_CASES = 5
+"""Fewer cases can't show whether confidence ranks."""
 
 
 class VolumeRange(Section):
@@ -96,24 +105,54 @@ class CalibrationFigures(Section):
     """The agreement of confidence with the actual Dice on validation scans, and of probabilities with labels.
 
     `spearman` is the rank correlation of confidence and Dice, `dice_error` their mean distance, `ece` the
-    expected calibration error of voxels. None where they are undefined.
+    expected calibration error of voxels, `bias` the mean of confidence less Dice, `inside` the share of masks
+    whose Dice lies within the range that is told, `dice` the mean Dice of the `masks`, which are of so many
+    `cases`. None where they are undefined, or where a file of earlier versions lacks them.
     """
 
     spearman: float | None
     dice_error: float | None
     ece: float | None
+    bias: float | None = None
+    inside: float | None = None
+    dice: float | None = None
+    masks: int = 0
+    cases: int = 0
+
+    @property
+    def ranks(self) -> bool:
+        """Whether confidence told better masks from worse ones; true where too few cases can't show it."""
+        return self.cases < FEWEST_CASES or (self.spearman or 0.0) >= LEAST_RANK
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether so many cases show that it ranks; chance alone has a standard deviation of 1 / √(n - 1)."""
+        return self.cases > 1 and (self.spearman or 0.0) >= CHANCE / math.sqrt(self.cases - 1)
 
 
 class ClassCalibration(Section):
     """One class: its calibration, its usual ranges, and the figures before and after calibration.
 
-    `after` is of cases that had no part in the calibration applied to them.
+    `estimate` is what its certainty stands for; files of earlier versions lack it. `after` is of cases that
+    had no part in the calibration applied to them.
     """
 
     calibration: TemperatureScaling
+    estimate: DiceEstimate | None = None
     usual: ReferenceRanges
     before: CalibrationFigures
     after: CalibrationFigures
+
+    @property
+    def doubt(self) -> str:
+        """Why confidence in a mask of this class would say nothing; "" where it says something."""
+        after = self.after
+        if after.ranks or after.dice is None:
+            return ""
+        return (
+            f"confidence ranks nothing here: the {after.masks} masks of validation had a Dice of "
+            f"{after.dice:.2f} on average, whatever it was"
+        )
 
 
 class CalibrationFile(NetworkFile):
@@ -167,6 +206,12 @@ class KnownClasses:
             return cls(problem=problem)
         organs = {name: files[0].organs.get(name) for name in by.facts.classes}
         known = {name: organ for name, organ in organs.items() if organ}
+        if any(organ.estimate is None for organ in known.values()):
+            return cls(
+                known,
+                f"{CALIBRATION} of {by.runs[0].folder.name} was made by an earlier version: not calibrated; "
+                "run `volseg calibrate` again",
+            )
         if len(known) < len(organs):
             lacking = [name for name, organ in organs.items() if organ is None]
             return cls(problem=f"{CALIBRATION}: lacks {', '.join(lacking)}; not calibrated")
@@ -180,9 +225,9 @@ class KnownClasses:
         )
         return cls(known, next(filter(None, differences), ""))
 
-    def calibration_of(self, name: str) -> TemperatureScaling | None:
+    def calibration_of(self, name: str) -> ClassCalibration | None:
         """The calibration of a class, if it holds for these predictions."""
-        return None if self.problem or name not in self.organs else self.organs[name].calibration
+        return None if self.problem else self.organs.get(name)
 
     def usual_ranges(self, name: str) -> ReferenceRanges | None:
         """The usual ranges of a class; that of the border is of calibrated probabilities only."""

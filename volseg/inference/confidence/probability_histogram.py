@@ -3,7 +3,6 @@
 There are 256 levels, so another calibration is another table of 256 values and no voxel is read again.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,18 +64,6 @@ class ProbabilityHistogram:
     def expected_errors(self, table: Floats) -> Floats:
         """The expected number of voxels on the wrong side of the mask's border by slice, (Z,)."""
         return np.asarray(self.by_slice[:, 0] @ table + self.by_slice[:, 1] @ (1 - table))
-
-
-def expected_dice(counts: Counts, table: Floats, missed: float = 0.0) -> float:
-    """The expected Dice of a mask by its probabilities, from counts (2, 256); NaN of an empty mask.
-
-    `missed` is the share of the class's voxels where the probability is 0.
-    """
-    mask = counts[1].sum()
-    if not mask:
-        return math.nan
-    volume = float(counts.sum(axis=0) @ table) / (1 - missed)
-    return float(2 * (counts[1] @ table) / (mask + volume))
 
 
 def total_entropy(counts: Counts, table: Floats) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Required, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,13 @@ from volseg.data.preprocessing.grid import NetworkGrid
 from volseg.data.preprocessing.intensity_scaling import Intensity
 from volseg.data.volume import Array, Volume
 from volseg.formatting import format_ml
-from volseg.inference.confidence.calibration_file import KnownClasses, ReferenceRanges
+from volseg.inference.confidence.calibration_file import ClassCalibration, KnownClasses, ReferenceRanges
+from volseg.inference.confidence.dice_estimate import DiceEstimate, mask_certainty
 from volseg.inference.confidence.mask_features import MaskFeatures, compute_features
 from volseg.inference.confidence.probability_histogram import (
     Counts,
     Floats,
     ProbabilityHistogram,
-    expected_dice,
     total_entropy,
     worst_slices,
 )
@@ -64,13 +64,15 @@ class ScanReview:
     """The review of one scan, to which each class is added as soon as its mask is known.
 
     `known` is what calibration tells of the run's classes, `numbers` are the source's numbers of the slices,
-    if any.
+    if any. `doubt` says why no confidence in this scan's masks can be known, as when it is unlike all that
+    training saw; it stands in place of every number.
     """
 
     known: KnownClasses
     first: Volume
     levels: tuple[float, float]
     numbers: Sequence[int] = ()
+    doubt: str = ""
     confidence: dict[str, Confidence] = field(default_factory=dict)
     _errors: Floats = field(default_factory=lambda: np.zeros(1))
 
@@ -79,15 +81,14 @@ class ScanReview:
     ) -> None:
         """Review a class by its mask (X, Y, Z), its number in the maps, and what each step changed."""
         own = self.known.calibration_of(name)
-        calibration = own or TemperatureScaling()
-        table, axis = calibration.level_probabilities, maps.grid.slice_axis
+        scaling = own.calibration if own else TemperatureScaling()
+        table, axis = scaling.level_probabilities, maps.grid.slice_axis
         histogram = ProbabilityHistogram.from_probability(
             slices_last(maps.class_probability(number), axis), slices_last(mask, axis)
         )
         counts, errors = histogram.total_counts, histogram.expected_errors(table)
         self._errors = self._errors + errors
         features = scan_mask_features(mask, self.first, self.levels)
-        dice = expected_dice(counts, table, calibration.missed)
         agreement = maps.dice_between_passes(number, histogram.squared_sum)
         border_mm = border_uncertainty_mm(counts, table, features, math.prod(self.first.spacing_mm))
         flags = (
@@ -95,7 +96,7 @@ class ScanReview:
             *removal_flags(changes, features.volume_ml),
         )
         self.confidence[name] = Confidence(
-            dice=None if math.isnan(dice) else round(dice, 4),
+            **estimated_dice(counts, own, self.doubt),
             calibrated=own is not None,
             volume_ml=round(features.volume_ml, 3),
             agreement=agreement and round(agreement, 4),
@@ -111,6 +112,30 @@ class ScanReview:
     def _slice_numbers(self, ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         numbers = self.numbers or range(max(self.first.voxels.shape))
         return tuple((numbers[first], numbers[last]) for first, last in ranges)
+
+
+class DiceFields(TypedDict, total=False):
+    """What a record tells of the Dice to expect of a mask."""
+
+    dice: Required[float | None]
+    range: tuple[float, float] | None
+    error: float | None
+    doubt: str
+
+
+def estimated_dice(counts: Counts, known: ClassCalibration | None, doubt: str = "") -> DiceFields:
+    """The Dice to expect of a mask by its counts (2, 256), and how good that is, or why nobody knows."""
+    certainty = mask_certainty(counts)
+    doubt = doubt or (known.doubt if known else "")
+    if math.isnan(certainty) or doubt:
+        return {"dice": None, "doubt": "" if math.isnan(certainty) else doubt}
+    estimate = (known and known.estimate) or DiceEstimate()
+    low_high = estimate.bounds(certainty)
+    return {
+        "dice": round(estimate.dice(certainty), 4),
+        "range": low_high and (round(low_high[0], 4), round(low_high[1], 4)),
+        "error": known.after.dice_error if known else None,
+    }
 
 
 def border_uncertainty_mm(

@@ -25,10 +25,11 @@ def _class_rows(file: CalibrationFile) -> list[tuple[str, ...]]:
 
 
 def _before_after_cells(before: CalibrationFigures, after: CalibrationFigures) -> Iterator[str]:
-    for name, digits in {"spearman": 2, "dice_error": 3, "ece": 3}.items():
-        was, now = (_format_figure(getattr(figures, name), digits) for figures in (before, after))
+    for name, form in {"spearman": ".2f", "dice_error": ".3f", "bias": "+.3f", "ece": ".3f"}.items():
+        was, now = (_format_figure(getattr(figures, name), form) for figures in (before, after))
         yield f"{was} → {now}"
+    yield _format_figure(after.inside, ".0%")
 
 
-def _format_figure(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+def _format_figure(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form).replace("-", "−")

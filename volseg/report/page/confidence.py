@@ -5,7 +5,14 @@ from collections.abc import Iterator, Sequence
 
 from volseg.formatting import format_count
 from volseg.inference.prediction_folder import RECORDS
-from volseg.inference.tables import NOT_CALIBRATED, SHOWN, confidence_rows
+from volseg.inference.tables import (
+    NOT_CALIBRATED,
+    SHOWN,
+    confidence_notes,
+    confidence_rows,
+    format_confidence,
+    format_range,
+)
 from volseg.report.page.content import ReportContent, ReportScan, format_metric
 from volseg.report.page.later_changes import calibrated_later
 from volseg.visualization.html_page import render
@@ -17,9 +24,12 @@ FEWEST = 3  # pairs of confidence and Dice that are plotted
 
 def least_trusted_classes(content: ReportContent) -> str:
     """A row a class, and beside them confidence against Dice where there are labels."""
-    rows = confidence_rows([scan.record for scan in content.scans])
+    records = [scan.record for scan in content.scans]
+    rows = confidence_rows(records)
     if not rows:
         return ""
+    left_out = [f"{SHOWN} of {len(rows)} organs; the others are in {RECORDS}"] if rows[SHOWN:] else []
+    notes = [note for note in confidence_notes(records) if note != NOT_CALIBRATED]
     known = [row.confidence.calibrated for row in rows]
     return render(
         "report/page/confidence.html.j2",
@@ -29,7 +39,9 @@ def least_trusted_classes(content: ReportContent) -> str:
         not_calibrated=NOT_CALIBRATED,
         calibrated_later=calibrated_later(content),
         rows=rows[:SHOWN],
-        remainder=f"{SHOWN} of {len(rows)} organs; the others are in {RECORDS}." if rows[SHOWN:] else "",
+        told=format_confidence,
+        range_of=format_range,
+        remarks="\n".join(f"{remark[0].upper()}{remark[1:]}." for remark in (*left_out, *notes)),
         outside={scan.name: scan.record.outside for scan in content.scans if scan.record.outside},
         accuracy=_confidence_vs_dice(content),
     )

@@ -6,7 +6,7 @@ from volseg.evaluation.bootstrap import LEAST_CASES, Estimate
 from volseg.evaluation.scan_scores import GROUPS
 from volseg.evaluation.summary import MISSED, GroupSummary, table_columns
 from volseg.formatting import format_count, format_number
-from volseg.inference.tables import confidence_rows
+from volseg.inference.tables import confidence_rows, format_confidence
 from volseg.report.page.content import (
     ReportContent,
     format_metric,
@@ -45,7 +45,7 @@ def _score_figures(content: ReportContent) -> Iterator[Tile]:
     if not scores:
         for row in confidence_rows([scan.record for scan in content.scans])[:1]:
             dice = row.confidence.dice
-            value = "not found" if dice is None else format_metric("Dice", dice)
+            value = format_confidence(row.confidence) if dice is None else format_metric("Dice", dice)
             yield "Lowest confidence", value, f"{row.class_name} of {row.scan}"
         return
     headline, intervals = scores.headline, scores.headline.intervals
