@@ -16,15 +16,8 @@ from pathlib import Path
 from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
-from volseg.inference.prediction_folder import (
-    RECORD,
-    RECORDS,
-    Computation,
-    Confidence,
-    PredictionRecord,
-    gather_records,
-    read_records,
-)
+from volseg.inference.prediction_folder import RECORD, RECORDS, gather_records, read_records
+from volseg.inference.prediction_record import Computation, Confidence, PredictionRecord
 from volseg.inference.status import StatusReader
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")

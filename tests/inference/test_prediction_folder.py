@@ -6,7 +6,8 @@ import pytest
 
 from tests import predicted
 from volseg.errors import UserError
-from volseg.inference.prediction_folder import GateRecord, gather_records, load_predictions
+from volseg.inference.prediction_folder import gather_records, load_predictions
+from volseg.inference.prediction_record import GateRecord
 
 
 @pytest.fixture

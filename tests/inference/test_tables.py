@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
+from volseg.inference.prediction_record import Confidence, Flag, PredictionRecord
 from volseg.inference.tables import (
     NOT_CALIBRATED,
     STEPS,

@@ -7,7 +7,8 @@ import numpy as np
 
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.volume_files import write_volume
-from volseg.inference.prediction_folder import PROBABILITY, PredictionRecord, write_record
+from volseg.inference.prediction_folder import PROBABILITY, write_record
+from volseg.inference.prediction_record import PredictionRecord
 
 
 def teach(dataset: Dataset, folder: Path, opinion: Callable[[Sample], np.ndarray], **facts: object) -> Path:

@@ -19,7 +19,8 @@ from volseg.dicom.source_header import MadeBy
 from volseg.errors import OutputError, UserError
 from volseg.formatting import join_names
 from volseg.inference.corrections import correction_notes
-from volseg.inference.prediction_folder import RECORD, Prediction, PredictionRecord, load_predictions
+from volseg.inference.prediction_folder import RECORD, Prediction, load_predictions
+from volseg.inference.prediction_record import PredictionRecord
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -16,15 +16,8 @@ from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.volume import Volume
 from volseg.errors import OutputError, UserError
 from volseg.inference.correction_file import CORRECTED, UNSAVED
-from volseg.inference.prediction_folder import (
-    MASK,
-    PROBABILITY,
-    RECORD,
-    RLE,
-    Prediction,
-    PredictionRecord,
-    read_record,
-)
+from volseg.inference.prediction_folder import MASK, PROBABILITY, RECORD, RLE, Prediction, read_record
+from volseg.inference.prediction_record import PredictionRecord
 from volseg.system.files import PREFIX, readable_write_errors
 from volseg.system.locks import folder_lock
 

@@ -17,7 +17,7 @@ from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer_work import InferWork, PredictedScan
 from volseg.inference.memory_forecast import forecast_memory
 from volseg.inference.opening import open_gated
-from volseg.inference.prediction_folder import PredictionRecord
+from volseg.inference.prediction_record import PredictionRecord
 from volseg.inference.run_settings import configure_run
 from volseg.inference.scan_pipeline import ScanPipeline, log
 from volseg.inference.scan_sources import ScanSource, find_scan_sources, slice_distance_note

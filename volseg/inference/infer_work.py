@@ -15,10 +15,11 @@ from volseg.formatting import format_count
 from volseg.inference import prediction_folder
 from volseg.inference.earlier_prediction import EarlierPrediction
 from volseg.inference.ensemble import Ensemble
-from volseg.inference.prediction_folder import PredictionRecord
-from volseg.inference.scan_pipeline import ScanPipeline, ScanState
+from volseg.inference.prediction_record import PredictionRecord
+from volseg.inference.scan_pipeline import ScanPipeline
 from volseg.inference.scan_record import computed_now, scan_record
 from volseg.inference.scan_sources import ScanSource
+from volseg.inference.scan_state import ScanState
 from volseg.system import processes
 
 

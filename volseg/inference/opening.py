@@ -6,7 +6,7 @@ from dataclasses import replace
 from volseg.config.sections import Gate
 from volseg.errors import UserError
 from volseg.inference.ensemble import Ensemble, OpenedGate
-from volseg.inference.prediction_folder import GateRecord
+from volseg.inference.prediction_record import GateRecord
 from volseg.runs.ensemble_weights import EnsemblesFile
 from volseg.runs.locate import run_label, split_weight
 

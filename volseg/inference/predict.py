@@ -22,7 +22,7 @@ from volseg.inference.dicom_input import is_dicom_input
 from volseg.inference.ensemble import Ensemble, LoadedEnsemble
 from volseg.inference.input_paths import channels_problem, find_input_files
 from volseg.inference.opening import open_gated
-from volseg.inference.prediction_folder import Confidence
+from volseg.inference.prediction_record import Confidence
 from volseg.inference.predictor import Changes
 from volseg.inference.scan_sources import source_from_files
 from volseg.inference.training_range import flag_outside

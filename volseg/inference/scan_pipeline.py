@@ -11,9 +11,7 @@ from typing import Any
 
 from volseg.arguments import InferArguments
 from volseg.cohort.work import TakenOver
-from volseg.data.image_identity import ScanIdentity
 from volseg.data.layouts.gi_tract import rle_csv
-from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import OutputError, UserError
 from volseg.inference import prediction_folder
@@ -22,11 +20,13 @@ from volseg.inference.earlier_prediction import EarlierPrediction
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.input_paths import channels_problem
 from volseg.inference.memory_budget import MemoryBudget, resident_bytes
-from volseg.inference.prediction_folder import MASK, PROBABILITY, RLE, STOPPED, PredictionRecord
-from volseg.inference.predictor import Changes, Mask
+from volseg.inference.prediction_folder import MASK, PROBABILITY, RLE, STOPPED
+from volseg.inference.prediction_record import PredictionRecord
+from volseg.inference.predictor import Mask
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.inference.scan_record import claim_of, computed_now, scan_record
 from volseg.inference.scan_sources import ScanSource
+from volseg.inference.scan_state import ScanState
 from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
 from volseg.inference.training_range import outside_fields
 from volseg.model.engines.device_errors import device_errors
@@ -39,45 +39,6 @@ LESS_MEMORY = "end what else takes memory, or say by --max-memory what predictin
 MASK_FIELDS = {"files", "seconds", "changes", "confidence", "check", "computed"}
 """What a record says of a scan's masks; it stays as long as they do."""
 _LOADS = count(1)
-
-
-@dataclass
-class ScanState:
-    """A scan between its files and its masks; `record` is None until the scan is done or has failed.
-
-    Until it owns its folder, nothing there may be replaced. Once it is claimed, its record says who has it;
-    `attempt` tells how many have begun with it.
-    """
-
-    source: ScanSource
-    earlier: EarlierPrediction
-    effort: Effort
-    attempt: int = 1
-    owns_folder: bool = False
-    claimed: bool = False
-    identity: ScanIdentity = field(init=False)
-    seconds: StepTimer = field(default_factory=StepTimer)
-    channels: Sequence[Volume] = ()
-    digest: str = ""
-    maps: ProbabilityMaps = field(init=False)
-    changes: Changes = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    record: PredictionRecord | None = None
-    outside: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.identity = self.source.identity(())
-
-    @property
-    def folder(self) -> Path:
-        """The folder of its files."""
-        return self.earlier.folder
-
-    @property
-    def conflict(self) -> str:
-        """The reason why it must not replace what is in its folder, or ''."""
-        grid = self.channels[0] if self.channels else None
-        return self.earlier.conflict_with(self.source.origin, self.identity.image, grid)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from volseg.cohort.place import this_place
 from volseg.data.image_identity import ScanIdentity
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.opening import gate_record
-from volseg.inference.prediction_folder import Computation, PredictionRecord
+from volseg.inference.prediction_record import Computation, PredictionRecord
 from volseg.inference.scan_sources import ScanSource
 from volseg.runs.config_files import step_lines
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from volseg.inference.prediction_folder import Confidence, PredictionRecord
+from volseg.inference.prediction_record import Confidence, PredictionRecord
 
 SHOWN = 20
 NOT_CALIBRATED = "confidence is not calibrated; `volseg calibrate RUN` calibrates that of a single network"

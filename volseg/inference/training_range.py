@@ -10,7 +10,7 @@ from volseg.data.scan_traits import measure_traits
 from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.formatting import join_names
-from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
+from volseg.inference.prediction_record import Confidence, Flag, PredictionRecord
 from volseg.runs.run import Run
 from volseg.runs.run_files import TRAINING_SCANS
 from volseg.runs.training_scans import TrainingScans

@@ -14,7 +14,8 @@ from volseg.data.splits import Split
 from volseg.data.volume import turned_like
 from volseg.errors import UserError
 from volseg.formatting import format_count, join_names
-from volseg.inference.prediction_folder import PredictionRecord, read_record
+from volseg.inference.prediction_folder import read_record
+from volseg.inference.prediction_record import PredictionRecord
 from volseg.runs.run import Run
 from volseg.runs.run_files import RunSplits
 from volseg.runs.trained_on import Seen

@@ -5,7 +5,8 @@ from typing import Any
 
 from volseg.errors import UserError
 from volseg.inference.correction_file import Correction
-from volseg.inference.prediction_folder import Confidence, Prediction
+from volseg.inference.prediction_folder import Prediction
+from volseg.inference.prediction_record import Confidence
 from volseg.inference.tables import lowest_confidence
 from volseg.viewer.display_grid import SLICE_AXIS
 from volseg.viewer.scan import ViewedScan

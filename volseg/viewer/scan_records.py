@@ -6,7 +6,8 @@ from pathlib import Path
 
 from volseg.errors import UserError
 from volseg.formatting import natural_key
-from volseg.inference.prediction_folder import RECORD, RECORDS, Prediction, PredictionRecord, load_predictions
+from volseg.inference.prediction_folder import RECORD, RECORDS, Prediction, load_predictions
+from volseg.inference.prediction_record import PredictionRecord
 from volseg.system.json_files import read_json
 
 AGAIN = "run `volseg infer` again"

@@ -7,7 +7,7 @@ import pytest
 from volseg.inference.confidence.calibration_file import CalibrationFigures, ClassCalibration, ReferenceRanges
 from volseg.inference.confidence.day_changes import flag_day_changes
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
-from volseg.inference.prediction_folder import Confidence, PredictionRecord
+from volseg.inference.prediction_record import Confidence, PredictionRecord
 
 NOTHING = CalibrationFigures(spearman=None, dice_error=None, ece=None)
 

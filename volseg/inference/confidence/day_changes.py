@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from volseg.formatting import format_ml
 from volseg.inference.confidence.calibration_file import ClassCalibration
-from volseg.inference.prediction_folder import Confidence, Flag, PredictionRecord
+from volseg.inference.prediction_record import Confidence, Flag, PredictionRecord
 
 SIGN = "days"
 

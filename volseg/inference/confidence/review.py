@@ -23,7 +23,7 @@ from volseg.inference.confidence.probability_histogram import (
     worst_slices,
 )
 from volseg.inference.confidence.temperature_scaling import TemperatureScaling
-from volseg.inference.prediction_folder import Confidence, Flag
+from volseg.inference.prediction_record import Confidence, Flag
 from volseg.inference.probability_maps import ProbabilityMaps
 from volseg.postprocessing.pipeline import StepChange
 
