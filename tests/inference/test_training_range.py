@@ -18,6 +18,7 @@ from volseg.export.export import export
 from volseg.inference.infer import infer
 from volseg.inference.predict import predict_image
 from volseg.inference.prediction_folder import read_record
+from volseg.inference.tables import lowest_confidence
 from volseg.inference.training_range import FLAG
 from volseg.runs.run_files import TRAINING_SCANS
 from volseg.runs.training_scans import TrainingScans
@@ -80,6 +81,8 @@ def test_a_scan_unlike_training_is_told_before_its_masks_and_flagged_in_its_reco
     assert told_first == [True]
     assert COARSE in read_record(wanted.out / "coarse").outside
     assert flagged(wanted.out, "coarse") == [True, True]
+    assert {one.dice for one in read_record(wanted.out / "coarse").confidence.values()} == {None}
+    assert lowest_confidence(read_record(wanted.out / "coarse")) == 0
     assert any(note.startswith("coarse: unlike the scans of training: ") for note in done.notes)
 
 

@@ -25,7 +25,7 @@ from volseg.inference.opening import open_gated
 from volseg.inference.prediction_record import Confidence
 from volseg.inference.predictor import Changes
 from volseg.inference.scan_sources import source_from_files
-from volseg.inference.training_range import flag_outside
+from volseg.inference.training_range import UNLIKE, flag_outside
 from volseg.runs.run_files import RunSplits
 from volseg.system.timing import StepTimer
 
@@ -72,7 +72,7 @@ def predict_image(
     maps = predictor.predict_probabilities(channels, timer)
     levels = intensity_levels(first.voxels, ensemble.runs[0].config.data.intensity)
     known = KnownClasses.of_ensemble(ensemble, predictor.views)
-    review, masks = ScanReview(known, first, levels), {}
+    review, masks = ScanReview(known, first, levels, doubt=UNLIKE if outside else ""), {}
     changes: Changes = {}
     cleaned = predictor.postprocess_masks(maps, first, timer, changes=changes)
     for number, (name, mask) in enumerate(cleaned):

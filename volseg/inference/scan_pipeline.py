@@ -28,7 +28,7 @@ from volseg.inference.scan_record import claim_of, computed_now, scan_record
 from volseg.inference.scan_sources import ScanSource
 from volseg.inference.scan_state import ScanState
 from volseg.inference.time_limit import Effort, TimeLimit, possible_efforts
-from volseg.inference.training_range import outside_fields
+from volseg.inference.training_range import UNLIKE, outside_fields
 from volseg.model.engines.device_errors import device_errors
 from volseg.system import processes
 from volseg.system.files import file_sha256, partial_path, readable_write_errors
@@ -213,7 +213,8 @@ class ScanPipeline:
         source, first, run = scan.source, scan.channels[0], self.ensemble.runs[0]
         with scan.seconds.step("review"):
             levels = intensity_levels(first.voxels, run.config.data.intensity)
-        review = ScanReview(scan.effort.known_classes, first, levels, source.slices)
+        doubt = UNLIKE if scan.outside else ""
+        review = ScanReview(scan.effort.known_classes, first, levels, source.slices, doubt)
         masks = self._write_masks(scan, scan.maps, review)
         with scan.seconds.step("write"):
             if source.slices:

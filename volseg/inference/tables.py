@@ -43,7 +43,12 @@ def confidence_rows(records: Sequence[PredictionRecord]) -> list[ConfidenceRow]:
 
 
 def lowest_confidence(record: PredictionRecord) -> float:
-    """The lowest confidence of a scan's classes, 0 of a missing one; infinite where none is known."""
+    """The lowest confidence of a scan's classes; infinite where none is known.
+
+    It is 0 where a class is missing, and of a scan unlike those of training.
+    """
+    if record.outside:
+        return 0.0
     return min((_known_dice(c) for c in record.confidence.values()), default=math.inf)
 
 

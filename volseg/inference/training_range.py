@@ -16,8 +16,8 @@ from volseg.runs.run_files import TRAINING_SCANS
 from volseg.runs.training_scans import TrainingScans
 
 log = logging.getLogger(__name__)
-SIGN = "outside"
-FLAG = Flag(sign=SIGN, text="the scan is unlike those of training")
+SIGN, UNLIKE = "outside", "the scan is unlike those of training"
+FLAG = Flag(sign=SIGN, text=UNLIKE)
 
 
 @dataclass(frozen=True)
