@@ -70,7 +70,7 @@ def measure(out: Path, scans: int) -> None:
         timed(reader.read),
         timed(lambda: read_records(out)),
         timed(lambda: flag_day_changes(records, records, known())),
-        timed(lambda: gather_records(out)),
+        timed(lambda: gather_records(out, records)),
     ]
     size = (out / RECORDS).stat().st_size / 1e6
     print(

@@ -77,16 +77,16 @@ def test_a_full_disk_ends_the_command(two_nodes, tmp_path) -> None:
 
 
 def test_a_lost_node_loses_no_scan_and_what_is_done_stays_done(two_nodes, tmp_path) -> None:
-    items = [f"{number}-" for number in range(12)]
+    items = [f"{number}-" for number in range(8)]
     events = tmp_path / "events.jsonl"
     done = {}
-    for position, result in run(ToyWork(tmp_path, seconds=0.3), items, CohortArguments("ray", events)):
+    for position, result in run(ToyWork(tmp_path, seconds=1.5), items, CohortArguments("ray", events)):
         done[position] = result
         if len(done) == 3:
             two_nodes.kill_node()
 
     told = [json.loads(line) for line in events.read_text().splitlines()]
-    assert sorted(done) == list(range(12))
+    assert sorted(done) == list(range(8))
     assert {result[0] for result in done.values()} == {"done"}
     assert [one["event"] for one in told].count("worker_lost") >= 1
     assert all(result[1][2] == 1 << 30 for result in done.values())

@@ -62,6 +62,7 @@ class ToyWorker:
         deed = item.partition("-")[2]
         note(self.work.out / "begun.txt", item, attempt, self.max_memory, *this_place())
         if deed == "dies" or (deed == "dies once" and attempt == 1):
+            time.sleep(0.3)  # in the midst of it: what was done before has been told
             os.kill(os.getpid(), signal.SIGKILL)
         if deed == "taken" and attempt == 1:
             raise TakenOver(item)

@@ -6,7 +6,7 @@ import pytest
 
 from tests import predicted
 from volseg.errors import UserError
-from volseg.inference.prediction_folder import gather_records, load_predictions
+from volseg.inference.prediction_folder import gather_records, load_predictions, read_records
 from volseg.inference.prediction_record import GateRecord
 
 
@@ -15,7 +15,7 @@ def out(tmp_path: Path) -> Path:
     folder = tmp_path / "out"
     for scan in ("case10_day0", "case9_day0"):
         predicted.record(folder, scan)
-    gather_records(folder)
+    gather_records(folder, read_records(folder))
     return folder
 
 

@@ -204,7 +204,13 @@ class RayEngine(Generic[Item, Result]):
         self._looked = -LOOK_S
         self._reporter.lose(member.place, reason)
         self._count_workers(member.slot.host)
-        tasks = [*member.hand.values()]
+        tasks = []
+        for answer, task in member.hand.items():
+            ended = _result_of(answer)
+            if ended is None:
+                tasks.append(task)
+            else:  # it came just before the worker's death
+                yield from self._end(member, task, ended)
         for task in tasks[self._work.at_once :]:  # which had not begun
             self._todo.put_back(task)
         for task in tasks[: self._work.at_once]:
@@ -231,3 +237,14 @@ class RayEngine(Generic[Item, Result]):
         """Tell how many workers a host has now."""
         count = sum(member.slot.host == host and not member.opening for member in self._crew.values())
         self._reporter.sight.workers(host, count)
+
+
+def _result_of(answer: Any) -> Ended[Any] | None:
+    """The result that a dead worker had still given, None where it had not."""
+    try:
+        ended: Ended[Any] = ray.get(answer, timeout=1)
+    except RayTaskError:
+        raise
+    except RayError:
+        return None
+    return ended

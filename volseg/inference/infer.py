@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from volseg.arguments import CohortArguments, InferArguments
 from volseg.cohort.run import run
@@ -90,8 +91,10 @@ def _infer_sources(
     scans = [results[position] for position in range(len(sources))]
     known = KnownClasses.of_ensemble(ensemble, _views(ensemble, options))
     with folder_lock(options.out):  # other processes may write their shares there
-        records = _compare_with_other_days(scans, known, options)
-        prediction_folder.gather_records(options.out)
+        earlier = prediction_folder.read_records(options.out)  # once: there may be very many
+        records = _compare_with_other_days(scans, earlier, known)
+        written = {one.scan: one for one in _write_changed(scans, records, options.out)}
+        prediction_folder.gather_records(options.out, (written.get(one.scan, one) for one in earlier))
     if all(record.status == "failed" for record in records):
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
     limit = work.pipeline.limit if work.pipeline else None
@@ -151,17 +154,24 @@ def _nothing_note(options: InferArguments, scans: int) -> str:
 
 
 def _compare_with_other_days(
-    scans: Sequence[PredictedScan], known: KnownClasses, options: InferArguments
+    scans: Sequence[PredictedScan], earlier: Sequence[PredictionRecord], known: KnownClasses
 ) -> list[PredictionRecord]:
-    """The records with the flags that only other days of a case raise, in their files too."""
+    """The records with the flags that only other days of a case raise, `earlier` ones among them."""
     kept = {scan.record.scan: scan.record for scan in scans if scan.kept}
-    earlier = [kept.get(old.scan, old) for old in prediction_folder.read_records(options.out)]
+    others = [kept.get(old.scan, old) for old in earlier]
     new_ones = [scan.record for scan in scans if not scan.kept]
-    flagged = {r.scan: r for r in flag_day_changes(new_ones, earlier, known.organs)}
-    for old in new_ones:
-        if old != flagged[old.scan]:
-            prediction_folder.write_record(flagged[old.scan], options.out / old.scan)
+    flagged = {one.scan: one for one in flag_day_changes(new_ones, others, known.organs)}
     return [flagged.get(scan.record.scan, scan.record) for scan in scans]
+
+
+def _write_changed(
+    scans: Sequence[PredictedScan], records: Sequence[PredictionRecord], out: Path
+) -> Iterator[PredictionRecord]:
+    """Write the records that are not as their scans had them, and yield them."""
+    for scan, record in zip(scans, records, strict=True):
+        if record != scan.record:
+            prediction_folder.write_record(record, out / record.scan)
+            yield record
 
 
 def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensemble) -> Iterator[str]:

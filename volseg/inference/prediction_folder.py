@@ -46,10 +46,9 @@ def read_records(out: Path) -> list[PredictionRecord]:
     return [record for record in records if record]
 
 
-def gather_records(out: Path) -> None:
-    """Collect all records below `out` into `predictions.json`."""
-    values = [record.model_dump() for record in read_records(out)]
-    write_json(out / RECORDS, values)
+def gather_records(out: Path, records: Iterable[PredictionRecord]) -> None:
+    """Write all records below `out` into `predictions.json`."""
+    write_json(out / RECORDS, [record.model_dump() for record in records])
 
 
 def reduction_notes(records: Iterable[PredictionRecord]) -> Iterator[str]:

@@ -40,8 +40,8 @@ class ScanSource:
     """A scan to predict: its files and, where it came from slices, their numbers.
 
     `day` is the scan's within its case, None where nothing tells it. `beside` are the scans of its dataset,
-    if it is of one. `series` is the volume of DICOM that it is, if it is one. `problem` says why it can't be
-    read at all.
+    if it is of one, that have the names of training scans. `series` is the volume of DICOM that it is, if it
+    is one. `problem` says why it can't be read at all.
     """
 
     name: str
@@ -134,7 +134,7 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
     samples = _select_samples(options, dataset, ensemble)
     if dataset.samples and not samples:
         raise UserError(f"{options.data}: no scan in {options.split}; {_sets_hint(ensemble)}")
-    beside = tuple(sample.identity for sample in dataset.samples)
+    beside = ensemble.trained_on.namesakes(sample.identity for sample in dataset.samples)
     return [
         ScanSource(
             sample.name,

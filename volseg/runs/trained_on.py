@@ -53,6 +53,11 @@ class TrainedOn(Section):
         )
         return self.model_copy(update={"fitted": tuple(fitted)})
 
+    def namesakes(self, scans: Iterable[ScanIdentity]) -> tuple[ScanIdentity, ...]:
+        """Those of some scans that have the name of one of these: `for_dataset` needs no others."""
+        names = {one.name for one in (*self.fitted, *self.chose)}
+        return tuple(one for one in scans if one.name in names)
+
     def seen_in_training(self, scan: ScanIdentity) -> Seen:
         """What training saw: this very "scan", another day of its "case", or "none" of it.
 
