@@ -1,6 +1,7 @@
 """The files in docs/cluster/: the job script does what it says, the RayJob has only KubeRay's fields."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -86,10 +87,26 @@ def test_the_script_asks_slurm_for_a_whole_array() -> None:
     assert "%a" in asked["output"]  # a log a task
 
 
-TEXTS = dict[str, str]
+QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?(\d+\.?\d*|\.\d+))?")
+
+
+def int32(value: object) -> bool:
+    return type(value) is int and -(2**31) <= value < 2**31
+
+
+def texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def quantities(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        type(one) is int or (isinstance(one, str) and QUANTITY.fullmatch(one)) for one in value.values()
+    )
+
+
 CONTAINER = {
     "name": str, "image": str, "workingDir": str, "volumeMounts": [{"name": str, "mountPath": str}],
-    "resources": {"requests": TEXTS, "limits": TEXTS},
+    "resources": {"requests": quantities, "limits": quantities},
 }  # fmt: skip
 POD = {
     "spec": {
@@ -98,36 +115,47 @@ POD = {
     }
 }
 RAY_JOB = {
-    "apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": str},
+    "apiVersion": ("ray.io/v1",), "kind": ("RayJob",), "metadata": {"name": str},
     "spec": {
         "entrypoint": str, "runtimeEnvYAML": str, "shutdownAfterJobFinishes": bool,
-        "ttlSecondsAfterFinished": int, "backoffLimit": int,
+        "ttlSecondsAfterFinished": int32, "backoffLimit": int32,
         "rayClusterSpec": {
-            "rayVersion": str, "enableInTreeAutoscaling": bool, "authOptions": {"mode": "token"},
-            "headGroupSpec": {"serviceType": "ClusterIP", "rayStartParams": TEXTS, "template": POD},
+            "rayVersion": str, "enableInTreeAutoscaling": bool,
+            "authOptions": {"mode": ("disabled", "token")},
+            "headGroupSpec": {"serviceType": str, "rayStartParams": texts, "template": POD},
             "workerGroupSpecs": [{
-                "groupName": str, "replicas": int, "minReplicas": int, "maxReplicas": int,
-                "rayStartParams": TEXTS, "template": POD,
+                "groupName": str, "replicas": int32, "minReplicas": int32, "maxReplicas": int32,
+                "rayStartParams": texts, "template": POD,
             }],
         },
     },
 }  # fmt: skip
-"""The fields that are used here, and what KubeRay's reference of version 1.6 says that they hold."""
+"""The fields that are used here, and what version v1 of the CRDs says that they hold.
+
+Read by hand in ray-operator/config/crd/bases/ of two repositories, which agree in all of them:
+
+- opendatahub-io/kuberay, commit bffcc51843c362cca31f45932dcc7f9b0d949307: ray.io_rayjobs.yaml;
+- ray-project/kuberay, commit 12cb11e48d1a375a19b771ec53c3b0023d189d4e: ray.io_raycronjobs.yaml, whose
+  spec.jobTemplate is the spec of a RayJob.
+
+They require, of what is used: headGroupSpec; template in it; groupName, minReplicas, maxReplicas and
+template of a worker group; containers; the name of a container and of a volume; name and mountPath of a
+mount; claimName. The test wants every field that stands here, so these too.
+"""
 
 
 def misfits(value: object, kind: object, place: str = "") -> list[str]:
-    """Where a value is not of a kind: a type, a constant, or a dict or list of kinds."""
-    if kind is TEXTS:
-        fits = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-        return [] if fits else [place]
-    if isinstance(kind, type):
-        return [] if type(value) is kind else [place]
-    if isinstance(kind, dict) and isinstance(value, dict):
+    """Where a value is not of a kind: a type, one of some texts, a check, or a dict or list of kinds."""
+    if isinstance(kind, dict | list) and type(value) is not type(kind):
+        return [place]
+    if isinstance(kind, dict):
         inner = [found for name in kind for found in misfits(value.get(name), kind[name], f"{place}.{name}")]
         return [*inner, *(f"{place}.{name}" for name in {*value} - {*kind})]
-    if isinstance(kind, list) and isinstance(value, list):
+    if isinstance(kind, list):
         return [found for one in value for found in misfits(one, kind[0], f"{place}[]")]
-    return [] if value == kind else [place]
+    if isinstance(kind, tuple):
+        return [] if value in kind else [place]
+    return [] if (type(value) is kind if isinstance(kind, type) else kind(value)) else [place]
 
 
 def test_the_ray_job_has_the_fields_of_kuberay_and_no_other() -> None:
@@ -137,12 +165,24 @@ def test_the_ray_job_has_the_fields_of_kuberay_and_no_other() -> None:
 def test_a_field_of_another_name_or_kind_would_be_noticed() -> None:
     cluster = {**JOB["spec"]["rayClusterSpec"], "rayVersoin": "2.60.0"}
     head = {**cluster["headGroupSpec"], "rayStartParams": {"num-cpus": 0}}
-    wrong = {**JOB, "spec": {**JOB["spec"], "rayClusterSpec": {**cluster, "headGroupSpec": head}}}
+    cluster |= {"authOptions": {"mode": "none"}, "headGroupSpec": head}
+    wrong = {**JOB, "spec": {**JOB["spec"], "backoffLimit": "1", "rayClusterSpec": cluster}}
 
     assert misfits(wrong, RAY_JOB) == [
+        ".spec.backoffLimit",
+        ".spec.rayClusterSpec.authOptions.mode",
         ".spec.rayClusterSpec.headGroupSpec.rayStartParams",
         ".spec.rayClusterSpec.rayVersoin",
     ]
+    assert not misfits({"cpu": 2, "memory": "8Gi", "nvidia.com/gpu": "1"}, quantities)
+    assert misfits({"memory": "8GiB"}, quantities, "memory") == ["memory"]
+
+
+def test_the_ray_job_wants_a_token_and_keeps_its_ports_inside_the_cluster() -> None:
+    cluster = JOB["spec"]["rayClusterSpec"]
+
+    assert cluster["authOptions"]["mode"] == "token"
+    assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
 
 
 def test_the_ray_job_runs_a_command_that_exists_on_the_version_that_was_tested() -> None:
