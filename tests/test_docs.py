@@ -30,7 +30,8 @@ def options(command: str) -> set[str]:
     collections = [
         part.assemble_argument_collection(default_parameter=app.default_parameter) for part in parts
     ]
-    return {option for arguments in collections for one in arguments for option in one.names} | {"--help"}
+    shown = (one for arguments in collections for one in arguments if one.parameter.parse is not False)
+    return {option for one in shown for option in one.names} | {"--help"}
 
 
 ALL_OPTIONS = set().union(*map(options, COMMANDS))

@@ -128,7 +128,7 @@ def test_weights_and_patience_go_by_the_selected_score_which_a_resume_keeps(
     done = train(tiny.config(train=course), TrainArguments(data=data, run=tmp_path / "r"))
 
     assert (done.best, done.select, done.steps) == (0.3, "kaggle", 4)
-    assert "kaggle_unseen_cases" in (tmp_path / "r/log.txt").read_text()
+    assert "Kaggle score of unseen_cases" in (tmp_path / "r/log.txt").read_text()
     assert torch.load(tmp_path / "r" / LAST, weights_only=True)["best"] == 0.3
     with pytest.raises(UserError, match=r"train.select \(kaggle then, dice now\)"):
         train(

@@ -1,7 +1,6 @@
 """What a person sees of a cohort at work: a table by node, a bar, or a line now and then."""
 
 import logging
-import sys
 import threading
 import time
 from collections import deque
@@ -167,12 +166,5 @@ def _live_table(sight: Sight) -> Iterator[None]:
     from rich.console import Console
     from rich.live import Live
 
-    handlers = [one for one in logging.getLogger("volseg").handlers if isinstance(one, logging.StreamHandler)]
-    shown = [one for one in handlers if one.stream is sys.stderr]
     with Live(sight, console=Console(stderr=True), refresh_per_second=1):
-        before = [one.setStream(sys.stderr) for one in shown]  # which is the live table's meanwhile
-        try:
-            yield
-        finally:
-            for handler, stream in zip(shown, before, strict=True):
-                handler.setStream(stream or sys.__stderr__)
+        yield
