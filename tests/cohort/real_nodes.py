@@ -11,7 +11,7 @@ import psutil
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
 SMALL = ("--memory=2147483648", "--object-store-memory=83886080")
-START_S = 120.0
+START_S = 240.0
 
 
 def free_port() -> int:
