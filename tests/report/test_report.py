@@ -803,7 +803,7 @@ def test_scores_are_made_where_they_are_missing_or_out_of_date_and_only_there(da
     report(str(out))
     made = (out / "summary.json").stat().st_mtime_ns
     with monkeypatch.context() as patched:
-        patched.setattr("volseg.evaluation.evaluate.score_scan", None)
+        patched.setattr("volseg.evaluation.evaluate_work.score_scan", None)
         report(str(out))
     assert (out / "summary.json").stat().st_mtime_ns == made
 

@@ -18,7 +18,7 @@ from volseg.data.dataset import Dataset
 from volseg.data.volume import Volume
 from volseg.data.volume_files import write_volume
 from volseg.errors import UserError
-from volseg.evaluation import bootstrap, scan_scores
+from volseg.evaluation import bootstrap, evaluate_work, scan_scores
 from volseg.evaluation import evaluate as evaluation
 from volseg.evaluation.comparison import compare as stage
 from volseg.evaluation.comparison import tables
@@ -266,7 +266,7 @@ def counted(monkeypatch) -> list[str]:
         scans.append(pair.origin.scan)
         return scan_scores.score_scan(pair)
 
-    monkeypatch.setattr(evaluation, "score_scan", spy)
+    monkeypatch.setattr(evaluate_work, "score_scan", spy)
     return scans
 
 
