@@ -1,5 +1,6 @@
 """The Python API does what the commands do, in memory, and raises in words."""
 
+import logging
 import math
 import re
 import shutil
@@ -194,7 +195,7 @@ def test_an_empty_mask_has_infinite_distances_and_no_size_of_a_voxel_is_refused(
 def test_bars_are_drawn_only_when_asked_for(
     dataset: volseg.Dataset, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-
+    monkeypatch.setattr(logging.getLogger("volseg"), "handlers", [])  # the log of the command line
     shown = []
     monkeypatch.setattr(
         sys,

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,13 +31,14 @@ print(sorted({result[0] for result in results.values()}), len(results))
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory):
+def real():
     environment = VARIABLES | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
-    nodes = RealNodes(tmp_path_factory.mktemp("ray"), environment)
-    try:
-        yield nodes
-    finally:
-        nodes.close()
+    with TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as short:  # Ray puts sockets into it
+        nodes = RealNodes(Path(short), environment)
+        try:
+            yield nodes
+        finally:
+            nodes.close()
 
 
 def begin(real: RealNodes, out: Path, on: str = "ray") -> subprocess.Popen:
