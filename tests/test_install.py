@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -53,9 +54,9 @@ def test_a_clone_is_imported_from_its_parent_folder_too(tmp_path: Path) -> None:
 
     use = f"import site; site.addsitedir({str(site)!r}); import volseg; from volseg.config import config; "
     told = "print(volseg.__file__); print(*config.shipped_configs())"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    others = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}  # without the volseg of these tests
     done = subprocess.run(
-        [sys.executable, "-c", use + told], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        [sys.executable, "-S", "-c", use + told], cwd=tmp_path, env=others, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
 

@@ -42,6 +42,7 @@ def test_a_text_that_is_gone_or_there_twice_and_tests_that_are_missing_are_named
 
 def test_what_no_test_notices_survives_and_spoils_the_score(tmp_path, monkeypatch, capsys) -> None:
     files = {
+        "volseg/__init__.py": "",
         "volseg/a.py": "x = 1\n",
         "tests/test_a.py": "from volseg.a import x\n\n\ndef test_x():\n    assert x == 1\n",
     }
