@@ -43,11 +43,11 @@ def begin(wanted: tuple[str, ...], out: Path, *on: str) -> subprocess.Popen:
 def killed_run(nodes: TwoNodes, wanted: tuple[str, ...], out: Path, *, seed: int, scans: int) -> Watched:
     """A run in which a victim is killed after some scans, and one more, which ends well."""
     chance, watched = random.Random(seed), Watched(out)
-    victim, after = VICTIMS[seed % 3], chance.randrange(1, scans - 4)
+    victim, after = VICTIMS[seed % 3], chance.randrange(1, scans // 2)
     driver = begin(wanted, out, "--on", "ray")
     while watched.look() < after and driver.poll() is None:
         time.sleep(0.05)
-    time.sleep(chance.random() / 2)
+    time.sleep(chance.random() / 5)  # not so long that all is done
     assert driver.poll() is None, driver.communicate()
     if victim == "driver":
         driver.kill()

@@ -1,5 +1,6 @@
 """The scans that are still to be done: the largest first, and those whose worker was lost once more."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -41,6 +42,7 @@ class Todo(Generic[Item]):
         tasks = [Task(position, item, work.name(item)) for position, item in enumerate(items)]
         self._tasks = sorted(tasks, key=lambda task: -work.cost(task.item))
         self._tasks.reverse()  # the next one is the last
+        self._limits: Counter[int | None] = Counter(task.max_memory for task in self._tasks)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -48,16 +50,18 @@ class Todo(Generic[Item]):
     @property
     def limits_wanted(self) -> set[int | None]:
         """The limits of memory that tasks want a worker to have."""
-        return {task.max_memory for task in self._tasks}
+        return {limit for limit, tasks in self._limits.items() if tasks}
 
     def take(self, max_memory: int | None, *, idle: bool) -> Task[Item] | None:
         """The next task for a worker with this limit of memory, which may be `idle`; None if it has none."""
         for place in reversed(range(len(self._tasks))):
             task = self._tasks[place]
             if task.max_memory == max_memory and (idle or not task.alone):
+                self._limits[max_memory] -= 1
                 return self._tasks.pop(place)
         return None
 
     def put_back(self, task: Task[Item]) -> None:
         """Give a task to the next worker that fits it."""
         self._tasks.append(task)
+        self._limits[task.max_memory] += 1
