@@ -131,9 +131,9 @@ def load_predictions(folder: Path, *, check_corrections: bool = True) -> list[Pr
             correction that is damaged, unless these are not to be checked: all of them.
     """
     _check_folder(folder)
-    results = [_read_prediction(scan, check_corrections) for scan in _scan_folders(folder)]
+    results = [_read_prediction(scan, check_corrections) for scan in scan_folders(folder)]
     problems = [result for result in results if isinstance(result, str)]
-    gone = [scan for scan in _gathered_scans(folder) if not (folder / scan).is_dir()]
+    gone = [scan for scan in gathered_scans(folder) if not (folder / scan).is_dir()]
     if gone:
         problems.append(
             f"{folder}: scans that {RECORDS} names are missing: {', '.join(gone)}; run `volseg infer` "
@@ -155,7 +155,7 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: one scan; name the folder that it lies in: {folder.parent}")
 
 
-def _gathered_scans(folder: Path) -> list[str]:
+def gathered_scans(folder: Path) -> list[str]:
     """The scans that predictions.json names; none where it is missing or damaged."""
     try:
         return [str(record["scan"]) for record in json.loads((folder / RECORDS).read_bytes())]
@@ -163,7 +163,7 @@ def _gathered_scans(folder: Path) -> list[str]:
         return []
 
 
-def _scan_folders(folder: Path) -> Iterator[Path]:
+def scan_folders(folder: Path) -> Iterator[Path]:
     """The folders with a record or masks; others, such as scores/, may lie beside them."""
     for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
         is_scan = (path / RECORD).is_file() or any(path.glob("*.nii.gz"))

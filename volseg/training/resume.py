@@ -81,7 +81,14 @@ def with_free_settings_of(new: Config, begun: Config) -> Config:
 
 def describe_changed_data(old: RunSplits, new: RunSplits) -> Iterator[str]:
     """A line if the sets differ, and one each if the labels or the images of scans do; all name the scans."""
-    later = {"cases", "images", "files", "inherited", "slice_mm"}  # which earlier versions did not write
+    later = {
+        "cases",
+        "images",
+        "files",
+        "inherited",
+        "slice_mm",
+        "synthetic",
+    }  # which earlier versions did not write
     if old.model_dump(exclude=later) != new.model_dump(exclude=later):
         before, after = (
             {scan: part for part in (*SETS[:-1], "taught") for scan in getattr(of, part)} for of in (old, new)

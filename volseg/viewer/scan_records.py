@@ -1,12 +1,16 @@
 """Predictions as their records say now; one that can't be read stops its own scan, not the folder."""
 
-import json
-from contextlib import suppress
 from pathlib import Path
 
 from volseg.errors import UserError
 from volseg.formatting import natural_key
-from volseg.inference.prediction_folder import RECORD, RECORDS, Prediction, load_predictions
+from volseg.inference.prediction_folder import (
+    RECORD,
+    Prediction,
+    gathered_scans,
+    load_predictions,
+    scan_folders,
+)
 from volseg.inference.prediction_record import PredictionRecord
 from volseg.system.json_files import read_json
 
@@ -56,13 +60,6 @@ def _read_or_failed(folder: Path) -> Prediction:
 
 def _scan_names(folder: Path) -> list[str]:
     """The folders with a record or masks, and the scans that predictions.json names."""
-    inside = folder.iterdir() if folder.is_dir() else ()
-    names = {
-        path.name
-        for path in inside
-        if not path.name.startswith(".") and ((path / RECORD).is_file() or any(path.glob("*.nii.gz")))
-    }
-    with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
-        gathered = [str(record["scan"]) for record in json.loads((folder / RECORDS).read_bytes())]
-        names |= {name for name in gathered if name == Path(name).name}
-    return sorted(names, key=natural_key)
+    inside = scan_folders(folder) if folder.is_dir() else ()
+    gathered = (name for name in gathered_scans(folder) if name == Path(name).name)
+    return sorted({*(path.name for path in inside), *gathered}, key=natural_key)
