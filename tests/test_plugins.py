@@ -272,7 +272,7 @@ def test_the_example_is_installed_trained_with_and_scored_by(tmp_path: Path, mon
     for line in ("prepare raw --layout npz", "train own.yaml", "infer --all --engine float64", "evaluate"):
         assert cli.run_command(line.split()) == 0, capsys.readouterr().err
     assert "centre" in capsys.readouterr().out
-    assert ",centre_mm," in (tmp_path / "predictions/scores.csv").read_text()
+    assert ",centre_mm," in (tmp_path / "predictions/own/prepared/scores.csv").read_text()
     record = yaml.safe_load((tmp_path / "runs/own/config.yaml").read_text())["plugins"]
     assert [one["name"] for one in record] == ["plain_cnn", "jaccard", "drop_flat"]
     assert {(one["package"], one["version"]) for one in record} == {("volseg-example", "0.1.0")}

@@ -24,6 +24,7 @@ from volseg.data.volume import Volume
 from volseg.errors import UserError
 from volseg.inference.predict import Image, PredictedMasks, predict_image
 from volseg.runs.config_files import recorded_overrides
+from volseg.runs.locate import recorded_dataset
 from volseg.runs.run import Run
 from volseg.system.user import name_unknown_user
 
@@ -64,7 +65,7 @@ def prepare(source: Path | str, out: Path | str = DATA, *, progress: bool = Fals
 
 def train(
     config: Config | Path | str,
-    data: Dataset | Path | str = DATA,
+    data: Dataset | Path | str | None = None,
     run: Path | str | None = None,
     *,
     overrides: Sequence[str] = (),
@@ -75,7 +76,7 @@ def train(
 
     Args:
         config: a `Config`, a YAML file, or the name of one that comes with volseg (`configs/unet.yaml`).
-        data: the prepared dataset.
+        data: the prepared dataset; by default data/prepared, or that of a run that goes on.
         run: the run's name under `runs/`, or its path; by default the config's name.
         overrides: settings in place of the file's, e.g. `["optimizer.lr=1e-4", "train.steps=200"]`.
         progress: draw a bar.
@@ -99,15 +100,12 @@ def train(
     if isinstance(config, Config) and overrides:
         raise UserError("train: overrides belong to a config's file; change the Config by model_copy")
     folder = run_folder(str(run or Path(str(config)).stem))
-    if options.get("resume") and not isinstance(config, Config):
-        overrides = recorded_overrides(folder, overrides)
+    place = data.folder if isinstance(data, Dataset) else Path(data) if data else None
+    if options.get("resume"):
+        overrides = overrides if isinstance(config, Config) else recorded_overrides(folder, overrides)
+        place = place or recorded_dataset(folder)
     settings = config if isinstance(config, Config) else load_config(Path(config), overrides)
-    arguments = TrainArguments(
-        data=data.folder if isinstance(data, Dataset) else Path(data),
-        run=folder,
-        overrides=tuple(overrides),
-        **options,
-    )
+    arguments = TrainArguments(data=place, run=folder, overrides=tuple(overrides), **options)
     with console.bars(shown=progress):
         return Run.open(training.train(settings, arguments).run)
 

@@ -96,6 +96,15 @@ LISTED = 8
 """Names in a line; the rest are counted."""
 
 
+def names_by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The names that have a reason in common, joined by `join_names`, and that reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    for reason, own in names.items():
+        yield join_names(own), reason
+
+
 def join_names(names: Sequence[str]) -> str:
     """The first eight of some names, and the number of the others: `a, b and 3 more`."""
     more = len(names) - LISTED

@@ -20,7 +20,7 @@ VOLSEG=${VOLSEG:-volseg}
 
 # SLURM says two minutes before the end, or before a preemption, that it is near: volseg is told, and the script
 # waits until it has stopped. What is done stays done.
-trap 'kill -TERM "$process" 2>/dev/null' TERM
+trap 'kill -TERM "${!:-}" 2>/dev/null' TERM
 "$VOLSEG" infer --all --run "$RUN" --data "$DATA" --out "$OUT" --shard "$SHARE" &
 process=$!
 code=0

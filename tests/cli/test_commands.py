@@ -151,7 +151,7 @@ def test_train_and_infer_by_the_command_line(here: Path, capsys) -> None:
     assert "runs/one: exists; pass --resume" in said(capsys)
 
     assert cli.run_command(["infer", "--case", "case1"]) == 0
-    assert "predictions: 3 of 3 scans by runs/one" in capsys.readouterr().out
+    assert "predictions/one/prepared: 3 of 3 scans by runs/one" in capsys.readouterr().out
 
     (here / "data/prepared/images/case2_day0.nii.gz").write_bytes(b"junk")
     assert cli.run_command(["infer", "--case", "case2"]) == cli.SOME_FAILED
@@ -220,7 +220,14 @@ def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"{MODULES[command]}.{command}", interrupted)
-    given = {"train": ["tiny.yaml"], "infer": ["--all"], "export": ["a"], "compare": ["a", "b"]}
+    given = {
+        "train": ["tiny.yaml"],
+        "infer": ["--all"],
+        "export": ["a"],
+        "compare": ["a", "b"],
+        "evaluate": ["a"],
+        "submit": ["a"],
+    }
     words = given.get(command, [])
 
     assert cli.run_command([command, *words]) == 130

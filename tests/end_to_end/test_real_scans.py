@@ -63,17 +63,15 @@ def test_it_learns_a_real_scan_and_takes_another_of_another_size(
     ]
     assert len(dice) == 3
     assert np.mean(dice) > 0.85
-    dataset = Dataset.load(Path("data/prepared"))
+    dataset, out = Dataset.load(Path("data/prepared")), Path("predictions/unet/prepared")
     sample = dataset.select_samples("case47_day29")[0]
     for organ in dataset.classes:
-        mask = volume_files.read(Path("predictions/case47_day29") / f"{organ}.nii.gz")
+        mask = volume_files.read(out / "case47_day29" / f"{organ}.nii.gz")
         assert mask.same_grid(dataset.image(sample))
     rows = list(csv.reader(Path("submission.csv").read_text().splitlines()))
     assert rows[0] == ["id", "class", "predicted"]
     assert len(rows) - 1 == 3 * (78 + 26 + 108)
     assert rows[1][:2] == ["case47_day29_slice_0032", "large_bowel"]
-    records = {
-        path.parent.name: json.loads(path.read_text()) for path in Path("predictions").glob("*/record.json")
-    }
+    records = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/record.json")}
     seen = {name: record["seen"] for name, record in records.items()}
     assert seen == {"case47_day29": "none", "case119_day0": "none", "case139_day0": "scan"}

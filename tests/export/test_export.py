@@ -24,6 +24,7 @@ from volseg.inference.infer import infer
 from volseg.metrics.mask_pair import MaskPair
 from volseg.metrics.overlap import Dice
 from volseg.postprocessing import Threshold
+from volseg.runs import locate
 from volseg.runs.config_files import POSTPROCESS
 from volseg.runs.package import FILE, MODEL, open_run, seal_package
 from volseg.runs.run import Run
@@ -246,7 +247,11 @@ def test_without_a_dataset_that_fits_a_phantom_is_compared_on(
     Dataset(dataset.folder, dataset.facts.model_copy(update={"channels": ("t1",)})).save()
     monkeypatch.chdir(tmp_path)
 
-    assert export(run, replace(options, data=None)).networks[0].equivalence.scan == "a phantom scan"
+    own = export(run, replace(options, data=None)).networks[0].equivalence.scan
+    assert own.endswith(f" of {Run.open(Path(run)).facts.data}")
+    monkeypatch.setattr(locate, "told_dataset", lambda _facts: Path("gone"))
+    found = export(run, replace(options, data=None, force=True)).networks[0].equivalence.scan
+    assert found == "a phantom scan"
     done = export(run, replace(options, data=dataset.folder, force=True))
     assert done.networks[0].equivalence.scan.startswith("a phantom scan (")
     assert "elsewhere" in done.networks[0].equivalence.scan
@@ -296,6 +301,7 @@ def test_what_can_not_be_done_here_is_said_before_anything_is(
 ) -> None:
     find = stage.find_spec
     monkeypatch.setattr(stage, "find_spec", lambda name: None if name == missing else find(name))
+    monkeypatch.setattr(locate, "told_dataset", lambda _facts: Path("gone"))
     monkeypatch.chdir(options.out.parent)
 
     with pytest.raises(UserError, match=text):

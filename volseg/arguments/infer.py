@@ -7,17 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from volseg.arguments.groups import BY_WHAT, MACHINE, OUTPUT, QUALITY, SPECIAL, WHAT
-from volseg.arguments.values import (
-    DATA,
-    MAX_MEMORY,
-    MAX_TIME,
-    PREDICTIONS,
-    DeviceName,
-    Many,
-    Shard,
-    parse_shard,
-    read_by,
-)
+from volseg.arguments.values import DATA, MAX_MEMORY, MAX_TIME, DeviceName, Many, Shard, parse_shard, read_by
 from volseg.errors import UserError
 
 SPLITS = Literal["unseen_cases", "later_days", "hold_out", "train", "test"]
@@ -61,10 +51,10 @@ class InferArguments:
     gate: Annotated[str | None, BY_WHAT] = None
     """Another run that empties slices of a class in which it finds too little of it; `none` leaves out the
     gate of the run's config."""
-    data: Annotated[Path, WHAT] = DATA
-    """The prepared dataset."""
-    out: Annotated[Path, OUTPUT] = PREDICTIONS
-    """The folder for the masks."""
+    data: Annotated[Path | None, WHAT] = None
+    """The prepared dataset; by default the one that the run was trained on."""
+    out: Annotated[Path | None, OUTPUT] = None
+    """The folder for the masks; by default predictions/RUN/DATASET."""
     dicom_out: Annotated[Path | None, OUTPUT] = None
     """Write RTSTRUCT and SEG of the scans that are DICOM into this folder, which only its owner may read."""
     engine: Annotated[str, BY_WHAT] = "auto"
@@ -100,6 +90,18 @@ class InferArguments:
     compile: Annotated[bool, MACHINE] = False
     """Let torch compile the network first: for many scans on a GPU."""
 
+    @property
+    def dataset(self) -> Path:
+        """The prepared dataset."""
+        return self.data or DATA
+
+    @property
+    def folder(self) -> Path:
+        """The folder for the masks, once it is known."""
+        if self.out is None:
+            raise AssertionError("no folder was named for the masks")
+        return self.out
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class ExportArguments:
     out: Path | None = None
     """The package's folder; by default packages/RUN-FORMAT."""
     data: Path | None = None
-    """A prepared dataset with scans to compare on; by default data/prepared, else a phantom's scan."""
+    """A prepared dataset with scans to compare on; by default that of the run, else a phantom's scan."""
     int8: bool = False
     """Compute in 8 bits if the masks stay as good on the scans that training did not see (OpenVINO)."""
     with_training_scans: bool = False

@@ -17,8 +17,8 @@ NetworkName = Literal["unet", "dynunet", "resenc", "mednext", "segresnet", "swin
 class TrainArguments:
     """Options of train."""
 
-    data: Annotated[Path, WHAT] = DATA
-    """The prepared dataset."""
+    data: Annotated[Path | None, WHAT] = None
+    """The prepared dataset; by default data/prepared, or that of a run that goes on."""
     run: Annotated[Path, read_by(run_folder, "--run"), Parameter(show_default=False), OUTPUT] = RUNS
     """The run's name under runs/, or a path; by default the config's name."""
     fold: Annotated[
@@ -43,6 +43,11 @@ class TrainArguments:
     """With --dry-run: forecast it for a GPU that isn't here, e.g. T4, 4090, A100 or 24GB, without trying."""
     overrides: Annotated[tuple[str, ...], Parameter(parse=False)] = ()
     """The settings, section.key=value, that are in the config already: for the run to remember."""
+
+    @property
+    def dataset(self) -> Path:
+        """The prepared dataset."""
+        return self.data or DATA
 
     @property
     def first_fold(self) -> Fold:

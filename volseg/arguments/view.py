@@ -6,7 +6,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from volseg.arguments.values import PREDICTIONS
 from volseg.errors import UserError
 
 LONGEST_REVIEWER = 200  # signs
@@ -37,10 +36,10 @@ def _check_reviewer(_type: object, reviewer: str) -> None:
 class ViewArguments:
     """Options of view."""
 
-    predictions: Path = PREDICTIONS
-    """The folder that `volseg infer` wrote."""
+    predictions: Path | None = None
+    """The folder that `volseg infer` wrote; by default the newest below predictions/."""
     data: Path | None = None
-    """The prepared dataset with images and labels; by default data/prepared, if it has the scans."""
+    """The prepared dataset with images and labels; by default that of the predictions, if it has them."""
     read_only: bool = False
     """Change nothing on the disk."""
     port: Annotated[int, Parameter(validator=_check_port)] = 0

@@ -22,7 +22,7 @@ from volseg.runs.run_files import CALIBRATION
 
 
 def calibrate(
-    name: str | None, data: Path, how: InferArguments = InferArguments()
+    name: str | None, data: Path | None, how: InferArguments = InferArguments()
 ) -> tuple[Path, CalibrationFile]:
     """Calibrate a run, or the five folds of one, each by the scans it was validated on.
 

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from volseg.arguments import DATA, DeviceName, InferArguments
+from volseg.arguments import DeviceName, InferArguments
 from volseg.cli import output
 
 
-def calibrate(run: str | None = None, /, *, data: Path = DATA, device: DeviceName = None) -> None:
+def calibrate(run: str | None = None, /, *, data: Path | None = None, device: DeviceName = None) -> None:
     """Calibrate a run's confidence on its validation scans, and measure the usual features of its classes.
 
     It writes calibration.json into the run; `volseg infer` then gives a calibrated confidence.
 
     Args:
         run: A run's name under runs/, or its path; by default the newest. Five folds are taken together.
-        data: The prepared dataset that it was trained on.
+        data: The prepared dataset that it was trained on, if that is no longer where it was.
         device: cpu, cuda, cuda:1 (the second GPU) or mps; by default a GPU if there is one.
     """
     output.configure_console()

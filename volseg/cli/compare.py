@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from volseg.arguments import DATA, CompareArguments
+from volseg.arguments import CompareArguments
 from volseg.cli import output
 
 
@@ -11,7 +11,7 @@ def compare(
     b: Path,
     /,
     *,
-    data: Path = DATA,
+    data: Path | None = None,
     json: bool = False,
     options: CompareArguments = CompareArguments(),
 ) -> None:
@@ -23,14 +23,16 @@ def compare(
     Args:
         a: A folder of masks by volseg or another tool, or one with the scores that `volseg evaluate` wrote.
         b: The other one.
-        data: The prepared dataset with the labels.
+        data: The prepared dataset with the labels; by default that of the predictions, or data/prepared.
         json: Print everything, each scan too, as JSON on stdout.
     """
     output.configure_console()
     from volseg.evaluation.comparison import compare as stage
     from volseg.evaluation.comparison import tables
+    from volseg.inference.prediction_places import dataset_of_predictions
 
-    result = stage.compare(a, b, data, metric=options.metric, common=options.common, options=options)
+    truth = data or dataset_of_predictions(a, b)
+    result = stage.compare(a, b, truth, metric=options.metric, common=options.common, options=options)
     output.notes(tables.verdict_notes(result))
     if json:
         print(tables.result_json(result))

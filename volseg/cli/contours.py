@@ -48,7 +48,7 @@ def write_inferred(done: "InferenceResult", options: InferArguments) -> int:
     from volseg.dicom import contours as stage
 
     wanted = _wanted(options)
-    return tell(stage.contours_of_records(done.records, options.out, done.series, wanted), wanted.out)
+    return tell(stage.contours_of_records(done.records, done.out, done.series, wanted), wanted.out)
 
 
 def _wanted(options: InferArguments) -> ContoursArguments:

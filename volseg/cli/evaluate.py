@@ -3,18 +3,19 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from volseg.arguments import DATA, PREDICTIONS, CohortArguments, MaskOptions
+from volseg.arguments import CohortArguments, MaskOptions
 from volseg.cli import output
+from volseg.formatting import names_by_reason
 
 if TYPE_CHECKING:
     from volseg.evaluation.summary import Scores
 
 
 def evaluate(
-    predictions: Path = PREDICTIONS,
+    predictions: Path | None = None,
     /,
     *,
-    data: Path = DATA,
+    data: Path | None = None,
     out: Path | None = None,
     by: Literal["case", "day", "matrix"] | None = None,
     masks: MaskOptions = MaskOptions(),
@@ -25,17 +26,20 @@ def evaluate(
     The mean of eight cases or more has its 95 % bootstrap interval over cases in brackets.
 
     Args:
-        predictions: The folder that `volseg infer` wrote, or one with <scan>/<class>.nii.gz or maps of
-            labels, <scan>.nii.gz.
-        data: The prepared dataset with the labels.
+        predictions: The folder that `volseg infer` wrote, by default the newest below predictions/, or one
+            with <scan>/<class>.nii.gz or maps of labels, <scan>.nii.gz.
+        data: The prepared dataset with the labels; by default that of the predictions, or data/prepared.
         out: The folder for scores.csv and summary.json; by default the folder of the masks.
         by: Show a line for each case, day (the first, second ... of a case) or size of the slices as well.
     """
     output.configure_console()
     from volseg.evaluation import evaluate as stage
     from volseg.evaluation import tables
+    from volseg.inference.prediction_places import dataset_of_predictions
 
-    scores = stage.evaluate(predictions, data, out=out, options=masks, cohort=cohort)
+    folder = output.predictions_folder(predictions)
+    truth = data or dataset_of_predictions(folder)
+    scores = stage.evaluate(folder, truth, out=out, options=masks, cohort=cohort)
     note_unscored(scores)
     output.notes(scores.notes)
     if len(scores.runs) > 1:
@@ -50,6 +54,6 @@ def evaluate(
 
 
 def note_unscored(scores: "Scores") -> None:
-    """Print which scans have no score, and why."""
-    for scan, why in {**scores.skipped, **scores.failed}.items():
-        output.message(f"note: {scan} is not scored: {why}")
+    """Print which scans have no score, and why: a line a reason."""
+    for scans, why in names_by_reason({**scores.skipped, **scores.failed}):
+        output.message(f"note: {scans}: not scored: {why}")

@@ -26,6 +26,6 @@ def infer(*, options: InferArguments = InferArguments(), cohort: CohortArguments
         output.message(f"failed: {record.scan}: {record.reason}")
     predicted = len(done.records) - len(done.failed_records) - len(done.kept)
     kept = f", {len(done.kept)} kept as corrected by hand" if done.kept else ""
-    print(f"{options.out}: {predicted} of {len(done.records)} scans by {done.ensemble}{kept}")
+    print(f"{done.out}: {predicted} of {len(done.records)} scans by {done.ensemble}{kept}")
     code = contours.write_inferred(done, options) if options.dicom_out else 0
     return output.SOME_FAILED if done.failed_records else code

@@ -7,6 +7,7 @@ from volseg.formatting import first_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import ModuleType
 
 SOME_FAILED = 3
@@ -18,6 +19,15 @@ def configure_console() -> "ModuleType":
 
     console.configure_logging()
     return console
+
+
+def predictions_folder(given: "Path | None") -> "Path":
+    """The folder of predictions that was named; without one the newest."""
+    if given is not None:
+        return given
+    from volseg.inference.prediction_places import newest_predictions
+
+    return newest_predictions()
 
 
 def print_table(table: object, *, error: bool = False) -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from volseg.arguments import PREDICTIONS, MaskOptions
+from volseg.arguments import MaskOptions
 from volseg.cli import output
 
 
 def report(
-    source: str = str(PREDICTIONS),
+    source: str | None = None,
     /,
     *,
     data: Path | None = None,
@@ -19,15 +19,17 @@ def report(
     Scores that are missing or out of date are computed, as by `volseg evaluate`.
 
     Args:
-        source: A folder of masks by volseg or another tool, or a run: its name under runs/ or its path.
-        data: The prepared dataset with images and labels; by default data/prepared, if it has the scans.
+        source: A folder of masks by volseg or another tool, or a run: its name under runs/ or its path. By
+            default the newest predictions below predictions/.
+        data: The prepared dataset with images and labels; by default that of the predictions.
         out: The file to write. It is less than 15 MB and loads nothing.
     """
     output.configure_console()
     from volseg.formatting import format_bytes
     from volseg.report import report as stage
 
-    result = stage.report(source, data=data, out=out, options=masks)
+    what = source or str(output.predictions_folder(None))
+    result = stage.report(what, data=data, out=out, options=masks)
     output.notes(result.notes)
     left = f", {result.named} named only" if result.named else ""
     print(f"{result.path}: {format_bytes(result.size)}, {result.drawn} scans to look at{left}")

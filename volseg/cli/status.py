@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volseg.arguments import PREDICTIONS
 from volseg.cli import output
 
 if TYPE_CHECKING:
@@ -17,14 +16,14 @@ SHARE = 10  # of the time goes to looking at most one part in so many: a network
 
 
 def status(
-    predictions: Path = PREDICTIONS, /, *, data: Path | None = None, json: bool = False, watch: bool = False
+    predictions: Path | None = None, /, *, data: Path | None = None, json: bool = False, watch: bool = False
 ) -> None:
     """Say how far predictions are: done, failed, begun, the rate, the time left, by host.
 
     Read from the records alone, while `volseg infer` runs anywhere, and after.
 
     Args:
-        predictions: The folder of masks that `volseg infer` writes.
+        predictions: The folder of masks that `volseg infer` writes; by default the newest below predictions/.
         data: The prepared dataset that is predicted with --all, which tells how many scans are left.
         json: Print one line of JSON on stdout.
         watch: Look again every few seconds, until no scan is left or Ctrl-C.
@@ -32,7 +31,7 @@ def status(
     output.configure_console()
     from volseg.inference.status import StatusReader
 
-    reader = StatusReader(predictions, data)
+    reader = StatusReader(output.predictions_folder(predictions), data)
     if not watch:
         _print(reader.read(), json=json)
         return

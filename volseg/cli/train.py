@@ -25,11 +25,13 @@ def train(config: Path, /, *overrides: str, options: TrainArguments = TrainArgum
     """
     from volseg.config import config as configs
     from volseg.runs.config_files import recorded_overrides
+    from volseg.runs.locate import recorded_dataset
 
     if options.run == RUNS:
         options = replace(options, run=RUNS / config.stem)
     if options.resume:
         overrides = recorded_overrides(options.run, overrides)
+        options = replace(options, data=options.data or recorded_dataset(options.run))
     settings = configs.load(config, overrides)
     options = replace(options, overrides=tuple(overrides))
     if options.gpu is not None and not options.dry_run:
@@ -107,9 +109,11 @@ def _print_estimate(config: "Config", options: TrainArguments) -> None:
     gpu, fold = options.gpu and forecast_gpus.find_gpu(options.gpu), options.first_fold
     try:
         estimate = (
-            forecast.forecast_resources(config, options.data, gpu, fold=fold)
+            forecast.forecast_resources(config, options.dataset, gpu, fold=fold)
             if gpu
-            else resource_estimate.estimate_resources(config, options.data, fold=fold, device=options.device)
+            else resource_estimate.estimate_resources(
+                config, options.dataset, fold=fold, device=options.device
+            )
         )
     except resource_estimate.TrialTooLargeError as error:
         raise UserError(

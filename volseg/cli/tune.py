@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from volseg.arguments import DATA, MAX_TIME, DeviceName, InferArguments
+from volseg.arguments import MAX_TIME, DeviceName, InferArguments
 from volseg.arguments.values import Many
 from volseg.cli import output
 from volseg.errors import UserError
@@ -16,7 +16,7 @@ def tune(
     /,
     *,
     runs: Annotated[Many[str], Parameter(name="--run")] = (),
-    data: Path = DATA,
+    data: Path | None = None,
     score: Literal["kaggle", "dice", "surface_dice"] | None = None,
     max_seconds: Annotated[float, MAX_TIME, Parameter(show_default=lambda _: "10m")] = 600.0,
     device: DeviceName = None,
@@ -30,7 +30,7 @@ def tune(
     Args:
         run: A run's name under runs/, or its path; by default the newest. Five folds are tuned as one.
         runs: Runs that predict together, whose weights to find.
-        data: The prepared dataset that it was trained on.
+        data: The prepared dataset that it was trained on, if that is no longer where it was.
         score: What to improve: the competition's score, by default on its data, Dice, by default on all
             others, or surface Dice at 2 mm.
         max_seconds: The most time to take, e.g. 90s or 1h; settings that were not tried are listed.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from volseg.arguments import DATA, ExportArguments
+from volseg.arguments import ExportArguments
 from volseg.data.dataset import FILE as DATASET
 from volseg.data.dataset import Dataset
 from volseg.errors import UserError
@@ -60,8 +60,9 @@ def export(name: str, options: ExportArguments) -> ExportResult:
     members = _open_exportable_runs(folder)
     out = options.out or PACKAGES / f"{runs.run_label(folder).replace('/', '-')}-{options.format}"
     _check_target(out, force=options.force)
-    dataset = _matching_dataset(members[0], options.data)
-    scans = [equivalence.example_scan(run, options.data, dataset) for run in members]
+    data = options.data or _run_dataset(members[0])
+    dataset = _matching_dataset(members[0], data)
+    scans = [equivalence.example_scan(run, data, dataset) for run in members]
     samples = [int8.comparison_samples(run, dataset) if options.int8 else [] for run in members]
     networks = []
     with atomic_folder(out) as target:
@@ -135,11 +136,17 @@ def _check_target(out: Path, *, force: bool) -> None:
         raise UserError(f"--out {out}: exists; name another folder or pass --force")
 
 
+def _run_dataset(run: Run) -> Path | None:
+    """The folder of the dataset that a run was trained on; None where it is gone."""
+    folder = runs.told_dataset(run.facts)
+    return folder if (folder / DATASET).is_file() else None
+
+
 def _matching_dataset(run: Run, data: Path | None) -> Dataset | None:
     """The dataset, if it has the run's classes and channels."""
-    if data is None and not (DATA / DATASET).is_file():
+    if data is None:
         return None
-    dataset = Dataset.load(data or DATA)
+    dataset = Dataset.load(data)
     facts = run.facts
     same = (dataset.classes, dataset.facts.channels) == (facts.classes, facts.channels)
     return dataset if same else None

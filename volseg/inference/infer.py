@@ -18,6 +18,7 @@ from volseg.inference.ensemble import Ensemble
 from volseg.inference.infer_work import InferWork, PredictedScan
 from volseg.inference.memory_forecast import forecast_memory
 from volseg.inference.opening import open_gated
+from volseg.inference.prediction_places import mark_begin, with_places
 from volseg.inference.prediction_record import PredictionRecord
 from volseg.inference.run_settings import configure_run
 from volseg.inference.scan_pipeline import ScanPipeline, log
@@ -30,13 +31,14 @@ from volseg.system.locks import folder_lock
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """The record of each scan, the runs that predicted them, and notes for the user.
+    """The runs that predicted, the folder of the masks, the record of each scan, and notes for the user.
 
     `kept` are the scans that were not predicted, as their masks were corrected by hand. `series` are the
     volumes of DICOM among the scans.
     """
 
     ensemble: Ensemble
+    out: Path
     records: tuple[PredictionRecord, ...]
     notes: tuple[str, ...]
     kept: tuple[str, ...] = ()
@@ -62,11 +64,12 @@ def infer(options: InferArguments, cohort: CohortArguments = CohortArguments()) 
     start = time.monotonic()
     ensemble = open_gated(options.run, options.gate)
     ensemble = ensemble.first_run_only if options.fast else ensemble
+    options = with_places(options, ensemble)
     sources = find_scan_sources(options, ensemble)
     all_scans = len(sources)
     sources = scans_of_shard(sources, options.shard) if options.shard else sources
     if not sources:
-        return InferenceResult(ensemble, (), (_nothing_note(options, all_scans),))
+        return InferenceResult(ensemble, options.folder, (), (_nothing_note(options, all_scans),))
     series = {source.name: source.series for source in sources if source.series}
     with private_files() if series else nullcontext():
         result = _infer_sources(options, ensemble, sources, start, cohort)
@@ -87,14 +90,15 @@ def _infer_sources(
         log.info("%s on %s: %d scans", ensemble, cohort.on, len(sources))
     else:
         work, items = _work_here(options, ensemble, sources, start), list(sources)
+    mark_begin(options)
     results: dict[int, PredictedScan] = dict(run(work, items, cohort))
     scans = [results[position] for position in range(len(sources))]
     known = KnownClasses.of_ensemble(ensemble, _views(ensemble, options))
-    with folder_lock(options.out):  # other processes may write their shares there
-        earlier = prediction_folder.read_records(options.out)  # once: there may be very many
+    with folder_lock(options.folder):  # other processes may write their shares there
+        earlier = prediction_folder.read_records(options.folder)  # once: there may be very many
         records = _compare_with_other_days(scans, earlier, known)
-        written = {one.scan: one for one in _write_changed(scans, records, options.out)}
-        prediction_folder.gather_records(options.out, (written.get(one.scan, one) for one in earlier))
+        written = {one.scan: one for one in _write_changed(scans, records, options.folder)}
+        prediction_folder.gather_records(options.folder, (written.get(one.scan, one) for one in earlier))
     if all(record.status == "failed" for record in records):
         raise UserError.from_problems(f"{record.scan}: {record.reason}" for record in records)
     limit = work.pipeline.limit if work.pipeline else None
@@ -111,7 +115,7 @@ def _infer_sources(
         *_training_overlap_notes(records, ensemble),
     )
     kept = tuple(scan.record.scan for scan in scans if scan.kept)
-    return InferenceResult(ensemble, tuple(records), tuple(filter(None, notes)), kept)
+    return InferenceResult(ensemble, options.folder, tuple(records), tuple(filter(None, notes)), kept)
 
 
 def _work_here(
@@ -135,7 +139,7 @@ def _work_elsewhere(options: InferArguments, ensemble: Ensemble, sources: Sequen
     if options.max_seconds is not None:
         raise UserError("--max-time: is for this process alone; leave it out, or --on")
     memory = options.max_memory or forecast_memory(ensemble, sources, options)
-    options.out.mkdir(parents=True, exist_ok=True)  # which each node is to see
+    options.folder.mkdir(parents=True, exist_ok=True)  # which each node is to see
     private = any(source.series for source in sources)
     beside = next((source.beside for source in sources), ())
     return InferWork(options, ensemble, beside=beside, private=private, memory=memory)
@@ -150,7 +154,7 @@ def _nothing_note(options: InferArguments, scans: int) -> str:
     """Why nothing is predicted."""
     if scans:
         return f"--shard {options.shard}: has none of the {format_count(scans, 'scan')}; nothing is predicted"
-    return f"{options.data}: has no scans; nothing is predicted"
+    return f"{options.dataset}: has no scans; nothing is predicted"
 
 
 def _compare_with_other_days(

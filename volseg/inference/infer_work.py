@@ -57,10 +57,10 @@ class InferWork:
     @property
     def folders(self) -> Sequence[Path]:
         """The runs, the place of the masks and of the scans."""
-        sources = self.options.input or (self.options.data,)
+        sources = self.options.input or (self.options.dataset,)
         around = [path if path.is_dir() else path.parent for path in sources]
         runs = [run.folder for run in self.ensemble.runs]
-        return [path.resolve() for path in dict.fromkeys([self.options.out, *around, *runs])]
+        return [path.resolve() for path in dict.fromkeys([self.options.folder, *around, *runs])]
 
     def name(self, item: ScanSource) -> str:
         """The scan's name."""
@@ -68,7 +68,7 @@ class InferWork:
 
     def cost(self, item: ScanSource) -> int:
         """Its voxels; less than any where its record is there, so that it is merely looked at."""
-        record = prediction_folder.read_record(self.options.out / item.name)
+        record = prediction_folder.read_record(self.options.folder / item.name)
         return -1 if record and record.status == "done" else item.voxels
 
     def problem(self, result: PredictedScan) -> str:
@@ -104,7 +104,7 @@ class InferWork:
 
     def lost(self, item: ScanSource, reason: str, attempts: int) -> PredictedScan:
         """The record of a scan that cost its workers their lives, unless the last one had just ended it."""
-        folder = self.options.out / item.name
+        folder = self.options.folder / item.name
         earlier = EarlierPrediction.find_in(folder, ())
         old = earlier.prediction
         if old and old.status == "done" and old.computed.finished >= self.started:

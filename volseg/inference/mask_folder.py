@@ -21,6 +21,7 @@ from volseg.inference.prediction_folder import (
     RECORDS,
     RLE,
     Prediction,
+    inner_folder_hint,
     load_predictions,
     reduction_notes,
 )
@@ -73,7 +74,7 @@ def load_masks(folder: Path, dataset: Dataset | None) -> MaskFolder:
     if dataset is None and (found.maps or found.folders):
         raise UserError(f"{folder}: masks without {RECORD}; name the dataset of their scans by --data")
     if dataset is None or not (found.maps or found.folders):
-        raise UserError(f"{folder}: no masks in it; {EXPECTED}")
+        raise UserError(f"{folder}: no masks in it; {inner_folder_hint(folder) or EXPECTED}")
     return _take_masks(folder, found, dataset)
 
 

@@ -49,14 +49,17 @@ class OutOfFoldScans:
     scans: tuple[tuple[Run, Sample], ...]
 
     @classmethod
-    def of_run(cls, name: str | None, data: Path, verb: str) -> "OutOfFoldScans":
+    def of_run(cls, name: str | None, data: Path | None, verb: str) -> "OutOfFoldScans":
         """The validation scans of a run by its name, or of the newest; `verb` is for messages.
+
+        `data` is by default the dataset that the run tells.
 
         Raises:
             UserError: a package, another dataset, or no validation scan.
         """
         folder = runs.find_run(name)
         members = tuple(_refuse_package(open_run(member), verb) for member in runs.member_folders(folder))
+        data = data or runs.dataset_of_run(members[0].facts)
         dataset = Dataset.load(data)
         members[0].check_classes(dataset.classes, data)
         _refuse_other_dataset(folder, dataset, members)

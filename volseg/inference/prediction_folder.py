@@ -22,8 +22,11 @@ from volseg.inference.prediction_record import PredictionRecord
 from volseg.system.json_files import read_json, write_json
 
 RECORD, RECORDS, RLE = "record.json", "predictions.json", "rle.csv"
+EXPECTED = f"expected <scan>/{RECORD}"
 MASK, PROBABILITY = ".nii.gz", "_probability.nii.gz"  # behind a class's name
-STOPPED = "stopped; run it again"  # the reason in the record of a scan that is in work
+STOPPED = "not finished: in work now, or stopped; `volseg infer` goes on with it"
+"""The reason in the record of a scan that is in work."""
+UNFINISHED = (STOPPED, "stopped; run it again")  # the latter by earlier versions
 
 
 def read_record(folder: Path) -> PredictionRecord | None:
@@ -142,7 +145,7 @@ def load_predictions(folder: Path, *, check_corrections: bool = True) -> list[Pr
     if problems:
         raise UserError.from_problems(problems)
     if not results:
-        raise UserError(f"{folder}: no predicted scan in it; expected <scan>/{RECORD}")
+        raise UserError(f"{folder}: no predicted scan in it; {inner_folder_hint(folder) or EXPECTED}")
     return [result for result in results if isinstance(result, Prediction)]
 
 
@@ -153,6 +156,15 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: no such folder; `volseg infer --out {folder}` makes it")
     if (folder / RECORD).is_file():
         raise UserError(f"{folder}: one scan; name the folder that it lies in: {folder.parent}")
+
+
+def inner_folder_hint(folder: Path) -> str:
+    """The newest folder of predictions in this folder, to be named in its place; "" where there is none."""
+    below = sorted(
+        (file.parent.parent for depth in ("*/*/", "*/*/*/") for file in folder.glob(f"{depth}{RECORD}")),
+        key=lambda place: place.stat().st_mtime_ns,
+    )
+    return f"name a folder of predictions in it, such as {below[-1]}" if below else ""
 
 
 def gathered_scans(folder: Path) -> list[str]:
@@ -176,8 +188,8 @@ def _read_prediction(folder: Path, check_correction: bool) -> Prediction | str:
     path = folder / RECORD
     if not path.is_file():
         return (
-            f"{folder}: masks without {RECORD} among predictions: inference was stopped, or another tool "
-            "made them; run `volseg infer` again, or keep masks of other tools in a folder of their own"
+            f"{folder}: masks without {RECORD} among predictions by volseg: another tool made them, or the "
+            "record was removed; keep masks of other tools in a folder of their own, or predict again"
         )
     try:
         record = Prediction.model_validate({**json.loads(path.read_bytes()), "folder": folder, "masks": {}})

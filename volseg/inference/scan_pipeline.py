@@ -90,7 +90,7 @@ class ScanPipeline:
         """Read a scan, unless its masks are there already; then it has its record."""
         names = [file for name in self.ensemble.facts.classes for file in self._class_files(name)]
         files = (*names, RLE) if source.slices else names
-        earlier = EarlierPrediction.find_in(self.options.out / source.name, files)
+        earlier = EarlierPrediction.find_in(self.options.folder / source.name, files)
         scan = ScanState(source, earlier, self.efforts[0], attempt)
         if not self.options.force:
             scan.earlier.refuse_foreign_masks()

@@ -129,11 +129,11 @@ def find_scan_sources(options: InferArguments, ensemble: Ensemble) -> list[ScanS
         raise UserError("--series: is of folders of DICOM, which --input names")
     if options.slice_mm is not None:
         raise UserError("--slice-mm: is of folders of slices, which --input names; a dataset has its own")
-    dataset = Dataset.load(options.data)
-    ensemble.runs[0].check_classes(dataset.classes, options.data)
+    dataset = Dataset.load(options.dataset)
+    ensemble.runs[0].check_classes(dataset.classes, options.dataset)
     samples = _select_samples(options, dataset, ensemble)
     if dataset.samples and not samples:
-        raise UserError(f"{options.data}: no scan in {options.split}; {_sets_hint(ensemble)}")
+        raise UserError(f"{options.dataset}: no scan in {options.split}; {_sets_hint(ensemble)}")
     beside = ensemble.trained_on.namesakes(sample.identity for sample in dataset.samples)
     return [
         ScanSource(

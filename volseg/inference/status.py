@@ -20,7 +20,7 @@ from volseg.data.dataset import FILE
 from volseg.errors import UserError
 from volseg.formatting import natural_key
 from volseg.inference.correction_file import CORRECTED, CORRECTION
-from volseg.inference.prediction_folder import RECORD, STOPPED
+from volseg.inference.prediction_folder import EXPECTED, RECORD, UNFINISHED, inner_folder_hint
 from volseg.system.files import read_text
 
 WINDOW_S = 600.0  # the rate is that of the last minutes
@@ -103,7 +103,9 @@ class StatusReader:
         """
         names, scans = self._names, list(self._scans())
         if not scans:
-            raise UserError(f"{self.folder}: no predicted scan in it; expected <scan>/{RECORD}")
+            raise UserError(
+                f"{self.folder}: no predicted scan in it; {inner_folder_hint(self.folder) or EXPECTED}"
+            )
         if names is not None:
             scans = [scan for scan in scans if scan.name in names]
         total = None if names is None else len(names)
@@ -153,7 +155,7 @@ def _read(name: str, path: str) -> _Scan:
         host, finished = str(computed.get("host", "")), str(computed.get("finished", ""))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _Scan(name, "unreadable")
-    if status == "failed" and reason == STOPPED:
+    if status == "failed" and reason in UNFINISHED:
         return _Scan(name, "begun")
     return _Scan(name, "done" if status == "done" else "failed", reason, _first_line(host), finished)
 

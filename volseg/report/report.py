@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from volseg import console
-from volseg.arguments import DATA, MaskOptions
+from volseg.arguments import MaskOptions
 from volseg.data.dataset import FILE, Dataset
 from volseg.data.mask_files import MaskReader, read_grid
 from volseg.data.preprocessing.grid import NetworkGrid
@@ -22,7 +22,8 @@ from volseg.formatting import natural_key
 from volseg.inference import tables
 from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import MaskFolder, holds_masks, load_masks
-from volseg.inference.prediction_folder import Prediction, source_slice_numbers
+from volseg.inference.prediction_folder import Prediction, inner_folder_hint, source_slice_numbers
+from volseg.inference.prediction_places import dataset_of_predictions
 from volseg.inference.scan_images import load_scan_images
 from volseg.report.page import render_report
 from volseg.report.page.content import ReportContent, ReportScan
@@ -74,8 +75,8 @@ def report(
 ) -> ReportOutcome:
     """Write the page of a run or of masks; scores that are missing or out of date are computed.
 
-    `data` is by default data/prepared, if it holds any of the scans; `scores` the folder of scores.csv,
-    by default where `volseg evaluate` leaves it.
+    `data` is by default the dataset of the predictions, if it holds any of the scans; `scores` the folder of
+    scores.csv, by default where `volseg evaluate` leaves it.
 
     Raises:
         UserError: neither a run nor masks, masks that don't fit the dataset, or `out` is no page.
@@ -100,7 +101,7 @@ def find_source(what: str) -> ReportSource:
     folder = Path(what)
     if holds_masks(folder):
         return ReportSource(folder, folder)
-    advice = "name a folder of masks, or one that `volseg train` wrote"
+    advice = inner_folder_hint(folder) or "name a folder of masks, or one that `volseg train` wrote"
     try:
         run = locate.find_run(what)
     except UserError as error:
@@ -112,17 +113,18 @@ def find_source(what: str) -> ReportSource:
 
 
 def _load_masks(data: Path | None, folder: Path | None) -> tuple[Dataset | None, MaskFolder]:
-    """The dataset that holds the scans and their masks, and a note where data/prepared does not hold them.
+    """The dataset that holds the scans and their masks, and a note where no dataset holds them.
 
     Raises:
         UserError: a dataset that was named and holds none of the scans, or damaged masks.
     """
     if folder is None:
         return None, MaskFolder(())
-    if data is None and not (DATA / FILE).is_file():
+    place = data or dataset_of_predictions(folder)
+    if data is None and not (place / FILE).is_file():
         masks = load_masks(folder, None)
-        return None, masks.with_notes(f"{DATA} is no dataset, so there is no truth.")
-    dataset = Dataset.load(data or DATA)
+        return None, masks.with_notes(f"{place} is no dataset, so there is no truth.")
+    dataset = Dataset.load(place)
     masks = load_masks(folder, dataset)
     if any(dataset.find_sample(record.identity) for record in masks.predictions):
         return dataset, masks

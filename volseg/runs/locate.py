@@ -3,10 +3,11 @@
 import math
 from pathlib import Path
 
-from volseg.arguments import RUNS
+from volseg.arguments import DATA, RUNS
 from volseg.errors import UserError, nearest_hint
+from volseg.runs.ancestry import read_splits
 from volseg.runs.folds import NAMES, FinishedFolds
-from volseg.runs.run_files import BEST, LAST
+from volseg.runs.run_files import BEST, LAST, RunSplits
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -85,6 +86,37 @@ def _named_folder(name: str) -> Path | None:
     is_plain = Path(name).name == name != ".."
     places = (*([RUNS / name] if is_plain else []), Path(name), RUNS / name)
     return next((place for place in places if place.is_dir()), None)
+
+
+def dataset_of_run(facts: RunSplits) -> Path:
+    """The dataset that a run was trained on; data/prepared where it tells none.
+
+    Raises:
+        UserError: it is no longer there.
+    """
+    folder = told_dataset(facts)
+    if facts.data and not folder.is_dir():
+        raise UserError(f"{folder}: not there, on which the run was trained; name the dataset by --data")
+    return folder
+
+
+def recorded_dataset(folder: Path) -> Path | None:
+    """The dataset that a run's folder tells, or the first of its folds; None where it holds no run yet."""
+    for place in (folder, folder / NAMES[0]):
+        if facts := read_splits(place):
+            return dataset_of_run(facts)
+    return None
+
+
+def told_dataset(facts: RunSplits) -> Path:
+    """The folder of the dataset that a run tells, whether it is still there or not; else data/prepared."""
+    return from_here(Path(facts.data)) if facts.data else DATA
+
+
+def from_here(path: Path) -> Path:
+    """A path as people would type it: relative to the working directory if it lies in that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) and path != here else path
 
 
 def _last_written(folder: Path) -> float:

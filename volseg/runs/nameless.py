@@ -51,6 +51,7 @@ def nameless_splits(splits: RunSplits, run: str) -> RunSplits:
             "cases": {one.name: one.case for one in known},
             "images": {one.name: one.image for one in known},
             "files": {},
+            "data": "",
             "inherited": before.model_copy(
                 update={
                     "fitted": stand_ins.of(before.fitted),

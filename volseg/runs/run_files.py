@@ -62,6 +62,8 @@ SETS = ("train", "later_days", "unseen_cases", "hold_out", "other")
 class RunSplits(JsonFile):
     """The content of `splits.json`: the dataset's name, classes and channels, and the scans of each set.
 
+    `data` is the absolute folder of the dataset, as of the last time that it was trained on.
+
     `taught` are scans without labels that were learned from a teacher alone.
     `cases`, `images` (hashes, see `image_identity`) and `files` (checksums) are by scan.
     `inherited` is what went into the weights that training began with, `slice_mm` the distance of slices
@@ -72,6 +74,7 @@ class RunSplits(JsonFile):
 
     file: ClassVar[str] = SPLITS
     dataset: str
+    data: str = ""
     classes: tuple[ClassName, ...]
     exclusive: bool
     channels: tuple[str, ...]

@@ -99,7 +99,7 @@ def _is_up_to_date(config: Config, options: TrainArguments, ended: FoldOutcome) 
     if not (options.run / SPLITS).is_file():
         return False  # the fold was removed
     run = Run.open(options.run)
-    _, facts = load_and_split(config, options.data, options.first_fold)
+    _, facts = load_and_split(config, options.dataset, options.first_fold)
     same = not any(describe_changed_data(run.facts, facts))
     same = same and ended.max_seconds == options.max_seconds
     new = with_own_postprocessing(config, run)
@@ -114,7 +114,7 @@ def _score_out_of_fold(options: TrainArguments) -> Scores:
         infer(
             InferArguments(
                 run=run,
-                data=options.data,
+                data=options.dataset,
                 out=out,
                 split="unseen_cases",
                 engine="torch",  # which is loaded already
@@ -122,4 +122,4 @@ def _score_out_of_fold(options: TrainArguments) -> Scores:
                 gate=NONE,  # which may have seen these cases
             )
         )
-    return evaluate(out, options.data, out=options.run)
+    return evaluate(out, options.dataset, out=options.run)

@@ -36,7 +36,7 @@ def open_to_resume(config: Config, options: TrainArguments, facts: RunSplits) ->
         UserError: no run, or another config or other data than it was begun with.
     """
     run = Run.open(options.run)
-    run.check_classes(facts.classes, options.data)
+    run.check_classes(facts.classes, options.dataset)
     new = with_own_postprocessing(config, run)
     current, steps = with_free_settings_of(new, run.config), new.train.steps
     if steps > run.config.train.steps:
@@ -54,6 +54,9 @@ def open_to_resume(config: Config, options: TrainArguments, facts: RunSplits) ->
             log.info("goes on with another %s", line)
         if current.train.steps > run.config.train.steps:
             _extend(run, current)
+    if run.facts.data != facts.data:  # it was moved, or an earlier version did not write it
+        run = Run(run.folder, current, run.facts.model_copy(update={"data": facts.data}))
+        run.facts.write(run.folder)
     return run.with_config(current)
 
 
@@ -82,6 +85,7 @@ def with_free_settings_of(new: Config, begun: Config) -> Config:
 def describe_changed_data(old: RunSplits, new: RunSplits) -> Iterator[str]:
     """A line if the sets differ, and one each if the labels or the images of scans do; all name the scans."""
     later = {
+        "data",
         "cases",
         "images",
         "files",

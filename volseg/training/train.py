@@ -1,6 +1,7 @@
 """`volseg train`: from a config and a prepared dataset to a run."""
 
 import logging
+import os
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,7 @@ def load_and_split(config: Config, data: Path, fold: Fold) -> tuple[Dataset, Run
     dataset.check_files(samples)
     facts = RunSplits(
         dataset=dataset.facts.name,
+        data=os.path.abspath(data),  # noqa: PTH100 - links stay as they are
         classes=dataset.classes,
         exclusive=dataset.facts.exclusive,
         channels=dataset.facts.channels,
@@ -251,7 +253,7 @@ def _open_run_and_dataset(
     The run's folder stays locked until `held` is closed.
     """
     process_group.rank_part_sizes(config.train.batch, config.train.accumulate)
-    dataset, facts = load_and_split(config, options.data, options.first_fold)
+    dataset, facts = load_and_split(config, options.dataset, options.first_fold)
     start = fine_tuning.resolve_start(options.weights, options.run, resume=options.resume)
     encoder = None if options.resume else config.network.encoder_weights
     if start or encoder:  # weights of which nothing fits are refused before anything is written

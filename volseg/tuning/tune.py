@@ -27,7 +27,7 @@ Searches = Mapping[str, ClassSearch]
 
 def tune(
     name: str | None,
-    data: Path,
+    data: Path | None,
     *,
     goal: ObjectiveName | None = None,
     max_seconds: float = 600,

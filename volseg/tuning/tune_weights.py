@@ -89,7 +89,7 @@ class TunedWeights:
 
 def tune_weights(
     names: Sequence[str],
-    data: Path,
+    data: Path | None,
     *,
     goal: ObjectiveName | None = None,
     max_seconds: float = 600,
@@ -107,6 +107,7 @@ def tune_weights(
     until = time.monotonic() + max_seconds
     _refuse_given_weights(names)
     ensemble = Ensemble.open(names)
+    data = data or locate.dataset_of_run(ensemble.facts)
     validations = [OutOfFoldScans.of_run(name, data, "tune") for name in names]
     scans = _predict_common_scans(validations, how, max_seconds / 4)
     goal = goal or default_objective(validations[0].dataset)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from volseg.arguments import DATA
 from volseg.data.dataset import FILE, Dataset, Sample
 from volseg.errors import UserError, nearest_hint
 from volseg.inference.correction_file import correction_problem
 from volseg.inference.corrections import other_image_problem
 from volseg.inference.mask_folder import holds_masks
 from volseg.inference.prediction_folder import RECORD, Prediction
+from volseg.inference.prediction_places import dataset_of_predictions
 from volseg.inference.tables import lowest_confidence
 from volseg.viewer.earlier_scan import EarlierScan
 from volseg.viewer.refusal import RefusedError
@@ -36,7 +36,7 @@ class ScanList:
     def load(cls, folder: Path, wanted: str | None = None, data: Path | None = None) -> "ScanList":
         """All scans of a folder, or those of one name or case.
 
-        `data` is a dataset; by default data/prepared, if it has any of the scans.
+        `data` is a dataset; by default that of the predictions, if it has any of the scans.
 
         Raises:
             UserError: no folder of predictions, no such scan in it: the nearest, or a dataset that was named
@@ -51,7 +51,9 @@ class ScanList:
             raise UserError(f"{wanted}: no such scan or case in {folder}{nearest_hint(str(wanted), known)}")
         if wanted and all(map(problem_of, chosen)):
             raise UserError(problem_of(chosen[0]))
-        return cls(folder, tuple(one.scan for one in chosen), tuple(scans), _find_dataset(data, scans))
+        return cls(
+            folder, tuple(one.scan for one in chosen), tuple(scans), _find_dataset(data, folder, scans)
+        )
 
     @cached_property
     def done(self) -> tuple[str, ...]:
@@ -135,11 +137,12 @@ class ScanList:
         return {one.day: one for one in samples if one.case == case and one.labels and not one.excluded}
 
 
-def _find_dataset(data: Path | None, scans: Sequence[Prediction]) -> Dataset | None:
+def _find_dataset(data: Path | None, folder: Path, scans: Sequence[Prediction]) -> Dataset | None:
     """The dataset that has some of the scans."""
-    if data is None and not (DATA / FILE).is_file():
+    place = data or dataset_of_predictions(folder)
+    if data is None and not (place / FILE).is_file():
         return None
-    dataset = Dataset.load(data or DATA)
+    dataset = Dataset.load(place)
     if any(dataset.find_sample(one.identity) for one in scans):
         return dataset
     if data is None:
@@ -153,8 +156,8 @@ def _check_kind(folder: Path) -> None:
     """Refuse a folder in which no scan has a record, and say what is needed."""
     if not any(folder.glob(f"*/{RECORD}")) and not (folder / RECORD).is_file() and holds_masks(folder):
         raise UserError(
-            f"{folder}: masks without {RECORD}: another tool made them, or `volseg infer` was stopped before "
-            f"it wrote one; `volseg view` needs <scan>/{RECORD} beside the masks of a scan; `volseg report "
+            f"{folder}: masks without {RECORD}: another tool made them, or it was "
+            f"removed; `volseg view` needs <scan>/{RECORD} beside the masks of a scan; `volseg report "
             f"{folder} --data DATASET` shows masks of other tools"
         )
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from volseg.arguments import ViewArguments
+from volseg.arguments import PREDICTIONS, ViewArguments
 from volseg.errors import UserError
 from volseg.inference.prediction_folder import RECORD
+from volseg.inference.prediction_places import newest_predictions
 from volseg.viewer.scan_list import ScanList
 
 EXTRA = ("starlette", "uvicorn")
@@ -37,7 +38,7 @@ def view(scan: str | None, options: ViewArguments, tell: Callable[[str], None]) 
     serve(session, port=options.port, browser=options.browser, tell=tell)
 
 
-def _what_is_meant(scan: str | None, predictions: Path) -> tuple[Path, str | None]:
+def _what_is_meant(scan: str | None, named: Path | None) -> tuple[Path, str | None]:
     """The folder of predictions and the scan or case in it, where a path may stand for either.
 
     Raises:
@@ -45,6 +46,7 @@ def _what_is_meant(scan: str | None, predictions: Path) -> tuple[Path, str | Non
     """
     if scan is not None and not scan.strip():
         raise UserError("the scan's name is empty; name a scan, a case or a folder, or leave it out")
+    predictions = named or _newest_predictions()
     path = Path(scan) if scan else predictions
     if (path / RECORD).is_file():
         return path.absolute().parent, path.absolute().name
@@ -60,3 +62,11 @@ def _what_is_meant(scan: str | None, predictions: Path) -> tuple[Path, str | Non
                 "folder of predictions by --predictions"
             )
     return predictions, scan
+
+
+def _newest_predictions() -> Path:
+    """The newest predictions; where there are none, the folder in which they would be."""
+    try:
+        return newest_predictions()
+    except UserError:
+        return PREDICTIONS

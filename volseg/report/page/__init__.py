@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from volseg.formatting import names_by_reason
 from volseg.report.page import (
     calibration,
     confidence,
@@ -39,8 +40,8 @@ SECTIONS: tuple[PageSection, ...] = (
 
 def render_report(content: ReportContent) -> str:
     """The page; the same content gives the same bytes."""
-    unscored = [f"{scan} is not scored: {reason}." for scan, reason in content.unscored.items()]
-    failed = [f"{scan} has no masks: {reason}." for scan, reason in content.failed.items()]
+    unscored = [f"{scans}: not scored: {reason}." for scans, reason in names_by_reason(content.unscored)]
+    failed = [f"{scans}: no masks: {reason}." for scans, reason in names_by_reason(content.failed)]
     return render(
         "report/page/report.html.j2",
         name=content.name,
