@@ -35,7 +35,7 @@ settings.load_profile("repeatable")
 
 LONGEST = (
     "training/test_launcher", "end_to_end/test_real_scans", "preparation/test_prepare_again",
-    "training/test_together", "end_to_end/", "test_readme", "test_gpu_benchmark", "viewer/test_s",
+    "training/test_together", "end_to_end/", "test_gpu_benchmark", "viewer/test_s",
     "training/", "test_docs",
 )  # fmt: skip
 """The files of tests that take most of the time, the longest first."""

@@ -1,8 +1,6 @@
 """The README is short, and what it says to type is typed here."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 
@@ -18,20 +16,13 @@ def test_it_is_read_in_a_few_minutes() -> None:
     assert len(README.split()) <= 800
 
 
-@pytest.mark.slow
-def test_the_pipeline_and_the_phantom_tutorial_run_as_written(tmp_path: Path, monkeypatch) -> None:
-    """The tutorial's commands are the README's and a few more, so that one training shows both."""
-    monkeypatch.chdir(tmp_path)
+def test_the_pipeline_is_that_of_the_phantom_tutorial() -> None:
+    """Whose commands `end_to_end/test_docs_in_order.py` types."""
     commands, tutorial = documented.commands(documented.README), documented.commands(documented.PHANTOM)
     names = [command.split()[1] for command in commands]
 
     assert names == ["phantom", "prepare", "train", "infer", "evaluate", "report", "infer", "submit"]
-    assert [command for command in tutorial if command in commands] == commands
-    for command in tutorial:
-        words = shlex.split(command)[1:]
-        short = ["train.steps=20", "train.epoch_steps=20"] if words[0] == "train" else []
-        assert cli.run_command([*words, *short]) == 0, command
-    assert Path("submission.csv").read_text().startswith("id,class,predicted\n")
+    assert tutorial[: len(commands) + 1] == [*commands[:2], "volseg stats data/prepared", *commands[2:]]
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"`(make \w+)`", README))))

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from volseg.config.config import validate_values
@@ -26,6 +27,14 @@ def test_fewer_scans_get_no_weaker_variation_and_few_a_stronger_than_the_default
 def test_scans_are_turned_about_all_axes_only_where_voxels_are_near_cubes():
     assert variation(10).degrees == (20, 20, 20)
     assert variation(10, spacing_mm=SLICES).degrees == (0, 0, 20)
+
+
+def test_grey_values_of_an_organ_vary_more_in_mr_than_in_ct():
+    mr, ct = (
+        choose_augmentation(10, ["liver"], ISOTROPIC, ct=ct)[0]["class_contrast"] for ct in (False, True)
+    )
+
+    assert mr > np.log(3) > ct > 0  # a spleen of CHAOS is a third as bright as others
 
 
 @pytest.mark.parametrize("name", ["left_kidney", "Kidney Right", "lungLeft", "lung-RIGHT-upper"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from volseg.arguments import NetworkName
 from volseg.config.config import Config, validate_values
 from volseg.data.dataset import Dataset
+from volseg.data.preprocessing.intensity_scaling import Percentiles
 from volseg.data.splits import FOLDS
 from volseg.planning import target_grid
 from volseg.planning.design_trials import DesignTrials
@@ -71,8 +72,13 @@ class GridSearch:
     def reasons(self, choice: GridChoice) -> dict[str, str]:
         """The reasons of the settings that go by the grid and the number of scans."""
         grid = choice.chosen.grid
-        _, reasons = choose_augmentation(self._training_scans, self.dataset.classes, grid.spacing_mm)
+        _, reasons = self._augmentation(grid)
         return {**reasons, "data.spacing_mm": f"{grid.reason}; {choice.reason}"}
+
+    def _augmentation(self, grid: TargetGrid) -> tuple[dict[str, object], dict[str, str]]:
+        """The settings of `augment` for a grid, and their reasons; MR alone is scaled by percentiles."""
+        ct = not isinstance(self.base.data.intensity, Percentiles)
+        return choose_augmentation(self._training_scans, self.dataset.classes, grid.spacing_mm, ct=ct)
 
     @property
     def _training_scans(self) -> int:
@@ -88,7 +94,7 @@ class GridSearch:
         return ceilings
 
     def _config_on(self, grid: TargetGrid) -> Config:
-        settings, _ = choose_augmentation(self._training_scans, self.dataset.classes, grid.spacing_mm)
+        settings, _ = self._augmentation(grid)
         values = self.base.to_values()
         values["data"]["spacing_mm"] = grid.spacing_mm
         values["augment"] |= settings

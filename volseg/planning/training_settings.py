@@ -10,8 +10,10 @@ from volseg.schema import Spacing
 FEW, SOME = 50, 250
 """Training scans below which variation is strong, and below which it is moderate."""
 ROTATION = 20.0  # degrees
+CT_CONTRAST = 0.7
+"""`class_contrast` for CT: organs differ less from scan to scan in Hounsfield units than in MR."""
 STRONG: dict[str, object] = {
-    "scale": 0.2, "spatial_probability": 0.7, "class_contrast": 0.7, "blobs": 0.3, "gamma": 0.3,
+    "scale": 0.2, "spatial_probability": 0.7, "class_contrast": 1.4, "blobs": 0.3, "gamma": 0.3,
     "blur": 0.8, "low_resolution": 0.5, "contrast": 0.2, "noise": 0.05, "intensity_probability": 0.5,
 }  # fmt: skip
 MODERATE: dict[str, object] = {
@@ -28,14 +30,14 @@ AVERAGES = ((1_000, 0.99), (3_000, 0.995), (30_000, 0.998), (None, 0.999))
 
 
 def choose_augmentation(
-    scans: int, classes: Sequence[str], spacing_mm: Spacing
+    scans: int, classes: Sequence[str], spacing_mm: Spacing, *, ct: bool = False
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Settings of `augment` for so many training scans on a grid, and their reasons by dotted key."""
     flip, why = _choose_flips(classes)
     reasons = {"augment.flip": why}
     if scans >= SOME:
         return {"flip": flip}, reasons
-    settings = STRONG if scans < FEW else MODERATE
+    settings = {**(STRONG if scans < FEW else MODERATE)}
     degree = "strong" if scans < FEW else "moderate"
     cubes = max(spacing_mm) < ALIKE * min(spacing_mm)
     about = [ROTATION] * 3 if cubes else ROTATION
@@ -44,6 +46,9 @@ def choose_augmentation(
         f"{degree} variation for {format_count(scans, 'training scan')}: few are soon learned by heart"
     )
     reasons |= {f"augment.{name}": f"{degree} variation" for name in settings}
+    if "class_contrast" in settings:
+        settings["class_contrast"] = CT_CONTRAST if ct else settings["class_contrast"]
+        reasons["augment.class_contrast"] = "each organ darker or brighter by itself, up to e to this power"
     reasons["augment.rotate_degrees"] = f"largest rotation; {told}"
     return {"flip": flip, "rotate_degrees": about, **settings}, reasons
 
