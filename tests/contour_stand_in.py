@@ -1,11 +1,12 @@
 """Stands in for `volseg infer` in tests of the node: an RTSTRUCT and a SEG without contours, in a moment.
 
 Takes the options of `volseg infer`. The environment says what it does instead: STAND_IN is `refuse`,
-`several`, `kill`, `nothing`, or seconds to take; STAND_IN_LOG a file that gets a line for each start. It is
-started so often that it loads no library where the image is of the plain kind: its tags are copied byte by
-byte.
+`several`, `kill`, `nothing`, `unlike`, or seconds to take; STAND_IN_LOG a file that gets a line for each
+start. It is started so often that it loads no library where the image is of the plain kind: its tags are
+copied byte by byte.
 """
 
+import json
 import os
 import signal
 import struct
@@ -41,6 +42,12 @@ def main() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if wish == "nothing":
         return
+    if wish == "unlike":  # what `volseg infer` says of it in its record
+        masks = Path(words[words.index("--out") + 1]) / "scan"
+        masks.mkdir(parents=True)
+        told = {"scan": "scan", "status": "done", "classes": [], "seen": "none", "outside": ["a CT"]}
+        (masks / "record.json").write_text(json.dumps(told))
+        wish = "0"
     time.sleep(float(wish))
     tags = read_tags(files[0].read_bytes())
     out.mkdir(parents=True)

@@ -105,6 +105,21 @@ def test_the_header_is_the_sources_byte_for_byte_and_without_errors(modality, pe
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_an_image_unlike_those_of_training_is_told_where_a_planner_looks(tmp_path):
+    series = phantom_series(tmp_path / "series")
+    path, masks = tmp_path / "rt.dcm", organ_masks({"stomach": geometry_mask()})
+
+    write_rtstruct(path, series, masks, made_by=MadeBy("first", "ab" * 32, unlike=True))
+
+    written = dcmread(path)
+    assert "UNLIKE TRAINING" in written.SeriesDescription == written.StructureSetName
+    assert len(written.SeriesDescription) <= 64
+    assert "unlike those that the network was trained on" in written.StructureSetDescription
+    assert judges.errors_of_dciodvfy(path) == []
+    write_rtstruct(path, series, masks, made_by=MadeBy("first", "ab" * 32))
+    assert "unlike" not in str(dcmread(path)).lower()
+
+
 def test_all_images_are_referenced_and_structures_named(tmp_path):
     series = phantom_series(tmp_path / "series")
     masks = dict(zip(("stomach", "right_kidney", "unheard of"), overlapping_masks(), strict=True))

@@ -92,6 +92,8 @@ def test_the_folder_tells_runs_and_dataset(here, data, tmp_path) -> None:
     elsewhere = replace(ONE, data=Path("elsewhere/."))
     assert prediction_places.with_places(elsewhere, ensemble).out == Path("predictions/tiny") / data.name
     assert prediction_places.with_places(replace(ONE, out=Path("mine")), ensemble).out == Path("mine")
+    with pytest.raises(UserError, match="is a prepared dataset; name another folder for the masks"):
+        prediction_places.with_places(replace(ONE, out=data), ensemble)
 
 
 @pytest.mark.slow

@@ -875,7 +875,7 @@ def test_the_command_tells_what_it_wrote(out, capsys):
     assert cli.run_command(["report", "--out", "new/page.html"]) == 0
 
     said = capsys.readouterr()
-    assert said.out == "new/page.html: 1 MB, 4 scans to look at\n"
+    assert said.out == "new/page.html: 68 kB, 4 scans to look at\n"
     assert "note: The run tiny is not under runs" in said.err
 
 

@@ -51,10 +51,13 @@ def test_a_failed_scan_is_listed_and_can_not_be_opened(folder, data) -> None:
 
 
 def test_the_list_tells_in_what_a_scan_is_unlike_those_of_training(folder, data) -> None:
-    predicted.record(folder, "case3_day1", status="done", classes=tiny.CLASSES, outside=("spacing 4 mm",))
+    guess = {"stomach": {"dice": 0.6, "calibrated": False, "volume_ml": 1.0}}
+    told = {"outside": ("spacing 4 mm",), "confidence": guess}
+    predicted.record(folder, "case3_day1", status="done", classes=tiny.CLASSES, **told)
     rows = {row["name"]: row for row in viewed.open_viewer(folder, data=data).json("api/scans")["scans"]}
 
     assert rows["case3_day1"]["outside"] == ["spacing 4 mm"]
+    assert rows["case3_day1"]["calibrated"] is False
     assert rows["case1_day0"]["outside"] == []
 
 

@@ -29,6 +29,7 @@ def submit(
         missing: A scan that failed or has no prediction is refused, or gets rows without masks: `empty`.
     """
     output.configure_console()
+    from volseg.formatting import format_count
     from volseg.inference import submit as stage
     from volseg.inference.prediction_places import dataset_of_predictions
 
@@ -38,5 +39,5 @@ def submit(
     output.notes(result.warnings)
     for scan, reason in result.empty.items():
         output.message(f"empty: {scan}: {reason}")
-    print(f"{out}: {result.rows} rows")
+    print(f"{out}: {result.rows} rows of {format_count(len(result.scans), 'scan')} in {folder}")
     return output.SOME_FAILED if result.empty else 0

@@ -96,7 +96,9 @@ class Dataset:
         folder = Path(folder)
         path = folder / FILE
         if not path.is_file():
-            raise UserError(f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`")
+            others = [str(file.parent) for file in sorted(folder.parent.glob(f"*/{FILE}"))]
+            hint = f", or name the one that you mean, such as {others[0]}" if others else ""
+            raise UserError(f"{folder}: no {FILE}; make it with `volseg prepare SOURCE --out {folder}`{hint}")
         return cls(folder, read_json(path, DatasetInfo))
 
     def to_json(self) -> str:

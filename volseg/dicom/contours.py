@@ -138,7 +138,7 @@ def _write_objects(
     """Write the objects of one scan, all or none; earlier ones are removed where nothing is left."""
     check_patient(prediction, series)
     organs = read_organs(prediction, series, table)
-    made_by = MadeBy(prediction.made_by, prediction.weights)
+    made_by = MadeBy(prediction.made_by, prediction.weights, unlike=bool(prediction.outside))
     notes = list(_content_notes(prediction, organs, options))
     objects: dict[Path, Dataset | None] = {}
     if options.kind != "seg":

@@ -15,15 +15,7 @@ from volseg.data.layouts.dicom.series import DicomSeries
 from volseg.data.volume import Array
 from volseg.dicom.object_files import write_objects
 from volseg.dicom.organ_codes import OrganCode
-from volseg.dicom.source_header import (
-    LABEL,
-    MAKER,
-    UNREVIEWED,
-    MadeBy,
-    copy_identity,
-    read_source_header,
-    set_now,
-)
+from volseg.dicom.source_header import LABEL, MAKER, MadeBy, copy_identity, read_source_header, set_now
 from volseg.dicom.tracing import trace_contours
 from volseg.errors import UserError
 
@@ -78,12 +70,13 @@ def make_rtstruct(
     empty = empty_organs(organs)
     if len(empty) == len(organs):
         return None
-    dataset = _header(series)
+    dataset = _header(series, made_by)
     shown = (organ for organ in organs if organ.organ not in empty)
     for number, organ in enumerate(shown, 1):
         _add_structure(dataset, series, organ, number, made_by)
     left_out = f" Left out, as nothing of it was found: {', '.join(empty)}." if empty else ""
-    text = f"Made by software and not reviewed by anyone.{left_out}"
+    unlike = " The image is unlike those that the network was trained on." if made_by.unlike else ""
+    text = f"Made by software and not reviewed by anyone.{unlike}{left_out}"
     dataset.StructureSetDescription = text.encode("ascii", "replace").decode()[:1024]
     copy_identity(source, series, dataset)
     return dataset
@@ -94,7 +87,7 @@ def empty_organs(organs: Sequence[OrganMask]) -> tuple[str, ...]:
     return tuple(organ.organ for organ in organs if not organ.planes.any())
 
 
-def _header(series: DicomSeries) -> "Dataset":
+def _header(series: DicomSeries, made_by: MadeBy) -> "Dataset":
     """All but the structures, and but for what is the patient's."""
     from pydicom.dataset import Dataset
     from pydicom.uid import generate_uid
@@ -105,7 +98,7 @@ def _header(series: DicomSeries) -> "Dataset":
     dataset.SeriesNumber, dataset.InstanceNumber = SERIES_NUMBER, 1
     dataset.Manufacturer = dataset.ManufacturerModelName = MAKER
     dataset.SoftwareVersions, dataset.OperatorsName = __version__, ""
-    dataset.SeriesDescription = dataset.StructureSetName = UNREVIEWED
+    dataset.SeriesDescription = dataset.StructureSetName = made_by.description
     dataset.StructureSetLabel = LABEL
     dataset.ApprovalStatus = "UNAPPROVED"
     set_now(dataset, ("InstanceCreation", "Series", "StructureSet"))

@@ -15,15 +15,7 @@ from volseg.data.volume import Array
 from volseg.dicom.object_files import write_objects
 from volseg.dicom.organ_codes import OrganCode
 from volseg.dicom.rtstruct import SIDES, OrganMask, empty_organs, image_reference
-from volseg.dicom.source_header import (
-    LABEL,
-    MAKER,
-    UNREVIEWED,
-    MadeBy,
-    copy_identity,
-    read_source_header,
-    set_now,
-)
+from volseg.dicom.source_header import LABEL, MAKER, MadeBy, copy_identity, read_source_header, set_now
 from volseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,8 +106,8 @@ def _segmentation(
         manufacturer_model_name=MAKER,
         software_versions=__version__,
         device_serial_number=made_by.short_hash or "0",
-        series_description=UNREVIEWED,
-        content_description=UNREVIEWED,
+        series_description=made_by.description,
+        content_description=made_by.description,
         content_label=LABEL,
         omit_empty_frames=False,  # without them some readers take the rest for the whole volume
         pixel_measures=_pixel_measures(series),

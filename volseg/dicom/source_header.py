@@ -42,10 +42,19 @@ _CONTROLS = {*range(32)} - {*b"\t\n\f\r\x1b"}
 
 @dataclass(frozen=True)
 class MadeBy:
-    """The run that made masks, and the hash of its weights; "" where nobody knows."""
+    """The run that made masks, and the hash of its weights; "" where nobody knows.
+
+    `unlike` says that the image is unlike those that the run was trained on.
+    """
 
     run: str = ""
     weights: str = ""
+    unlike: bool = False
+
+    @property
+    def description(self) -> str:
+        """The description of an object, in 64 characters at most."""
+        return f"{UNREVIEWED}, IMAGE UNLIKE TRAINING" if self.unlike else UNREVIEWED
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.mask_files import MaskFile
-from volseg.errors import UserError
+from volseg.errors import UserError, nearest_hint
 from volseg.formatting import natural_key
 from volseg.inference.correction_file import (
     Correction,
@@ -153,7 +153,9 @@ def _check_folder(folder: Path) -> None:
     if folder.is_file():
         raise UserError(f"{folder}: a file; name the folder of masks that it lies in")
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; `volseg infer --out {folder}` makes it")
+        beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+        hint = nearest_hint(folder.name, [path.name for path in beside if path.is_dir()])
+        raise UserError(f"{folder}: no such folder{hint or f'; `volseg infer --out {folder}` makes it'}")
     if (folder / RECORD).is_file():
         raise UserError(f"{folder}: one scan; name the folder that it lies in: {folder.parent}")
 

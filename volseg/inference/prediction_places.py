@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from volseg.arguments import DATA, PREDICTIONS, InferArguments
+from volseg.data.dataset import FILE
 from volseg.errors import UserError
 from volseg.inference.ensemble import Ensemble
 from volseg.inference.mask_folder import holds_masks
@@ -36,11 +37,13 @@ def with_places(options: InferArguments, ensemble: Ensemble) -> InferArguments:
     The dataset is the one that the first run was trained on, the folder `predictions/<run>/<dataset>`.
 
     Raises:
-        UserError: the run's dataset is no longer where it was.
+        UserError: the run's dataset is no longer where it was, or the folder for masks is a dataset's.
     """
     data = options.data
     if data is None and not options.input:
         data = dataset_of_run(ensemble.facts)
+    if options.out and (options.out / FILE).is_file():
+        raise UserError(f"--out {options.out}: is a prepared dataset; name another folder for the masks")
     source = data.resolve().name if data and not options.input else INPUT
     run = ensemble.name.replace(" ", "").replace("/", "-")
     return replace(options, data=data, out=options.out or PREDICTIONS / run / (source or DATA.name))
@@ -76,6 +79,13 @@ def newest_predictions() -> Path:
     folder = max(times, key=times.__getitem__)
     log.info("%s: the newest predictions", folder)
     return folder
+
+
+def predictions_of_run(label: str) -> Path | None:
+    """The newest folder of predictions that a run has by default; None where there is none."""
+    marks = (PREDICTIONS / label.replace("/", "-")).glob(f"*/{PredictionSource.file}")
+    newest = max(marks, key=lambda mark: mark.stat().st_mtime_ns, default=None)
+    return newest.parent if newest else None
 
 
 def dataset_of_predictions(*folders: Path) -> Path:

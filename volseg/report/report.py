@@ -23,7 +23,7 @@ from volseg.inference import tables
 from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import MaskFolder, holds_masks, load_masks
 from volseg.inference.prediction_folder import Prediction, inner_folder_hint, source_slice_numbers
-from volseg.inference.prediction_places import dataset_of_predictions
+from volseg.inference.prediction_places import dataset_of_predictions, predictions_of_run
 from volseg.inference.scan_images import load_scan_images
 from volseg.report.page import render_report
 from volseg.report.page.content import ReportContent, ReportScan
@@ -93,7 +93,7 @@ def report(
 
 
 def find_source(what: str) -> ReportSource:
-    """The folders that a name or path stands for: masks, else a run with those of its five folds.
+    """The folders that a name or path stands for: masks, else a run with those of its folds, or its newest.
 
     Raises:
         UserError: neither masks nor a run.
@@ -109,7 +109,10 @@ def find_source(what: str) -> ReportSource:
     if not any((run / name).exists() for name in (run_files.CONFIG, NAMES[0])):
         raise UserError(f"{run}: holds neither masks nor {run_files.CONFIG}; {advice}")
     inner = run / OUT_OF_FOLD
-    return ReportSource(run, inner if inner.is_dir() else None, run)
+    if inner.is_dir():
+        return ReportSource(run, inner, run)
+    masks = predictions_of_run(locate.run_label(run))
+    return ReportSource(masks or run, masks, run)
 
 
 def _load_masks(data: Path | None, folder: Path | None) -> tuple[Dataset | None, MaskFolder]:

@@ -103,7 +103,12 @@ class TrainingScans(JsonFile):
         )
 
     def differences(self, scan: ScanTraits) -> Iterator[str]:
-        """A sentence for each trait in which a scan differs from these."""
+        """A sentence for each trait in which a scan differs from these, the modality first."""
+        below = f"of its voxels are below {CT_FAT:g}"
+        if scan.negative >= ANY_CT and self.negative.high <= NO_CT:
+            yield f"{format_percent(scan.negative)} {below}, as in a CT; training scans are no CTs"
+        if scan.negative <= NO_CT and self.negative.low >= ANY_CT:
+            yield f"{format_percent(scan.negative)} {below}, so it is no CT; training scans are CTs"
         pairs = [*zip(self.spacing_mm, scan.spacing_mm, strict=True)]
         if not all(known.has_within(mm, SPACING.beside(self.cases)) for known, mm in pairs):
             own = " x ".join(map(format_number, scan.spacing_mm))
@@ -111,11 +116,6 @@ class TrainingScans(JsonFile):
         for axis, known, mm in zip(AXES, self.body_mm, scan.body_mm, strict=True):
             if not known.has_within(mm, BODY.beside(self.cases)):
                 yield f"{format_number(mm)} mm of a body {axis}; training scans had {known} mm"
-        below = f"of its voxels are below {CT_FAT:g}"
-        if scan.negative >= ANY_CT and self.negative.high <= NO_CT:
-            yield f"{format_percent(scan.negative)} {below}, as in a CT; training scans are no CTs"
-        if scan.negative <= NO_CT and self.negative.low >= ANY_CT:
-            yield f"{format_percent(scan.negative)} {below}, so it is no CT; training scans are CTs"
         distance, usual = self._grey_distance(scan.grey), max(GREY.beside(self.cases), self._largest_distance)
         if distance > usual:
             yield (

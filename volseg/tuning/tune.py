@@ -1,5 +1,6 @@
 """`volseg tune`: post-processing for a run, searched on scans that it was not trained on, and its gain."""
 
+import logging
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from volseg.arguments import InferArguments
 from volseg.errors import UserError
 from volseg.evaluation import bootstrap
 from volseg.evaluation.bootstrap import Estimate
+from volseg.formatting import format_duration
 from volseg.inference.out_of_fold import OutOfFoldScans
 from volseg.runs.run_files import CALIBRATION
 from volseg.tuning import nested_cross_validation
@@ -22,6 +24,7 @@ from volseg.tuning.tables import provenance_lines
 from volseg.tuning.trials import TrialRunner
 from volseg.tuning.tuning_file import ClassTuning, Gain, TuningFile, TuningRow
 
+log = logging.getLogger(__name__)
 Searches = Mapping[str, ClassSearch]
 
 
@@ -58,6 +61,8 @@ def tune(
     ]
     starts = {class_name: class_pipeline(steps, class_name) for class_name in validation.dataset.classes}
     goal = goal or default_objective(validation.dataset)
+    left = format_duration(max(0.0, begun + max_seconds - time.monotonic()))
+    log.info("trying other post-processing on %d scans, for %s at most", len(predicted), left)
     runner = TrialRunner(validation.dataset, predicted, steps, goal, begun + max_seconds).thin_to_time(
         {class_name: SEARCH_DIMENSIONS[0].choices(start) for class_name, start in starts.items()}
     )

@@ -44,6 +44,7 @@ def _row(scans: ScanList, name: str) -> dict[str, Any]:
         "reason": problem or prediction.reason,
         "outside": list(prediction.outside),
         "confidence": lowest if math.isfinite(lowest) and lowest <= 1 else None,
+        "calibrated": all(one.calibrated for one in prediction.confidence.values()),
         "organs": [_organ(prediction, correction, name) for name in prediction.classes],
         "to_check": len(work),
         "looked_at": len(looked_at & {*work}),
@@ -107,6 +108,7 @@ def _class_facts(scans: ScanList, scan: ViewedScan, name: str) -> dict[str, Any]
         "truth": scan.has_truth(name),
         "earlier": scan.has_earlier(name),
         "confidence": told.dice,
+        "calibrated": told.calibrated,
         "flags": [flag.text for flag in told.flags],
     }
 

@@ -49,6 +49,17 @@ def test_each_series_that_fits_has_its_results_and_nothing_else_is_left(tmp_path
     assert not (tmp_path / "spool").exists()
 
 
+def test_a_series_unlike_those_of_training_is_told(tmp_path, settings, monkeypatch, caplog) -> None:
+    write_series(tmp_path / "in/a")
+    monkeypatch.setenv("STAND_IN", "unlike")
+
+    with caplog.at_level("WARNING"):
+        done = contour_folder(settings, tmp_path / "in", tmp_path / "out", command=STAND_IN)
+
+    assert len(done.results) == 1
+    assert "unlike the scans of training: a CT" in caplog.text
+
+
 def test_a_series_that_is_refused_is_told_with_its_reason(tmp_path, settings, monkeypatch) -> None:
     monkeypatch.setenv("STAND_IN", "refuse")
     write_series(tmp_path / "in", shape=SHAPE)

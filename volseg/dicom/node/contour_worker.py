@@ -66,6 +66,8 @@ class ContourWorker:
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         """Give a job the state that follows from how contouring ended."""
+        if outcome.unlike:
+            log.warning("job %s: unlike the scans of training: %s", job.id, "; ".join(outcome.unlike))
         if outcome.kind == "done":
             self._begin_sending(job)
         elif outcome.kind == "stopped":

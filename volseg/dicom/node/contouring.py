@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,10 +19,11 @@ from volseg.dicom.node import child_launcher
 from volseg.dicom.node.job_queue import IMAGES, RESULTS
 from volseg.dicom.node.settings import GIGABYTE, Contouring, ContourOptions, Rule
 from volseg.dicom.node.spool import sync_folder
+from volseg.inference.prediction_folder import read_records
 from volseg.system.files import sync_file
 
 INFER = (sys.executable, "-m", "volseg", "infer")
-LOG = "log.txt"
+LOG, MASKS = "log.txt", "masks"
 MOST_LINES, LONGEST_LINE, LONGEST_REASON = 12, 300, 1200
 REFUSALS = ("volseg: ", "failed: ")
 """How the lines begin by which the commands of volseg say what is wrong; more may follow."""
@@ -34,10 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How contouring ended: done, refused (for good), killed (may do better next time) or stopped by us."""
+    """How contouring ended: done, refused (for good), killed (may do better next time) or stopped by us.
+
+    `unlike` says in sentences in what the images are unlike those of training, where they are.
+    """
 
     kind: Literal["done", "refused", "killed", "stopped"]
     reason: str = ""
+    unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,14 @@ class Contourer:
         trial.mkdir(mode=0o700)
         outcome = self._run(self._arguments(folder, trial, rule), folder / LOG, is_stopped)
         if outcome.kind == "done":
-            outcome = _take_results(trial / RESULTS, folder / RESULTS)
+            outcome = replace(_take_results(trial / RESULTS, folder / RESULTS), unlike=_unlike(trial / MASKS))
         shutil.rmtree(trial, ignore_errors=True)
         return outcome
 
     def _arguments(self, folder: Path, trial: Path, rule: Rule) -> list[str]:
         limit = int((self.limits.max_memory_gb or 0) * GIGABYTE)
         launcher = (sys.executable, "-I", child_launcher.__file__, str(limit), str(os.getpid()))
-        places = ("--input", folder / IMAGES, "--out", trial / "masks", "--dicom-out", trial / RESULTS)
+        places = ("--input", folder / IMAGES, "--out", trial / MASKS, "--dicom-out", trial / RESULTS)
         return [*launcher, *self.command, *map(str, places), "--run", *rule.runs, *_infer_options(rule)]
 
     def _run(self, arguments: list[str], log_file: Path, is_stopped: Callable[[], bool]) -> Outcome:
@@ -152,6 +157,11 @@ def _infer_options(rule: Rule) -> list[str]:
         name = f"--{key.replace('_', '-')}"
         words += [name] if value is True else [name, str(value)]
     return words
+
+
+def _unlike(masks: Path) -> tuple[str, ...]:
+    """In what the images that were predicted are unlike those of training."""
+    return tuple(dict.fromkeys(line for record in read_records(masks) for line in record.outside))
 
 
 def _take_results(made: Path, results: Path) -> Outcome:

@@ -137,6 +137,7 @@ class ContourOptions(Section):
     overlap: float | None = Field(default=None, ge=0, lt=0.95)
     tta: Literal["flips"] | None = None
     fast: bool = False
+    strict: bool = False
     gate: str | None = None
     max_memory: Annotated[str, AfterValidator(_check_memory)] | None = None
     series: str | None = None

@@ -10,13 +10,13 @@ function row(scan) {
   const name = failed ? element("span", {}, scan.name) : element("a", { href: `scans/${encodeURIComponent(scan.name)}/` }, scan.name);
   const cells = failed
     ? [element("td", { colspan: 4, class: "problem" }, `Failed: ${scan.reason}`)]
-    : [confidence(scan.confidence), organs(scan), checked(scan), corrected(scan)];
+    : [confidence(scan), organs(scan), checked(scan), corrected(scan)];
   return element("tr", { class: failed ? "failed" : null, "data-scan": scan.name }, element("th", { scope: "row" }, name, ...scan.outside.map((one) => element("p", { class: "flag" }, one))), ...cells);
 }
 
-function confidence(value) {
+function confidence({ confidence: value, calibrated }) {
   if (value === null) return element("td", { "data-label": "Expected Dice" }, "unknown");
-  return element("td", { "data-label": "Expected Dice", class: "trust" }, element("meter", { value, min: 0, max: 1 }), value.toFixed(2));
+  return element("td", { "data-label": "Expected Dice", class: "trust" }, element("meter", { value, min: 0, max: 1 }), value.toFixed(2), calibrated ? "" : element("small", {}, " not calibrated"));
 }
 
 function organs(scan) {

@@ -68,7 +68,7 @@ export class Panels {
       choose.querySelector(".mark").textContent = one.corrected ? "✎" : "";
       choose.querySelector(".ml").textContent = `${model.volume(number).toFixed(0)} ml`;
       choose.querySelector(".trust").textContent = one.confidence === null ? "" : one.confidence.toFixed(2);
-      choose.title = one.confidence === null ? one.title : `${one.title}. Expected Dice of the prediction: ${one.confidence.toFixed(2)}`;
+      choose.title = one.confidence === null ? one.title : `${one.title}. Expected Dice of the prediction: ${one.confidence.toFixed(2)}${one.calibrated ? "" : ", not calibrated"}`;
       eye.setAttribute("aria-pressed", !model.hidden.has(number));
     });
     for (const [kind, value] of [["masks", model.shown.masks], ["outlines", !model.shown.fill], ["truth", model.shown.truth], ["earlier", model.shown.earlier], ["predicted", model.shown.predicted]]) {
