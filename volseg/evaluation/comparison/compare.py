@@ -71,10 +71,10 @@ def compare(
             an unknown metric; nothing to compare.
     """
     criterion = find_criterion(metric)
-    if missing := [side for side in (a, b) if not side.exists()]:
-        raise UserError.from_problems(map(_missing_problem, missing))
     if a.resolve() == b.resolve():
         raise UserError(f"{a}, {b}: the same folder; name the predictions of two runs or settings")
+    if missing := [side for side in (a, b) if not side.exists()]:
+        raise UserError.from_problems(map(_missing_problem, missing))
     one, other = _load_both_predictions(a, b, data, options)
     lacking = list(_scans_of_one_side(one, other))
     if lacking and not common:
