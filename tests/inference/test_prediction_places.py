@@ -132,6 +132,18 @@ def test_predictions_of_earlier_versions_are_found_and_those_of_other_tools_have
     assert prediction_places.dataset_of_predictions(Path("other")) == Path("data/prepared")
 
 
+def test_runs_in_place_of_their_masks_are_told_where_these_are(tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun("predictions/first/old", at=10)
+    begun("predictions/first/prepared", at=20)
+
+    assert cli.run_command(["compare", "first", "second"]) == 1
+
+    told = capfd.readouterr().err
+    assert "first: no such folder; the masks of the run are in predictions/first/prepared" in told
+    assert "second: no such folder; name a folder of masks" in told
+
+
 @pytest.mark.parametrize("command", ["evaluate", "report", "status", "view"])
 def test_the_folder_above_tells_which_to_name(command, data, tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)

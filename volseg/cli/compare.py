@@ -4,6 +4,7 @@ from pathlib import Path
 
 from volseg.arguments import CompareArguments
 from volseg.cli import output
+from volseg.errors import UserError
 
 
 def compare(
@@ -29,8 +30,10 @@ def compare(
     output.configure_console()
     from volseg.evaluation.comparison import compare as stage
     from volseg.evaluation.comparison import tables
-    from volseg.inference.prediction_places import dataset_of_predictions
+    from volseg.inference.prediction_places import dataset_of_predictions, missing_folder_problem
 
+    if data is None and not (a.exists() or b.exists()):  # a dataset that nobody named is not to blame
+        raise UserError.from_problems(map(missing_folder_problem, (a, b)))
     truth = data or dataset_of_predictions(a, b)
     result = stage.compare(a, b, truth, metric=options.metric, common=options.common, options=options)
     output.notes(tables.verdict_notes(result))

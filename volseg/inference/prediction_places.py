@@ -88,6 +88,13 @@ def predictions_of_run(label: str) -> Path | None:
     return newest.parent if newest else None
 
 
+def missing_folder_problem(folder: Path) -> str:
+    """That there is no such folder, and where the masks of a run of this name are."""
+    masks = predictions_of_run(str(folder))
+    hint = f"; the masks of the run are in {masks}" if masks else ""
+    return f"{folder}: no such folder{hint}; name a folder of masks or of their scores"
+
+
 def dataset_of_predictions(*folders: Path) -> Path:
     """The dataset that the first of these folders of predictions tells that tells any; else data/prepared.
 

@@ -14,7 +14,6 @@ from volseg.evaluation.evaluate import ScorableScans, find_scorable_scans, score
 from volseg.evaluation.scan_scores import GROUPS, ScanFilePair, ScanScores
 from volseg.formatting import join_names
 from volseg.inference.mask_folder import holds_masks
-from volseg.inference.prediction_places import predictions_of_run
 from volseg.runs.run_files import CONFIG
 
 
@@ -73,8 +72,6 @@ def compare(
     criterion = find_criterion(metric)
     if a.resolve() == b.resolve():
         raise UserError(f"{a}, {b}: the same folder; name the predictions of two runs or settings")
-    if missing := [side for side in (a, b) if not side.exists()]:
-        raise UserError.from_problems(map(_missing_problem, missing))
     one, other = _load_both_predictions(a, b, data, options)
     lacking = list(_scans_of_one_side(one, other))
     if lacking and not common:
@@ -152,13 +149,6 @@ def _find_prediction_folder(folder: Path, known: Mapping[str, ScanScores]) -> Pa
             "not there; name the folder of the predictions"
         )
     return masks.pop()
-
-
-def _missing_problem(folder: Path) -> str:
-    """That there is no such folder, and where the masks of a run of this name are."""
-    masks = predictions_of_run(str(folder))
-    hint = f"; the masks of the run are in {masks}" if masks else ""
-    return f"{folder}: no such folder{hint}; name a folder of masks or of their scores"
 
 
 def _scans_of_one_side(
