@@ -70,10 +70,8 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def format_bytes(count: float) -> str:
-    """A size in bytes: `26 kB`, `45 MB`, `1.2 GB`."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{math.ceil(count / 1e6)} MB" if count > 1e6 else f"{math.ceil(count / 1e3)} kB"
+    """A size in bytes: `45 MB`, `1.2 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
 def format_duration(seconds: float) -> str:

@@ -224,7 +224,7 @@ def test_ctrl_c_in_any_stage_is_130_and_says_how_to_go_on(
         "train": ["tiny.yaml"],
         "infer": ["--all"],
         "export": ["a"],
-        "compare": ["a", "b"],
+        "compare": [".", "b"],
         "evaluate": ["a"],
         "submit": ["a"],
     }

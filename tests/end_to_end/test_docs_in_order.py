@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from safetensors.torch import save_file
 from tests import documented, tiny
 from tests.dicom.geometry_phantom import geometry_mask, organ_masks, phantom_series
 from volseg import cli
-from volseg.auto import auto
 from volseg.data import volume_files
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.volume import Volume
@@ -37,6 +35,7 @@ NOT_HERE = {
     r"cuda|--devices 4|torchrun|srun": "needs GPUs; test_launcher and test_together train on several devices",
     r"--on ray|ray job|/cohort/": "needs a cluster; tests/cohort starts one",
     r"^volseg demo$": "`make demo` runs it",
+    r"^volseg train auto": "plans by trials and takes its time; tests/auto does all stages",
     r"^volseg node": "a server; tests/dicom/node starts it",
     r"--watch": "goes on until the last scan is done; tests/inference/test_status watches",
     r"--int8": "takes long; tests/export writes 8 bits",
@@ -95,11 +94,7 @@ def reader(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    """A planned network at once, and a viewer that ends as soon as it could be seen."""
-    planned = SimpleNamespace(estimate=SimpleNamespace(validation_seconds=0.0))
-    monkeypatch.setattr(auto, "plan", lambda _options: planned)
-    monkeypatch.setattr(auto, "plan_yaml", lambda *_: TINY)
-    monkeypatch.setattr(auto, "TUNE_SECONDS", 5.0)
+    """A viewer that ends as soon as it could be seen."""
     monkeypatch.setattr("volseg.viewer.server.serve", lambda *_args, **_named: None)
 
 
@@ -150,7 +145,7 @@ def as_typed_here(command: str) -> list[str]:
     if words[0] == "tune":
         words = [word for word in words if word not in ("--max-time", "10m")]
         words += ["--max-time", "20s", "--score", "dice"]
-    if words[0] == "train" and words[1] != "auto":
+    if words[0] == "train":
         words = [re.sub(r"^train\.steps=.*", "train.steps=4", word) for word in words]
         words += [] if "--resume" in words else SHORT
     return words

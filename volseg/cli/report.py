@@ -32,4 +32,5 @@ def report(
     result = stage.report(what, data=data, out=out, options=masks)
     output.notes(result.notes)
     left = f", {result.named} named only" if result.named else ""
-    print(f"{result.path}: {format_bytes(result.size)}, {result.drawn} scans to look at{left}")
+    size = format_bytes(result.size) if result.size >= 1e6 else f"{result.size / 1e3:.0f} kB"
+    print(f"{result.path}: {size}, {result.drawn} scans to look at{left}")
