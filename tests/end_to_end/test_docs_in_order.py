@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from monai.networks.nets import EfficientNetBN
-from safetensors.torch import save_file
 
 from tests import documented, tiny
 from tests.dicom.geometry_phantom import geometry_mask, organ_masks, phantom_series
@@ -35,6 +33,8 @@ NOT_HERE = {
     r"cuda|--devices 4|torchrun|srun": "needs GPUs; test_launcher and test_together train on several devices",
     r"--on ray|ray job|/cohort/": "needs a cluster; tests/cohort starts one",
     r"^volseg demo$": "`make demo` runs it",
+    r"--dry-run$": "tries steps, which takes long; tests/planning tries them",
+    r"network\.weights=": "of a large encoder; test_encoder_weights starts from them",
     r"^volseg train auto": "plans by trials and takes its time; tests/auto does all stages",
     r"^volseg node": "a server; tests/dicom/node starts it",
     r"--watch": "goes on until the last scan is done; tests/inference/test_status watches",
@@ -51,13 +51,6 @@ TINY = yaml.safe_dump(
         "train": {"patch": [32, 32, 16], "steps": 2, "epoch_steps": 2},
         "inference": {"window": [64, 64, 32]},
         "postprocess": [{"name": "threshold", "value": 0.9}],
-    }
-)
-SLICES = yaml.safe_dump(
-    {
-        "network": {"name": "unet25d", "backbone": "efficientnet-b0", "decoder": [8, 8, 8, 8, 8]},
-        "train": {"patch": [32, 32, 8], "steps": 2, "epoch_steps": 2},
-        "inference": {"window": [64, 64, 16]},
     }
 )
 
@@ -77,11 +70,9 @@ def reader(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     Path("configs").mkdir()
     kept_out = "data:\n  hold_out: [case123]\n"
-    texts = {"demo": kept_out + TINY, "unet": TINY, "hippocampus": TINY, "unet25d": SLICES}
+    texts = {"demo": kept_out + TINY, "unet": TINY, "hippocampus": TINY}
     for name, text in texts.items():
         Path(f"configs/{name}.yaml").write_text(text)
-    state = EfficientNetBN("efficientnet-b0", pretrained=False).state_dict()
-    save_file({name: value.contiguous() for name, value in state.items()}, "tf_efficientnet_b4.safetensors")
     write_decathlon(Path("Task04_Hippocampus"))
     write_decathlon(Path("data/nnunet/Dataset001"))
     for folder in ("study", "incoming/series"):
