@@ -65,7 +65,8 @@ def pages() -> Iterator[Path]:
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch) -> Path:
-    """A folder in which a reader begins, with what they bring along."""
+    """A folder in which a reader begins, with what they bring along. The viewer ends at once."""
+    monkeypatch.setattr("volseg.viewer.server.serve", lambda *_args, **_named: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     Path("configs").mkdir()
@@ -81,12 +82,6 @@ def reader(tmp_path: Path, monkeypatch) -> Path:
     organs = {"Stomach": geometry_mask(), "Bowel_Small": geometry_mask()[::-1]}
     write_rtstruct(Path("archive/rt.dcm"), series, organ_masks(organs), made_by=MadeBy("hand", "0" * 64))
     return tmp_path
-
-
-@pytest.fixture
-def quick(monkeypatch) -> None:
-    """A viewer that ends as soon as it could be seen."""
-    monkeypatch.setattr("volseg.viewer.server.serve", lambda *_args, **_named: None)
 
 
 def write_decathlon(folder: Path) -> None:
@@ -152,7 +147,7 @@ def outcome(line: str) -> int:
     return cli.run_command(as_typed_here(line))
 
 
-def test_each_command_of_each_page_ends_well(reader, quick, capfd) -> None:
+def test_each_command_of_each_page_ends_well(reader, capfd) -> None:
     failed, typed = [], 0
     for page in pages():
         lines = [line for line in documented.typed_lines(page) if re.match(r"volseg |python tools/", line)]

@@ -97,7 +97,7 @@ class OutOfFoldScans:
         probabilities have 16 bits.
         """
         done = 0
-        log.info("%s %d scans, each by a network that has not seen its case", doing, len(self.scans))
+        log.info("%s %d scans, each by a network that was not trained on it", doing, len(self.scans))
         share = seconds and seconds / len(self.members)
         with console.progress_bar(doing) as report:
             for run, pairs in groupby(self.scans, key=lambda pair: pair[0]):

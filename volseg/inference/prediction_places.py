@@ -54,10 +54,11 @@ def mark_begin(options: InferArguments) -> None:
 
     Scans of `--input` beside those of a dataset leave the dataset there.
     """
-    if holds_masks(options.folder) and not any(options.folder.glob(f"*/{RECORD}")):
+    before = PredictionSource.read(options.folder)
+    ours = before or any(options.folder.glob(f"*/{RECORD}"))
+    if not ours and holds_masks(options.folder):
         return
     source = PredictionSource(data="" if options.input else os.path.abspath(options.dataset))  # noqa: PTH100
-    before = PredictionSource.read(options.folder)
     (before if before and not source.data else source).write(options.folder)
 
 

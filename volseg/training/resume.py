@@ -55,8 +55,9 @@ def open_to_resume(config: Config, options: TrainArguments, facts: RunSplits) ->
         if current.train.steps > run.config.train.steps:
             _extend(run, current)
     if run.facts.data != facts.data:  # it was moved, or an earlier version did not write it
-        run = Run(run.folder, current, run.facts.model_copy(update={"data": facts.data}))
-        run.facts.write(run.folder)
+        moved = run.facts.model_copy(update={"data": facts.data})
+        moved.write(run.folder)
+        run = Run(run.folder, current, moved)
     return run.with_config(current)
 
 
