@@ -46,6 +46,8 @@ def _what_is_meant(scan: str | None, named: Path | None) -> tuple[Path, str | No
     """
     if scan is not None and not scan.strip():
         raise UserError("the scan's name is empty; name a scan, a case or a folder, or leave it out")
+    if scan and named is None and any(Path(scan).glob(f"*/{RECORD}")):
+        return Path(scan), None
     predictions = named or _newest_predictions()
     path = Path(scan) if scan else predictions
     if (path / RECORD).is_file():
