@@ -69,6 +69,7 @@ def reader(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr("volseg.viewer.server.serve", lambda *_args, **_named: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHELL", "/bin/bash")
     Path("configs").mkdir()
     kept_out = "data:\n  hold_out: [case123]\n"
     texts = {"demo": kept_out + TINY, "unet": TINY, "hippocampus": TINY}

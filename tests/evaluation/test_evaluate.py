@@ -545,6 +545,25 @@ def test_masks_of_other_tools_have_the_scores_of_our_own_to_the_last_digit(tmp_p
     assert scores["volseg"].notes == ()
 
 
+def test_labelled_scans_of_which_another_tool_has_no_masks_are_told(tmp_path: Path) -> None:
+    """A mean over the scans that a tool managed looks better than it is."""
+    dataset = tiny.write(tmp_path / "data", cases=4, days=1)
+    change(dataset, "case2_day0", excluded=True)
+    dataset = Dataset.load(dataset.folder)
+    change(dataset, "case3_day0", labels=None)
+    dataset = Dataset.load(dataset.folder)
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for folder, scans in ((whole, ("case1_day0", "case4_day0")), (part, ("case4_day0",))):
+        for scan in scans:
+            masks = dataset.labels(dataset.select_samples(scan)[0])
+            labels = sum(number * mask for number, mask in enumerate(masks, start=1))
+            write_volume(Volume(labels.astype(np.uint8), tiny.AFFINE), folder / f"{scan}.nii.gz")
+
+    told = f"{part}: no masks of 1 of 2 labelled scans, which no mean counts: case1_day0"
+    assert told in evaluate(part, dataset.folder).notes
+    assert not [note for note in evaluate(whole, dataset.folder).notes if "no masks of" in note]
+
+
 def test_what_is_unknown_is_never_counted_as_unseen(many: Dataset, out: Path) -> None:
     predicted.write(out, many, "case1_day0", seen="unknown")
     scores = evaluate(out, many.folder, workers=1)

@@ -1,6 +1,6 @@
 """`volseg evaluate`: scores of predicted masks against the labels of a dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from volseg.evaluation import score_files
 from volseg.evaluation.evaluate_work import EvaluateWork, folders_of
 from volseg.evaluation.scan_scores import ScanFilePair, ScanInfo, ScanScores
 from volseg.evaluation.summary import Scores
-from volseg.formatting import format_size, join_names
+from volseg.formatting import format_size, join_names, natural_key
 from volseg.inference.corrections import missing_masks_problem
 from volseg.inference.mask_folder import UNKNOWN, load_masks
 from volseg.inference.prediction_folder import Prediction
@@ -94,7 +94,7 @@ def find_scorable_scans(predictions: Path, data: Path, options: MaskOptions = Ma
     unknown = dict.fromkeys(name for scan in scorable for name in scan.unknown_weights)
     if unknown:
         notes = (*notes, f"unknown which scans the weights began with saw: {join_names(list(unknown))}")
-    return ScorableScans(pairs, skipped, failed, notes)
+    return ScorableScans(pairs, skipped, failed, (*notes, *_unmasked_notes(predictions, scans, dataset)))
 
 
 def score_pairs(
@@ -135,6 +135,19 @@ def _scoring_problem(prediction: Prediction, dataset: Dataset) -> str:
             f"{dataset.folder} has {', '.join(dataset.classes)}; pass --data of the dataset it is of"
         )
     return missing_masks_problem(prediction)
+
+
+def _unmasked_notes(folder: Path, scans: Sequence[Prediction], dataset: Dataset) -> Iterator[str]:
+    """A line on labelled scans that another tool made no masks of; volseg's were asked for scan by scan."""
+    if not all(scan.masks for scan in scans):
+        return
+    labelled = [one.name for one in dataset.samples if one.labels is not None and not one.excluded]
+    lacking = sorted({*labelled} - {scan.scan for scan in scans}, key=natural_key)
+    if lacking:
+        yield (
+            f"{folder}: no masks of {len(lacking)} of {len(labelled)} labelled scans, which no mean counts: "
+            f"{join_names(lacking)}"
+        )
 
 
 def _build_file_pair(prediction: Prediction, dataset: Dataset, options: MaskOptions) -> ScanFilePair:
