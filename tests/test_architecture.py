@@ -122,6 +122,7 @@ def test_nine_in_ten_bodies_are_under_25_lines() -> None:
         ),
         ("import volseg.preparation.prepare", {"torch", "monai"}),
         ("import volseg.components", {"torch", "monai"}),
+        ("import volseg.training.launcher", {"monai"}),
         ("import volseg.stats.stats", {"torch", "monai", "pandas", "matplotlib", "cv2", "jinja2"}),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
-SMALL = ("--memory=2147483648", "--object-store-memory=83886080")
+SMALL = ("--log-color=false", "--memory=2147483648", "--object-store-memory=83886080")
 START_S = 240.0
 
 
@@ -31,7 +31,7 @@ class RealNodes:
         head = ("--head", f"--port={port}", f"--temp-dir={folder}", "--num-cpus=0")
         more = ("--include-dashboard=false", f"--ray-client-server-port={self.client_port}")
         self.head = self._start(*head, *more)
-        host = next(line.split(": ")[1] for line in self._log(1).splitlines() if "Local node IP: " in line)
+        host = self._log(1).split("Local node IP: ")[1].split()[0]
         self.address = f"{host}:{port}"
         self.client_address = f"ray://{host}:{self.client_port}"
 

@@ -446,8 +446,11 @@ def test_nothing_is_found_in_195_real_hippocampi(hippocampi):
 @pytest.mark.slow
 @pytest.mark.parametrize(("axis", "least"), [(1, 1.0), (2, 0.85)])
 def test_mirrored_hippocampi_are_found_front_to_back_and_most_head_to_foot(hippocampi, axis, least):
-    """Measured: 49 of 49 and 43 of 49; from left to right they lie too near to the middle of their box."""
-    share, alarms = caught(hippocampi, axis, image=True, every=4)
+    """Measured with every fourth: 49 of 49 and 43 of 49.
+
+    From left to right they lie too near to the middle of their box.
+    """
+    share, alarms = caught(hippocampi, axis, image=True, every=8)
 
     assert share >= least
     assert alarms == 0

@@ -311,7 +311,7 @@ def test_killed_at_any_moment_a_second_run_ends_with_what_an_undisturbed_one_giv
     moments = random.Random(0)
     stopped_inside = 0
 
-    for trial in range(8):
+    for trial in range(5):
         out = tmp_path / f"killed{trial}"
         for _ in range(1 + trial % 3):  # once, or again before it could end
             done = count_records(out)
@@ -322,7 +322,7 @@ def test_killed_at_any_moment_a_second_run_ends_with_what_an_undisturbed_one_giv
         finish(phantom, out)
         assert contents(out) == expected
 
-    assert stopped_inside >= 3
+    assert stopped_inside >= 2
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from volseg.runs.run_files import BEST, LAST
 from volseg.system import signals
 from volseg.training import launcher as devices
 from volseg.training.launcher import RankOutcome, launch
-from volseg.training.train import TrainingResult
+from volseg.training.result import TrainingResult
 
 pytestmark = pytest.mark.slow
 

@@ -30,8 +30,7 @@ from volseg.model.distributed import process_group
 from volseg.system import signals
 from volseg.system.files import write_text
 from volseg.system.hardware import machine_cores
-from volseg.training import train as stage
-from volseg.training.train import TrainingResult
+from volseg.training.result import TrainingResult
 
 ORDER, NUMBER = "order.json", "pid"
 FAILED = "failed.txt"  # file of the run with the traceback of a rank that failed by an error in volseg
@@ -66,7 +65,7 @@ def launch(config: Config, options: TrainArguments) -> TrainingResult:
     """
     devices, present = options.devices, process_group.announced_world_size()
     if devices in (1, present):
-        return stage.train(config, options)
+        return _train(config, options)
     if present > 1:
         raise UserError(
             f"--devices {devices}: this is one of {present} ranks that torchrun or SLURM has started; "
@@ -87,6 +86,13 @@ def launch(config: Config, options: TrainArguments) -> TrainingResult:
         order = LaunchOrder(config=config.to_values(), options=options)
         write_text(Path(folder) / ORDER, order.model_dump_json())
         return _RankLauncher(Path(folder), devices, options.run).run_ranks()
+
+
+def _train(config: Config, options: TrainArguments) -> TrainingResult:
+    """Train in this process; what starts ranks alone does not wait for MONAI to load."""
+    from volseg.training.train import train
+
+    return train(config, options)
 
 
 @dataclass
@@ -199,7 +205,7 @@ def run_rank(folder: Path) -> int:
     order = LaunchOrder.model_validate_json((folder / ORDER).read_bytes())
     try:
         config = validate_values(order.config, str(order.options.run))
-        outcome = RankOutcome(trained=stage.train(config, order.options))
+        outcome = RankOutcome(trained=_train(config, order.options))
     except ElsewhereError:
         return 1
     except UserError as error:

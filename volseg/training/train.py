@@ -3,7 +3,6 @@
 import logging
 import os
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +10,6 @@ from torch import nn
 
 from volseg.arguments import Fold, TrainArguments
 from volseg.config.config import Config
-from volseg.config.sections import SelectName
 from volseg.data.dataset import Dataset, Sample
 from volseg.data.splits import split_samples
 from volseg.errors import UserError
@@ -42,6 +40,7 @@ from volseg.training.loss_scale import LossScale
 from volseg.training.memory_advice import memory_advice
 from volseg.training.moving_average import MovingAverage
 from volseg.training.pretrained_weights import match_tensors
+from volseg.training.result import TrainingResult
 from volseg.training.resume import open_to_resume
 from volseg.training.scan_measurement import measure_scans
 from volseg.training.state import TrainingState
@@ -53,21 +52,6 @@ from volseg.training.validation import Validation
 
 log = logging.getLogger(__name__)
 BUSY = "another `volseg train` is training it; wait for it, or start another with --run NAME"
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A run, its steps and seconds, the score of its best weights (None: no validation), and this rank.
-
-    `select` says which score it is.
-    """
-
-    run: Path
-    steps: int
-    best: float | None
-    seconds: float
-    rank: int = 0
-    select: SelectName = "dice"
 
 
 def train(config: Config, options: TrainArguments) -> TrainingResult:
