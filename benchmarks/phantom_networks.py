@@ -1,12 +1,12 @@
 """3D, 2.5D and both fused, with and without a gate, with and without a teacher, after equal minutes.
 
-    .venv/bin/python benchmarks/phantom_networks.py --minutes 10 [--seeds 0 1 2] [--out FOLDER]
+    .venv/bin/python benchmarks/phantom_networks.py --minutes 10 [--cases 8] [--seeds 0 1 2]
 
-A seed draws a phantom dataset of 16 patients, on which all is trained, 16 new patients, on whom all is
-scored, and first weights. Each network learns from all patients for the minutes and keeps its last weights,
-so nothing is chosen. A teacher's maps are those of five folds of the 3D network, each of which has the
-minutes too and maps only patients that it has not seen; that time is not the students'. The gate of a row is
-the network of the other kind, of 3D and 2.5D together the 2.5D one.
+A seed draws a phantom dataset of 16 (--cases) patients, on which all is trained, as many new patients, on
+whom all is scored, and first weights. Each network learns from all patients for the minutes and keeps its
+last weights, so nothing is chosen. A teacher's maps are those of five folds of the 3D network, each of which
+has the minutes too and maps only patients that it has not seen; that time is not the students'. The gate of a
+row is the network of the other kind, of 3D and 2.5D together the 2.5D one.
 
 Rows are compared over the patients of all seeds, with 95 % intervals; the differences are to the 3D network
 alone. What is done is not done again.
@@ -59,6 +59,7 @@ class Phantom:
     folder: Path
     seed: int
     minutes: float
+    cases: int
 
     def prepare(self) -> None:
         """Draw the patients to learn from and the new ones."""
@@ -66,7 +67,7 @@ class Phantom:
             if not (self.data(name) / "dataset.json").is_file():
                 raw = self.folder / f"{name}-raw"
                 if not (raw / "train.csv").is_file():
-                    self.call("phantom", raw, "--seed", seed, done="")
+                    self.call("phantom", raw, "--seed", seed, "--cases", self.cases, done="")
                 self.call("prepare", raw, "--out", self.data(name), done="")
 
     def data(self, name: str) -> Path:
@@ -141,6 +142,7 @@ def table(scores: Mapping[str, Sequence[ScanScores]]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--cases", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/phantom-networks"))
@@ -148,7 +150,8 @@ def main() -> None:
     bound_threads(given.threads)
     scores: dict[str, list[ScanScores]] = {}
     for seed in given.seeds:
-        one = Phantom(given.out.resolve() / f"{given.minutes:g}m-{seed}", seed, given.minutes)
+        folder = given.out.resolve() / f"{given.minutes:g}m-{given.cases}-{seed}"
+        one = Phantom(folder, seed, given.minutes, given.cases)
         one.prepare()
         one.teach()
         for kind in KINDS:

@@ -15,7 +15,7 @@ from volseg.data.dataset import Dataset
 SETTINGS = [
     "data.split=none",
     "data.hold_out=[case47,case119]",
-    "data.spacing_mm=[4,4,6]",
+    "data.spacing_mm=[5,5,6]",
     "augment.flip=[]",
     "augment.spatial_probability=0",
     "augment.intensity_probability=0",
@@ -27,22 +27,22 @@ SETTINGS = [
     "loss.dice=0.8",
     "loss.ce=0.2",
     "optimizer.lr=7e-3",
-    "train.patch=[80,56,48]",
+    "train.patch=[64,48,48]",
     "train.batch=1",
-    "train.steps=350",
+    "train.steps=300",
     "train.foreground=0.67",
     "train.ema=0.9",
     "train.select=dice",
     "inference.window=null",
 ]
-"""configs/unet.yaml made small enough to learn one scan on a core in two minutes.
+"""configs/unet.yaml made small enough to learn one scan on a core in two minutes or three.
 
-On this grid masks lose 0.06 of their Dice by going there and back, and a patch holds the whole trunk.
+On this grid masks lose 0.07 of their Dice by going there and back, and a patch holds the whole trunk.
 """
 
 
 def test_these_settings_are_a_config() -> None:
-    assert config.load(Path("configs/unet.yaml"), SETTINGS).train.steps == 350
+    assert config.load(Path("configs/unet.yaml"), SETTINGS).train.steps == 300
 
 
 @pytest.mark.slow
