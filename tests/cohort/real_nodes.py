@@ -24,11 +24,14 @@ class RealNodes:
     """A head without cores, and worker nodes of one core each."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._folder, self.nodes, self._names = folder, list[psutil.Popen](), 0
+        self._folder, self._started = folder, list[psutil.Popen]()
+        self.nodes = list[psutil.Popen]()
         self.environment = {**os.environ, **environment}
+
+    def start_head(self) -> None:
         port = free_port()
         self.client_port = free_port()
-        head = ("--head", f"--port={port}", f"--temp-dir={folder}", "--num-cpus=0")
+        head = ("--head", f"--port={port}", f"--temp-dir={self._folder}", "--num-cpus=0")
         more = ("--include-dashboard=false", f"--ray-client-server-port={self.client_port}")
         self.head = self._start(*head, *more)
         host = self._log(1).split("Local node IP: ")[1].split()[0]
@@ -47,20 +50,21 @@ class RealNodes:
                 continue
 
     def close(self) -> None:
-        for node in (*self.nodes, self.head):
+        for node in reversed(self._started):
             if node.is_running():
                 self.kill(node)
 
     def _start(self, *arguments: str) -> psutil.Popen:
-        self._names += 1
-        with (self._folder / f"{self._names}.log").open("w") as log:
+        number = len(self._started) + 1
+        with (self._folder / f"{number}.log").open("w") as log:
             node = psutil.Popen(
                 [*RAY, *SMALL, *arguments], env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
+        self._started.append(node)
         end = time.monotonic() + START_S
-        while "Ray runtime started" not in self._log(self._names):
-            assert node.poll() is None, self._log(self._names)
-            assert time.monotonic() < end, self._log(self._names)
+        while "Ray runtime started" not in self._log(number):
+            assert node.poll() is None, self._log(number)
+            assert time.monotonic() < end, self._log(number)
             time.sleep(0.2)
         return node
 

@@ -36,6 +36,7 @@ def real():
     with TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as short:  # Ray puts sockets into it
         nodes = RealNodes(Path(short), environment)
         try:
+            nodes.start_head()
             yield nodes
         finally:
             nodes.close()
