@@ -20,6 +20,7 @@ from volseg.planning import design_trials, grid_search, network_design, plan_tex
 from volseg.planning import plan as stage
 from volseg.planning.design_search import TRIALS
 from volseg.planning.design_trials import (
+    BUSY_SECONDS,
     LAST_SECONDS,
     ROOM,
     SEARCH_SECONDS,
@@ -333,17 +334,30 @@ def test_trials_that_never_end_end_the_plan_in_words(data, monkeypatch, caplog):
     with (
         caplog.at_level("INFO", "volseg"),
         pytest.raises(
-            UserError, match=r"^--network unet: even 2 x \d+x\d+x\d+ could not be tried within the 240 s"
+            UserError, match=r"^--network unet: even 2 x \d+x\d+x\d+ could not be tried within the 540 s"
         ),
     ):
         planned(data)
 
-    assert gpu.now <= SEARCH_SECONDS + LAST_SECONDS
+    assert gpu.now <= SEARCH_SECONDS + LAST_SECONDS + BUSY_SECONDS
     told = [record.message for record in caplog.records]
     assert sum(line.startswith("trial 1 of at most 7: 2 x ") for line in told) == 1
-    assert sum(" s, so it is too slow" in line for line in told) == len(gpu.tried) == 2
+    assert sum(" s, so it is too slow" in line for line in told) == len(gpu.tried) == 3
     busy = "other programs use this machine: a trial of 120 s had the processor for 12 s; so times are rough"
     assert sum(busy in line for line in told) == 1
+
+
+def test_a_machine_that_others_keep_busy_gets_a_late_plan_rather_than_none(data, monkeypatch, caplog):
+    machine = FakeGpu(monkeypatch, 80, trial_seconds=BUSY_SECONDS - 1)
+    budget = TrainingBudget(80 * 10**9, "made up", None, gpu=False)
+    monkeypatch.setattr(stage, "_training_budget", lambda _: budget)
+
+    with caplog.at_level("INFO", "volseg"):
+        made = planned(data)
+
+    assert machine.now <= SEARCH_SECONDS + LAST_SECONDS + BUSY_SECONDS
+    assert made.config.train.patch == machine.tried[-1].train.patch == machine.tried[-2].train.patch
+    assert "is tried once more, for 300 s at most" in caplog.text
 
 
 class BusyMachine(SlowCpu):

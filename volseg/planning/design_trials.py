@@ -35,10 +35,11 @@ STEP_SECONDS = 1.0
 """Seconds of a step at most on an idle CPU, where more steps are worth more than a larger patch."""
 SLOW = 5.0
 """Times STEP_SECONDS from which on a trial is the last: others are reckoned, as they would take too long."""
-TRIAL_SECONDS, SEARCH_SECONDS, LAST_SECONDS = 120.0, 150.0, 90.0
+TRIAL_SECONDS, SEARCH_SECONDS, LAST_SECONDS, BUSY_SECONDS = 120.0, 150.0, 90.0, 300.0
 """Seconds of a trial and of all trials at most, after which what fits is taken.
 
-Where nothing fits, the smallest design has LAST_SECONDS in any case.
+Where nothing fits, the smallest design has LAST_SECONDS in any case, and BUSY_SECONDS more where that was too
+little since other programs had the processor: a late plan is better than none.
 """
 
 
@@ -87,7 +88,7 @@ class Trial:
 class DesignTrials:
     """Trials of designs on one grid or several: TRIALS of them at most, in a time that is bounded.
 
-    They take at most SEARCH_SECONDS, and LAST_SECONDS more where nothing fits.
+    They take at most SEARCH_SECONDS, and where nothing fits LAST_SECONDS and BUSY_SECONDS more.
 
     `points` has voxels of a batch and what they use, of all trials; `seconds` those of a step.
     """
@@ -146,14 +147,24 @@ class DesignTrials:
         if number is None:
             smallest = self._try(base, designs[-1]).estimate
             raise UserError(self._nothing_fits_message(designs[-1], smallest))
-        estimate = self._try(base, designs[number]).estimate
-        if estimate is None:
+        return self._try(base, designs[number]).estimate or self._try_for_long(base, designs[number])
+
+    def _try_for_long(self, base: Config, design: NetworkDesign) -> ResourceEstimate:
+        """The estimate of a design that was too slow to be tried, where other programs were in its way.
+
+        Raises:
+            UserError: they were not, or it was too slow again.
+        """
+        seconds, trial = SEARCH_SECONDS + LAST_SECONDS, self._trials[base.data.spacing_mm, design]
+        if trial.busy_text:
+            log.info("note: %s is tried once more, for %.0f s at most", design, BUSY_SECONDS)
+            seconds, trial = seconds + BUSY_SECONDS, self._make_trial(base, design, BUSY_SECONDS)
+        if trial.estimate is None:
             raise UserError(
-                f"--network {self.network}: even {designs[number]} could not be tried within the "
-                f"{SEARCH_SECONDS + LAST_SECONDS:.0f} s that trials may take; end other programs on this "
-                "machine, or choose another --network"
+                f"--network {self.network}: even {design} could not be tried within the {seconds:.0f} s that "
+                "trials may take; end other programs on this machine, or choose another --network"
             )
-        return estimate
+        return trial.estimate
 
     def _first_to_try(self, voxels: Sequence[int]) -> int | None:
         """The design to begin with, by the trials so far: the smallest after one that was too slow."""
