@@ -96,8 +96,8 @@ def test_the_record_tells_what_was_used_and_what_training_saw(wanted: InferArgum
     }  # fmt: skip
     assert list(told["steps"]) == list(step_lines(Run.open(run).config.postprocess))
     assert len(json.loads((wanted.out / "predictions.json").read_text())) == len(done.records)
-    assert any("was itself trained on" in note for note in done.notes)
-    assert any("another day of a case" in note for note in done.notes)
+    assert any("were themselves trained on" in note for note in done.notes)
+    assert any("is another day of a case" in note for note in done.notes)
 
 
 def with_other_images(data: Path, folder: Path) -> Path:

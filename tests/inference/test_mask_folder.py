@@ -322,3 +322,17 @@ def test_whoever_reads_masks_is_told_which_were_made_by_less_than_all_networks_a
     (note,) = load_masks(out, dataset).notes
 
     assert note.startswith(f"{SCANS[0]}: by 1 of 5 networks, to keep --max-time")
+
+
+def test_whoever_reads_masks_is_told_of_several_runs_and_of_weights_that_a_run_no_longer_has(
+    tmp_path: Path, out: Path
+) -> None:
+    dataset = tiny.write(tmp_path / "data", cases=3, days=1)
+    scans = [sample.name for sample in dataset.samples]
+    for scan, run, weights, finished in zip(scans, "aab", ("old", "new", "other"), "123", strict=True):
+        predicted.write(out, dataset, scan, run=run, weights=weights, computed={"finished": finished})
+
+    several, older = load_masks(out, dataset).notes
+
+    assert several == "these masks are by several runs: a (2 scans), b (1 scan)"
+    assert older.startswith(f"{scans[0]}: by other weights of a than its newest masks; ")

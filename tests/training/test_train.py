@@ -75,6 +75,24 @@ def test_a_run_holds_all_that_is_promised(trained: Path) -> None:
     assert list((trained / "tensorboard").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("limit", "end"),
+    [(None, r"the other 11 steps take about \S+ s"), (0.5, r"--max-time ends .* about \S+ s")],
+)
+def test_the_log_tells_the_pace_once_before_the_first_epoch_ends(
+    data: Path, tmp_path: Path, monkeypatch, limit: float | None, end: str
+) -> None:
+    monkeypatch.setattr(loop, "PACE_SECONDS", 0.0)
+    steps = {"steps": 12, "epoch_steps": 4} if limit is None else {"steps": 10**6, "epoch_steps": 10**6}
+    run = train(
+        tiny.config(train=steps), TrainArguments(data=data, run=tmp_path / "r", max_seconds=limit)
+    ).run
+
+    log = (run / "log.txt").read_text()
+    assert len(re.findall(rf"\S+ s a step: {end}, validation apart", log)) == 1
+    assert log.index("s a step") < log.index("epoch 1 ")
+
+
 def test_one_seed_gives_identical_weights(data: Path, trained: Path, tmp_path: Path) -> None:
     for name, workers in (("b", 0), ("c", 2)):
         train(tiny.config(train={"workers": workers}), TrainArguments(data=data, run=tmp_path / name))

@@ -42,8 +42,6 @@ def evaluate(
     scores = stage.evaluate(folder, truth, out=out, options=masks, cohort=cohort)
     note_unscored(scores)
     output.notes(scores.notes)
-    if len(scores.runs) > 1:
-        output.message(f"note: these masks are by several runs: {', '.join(scores.runs)}")
     output.print_table(tables.metric_tables(scores))
     if scores.by_run:
         output.print_table(tables.summary_table("run", scores.by_run))

@@ -180,13 +180,15 @@ def _write_changed(
 
 def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensemble) -> Iterator[str]:
     """Warnings of scans that training saw: their masks say nothing about new patients."""
-    texts = {"scan": "was itself trained on", "case": "is another day of a case that was trained on"}
-    for seen, text in texts.items():
+    one = {"scan": "was itself trained on", "case": "is another day of a case that was trained on"}
+    more = {"scan": "were themselves trained on", "case": "are other days of cases that were trained on"}
+    for seen in one:
         names = [record.scan for record in records if record.seen == seen]
         if names:
+            text = (more if len(names) > 1 else one)[seen]
             gate = f" and the gate {ensemble.gate.ensemble.name}" if ensemble.gate else ""
             several = "one or more of " if len(ensemble.runs) > 1 or gate else ""
-            yield f"{', '.join(names)}: {text} by {several}{ensemble.name}{gate}"
+            yield f"{join_names(names)}: {text} by {several}{ensemble.name}{gate}"
     if unsure := [record.scan for record in records if record.seen == "unknown"]:
         yield (
             f"{ensemble.name}: was not trained on these images, but holds no names of training scans, so "
@@ -194,6 +196,7 @@ def _training_overlap_notes(records: Sequence[PredictionRecord], ensemble: Ensem
         )
     namesakes = [one.scan for one in records if ensemble.trained_on.has_namesake(one.identity)]
     if namesakes:
-        yield f"{', '.join(namesakes)}: has the name of a scan that training saw, but another image"
+        have = "have names of scans" if len(namesakes) > 1 else "has the name of a scan"
+        yield f"{join_names(namesakes)}: {have} that training saw, but another image"
     if ensemble.trained_on.unknown:
         yield f"unknown which scans these weights saw: {', '.join(ensemble.trained_on.unknown)}"

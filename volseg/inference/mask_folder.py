@@ -23,6 +23,7 @@ from volseg.inference.prediction_folder import (
     Prediction,
     inner_folder_hint,
     load_predictions,
+    origin_notes,
     reduction_notes,
 )
 
@@ -85,7 +86,7 @@ def _take_predictions(folder: Path, dataset: Dataset | None) -> MaskFolder:
     if problems:
         raise UserError.from_problems(problems)
     beside = [path.name for paths in _volumes(folder).values() for path in paths]
-    notes = (*correction_notes(predictions), *reduction_notes(predictions))
+    notes = (*origin_notes(predictions), *correction_notes(predictions), *reduction_notes(predictions))
     if beside:
         advice = "keep masks of other tools in a folder of their own"
         notes += (f"{folder}: {join_names(beside)}: not read beside predictions by volseg; {advice}",)

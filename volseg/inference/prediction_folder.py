@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from volseg.data.layouts.gi_tract import rle_csv
 from volseg.data.mask_files import MaskFile
 from volseg.errors import UserError, nearest_hint
-from volseg.formatting import natural_key
+from volseg.formatting import format_count, join_names, natural_key
 from volseg.inference.correction_file import (
     Correction,
     corrected_file,
@@ -62,6 +62,23 @@ def reduction_notes(records: Iterable[PredictionRecord]) -> Iterator[str]:
     scans.pop("", None)
     for reduced, names in scans.items():
         yield f"{', '.join(names)}: by {reduced}, to keep --max-time; without it they are predicted anew"
+
+
+def origin_notes(records: Iterable[PredictionRecord]) -> Iterator[str]:
+    """Where masks are by several runs, or by weights that a run no longer has, which are by which."""
+    runs: dict[str, list[PredictionRecord]] = {}
+    for record in records:
+        if record.status == "done" and record.run:
+            runs.setdefault(record.made_by, []).append(record)
+    if len(runs) > 1:
+        counts = [f"{run} ({format_count(len(own), 'scan')})" for run, own in runs.items()]
+        yield f"these masks are by several runs: {join_names(counts)}"
+    for run, own in runs.items():
+        newest = max(own, key=lambda record: record.computed.finished).weights
+        older = [record.scan for record in own if record.weights != newest]
+        if older:
+            told = f"by other weights of {run} than its newest masks"
+            yield f"{join_names(older)}: {told}; `volseg infer` predicts them anew"
 
 
 class Prediction(PredictionRecord):

@@ -9,6 +9,7 @@ import torch
 
 from volseg import console
 from volseg.errors import ElsewhereError, UserError
+from volseg.formatting import format_duration
 from volseg.model.distributed import process_group
 from volseg.runs.run_files import LAST
 from volseg.system import signals
@@ -25,6 +26,8 @@ from volseg.training.validator import Validator
 
 log = logging.getLogger(__name__)
 DIVERGED = "diverged.pt"
+PACE_SECONDS = 20.0
+"""Seconds of a run's first epoch after which the log tells its pace: a log file shows no progress bar."""
 
 
 def train_until_done(training: Training) -> None:
@@ -85,7 +88,7 @@ def _train_epoch(training: Training, batches: Iterator[Batch], validator: Valida
     """Train up to the next validation (after a resume perhaps no step); return the times of its steps."""
     settings, state, clock = training.run.config.train, training.state, training.clock
     began, first, waited = time.monotonic(), state.step, 0.0
-    saved = clock.seconds_spent()
+    saved, has_told_pace = clock.seconds_spent(), bool(state.rows)
     state.network.train()
     with console.progress_bar("training") as report:
         while not (training.is_ending or validator.is_due):
@@ -98,6 +101,9 @@ def _train_epoch(training: Training, batches: Iterator[Batch], validator: Valida
             state.step += 1
             _report_progress(training, report)
             validator.after_step()
+            if not (has_told_pace or training.is_ending) and time.monotonic() - began > PACE_SECONDS:
+                _log_pace(training, (time.monotonic() - began) / (state.step - first))
+                has_told_pace = True
             if clock.seconds_spent() - saved > 60 * settings.checkpoint_minutes:  # at one step on all ranks
                 save_state(training)
                 saved = clock.seconds_spent()
@@ -165,6 +171,16 @@ def _whole_batch(own: Batch) -> Batch:
     shares = process_group.all_gather(share)
     tensors = {key: torch.cat([share[key] for share in shares]) for key in names}
     return {**tensors, "name": [name for share in shares for name in share["name"]]}
+
+
+def _log_pace(training: Training, seconds: float) -> None:
+    """Log the seconds of a step, and when the run will end by its steps or its limit of time."""
+    state, clock, steps = training.state, training.clock, training.run.config.train.steps
+    left = seconds * (steps - state.step)
+    end = f"the other {steps - state.step} steps take about {format_duration(left)}"
+    if clock.limit and clock.limit - clock.seconds_spent() < left:
+        end = f"--max-time ends training in about {format_duration(clock.limit - clock.seconds_spent())}"
+    log.info("%.2g s a step: %s, validation apart", seconds, end)
 
 
 def _report_progress(training: Training, report: console.ProgressCallback) -> None:

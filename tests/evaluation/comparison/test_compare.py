@@ -283,6 +283,10 @@ def test_scores_that_are_there_are_taken_and_give_the_same(
     fresh = compare(a, b, dataset.folder, metric=metric)
     assert not (a / "scores.csv").exists()
     assert f"{a}: has no scores; `volseg evaluate {a}` keeps them for next time" in fresh.notes
+    (b / "summary.json").write_text("{}")  # as nnU-Net leaves one
+    theirs = f"{b}: has no scores; `volseg evaluate {b} --out SCORES` keeps them; then compare SCORES"
+    assert theirs in compare(a, b, dataset.folder, metric=metric).notes
+    (b / "summary.json").unlink()
     for folder in (a, b):
         evaluate(folder, dataset.folder, workers=1)
     again = counted(monkeypatch)

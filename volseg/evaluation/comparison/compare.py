@@ -129,7 +129,10 @@ def _rescoring_notes(side: ComparedPredictions, scans: Sequence[str]) -> Iterato
     if outdated and side.known:
         yield f"{side.name}: its scores are out of date; scored anew: {join_names(outdated)}"
     elif outdated:
-        yield f"{side.name}: has no scores; `volseg evaluate {side.name}` keeps them for next time"
+        keep = f"`volseg evaluate {side.name}` keeps them for next time"
+        if score_files.foreign_files(Path(side.name)):
+            keep = f"`volseg evaluate {side.name} --out SCORES` keeps them; then compare SCORES"
+        yield f"{side.name}: has no scores; {keep}"
 
 
 def _find_prediction_folder(folder: Path, known: Mapping[str, ScanScores]) -> Path:
