@@ -35,7 +35,7 @@ def learn(folder: Path, overrides: list[str], *, split: str | None) -> float:
 
 @pytest.mark.slow
 def test_the_hippocampus_of_unseen_cases_is_found(shared_data, tmp_path):
-    """Of the 195 cases two minutes reach 0.86; of these 60 with so few steps it is 0.79."""
+    """A few steps of a small U-Net on 48 of the 195 cases reach 0.79; minutes on all of them 0.86."""
     folder = shared_data / "hippocampus"
     facts = json.loads((folder / "dataset.json").read_text())
     few = [{key: str(folder / pair[key]) for key in ("image", "label")} for pair in facts["training"][:60]]
@@ -43,7 +43,8 @@ def test_the_hippocampus_of_unseen_cases_is_found(shared_data, tmp_path):
     listing.write_text(json.dumps({"labels": facts["labels"], "training": few}))
     prepare(listing, options=PrepareArguments(layout="nifti", out=tmp_path / "prepared"))
 
-    few = ["train.steps=80", "train.epoch_steps=80", "train.batch=1"]
+    network = "network={name: unet, channels: [16, 32, 64, 128], strides: [2, 2, 2], res_units: 1}"
+    few = [network, "train.steps=200", "train.epoch_steps=200", "train.batch=1"]
     dice = learn(tmp_path, few, split="unseen_cases")
 
     assert dice > 0.75
