@@ -198,7 +198,7 @@ def test_the_record_names_all_runs_and_the_most_that_any_saw(
         sets = ("train", "later_days", "unseen_cases")
         expected = next(name for name in sets if any(scan in splits(run)[name] for run in (a, b)))
         assert (record.fold_set, record.seen == "scan") == (expected, expected == "train")
-    assert any("was itself trained on by one or more of a + b" in note for note in done.notes)
+    assert any("were themselves trained on by one or more of a + b" in note for note in done.notes)
 
 
 def test_masks_are_made_again_when_any_member_changes(
